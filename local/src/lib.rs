@@ -1,0 +1,3 @@
+pub mod database;
+pub mod gateway;
+pub mod template;
