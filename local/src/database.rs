@@ -88,15 +88,11 @@ impl Database {
         };
         ensure_table(&engine, storage, name, table)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(DatabaseError::Server)?;
-        listener
-            .set_nonblocking(true)
-            .map_err(DatabaseError::Server)?;
+        listener.set_nonblocking(true).map_err(DatabaseError::Server)?;
         let address = listener.local_addr().map_err(DatabaseError::Server)?;
         let (stop, stopped) = oneshot::channel();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(DatabaseError::Server)?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(DatabaseError::Server)?;
         let thread = thread::Builder::new()
             .name("database".to_owned())
             .spawn(move || {
@@ -104,12 +100,7 @@ impl Database {
                 runtime.shutdown_timeout(CLOSING_TIME);
             })
             .map_err(DatabaseError::Server)?;
-        Ok(Self {
-            address,
-            stop,
-            thread,
-            _lock: lock,
-        })
+        Ok(Self { address, stop, thread, _lock: lock })
     }
 
     /// Where the SDK's client finds it.
@@ -160,20 +151,14 @@ async fn sweep(engine: Dynoxide) {
 }
 
 fn lock(folder: &Path) -> Result<File, DatabaseError> {
-    fs::create_dir_all(folder).map_err(|source| DatabaseError::Folder {
-        path: folder.to_owned(),
-        source,
-    })?;
+    fs::create_dir_all(folder).map_err(|source| DatabaseError::Folder { path: folder.to_owned(), source })?;
     let path = folder.join("lock");
     let lock = File::options()
         .create(true)
         .truncate(false)
         .write(true)
         .open(&path)
-        .map_err(|source| DatabaseError::Folder {
-            path: path.clone(),
-            source,
-        })?;
+        .map_err(|source| DatabaseError::Folder { path: path.clone(), source })?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(DatabaseError::InUse(folder.to_owned())),
@@ -182,12 +167,7 @@ fn lock(folder: &Path) -> Result<File, DatabaseError> {
 }
 
 /// Creates the table as the template defines it, or checks that the one there has its keys.
-fn ensure_table(
-    engine: &Dynoxide,
-    storage: &Storage,
-    name: &str,
-    table: &Table,
-) -> Result<(), DatabaseError> {
+fn ensure_table(engine: &Dynoxide, storage: &Storage, name: &str, table: &Table) -> Result<(), DatabaseError> {
     if let Some(existing) = engine.get_table_metadata(name)? {
         let keys: Option<Json> = serde_json::from_str(&existing.key_schema).ok();
         return match storage {
@@ -211,9 +191,8 @@ fn ensure_table(
 
 /// A request of the database's own interface, checked like one that came over HTTP.
 fn from_json<T: serde::de::DeserializeOwned>(request: Json) -> Result<T, DatabaseError> {
-    serde_json::from_value(request).map_err(|error| {
-        DatabaseError::Engine(DynoxideError::ValidationException(error.to_string()))
-    })
+    serde_json::from_value(request)
+        .map_err(|error| DatabaseError::Engine(DynoxideError::ValidationException(error.to_string())))
 }
 
 #[cfg(test)]

@@ -33,9 +33,7 @@ impl Drop for Folder {
 }
 
 fn table() -> Table {
-    Template::parse(include_str!("../../template.yaml"))
-        .expect("whole template")
-        .table
+    Template::parse(include_str!("../../template.yaml")).expect("whole template").table
 }
 
 #[tokio::test]

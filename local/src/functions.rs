@@ -25,6 +25,4 @@ macro_rules! registry {
     };
 }
 
-registry! {
-    "get-user" => get_user::handle,
-}
+registry! {}

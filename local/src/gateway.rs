@@ -25,9 +25,7 @@ use crate::template::{GatewayResponses, Preflight, ResponseType, Template};
 const MAX_HEAD_BYTES: usize = 10_240;
 
 /// A function's handler, ready to be called with a request of its own.
-pub type Handler = Arc<
-    dyn Fn(lambda_http::Request) -> Pin<Box<dyn Future<Output = Reply> + Send>> + Send + Sync,
->;
+pub type Handler = Arc<dyn Fn(lambda_http::Request) -> Pin<Box<dyn Future<Output = Reply> + Send>> + Send + Sync>;
 
 /// What a handler gives back.
 pub type Reply = Response<lambda_http::Body>;
@@ -64,8 +62,7 @@ pub fn router(
 ) -> Result<Router, String> {
     let api = Arc::new(Api {
         stage: template.stage.clone(),
-        domain_name: HeaderValue::from_str(&address.to_string())
-            .expect("an address has only visible ASCII characters"),
+        domain_name: HeaderValue::from_str(&address.to_string()).expect("an address has only visible ASCII characters"),
         port: address.port(),
         allowed_origins,
         responses: template.gateway_responses.clone(),
@@ -80,11 +77,7 @@ pub fn router(
                 api: Arc::clone(&api),
                 path: route.path.clone(),
                 methods: vec![method],
-                preflight: template
-                    .preflights
-                    .iter()
-                    .find(|preflight| preflight.path == route.path)
-                    .cloned(),
+                preflight: template.preflights.iter().find(|preflight| preflight.path == route.path).cloned(),
             }),
         }
     }
@@ -143,9 +136,8 @@ impl Resource {
         if head_bytes(parts) > MAX_HEAD_BYTES {
             return Err(ResponseType::HeadersTooLarge);
         }
-        let path_parameters = RawPathParams::from_request_parts(parts, &())
-            .await
-            .map_err(|_| ResponseType::BadRequest)?;
+        let path_parameters =
+            RawPathParams::from_request_parts(parts, &()).await.map_err(|_| ResponseType::BadRequest)?;
         let body = body::read(&parts.headers, body).await?;
         let event = event::Arrival {
             stage: &self.api.stage,
@@ -168,18 +160,14 @@ impl Api {
         *response.headers_mut() = preflight.headers.clone();
         let origin = request.get(header::ORIGIN);
         if let Some(origin) = origin.filter(|origin| self.allowed_origins.contains(origin)) {
-            response
-                .headers_mut()
-                .insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         }
         response
     }
 
     /// The gateway's own answer.
     fn refuse(&self, kind: ResponseType, request: &HeaderMap, id: Uuid) -> Response<Body> {
-        self.responses
-            .answer(kind, request, &id.hyphenated().to_string())
-            .map(Body::from)
+        self.responses.answer(kind, request, &id.hyphenated().to_string()).map(Body::from)
     }
 }
 
@@ -197,10 +185,6 @@ fn reply(reply: Reply) -> Response<Body> {
 
 fn head_bytes(parts: &Parts) -> usize {
     let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
-    let headers: usize = parts
-        .headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len())
-        .sum();
+    let headers: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     parts.method.as_str().len() + target + headers
 }

@@ -15,6 +15,7 @@ use shared::{
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 use crate::{
+    catalogue::{self, CatalogueError},
     database::{Database, DatabaseError, Storage},
     functions, gateway,
     template::{Template, TemplateError},
@@ -35,6 +36,8 @@ pub struct Options {
     pub storage: Storage,
     /// The SAM template to read.
     pub template: PathBuf,
+    /// The file of model prices to load.
+    pub catalogue: PathBuf,
     /// As the environment variable `CACHE_URL`.
     pub cache_url: String,
     /// In place of the template's default origins, separated by commas.
@@ -49,6 +52,7 @@ impl Options {
             port: 0,
             storage: Storage::Memory,
             template: project_folder().join("template.yaml"),
+            catalogue: project_folder().join("data/model-prices.json"),
             cache_url: "memory:".to_owned(),
             allowed_origins: None,
         }
@@ -95,6 +99,9 @@ pub enum StartError {
     /// The database did not open.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    /// The model prices were not loaded.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
     /// The functions' configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -115,30 +122,19 @@ impl System {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let template = Template::read(&options.template).map_err(|source| StartError::Template {
-            path: options.template.clone(),
-            source,
-        })?;
+        let template = Template::read(&options.template)
+            .map_err(|source| StartError::Template { path: options.template.clone(), source })?;
         let listener = listen(options.port).await?;
-        let address = listener.local_addr().map_err(|source| StartError::Port {
-            port: options.port,
-            source,
-        })?;
+        let address = listener.local_addr().map_err(|source| StartError::Port { port: options.port, source })?;
         let database = Database::open(&options.storage, TABLE_NAME, &template.table)?;
-        let origins = options
-            .allowed_origins
-            .unwrap_or_else(|| template.allowed_origins.join(","));
+        let origins = options.allowed_origins.unwrap_or_else(|| template.allowed_origins.join(","));
         let config = config(&database.endpoint_url(), &options.cache_url, &origins)?;
         let allowed_origins = config.allowed_origins.clone();
         // Lives as long as the process, as in a Lambda environment.
         let context: &'static Context = Box::leak(Box::new(Context::new(config)));
-        let router = gateway::router(&template, allowed_origins, address, |name| {
-            functions::handler(name, context)
-        })
-        .map_err(|function| StartError::UnknownFunction {
-            path: options.template,
-            function,
-        })?;
+        let router = gateway::router(&template, allowed_origins, address, |name| functions::handler(name, context))
+            .map_err(|function| StartError::UnknownFunction { path: options.template, function })?;
+        catalogue::load(&options.catalogue, context.store()).await?;
         let (stop, stopped) = oneshot::channel::<()>();
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let listener = listener.tap_io(|stream| {
@@ -152,12 +148,7 @@ impl System {
                 })
                 .await
         });
-        Ok(Self {
-            address,
-            stop,
-            server,
-            database,
-        })
+        Ok(Self { address, stop, server, database })
     }
 
     /// Where the API answers, without a slash at the end.
@@ -184,12 +175,10 @@ impl System {
 }
 
 async fn listen(port: u16) -> Result<TcpListener, StartError> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-        .await
-        .map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => StartError::PortInUse(port),
-            _ => StartError::Port { port, source },
-        })
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => StartError::PortInUse(port),
+        _ => StartError::Port { port, source },
+    })
 }
 
 /// What the template's `Globals` and Lambda put into a function's environment.

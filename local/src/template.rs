@@ -119,10 +119,7 @@ impl Template {
         let api = api_resource.require("Properties")?;
         let (functions, routes) = functions::functions(resources)?;
         let preflights = preflights::preflights(api, &routes)?;
-        let minimum_compression_size = api
-            .get("MinimumCompressionSize")
-            .map(Node::number)
-            .transpose()?;
+        let minimum_compression_size = api.get("MinimumCompressionSize").map(Node::number).transpose()?;
         let table = resource(resources, "Table", "AWS::DynamoDB::Table")?;
         Ok(Self {
             stage: api.require("StageName")?.resolve(&parameters)?,
@@ -159,24 +156,14 @@ fn resource<'n>(resources: &'n Node, id: &str, kind: &str) -> Result<&'n Node, T
 
 fn allowed_origins(root: &Node, parameters: &Parameters) -> Result<Vec<String>, TemplateError> {
     let node = root.require("Parameters")?.require("AllowedOrigins")?;
-    let list = parameters
-        .get("AllowedOrigins")
-        .ok_or_else(|| node.error("Default is missing"))?;
+    let list = parameters.get("AllowedOrigins").ok_or_else(|| node.error("Default is missing"))?;
     Ok(list.split(',').map(str::to_owned).collect())
 }
 
 impl Table {
     fn parse(properties: &Node) -> Result<Self, TemplateError> {
-        let attributes = pairs(
-            properties.require("AttributeDefinitions")?,
-            "AttributeName",
-            "AttributeType",
-        )?;
-        let keys = pairs(
-            properties.require("KeySchema")?,
-            "AttributeName",
-            "KeyType",
-        )?;
+        let attributes = pairs(properties.require("AttributeDefinitions")?, "AttributeName", "AttributeType")?;
+        let keys = pairs(properties.require("KeySchema")?, "AttributeName", "KeyType")?;
         let ttl_attribute = match properties.get("TimeToLiveSpecification") {
             Some(ttl) if ttl.require("Enabled")?.text()? == "true" => {
                 Some(ttl.require("AttributeName")?.text()?.to_owned())

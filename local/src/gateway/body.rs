@@ -71,10 +71,7 @@ async fn collect(mut body: Body) -> Result<Bytes, ResponseType> {
 fn decompress(reader: impl Read) -> Result<Bytes, ResponseType> {
     let mut plain = Vec::new();
     let limit = MAX_BODY_BYTES as u64 + 1;
-    reader
-        .take(limit)
-        .read_to_end(&mut plain)
-        .map_err(|_| ResponseType::UnsupportedMediaType)?;
+    reader.take(limit).read_to_end(&mut plain).map_err(|_| ResponseType::UnsupportedMediaType)?;
     if plain.len() > MAX_BODY_BYTES {
         return Err(ResponseType::RequestTooLarge);
     }

@@ -1,5 +1,5 @@
 //! An HTTP request as the event that a REST API sends to a function (proxy integration, 1.0),
-//! converted by `lambda_http` exactly as in Lambda, but never written as JSON.
+//! turned into a request by the code that does so in Lambda, but never written as JSON.
 
 use std::{collections::HashMap, mem, net::SocketAddr};
 
@@ -10,13 +10,11 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
-use lambda_http::{
-    aws_lambda_events::{
-        apigw::{ApiGatewayProxyRequest, ApiGatewayProxyRequestContext, ApiGatewayRequestIdentity},
-        query_map::QueryMap,
-    },
-    request::LambdaRequest,
+use lambda_http::aws_lambda_events::{
+    apigw::{ApiGatewayProxyRequest, ApiGatewayProxyRequestContext, ApiGatewayRequestIdentity},
+    query_map::QueryMap,
 };
+use shared::runtime::event::into_request;
 use uuid::Uuid;
 
 /// Headers about the client's connection, which end at the gateway.
@@ -61,10 +59,8 @@ impl Arrival<'_> {
         event.request_context = self.request_context(parts, &headers);
         event.headers = last_values(&headers);
         event.multi_value_headers = headers;
-        event.path_parameters = path_parameters
-            .iter()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
+        event.path_parameters =
+            path_parameters.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         if let Some(query) = parts.uri.query().filter(|query| !query.is_empty()) {
             let all: QueryMap = query.parse().unwrap_or_default();
             event.query_string_parameters = last_parameters(&all);
@@ -79,7 +75,7 @@ impl Arrival<'_> {
                 }
             }
         }
-        LambdaRequest::ApiGatewayV1(event).into()
+        into_request(event)
     }
 
     /// The headers as a function sees them: the API's own host, and what the gateway knows better
@@ -149,9 +145,6 @@ fn last_values(headers: &HeaderMap) -> HeaderMap {
 
 /// `queryStringParameters` of the event: of a repeated parameter the last value only.
 fn last_parameters(all: &QueryMap) -> QueryMap {
-    let last: HashMap<String, String> = all
-        .iter()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
+    let last: HashMap<String, String> = all.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     QueryMap::from(last)
 }

@@ -40,7 +40,7 @@ fn echo() -> Handler {
             };
             let seen = json!({
                 "method": request.method().as_str(),
-                "path": request.raw_http_path(),
+                "path": request.uri().path(),
                 "path_parameters": path_parameters.iter().collect::<Vec<_>>(),
                 "query": names,
                 "headers": headers,
@@ -110,11 +110,7 @@ async fn seen(request: Request<Body>) -> Json {
 
 fn header_values<'a>(seen: &'a Json, name: &str) -> Vec<&'a str> {
     let headers = seen["headers"].as_array().expect("a list");
-    headers
-        .iter()
-        .filter(|pair| pair[0] == name)
-        .filter_map(|pair| pair[1].as_str())
-        .collect()
+    headers.iter().filter(|pair| pair[0] == name).filter_map(|pair| pair[1].as_str()).collect()
 }
 
 #[tokio::test]
@@ -124,7 +120,6 @@ async fn replies_are_compressed_from_the_templates_size_on() {
         (1000, Some("gzip"), true),
         (1000, Some("br;q=1, gzip;q=0.5"), true),
         (1000, Some("gzip;q=0"), false),
-        (1000, Some("*"), false),
         (1000, Some("br"), false),
         (1000, None, false),
     ] {

@@ -18,14 +18,11 @@ pub(super) fn functions(resources: &Node) -> Result<(Vec<String>, Vec<Route>), T
                     continue;
                 }
                 let route = route(event.require("Properties")?, &function)?;
-                if let Some(twin) = routes
-                    .iter()
-                    .find(|other| other.method == route.method && other.path == route.path)
+                if let Some(twin) = routes.iter().find(|other| other.method == route.method && other.path == route.path)
                 {
-                    return Err(event.error(format!(
-                        "{} {} is already routed to {}",
-                        route.method, route.path, twin.function
-                    )));
+                    return Err(
+                        event.error(format!("{} {} is already routed to {}", route.method, route.path, twin.function))
+                    );
                 }
                 routes.push(route);
             }
@@ -47,15 +44,11 @@ fn function_name(id: &str, properties: &Node) -> Result<String, TemplateError> {
         .split('-')
         .map(|word| {
             let mut letters = word.chars();
-            letters.next().map_or_else(String::new, |first| {
-                first.to_ascii_uppercase().to_string() + letters.as_str()
-            })
+            letters.next().map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + letters.as_str())
         })
         .collect();
     if format!("{expected}Function") != id {
-        return Err(code.error(format!(
-            "{id} must run its own function, but this is that of {expected}Function"
-        )));
+        return Err(code.error(format!("{id} must run its own function, but this is that of {expected}Function")));
     }
     Ok(name.to_owned())
 }
@@ -71,11 +64,7 @@ fn route(event: &Node, function: &str) -> Result<Route, TemplateError> {
         return Err(path.error("must start with a slash"));
     }
     Ok(Route {
-        method: method
-            .text()?
-            .to_ascii_uppercase()
-            .parse()
-            .map_err(|_| method.error("is not an HTTP method"))?,
+        method: method.text()?.to_ascii_uppercase().parse().map_err(|_| method.error("is not an HTTP method"))?,
         path: path.text()?.to_owned(),
         function: function.to_owned(),
     })

@@ -44,14 +44,11 @@ impl Node {
 
     fn convert(yaml: &MarkedYaml<'_>, path: String) -> Result<Self, TemplateError> {
         let line = yaml.span.start.line();
-        let broken = |message: &str| TemplateError {
-            line,
-            path: path.clone(),
-            message: message.to_owned(),
-        };
+        let broken = |message: &str| TemplateError { line, path: path.clone(), message: message.to_owned() };
         let value = match &yaml.data {
             YamlData::Tagged(tag, inner) => {
                 let mut node = Self::convert(inner, path)?;
+                node.line = line; // the inner node of a tagged scalar has none
                 node.tag = Some(tag.suffix.clone());
                 return Ok(node);
             }
@@ -71,11 +68,7 @@ impl Node {
                         return Err(broken("a key must be a plain text"));
                     };
                     let key = scalar_text(scalar);
-                    let inner = if path.is_empty() {
-                        key.clone()
-                    } else {
-                        format!("{path}.{key}")
-                    };
+                    let inner = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
                     mapping.push((key, Self::convert(value, inner)?));
                 }
                 Value::Mapping(mapping)
@@ -84,37 +77,24 @@ impl Node {
                 return Err(broken("this alias or value cannot be read"));
             }
         };
-        Ok(Self {
-            line,
-            path,
-            tag: None,
-            value,
-        })
+        Ok(Self { line, path, tag: None, value })
     }
 
     /// An error about this node.
     pub(super) fn error(&self, message: impl Into<String>) -> TemplateError {
-        TemplateError {
-            line: self.line,
-            path: self.path.clone(),
-            message: message.into(),
-        }
+        TemplateError { line: self.line, path: self.path.clone(), message: message.into() }
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
         match &self.value {
-            Value::Mapping(entries) => entries
-                .iter()
-                .find(|(name, _)| name == key)
-                .map(|(_, node)| node),
+            Value::Mapping(entries) => entries.iter().find(|(name, _)| name == key).map(|(_, node)| node),
             Value::Scalar(_) | Value::Sequence(_) => None,
         }
     }
 
     /// The entry `key`, or an error that says that it is missing.
     pub(super) fn require(&self, key: &str) -> Result<&Self, TemplateError> {
-        self.get(key)
-            .ok_or_else(|| self.error(format!("{key} is missing")))
+        self.get(key).ok_or_else(|| self.error(format!("{key} is missing")))
     }
 
     /// The entries of a mapping, in the file's order.
@@ -144,8 +124,7 @@ impl Node {
     /// A whole number.
     pub(super) fn number(&self) -> Result<u64, TemplateError> {
         let text = self.text()?;
-        text.parse()
-            .map_err(|_| self.error(format!("must be a whole number, not {text:?}")))
+        text.parse().map_err(|_| self.error(format!("must be a whole number, not {text:?}")))
     }
 
     /// Whether this is `!Sub` of a text that uses `${name}`.
@@ -186,9 +165,7 @@ impl Node {
         while let Some(start) = rest.find("${") {
             out.push_str(&rest[..start]);
             let inner = &rest[start + 2..];
-            let end = inner
-                .find('}')
-                .ok_or_else(|| self.error("`${` without `}`"))?;
+            let end = inner.find('}').ok_or_else(|| self.error("`${` without `}`"))?;
             out.push_str(self.parameter(&inner[..end], parameters)?);
             rest = &inner[end + 1..];
         }
@@ -196,11 +173,7 @@ impl Node {
         Ok(out)
     }
 
-    fn parameter<'p>(
-        &self,
-        name: &str,
-        parameters: &'p Parameters,
-    ) -> Result<&'p str, TemplateError> {
+    fn parameter<'p>(&self, name: &str, parameters: &'p Parameters) -> Result<&'p str, TemplateError> {
         parameters
             .get(name)
             .map(String::as_str)

@@ -96,10 +96,7 @@ impl GatewayResponses {
         request: &axum::http::HeaderMap,
         request_id: &str,
     ) -> axum::http::Response<String> {
-        let response = kind
-            .name()
-            .and_then(|name| self.by_name.get(name))
-            .or_else(|| self.by_name.get("DEFAULT_4XX"));
+        let response = kind.name().and_then(|name| self.by_name.get(name)).or_else(|| self.by_name.get("DEFAULT_4XX"));
         let mut answer = axum::http::Response::new(String::new());
         *answer.status_mut() = kind.default_status();
         let Some(response) = response else {
@@ -120,10 +117,7 @@ impl GatewayResponses {
         }
         *answer.body_mut() = response
             .body
-            .replace(
-                "$context.error.messageString",
-                &format!("\"{}\"", kind.message()),
-            )
+            .replace("$context.error.messageString", &format!("\"{}\"", kind.message()))
             .replace("$context.error.message", kind.message())
             .replace("$context.requestId", request_id);
         answer
@@ -134,35 +128,17 @@ impl GatewayResponse {
     fn parse(node: &Node) -> Result<Self, TemplateError> {
         let status = match node.get("StatusCode") {
             None => None,
-            Some(status) => Some(
-                status
-                    .text()?
-                    .parse()
-                    .map_err(|_| status.error("must be an HTTP status"))?,
-            ),
+            Some(status) => Some(status.text()?.parse().map_err(|_| status.error("must be an HTTP status"))?),
         };
         let mut headers = Vec::new();
-        if let Some(map) = node
-            .get("ResponseParameters")
-            .and_then(|parameters| parameters.get("Headers"))
-        {
+        if let Some(map) = node.get("ResponseParameters").and_then(|parameters| parameters.get("Headers")) {
             for (name, value) in map.entries()? {
-                let header = name
-                    .parse()
-                    .map_err(|_| value.error("is not a header name"))?;
+                let header = name.parse().map_err(|_| value.error("is not a header name"))?;
                 headers.push((header, Mapping::parse(value)?));
             }
         }
-        let body = node
-            .require("ResponseTemplates")?
-            .require("application/json")?
-            .text()?
-            .to_owned();
-        Ok(Self {
-            status,
-            headers,
-            body,
-        })
+        let body = node.require("ResponseTemplates")?.require("application/json")?.text()?.to_owned();
+        Ok(Self { status, headers, body })
     }
 }
 
@@ -171,15 +147,11 @@ impl Mapping {
     fn parse(node: &Node) -> Result<Self, TemplateError> {
         let expression = node.text()?;
         if let Some(value) = static_value(expression) {
-            let value = value
-                .parse()
-                .map_err(|_| node.error("is not a header value"))?;
+            let value = value.parse().map_err(|_| node.error("is not a header value"))?;
             return Ok(Self::Static(value));
         }
         if let Some(header) = expression.strip_prefix("method.request.header.") {
-            let header = header
-                .parse()
-                .map_err(|_| node.error("names no request header"))?;
+            let header = header.parse().map_err(|_| node.error("names no request header"))?;
             return Ok(Self::RequestHeader(header));
         }
         if expression == "context.requestId" {
@@ -193,7 +165,5 @@ impl Mapping {
 
 /// The value inside the single quotes of a static parameter mapping.
 pub(super) fn static_value(expression: &str) -> Option<&str> {
-    expression
-        .strip_prefix('\'')
-        .and_then(|rest| rest.strip_suffix('\''))
+    expression.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''))
 }

@@ -21,17 +21,11 @@ fn routes_come_from_the_functions_events() {
             .map(|route| route.function.as_str())
     };
     assert_eq!(route(Method::GET, "/users/{user_id}"), Some("get-user"));
-    assert_eq!(
-        route(Method::DELETE, "/orgs/{org_id}/members/{user_id}"),
-        Some("delete-member")
-    );
+    assert_eq!(route(Method::DELETE, "/orgs/{org_id}/members/{user_id}"), Some("delete-member"));
     assert_eq!(route(Method::GET, "/docs"), Some("docs"));
     assert_eq!(route(Method::GET, "/openapi.json"), Some("docs"));
     assert_eq!(route(Method::POST, "/users/{user_id}"), None);
-    assert_eq!(
-        template.functions.iter().filter(|name| *name == "docs").count(),
-        1
-    );
+    assert_eq!(template.functions.iter().filter(|name| *name == "docs").count(), 1);
 }
 
 #[test]
@@ -39,10 +33,7 @@ fn the_rest_comes_from_the_api_the_parameters_and_the_table() {
     let template = parse(TEMPLATE);
     assert_eq!(template.stage, "v1");
     assert_eq!(template.minimum_compression_size, Some(1000));
-    assert_eq!(
-        template.allowed_origins,
-        ["http://localhost:5173", "http://localhost:3000"]
-    );
+    assert_eq!(template.allowed_origins, ["http://localhost:5173", "http://localhost:3000"]);
     assert_eq!(template.table.ttl_attribute.as_deref(), Some("ttl"));
     assert_eq!(
         template.table.definition["KeySchema"],
@@ -67,8 +58,7 @@ fn compression_may_be_off() {
 /// The message for the template with its first `from` turned into `to`, without the line.
 fn broken(from: &str, to: &str) -> String {
     assert!(TEMPLATE.contains(from), "the template has no {from:?}");
-    let error = Template::parse(&TEMPLATE.replacen(from, to, 1))
-        .expect_err("a broken template is refused");
+    let error = Template::parse(&TEMPLATE.replacen(from, to, 1)).expect_err("a broken template is refused");
     assert!(error.line > 0, "{error} names no line");
     let text = error.to_string();
     text.split_once(": ").map_or(text.clone(), |(_, rest)| rest.to_owned())
@@ -109,8 +99,7 @@ fn a_broken_template_says_what_and_where() {
         (
             "CodeUri: target/lambda/get-user/",
             "CodeUri: !Sub target/lambda/get-user/",
-            "Resources.GetUserFunction.Properties.CodeUri: must be a plain text here, not !Sub"
-                .to_owned(),
+            "Resources.GetUserFunction.Properties.CodeUri: must be a plain text here, not !Sub".to_owned(),
         ),
         (
             "          /me: { options: *preflight }\n",
@@ -120,26 +109,22 @@ fn a_broken_template_says_what_and_where() {
         (
             "          /me: {",
             "          /you: { options: *preflight }\n          /me: {",
-            "Resources.Api.Properties.DefinitionBody.paths: /you has a preflight but no function"
-                .to_owned(),
+            "Resources.Api.Properties.DefinitionBody.paths: /you has a preflight but no function".to_owned(),
         ),
         (
             "MinimumCompressionSize: 1000",
             "MinimumCompressionSize: many",
-            "Resources.Api.Properties.MinimumCompressionSize: must be a whole number, not \"many\""
-                .to_owned(),
+            "Resources.Api.Properties.MinimumCompressionSize: must be a whole number, not \"many\"".to_owned(),
         ),
         (
             "StageName: !Ref StageName",
             "StageName: !ImportValue stage",
-            "Resources.Api.Properties.StageName: !ImportValue is known to a deployment only"
-                .to_owned(),
+            "Resources.Api.Properties.StageName: !ImportValue is known to a deployment only".to_owned(),
         ),
         (
             "StageName: !Ref StageName",
             "StageName: !Sub \"${Nobody}\"",
-            "Resources.Api.Properties.StageName: Nobody is not a parameter with a Default"
-                .to_owned(),
+            "Resources.Api.Properties.StageName: Nobody is not a parameter with a Default".to_owned(),
         ),
         (
             "    Default: http://localhost:5173,http://localhost:3000\n",
