@@ -1,6 +1,7 @@
 //! The project's own template, whole and broken in many ways.
 
 use axum::http::{Method, header};
+use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyRequest;
 
 use super::*;
 
@@ -43,7 +44,7 @@ fn the_rest_comes_from_the_api_the_parameters_and_the_table() {
         ])
     );
     for preflight in &template.preflights {
-        assert_eq!(preflight.status, StatusCode::NO_CONTENT);
+        assert_eq!(preflight.status, StatusCode::OK);
         assert_eq!(preflight.headers[header::ACCESS_CONTROL_ALLOW_CREDENTIALS], "true");
         assert!(!preflight.headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN));
     }
@@ -176,4 +177,26 @@ fn what_is_no_yaml_is_refused_with_its_line() {
 fn a_missing_file_is_an_error() {
     let error = Template::read(Path::new("/nonexistent/template.yaml")).expect_err("no such file");
     assert!(error.to_string().contains("No such file"), "{error}");
+}
+
+#[test]
+fn every_function_has_an_event_of_one_of_its_routes() {
+    let template = parse(TEMPLATE);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events");
+    for function in &template.functions {
+        let path = folder.join(format!("{function}.json"));
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let event: ApiGatewayProxyRequest =
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let resource = event.resource.expect("an event names its resource");
+        let route = template.routes.iter().find(|route| {
+            route.function == *function && route.method == event.http_method && route.path == resource
+        });
+        assert!(route.is_some(), "{function} has no route {} {resource}", event.http_method);
+        let mut filled = resource;
+        for (name, value) in &event.path_parameters {
+            filled = filled.replace(&format!("{{{name}}}"), value);
+        }
+        assert_eq!(event.path, Some(filled), "{function}");
+    }
 }
