@@ -3,7 +3,7 @@
 use std::{env, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use local::{Options, StartError, Storage, System, catalogue, system::project_folder};
+use local::{Options, StartError, Storage, System, catalogue, openapi, system::project_folder};
 use shared::{Context, config::Config};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -29,6 +29,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Prints the OpenAPI document.
+    Openapi,
     /// Loads the price catalogue into a DynamoDB table (AWS's, unless AWS_ENDPOINT_URL says otherwise).
     Seed {
         /// The table's name.
@@ -53,6 +55,10 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> Result<(), String> {
     match arguments.command {
+        Some(Command::Openapi) => {
+            print!("{}", openapi::document());
+            Ok(())
+        }
         Some(Command::Seed { table, catalogue }) => seed(table, catalogue).await,
         None => serve(options(arguments)).await.map_err(|error| error.to_string()),
     }
