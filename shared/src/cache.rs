@@ -18,6 +18,7 @@ pub use class::{ABSENCES_PER_SCOPE, ABSENT_MAX, Cacheable, Class, JITTER_PERCENT
 pub use meter::Event;
 pub use url::{CacheUrl, CacheUrlError, Server};
 
+use crate::telemetry::{Part, timed};
 use class::Place;
 use entry::{Entry, Kind, Token, now_ms};
 use flight::{Flights, Landing, Lead, Role};
@@ -171,7 +172,7 @@ impl Cache {
         };
         let new = Kept { entry: &bytes, keep: keep(&K::CLASS, fresh) };
         let result = match &self.0.backend {
-            Backend::Server(link) => server::renew(link, &place, new, PATIENCE).await,
+            Backend::Server(link) => timed(Part::Cache, server::renew(link, &place, new, PATIENCE)).await,
             Backend::Memory(memory) => {
                 memory.renew(&place, new);
                 Ok(())
@@ -209,7 +210,7 @@ impl Cache {
 
     async fn invalidate_place(&self, class: &'static str, place: &Place) -> Delivery {
         let result = match &self.0.backend {
-            Backend::Server(link) => server::invalidate(link, place, PATIENCE).await,
+            Backend::Server(link) => timed(Part::Cache, server::invalidate(link, place, PATIENCE)).await,
             Backend::Memory(memory) => {
                 memory.invalidate(place);
                 Ok(())
@@ -417,9 +418,7 @@ impl Cache {
         };
         let kept = bytes.as_ref().map(|(entry, keep)| Kept { entry, keep: *keep });
         let result = match &self.0.backend {
-            Backend::Server(link) => {
-                budget.spend(|patience| server::fill(link, place, token, kept, patience)).await
-            }
+            Backend::Server(link) => budget.spend(|patience| server::fill(link, place, token, kept, patience)).await,
             Backend::Memory(memory) => Ok(memory.fill(place, token, kept)),
             Backend::Off => Ok(false),
         };
@@ -472,7 +471,10 @@ impl Cache {
 enum Leased<V> {
     Token(Token),
     /// Somebody else has filled the place meanwhile; read no earlier than `as_of`.
-    Found { value: Option<V>, as_of: Instant },
+    Found {
+        value: Option<V>,
+        as_of: Instant,
+    },
     /// The cache does not answer, or others hold the lease for too long.
     Without,
 }
@@ -486,7 +488,7 @@ impl Budget {
             return Err(LinkError::Open);
         }
         let start = Instant::now();
-        let result = operation(self.0).await;
+        let result = timed(Part::Cache, operation(self.0)).await;
         self.0 = if result.is_ok() { self.0.saturating_sub(start.elapsed()) } else { Duration::ZERO };
         result
     }

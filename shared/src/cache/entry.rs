@@ -121,7 +121,7 @@ fn empty(schema: u8) -> Entry<'static> {
 
 /// Milliseconds since 1970.
 pub(super) fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| millis(since))
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
 }
 
 pub(super) fn millis(duration: Duration) -> u64 {

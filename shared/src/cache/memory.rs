@@ -75,7 +75,8 @@ impl Memory {
         let Some(old) = shelf.get(place).and_then(Entry::read).filter(|old| old.token == token) else { return false };
         match kept {
             Some(Kept { entry, keep }) => {
-                let newer = |new: Entry<'_>| old.kind == Kind::Value && old.schema == new.schema && new.version < old.version;
+                let newer =
+                    |new: Entry<'_>| old.kind == Kind::Value && old.schema == new.schema && new.version < old.version;
                 if Entry::read(entry).is_some_and(newer) {
                     return false;
                 }

@@ -86,9 +86,7 @@ impl Meter {
     /// Whether a batch should be taken at `now_ms`; only one caller is told so.
     pub(super) fn is_due(&self, now_ms: u64) -> bool {
         let due = self.due_ms.load(Relaxed);
-        now_ms >= due
-            && self.due_ms.compare_exchange(due, now_ms + BATCH_MS, Relaxed, Relaxed).is_ok()
-            && due != 0
+        now_ms >= due && self.due_ms.compare_exchange(due, now_ms + BATCH_MS, Relaxed, Relaxed).is_ok() && due != 0
     }
 
     /// Takes the counts, as one EMF document per class in which something happened.

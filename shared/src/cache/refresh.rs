@@ -3,7 +3,9 @@
 use super::entry::{jittered, millis, now_ms};
 use super::flight::Role;
 use super::near::{Found, Until};
-use super::{Budget, Busy, Cache, Cacheable, Claim, Class, Event, Key, Lookup, PATIENCE, Place, Token, keep, new_token, random};
+use super::{
+    Budget, Busy, Cache, Cacheable, Claim, Class, Event, Key, Lookup, PATIENCE, Place, Token, keep, new_token, random,
+};
 use std::fmt::Display;
 use std::future::Future;
 use std::sync::PoisonError;

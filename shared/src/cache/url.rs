@@ -136,8 +136,20 @@ mod tests {
     #[test]
     fn what_is_no_address_is_refused() {
         for text in [
-            "", "memory", "redis:", "redis://", "http://h", "redis://h:x", "redis://h:99999", "redis://a b", "redis://%zz@h",
-            "redis://h?iam=c", "rediss://h?iam=c", "rediss://u:p@h?iam=c", "rediss://u@h?iam=", "rediss://u@h?x=1",
+            "",
+            "memory",
+            "redis:",
+            "redis://",
+            "http://h",
+            "redis://h:x",
+            "redis://h:99999",
+            "redis://a b",
+            "redis://%zz@h",
+            "redis://h?iam=c",
+            "rediss://h?iam=c",
+            "rediss://u:p@h?iam=c",
+            "rediss://u@h?iam=",
+            "rediss://u@h?x=1",
         ] {
             assert!(text.parse::<CacheUrl>().is_err(), "{text}");
         }
