@@ -76,7 +76,13 @@ pub fn document() -> String {
 /// What follows from an operation's parts: a session can be missing, a body malformed, a path unknown.
 fn add_common_responses(operation: &mut Operation) {
     let given = operation.parameters.as_deref().unwrap_or_default();
-    let parameters: Vec<_> = given.iter().filter_map(RefOr::as_t).collect();
+    let parameters: Vec<_> = given
+        .iter()
+        .filter_map(|parameter| match parameter {
+            RefOr::T(parameter) => Some(parameter),
+            RefOr::Ref(_) => None,
+        })
+        .collect();
     let has = |place: ParameterIn| parameters.iter().any(|parameter| parameter.parameter_in == place);
     let (path, query) = (has(ParameterIn::Path), has(ParameterIn::Query));
     let if_match = parameters.iter().any(|parameter| parameter.name == "If-Match");
