@@ -25,4 +25,39 @@ macro_rules! registry {
     };
 }
 
-registry! {}
+registry! {
+    "register" => register::handle,
+    "login" => login::handle,
+    "logout" => logout::handle,
+    "get-me" => get_me::handle,
+    "update-me" => update_me::handle,
+    "get-user" => get_user::handle,
+    "get-org-plan" => get_org_plan::handle,
+    "put-org-plan" => put_org_plan::handle,
+    "get-org-settings" => get_org_settings::handle,
+    "put-org-settings" => put_org_settings::handle,
+    "list-members" => list_members::handle,
+    "put-member" => put_member::handle,
+    "delete-member" => delete_member::handle,
+    "get-model-pricing" => get_model_pricing::handle,
+    "list-items" => list_items::handle,
+    "create-item" => create_item::handle,
+    "get-item" => get_item::handle,
+    "update-item" => update_item::handle,
+    "delete-item" => delete_item::handle,
+    "health" => health::handle,
+    "docs" => docs::handle,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::NAMES;
+    use crate::template::Template;
+
+    #[test]
+    fn the_template_has_every_function() {
+        let template = Template::parse(include_str!("../../template.yaml")).expect("whole template");
+        let missing: Vec<_> = NAMES.iter().filter(|name| !template.functions.iter().any(|one| one == *name)).collect();
+        assert!(missing.is_empty(), "not in template.yaml: {missing:?}");
+    }
+}
