@@ -4,7 +4,7 @@ use crate::response::FieldError;
 use lambda_http::aws_lambda_events::query_map::QueryMap;
 use lambda_http::http::header::{CONTENT_TYPE, IF_MATCH};
 use lambda_http::{Body, Request, RequestExt};
-use serde::de::{DeserializeOwned, value::MapDeserializer};
+use serde::de::DeserializeOwned;
 
 /// The largest body that is read, in bytes. Lambda itself takes events of 6 MB.
 pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
@@ -88,9 +88,18 @@ fn rejection(pointer: String, error: &serde_json::Error) -> Rejection {
     // The position stands at the end of the text of serde_json's errors; a pointer serves callers better.
     let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
     match error.classify() {
-        serde_json::error::Category::Data => Rejection::field(pointer, message),
+        serde_json::error::Category::Data => Rejection::field(pointer + &named_field(message), message),
         _ => Rejection::MalformedJson(text),
     }
+}
+
+/// serde stops at the object where a field is missing or stands twice, and names the field in its text only.
+fn named_field(message: &str) -> String {
+    ["missing field `", "duplicate field `"]
+        .iter()
+        .find_map(|start| message.strip_prefix(start)?.strip_suffix('`'))
+        .map(|field| format!("/{field}"))
+        .unwrap_or_default()
 }
 
 /// A JSON pointer (RFC 6901) to where serde stopped.
@@ -120,15 +129,14 @@ pub fn query<T: DeserializeOwned>(request: &Request) -> Result<T, Rejection> {
 }
 
 fn parse_query<T: DeserializeOwned>(map: &QueryMap) -> Result<T, Rejection> {
-    let mut pairs: Vec<(&str, &str)> = Vec::new();
+    // As JSON strings: serde's own string deserializers refuse an `Option`.
+    let mut values = serde_json::Map::new();
     for (name, value) in map.iter() {
-        if pairs.iter().any(|(known, _)| *known == name) {
+        if values.insert(name.to_owned(), value.into()).is_some() {
             return Err(Rejection::field(format!("query/{name}"), "given more than once"));
         }
-        pairs.push((name, value));
     }
-    let values = MapDeserializer::<_, serde::de::value::Error>::new(pairs.into_iter());
-    serde_path_to_error::deserialize(values).map_err(|error| {
+    serde_path_to_error::deserialize(serde_json::Value::Object(values)).map_err(|error| {
         let name = error.path().iter().next().map(ToString::to_string).unwrap_or_default();
         Rejection::field(format!("query/{name}"), error.into_inner().to_string())
     })
@@ -236,7 +244,7 @@ mod tests {
         assert_eq!(at(r#"{"name":"a","list":[1,300]}"#), "/list/1");
         assert_eq!(at(r#"{"name":"a","x~/y":1}"#), "/x~0~1y");
         assert_eq!(at(r#"{"name":"a","name":"b"}"#), "/name");
-        assert_eq!(at("{}"), "");
+        assert_eq!(at("{}"), "/name");
         assert_eq!(at("[]"), "");
     }
 
