@@ -4,8 +4,10 @@
 use super::breaker::{Access, Breaker};
 use super::entry::now_ms;
 use super::url::Server;
+use futures_util::FutureExt as _;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, ServerErrorKind, Value};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -17,6 +19,9 @@ use tokio::time::{timeout, timeout_at};
 /// frozen: the first try on it gets [`FIRST_TRY`] only, which leaves time for another on a new connection.
 const IDLE_MS: u64 = 1000;
 const FIRST_TRY: Duration = Duration::from_millis(8);
+
+/// Turns of the scheduler that a late reply gets.
+const TURNS: usize = 3;
 
 /// Making a connection goes on in the background past the deadline of who asked for it, for this long.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
@@ -126,11 +131,20 @@ impl Link {
     }
 
     async fn attempt(&self, command: &Cmd, mut current: Current, deadline: Instant) -> Result<Value, LinkError> {
-        let reply = timeout_at(deadline.into(), current.connection.send_packed_command(command)).await;
-        let error = match reply.map(|reply| reply.and_then(Value::extract_error)) {
-            Ok(Ok(value)) => return Ok(value),
-            Err(_elapsed) => LinkError::Late,
-            Ok(Err(error)) => match error.kind() {
+        let mut reply = pin!(current.connection.send_packed_command(command));
+        let mut answer = timeout_at(deadline.into(), &mut reply).await.ok();
+        // A process that was not run for a while finds the deadline passed and the reply arrived: the task
+        // that reads it gets its turn first.
+        for _ in 0..TURNS {
+            if answer.is_none() {
+                tokio::task::yield_now().await;
+                answer = reply.as_mut().now_or_never();
+            }
+        }
+        let error = match answer.map(|reply| reply.and_then(Value::extract_error)) {
+            Some(Ok(value)) => return Ok(value),
+            None => LinkError::Late,
+            Some(Err(error)) => match error.kind() {
                 ErrorKind::Server(ServerErrorKind::NoScript) => return Err(LinkError::Refused(error)),
                 ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::AuthenticationFailed => {
                     LinkError::Refused(error)
