@@ -6,6 +6,7 @@ mod breaker;
 mod class;
 mod entry;
 mod flight;
+mod iam;
 mod link;
 mod memory;
 mod meter;
@@ -15,6 +16,7 @@ mod server;
 mod url;
 
 pub use class::{ABSENCES_PER_SCOPE, ABSENT_MAX, Cacheable, Class, JITTER_PERCENT, Key, Name, Rule};
+pub use iam::Iam;
 pub use meter::Event;
 pub use url::{CacheUrl, CacheUrlError, Server};
 
@@ -113,11 +115,15 @@ pub struct Options {
     pub patience: Duration,
     /// Takes the counts once a minute, as CloudWatch EMF documents, one per call.
     pub report: Option<fn(&str)>,
+    /// PEM of authorities to trust besides Amazon's, for `rediss://`.
+    pub extra_roots: Option<Vec<u8>>,
+    /// What addresses with `iam` log in with.
+    pub iam: Option<Iam>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { patience: PATIENCE, report: None }
+        Self { patience: PATIENCE, report: None, extra_roots: None, iam: None }
     }
 }
 
@@ -132,7 +138,7 @@ impl Cache {
     #[must_use]
     pub fn with(url: &CacheUrl, options: Options) -> Self {
         let backend = match url {
-            CacheUrl::Server(server) => Backend::Server(Box::new(Link::new(server.clone()))),
+            CacheUrl::Server(server) => Backend::Server(Box::new(Link::new(server.clone(), options.clone()))),
             CacheUrl::Memory => Backend::Memory(Memory::default()),
             CacheUrl::Off => Backend::Off,
         };

@@ -4,6 +4,7 @@
 mod absence;
 mod consistency;
 mod cost;
+mod elasticache;
 mod faults;
 mod frozen;
 mod herd;
