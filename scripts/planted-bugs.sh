@@ -6,7 +6,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 group=$1 only=${2:-}
 root=$PWD
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target} RUST_BACKTRACE=0
+# Not target itself: the copy's crates bear the names of ours, and cargo would take one for the other.
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target/planted-bugs} RUST_BACKTRACE=0
 
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT

@@ -54,6 +54,12 @@ impl Environment for Context {
         Config::from_env().map(Self::new)
     }
 
+    async fn after_reply(&self) {
+        if let Some(cache) = self.cache.get() {
+            cache.settle().await;
+        }
+    }
+
     fn log_level(&self) -> tracing::Level {
         self.config.log_level
     }
