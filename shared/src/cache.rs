@@ -113,8 +113,6 @@ struct Budget(Duration);
 pub struct Options {
     /// The deadline of each operation on the server.
     pub patience: Duration,
-    /// Takes the counts once a minute, as CloudWatch EMF documents, one per call.
-    pub report: Option<fn(&str)>,
     /// PEM of authorities to trust besides Amazon's, for `rediss://`.
     pub extra_roots: Option<Vec<u8>>,
     /// What addresses with `iam` log in with.
@@ -123,7 +121,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { patience: PATIENCE, report: None, extra_roots: None, iam: None }
+        Self { patience: PATIENCE, extra_roots: None, iam: None }
     }
 }
 
@@ -226,6 +224,14 @@ impl Cache {
         self.0.meter.read(class.name, event)
     }
 
+    /// What happened since the last report, as CloudWatch EMF documents (one line each, one per class), once a
+    /// minute; nothing in between.
+    #[must_use]
+    pub fn due_report(&self) -> Vec<String> {
+        let now = now_ms();
+        if self.0.meter.is_due(now) { self.0.meter.take(now, self.breaker_is_open()) } else { Vec::new() }
+    }
+
     /// Whether operations are skipped because they failed.
     #[must_use]
     pub fn breaker_is_open(&self) -> bool {
@@ -268,7 +274,6 @@ impl Cache {
     async fn lookup<K: Key>(&self, place: &Place, budget: &mut Budget) -> Lookup<K::Value> {
         let class = K::CLASS.name;
         let now = now_ms();
-        self.report_if_due(now);
         let found = match &self.0.backend {
             Backend::Server(link) => {
                 let result = budget.spend(|patience| server::read(link, place, patience)).await;
@@ -494,14 +499,6 @@ impl Cache {
     fn busy(&self, class: &'static str) -> Busy {
         self.0.meter.count(class, Event::Busy);
         Busy { retry_after: Duration::from_secs(1) }
-    }
-
-    fn report_if_due(&self, now_ms: u64) {
-        if let Some(report) = self.0.options.report
-            && self.0.meter.is_due(now_ms)
-        {
-            self.0.meter.take(now_ms, self.breaker_is_open()).iter().for_each(|line| report(line));
-        }
     }
 }
 

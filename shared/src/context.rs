@@ -57,6 +57,7 @@ impl Environment for Context {
     async fn after_reply(&self) {
         if let Some(cache) = self.cache.get() {
             cache.settle().await;
+            cache.due_report().iter().for_each(|line| println!("{line}"));
         }
     }
 
