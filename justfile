@@ -39,6 +39,10 @@ validate:
 build:
     cargo lambda build --release --workspace --exclude local --exclude tests
 
+# Measure single functions: CPU, cold start, memory, size (docs/performance.md has the figures).
+bench *arguments:
+    load/bench.py {{arguments}}
+
 # Run the OpenAPI document against a local system with generated requests.
 schemathesis examples="200":
     scripts/schemathesis.sh {{examples}}
