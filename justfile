@@ -47,6 +47,14 @@ bench *arguments:
 schemathesis examples="200":
     scripts/schemathesis.sh {{examples}}
 
-# The integration suite again, over a real Redis that this starts.
+# The cache against real servers, processes and faults, then the integration suite over a real Redis.
 test-redis:
     scripts/test-redis.sh
+
+# What a cache hit costs over the bare client's GET, in one run.
+bench-cache:
+    cargo test --release -p shared --features redis-tests --test redis -- --ignored --exact cost::a_hit_over_the_bare_get --nocapture
+
+# Plant the bugs of planted-bugs/<group> one by one; the tests must find each.
+planted-bugs group part="":
+    scripts/planted-bugs.sh {{group}} {{part}}

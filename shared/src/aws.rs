@@ -8,7 +8,7 @@ use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 use std::time::Duration;
 
 /// Amazon Trust Services' roots, as PEM.
-const AMAZON_ROOTS: &str = include_str!(concat!(env!("OUT_DIR"), "/amazon-roots.pem"));
+pub(crate) const AMAZON_ROOTS: &str = include_str!(concat!(env!("OUT_DIR"), "/amazon-roots.pem"));
 
 /// Where AWS is and who calls it.
 #[derive(Clone)]

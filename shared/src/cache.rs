@@ -6,6 +6,7 @@ mod breaker;
 mod class;
 mod entry;
 mod flight;
+mod iam;
 mod link;
 mod memory;
 mod meter;
@@ -15,6 +16,7 @@ mod server;
 mod url;
 
 pub use class::{ABSENCES_PER_SCOPE, ABSENT_MAX, Cacheable, Class, JITTER_PERCENT, Key, Name, Rule};
+pub use iam::Iam;
 pub use meter::Event;
 pub use url::{CacheUrl, CacheUrlError, Server};
 
@@ -32,7 +34,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// What the cache's own operations may add to one lookup or one write, all together.
+/// How long one operation on the cache server may take, unless [`Options`] say otherwise.
 pub const PATIENCE: Duration = Duration::from_millis(25);
 
 /// How long a claimant may fetch before another may: what a dead one delays the others by, at most.
@@ -68,7 +70,7 @@ struct Inner {
     flights: Flights,
     near: Near,
     meter: Meter,
-    report: Option<fn(&str)>,
+    options: Options,
     fetches: Semaphore,
     refreshes: Mutex<JoinSet<()>>,
 }
@@ -102,21 +104,39 @@ enum Lookup<V> {
     Miss,
 }
 
-/// What is left of [`PATIENCE`]. Nothing is, once an operation failed: one failure per caller is enough.
+/// How long this caller waits for an operation. Once one has failed, not at all: one failure per caller is
+/// enough.
 struct Budget(Duration);
+
+/// How a cache is to behave.
+#[derive(Clone)]
+pub struct Options {
+    /// The deadline of each operation on the server.
+    pub patience: Duration,
+    /// PEM of authorities to trust besides Amazon's, for `rediss://`.
+    pub extra_roots: Option<Vec<u8>>,
+    /// What addresses with `iam` log in with.
+    pub iam: Option<Iam>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { patience: PATIENCE, extra_roots: None, iam: None }
+    }
+}
 
 impl Cache {
     /// A cache at an address. Nothing is opened before the first lookup.
     #[must_use]
     pub fn open(url: &CacheUrl) -> Self {
-        Self::reporting(url, None)
+        Self::with(url, Options::default())
     }
 
-    /// A cache that hands its counts to `report` once a minute, as CloudWatch EMF documents, one per call.
+    /// The same, with options.
     #[must_use]
-    pub fn reporting(url: &CacheUrl, report: Option<fn(&str)>) -> Self {
+    pub fn with(url: &CacheUrl, options: Options) -> Self {
         let backend = match url {
-            CacheUrl::Server(server) => Backend::Server(Box::new(Link::new(server.clone()))),
+            CacheUrl::Server(server) => Backend::Server(Box::new(Link::new(server.clone(), options.clone()))),
             CacheUrl::Memory => Backend::Memory(Memory::default()),
             CacheUrl::Off => Backend::Off,
         };
@@ -125,7 +145,7 @@ impl Cache {
             flights: Flights::default(),
             near: Near::default(),
             meter: Meter::default(),
-            report,
+            options,
             fetches: Semaphore::new(FETCHES),
             refreshes: Mutex::default(),
         }))
@@ -133,7 +153,7 @@ impl Cache {
 
     /// A fresh value, if there is one. A failure is a miss.
     pub async fn get<K: Key>(&self, key: &K) -> Option<K::Value> {
-        match self.lookup::<K>(&Place::of(key), &mut Budget(PATIENCE)).await {
+        match self.lookup::<K>(&Place::of(key), &mut self.budget()).await {
             Lookup::Fresh { value, .. } => value,
             _ => None,
         }
@@ -155,7 +175,7 @@ impl Cache {
         const { assert!(K::CLASS.is_renewed(), "a class that may be served stale goes through get_or_refresh") };
         let asked = Instant::now();
         let place = Place::of(key);
-        let mut budget = Budget(PATIENCE);
+        let mut budget = self.budget();
         if let Lookup::Fresh { value, .. } = self.lookup::<K>(&place, &mut budget).await {
             return Ok(value);
         }
@@ -172,7 +192,9 @@ impl Cache {
         };
         let new = Kept { entry: &bytes, keep: keep(&K::CLASS, fresh) };
         let result = match &self.0.backend {
-            Backend::Server(link) => timed(Part::Cache, server::renew(link, &place, new, PATIENCE)).await,
+            Backend::Server(link) => {
+                timed(Part::Cache, server::renew(link, &place, new, self.0.options.patience)).await
+            }
             Backend::Memory(memory) => {
                 memory.renew(&place, new);
                 Ok(())
@@ -190,7 +212,7 @@ impl Cache {
     /// Whether the server answers; `None` where there is none.
     pub async fn ping(&self) -> Option<bool> {
         match &self.0.backend {
-            Backend::Server(link) => Some(server::ping(link, PATIENCE).await.is_ok()),
+            Backend::Server(link) => Some(server::ping(link, self.0.options.patience).await.is_ok()),
             Backend::Memory(_) => Some(true),
             Backend::Off => None,
         }
@@ -202,6 +224,14 @@ impl Cache {
         self.0.meter.read(class.name, event)
     }
 
+    /// What happened since the last report, as CloudWatch EMF documents (one line each, one per class), once a
+    /// minute; nothing in between.
+    #[must_use]
+    pub fn due_report(&self) -> Vec<String> {
+        let now = now_ms();
+        if self.0.meter.is_due(now) { self.0.meter.take(now, self.breaker_is_open()) } else { Vec::new() }
+    }
+
     /// Whether operations are skipped because they failed.
     #[must_use]
     pub fn breaker_is_open(&self) -> bool {
@@ -210,7 +240,7 @@ impl Cache {
 
     async fn invalidate_place(&self, class: &'static str, place: &Place) -> Delivery {
         let result = match &self.0.backend {
-            Backend::Server(link) => timed(Part::Cache, server::invalidate(link, place, PATIENCE)).await,
+            Backend::Server(link) => timed(Part::Cache, server::invalidate(link, place, self.0.options.patience)).await,
             Backend::Memory(memory) => {
                 memory.invalidate(place);
                 Ok(())
@@ -244,7 +274,6 @@ impl Cache {
     async fn lookup<K: Key>(&self, place: &Place, budget: &mut Budget) -> Lookup<K::Value> {
         let class = K::CLASS.name;
         let now = now_ms();
-        self.report_if_due(now);
         let found = match &self.0.backend {
             Backend::Server(link) => {
                 let result = budget.spend(|patience| server::read(link, place, patience)).await;
@@ -358,18 +387,21 @@ impl Cache {
         let token = new_token();
         let mut pause = Duration::from_millis(2);
         let give_up = Instant::now() + LEASE * 3;
+        let mut trusted = true;
         loop {
             let as_of = Instant::now();
-            match self.claim::<K>(place, token, budget).await {
+            // What is there and cannot be read is stale by any clock.
+            let now = if trusted { now_ms() } else { u64::MAX };
+            match self.claim::<K>(place, token, now, budget).await {
                 Ok(Claim::Granted) => return Leased::Token(token),
                 Ok(Claim::Present(bytes)) => match decode::<K>(&bytes, now_ms()) {
                     Lookup::Fresh { value, .. } => return Leased::Found { value, as_of },
+                    _ if trusted => trusted = false,
                     _ => return Leased::Without,
                 },
                 Ok(Claim::Held(left)) if as_of < give_up => {
                     tokio::time::sleep(pause.min(left)).await;
                     pause = (pause * 3 / 2).min(Duration::from_millis(25));
-                    *budget = Budget(PATIENCE); // somebody answers
                 }
                 Ok(Claim::Held(_)) => return Leased::Without,
                 Err(error) => {
@@ -380,14 +412,21 @@ impl Cache {
         }
     }
 
-    async fn claim<K: Key>(&self, place: &Place, token: Token, budget: &mut Budget) -> Result<Claim, LinkError> {
+    /// Asks for the lease; what is fresh by the clock `now_ms` is given instead.
+    async fn claim<K: Key>(
+        &self,
+        place: &Place,
+        token: Token,
+        now_ms: u64,
+        budget: &mut Budget,
+    ) -> Result<Claim, LinkError> {
         let lease = entry::of_lease(K::Value::SCHEMA, token);
         match &self.0.backend {
             Backend::Server(link) => {
-                let claim = |patience| server::claim(link, place, &lease, LEASE, now_ms(), patience);
+                let claim = |patience| server::claim(link, place, &lease, LEASE, now_ms, patience);
                 budget.spend(claim).await
             }
-            Backend::Memory(memory) => Ok(memory.claim(place, &lease, LEASE, now_ms())),
+            Backend::Memory(memory) => Ok(memory.claim(place, &lease, LEASE, now_ms)),
             Backend::Off => Err(LinkError::Open),
         }
     }
@@ -453,17 +492,13 @@ impl Cache {
         }
     }
 
+    fn budget(&self) -> Budget {
+        Budget(self.0.options.patience)
+    }
+
     fn busy(&self, class: &'static str) -> Busy {
         self.0.meter.count(class, Event::Busy);
         Busy { retry_after: Duration::from_secs(1) }
-    }
-
-    fn report_if_due(&self, now_ms: u64) {
-        if let Some(report) = self.0.report
-            && self.0.meter.is_due(now_ms)
-        {
-            self.0.meter.take(now_ms, self.breaker_is_open()).iter().for_each(|line| report(line));
-        }
     }
 }
 
@@ -487,9 +522,10 @@ impl Budget {
         if self.0.is_zero() {
             return Err(LinkError::Open);
         }
-        let start = Instant::now();
         let result = timed(Part::Cache, operation(self.0)).await;
-        self.0 = if result.is_ok() { self.0.saturating_sub(start.elapsed()) } else { Duration::ZERO };
+        if result.is_err() {
+            self.0 = Duration::ZERO;
+        }
         result
     }
 }
