@@ -212,7 +212,9 @@ impl Cache {
     /// Whether the server answers; `None` where there is none.
     pub async fn ping(&self) -> Option<bool> {
         match &self.0.backend {
-            Backend::Server(link) => Some(server::ping(link, self.0.options.patience).await.is_ok()),
+            Backend::Server(link) => {
+                Some(timed(Part::Cache, server::ping(link, self.0.options.patience)).await.is_ok())
+            }
             Backend::Memory(_) => Some(true),
             Backend::Off => None,
         }
