@@ -1,9 +1,13 @@
 //! Stale while one refreshes: who finds a value stale gets it at once, and one of them has it fetched anew.
 
+use super::backend::{Budget, Claim};
+use super::class::{Cacheable, Class, Key, Place};
+use super::entry::Token;
 use super::entry::{jittered, millis, now_ms};
+use super::fill::new_token;
 use super::flight::Role;
 use super::near::{Found, Until};
-use super::{Budget, Busy, Cache, Cacheable, Claim, Class, Event, Key, Lookup, Place, Token, keep, new_token, random};
+use super::{Busy, Cache, Event, Lookup, keep, random};
 use std::fmt::Display;
 use std::future::Future;
 use std::sync::PoisonError;

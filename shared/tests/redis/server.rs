@@ -38,7 +38,7 @@ impl RedisServer {
 
     /// Starts a server with arguments that make it listen on `port`, and waits until it does.
     pub(crate) fn start_with(port: u16, folder: PathBuf, arguments: &[&str]) -> Self {
-        let process = Command::new("redis-server")
+        let mut process = Command::new("redis-server")
             .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--enable-debug-command", "yes"])
             .args(arguments)
             .current_dir(&folder)
@@ -51,6 +51,7 @@ impl RedisServer {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
+        let _ended = (process.kill(), process.wait());
         panic!("redis-server does not listen on port {port}");
     }
 
