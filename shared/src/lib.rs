@@ -1,0 +1,3 @@
+//! What two functions need.
+
+pub mod model;

@@ -1,0 +1,375 @@
+//! E-mail as callers ask for it: addresses, subject, text and templates, parsed on construction.
+//! Nothing here can put a line break or a control character into a header.
+
+pub mod template;
+
+use std::fmt;
+
+use email_address::{EmailAddress, Options};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use template::Template;
+
+/// Most recipients of one e-mail.
+pub const RECIPIENTS_MAX: usize = 10;
+/// Longest address in bytes (RFC 5321 section 4.5.3.1.3: a path of 256 less its brackets).
+pub const ADDRESS_MAX_BYTES: usize = 254;
+/// Longest subject, in characters.
+pub const SUBJECT_MAX_CHARS: usize = 255;
+/// Longest text, in bytes: it is stored with its job, and a stored record holds 400 KB.
+pub const TEXT_MAX_BYTES: usize = 64 * 1024;
+
+/// One thing that is wrong with a request, ready for a problem's `errors` list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid {
+    /// JSON pointer (RFC 6901) to the field.
+    pub pointer: String,
+    /// What is wrong, in words for the caller.
+    pub message: String,
+}
+
+impl Invalid {
+    fn new(pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            pointer: pointer.into(),
+            message: message.into(),
+        }
+    }
+}
+
+/// The address of one mailbox, such as `ada@example.com`: ASCII, without a display name.
+///
+/// Addresses outside ASCII need SMTPUTF8, which Amazon SES does not speak; a domain outside ASCII
+/// can be written in its `xn--` form.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schema(value_type = String, format = "email", max_length = 254)]
+pub struct Address(String);
+
+impl Address {
+    /// Parses an address; the domain is put in lower case.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words for the caller.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        if text.len() > ADDRESS_MAX_BYTES {
+            return Err("must have at most 254 bytes");
+        }
+        if !text.is_ascii() {
+            return Err("must be ASCII; write an international domain in its xn-- form");
+        }
+        let options = Options::default()
+            .with_required_tld()
+            .without_domain_literal()
+            .without_display_text();
+        // Quoted local parts may hold spaces, brackets and escaped controls: no real mailbox needs one.
+        if text.contains('"') || EmailAddress::parse_with_options(text, options).is_err() {
+            return Err("must be an e-mail address such as ada@example.com");
+        }
+        let (local, domain) = text
+            .rsplit_once('@')
+            .ok_or("must be an e-mail address such as ada@example.com")?;
+        Ok(Self(format!("{local}@{}", domain.to_ascii_lowercase())))
+    }
+
+    /// The address as it goes on the wire.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The form to compare by: in practice no mail host tells cases apart.
+    #[must_use]
+    pub fn folded(&self) -> String {
+        self.0.to_ascii_lowercase()
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Address {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Address> for String {
+    fn from(address: Address) -> Self {
+        address.0
+    }
+}
+
+/// One to ten addresses, each once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(try_from = "Vec<Address>", into = "Vec<Address>")]
+#[schema(value_type = Vec<Address>, min_items = 1, max_items = 10)]
+pub struct Recipients(Vec<Address>);
+
+impl Recipients {
+    /// Drops repeated addresses (compared without case, the first spelling stays).
+    ///
+    /// # Errors
+    /// None or more than ten were given.
+    pub fn new(addresses: Vec<Address>) -> Result<Self, &'static str> {
+        if addresses.is_empty() || addresses.len() > RECIPIENTS_MAX {
+            return Err("must be 1 to 10 addresses");
+        }
+        let mut kept: Vec<Address> = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            if kept.iter().all(|other| other.folded() != address.folded()) {
+                kept.push(address);
+            }
+        }
+        Ok(Self(kept))
+    }
+
+    /// The addresses, in the caller's order.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Address] {
+        &self.0
+    }
+}
+
+impl TryFrom<Vec<Address>> for Recipients {
+    type Error = &'static str;
+
+    fn try_from(addresses: Vec<Address>) -> Result<Self, Self::Error> {
+        Self::new(addresses)
+    }
+}
+
+impl From<Recipients> for Vec<Address> {
+    fn from(recipients: Recipients) -> Self {
+        recipients.0
+    }
+}
+
+/// A subject: one line of 1 to 255 characters, no control characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schema(value_type = String, min_length = 1, max_length = 255)]
+pub struct Subject(String);
+
+impl Subject {
+    /// Parses a subject, dropping white space around it.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words for the caller.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        if text.chars().any(breaks_line) {
+            return Err("must be one line without control characters");
+        }
+        let text = text.trim();
+        if text.is_empty() || text.chars().count() > SUBJECT_MAX_CHARS {
+            return Err("must have 1 to 255 characters");
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The subject, not encoded.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Subject {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Subject> for String {
+    fn from(subject: Subject) -> Self {
+        subject.0
+    }
+}
+
+/// The plain text of an e-mail: not blank, at most 64 KiB, lines ended by `\n`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schema(value_type = String, min_length = 1, max_length = 65536)]
+pub struct Text(String);
+
+impl Text {
+    /// Parses a text; `\r\n` and `\r` become `\n`.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words for the caller.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        if text.len() > TEXT_MAX_BYTES {
+            return Err("must have at most 65536 bytes");
+        }
+        if text.trim().is_empty() {
+            return Err("must not be blank");
+        }
+        if text
+            .chars()
+            .any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+        {
+            return Err("must not have control characters other than line breaks and tabs");
+        }
+        Ok(Self(text.replace("\r\n", "\n").replace('\r', "\n")))
+    }
+
+    /// The text, lines ended by `\n`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Text {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Text> for String {
+    fn from(text: Text) -> Self {
+        text.0
+    }
+}
+
+/// What mail software may take for the end of a line, or may not write in a header.
+fn breaks_line(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+/// An e-mail that may be sent: what a `send_email` job carries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Message {
+    /// Who gets it.
+    pub to: Recipients,
+    /// Its subject.
+    pub subject: Subject,
+    /// Its plain text.
+    pub text: Text,
+}
+
+/// The body of `POST /send-email`: `subject` and `text`, or `template` and `data`.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SendEmail {
+    /// One address, or a list of at most 10.
+    pub to: To,
+    /// One line of 1 to 255 characters; not with a template.
+    #[schema(min_length = 1, max_length = 255)]
+    pub subject: Option<String>,
+    /// Plain text of at most 64 KiB; not with a template.
+    #[schema(min_length = 1, max_length = 65536)]
+    pub text: Option<String>,
+    /// A template of ours, by name.
+    #[schema(value_type = Option<template::Name>)]
+    pub template: Option<String>,
+    /// The template's fields, exactly those that it has.
+    #[schema(value_type = Option<Object>)]
+    pub data: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// One address or several.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(untagged, expecting = "an e-mail address or a list of them")]
+pub enum To {
+    /// A single recipient.
+    #[schema(value_type = Address)]
+    One(String),
+    /// Several recipients.
+    #[schema(value_type = Recipients)]
+    Many(Vec<String>),
+}
+
+impl SendEmail {
+    /// The e-mail that is asked for, or everything that is wrong with it.
+    ///
+    /// # Errors
+    /// At least one [`Invalid`], each naming its field.
+    pub fn parse(self) -> Result<Message, Vec<Invalid>> {
+        let mut problems = Vec::new();
+        let to = note(self.to.parse(), &mut problems);
+        let content = note(
+            match (self.template, self.subject, self.text, self.data) {
+                (None, subject, text, None) => written(subject, text),
+                (None, _, _, Some(_)) => Err(vec![Invalid::new("/data", "needs a template")]),
+                (Some(name), None, None, data) => {
+                    Template::parse(&name, data.unwrap_or_default()).and_then(|t| t.render())
+                }
+                (Some(_), _, _, _) => Err(vec![Invalid::new(
+                    "/template",
+                    "brings its own subject and text: leave those out",
+                )]),
+            },
+            &mut problems,
+        );
+        match (to, content) {
+            (Some(to), Some((subject, text))) => Ok(Message { to, subject, text }),
+            _ => Err(problems),
+        }
+    }
+}
+
+impl To {
+    fn parse(self) -> Result<Recipients, Vec<Invalid>> {
+        let (texts, is_list) = match self {
+            Self::One(text) => (vec![text], false),
+            Self::Many(texts) => (texts, true),
+        };
+        // Counted first: the error list must not grow with what a caller sends.
+        if texts.is_empty() || texts.len() > RECIPIENTS_MAX {
+            return Err(vec![Invalid::new("/to", "must be 1 to 10 addresses")]);
+        }
+        let mut problems = Vec::new();
+        let mut addresses = Vec::with_capacity(texts.len());
+        for (index, text) in texts.iter().enumerate() {
+            match Address::parse(text) {
+                Ok(address) => addresses.push(address),
+                Err(message) if is_list => {
+                    problems.push(Invalid::new(format!("/to/{index}"), message));
+                }
+                Err(message) => problems.push(Invalid::new("/to", message)),
+            }
+        }
+        if problems.is_empty() {
+            Recipients::new(addresses).map_err(|message| vec![Invalid::new("/to", message)])
+        } else {
+            Err(problems)
+        }
+    }
+}
+
+fn written(subject: Option<String>, text: Option<String>) -> Result<(Subject, Text), Vec<Invalid>> {
+    let mut problems = Vec::new();
+    let subject = note(required(subject, "/subject", Subject::parse), &mut problems);
+    let text = note(required(text, "/text", Text::parse), &mut problems);
+    subject.zip(text).ok_or(problems)
+}
+
+fn required<T>(
+    value: Option<String>,
+    pointer: &str,
+    parse: fn(&str) -> Result<T, &'static str>,
+) -> Result<T, Vec<Invalid>> {
+    value
+        .ok_or("is required")
+        .and_then(|value| parse(&value))
+        .map_err(|message| vec![Invalid::new(pointer, message)])
+}
+
+fn note<T>(outcome: Result<T, Vec<Invalid>>, problems: &mut Vec<Invalid>) -> Option<T> {
+    outcome.map_err(|found| problems.extend(found)).ok()
+}
+
+#[cfg(test)]
+mod tests;
