@@ -1,1 +1,9 @@
-//! Runs queued jobs.
+//! Runs queued jobs: analyses texts and sends e-mails. The parts that know a provider live here.
+
+pub mod analysis;
+pub mod mail;
+pub mod secret;
+mod transport;
+
+#[cfg(test)]
+mod test_server;
