@@ -26,9 +26,7 @@ const PROMPT_TOKENS_MAX: u64 = 3_000;
 /// a reservation of this many is never overshot. What was really used settles it afterwards.
 #[must_use]
 pub fn input_tokens_max(text_bytes: usize) -> u64 {
-    u64::try_from(text_bytes)
-        .unwrap_or(u64::MAX)
-        .saturating_add(PROMPT_TOKENS_MAX)
+    u64::try_from(text_bytes).unwrap_or(u64::MAX).saturating_add(PROMPT_TOKENS_MAX)
 }
 
 /// An analysis of one text.
@@ -153,14 +151,12 @@ impl Analysis {
 
 fn is_language_tag(tag: &str) -> bool {
     let mut parts = tag.split('-');
-    let primary_fits = parts.next().is_some_and(|primary| {
-        (2..=8).contains(&primary.len()) && primary.bytes().all(|b| b.is_ascii_alphabetic())
-    });
+    let primary_fits = parts
+        .next()
+        .is_some_and(|primary| (2..=8).contains(&primary.len()) && primary.bytes().all(|b| b.is_ascii_alphabetic()));
     primary_fits
         && tag.len() <= LANGUAGE_MAX_CHARS
-        && parts.all(|part| {
-            (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
-        })
+        && parts.all(|part| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric()))
 }
 
 fn has_control(text: &str) -> bool {
@@ -176,10 +172,7 @@ mod tests {
             language: "en".into(),
             summary: "A summary.".into(),
             key_phrases: vec!["summary".into()],
-            sentiment: Sentiment {
-                label: SentimentLabel::Neutral,
-                score: Some(0.0),
-            },
+            sentiment: Sentiment { label: SentimentLabel::Neutral, score: Some(0.0) },
             readability: Readability {
                 flesch_reading_ease: Some(60.0),
                 flesch_kincaid_grade: Some(8.0),
@@ -201,14 +194,10 @@ mod tests {
         let spoilers: [(&str, Spoil); 11] = [
             ("language", |a| a.language = String::new()),
             ("language", |a| a.language = "english language".into()),
-            ("language", |a| {
-                a.language = format!("en{}", "-x".repeat(40))
-            }),
+            ("language", |a| a.language = format!("en{}", "-x".repeat(40))),
             ("summary", |a| a.summary = "x".repeat(SUMMARY_MAX_CHARS + 1)),
             ("summary", |a| a.summary = "a\u{0}b".into()),
-            ("key_phrases", |a| {
-                a.key_phrases = vec!["x".into(); KEY_PHRASES_MAX + 1]
-            }),
+            ("key_phrases", |a| a.key_phrases = vec!["x".into(); KEY_PHRASES_MAX + 1]),
             ("key_phrases", |a| a.key_phrases = vec![" ".into()]),
             ("key_phrases", |a| {
                 a.key_phrases = vec!["x".repeat(KEY_PHRASE_MAX_CHARS + 1)];

@@ -1,129 +1,39 @@
-//! E-mail as callers ask for it: addresses, subject, text and templates, parsed on construction.
+//! E-mail as callers ask for it: recipients, subject, text and templates, parsed on construction.
 //! Nothing here can put a line break or a control character into a header.
 
 pub mod template;
 
-use std::fmt;
-
-use email_address::{EmailAddress, Options};
+use crate::model::text::Email;
+use crate::response::FieldError;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
-
 use template::Template;
+use utoipa::ToSchema;
 
 /// Most recipients of one e-mail.
 pub const RECIPIENTS_MAX: usize = 10;
-/// Longest address in bytes (RFC 5321 section 4.5.3.1.3: a path of 256 less its brackets).
-pub const ADDRESS_MAX_BYTES: usize = 254;
 /// Longest subject, in characters.
 pub const SUBJECT_MAX_CHARS: usize = 255;
 /// Longest text, in bytes: it is stored with its job, and a stored record holds 400 KB.
 pub const TEXT_MAX_BYTES: usize = 64 * 1024;
 
-/// One thing that is wrong with a request, ready for a problem's `errors` list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Invalid {
-    /// JSON pointer (RFC 6901) to the field.
-    pub pointer: String,
-    /// What is wrong, in words for the caller.
-    pub message: String,
-}
-
-impl Invalid {
-    fn new(pointer: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            pointer: pointer.into(),
-            message: message.into(),
-        }
-    }
-}
-
-/// The address of one mailbox, such as `ada@example.com`: ASCII, without a display name.
-///
-/// Addresses outside ASCII need SMTPUTF8, which Amazon SES does not speak; a domain outside ASCII
-/// can be written in its `xn--` form.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(try_from = "String", into = "String")]
-#[schema(value_type = String, format = "email", max_length = 254)]
-pub struct Address(String);
-
-impl Address {
-    /// Parses an address; the domain is put in lower case.
-    ///
-    /// # Errors
-    /// What is wrong with it, in words for the caller.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        if text.len() > ADDRESS_MAX_BYTES {
-            return Err("must have at most 254 bytes");
-        }
-        if !text.is_ascii() {
-            return Err("must be ASCII; write an international domain in its xn-- form");
-        }
-        let options = Options::default()
-            .with_required_tld()
-            .without_domain_literal()
-            .without_display_text();
-        // Quoted local parts may hold spaces, brackets and escaped controls: no real mailbox needs one.
-        if text.contains('"') || EmailAddress::parse_with_options(text, options).is_err() {
-            return Err("must be an e-mail address such as ada@example.com");
-        }
-        let (local, domain) = text
-            .rsplit_once('@')
-            .ok_or("must be an e-mail address such as ada@example.com")?;
-        Ok(Self(format!("{local}@{}", domain.to_ascii_lowercase())))
-    }
-
-    /// The address as it goes on the wire.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The form to compare by: in practice no mail host tells cases apart.
-    #[must_use]
-    pub fn folded(&self) -> String {
-        self.0.to_ascii_lowercase()
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for Address {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        Self::parse(&text)
-    }
-}
-
-impl From<Address> for String {
-    fn from(address: Address) -> Self {
-        address.0
-    }
-}
-
 /// One to ten addresses, each once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(try_from = "Vec<Address>", into = "Vec<Address>")]
-#[schema(value_type = Vec<Address>, min_items = 1, max_items = 10)]
-pub struct Recipients(Vec<Address>);
+#[serde(try_from = "Vec<Email>", into = "Vec<Email>")]
+#[schema(value_type = Vec<Email>, min_items = 1, max_items = 10)]
+pub struct Recipients(Vec<Email>);
 
 impl Recipients {
-    /// Drops repeated addresses (compared without case, the first spelling stays).
+    /// Drops repeated addresses.
     ///
     /// # Errors
     /// None or more than ten were given.
-    pub fn new(addresses: Vec<Address>) -> Result<Self, &'static str> {
+    pub fn new(addresses: Vec<Email>) -> Result<Self, &'static str> {
         if addresses.is_empty() || addresses.len() > RECIPIENTS_MAX {
             return Err("must be 1 to 10 addresses");
         }
-        let mut kept: Vec<Address> = Vec::with_capacity(addresses.len());
+        let mut kept: Vec<Email> = Vec::with_capacity(addresses.len());
         for address in addresses {
-            if kept.iter().all(|other| other.folded() != address.folded()) {
+            if !kept.contains(&address) {
                 kept.push(address);
             }
         }
@@ -132,20 +42,20 @@ impl Recipients {
 
     /// The addresses, in the caller's order.
     #[must_use]
-    pub fn as_slice(&self) -> &[Address] {
+    pub fn as_slice(&self) -> &[Email] {
         &self.0
     }
 }
 
-impl TryFrom<Vec<Address>> for Recipients {
+impl TryFrom<Vec<Email>> for Recipients {
     type Error = &'static str;
 
-    fn try_from(addresses: Vec<Address>) -> Result<Self, Self::Error> {
+    fn try_from(addresses: Vec<Email>) -> Result<Self, Self::Error> {
         Self::new(addresses)
     }
 }
 
-impl From<Recipients> for Vec<Address> {
+impl From<Recipients> for Vec<Email> {
     fn from(recipients: Recipients) -> Self {
         recipients.0
     }
@@ -212,10 +122,7 @@ impl Text {
         if text.trim().is_empty() {
             return Err("must not be blank");
         }
-        if text
-            .chars()
-            .any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
-        {
+        if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
             return Err("must not have control characters other than line breaks and tabs");
         }
         Ok(Self(text.replace("\r\n", "\n").replace('\r', "\n")))
@@ -284,7 +191,7 @@ pub struct SendEmail {
 #[serde(untagged, expecting = "an e-mail address or a list of them")]
 pub enum To {
     /// A single recipient.
-    #[schema(value_type = Address)]
+    #[schema(value_type = Email)]
     One(String),
     /// Several recipients.
     #[schema(value_type = Recipients)]
@@ -295,21 +202,18 @@ impl SendEmail {
     /// The e-mail that is asked for, or everything that is wrong with it.
     ///
     /// # Errors
-    /// At least one [`Invalid`], each naming its field.
-    pub fn parse(self) -> Result<Message, Vec<Invalid>> {
+    /// At least one [`FieldError`], each naming its field.
+    pub fn parse(self) -> Result<Message, Vec<FieldError>> {
         let mut problems = Vec::new();
         let to = note(self.to.parse(), &mut problems);
         let content = note(
             match (self.template, self.subject, self.text, self.data) {
                 (None, subject, text, None) => written(subject, text),
-                (None, _, _, Some(_)) => Err(vec![Invalid::new("/data", "needs a template")]),
+                (None, _, _, Some(_)) => Err(vec![fault("/data", "needs a template")]),
                 (Some(name), None, None, data) => {
                     Template::parse(&name, data.unwrap_or_default()).and_then(|t| t.render())
                 }
-                (Some(_), _, _, _) => Err(vec![Invalid::new(
-                    "/template",
-                    "brings its own subject and text: leave those out",
-                )]),
+                (Some(_), _, _, _) => Err(vec![fault("/template", "brings its own subject and text: leave those out")]),
             },
             &mut problems,
         );
@@ -321,35 +225,35 @@ impl SendEmail {
 }
 
 impl To {
-    fn parse(self) -> Result<Recipients, Vec<Invalid>> {
+    fn parse(self) -> Result<Recipients, Vec<FieldError>> {
         let (texts, is_list) = match self {
             Self::One(text) => (vec![text], false),
             Self::Many(texts) => (texts, true),
         };
         // Counted first: the error list must not grow with what a caller sends.
         if texts.is_empty() || texts.len() > RECIPIENTS_MAX {
-            return Err(vec![Invalid::new("/to", "must be 1 to 10 addresses")]);
+            return Err(vec![fault("/to", "must be 1 to 10 addresses")]);
         }
         let mut problems = Vec::new();
         let mut addresses = Vec::with_capacity(texts.len());
         for (index, text) in texts.iter().enumerate() {
-            match Address::parse(text) {
+            match text.parse::<Email>() {
                 Ok(address) => addresses.push(address),
                 Err(message) if is_list => {
-                    problems.push(Invalid::new(format!("/to/{index}"), message));
+                    problems.push(fault(format!("/to/{index}"), message));
                 }
-                Err(message) => problems.push(Invalid::new("/to", message)),
+                Err(message) => problems.push(fault("/to", message)),
             }
         }
         if problems.is_empty() {
-            Recipients::new(addresses).map_err(|message| vec![Invalid::new("/to", message)])
+            Recipients::new(addresses).map_err(|message| vec![fault("/to", message)])
         } else {
             Err(problems)
         }
     }
 }
 
-fn written(subject: Option<String>, text: Option<String>) -> Result<(Subject, Text), Vec<Invalid>> {
+fn written(subject: Option<String>, text: Option<String>) -> Result<(Subject, Text), Vec<FieldError>> {
     let mut problems = Vec::new();
     let subject = note(required(subject, "/subject", Subject::parse), &mut problems);
     let text = note(required(text, "/text", Text::parse), &mut problems);
@@ -360,14 +264,15 @@ fn required<T>(
     value: Option<String>,
     pointer: &str,
     parse: fn(&str) -> Result<T, &'static str>,
-) -> Result<T, Vec<Invalid>> {
-    value
-        .ok_or("is required")
-        .and_then(|value| parse(&value))
-        .map_err(|message| vec![Invalid::new(pointer, message)])
+) -> Result<T, Vec<FieldError>> {
+    value.ok_or("is required").and_then(|value| parse(&value)).map_err(|message| vec![fault(pointer, message)])
 }
 
-fn note<T>(outcome: Result<T, Vec<Invalid>>, problems: &mut Vec<Invalid>) -> Option<T> {
+fn fault(pointer: impl Into<String>, message: impl Into<String>) -> FieldError {
+    FieldError { pointer: pointer.into(), message: message.into() }
+}
+
+fn note<T>(outcome: Result<T, Vec<FieldError>>, problems: &mut Vec<FieldError>) -> Option<T> {
     outcome.map_err(|found| problems.extend(found)).ok()
 }
 

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{Invalid, Subject, Text, breaks_line};
+use super::{Subject, Text, breaks_line, fault};
+use crate::response::FieldError;
 
 /// Longest one-line field, in characters: two of them still fit into a subject.
 pub const LINE_MAX_CHARS: usize = 100;
@@ -135,17 +136,11 @@ impl Template {
     ///
     /// # Errors
     /// An unknown name, or a field that is missing, not of this template, or out of its limits.
-    pub fn parse(name: &str, data: Map<String, Value>) -> Result<Self, Vec<Invalid>> {
-        let name = Name::ALL
-            .into_iter()
-            .find(|known| known.as_str() == name)
-            .ok_or_else(|| {
-                let known = Name::ALL.map(Name::as_str).join(", ");
-                vec![Invalid::new(
-                    "/template",
-                    format!("must be one of: {known}"),
-                )]
-            })?;
+    pub fn parse(name: &str, data: Map<String, Value>) -> Result<Self, Vec<FieldError>> {
+        let name = Name::ALL.into_iter().find(|known| known.as_str() == name).ok_or_else(|| {
+            let known = Name::ALL.map(Name::as_str).join(", ");
+            vec![fault("/template", format!("must be one of: {known}"))]
+        })?;
         match name {
             Name::Welcome => typed(data).map(Self::Welcome),
             Name::Invitation => typed(data).map(Self::Invitation),
@@ -167,30 +162,20 @@ impl Template {
     ///
     /// # Errors
     /// The template's file asks for a field that its type has not; a test keeps that from happening.
-    pub fn render(&self) -> Result<(Subject, Text), Vec<Invalid>> {
+    pub fn render(&self) -> Result<(Subject, Text), Vec<FieldError>> {
         let fields = self.fields();
-        let (subject, text) = self
-            .name()
-            .source()
-            .split_once("\n\n")
-            .ok_or("has no text")
-            .map_err(broken)?;
+        let (subject, text) = self.name().source().split_once("\n\n").ok_or("has no text").map_err(broken)?;
         let subject = fill(subject, &fields).map_err(broken)?;
         let text = fill(text, &fields).map_err(broken)?;
-        Ok((
-            Subject::parse(&subject).map_err(broken)?,
-            Text::parse(&text).map_err(broken)?,
-        ))
+        Ok((Subject::parse(&subject).map_err(broken)?, Text::parse(&text).map_err(broken)?))
     }
 
     fn fields(&self) -> Vec<(&'static str, &str)> {
         match self {
             Self::Welcome(data) => vec![("name", &data.name.0), ("org_name", &data.org_name.0)],
-            Self::Invitation(data) => vec![
-                ("inviter_name", &data.inviter_name.0),
-                ("org_name", &data.org_name.0),
-                ("note", &data.note.0),
-            ],
+            Self::Invitation(data) => {
+                vec![("inviter_name", &data.inviter_name.0), ("org_name", &data.org_name.0), ("note", &data.note.0)]
+            }
             Self::AnalysisReady(data) => {
                 vec![("title", &data.title.0), ("summary", &data.summary.0)]
             }
@@ -198,28 +183,20 @@ impl Template {
     }
 }
 
-fn typed<T: DeserializeOwned>(data: Map<String, Value>) -> Result<T, Vec<Invalid>> {
+fn typed<T: DeserializeOwned>(data: Map<String, Value>) -> Result<T, Vec<FieldError>> {
     serde_path_to_error::deserialize(Value::Object(data)).map_err(|error| {
         let pointer = error
             .path()
             .iter()
-            .map(|segment| {
-                format!(
-                    "/{}",
-                    segment.to_string().replace('~', "~0").replace('/', "~1")
-                )
-            })
+            .map(|segment| format!("/{}", segment.to_string().replace('~', "~0").replace('/', "~1")))
             .filter(|segment| segment != "/?")
             .collect::<String>();
-        vec![Invalid::new(
-            format!("/data{pointer}"),
-            error.inner().to_string(),
-        )]
+        vec![fault(format!("/data{pointer}"), error.inner().to_string())]
     })
 }
 
-fn broken(problem: &'static str) -> Vec<Invalid> {
-    vec![Invalid::new("/template", problem)]
+fn broken(problem: &'static str) -> Vec<FieldError> {
+    vec![fault("/template", problem)]
 }
 
 /// Replaces each `{{field}}` once: what a value brings in is never looked at again.
@@ -228,10 +205,7 @@ fn fill(source: &str, fields: &[(&str, &str)]) -> Result<String, &'static str> {
     let mut rest = source;
     while let Some((before, after)) = rest.split_once("{{") {
         let (field, after) = after.split_once("}}").ok_or("has an open placeholder")?;
-        let (_, value) = fields
-            .iter()
-            .find(|(name, _)| *name == field)
-            .ok_or("has a placeholder without a value")?;
+        let (_, value) = fields.iter().find(|(name, _)| *name == field).ok_or("has a placeholder without a value")?;
         filled.push_str(before);
         filled.push_str(value);
         rest = after;
@@ -247,10 +221,7 @@ mod tests {
     use super::*;
 
     fn data(value: Value) -> Map<String, Value> {
-        value
-            .as_object()
-            .cloned()
-            .expect("the test gives an object")
+        value.as_object().cloned().expect("the test gives an object")
     }
 
     /// Each template with the longest values that its type takes.
@@ -260,14 +231,8 @@ mod tests {
         let parse = |name: Name, value| Template::parse(name.as_str(), data(value));
         [
             parse(Name::Welcome, json!({"name": line, "org_name": line})),
-            parse(
-                Name::Invitation,
-                json!({"inviter_name": line, "org_name": line, "note": passage}),
-            ),
-            parse(
-                Name::AnalysisReady,
-                json!({"title": line, "summary": passage}),
-            ),
+            parse(Name::Invitation, json!({"inviter_name": line, "org_name": line, "note": passage})),
+            parse(Name::AnalysisReady, json!({"title": line, "summary": passage})),
         ]
         .map(|template| template.expect("the longest values are taken"))
     }
@@ -296,11 +261,8 @@ mod tests {
 
     #[test]
     fn a_value_is_not_a_template() {
-        let template = Template::parse(
-            "welcome",
-            data(json!({"name": "{{org_name}}", "org_name": "}}{{name}}"})),
-        )
-        .expect("braces are ordinary characters");
+        let template = Template::parse("welcome", data(json!({"name": "{{org_name}}", "org_name": "}}{{name}}"})))
+            .expect("braces are ordinary characters");
         let (_, text) = template.render().expect("a template renders");
         assert!(text.as_str().contains("{{org_name}}"));
         assert!(text.as_str().contains("}}{{name}}"));
@@ -310,38 +272,17 @@ mod tests {
     fn wrong_data_names_its_field() {
         let cases = [
             ("welcome", json!({"name": "A"}), "/data"),
-            (
-                "welcome",
-                json!({"name": "A", "org_name": "B", "x": 1}),
-                "/data/x",
-            ),
-            (
-                "welcome",
-                json!({"name": "A\nBcc: b@example.com", "org_name": "B"}),
-                "/data/name",
-            ),
-            (
-                "welcome",
-                json!({"name": "A\u{2028}", "org_name": "B"}),
-                "/data/name",
-            ),
-            (
-                "welcome",
-                json!({"name": " ", "org_name": "B"}),
-                "/data/name",
-            ),
+            ("welcome", json!({"name": "A", "org_name": "B", "x": 1}), "/data/x"),
+            ("welcome", json!({"name": "A\nBcc: b@example.com", "org_name": "B"}), "/data/name"),
+            ("welcome", json!({"name": "A\u{2028}", "org_name": "B"}), "/data/name"),
+            ("welcome", json!({"name": " ", "org_name": "B"}), "/data/name"),
             ("welcome", json!({"name": 5, "org_name": "B"}), "/data/name"),
-            (
-                "analysis_ready",
-                json!({"title": "A", "summary": "b\u{0}"}),
-                "/data/summary",
-            ),
+            ("analysis_ready", json!({"title": "A", "summary": "b\u{0}"}), "/data/summary"),
             ("Welcome", json!({}), "/template"),
             ("../../etc/passwd", json!({}), "/template"),
         ];
         for (name, value, pointer) in cases {
-            let problems = Template::parse(name, data(value.clone()))
-                .expect_err("wrong data must not be taken");
+            let problems = Template::parse(name, data(value.clone())).expect_err("wrong data must not be taken");
             assert_eq!(problems.len(), 1);
             assert_eq!(problems[0].pointer, pointer, "{name} {value}: {problems:?}");
         }

@@ -2,25 +2,19 @@ use serde_json::json;
 
 use super::*;
 
-fn parse(body: serde_json::Value) -> Result<Message, Vec<Invalid>> {
-    serde_json::from_value::<SendEmail>(body)
-        .expect("the body has the right types")
-        .parse()
+fn parse(body: serde_json::Value) -> Result<Message, Vec<FieldError>> {
+    serde_json::from_value::<SendEmail>(body).expect("the body has the right types").parse()
 }
 
 fn pointers(body: serde_json::Value) -> Vec<String> {
-    parse(body)
-        .expect_err("the body must be refused")
-        .into_iter()
-        .map(|problem| problem.pointer)
-        .collect()
+    parse(body).expect_err("the body must be refused").into_iter().map(|problem| problem.pointer).collect()
 }
 
 #[test]
 fn one_address_or_a_list() {
     let one = parse(json!({"to": "Ada@Example.COM", "subject": " Hi ", "text": "a\r\nb\rc"}))
         .expect("a plain e-mail is taken");
-    assert_eq!(one.to.as_slice()[0].as_str(), "Ada@example.com");
+    assert_eq!(one.to.as_slice()[0].as_str(), "ada@example.com");
     assert_eq!(one.subject.as_str(), "Hi");
     assert_eq!(one.text.as_str(), "a\nb\nc");
 
@@ -29,83 +23,29 @@ fn one_address_or_a_list() {
         "subject": "Hi", "text": "x"
     }))
     .expect("a list is taken");
-    let addresses: Vec<_> = many.to.as_slice().iter().map(Address::as_str).collect();
+    let addresses: Vec<_> = many.to.as_slice().iter().map(Email::as_str).collect();
     assert_eq!(addresses, ["ada@example.com", "bob@example.com"]);
-}
-
-#[test]
-fn bad_addresses_are_refused() {
-    let too_long = format!("{}@example.com", "a".repeat(65));
-    let far_too_long = format!("a@{}example.com", "b.".repeat(200));
-    for bad in [
-        "",
-        " ",
-        "ada",
-        "ada@",
-        "@example.com",
-        "ada@localhost",
-        "ada@example..com",
-        "ada@[127.0.0.1]",
-        "Ada <ada@example.com>",
-        "ada@example.com, bob@example.com",
-        "ada@example.com\r\nBcc: bob@example.com",
-        "ada@example.com\n",
-        "ada\0@example.com",
-        "\"a b\"@example.com",
-        "ada@exämple.com",
-        "ada@example.com;bob@example.com",
-        "ada bob@example.com",
-        "ada@example.com\u{85}",
-        too_long.as_str(),
-        far_too_long.as_str(),
-    ] {
-        assert!(Address::parse(bad).is_err(), "{bad:?} must be refused");
-    }
 }
 
 #[test]
 fn each_fault_is_named() {
     let ok = "ada@example.com";
-    assert_eq!(
-        pointers(json!({"to": [], "subject": "s", "text": "t"})),
-        ["/to"]
-    );
-    assert_eq!(
-        pointers(json!({"to": vec![ok; 11], "subject": "s", "text": "t"})),
-        ["/to"]
-    );
-    assert_eq!(
-        pointers(json!({"to": [ok, "x", ok, "y"], "subject": "s", "text": "t"})),
-        ["/to/1", "/to/3"]
-    );
+    assert_eq!(pointers(json!({"to": [], "subject": "s", "text": "t"})), ["/to"]);
+    assert_eq!(pointers(json!({"to": vec![ok; 11], "subject": "s", "text": "t"})), ["/to"]);
+    assert_eq!(pointers(json!({"to": [ok, "x", ok, "y"], "subject": "s", "text": "t"})), ["/to/1", "/to/3"]);
     assert_eq!(
         pointers(json!({"to": "x", "subject": "a\r\nBcc: b@example.com", "text": " "})),
         ["/to", "/subject", "/text"]
     );
     assert_eq!(pointers(json!({"to": ok})), ["/subject", "/text"]);
     assert_eq!(pointers(json!({"to": ok, "data": {}})), ["/data"]);
-    assert_eq!(
-        pointers(json!({"to": ok, "template": "welcome", "text": "t"})),
-        ["/template"]
-    );
-    assert_eq!(
-        pointers(json!({"to": ok, "template": "welcome"})),
-        ["/data"]
-    );
+    assert_eq!(pointers(json!({"to": ok, "template": "welcome", "text": "t"})), ["/template"]);
+    assert_eq!(pointers(json!({"to": ok, "template": "welcome"})), ["/data"]);
     let long = "x".repeat(SUBJECT_MAX_CHARS + 1);
-    assert_eq!(
-        pointers(json!({"to": ok, "subject": long, "text": "t"})),
-        ["/subject"]
-    );
+    assert_eq!(pointers(json!({"to": ok, "subject": long, "text": "t"})), ["/subject"]);
     let long = "x".repeat(TEXT_MAX_BYTES + 1);
-    assert_eq!(
-        pointers(json!({"to": ok, "subject": "s", "text": long})),
-        ["/text"]
-    );
-    assert_eq!(
-        pointers(json!({"to": ok, "subject": "s", "text": "a\u{0}b"})),
-        ["/text"]
-    );
+    assert_eq!(pointers(json!({"to": ok, "subject": "s", "text": long})), ["/text"]);
+    assert_eq!(pointers(json!({"to": ok, "subject": "s", "text": "a\u{0}b"})), ["/text"]);
 }
 
 #[test]
@@ -122,13 +62,10 @@ fn a_template_gives_subject_and_text() {
 
 #[test]
 fn a_stored_message_is_checked_again_when_read() {
-    let message = parse(json!({"to": "ada@example.com", "subject": "s", "text": "t"}))
-        .expect("a plain e-mail is taken");
+    let message =
+        parse(json!({"to": "ada@example.com", "subject": "s", "text": "t"})).expect("a plain e-mail is taken");
     let stored = serde_json::to_value(&message).expect("a message serializes");
-    assert_eq!(
-        serde_json::from_value::<Message>(stored.clone()).ok(),
-        Some(message)
-    );
+    assert_eq!(serde_json::from_value::<Message>(stored.clone()).ok(), Some(message));
     for (field, value) in [
         ("subject", json!("a\nb")),
         ("to", json!(["ada@example.com\nBcc: x@example.com"])),
@@ -138,9 +75,6 @@ fn a_stored_message_is_checked_again_when_read() {
     ] {
         let mut spoilt = stored.clone();
         spoilt[field] = value;
-        assert!(
-            serde_json::from_value::<Message>(spoilt).is_err(),
-            "{field}"
-        );
+        assert!(serde_json::from_value::<Message>(spoilt).is_err(), "{field}");
     }
 }

@@ -1,0 +1,11 @@
+//! Pure types that check themselves on construction; no I/O.
+
+pub mod analysis;
+pub mod email;
+pub mod item;
+pub mod org;
+pub mod price;
+pub mod settings;
+pub mod text;
+pub mod time;
+pub mod user;
