@@ -36,7 +36,11 @@ impl Config {
         Self::from_lookup(|name| std::env::var(name).ok())
     }
 
-    fn from_lookup(get: impl Fn(&'static str) -> Option<String>) -> Result<Self, ConfigError> {
+    /// Reads variables from anywhere.
+    ///
+    /// # Errors
+    /// As [`Config::from_env`].
+    pub fn from_lookup(get: impl Fn(&'static str) -> Option<String>) -> Result<Self, ConfigError> {
         let optional = |name| get(name).filter(|value| !value.is_empty());
         let required = |name| optional(name).ok_or(ConfigError::Missing(name));
         let level = optional("LOG_LEVEL").unwrap_or_else(|| "info".to_owned());

@@ -1,6 +1,7 @@
 //! What a handler works with: configuration, and clients that are made once per execution environment, on
 //! first use. A function that never asks for a client neither opens it nor links it.
 
+use crate::cache::Cache;
 use crate::config::{Config, ConfigError};
 use crate::runtime::Environment;
 use crate::store::Store;
@@ -11,13 +12,14 @@ use std::sync::OnceLock;
 pub struct Context {
     config: Config,
     store: OnceLock<Store>,
+    cache: OnceLock<Cache>,
 }
 
 impl Context {
     /// A context for a configuration.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        Self { config, store: OnceLock::new() }
+        Self { config, store: OnceLock::new(), cache: OnceLock::new() }
     }
 
     /// The configuration.
@@ -29,6 +31,11 @@ impl Context {
     /// The database.
     pub fn store(&self) -> &Store {
         self.store.get_or_init(|| Store::open(&self.config.aws, self.config.table_name.clone()))
+    }
+
+    /// The cache.
+    pub fn cache(&self) -> &Cache {
+        self.cache.get_or_init(|| Cache::open(&self.config.cache_url))
     }
 }
 

@@ -8,6 +8,7 @@
 //! Nobody outside this crate talks to AWS or to a cache.
 
 pub mod aws;
+pub mod cache;
 pub mod caller;
 pub mod config;
 pub mod context;

@@ -1,10 +1,12 @@
 //! Pure types that check themselves on construction; no I/O.
 
 pub mod analysis;
+pub mod cached;
 pub mod email;
 pub mod item;
 pub mod org;
 pub mod price;
+pub mod session;
 pub mod settings;
 pub mod text;
 pub mod time;

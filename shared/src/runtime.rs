@@ -56,7 +56,8 @@ where
     telemetry::init_logs(context.log_level());
     lambda_runtime::run_concurrent(service_fn(move |event: LambdaEvent<event::Event>| async move {
         let request = event::into_request(event.payload);
-        Ok::<_, Infallible>(event::into_response(respond(context, request, handler).await))
+        // Boxed: the compiler's depth limit is short of runtime, handler and SDK nested in one state machine.
+        Ok::<_, Infallible>(event::into_response(Box::pin(respond(context, request, handler)).await))
     }))
     .await
 }

@@ -3,7 +3,7 @@
 pub mod analysis;
 pub mod mail;
 pub mod secret;
-mod transport;
+pub mod transport;
 
 #[cfg(test)]
 mod test_server;

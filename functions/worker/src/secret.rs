@@ -1,12 +1,12 @@
 //! Secrets: never shown, read once per environment, read again only when the other side refuses them.
 
-use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
-
+use crate::transport;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_secretsmanager::config::{BehaviorVersion, Region, timeout::TimeoutConfig};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Mutex;
 
 /// A value that no log may show.
@@ -45,7 +45,7 @@ pub enum KeyError {
     /// Empty, binary, or not fit for a header.
     #[error("the secret is no usable key")]
     Unusable,
-    /// Secrets Manager did not give it; the text is the SDK's and for the log only.
+    /// Secrets Manager did not give it; the text is for the log only.
     #[error("the secret could not be read: {0}")]
     Unread(String),
 }
@@ -76,10 +76,7 @@ impl ApiKey {
     /// A key that has not been read yet.
     #[must_use]
     pub fn new(source: KeySource) -> Self {
-        Self {
-            source,
-            kept: Mutex::new(None),
-        }
+        Self { source, kept: Mutex::new(None) }
     }
 
     /// The key.
@@ -122,9 +119,7 @@ impl ApiKey {
                     .secret_id(secret_id)
                     .send()
                     .await
-                    .map_err(|error| {
-                        KeyError::Unread(aws_sdk_secretsmanager::error::DisplayErrorContext(error).to_string())
-                    })?;
+                    .map_err(|error| KeyError::Unread(transport::causes(&error)))?;
                 Secret::new(reply.secret_string().ok_or(KeyError::Unusable)?)
             }
         }

@@ -1,10 +1,51 @@
-//! What the outside calls share: telling a request that never left from one that may have arrived,
-//! and reading `retry-after`.
+//! What the outside calls share: a connector that trusts the public authorities, telling a request that never
+//! left from one that may have arrived, and reading `retry-after`.
 
+use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_smithy_http_client::{Connector, tls};
+use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use std::error::Error;
+use std::fmt::Write;
 use std::time::Duration;
 
-use jiff::Timestamp;
+/// Longer than this, and the other side is away.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long an idle connection is kept.
+const IDLE: Duration = Duration::from_secs(50);
+
+/// A connector for calls to `base_url`: without TLS if that is a plain `http://` one, else trusting Mozilla's
+/// list of authorities and the PEM ones in `extra_roots`. It is the SDK's own, so nothing more is linked.
+///
+/// # Errors
+/// A text naming the cause when `extra_roots` are no certificates.
+pub fn connector(base_url: &str, extra_roots: Option<&[u8]>) -> Result<SharedHttpConnector, String> {
+    let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build();
+    let builder =
+        Connector::builder().connector_settings(settings).sleep_impl(TokioSleep::new()).pool_idle_timeout(IDLE);
+    if base_url.starts_with("http://") {
+        return Ok(SharedHttpConnector::new(builder.build_http()));
+    }
+    let mut roots = tls::TrustStore::empty().with_pem_certificate(public_roots());
+    if let Some(pem) = extra_roots {
+        roots.add_pem_certificate(pem);
+    }
+    let context = tls::TlsContext::builder().with_trust_store(roots).build().map_err(|error| error.to_string())?;
+    let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc);
+    Ok(SharedHttpConnector::new(builder.tls_provider(provider).tls_context(context).build()))
+}
+
+/// Mozilla's authorities as PEM, the only form that the connector takes.
+fn public_roots() -> Vec<u8> {
+    let mut pem = String::new();
+    for root in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
+        // Writing to a string cannot fail.
+        let _ = writeln!(pem, "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----", STANDARD.encode(root));
+    }
+    pem.into_bytes()
+}
 
 /// The longest wait that another side may ask of us; a wrong clock or a typo must not park a job.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
@@ -20,6 +61,12 @@ pub(crate) fn never_sent(error: &(dyn Error + 'static)) -> bool {
     })
 }
 
+/// An error and its causes on one line, for the log. Not by `Debug`: the SDK's shows whole replies, secrets included.
+pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// A `retry-after` header (RFC 9110 section 10.2.3): seconds or an HTTP date, at most an hour.
 pub(crate) fn retry_after(value: Option<&str>, now: Timestamp) -> Option<Duration> {
     let value = value?.trim();
@@ -27,9 +74,7 @@ pub(crate) fn retry_after(value: Option<&str>, now: Timestamp) -> Option<Duratio
         // Too many digits for a number are a very long wait.
         Duration::from_secs(value.parse().unwrap_or(u64::MAX))
     } else {
-        let then = jiff::fmt::rfc2822::DateTimeParser::new()
-            .parse_timestamp(value)
-            .ok()?;
+        let then = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
         // A date that has passed means now.
         Duration::try_from(then.duration_since(now)).unwrap_or(Duration::ZERO)
     };
@@ -39,6 +84,14 @@ pub(crate) fn retry_after(value: Option<&str>, now: Timestamp) -> Option<Duratio
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_public_roots_are_certificates() {
+        assert!(connector("https://api.example.com", None).is_ok());
+        assert!(public_roots().len() > 100_000);
+        let broken = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert!(std::panic::catch_unwind(|| connector("https://x", Some(broken))).is_ok_and(|made| made.is_err()));
+    }
 
     #[test]
     fn seconds_and_dates_are_read() {

@@ -1,5 +1,6 @@
 //! Items.
 
+use crate::cursor::Page;
 use crate::ids::{ItemId, OrgId};
 use crate::model::text::{Description, Name};
 use crate::model::time::{Moment, Rfc3339};
@@ -96,6 +97,14 @@ fn not_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ItemPage {
     pub json: String,
+}
+
+impl ItemPage {
+    /// The page, ready to send.
+    #[must_use]
+    pub fn new(page: &Page<Item>) -> Self {
+        Self { json: serde_json::to_string(page).expect("items have string keys and cannot fail to serialize") }
+    }
 }
 
 #[cfg(test)]

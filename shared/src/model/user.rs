@@ -1,6 +1,7 @@
 //! Users: what is stored, what their owner sees, what everybody sees.
 
 use crate::ids::UserId;
+use crate::model::org::{Membership, MembershipRecord};
 use crate::model::time::{Moment, Rfc3339};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -22,6 +23,23 @@ pub struct User {
     pub name: String,
     pub email: String,
     pub created_at: Rfc3339,
+}
+
+/// A user's own account, with the organizations it is a member of.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Me {
+    #[serde(flatten)]
+    pub user: User,
+    pub orgs: Vec<Membership>,
+}
+
+impl Me {
+    /// What is shown of an account, in the order of joining.
+    #[must_use]
+    pub fn new(user: UserRecord, mut memberships: Vec<MembershipRecord>) -> Self {
+        memberships.sort_by_key(|membership| membership.joined_at);
+        Self { user: user.into(), orgs: memberships.into_iter().map(Membership::from).collect() }
+    }
 }
 
 /// A user as everybody sees it: no e-mail address.

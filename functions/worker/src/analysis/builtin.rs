@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use shared::model::analysis::{Analysis, OUTPUT_TOKENS_MAX, TokenUsage};
+use shared::model::analysis::{Analysis, OUTPUT_TOKENS_MAX, Readability, TokenUsage};
 
 use super::text::{Document, Word};
 use super::{Outcome, language, phrases, readability, sentiment, summary};
@@ -16,48 +16,43 @@ pub fn analyze(text: &str) -> Outcome {
     let document = Document::parse(text);
     let language = language::detect(text, &document);
     let stop_words = language::stop_words(language);
-    let is_content: Vec<bool> = document
-        .vocabulary
-        .iter()
-        .map(|word| carries_topic(word, &stop_words))
-        .collect();
-    let key_phrases = if UNSPACED.contains(&language) {
-        Vec::new()
-    } else {
-        phrases::extract(&document, &is_content)
-    };
+    let is_content: Vec<bool> = document.vocabulary.iter().map(|word| carries_topic(word, &stop_words)).collect();
+    let key_phrases = if UNSPACED.contains(&language) { Vec::new() } else { phrases::extract(&document, &is_content) };
+    let measures = measures(&document, language);
     let analysis = Analysis {
         language: language.to_owned(),
         summary: summary::summarize(&document, &is_content),
         key_phrases,
         sentiment: sentiment::judge(&document, language),
-        readability: readability::measure(&document, language),
-        word_count: u32::try_from(document.word_count()).unwrap_or(u32::MAX),
-        sentence_count: u32::try_from(document.sentences.len()).unwrap_or(u32::MAX),
+        readability: measures.readability,
+        word_count: measures.word_count,
+        sentence_count: measures.sentence_count,
     };
-    let written: u64 = analysis
-        .key_phrases
-        .iter()
-        .chain([&analysis.summary])
-        .map(|text| estimate_tokens(text))
-        .sum();
+    let written: u64 = analysis.key_phrases.iter().chain([&analysis.summary]).map(|text| estimate_tokens(text)).sum();
     Outcome {
-        usage: TokenUsage {
-            input_tokens: estimate_tokens(text),
-            output_tokens: written.min(OUTPUT_TOKENS_MAX),
-        },
+        usage: TokenUsage { input_tokens: estimate_tokens(text), output_tokens: written.min(OUTPUT_TOKENS_MAX) },
         analysis,
     }
 }
 
-/// The counts and readability that any provider's analysis carries: facts, not a model's opinion.
-pub(super) fn measure(text: &str, language: &str) -> (shared::model::analysis::Readability, u32, u32) {
-    let document = Document::parse(text);
-    (
-        readability::measure(&document, language),
-        u32::try_from(document.word_count()).unwrap_or(u32::MAX),
-        u32::try_from(document.sentences.len()).unwrap_or(u32::MAX),
-    )
+/// What any provider's analysis carries: facts, not a model's opinion.
+pub(super) struct Measures {
+    pub(super) readability: Readability,
+    pub(super) word_count: u32,
+    pub(super) sentence_count: u32,
+}
+
+/// Measures `text`, which is in `language`.
+pub(super) fn measure(text: &str, language: &str) -> Measures {
+    measures(&Document::parse(text), language)
+}
+
+fn measures(document: &Document, language: &str) -> Measures {
+    Measures {
+        readability: readability::measure(document, language),
+        word_count: u32::try_from(document.word_count()).unwrap_or(u32::MAX),
+        sentence_count: u32::try_from(document.sentences.len()).unwrap_or(u32::MAX),
+    }
 }
 
 /// A deterministic estimate: four ASCII characters make a token, and so does any other character.

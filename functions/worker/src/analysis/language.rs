@@ -16,11 +16,54 @@ const STOP_WORD_SHARE_MIN: f64 = 0.3;
 
 /// English words that carry no topic and that the stop word list leaves out.
 const MORE_ENGLISH: [&str; 48] = [
-    "also", "although", "among", "another", "anything", "around", "away", "back", "become",
-    "could", "day", "days", "done", "either", "else", "enough", "even", "ever", "every",
-    "everything", "get", "gets", "go", "however", "just", "less", "let", "like", "made", "make",
-    "makes", "many", "may", "might", "much", "must", "never", "often", "one", "per", "said",
-    "since", "still", "though", "two", "whether", "without", "would",
+    "also",
+    "although",
+    "among",
+    "another",
+    "anything",
+    "around",
+    "away",
+    "back",
+    "become",
+    "could",
+    "day",
+    "days",
+    "done",
+    "either",
+    "else",
+    "enough",
+    "even",
+    "ever",
+    "every",
+    "everything",
+    "get",
+    "gets",
+    "go",
+    "however",
+    "just",
+    "less",
+    "let",
+    "like",
+    "made",
+    "make",
+    "makes",
+    "many",
+    "may",
+    "might",
+    "much",
+    "must",
+    "never",
+    "often",
+    "one",
+    "per",
+    "said",
+    "since",
+    "still",
+    "though",
+    "two",
+    "whether",
+    "without",
+    "would",
 ];
 
 /// The language as a BCP 47 tag, or `und`.
@@ -42,12 +85,7 @@ pub(super) fn stop_words(language: &str) -> HashSet<&'static str> {
     // Bokmål stands under the macrolanguage's code in the lists.
     let code = if language == "nb" { "no" } else { language };
     let more: &[&str] = if code == "en" { &MORE_ENGLISH } else { &[] };
-    stop_words::lookup(code)
-        .unwrap_or_default()
-        .iter()
-        .chain(more)
-        .copied()
-        .collect()
+    stop_words::lookup(code).unwrap_or_default().iter().chain(more).copied().collect()
 }
 
 fn stop_word_share(document: &Document, stop_words: &HashSet<&str>) -> f64 {

@@ -79,12 +79,9 @@ impl Provider {
     pub async fn analyze(&self, text: String, model: &str) -> Result<Outcome, AnalysisError> {
         match self {
             // Off the async thread: a megabyte takes a good part of a second.
-            Self::Builtin => match tokio::task::spawn_blocking(move || builtin::analyze(&text)).await
-            {
+            Self::Builtin => match tokio::task::spawn_blocking(move || builtin::analyze(&text)).await {
                 Ok(outcome) => Ok(outcome),
-                Err(stopped) if stopped.is_panic() => {
-                    std::panic::resume_unwind(stopped.into_panic())
-                }
+                Err(stopped) if stopped.is_panic() => std::panic::resume_unwind(stopped.into_panic()),
                 Err(_) => Err(AnalysisError::Transient {
                     retry_after: None,
                     detail: "the process was ending".into(),

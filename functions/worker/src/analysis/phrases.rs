@@ -27,10 +27,8 @@ pub(super) fn extract(document: &Document, is_content: &[bool]) -> Vec<String> {
             frequencies[number as usize] += f64::from(seen.times);
         }
     }
-    let mut ranked: Vec<(f64, u32, Phrase)> = phrases
-        .iter()
-        .map(|(phrase, seen)| (score(phrase, seen.times, &frequencies), seen.first, *phrase))
-        .collect();
+    let mut ranked: Vec<(f64, u32, Phrase)> =
+        phrases.iter().map(|(phrase, seen)| (score(phrase, seen.times, &frequencies), seen.first, *phrase)).collect();
     // The place of first appearance is unique: the order never depends on the map's.
     ranked.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
 
@@ -40,13 +38,8 @@ pub(super) fn extract(document: &Document, is_content: &[bool]) -> Vec<String> {
         if texts.len() == PHRASES_MAX {
             break;
         }
-        let text = words(&phrase)
-            .map(|&number| document.word(number).surface.as_str())
-            .collect::<Vec<_>>()
-            .join(" ");
-        if text.chars().count() <= KEY_PHRASE_MAX_CHARS
-            && chosen.iter().all(|other| !overlap(other, &phrase))
-        {
+        let text = words(&phrase).map(|&number| document.word(number).surface.as_str()).collect::<Vec<_>>().join(" ");
+        if text.chars().count() <= KEY_PHRASE_MAX_CHARS && chosen.iter().all(|other| !overlap(other, &phrase)) {
             chosen.push(phrase);
             texts.push(text);
         }
@@ -75,10 +68,7 @@ fn candidates(document: &Document, is_content: &[bool]) -> HashMap<Phrase, Seen>
                     for words in run.chunks(length) {
                         let mut phrase = [NONE; WORDS_MAX];
                         phrase[..words.len()].copy_from_slice(words);
-                        let seen = phrases.entry(phrase).or_insert(Seen {
-                            times: 0,
-                            first: place,
-                        });
+                        let seen = phrases.entry(phrase).or_insert(Seen { times: 0, first: place });
                         seen.times += 1;
                         place += 1;
                     }
@@ -94,11 +84,7 @@ fn score(phrase: &Phrase, times: u32, frequencies: &[f64]) -> f64 {
     let length = words(phrase).count() as f64;
     let sum: f64 = words(phrase).map(|&number| frequencies[number as usize]).sum();
     let mean = sum / length;
-    let together = if length > 1.0 && times > 1 {
-        COLLOCATION_BONUS
-    } else {
-        1.0
-    };
+    let together = if length > 1.0 && times > 1 { COLLOCATION_BONUS } else { 1.0 };
     mean * length.sqrt() * (1.0 + f64::from(times).ln()) * together
 }
 
@@ -125,9 +111,7 @@ mod tests {
 
     #[test]
     fn what_comes_together_often_comes_first() {
-        let found = phrases(
-            "The night train is in. A night train to us. On the night train we eat. The cook is up.",
-        );
+        let found = phrases("The night train is in. A night train to us. On the night train we eat. The cook is up.");
         assert_eq!(found[0], "night train");
         assert!(found.contains(&"cook".to_owned()));
     }
@@ -135,9 +119,11 @@ mod tests {
     #[test]
     fn punctuation_ends_a_phrase_and_hyphens_do_not() {
         let found = phrases("Bread, cheese; well-kept wine.");
-        assert_eq!(found, ["well kept wine", "bread", "cheese"].map(|s| {
-            if s == "bread" { "Bread".to_owned() } else { s.to_owned() }
-        }));
+        assert_eq!(
+            found,
+            ["well kept wine", "bread", "cheese"]
+                .map(|s| { if s == "bread" { "Bread".to_owned() } else { s.to_owned() } })
+        );
     }
 
     #[test]

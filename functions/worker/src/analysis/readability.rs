@@ -13,7 +13,8 @@ pub(super) fn measure(document: &Document, language: &str) -> Readability {
     let sentences = document.sentences.len();
     let words_per_sentence = words as f64 / sentences.max(1) as f64;
     let (mut ease, mut grade) = (None, None);
-    if language == "en" && words >= WORDS_MIN {
+    // "en-GB" is English too.
+    if language.split('-').next() == Some("en") && words >= WORDS_MIN {
         let syllables_per_word = syllables(document) as f64 / words as f64;
         // Flesch 1948; Kincaid, Fishburne, Rogers and Chissom 1975. The bounds are those of real
         // prose: one 100 KB "word" would otherwise give a figure in the millions.
@@ -34,11 +35,7 @@ fn one_decimal(figure: f64) -> f64 {
 }
 
 fn syllables(document: &Document) -> usize {
-    let per_word: Vec<usize> = document
-        .vocabulary
-        .iter()
-        .map(|word| syllables_of(&word.folded))
-        .collect();
+    let per_word: Vec<usize> = document.vocabulary.iter().map(|word| syllables_of(&word.folded)).collect();
     document
         .sentences
         .iter()
@@ -105,9 +102,7 @@ mod tests {
             "Institutional accountability necessitates comprehensive documentation of organisational \
              responsibilities, notwithstanding administrative inconvenience.",
         );
-        let ease = |document| {
-            measure(document, "en").flesch_reading_ease.expect("English has a figure")
-        };
+        let ease = |document| measure(document, "en").flesch_reading_ease.expect("English has a figure");
         assert!(ease(&easy) > 90.0, "{}", ease(&easy));
         assert!(ease(&hard) < 0.0, "{}", ease(&hard));
         assert_eq!(measure(&easy, "de").flesch_reading_ease, None);

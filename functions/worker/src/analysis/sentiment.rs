@@ -26,18 +26,37 @@ const REACH: usize = 3;
 const AROUND_BUT: (f64, f64) = (0.5, 1.5);
 
 const NEGATIONS: [&str; 16] = [
-    "not", "no", "never", "none", "nobody", "nothing", "neither", "nor", "nowhere", "cannot",
-    "without", "hardly", "rarely", "seldom", "scarcely", "despite",
+    "not", "no", "never", "none", "nobody", "nothing", "neither", "nor", "nowhere", "cannot", "without", "hardly",
+    "rarely", "seldom", "scarcely", "despite",
 ];
 const INTENSIFIERS: [&str; 24] = [
-    "very", "really", "extremely", "so", "too", "absolutely", "completely", "totally", "utterly",
-    "highly", "deeply", "especially", "particularly", "incredibly", "remarkably", "truly", "quite",
-    "most", "more", "entirely", "thoroughly", "exceptionally", "enormously", "such",
+    "very",
+    "really",
+    "extremely",
+    "so",
+    "too",
+    "absolutely",
+    "completely",
+    "totally",
+    "utterly",
+    "highly",
+    "deeply",
+    "especially",
+    "particularly",
+    "incredibly",
+    "remarkably",
+    "truly",
+    "quite",
+    "most",
+    "more",
+    "entirely",
+    "thoroughly",
+    "exceptionally",
+    "enormously",
+    "such",
 ];
-const DOWNTONERS: [&str; 10] = [
-    "slightly", "somewhat", "barely", "little", "less", "fairly", "almost", "partly", "marginally",
-    "occasionally",
-];
+const DOWNTONERS: [&str; 10] =
+    ["slightly", "somewhat", "barely", "little", "less", "fairly", "almost", "partly", "marginally", "occasionally"];
 
 static WEIGHTS: LazyLock<HashMap<&'static str, f64>> = LazyLock::new(|| {
     include_str!("sentiment_en.txt")
@@ -64,17 +83,10 @@ enum Role {
 /// The feeling of the text; `unknown` where there is no word list for `language`.
 pub(super) fn judge(document: &Document, language: &str) -> Sentiment {
     if language != "en" {
-        return Sentiment {
-            label: SentimentLabel::Unknown,
-            score: None,
-        };
+        return Sentiment { label: SentimentLabel::Unknown, score: None };
     }
     let roles: Vec<Role> = document.vocabulary.iter().map(|word| role(&word.folded)).collect();
-    let scores: Vec<f64> = document
-        .sentences
-        .iter()
-        .map(|sentence| score(sentence, &roles))
-        .collect();
+    let scores: Vec<f64> = document.sentences.iter().map(|sentence| score(sentence, &roles)).collect();
     let count = scores.len().max(1) as f64;
     let mean = scores.iter().sum::<f64>() / count;
     let share = |holds: fn(f64) -> bool| scores.iter().filter(|&&s| holds(s)).count() as f64 / count;
@@ -163,11 +175,8 @@ fn weight(word: &str) -> Option<f64> {
         let Some(root) = word.strip_suffix(ending).filter(|root| root.len() > 2) else {
             continue;
         };
-        let single = root
-            .char_indices()
-            .next_back()
-            .filter(|&(at, last)| root[..at].ends_with(last))
-            .map(|(at, _)| &root[..at]);
+        let single =
+            root.char_indices().next_back().filter(|&(at, last)| root[..at].ends_with(last)).map(|(at, _)| &root[..at]);
         let found = look_up(root)
             .or_else(|| look_up(&format!("{root}e")))
             .or_else(|| look_up(&format!("{}y", root.strip_suffix('i')?)))
@@ -196,10 +205,7 @@ mod tests {
         assert_eq!(english("What a wonderful day. I love it.").label, SentimentLabel::Positive);
         assert_eq!(english("The service was awful and slow.").label, SentimentLabel::Negative);
         assert_eq!(english("The table has four legs.").label, SentimentLabel::Neutral);
-        assert_eq!(
-            english("The food was delicious. The waiter was rude and nasty.").label,
-            SentimentLabel::Mixed
-        );
+        assert_eq!(english("The food was delicious. The waiter was rude and nasty.").label, SentimentLabel::Mixed);
     }
 
     #[test]

@@ -18,9 +18,8 @@ const LENGTH_OFFSET: f64 = 4.0;
 /// The summary; `is_content` tells which words of the vocabulary count.
 pub(super) fn summarize(document: &Document, is_content: &[bool]) -> String {
     let mut weights = frequencies(document, is_content);
-    let mut candidates: Vec<usize> = (0..document.sentences.len())
-        .filter(|&index| document.sentences[index].word_count >= WORDS_MIN)
-        .collect();
+    let mut candidates: Vec<usize> =
+        (0..document.sentences.len()).filter(|&index| document.sentences[index].word_count >= WORDS_MIN).collect();
     if candidates.is_empty() {
         candidates = (0..document.sentences.len()).collect();
     }
@@ -42,11 +41,7 @@ pub(super) fn summarize(document: &Document, is_content: &[bool]) -> String {
         chosen.push(index);
     }
     chosen.sort_unstable();
-    chosen
-        .iter()
-        .map(|&index| cut(&document.sentences[index].text))
-        .collect::<Vec<_>>()
-        .join(" ")
+    chosen.iter().map(|&index| cut(&document.sentences[index].text)).collect::<Vec<_>>().join(" ")
 }
 
 /// Each word's share of the content words; 0 for the others.
@@ -75,11 +70,7 @@ fn score(sentence: &Sentence, weights: &[f64]) -> f64 {
         }
     }
     let mean = sum / (count + LENGTH_OFFSET);
-    if sentence.opens_paragraph {
-        mean * OPENING_BONUS
-    } else {
-        mean
-    }
+    if sentence.opens_paragraph { mean * OPENING_BONUS } else { mean }
 }
 
 fn words(sentence: &Sentence) -> impl Iterator<Item = usize> {
@@ -115,10 +106,7 @@ mod tests {
             The river floods the valley when the river meets melting snow. \
             My aunt owns a yellow bicycle and two hats. \
             Farmers watch the river all spring. The valley is green. Some people fish there at night.";
-        assert_eq!(
-            summary(text),
-            "The river floods the valley when the river meets melting snow."
-        );
+        assert_eq!(summary(text), "The river floods the valley when the river meets melting snow.");
     }
 
     #[test]

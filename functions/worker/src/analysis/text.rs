@@ -10,8 +10,8 @@ const WORD_MAX_BYTES: usize = 64;
 
 /// Abbreviations that a name or a number follows, in lower case, without the last full stop.
 const ABBREVIATIONS: [&str; 24] = [
-    "mr", "mrs", "ms", "dr", "prof", "st", "jr", "sr", "vs", "e.g", "i.e", "cf", "nos", "fig",
-    "figs", "vol", "pp", "gen", "col", "lt", "capt", "hon", "rev", "approx",
+    "mr", "mrs", "ms", "dr", "prof", "st", "jr", "sr", "vs", "e.g", "i.e", "cf", "nos", "fig", "figs", "vol", "pp",
+    "gen", "col", "lt", "capt", "hon", "rev", "approx",
 ];
 
 /// A text, cut up. Words are numbered in the order in which they first appear.
@@ -82,21 +82,12 @@ impl Document {
         for piece in text.split_word_bounds() {
             if piece.chars().any(char::is_alphanumeric) {
                 word_count += 1;
-                tokens.push(if piece.len() > WORD_MAX_BYTES {
-                    Token::Break
-                } else {
-                    Token::Word(self.number(piece))
-                });
+                tokens.push(if piece.len() > WORD_MAX_BYTES { Token::Break } else { Token::Word(self.number(piece)) });
             } else if !piece.chars().all(|c| c.is_whitespace() || c == '-') {
                 tokens.push(Token::Break);
             }
         }
-        Sentence {
-            text,
-            tokens,
-            word_count,
-            opens_paragraph,
-        }
+        Sentence { text, tokens, word_count, opens_paragraph }
     }
 
     fn number(&mut self, piece: &str) -> u32 {
@@ -111,10 +102,7 @@ impl Document {
         // Cannot run out: a text of 4 billion different words does not fit into a request.
         let number = u32::try_from(self.vocabulary.len()).unwrap_or(u32::MAX - 1);
         self.numbers.insert(folded.clone(), number);
-        self.vocabulary.push(Word {
-            folded,
-            surface: piece.to_owned(),
-        });
+        self.vocabulary.push(Word { folded, surface: piece.to_owned() });
         number
     }
 }
@@ -151,9 +139,7 @@ fn paragraphs(text: &str) -> Vec<String> {
 }
 
 fn opens_item(line: &str) -> bool {
-    ["- ", "* ", "+ ", "\u{2022} ", "#"]
-        .iter()
-        .any(|marker| line.starts_with(marker))
+    ["- ", "* ", "+ ", "\u{2022} ", "#"].iter().any(|marker| line.starts_with(marker))
 }
 
 /// The sentences of a paragraph, trimmed.
@@ -178,10 +164,8 @@ fn ends_with_abbreviation(piece: &str) -> bool {
     let Some(rest) = piece.trim_end().strip_suffix('.') else {
         return false;
     };
-    let last = rest
-        .rsplit(|c: char| c.is_whitespace() || matches!(c, '(' | '[' | '"' | '\u{201C}'))
-        .next()
-        .unwrap_or(rest);
+    let last =
+        rest.rsplit(|c: char| c.is_whitespace() || matches!(c, '(' | '[' | '"' | '\u{201C}')).next().unwrap_or(rest);
     if last.len() > WORD_MAX_BYTES {
         return false;
     }
@@ -195,24 +179,14 @@ mod tests {
     use super::*;
 
     fn texts(text: &str) -> Vec<String> {
-        Document::parse(text)
-            .sentences
-            .into_iter()
-            .map(|sentence| sentence.text)
-            .collect()
+        Document::parse(text).sentences.into_iter().map(|sentence| sentence.text).collect()
     }
 
     #[test]
     fn wrapped_lines_belong_together() {
         assert_eq!(
             texts("A sentence that is\nwrapped. Another\r\none.\n\nA heading\n\n- one\n- two"),
-            [
-                "A sentence that is wrapped.",
-                "Another one.",
-                "A heading",
-                "- one",
-                "- two"
-            ]
+            ["A sentence that is wrapped.", "Another one.", "A heading", "- one", "- two"]
         );
     }
 
