@@ -54,17 +54,26 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 ///
 /// Anything that this does not recognise counts as sent.
 pub(crate) fn never_sent(error: &(dyn Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |error| error.source()).any(|error| {
-        error
-            .downcast_ref::<hyper_util::client::legacy::Error>()
-            .is_some_and(hyper_util::client::legacy::Error::is_connect)
-    })
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(|error| error.is_connect()) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// An error and its causes on one line, for the log. Not by `Debug`: the SDK's shows whole replies, secrets included.
 pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
-    let chain = std::iter::successors(Some(error), |error| error.source());
-    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        next = error.source();
+    }
+    text
 }
 
 /// A `retry-after` header (RFC 9110 section 10.2.3): seconds or an HTTP date, at most an hour.

@@ -178,10 +178,12 @@ proptest! {
             check(&Message { subject, text, to: plain().to });
         } else if !subject.trim().is_empty() && !text.trim().is_empty() {
             // What was refused had a reason.
-            prop_assert!(
-                subject.chars().chain(text.chars()).any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'))
-                    || subject.chars().count() > SUBJECT_MAX_CHARS
-            );
+            let has_reason = subject
+                .chars()
+                .chain(text.chars())
+                .any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'))
+                || subject.chars().count() > SUBJECT_MAX_CHARS;
+            prop_assert!(has_reason, "refused without a reason: {:?}", subject);
         }
     }
 
