@@ -76,6 +76,9 @@ impl Subject {
         if text.chars().any(breaks_line) {
             return Err("must be one line without control characters");
         }
+        if text.contains(ENCODED_WORD) {
+            return Err("must not contain =? (it starts an encoded word in mail headers)");
+        }
         let text = text.trim();
         if text.is_empty() || text.chars().count() > SUBJECT_MAX_CHARS {
             return Err("must have 1 to 255 characters");
@@ -149,6 +152,9 @@ impl From<Text> for String {
     }
 }
 
+/// What starts an encoded word (RFC 2047): whoever reads the header would decode it, line breaks included.
+const ENCODED_WORD: &str = "=?";
+
 /// What mail software may take for the end of a line, or may not write in a header.
 fn breaks_line(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
@@ -188,7 +194,7 @@ pub struct SendEmail {
 
 /// One address or several.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(untagged, expecting = "an e-mail address or a list of them")]
+#[serde(untagged, expecting = "must be an e-mail address or a list of them")]
 pub enum To {
     /// A single recipient.
     #[schema(value_type = Email)]

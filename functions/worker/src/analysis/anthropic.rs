@@ -30,6 +30,11 @@ pub struct Anthropic {
     timeout: Duration,
 }
 
+/// A text that is not where an API can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be an http or https URL with a host")]
+pub struct InvalidBaseUrl;
+
 /// A reply whose body arrived whole.
 #[derive(Debug)]
 struct Reply {
@@ -43,16 +48,19 @@ impl Anthropic {
     /// A client of the API at `base_url`; `timeout` bounds a whole call, from connecting to the last byte.
     ///
     /// # Errors
-    /// `base_url` is no URL with scheme and host.
+    /// `base_url` is no `http` or `https` URL with a host.
     pub fn new(
         base_url: &str,
         connector: SharedHttpConnector,
         key: ApiKey,
         timeout: Duration,
-    ) -> Result<Self, http::Error> {
-        let base = base_url.trim_end_matches('/');
-        // The builder checks what a bare parse lets through: a path without a host.
-        let url = http::Request::post(format!("{base}/v1/messages")).body(())?.uri().clone();
+    ) -> Result<Self, InvalidBaseUrl> {
+        let url = format!("{}/v1/messages", base_url.trim_end_matches('/'));
+        let url: http::Uri = url.parse().map_err(|_| InvalidBaseUrl)?;
+        let has_host = url.host().is_some_and(|host| !host.is_empty());
+        if !has_host || !matches!(url.scheme_str(), Some("http" | "https")) {
+            return Err(InvalidBaseUrl);
+        }
         Ok(Self { url, connector, key, timeout })
     }
 

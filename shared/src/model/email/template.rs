@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{Subject, Text, breaks_line, fault};
+use super::{ENCODED_WORD, Subject, Text, breaks_line, fault};
 use crate::response::FieldError;
 
 /// Longest one-line field, in characters: two of them still fit into a subject.
@@ -105,6 +105,9 @@ impl TryFrom<String> for Line {
     fn try_from(text: String) -> Result<Self, Self::Error> {
         if text.chars().any(breaks_line) {
             return Err("must be one line without control characters");
+        }
+        if text.contains(ENCODED_WORD) {
+            return Err("must not contain =? (it starts an encoded word in mail headers)");
         }
         let text = text.trim();
         if text.is_empty() || text.chars().count() > LINE_MAX_CHARS {
@@ -276,6 +279,7 @@ mod tests {
             ("welcome", json!({"name": "A\nBcc: b@example.com", "org_name": "B"}), "/data/name"),
             ("welcome", json!({"name": "A\u{2028}", "org_name": "B"}), "/data/name"),
             ("welcome", json!({"name": " ", "org_name": "B"}), "/data/name"),
+            ("welcome", json!({"name": "=?utf-8?Q?=0D=0A?=", "org_name": "B"}), "/data/name"),
             ("welcome", json!({"name": 5, "org_name": "B"}), "/data/name"),
             ("analysis_ready", json!({"title": "A", "summary": "b\u{0}"}), "/data/summary"),
             ("Welcome", json!({}), "/template"),

@@ -43,6 +43,7 @@ fn each_fault_is_named() {
     assert_eq!(pointers(json!({"to": ok, "template": "welcome"})), ["/data"]);
     let long = "x".repeat(SUBJECT_MAX_CHARS + 1);
     assert_eq!(pointers(json!({"to": ok, "subject": long, "text": "t"})), ["/subject"]);
+    assert_eq!(pointers(json!({"to": ok, "subject": "=?utf-8?Q?=0D=0ABcc:_b?=", "text": "t"})), ["/subject"]);
     let long = "x".repeat(TEXT_MAX_BYTES + 1);
     assert_eq!(pointers(json!({"to": ok, "subject": "s", "text": long})), ["/text"]);
     assert_eq!(pointers(json!({"to": ok, "subject": "s", "text": "a\u{0}b"})), ["/text"]);

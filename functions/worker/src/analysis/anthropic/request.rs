@@ -68,9 +68,9 @@ mod tests {
 
     #[test]
     fn the_reservation_covers_the_instructions() {
-        // One token a byte is the worst case. The provider adds its own text for tools: 313 tokens with
-        // a forced tool, at the time of writing.
-        let bytes = body("", "a-model-name-of-the-usual-length").len() + 313;
+        // One token a byte is the worst case. For a forced tool the provider adds text of its own, by its
+        // documentation a few hundred tokens; a thousand leaves room for the next model.
+        let bytes = body("", "a-model-name-of-the-usual-length").len() + 1_000;
         assert!(bytes as u64 <= input_tokens_max(0), "{bytes}");
     }
 

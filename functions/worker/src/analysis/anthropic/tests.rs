@@ -1,6 +1,8 @@
 use super::*;
 use crate::secret::KeySource;
 use crate::test_server::{Reply as Scripted, Server};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
 use serde_json::{Value, json};
 use shared::model::analysis::{SentimentLabel, TokenUsage};
 
@@ -54,7 +56,7 @@ async fn a_good_reply_is_an_analysis() {
     let (outcome, requests) = outcome(vec![Scripted::http(200, &[], &message("tool_use", &reading()))]).await;
     let outcome = outcome.expect("a good reply is taken");
     assert_eq!(outcome.analysis.sentiment.label, SentimentLabel::Negative);
-    assert_eq!((outcome.analysis.word_count, outcome.analysis.sentence_count), (17, 2));
+    assert_eq!((outcome.analysis.word_count, outcome.analysis.sentence_count), (18, 2));
     assert_eq!(TOKENS, Billed::Tokens(outcome.usage));
 
     let (head, body) = requests[0].split_once("\r\n\r\n").expect("a request has a head");
@@ -205,6 +207,33 @@ async fn a_refused_key_is_not_tried_twice() {
     let (error, requests) = outcome(vec![Scripted::http(401, &[], ""), Scripted::http(401, &[], "")]).await;
     assert!(matches!(error, Err(AnalysisError::Permanent { code: "provider_credentials", .. })), "{error:?}");
     assert_eq!(requests.len(), 1);
+}
+
+#[tokio::test]
+async fn a_rotated_key_is_read_again() {
+    let secret = |value: &str| {
+        let body = json!({"ARN": "arn", "Name": "n", "SecretString": value}).to_string();
+        Scripted::http(200, &[("content-type", "application/x-amz-json-1.1")], &body)
+    };
+    let secrets = Server::start(vec![secret("sk-old"), secret("sk-new")]).await;
+    let manager = crate::secret::secrets_manager(
+        aws_smithy_http_client::Builder::new().build_http(),
+        SharedCredentialsProvider::new(Credentials::new("AKIDEXAMPLE", "secret", None, None, "test")),
+        "eu-central-1".into(),
+        Some(secrets.url.clone()),
+    );
+    let source = KeySource::SecretsManager { client: manager, secret_id: "model-key".into() };
+    let good = || Scripted::http(200, &[], &message("tool_use", &reading()));
+    let server = Server::start(vec![Scripted::http(401, &[], ""), good(), good()]).await;
+    let connector = transport::connector(&server.url, None).expect("a plain connector needs no roots");
+    let client = Anthropic::new(&server.url, connector, ApiKey::new(source), Duration::from_secs(20));
+    let client = client.expect("the server's URL is one");
+    for _ in 0..2 {
+        client.analyze(TEXT, "m").await.expect("the new key is taken");
+    }
+    let keys: Vec<_> = server.requests().iter().map(|request| request.contains("x-api-key: sk-new")).collect();
+    assert_eq!(keys, [false, true, true]);
+    assert_eq!(secrets.requests().len(), 2);
 }
 
 #[test]

@@ -150,7 +150,7 @@ fn check(message: &Message) {
 #[test]
 fn injections_stay_text() {
     for subject in [
-        "=?utf-8?Q?=0D=0ABcc:_eve@example.com?=",
+        "?utf-8?Q?=0D=0ABcc:_eve@example.com?=",
         "Hi Bcc: eve@example.com",
         "a, b <eve@example.com>",
         "\\r\\nBcc: eve@example.com",
@@ -182,6 +182,7 @@ proptest! {
                 .chars()
                 .chain(text.chars())
                 .any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'))
+                || subject.contains("=?")
                 || subject.chars().count() > SUBJECT_MAX_CHARS;
             prop_assert!(has_reason, "refused without a reason: {:?}", subject);
         }
