@@ -4,6 +4,7 @@ pub mod catalogue;
 pub mod database;
 pub mod functions;
 pub mod gateway;
+pub mod openapi;
 pub mod system;
 pub mod template;
 

@@ -189,9 +189,10 @@ fn every_function_has_an_event_of_one_of_its_routes() {
         let event: ApiGatewayProxyRequest =
             serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let resource = event.resource.expect("an event names its resource");
-        let route = template.routes.iter().find(|route| {
-            route.function == *function && route.method == event.http_method && route.path == resource
-        });
+        let route = template
+            .routes
+            .iter()
+            .find(|route| route.function == *function && route.method == event.http_method && route.path == resource);
         assert!(route.is_some(), "{function} has no route {} {resource}", event.http_method);
         let mut filled = resource;
         for (name, value) in &event.path_parameters {
