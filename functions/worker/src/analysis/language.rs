@@ -15,56 +15,12 @@ const WORDS_MIN: usize = 3;
 const STOP_WORD_SHARE_MIN: f64 = 0.3;
 
 /// English words that carry no topic and that the stop word list leaves out.
-const MORE_ENGLISH: [&str; 48] = [
-    "also",
-    "although",
-    "among",
-    "another",
-    "anything",
-    "around",
-    "away",
-    "back",
-    "become",
-    "could",
-    "day",
-    "days",
-    "done",
-    "either",
-    "else",
-    "enough",
-    "even",
-    "ever",
-    "every",
-    "everything",
-    "get",
-    "gets",
-    "go",
-    "however",
-    "just",
-    "less",
-    "let",
-    "like",
-    "made",
-    "make",
-    "makes",
-    "many",
-    "may",
-    "might",
-    "much",
-    "must",
-    "never",
-    "often",
-    "one",
-    "per",
-    "said",
-    "since",
-    "still",
-    "though",
-    "two",
-    "whether",
-    "without",
-    "would",
-];
+const MORE_ENGLISH: &str = "also although among another anything around away back become came come could day days \
+    done either else enough even ever every everything find first found gave get gets give given go goes gone got \
+    however just keep kept know known last less let like long look looked looking looks made make makes many may \
+    might much must need never new nobody often old one people per said saw say says see seem seemed seen since \
+    some still take taken thing things though three told took two us use used want went whether without would year \
+    years";
 
 /// The language as a BCP 47 tag, or `und`.
 pub(super) fn detect(text: &str, document: &Document) -> &'static str {
@@ -84,8 +40,8 @@ pub(super) fn detect(text: &str, document: &Document) -> &'static str {
 pub(super) fn stop_words(language: &str) -> HashSet<&'static str> {
     // Bokmål stands under the macrolanguage's code in the lists.
     let code = if language == "nb" { "no" } else { language };
-    let more: &[&str] = if code == "en" { &MORE_ENGLISH } else { &[] };
-    stop_words::lookup(code).unwrap_or_default().iter().chain(more).copied().collect()
+    let more = if code == "en" { MORE_ENGLISH } else { "" };
+    stop_words::lookup(code).unwrap_or_default().iter().copied().chain(more.split_whitespace()).collect()
 }
 
 fn stop_word_share(document: &Document, stop_words: &HashSet<&str>) -> f64 {

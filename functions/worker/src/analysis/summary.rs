@@ -22,7 +22,7 @@ const _: () = assert!(SENTENCES_MAX * (SENTENCE_MAX_CHARS + 1) <= shared::model:
 pub(super) fn summarize(document: &Document, is_content: &[bool]) -> String {
     let mut weights = frequencies(document, is_content);
     let mut candidates: Vec<usize> =
-        (0..document.sentences.len()).filter(|&index| document.sentences[index].word_count >= WORDS_MIN).collect();
+        (0..document.sentences.len()).filter(|&index| is_statement(&document.sentences[index])).collect();
     if candidates.is_empty() {
         candidates = (0..document.sentences.len()).collect();
     }
@@ -45,6 +45,13 @@ pub(super) fn summarize(document: &Document, is_content: &[bool]) -> String {
     }
     chosen.sort_unstable();
     chosen.iter().map(|&index| cut(&document.sentences[index].text)).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether it can stand by itself: a heading is short or has no full stop.
+fn is_statement(sentence: &Sentence) -> bool {
+    let text = sentence.text.trim_end_matches(['"', '\'', '\u{201D}', '\u{2019}', '\u{BB}', ')', ']', '\u{300D}']);
+    let ends = text.ends_with(['.', '!', '?', '\u{2026}', '\u{3002}', '\u{FF01}', '\u{FF1F}', '\u{61F}', '\u{964}']);
+    ends && sentence.word_count >= WORDS_MIN
 }
 
 /// Each word's share of the content words; 0 for the others.
@@ -110,6 +117,12 @@ mod tests {
             My aunt owns a yellow bicycle and two hats. \
             Farmers watch the river all spring. The valley is green. Some people fish there at night.";
         assert_eq!(summary(text), "The river floods the valley when the river meets melting snow.");
+    }
+
+    #[test]
+    fn a_heading_is_not_quoted() {
+        let text = "The river in our green valley\n\nThe river is wide. The river carries boats (and \"sand\").";
+        assert_eq!(summary(text), "The river carries boats (and \"sand\").");
     }
 
     #[test]
