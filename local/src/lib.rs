@@ -1,0 +1,3 @@
+pub mod event_source;
+pub mod schedule;
+pub mod sqs;
