@@ -74,7 +74,7 @@ async fn receivers_never_share_a_message_in_flight() {
                         .expect("no panic holds it")
                         .remove(&message.message_id);
                     assert!(released);
-                    if message.attributes["ApproximateReceiveCount"] < *"3" {
+                    if message.attributes["ApproximateReceiveCount"].as_str() < "3" {
                         sqs.change_visibility("jobs", &message.receipt_handle, 0)
                             .expect("it is in flight");
                     } else {
