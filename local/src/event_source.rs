@@ -104,11 +104,7 @@ impl EventSource {
         if !(1..=1000).contains(&mapping.maximum_concurrency) {
             return Err(MappingError::Concurrency(mapping.maximum_concurrency));
         }
-        Ok(Self {
-            sqs,
-            mapping: Arc::new(mapping),
-            function,
-        })
+        Ok(Self { sqs, mapping: Arc::new(mapping), function })
     }
 
     /// Feeds the function until `stop` completes, then lets running invocations end.
@@ -149,14 +145,8 @@ impl EventSource {
 
     /// A batch and the right to run it. The slot comes first: what nobody can work on yet stays
     /// visible to others, and none of its receives are used up.
-    async fn next_batch(
-        &self,
-        slots: &Arc<Semaphore>,
-    ) -> Result<(OwnedSemaphorePermit, Vec<Received>), SqsError> {
-        let slot = Arc::clone(slots)
-            .acquire_owned()
-            .await
-            .expect("nobody closes the slots");
+    async fn next_batch(&self, slots: &Arc<Semaphore>) -> Result<(OwnedSemaphorePermit, Vec<Received>), SqsError> {
+        let slot = Arc::clone(slots).acquire_owned().await.expect("nobody closes the slots");
         loop {
             let batch = self.gather().await?;
             if !batch.is_empty() {
@@ -188,9 +178,7 @@ impl EventSource {
             visibility_seconds: None,
             wait_seconds: Some(POLL_SECONDS),
         };
-        self.sqs
-            .receive(&self.mapping.queue, poll, &Show::all())
-            .await
+        self.sqs.receive(&self.mapping.queue, poll, &Show::all()).await
     }
 
     /// Invokes the function with a batch, in several events if it is too large for one, and
@@ -202,12 +190,11 @@ impl EventSource {
             let sent = event::of(&part, &arn, self.sqs.region());
             let ids: HashSet<&str> = part.iter().map(|m| m.message_id.as_str()).collect();
             let failed = match self.invoke(sent).await {
-                Ok(response) if self.mapping.report_batch_item_failures => {
-                    report::failures(&response, &ids).unwrap_or_else(|malformed| {
+                Ok(response) if self.mapping.report_batch_item_failures => report::failures(&response, &ids)
+                    .unwrap_or_else(|malformed| {
                         tracing::warn!(queue = self.mapping.queue, %malformed, "batch failed");
                         ids.iter().map(|id| (*id).to_owned()).collect()
-                    })
-                }
+                    }),
                 Ok(_) => HashSet::new(),
                 Err(error) => {
                     tracing::warn!(queue = self.mapping.queue, error, "batch failed");
@@ -216,10 +203,7 @@ impl EventSource {
             };
             for message in part {
                 let done = !failed.contains(&message.message_id)
-                    && self
-                        .sqs
-                        .delete(&self.mapping.queue, &message.receipt_handle)
-                        .is_ok();
+                    && self.sqs.delete(&self.mapping.queue, &message.receipt_handle).is_ok();
                 let list = match done {
                     true => &mut delivery.deleted,
                     false => &mut delivery.kept,

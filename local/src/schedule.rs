@@ -13,9 +13,8 @@ use crate::event_source::FunctionError;
 use crate::sqs::{ACCOUNT_ID, Clock};
 
 /// A function that takes a scheduled event and whose answer nobody reads.
-pub type ScheduledFunction = Arc<
-    dyn Fn(Value) -> Pin<Box<dyn Future<Output = Result<(), FunctionError>> + Send>> + Send + Sync,
->;
+pub type ScheduledFunction =
+    Arc<dyn Fn(Value) -> Pin<Box<dyn Future<Output = Result<(), FunctionError>> + Send>> + Send + Sync>;
 
 /// A `rate(…)` expression of whole minutes, hours or days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +34,7 @@ impl FromStr for Rate {
     /// has it (<https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html>).
     fn from_str(text: &str) -> Result<Self, RateError> {
         let refuse = || RateError(text.to_owned());
-        let inside = text
-            .strip_prefix("rate(")
-            .and_then(|rest| rest.strip_suffix(')'))
-            .ok_or_else(refuse)?;
+        let inside = text.strip_prefix("rate(").and_then(|rest| rest.strip_suffix(')')).ok_or_else(refuse)?;
         let (value, unit) = inside.split_once(' ').ok_or_else(refuse)?;
         let value: u32 = value.parse().map_err(|_| refuse())?;
         let seconds = match (value, unit) {
@@ -48,9 +44,7 @@ impl FromStr for Rate {
             (1, "day") | (2.., "days") => 86_400,
             _ => return Err(refuse()),
         };
-        Ok(Self {
-            period: Duration::from_secs(seconds * u64::from(value)),
-        })
+        Ok(Self { period: Duration::from_secs(seconds * u64::from(value)) })
     }
 }
 
@@ -115,12 +109,9 @@ mod tests {
 
     #[test]
     fn rates_read_as_eventbridge_writes_them() {
-        for (text, seconds) in [
-            ("rate(1 minute)", 60),
-            ("rate(5 minutes)", 300),
-            ("rate(1 hour)", 3_600),
-            ("rate(2 days)", 172_800),
-        ] {
+        for (text, seconds) in
+            [("rate(1 minute)", 60), ("rate(5 minutes)", 300), ("rate(1 hour)", 3_600), ("rate(2 days)", 172_800)]
+        {
             let period = text.parse().map(Rate::period);
             assert_eq!(period, Ok(Duration::from_secs(seconds)), "{text}");
         }

@@ -1,0 +1,30 @@
+//! What two or more functions need. Two storeys; the arrow never points up:
+//!
+//! * *mechanism*, which knows nothing of CitizenApp and could serve another product unchanged:
+//!   [`aws`], [`cache`], [`queue`], [`request`], [`response`], [`runtime`], [`telemetry`];
+//! * *product*, built on it: [`caller`], [`config`], [`context`], [`cursor`], [`error`], [`ids`],
+//!   [`model`], [`password`], [`store`], [`token`].
+//!
+//! Nobody outside this crate talks to AWS or to a cache.
+
+pub mod aws;
+pub mod cache;
+pub mod caller;
+pub mod config;
+pub mod context;
+pub mod cursor;
+pub mod error;
+pub mod ids;
+pub mod model;
+pub mod password;
+pub mod queue;
+pub mod request;
+pub mod response;
+pub mod runtime;
+pub mod store;
+pub mod telemetry;
+pub mod token;
+
+pub use context::Context;
+pub use error::{ApiError, ApiResult};
+pub use lambda_http::{Request, http::StatusCode};

@@ -1,0 +1,4 @@
+//! The whole system, tried from outside.
+
+#[cfg(test)]
+mod sqs;

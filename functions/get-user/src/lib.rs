@@ -1,1 +1,27 @@
+//! `GET /users/{user_id}`, anyone: `200` with the public profile; `304`; `404`. Cached, renewed on update.
 
+use shared::ids::UserId;
+use shared::model::cached::ProfileKey;
+use shared::model::user::{Profile, PublicProfile};
+use shared::{ApiError, ApiResult, Context, Request, request, response};
+
+/// Get a public profile
+///
+/// # Errors
+/// `404` for no such user.
+#[utoipa::path(get, path = "/users/{user_id}", operation_id = "get_user", tag = "users",
+    params(("user_id" = UserId, Path, description = "The user"),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of a copy held")),
+    responses((status = 200, description = "The public profile", body = PublicProfile),
+        (status = 304, description = "The copy held is current")))]
+pub async fn handle(context: &Context, request: Request) -> ApiResult {
+    let user_id: UserId = request::path(&request, "user_id").parse().map_err(|_| ApiError::NotFound)?;
+    let profile = context
+        .cache()
+        .get_or_fill(&ProfileKey(user_id), || async {
+            Ok::<_, ApiError>(context.store().user(user_id).await?.map(Profile::from))
+        })
+        .await?
+        .ok_or(ApiError::NotFound)?;
+    Ok(response::versioned(&request, profile.version, response::PUBLIC, &PublicProfile::from(profile)))
+}

@@ -39,10 +39,7 @@ fn bytes(message: &Received) -> usize {
         })
         .sum();
     let beside = message.message_attributes.iter().map(|(name, attribute)| {
-        let value = attribute
-            .string_value
-            .as_ref()
-            .or(attribute.binary_value.as_ref());
+        let value = attribute.string_value.as_ref().or(attribute.binary_value.as_ref());
         name.len() + 2 * value.map_or(0, String::len)
     });
     escaped + beside.sum::<usize>() + ENVELOPE_BYTES
@@ -51,10 +48,7 @@ fn bytes(message: &Received) -> usize {
 /// The event for one part of a batch.
 pub(super) fn of(messages: &[Received], queue_arn: &str, region: &str) -> SqsEvent {
     let mut event = SqsEvent::default();
-    event.records = messages
-        .iter()
-        .map(|message| record(message, queue_arn, region))
-        .collect();
+    event.records = messages.iter().map(|message| record(message, queue_arn, region)).collect();
     event
 }
 
@@ -65,16 +59,9 @@ fn record(message: &Received, queue_arn: &str, region: &str) -> SqsMessage {
     record.body = Some(message.body.clone());
     record.md5_of_body = Some(message.md5_of_body.clone());
     record.md5_of_message_attributes = message.md5_of_message_attributes.clone();
-    record.attributes = message
-        .attributes
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), value.clone()))
-        .collect();
-    record.message_attributes = message
-        .message_attributes
-        .iter()
-        .map(|(name, attribute)| (name.clone(), of_attribute(attribute)))
-        .collect();
+    record.attributes = message.attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    record.message_attributes =
+        message.message_attributes.iter().map(|(name, attribute)| (name.clone(), of_attribute(attribute))).collect();
     record.event_source_arn = Some(queue_arn.to_owned());
     record.event_source = Some("aws:sqs".to_owned());
     record.aws_region = Some(region.to_owned());

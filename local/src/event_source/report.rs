@@ -23,10 +23,7 @@ pub(super) enum Malformed {
 ///
 /// # Errors
 /// Entries that name no message of the batch: the whole batch has failed.
-pub(super) fn failures(
-    response: &Value,
-    batch: &HashSet<&str>,
-) -> Result<HashSet<String>, Malformed> {
+pub(super) fn failures(response: &Value, batch: &HashSet<&str>) -> Result<HashSet<String>, Malformed> {
     let listed = match response {
         Value::Null => return Ok(HashSet::new()),
         Value::Object(response) => response.get("batchItemFailures"),
@@ -88,22 +85,10 @@ mod tests {
             (json!("done"), Malformed::NotAnObject),
             (json!(["a"]), Malformed::NotAnObject),
             (json!({ "batchItemFailures": "a" }), Malformed::NotAList),
-            (
-                json!({ "batchItemFailures": ["a"] }),
-                Malformed::NoIdentifier,
-            ),
-            (
-                json!({ "batchItemFailures": [{ "itemIdentifier": "" }] }),
-                Malformed::NoIdentifier,
-            ),
-            (
-                json!({ "batchItemFailures": [{ "itemIdentifier": null }] }),
-                Malformed::NoIdentifier,
-            ),
-            (
-                json!({ "batchItemFailures": [{ "id": "a" }] }),
-                Malformed::NoIdentifier,
-            ),
+            (json!({ "batchItemFailures": ["a"] }), Malformed::NoIdentifier),
+            (json!({ "batchItemFailures": [{ "itemIdentifier": "" }] }), Malformed::NoIdentifier),
+            (json!({ "batchItemFailures": [{ "itemIdentifier": null }] }), Malformed::NoIdentifier),
+            (json!({ "batchItemFailures": [{ "id": "a" }] }), Malformed::NoIdentifier),
             (
                 json!({ "batchItemFailures": [{ "itemIdentifier": "a" }, { "itemIdentifier": "x" }] }),
                 Malformed::Unknown,

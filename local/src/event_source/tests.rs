@@ -14,8 +14,7 @@ const VISIBILITY: Duration = Duration::from_secs(30);
 
 fn service() -> Sqs {
     let sqs = Sqs::new("http://127.0.0.1", "eu-west-1", Clock::system());
-    sqs.create_queue("dead", &BTreeMap::new())
-        .expect("a new queue");
+    sqs.create_queue("dead", &BTreeMap::new()).expect("a new queue");
     let policy = json!({
         "deadLetterTargetArn": sqs.queue_arn("dead").expect("it exists"),
         "maxReceiveCount": 5,
@@ -52,31 +51,19 @@ fn source(
 
 fn send(sqs: &Sqs, bodies: impl IntoIterator<Item = impl ToString>) -> Vec<String> {
     let send = |body: String| {
-        let draft = Draft {
-            message_body: body,
-            ..Draft::default()
-        };
+        let draft = Draft { message_body: body, ..Draft::default() };
         sqs.send("jobs", draft).expect("a valid message").message_id
     };
-    bodies
-        .into_iter()
-        .map(|body| send(body.to_string()))
-        .collect()
+    bodies.into_iter().map(|body| send(body.to_string())).collect()
 }
 
 fn ids(event: &SqsEvent) -> Vec<String> {
-    let ids = event
-        .records
-        .iter()
-        .filter_map(|record| record.message_id.clone());
+    let ids = event.records.iter().filter_map(|record| record.message_id.clone());
     ids.collect()
 }
 
 fn failed<'a>(ids: impl IntoIterator<Item = &'a String>) -> Value {
-    let entries: Vec<Value> = ids
-        .into_iter()
-        .map(|id| json!({ "itemIdentifier": id }))
-        .collect();
+    let entries: Vec<Value> = ids.into_iter().map(|id| json!({ "itemIdentifier": id })).collect();
     json!({ "batchItemFailures": entries })
 }
 
@@ -107,14 +94,8 @@ async fn every_failure_pattern_of_ten_returns_only_the_failures() {
         assert_eq!(first.deleted.len(), 10 - expected.len(), "{bits:010b}");
         assert_eq!(BTreeSet::from_iter(first.kept), expected, "{bits:010b}");
         let counts = sqs.counts("jobs").expect("it exists");
-        let hidden = Counts {
-            in_flight: expected.len(),
-            ..Counts::default()
-        };
-        assert_eq!(
-            counts, hidden,
-            "failures stay invisible until their timeout"
-        );
+        let hidden = Counts { in_flight: expected.len(), ..Counts::default() };
+        assert_eq!(counts, hidden, "failures stay invisible until their timeout");
 
         sqs.clock().jump(VISIBILITY);
         if !expected.is_empty() {
@@ -159,10 +140,7 @@ async fn a_failed_invocation_returns_its_whole_batch() {
 #[tokio::test]
 async fn without_reports_an_answer_is_success_whatever_it_lists() {
     let sqs = service();
-    let mapping = Mapping {
-        report_batch_item_failures: false,
-        ..mapping()
-    };
+    let mapping = Mapping { report_batch_item_failures: false, ..mapping() };
     let source = source(&sqs, mapping, |event| Ok(failed(&ids(&event))));
     send(&sqs, 0..10);
     let delivery = source.deliver().await.expect("the queue exists");
@@ -186,16 +164,10 @@ async fn a_poison_message_is_dead_after_exactly_five_receives_and_its_batch_is_n
     let seen = Arc::new(Mutex::new(Vec::new()));
     let counts = Arc::clone(&seen);
     let source = source(&sqs, mapping(), move |event| {
-        let bad = event
-            .records
-            .iter()
-            .filter(|r| r.body.as_deref() == Some("poison"));
+        let bad = event.records.iter().filter(|r| r.body.as_deref() == Some("poison"));
         let bad: Vec<_> = bad.collect();
         let mut counts = counts.lock().expect("no panic holds it");
-        counts.extend(
-            bad.iter()
-                .map(|r| r.attributes["ApproximateReceiveCount"].clone()),
-        );
+        counts.extend(bad.iter().map(|r| r.attributes["ApproximateReceiveCount"].clone()));
         Ok(failed(bad.iter().filter_map(|r| r.message_id.as_ref())))
     });
     let sent = send(&sqs, ["good", &poison, "good"]);
@@ -206,30 +178,13 @@ async fn a_poison_message_is_dead_after_exactly_five_receives_and_its_batch_is_n
         let again = source.deliver().await.expect("the queue exists");
         assert_eq!(again.kept, [sent[1].clone()]);
     }
-    assert_eq!(
-        sqs.counts("dead"),
-        Ok(Counts::default()),
-        "not before a sixth receive"
-    );
+    assert_eq!(sqs.counts("dead"), Ok(Counts::default()), "not before a sixth receive");
     sqs.clock().jump(VISIBILITY);
-    let poll = Poll {
-        max: 1,
-        visibility_seconds: None,
-        wait_seconds: Some(0),
-    };
-    let sixth = sqs
-        .receive("jobs", poll, &Show::all())
-        .await
-        .expect("it exists");
+    let poll = Poll { max: 1, visibility_seconds: None, wait_seconds: Some(0) };
+    let sixth = sqs.receive("jobs", poll, &Show::all()).await.expect("it exists");
     assert!(sixth.is_empty());
-    assert_eq!(
-        *seen.lock().expect("no panic holds it"),
-        ["1", "2", "3", "4", "5"]
-    );
-    let dead = sqs
-        .receive("dead", poll, &Show::all())
-        .await
-        .expect("it exists");
+    assert_eq!(*seen.lock().expect("no panic holds it"), ["1", "2", "3", "4", "5"]);
+    let dead = sqs.receive("dead", poll, &Show::all()).await.expect("it exists");
     assert_eq!(dead[0].message_id, sent[1]);
     let source_arn = sqs.queue_arn("jobs").expect("it exists");
     assert_eq!(dead[0].attributes["DeadLetterQueueSourceArn"], source_arn);
@@ -280,11 +235,7 @@ async fn the_loop_keeps_to_its_concurrency_and_ends_cleanly() {
 #[tokio::test]
 async fn a_batching_window_fills_a_batch_beyond_one_receive_or_ends() {
     let sqs = service();
-    let mapping = Mapping {
-        batch_size: 25,
-        maximum_batching_window: Duration::from_secs(20),
-        ..mapping()
-    };
+    let mapping = Mapping { batch_size: 25, maximum_batching_window: Duration::from_secs(20), ..mapping() };
     let source = source(&sqs, mapping, |_| Ok(Value::Null));
     send(&sqs, 0..24);
     let gathering = tokio::spawn({
@@ -316,9 +267,7 @@ async fn a_batch_of_large_messages_comes_in_several_events() {
     let seen = Arc::clone(&sizes);
     let source = source(&sqs, mapping(), move |event| {
         let bytes = serde_json::to_vec(&event)?.len();
-        seen.lock()
-            .expect("no panic holds it")
-            .push((event.records.len(), bytes));
+        seen.lock().expect("no panic holds it").push((event.records.len(), bytes));
         Ok(Value::Null)
     });
     let body = "\"".repeat(1 << 20);
@@ -327,10 +276,7 @@ async fn a_batch_of_large_messages_comes_in_several_events() {
     assert_eq!(delivery.deleted.len(), 10);
     let sizes = sizes.lock().expect("no panic holds it");
     assert_eq!(sizes.iter().map(|(records, _)| records).sum::<usize>(), 10);
-    assert!(
-        sizes.iter().all(|(_, bytes)| *bytes <= PAYLOAD_BYTES_MAX),
-        "{sizes:?}"
-    );
+    assert!(sizes.iter().all(|(_, bytes)| *bytes <= PAYLOAD_BYTES_MAX), "{sizes:?}");
 }
 
 #[test]
@@ -339,22 +285,10 @@ fn mappings_that_lambda_refuses_are_refused() {
         let function: Function = Arc::new(|_| Box::pin(async { Ok(Value::Null) }));
         EventSource::new(service(), mapping, function).is_err()
     };
-    assert!(refused(Mapping {
-        batch_size: 0,
-        ..mapping()
-    }));
-    assert!(refused(Mapping {
-        batch_size: 11,
-        ..mapping()
-    }));
-    assert!(refused(Mapping {
-        maximum_concurrency: 0,
-        ..mapping()
-    }));
+    assert!(refused(Mapping { batch_size: 0, ..mapping() }));
+    assert!(refused(Mapping { batch_size: 11, ..mapping() }));
+    assert!(refused(Mapping { maximum_concurrency: 0, ..mapping() }));
     let window = Duration::from_secs(301);
-    assert!(refused(Mapping {
-        maximum_batching_window: window,
-        ..mapping()
-    }));
+    assert!(refused(Mapping { maximum_batching_window: window, ..mapping() }));
     assert!(!refused(mapping()));
 }

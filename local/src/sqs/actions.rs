@@ -28,9 +28,10 @@ struct QueueUrl(String);
 impl QueueUrl {
     fn name(given: Option<&Self>) -> Result<&str, SqsError> {
         let url = given.ok_or_else(|| SqsError::missing("QueueUrl"))?;
-        let (_, name) = url.0.rsplit_once('/').ok_or_else(|| {
-            ErrorKind::QueueDoesNotExist.because("The specified queue does not exist.")
-        })?;
+        let (_, name) = url
+            .0
+            .rsplit_once('/')
+            .ok_or_else(|| ErrorKind::QueueDoesNotExist.because("The specified queue does not exist."))?;
         Ok(name)
     }
 }

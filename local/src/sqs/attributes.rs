@@ -20,12 +20,7 @@ pub(super) const DELAY_SECONDS_MAX: i64 = 900;
 pub(super) const WAIT_SECONDS_MAX: i64 = 20;
 
 /// Accepted and given back, without effect on a queue that lives in one process.
-const KEPT_AS_GIVEN: [&str; 4] = [
-    "KmsDataKeyReusePeriodSeconds",
-    "KmsMasterKeyId",
-    "Policy",
-    "SqsManagedSseEnabled",
-];
+const KEPT_AS_GIVEN: [&str; 4] = ["KmsDataKeyReusePeriodSeconds", "KmsMasterKeyId", "Policy", "SqsManagedSseEnabled"];
 
 /// Settings of a queue, as `CreateQueue` and `SetQueueAttributes` give them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,9 +66,7 @@ impl RedriveAllowPolicy {
         match self.redrive_permission {
             RedrivePermission::AllowAll => true,
             RedrivePermission::DenyAll => false,
-            RedrivePermission::ByQueue => {
-                self.source_queue_arns.iter().any(|arn| arn == source_arn)
-            }
+            RedrivePermission::ByQueue => self.source_queue_arns.iter().any(|arn| arn == source_arn),
         }
     }
 }
@@ -110,11 +103,7 @@ impl Attributes {
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), SqsError> {
         let number = |range: std::ops::RangeInclusive<i64>| {
-            value
-                .parse()
-                .ok()
-                .and_then(|number| in_range(name, number, range).ok())
-                .ok_or_else(|| invalid(name))
+            value.parse().ok().and_then(|number| in_range(name, number, range).ok()).ok_or_else(|| invalid(name))
         };
         match name {
             "DelaySeconds" => self.delay_seconds = number(0..=DELAY_SECONDS_MAX)?,
@@ -132,9 +121,7 @@ impl Attributes {
                 self.kept.insert(name.to_owned(), value.to_owned());
             }
             _ => {
-                return Err(
-                    ErrorKind::InvalidAttributeName.because(format!("Unknown Attribute {name}."))
-                );
+                return Err(ErrorKind::InvalidAttributeName.because(format!("Unknown Attribute {name}.")));
             }
         }
         Ok(())
@@ -147,14 +134,8 @@ impl Attributes {
         put("DelaySeconds", self.delay_seconds.to_string());
         put("MaximumMessageSize", self.maximum_message_bytes.to_string());
         put("MessageRetentionPeriod", self.retention_seconds.to_string());
-        put(
-            "ReceiveMessageWaitTimeSeconds",
-            self.receive_wait_seconds.to_string(),
-        );
-        put(
-            "VisibilityTimeout",
-            self.visibility_timeout_seconds.to_string(),
-        );
+        put("ReceiveMessageWaitTimeSeconds", self.receive_wait_seconds.to_string());
+        put("VisibilityTimeout", self.visibility_timeout_seconds.to_string());
         if let Some(policy) = &self.redrive {
             put("RedrivePolicy", json(policy));
         }
@@ -170,9 +151,7 @@ impl RedrivePolicy {
     fn parse(value: &str) -> Result<Option<Self>, SqsError> {
         let parsed: Option<Self> = policy("RedrivePolicy", value)?;
         match parsed {
-            Some(policy) if !(1..=1000).contains(&policy.max_receive_count) => {
-                Err(invalid("RedrivePolicy"))
-            }
+            Some(policy) if !(1..=1000).contains(&policy.max_receive_count) => Err(invalid("RedrivePolicy")),
             parsed => Ok(parsed),
         }
     }
@@ -182,9 +161,7 @@ fn policy<T: for<'de> Deserialize<'de>>(name: &str, value: &str) -> Result<Optio
     if value.is_empty() {
         return Ok(None);
     }
-    serde_json::from_str(value)
-        .map(Some)
-        .map_err(|_| invalid(name))
+    serde_json::from_str(value).map(Some).map_err(|_| invalid(name))
 }
 
 fn json(policy: &impl Serialize) -> String {
@@ -214,9 +191,7 @@ mod tests {
     use super::*;
 
     fn given(name: &str, value: &str) -> Result<Attributes, ErrorKind> {
-        Attributes::default()
-            .with(&BTreeMap::from([(name.to_owned(), value.to_owned())]))
-            .map_err(|error| error.kind)
+        Attributes::default().with(&BTreeMap::from([(name.to_owned(), value.to_owned())])).map_err(|error| error.kind)
     }
 
     #[test]
@@ -231,22 +206,12 @@ mod tests {
             ("MessageRetentionPeriod", "59"),
             ("ReceiveMessageWaitTimeSeconds", "21"),
             ("RedrivePolicy", "{}"),
-            (
-                "RedrivePolicy",
-                r#"{"deadLetterTargetArn":"a","maxReceiveCount":0}"#,
-            ),
-            (
-                "RedrivePolicy",
-                r#"{"deadLetterTargetArn":"a","maxReceiveCount":1001}"#,
-            ),
+            ("RedrivePolicy", r#"{"deadLetterTargetArn":"a","maxReceiveCount":0}"#),
+            ("RedrivePolicy", r#"{"deadLetterTargetArn":"a","maxReceiveCount":1001}"#),
             ("RedriveAllowPolicy", r#"{"redrivePermission":"everyone"}"#),
         ] {
             let refusal = given(name, value);
-            assert_eq!(
-                refusal,
-                Err(ErrorKind::InvalidAttributeValue),
-                "{name} = {value}"
-            );
+            assert_eq!(refusal, Err(ErrorKind::InvalidAttributeValue), "{name} = {value}");
         }
         for name in ["FifoQueue", "ContentBasedDeduplication", "Colour"] {
             let refusal = given(name, "true");
@@ -258,10 +223,7 @@ mod tests {
     fn a_receive_count_may_be_text_and_an_empty_policy_takes_it_away() {
         let text = r#"{"deadLetterTargetArn":"arn","maxReceiveCount":"5"}"#;
         let with_policy = given("RedrivePolicy", text).expect("SQS accepts this");
-        assert_eq!(
-            with_policy.written()["RedrivePolicy"],
-            r#"{"deadLetterTargetArn":"arn","maxReceiveCount":5}"#
-        );
+        assert_eq!(with_policy.written()["RedrivePolicy"], r#"{"deadLetterTargetArn":"arn","maxReceiveCount":5}"#);
         let none = BTreeMap::from([("RedrivePolicy".to_owned(), String::new())]);
         let without = with_policy.with(&none).expect("SQS accepts this");
         assert_eq!(without.redrive, None);
@@ -270,10 +232,7 @@ mod tests {
     #[test]
     fn redrive_may_be_closed_to_all_but_named_queues() {
         let text = r#"{"redrivePermission":"byQueue","sourceQueueArns":["mine"]}"#;
-        let policy = given("RedriveAllowPolicy", text)
-            .expect("SQS accepts this")
-            .redrive_allow
-            .expect("it was given");
+        let policy = given("RedriveAllowPolicy", text).expect("SQS accepts this").redrive_allow.expect("it was given");
         assert!(policy.allows("mine"));
         assert!(!policy.allows("yours"));
     }

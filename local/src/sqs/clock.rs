@@ -19,14 +19,8 @@ pub struct Clock {
 impl Clock {
     /// A clock that starts at the machine's time and never goes back.
     pub fn system() -> Self {
-        let since_epoch = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Self {
-            origin: Instant::now(),
-            origin_ms: millis(since_epoch),
-            jumped_ms: Arc::new(watch::Sender::new(0)),
-        }
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { origin: Instant::now(), origin_ms: millis(since_epoch), jumped_ms: Arc::new(watch::Sender::new(0)) }
     }
 
     /// The current time in milliseconds since the Unix epoch.
@@ -36,8 +30,7 @@ impl Clock {
 
     /// Moves the clock forward and wakes everything that sleeps on it.
     pub fn jump(&self, by: Duration) {
-        self.jumped_ms
-            .send_modify(|jumped_ms| *jumped_ms += millis(by));
+        self.jumped_ms.send_modify(|jumped_ms| *jumped_ms += millis(by));
     }
 
     /// Returns once [`Clock::now_ms`] has reached `due_ms`, however it got there.
@@ -58,8 +51,7 @@ impl Clock {
 
     /// Sleeps for `duration` of this clock's time.
     pub async fn sleep(&self, duration: Duration) {
-        self.sleep_until(self.now_ms().saturating_add(millis(duration)))
-            .await;
+        self.sleep_until(self.now_ms().saturating_add(millis(duration))).await;
     }
 }
 

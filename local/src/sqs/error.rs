@@ -90,43 +90,27 @@ impl ErrorKind {
     }
 
     pub(crate) fn because(self, message: impl Into<String>) -> SqsError {
-        SqsError {
-            kind: self,
-            message: message.into(),
-        }
+        SqsError { kind: self, message: message.into() }
     }
 }
 
 impl SqsError {
     pub(crate) fn missing(parameter: &str) -> Self {
-        ErrorKind::MissingParameter.because(format!(
-            "The request must contain the parameter {parameter}."
-        ))
+        ErrorKind::MissingParameter.because(format!("The request must contain the parameter {parameter}."))
     }
 
     /// `value` of `parameter` is outside what SQS documents for it.
     pub(crate) fn invalid(parameter: &str, value: impl std::fmt::Display, reason: &str) -> Self {
-        ErrorKind::InvalidParameterValue.because(format!(
-            "Value {value} for parameter {parameter} is invalid. Reason: {reason}."
-        ))
+        ErrorKind::InvalidParameterValue
+            .because(format!("Value {value} for parameter {parameter} is invalid. Reason: {reason}."))
     }
 }
 
 /// Accepts `value` if it lies in `range`; `parameter` names it in the refusal.
-pub(crate) fn in_range(
-    parameter: &str,
-    value: i64,
-    range: std::ops::RangeInclusive<i64>,
-) -> Result<u64, SqsError> {
+pub(crate) fn in_range(parameter: &str, value: i64, range: std::ops::RangeInclusive<i64>) -> Result<u64, SqsError> {
     let (low, high) = (range.start(), range.end());
     u64::try_from(value)
         .ok()
         .filter(|_| range.contains(&value))
-        .ok_or_else(|| {
-            SqsError::invalid(
-                parameter,
-                value,
-                &format!("Must be between {low} and {high}, if provided"),
-            )
-        })
+        .ok_or_else(|| SqsError::invalid(parameter, value, &format!("Must be between {low} and {high}, if provided")))
 }

@@ -45,15 +45,9 @@ pub struct Sent {
     pub message_id: String,
     #[serde(rename = "MD5OfMessageBody")]
     pub md5_of_body: String,
-    #[serde(
-        rename = "MD5OfMessageAttributes",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "MD5OfMessageAttributes", skip_serializing_if = "Option::is_none")]
     pub md5_of_attributes: Option<String>,
-    #[serde(
-        rename = "MD5OfMessageSystemAttributes",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "MD5OfMessageSystemAttributes", skip_serializing_if = "Option::is_none")]
     pub md5_of_system_attributes: Option<String>,
 }
 
@@ -79,29 +73,21 @@ impl Draft {
     pub(super) fn bytes(&self) -> u64 {
         let attributes = self.message_attributes.iter().flatten();
         let beside: usize = attributes
-            .map(|(name, attribute)| {
-                name.len() + attribute.data_type.len() + attribute.value().1.len()
-            })
+            .map(|(name, attribute)| name.len() + attribute.data_type.len() + attribute.value().1.len())
             .sum();
         u64::try_from(self.message_body.len() + beside).unwrap_or(u64::MAX)
     }
 
     /// The delay asked for, in seconds, if any.
     pub(super) fn delay_seconds(&self) -> Result<Option<u64>, SqsError> {
-        self.delay_seconds
-            .map(|seconds| in_range("DelaySeconds", seconds, 0..=DELAY_SECONDS_MAX))
-            .transpose()
+        self.delay_seconds.map(|seconds| in_range("DelaySeconds", seconds, 0..=DELAY_SECONDS_MAX)).transpose()
     }
 
     /// Checks everything SQS documents and makes a message of it.
     ///
     /// # Errors
     /// `MissingParameter`, `InvalidMessageContents` or `InvalidParameterValue`.
-    pub(super) fn into_message(
-        self,
-        bytes_max: u64,
-        now_ms: u64,
-    ) -> Result<(Message, Sent), SqsError> {
+    pub(super) fn into_message(self, bytes_max: u64, now_ms: u64) -> Result<(Message, Sent), SqsError> {
         self.check(bytes_max)?;
         let attributes = self.message_attributes.unwrap_or_default();
         let system = self.message_system_attributes.unwrap_or_default();
@@ -139,9 +125,8 @@ impl Draft {
             ));
         }
         if self.message_deduplication_id.is_some() {
-            return Err(ErrorKind::InvalidParameterValue.because(
-                "The request includes a parameter that is not valid for this queue type.",
-            ));
+            return Err(ErrorKind::InvalidParameterValue
+                .because("The request includes a parameter that is not valid for this queue type."));
         }
         if let Some(group) = &self.message_group_id {
             let graphic = group.bytes().all(|byte| byte.is_ascii_graphic());
@@ -195,13 +180,10 @@ fn is_allowed(character: char) -> bool {
 /// Rules of <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html>.
 fn check_attribute(name: &str, attribute: &MessageAttribute) -> Result<(), SqsError> {
     let refuse = |reason: &str| {
-        Err(ErrorKind::InvalidParameterValue
-            .because(format!("The message attribute '{name}' {reason}.")))
+        Err(ErrorKind::InvalidParameterValue.because(format!("The message attribute '{name}' {reason}.")))
     };
     let lower = name.to_ascii_lowercase();
-    let known = name
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+    let known = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
     if !known || !(1..=256).contains(&name.len()) {
         return refuse("has a name with other characters than A-Z, a-z, 0-9, '_', '-' and '.'");
     }
@@ -234,14 +216,11 @@ fn check_attribute(name: &str, attribute: &MessageAttribute) -> Result<(), SqsEr
 fn trace_header(system: &BTreeMap<String, MessageAttribute>) -> Result<Option<String>, SqsError> {
     for (name, attribute) in system {
         if name != "AWSTraceHeader" || attribute.data_type != "String" {
-            return Err(ErrorKind::InvalidParameterValue.because(format!(
-                "Message system attribute name '{name}' is invalid, or it is not a String."
-            )));
+            return Err(ErrorKind::InvalidParameterValue
+                .because(format!("Message system attribute name '{name}' is invalid, or it is not a String.")));
         }
     }
-    Ok(system
-        .get("AWSTraceHeader")
-        .and_then(|attribute| attribute.string_value.clone()))
+    Ok(system.get("AWSTraceHeader").and_then(|attribute| attribute.string_value.clone()))
 }
 
 /// The digest that SDKs compare: per attribute in the order of names, each part behind its length
@@ -274,9 +253,7 @@ fn hex(bytes: &[u8]) -> String {
 pub(super) fn random_id() -> String {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).expect("the system has randomness");
-    uuid::Builder::from_random_bytes(bytes)
-        .into_uuid()
-        .to_string()
+    uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
 }
 
 #[cfg(test)]
@@ -284,11 +261,7 @@ mod tests {
     use super::*;
 
     fn text(value: &str) -> MessageAttribute {
-        MessageAttribute {
-            data_type: "String".to_owned(),
-            string_value: Some(value.to_owned()),
-            binary_value: None,
-        }
+        MessageAttribute { data_type: "String".to_owned(), string_value: Some(value.to_owned()), binary_value: None }
     }
 
     fn refusal(draft: Draft) -> Option<ErrorKind> {
@@ -297,10 +270,7 @@ mod tests {
     }
 
     fn draft(body: &str) -> Draft {
-        Draft {
-            message_body: body.to_owned(),
-            ..Draft::default()
-        }
+        Draft { message_body: body.to_owned(), ..Draft::default() }
     }
 
     #[test]
@@ -322,14 +292,8 @@ mod tests {
     #[test]
     fn attributes_outside_the_rules_are_refused() {
         let empty = text("");
-        let unknown_type = MessageAttribute {
-            data_type: "Colour".to_owned(),
-            ..text("red")
-        };
-        let binary_without_bytes = MessageAttribute {
-            data_type: "Binary".to_owned(),
-            ..text("red")
-        };
+        let unknown_type = MessageAttribute { data_type: "Colour".to_owned(), ..text("red") };
+        let binary_without_bytes = MessageAttribute { data_type: "Binary".to_owned(), ..text("red") };
         for (name, attribute) in [
             ("aws.name", text("v")),
             ("Amazon.name", text("v")),
@@ -342,11 +306,7 @@ mod tests {
         ] {
             let mut draft = draft("body");
             draft.message_attributes = Some(BTreeMap::from([(name.to_owned(), attribute)]));
-            assert_eq!(
-                refusal(draft),
-                Some(ErrorKind::InvalidParameterValue),
-                "{name}"
-            );
+            assert_eq!(refusal(draft), Some(ErrorKind::InvalidParameterValue), "{name}");
         }
     }
 
@@ -355,11 +315,7 @@ mod tests {
         for group in ["", "with space", "é", &"x".repeat(129)] {
             let mut draft = draft("body");
             draft.message_group_id = Some(group.to_owned());
-            assert_eq!(
-                refusal(draft),
-                Some(ErrorKind::InvalidParameterValue),
-                "{group}"
-            );
+            assert_eq!(refusal(draft), Some(ErrorKind::InvalidParameterValue), "{group}");
         }
         let mut draft = draft("body");
         draft.message_deduplication_id = Some("once".to_owned());

@@ -23,20 +23,14 @@ const REQUEST_BYTES_MAX: usize = 8 << 20;
 
 /// One route: every action is a POST to `/`, and the SDKs also post to a queue's own URL.
 pub(super) fn router(sqs: Sqs) -> Router {
-    Router::new()
-        .fallback(post(call))
-        .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
-        .with_state(sqs)
+    Router::new().fallback(post(call)).layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX)).with_state(sqs)
 }
 
 async fn call(State(sqs): State<Sqs>, headers: HeaderMap, body: Bytes) -> Response {
-    let target = headers
-        .get("x-amz-target")
-        .and_then(|target| target.to_str().ok());
+    let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok());
     let answer = match target.and_then(|target| target.strip_prefix(TARGET_PREFIX)) {
         Some(action) => dispatch(&sqs, action, &body).await,
-        None => Err(ErrorKind::InvalidAction
-            .because("The x-amz-target header must name an action of AmazonSQS.")),
+        None => Err(ErrorKind::InvalidAction.because("The x-amz-target header must name an action of AmazonSQS.")),
     };
     match answer {
         Ok(body) => reply(StatusCode::OK, body),
@@ -62,19 +56,16 @@ async fn dispatch(sqs: &Sqs, action: &str, body: &[u8]) -> Result<Vec<u8>, SqsEr
         "SendMessageBatch" => written(sqs.act_send_batch(read(body)?)?),
         "SetQueueAttributes" => written(sqs.act_set_attributes(read(body)?)?),
         "StartMessageMoveTask" => written(sqs.act_start_move(read(body)?)?),
-        _ => Err(ErrorKind::UnsupportedOperation
-            .because(format!("The local queue service has no action {action}."))),
+        _ => Err(ErrorKind::UnsupportedOperation.because(format!("The local queue service has no action {action}."))),
     }
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, SqsError> {
-    serde_json::from_slice(body)
-        .map_err(|error| ErrorKind::Serialization.because(format!("The request body: {error}")))
+    serde_json::from_slice(body).map_err(|error| ErrorKind::Serialization.because(format!("The request body: {error}")))
 }
 
 fn written(answer: impl Serialize) -> Result<Vec<u8>, SqsError> {
-    serde_json::to_vec(&answer)
-        .map_err(|error| ErrorKind::Serialization.because(format!("The answer: {error}")))
+    serde_json::to_vec(&answer).map_err(|error| ErrorKind::Serialization.because(format!("The answer: {error}")))
 }
 
 fn refusal(error: &SqsError) -> Response {

@@ -94,17 +94,9 @@ impl Queue {
         self.by_age.insert((message.sent_ms, key));
         let state = match delay_seconds {
             0 => State::Visible,
-            seconds => State::Delayed {
-                due_ms: now_ms + seconds * 1000,
-            },
+            seconds => State::Delayed { due_ms: now_ms + seconds * 1000 },
         };
-        self.messages.insert(
-            key,
-            Slot {
-                message,
-                state: State::Visible,
-            },
-        );
+        self.messages.insert(key, Slot { message, state: State::Visible });
         self.enter(key, state);
     }
 
@@ -112,23 +104,14 @@ impl Queue {
     ///
     /// # Errors
     /// `OverLimit` when 120,000 messages are in flight.
-    pub(super) fn receive(
-        &mut self,
-        max: usize,
-        visibility_seconds: u64,
-        now_ms: u64,
-    ) -> Result<Taken, SqsError> {
+    pub(super) fn receive(&mut self, max: usize, visibility_seconds: u64, now_ms: u64) -> Result<Taken, SqsError> {
         self.settle(now_ms);
         if self.in_flight >= IN_FLIGHT_MAX {
-            return Err(ErrorKind::OverLimit.because(format!(
-                "Too many messages in flight: the limit is {IN_FLIGHT_MAX}."
-            )));
+            return Err(
+                ErrorKind::OverLimit.because(format!("Too many messages in flight: the limit is {IN_FLIGHT_MAX}."))
+            );
         }
-        let receives_max = self
-            .attributes
-            .redrive
-            .as_ref()
-            .map(|p| p.max_receive_count);
+        let receives_max = self.attributes.redrive.as_ref().map(|p| p.max_receive_count);
         let mut taken = Taken::default();
         let mut keys = Vec::with_capacity(max);
         while taken.received.len() < max
@@ -144,11 +127,7 @@ impl Queue {
             }
             slot.message.receive_count += 1;
             slot.message.first_received_ms.get_or_insert(now_ms);
-            let handle = Receipt {
-                queue_nonce: self.nonce,
-                key,
-                receive_count: slot.message.receive_count,
-            };
+            let handle = Receipt { queue_nonce: self.nonce, key, receive_count: slot.message.receive_count };
             taken.received.push((handle.encode(), slot.message.clone()));
             keys.push(key);
         }
@@ -156,10 +135,7 @@ impl Queue {
         for key in keys {
             let state = match visibility_seconds {
                 0 => State::Visible,
-                seconds => State::InFlight {
-                    due_ms: now_ms + seconds * 1000,
-                    received_ms: now_ms,
-                },
+                seconds => State::InFlight { due_ms: now_ms + seconds * 1000, received_ms: now_ms },
             };
             self.enter(key, state);
         }
@@ -186,12 +162,7 @@ impl Queue {
     /// # Errors
     /// `MessageNotInflight` once its visibility has run out, `InvalidParameterValue` if it is gone,
     /// was received again since, or would stay hidden for more than 12 hours in all.
-    pub(super) fn change_visibility(
-        &mut self,
-        handle: &str,
-        seconds: u64,
-        now_ms: u64,
-    ) -> Result<(), SqsError> {
+    pub(super) fn change_visibility(&mut self, handle: &str, seconds: u64, now_ms: u64) -> Result<(), SqsError> {
         self.settle(now_ms);
         let receipt = Receipt::decode(handle, self.nonce)?;
         let Some(slot) = self.slot_of(receipt) else {
@@ -202,9 +173,7 @@ impl Queue {
             ));
         };
         let State::InFlight { received_ms, .. } = slot.state else {
-            return Err(
-                ErrorKind::MessageNotInflight.because("The message referred to is not in flight.")
-            );
+            return Err(ErrorKind::MessageNotInflight.because("The message referred to is not in flight."));
         };
         let due_ms = now_ms + seconds * 1000;
         if due_ms > received_ms + VISIBILITY_SECONDS_MAX.unsigned_abs() * 1000 {
@@ -216,10 +185,7 @@ impl Queue {
         }
         let state = match seconds {
             0 => State::Visible,
-            _ => State::InFlight {
-                due_ms,
-                received_ms,
-            },
+            _ => State::InFlight { due_ms, received_ms },
         };
         self.enter(receipt.key, state);
         Ok(())
@@ -274,9 +240,7 @@ impl Queue {
 
     /// The message of a receipt, unless it is gone or was received again since.
     fn slot_of(&self, receipt: Receipt) -> Option<&Slot> {
-        self.messages
-            .get(&receipt.key)
-            .filter(|slot| slot.message.receive_count == receipt.receive_count)
+        self.messages.get(&receipt.key).filter(|slot| slot.message.receive_count == receipt.receive_count)
     }
 
     /// Moves a message that is not waiting in a lane to `state`.

@@ -20,11 +20,8 @@ fn queue(max_receive_count: Option<u32>) -> Queue {
 }
 
 fn send(queue: &mut Queue, group: Option<&str>, delay_seconds: u64, now_ms: u64) -> String {
-    let draft = Draft {
-        message_body: "body".to_owned(),
-        message_group_id: group.map(str::to_owned),
-        ..Draft::default()
-    };
+    let draft =
+        Draft { message_body: "body".to_owned(), message_group_id: group.map(str::to_owned), ..Draft::default() };
     let (message, sent) = draft.into_message(1024, now_ms).expect("a valid message");
     queue.put(message, delay_seconds, now_ms);
     sent.message_id
@@ -41,24 +38,11 @@ struct Expected {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Send {
-        group: Option<u8>,
-        delay_seconds: u64,
-    },
-    Receive {
-        max: usize,
-        visibility_seconds: u64,
-    },
-    Delete {
-        which: prop::sample::Index,
-    },
-    Hide {
-        which: prop::sample::Index,
-        seconds: u64,
-    },
-    Pass {
-        seconds: u64,
-    },
+    Send { group: Option<u8>, delay_seconds: u64 },
+    Receive { max: usize, visibility_seconds: u64 },
+    Delete { which: prop::sample::Index },
+    Hide { which: prop::sample::Index, seconds: u64 },
+    Pass { seconds: u64 },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -88,17 +72,9 @@ struct Trial {
 impl Trial {
     fn run(&mut self, step: Step) {
         match step {
-            Step::Send {
-                group,
-                delay_seconds,
-            } => {
+            Step::Send { group, delay_seconds } => {
                 let group = group.map(|group| format!("group-{group}"));
-                let id = send(
-                    &mut self.queue,
-                    group.as_deref(),
-                    delay_seconds,
-                    self.now_ms,
-                );
+                let id = send(&mut self.queue, group.as_deref(), delay_seconds, self.now_ms);
                 let expected = Expected {
                     visible_ms: self.now_ms + delay_seconds * 1000,
                     received: 0,
@@ -107,10 +83,7 @@ impl Trial {
                 };
                 self.model.insert(id, expected);
             }
-            Step::Receive {
-                max,
-                visibility_seconds,
-            } => self.receive(max, visibility_seconds),
+            Step::Receive { max, visibility_seconds } => self.receive(max, visibility_seconds),
             Step::Delete { which } => self.delete(which),
             Step::Hide { which, seconds } => self.hide(which, seconds),
             Step::Pass { seconds } => self.now_ms += seconds * 1000,
@@ -124,29 +97,20 @@ impl Trial {
     }
 
     fn visible_ids(&self) -> Vec<String> {
-        let visible = self
-            .model
-            .iter()
-            .filter(|(_, m)| m.visible_ms <= self.now_ms);
+        let visible = self.model.iter().filter(|(_, m)| m.visible_ms <= self.now_ms);
         visible.map(|(id, _)| id.clone()).collect()
     }
 
     fn receive(&mut self, max: usize, visibility_seconds: u64) {
         let visible = self.visible_ids();
-        let taken = self
-            .queue
-            .receive(max, visibility_seconds, self.now_ms)
-            .expect("far from the limit");
+        let taken = self.queue.receive(max, visibility_seconds, self.now_ms).expect("far from the limit");
         for message in &taken.dead {
             let gone = self.model.remove(&message.id).expect("it was in the queue");
             assert!(visible.contains(&message.id), "only what is visible dies");
             assert_eq!(gone.received, self.receives_max, "after exactly that many");
         }
         for (handle, message) in &taken.received {
-            assert!(
-                visible.contains(&message.id),
-                "in flight, delayed or deleted"
-            );
+            assert!(visible.contains(&message.id), "in flight, delayed or deleted");
             let expected = self.model.get_mut(&message.id).expect("not deleted");
             expected.received += 1;
             assert_eq!(message.receive_count, expected.received);
@@ -154,8 +118,7 @@ impl Trial {
             expected.visible_ms = self.now_ms + visibility_seconds * 1000;
             expected.in_flight = visibility_seconds > 0;
             expected.handle = Some(handle.clone());
-            self.handles
-                .push((handle.clone(), message.id.clone(), expected.received));
+            self.handles.push((handle.clone(), message.id.clone(), expected.received));
         }
         let alive = visible.len() - taken.dead.len();
         if taken.received.len() < max {
@@ -228,11 +191,8 @@ fn a_flood_of_one_group_holds_nobody_else_up() {
     for _ in 0..20 {
         queue.receive(10, 30, 0).expect("far from the limit");
     }
-    let quiet = [
-        send(&mut queue, Some("quiet"), 0, 1),
-        send(&mut queue, Some("calm"), 0, 1),
-        send(&mut queue, None, 0, 1),
-    ];
+    let quiet =
+        [send(&mut queue, Some("quiet"), 0, 1), send(&mut queue, Some("calm"), 0, 1), send(&mut queue, None, 0, 1)];
     let next = queue.receive(10, 30, 1).expect("far from the limit");
     let ids: Vec<&str> = next.received.iter().map(|(_, m)| m.id.as_str()).collect();
     for id in &quiet {
@@ -274,9 +234,6 @@ fn the_limit_in_flight_refuses_more() {
         queue.receive(10, 30, 0).expect("within the limit");
     }
     let refused = queue.receive(1, 30, 0).map(|_| ());
-    assert_eq!(
-        refused.map_err(|error| error.kind),
-        Err(ErrorKind::OverLimit)
-    );
+    assert_eq!(refused.map_err(|error| error.kind), Err(ErrorKind::OverLimit));
     assert!(queue.receive(1, 30, 30_000).is_ok(), "once some came back");
 }

@@ -41,11 +41,7 @@ pub(super) struct MoveTask {
 
 impl Queues {
     pub(super) fn new(region: String) -> Self {
-        Self {
-            region,
-            by_name: BTreeMap::new(),
-            moves: Vec::new(),
-        }
+        Self { region, by_name: BTreeMap::new(), moves: Vec::new() }
     }
 
     /// Creates a standard queue; doing so again with attributes that agree changes nothing.
@@ -53,12 +49,7 @@ impl Queues {
     /// # Errors
     /// `InvalidParameterValue` for a name SQS or this server does not take (FIFO),
     /// `QueueNameExists` if it exists with other attributes, and those of the attributes.
-    pub(super) fn create(
-        &mut self,
-        name: &str,
-        given: &BTreeMap<String, String>,
-        now_ms: u64,
-    ) -> Result<(), SqsError> {
+    pub(super) fn create(&mut self, name: &str, given: &BTreeMap<String, String>, now_ms: u64) -> Result<(), SqsError> {
         let known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         if !(1..=80).contains(&name.len()) || !name.bytes().all(known) {
             return Err(ErrorKind::InvalidParameterValue.because(
@@ -172,13 +163,9 @@ impl Queues {
     /// Empties a queue, at most once a minute.
     pub(super) fn purge(&mut self, name: &str, now_ms: u64) -> Result<(), SqsError> {
         let queue = self.get_mut(name)?;
-        if queue
-            .purged_ms
-            .is_some_and(|at| now_ms < at + PURGE_INTERVAL_MS)
-        {
-            return Err(ErrorKind::PurgeQueueInProgress.because(format!(
-                "Only one PurgeQueue operation on {name} is allowed every 60 seconds."
-            )));
+        if queue.purged_ms.is_some_and(|at| now_ms < at + PURGE_INTERVAL_MS) {
+            return Err(ErrorKind::PurgeQueueInProgress
+                .because(format!("Only one PurgeQueue operation on {name} is allowed every 60 seconds.")));
         }
         queue.purged_ms = Some(now_ms);
         queue.purge();
@@ -203,8 +190,9 @@ impl Queues {
             self.by_arn(arn).ok_or_else(no_such_resource)?;
         }
         if self.sources_of(source_arn).next().is_none() {
-            return Err(ErrorKind::InvalidParameterValue
-                .because("Source queue must be configured as a Dead Letter Queue."));
+            return Err(
+                ErrorKind::InvalidParameterValue.because("Source queue must be configured as a Dead Letter Queue.")
+            );
         }
         let source = self.by_arn_mut(source_arn).ok_or_else(no_such_resource)?;
         let messages = source.drain_visible(now_ms);
@@ -241,11 +229,7 @@ impl Queues {
     pub(super) fn moves(&self, source_arn: &str, max: usize) -> Result<Vec<MoveTask>, SqsError> {
         self.by_arn(source_arn).ok_or_else(no_such_resource)?;
         let tasks = self.moves.iter().rev();
-        Ok(tasks
-            .filter(|task| task.source_arn == source_arn)
-            .take(max)
-            .cloned()
-            .collect())
+        Ok(tasks.filter(|task| task.source_arn == source_arn).take(max).cloned().collect())
     }
 }
 
@@ -265,6 +249,5 @@ fn no_such_queue() -> SqsError {
 }
 
 fn no_such_resource() -> SqsError {
-    ErrorKind::ResourceNotFound
-        .because("The resource that you specified for the SourceArn parameter doesn't exist.")
+    ErrorKind::ResourceNotFound.because("The resource that you specified for the SourceArn parameter doesn't exist.")
 }

@@ -8,8 +8,7 @@ use super::*;
 
 fn service() -> Sqs {
     let sqs = Sqs::new("http://127.0.0.1", "eu-west-1", Clock::system());
-    sqs.create_queue("jobs", &BTreeMap::new())
-        .expect("a new queue");
+    sqs.create_queue("jobs", &BTreeMap::new()).expect("a new queue");
     sqs
 }
 
@@ -22,17 +21,9 @@ fn send(sqs: &Sqs, number: usize) {
     sqs.send("jobs", draft).expect("a valid message");
 }
 
-const NOW: Poll = Poll {
-    max: 10,
-    visibility_seconds: None,
-    wait_seconds: Some(0),
-};
+const NOW: Poll = Poll { max: 10, visibility_seconds: None, wait_seconds: Some(0) };
 
-const LONG: Poll = Poll {
-    max: 1,
-    visibility_seconds: None,
-    wait_seconds: Some(20),
-};
+const LONG: Poll = Poll { max: 1, visibility_seconds: None, wait_seconds: Some(20) };
 
 /// Receivers give each message back twice and then delete it, all at once: nobody ever holds a
 /// message that another holds, and each is deleted once.
@@ -56,35 +47,21 @@ async fn receivers_never_share_a_message_in_flight() {
         let (sqs, held, deleted) = (sqs.clone(), Arc::clone(&held), Arc::clone(&deleted));
         tasks.spawn(async move {
             while deleted.lock().expect("no panic holds it").len() < MESSAGES {
-                let batch = sqs
-                    .receive("jobs", NOW, &Show::all())
-                    .await
-                    .expect("it exists");
+                let batch = sqs.receive("jobs", NOW, &Show::all()).await.expect("it exists");
                 for message in &batch {
-                    let alone = held
-                        .lock()
-                        .expect("no panic holds it")
-                        .insert(message.message_id.clone());
+                    let alone = held.lock().expect("no panic holds it").insert(message.message_id.clone());
                     assert!(alone, "somebody else holds it");
                 }
                 tokio::task::yield_now().await;
                 for message in batch {
-                    let released = held
-                        .lock()
-                        .expect("no panic holds it")
-                        .remove(&message.message_id);
+                    let released = held.lock().expect("no panic holds it").remove(&message.message_id);
                     assert!(released);
                     if message.attributes["ApproximateReceiveCount"].as_str() < "3" {
-                        sqs.change_visibility("jobs", &message.receipt_handle, 0)
-                            .expect("it is in flight");
+                        sqs.change_visibility("jobs", &message.receipt_handle, 0).expect("it is in flight");
                     } else {
-                        let first = deleted
-                            .lock()
-                            .expect("no panic holds it")
-                            .insert(message.message_id);
+                        let first = deleted.lock().expect("no panic holds it").insert(message.message_id);
                         assert!(first, "a deleted message never comes back");
-                        sqs.delete("jobs", &message.receipt_handle)
-                            .expect("it is in flight");
+                        sqs.delete("jobs", &message.receipt_handle).expect("it is in flight");
                     }
                 }
             }
@@ -124,10 +101,7 @@ async fn a_long_poll_wakes_on_every_arrival() {
 async fn a_long_poll_sees_a_message_come_back() {
     let sqs = service();
     send(&sqs, 1);
-    let first = sqs
-        .receive("jobs", LONG, &Show::all())
-        .await
-        .expect("it exists");
+    let first = sqs.receive("jobs", LONG, &Show::all()).await.expect("it exists");
     let waiting = long_poll(&sqs);
     tokio::task::yield_now().await;
     sqs.clock().jump(Duration::from_secs(19));

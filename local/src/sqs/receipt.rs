@@ -34,12 +34,9 @@ impl Receipt {
         if handle.is_empty() {
             return Err(SqsError::missing("ReceiptHandle"));
         }
-        Self::parse(handle)
-            .filter(|receipt| receipt.queue_nonce == queue_nonce)
-            .ok_or_else(|| {
-                ErrorKind::ReceiptHandleIsInvalid
-                    .because("The input receipt handle is not a valid receipt handle.")
-            })
+        Self::parse(handle).filter(|receipt| receipt.queue_nonce == queue_nonce).ok_or_else(|| {
+            ErrorKind::ReceiptHandleIsInvalid.because("The input receipt handle is not a valid receipt handle.")
+        })
     }
 
     fn parse(handle: &str) -> Option<Self> {
@@ -58,11 +55,7 @@ mod tests {
 
     #[test]
     fn only_the_queue_that_made_a_handle_reads_it() {
-        let receipt = Receipt {
-            queue_nonce: 7,
-            key: 42,
-            receive_count: 3,
-        };
+        let receipt = Receipt { queue_nonce: 7, key: 42, receive_count: 3 };
         let handle = receipt.encode();
         assert_eq!(Receipt::decode(&handle, 7), Ok(receipt));
         for (handle, nonce) in [(handle.as_str(), 8), ("garbage", 7), ("AAAA", 7), ("é", 7)] {

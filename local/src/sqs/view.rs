@@ -43,26 +43,17 @@ pub struct Received {
     /// System attributes.
     #[serde(rename = "Attributes", skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<&'static str, String>,
-    #[serde(
-        rename = "MessageAttributes",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
+    #[serde(rename = "MessageAttributes", skip_serializing_if = "BTreeMap::is_empty")]
     pub message_attributes: BTreeMap<String, MessageAttribute>,
     /// Of the attributes shown.
-    #[serde(
-        rename = "MD5OfMessageAttributes",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "MD5OfMessageAttributes", skip_serializing_if = "Option::is_none")]
     pub md5_of_message_attributes: Option<String>,
 }
 
 impl Show {
     /// Everything, as Lambda's event source asks for it.
     pub fn all() -> Self {
-        Self {
-            system: vec!["All".to_owned()],
-            message: vec!["All".to_owned()],
-        }
+        Self { system: vec!["All".to_owned()], message: vec!["All".to_owned()] }
     }
 
     /// The named attributes; message attributes also by prefix (`name.*`).
@@ -70,21 +61,14 @@ impl Show {
     /// # Errors
     /// `InvalidAttributeName` for a system attribute that SQS does not know.
     pub fn new(system: Vec<String>, message: Vec<String>) -> Result<Self, SqsError> {
-        match system
-            .iter()
-            .find(|name| !SYSTEM_NAMES.contains(&name.as_str()))
-        {
-            Some(name) => {
-                Err(ErrorKind::InvalidAttributeName.because(format!("Unknown Attribute {name}.")))
-            }
+        match system.iter().find(|name| !SYSTEM_NAMES.contains(&name.as_str())) {
+            Some(name) => Err(ErrorKind::InvalidAttributeName.because(format!("Unknown Attribute {name}."))),
             None => Ok(Self { system, message }),
         }
     }
 
     fn shows_system(&self, name: &str) -> bool {
-        self.system
-            .iter()
-            .any(|asked| asked == "All" || asked == name)
+        self.system.iter().any(|asked| asked == "All" || asked == name)
     }
 
     fn shows_message(&self, name: &str) -> bool {
@@ -124,22 +108,10 @@ fn system_attributes(message: &Message) -> [(&'static str, Option<String>); 7] {
     [
         ("SenderId", Some(ACCOUNT_ID.to_owned())),
         ("SentTimestamp", Some(message.sent_ms.to_string())),
-        (
-            "ApproximateReceiveCount",
-            Some(message.receive_count.to_string()),
-        ),
-        (
-            "ApproximateFirstReceiveTimestamp",
-            message.first_received_ms.map(|ms| ms.to_string()),
-        ),
-        (
-            "MessageGroupId",
-            message.group.as_deref().map(str::to_owned),
-        ),
+        ("ApproximateReceiveCount", Some(message.receive_count.to_string())),
+        ("ApproximateFirstReceiveTimestamp", message.first_received_ms.map(|ms| ms.to_string())),
+        ("MessageGroupId", message.group.as_deref().map(str::to_owned)),
         ("AWSTraceHeader", message.trace_header.clone()),
-        (
-            "DeadLetterQueueSourceArn",
-            message.dead_letter_source.clone(),
-        ),
+        ("DeadLetterQueueSourceArn", message.dead_letter_source.clone()),
     ]
 }

@@ -76,8 +76,7 @@ impl<T> Batch<T> {
         sqs.queues().get(name)?;
         match self.entries.len() {
             0 => {
-                return Err(ErrorKind::EmptyBatchRequest
-                    .because("There should be at least one entry in the request."));
+                return Err(ErrorKind::EmptyBatchRequest.because("There should be at least one entry in the request."));
             }
             1..=ENTRIES_MAX => {}
             count => {
@@ -97,9 +96,7 @@ impl<T> Batch<T> {
                 ));
             }
             if !seen.insert(id) {
-                return Err(
-                    ErrorKind::BatchEntryIdsNotDistinct.because(format!("Id {id} repeated."))
-                );
+                return Err(ErrorKind::BatchEntryIdsNotDistinct.because(format!("Id {id} repeated.")));
             }
         }
         Ok(name.to_owned())
@@ -107,10 +104,7 @@ impl<T> Batch<T> {
 
     /// Does `act` with each entry; one that fails leaves the others alone.
     fn each<R>(self, mut act: impl FnMut(T) -> Result<R, SqsError>) -> Outcome<R> {
-        let mut outcome = Outcome {
-            successful: Vec::new(),
-            failed: Vec::new(),
-        };
+        let mut outcome = Outcome { successful: Vec::new(), failed: Vec::new() };
         for Entry { id, content } in self.entries {
             match act(content) {
                 Ok(result) => outcome.successful.push(Done { id, result }),
@@ -127,10 +121,7 @@ impl<T> Batch<T> {
 }
 
 impl Sqs {
-    pub(in crate::sqs) fn act_send_batch(
-        &self,
-        batch: Batch<Draft>,
-    ) -> Result<Outcome<Sent>, SqsError> {
+    pub(in crate::sqs) fn act_send_batch(&self, batch: Batch<Draft>) -> Result<Outcome<Sent>, SqsError> {
         let name = batch.checked(self)?;
         let drafts = batch.entries.iter().map(|entry| &entry.content);
         let bytes: u64 = drafts.map(Draft::bytes).sum();
@@ -143,10 +134,7 @@ impl Sqs {
         Ok(batch.each(|draft| self.send(&name, draft)))
     }
 
-    pub(in crate::sqs) fn act_delete_batch(
-        &self,
-        batch: Batch<DeleteEntry>,
-    ) -> Result<Outcome<Nothing>, SqsError> {
+    pub(in crate::sqs) fn act_delete_batch(&self, batch: Batch<DeleteEntry>) -> Result<Outcome<Nothing>, SqsError> {
         let name = batch.checked(self)?;
         Ok(batch.each(|entry| {
             self.delete(&name, &entry.receipt_handle)?;
@@ -160,9 +148,7 @@ impl Sqs {
     ) -> Result<Outcome<Nothing>, SqsError> {
         let name = batch.checked(self)?;
         Ok(batch.each(|entry| {
-            let seconds = entry
-                .visibility_timeout
-                .ok_or_else(|| SqsError::missing("VisibilityTimeout"))?;
+            let seconds = entry.visibility_timeout.ok_or_else(|| SqsError::missing("VisibilityTimeout"))?;
             self.change_visibility(&name, &entry.receipt_handle, seconds)?;
             Ok(Nothing {})
         }))

@@ -76,14 +76,9 @@ impl Sqs {
         Ok(Nothing {})
     }
 
-    pub(in crate::sqs) fn act_change_visibility(
-        &self,
-        asked: ChangeVisibility,
-    ) -> Result<Nothing, SqsError> {
+    pub(in crate::sqs) fn act_change_visibility(&self, asked: ChangeVisibility) -> Result<Nothing, SqsError> {
         let name = QueueUrl::name(asked.queue_url.as_ref())?;
-        let seconds = asked
-            .visibility_timeout
-            .ok_or_else(|| SqsError::missing("VisibilityTimeout"))?;
+        let seconds = asked.visibility_timeout.ok_or_else(|| SqsError::missing("VisibilityTimeout"))?;
         self.change_visibility(name, &asked.receipt_handle.unwrap_or_default(), seconds)?;
         Ok(Nothing {})
     }

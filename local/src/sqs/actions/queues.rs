@@ -19,13 +19,8 @@ const REPORTED: [&str; 6] = [
 ];
 
 /// Attributes that may be asked for although a queue need not have them.
-const OPTIONAL: [&str; 5] = [
-    "KmsDataKeyReusePeriodSeconds",
-    "KmsMasterKeyId",
-    "Policy",
-    "RedriveAllowPolicy",
-    "RedrivePolicy",
-];
+const OPTIONAL: [&str; 5] =
+    ["KmsDataKeyReusePeriodSeconds", "KmsMasterKeyId", "Policy", "RedriveAllowPolicy", "RedrivePolicy"];
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -135,19 +130,12 @@ impl Sqs {
     }
 
     pub(in crate::sqs) fn act_get_url(&self, asked: GetQueueUrl) -> Result<Url, SqsError> {
-        let name = asked
-            .queue_name
-            .ok_or_else(|| SqsError::missing("QueueName"))?;
+        let name = asked.queue_name.ok_or_else(|| SqsError::missing("QueueName"))?;
         self.queues().get(&name)?;
-        Ok(Url {
-            queue_url: self.queue_url(&name),
-        })
+        Ok(Url { queue_url: self.queue_url(&name) })
     }
 
-    pub(in crate::sqs) fn act_get_attributes(
-        &self,
-        asked: GetQueueAttributes,
-    ) -> Result<QueueAttributes, SqsError> {
+    pub(in crate::sqs) fn act_get_attributes(&self, asked: GetQueueAttributes) -> Result<QueueAttributes, SqsError> {
         let name = QueueUrl::name(asked.queue_url.as_ref())?;
         let counts = self.counts(name)?;
         let mut attributes = {
@@ -167,26 +155,18 @@ impl Sqs {
         };
         let names = asked.attribute_names.unwrap_or_default();
         for name in &names {
-            let known =
-                name == "All" || attributes.contains_key(name) || OPTIONAL.contains(&name.as_str());
+            let known = name == "All" || attributes.contains_key(name) || OPTIONAL.contains(&name.as_str());
             if !known {
-                return Err(
-                    ErrorKind::InvalidAttributeName.because(format!("Unknown Attribute {name}."))
-                );
+                return Err(ErrorKind::InvalidAttributeName.because(format!("Unknown Attribute {name}.")));
             }
         }
         attributes.retain(|name, _| names.iter().any(|asked| asked == "All" || asked == name));
         Ok(QueueAttributes { attributes })
     }
 
-    pub(in crate::sqs) fn act_set_attributes(
-        &self,
-        asked: SetQueueAttributes,
-    ) -> Result<Nothing, SqsError> {
+    pub(in crate::sqs) fn act_set_attributes(&self, asked: SetQueueAttributes) -> Result<Nothing, SqsError> {
         let name = QueueUrl::name(asked.queue_url.as_ref())?;
-        let given = asked
-            .attributes
-            .ok_or_else(|| SqsError::missing("Attributes"))?;
+        let given = asked.attributes.ok_or_else(|| SqsError::missing("Attributes"))?;
         let now_ms = self.clock().now_ms();
         self.queues().set_attributes(name, &given, now_ms)?;
         Ok(Nothing {})
@@ -197,25 +177,16 @@ impl Sqs {
         let queues = self.queues();
         let names = queues.names().filter(|name| name.starts_with(&prefix));
         let (names, next_token) = page(names, asked.max_results, asked.next_token)?;
-        Ok(Urls {
-            queue_urls: self.urls(names),
-            next_token,
-        })
+        Ok(Urls { queue_urls: self.urls(names), next_token })
     }
 
-    pub(in crate::sqs) fn act_list_sources(
-        &self,
-        asked: ListSources,
-    ) -> Result<SourceUrls, SqsError> {
+    pub(in crate::sqs) fn act_list_sources(&self, asked: ListSources) -> Result<SourceUrls, SqsError> {
         let name = QueueUrl::name(asked.queue_url.as_ref())?;
         let queues = self.queues();
         let arn = &queues.get(name)?.arn;
         let names = queues.sources_of(arn).map(|queue| queue.name.as_str());
         let (names, next_token) = page(names, asked.max_results, asked.next_token)?;
-        Ok(SourceUrls {
-            queue_urls: self.urls(names),
-            next_token,
-        })
+        Ok(SourceUrls { queue_urls: self.urls(names), next_token })
     }
 
     pub(in crate::sqs) fn act_purge(&self, asked: OnQueue) -> Result<Nothing, SqsError> {
@@ -226,30 +197,22 @@ impl Sqs {
     }
 
     pub(in crate::sqs) fn act_start_move(&self, asked: StartMove) -> Result<MoveStarted, SqsError> {
-        let source_arn = asked
-            .source_arn
-            .ok_or_else(|| SqsError::missing("SourceArn"))?;
+        let source_arn = asked.source_arn.ok_or_else(|| SqsError::missing("SourceArn"))?;
         let per_second = asked
             .max_number_of_messages_per_second
             .map(|rate| in_range("MaxNumberOfMessagesPerSecond", rate, 1..=500))
             .transpose()?;
         let destination_arn = asked.destination_arn.as_deref();
         let now_ms = self.clock().now_ms();
-        let task_handle =
-            self.queues()
-                .start_move(&source_arn, destination_arn, per_second, now_ms)?;
+        let task_handle = self.queues().start_move(&source_arn, destination_arn, per_second, now_ms)?;
         Ok(MoveStarted { task_handle })
     }
 
     pub(in crate::sqs) fn act_list_moves(&self, asked: ListMoves) -> Result<Moves, SqsError> {
-        let source_arn = asked
-            .source_arn
-            .ok_or_else(|| SqsError::missing("SourceArn"))?;
+        let source_arn = asked.source_arn.ok_or_else(|| SqsError::missing("SourceArn"))?;
         let max = in_range("MaxResults", asked.max_results.unwrap_or(1), 1..=10)?;
         let max = usize::try_from(max).unwrap_or(1);
-        Ok(Moves {
-            results: self.queues().moves(&source_arn, max)?,
-        })
+        Ok(Moves { results: self.queues().moves(&source_arn, max)? })
     }
 
     fn urls(&self, names: Vec<String>) -> Vec<String> {
@@ -266,17 +229,10 @@ fn page<'a>(
     let max = in_range("MaxResults", max_results.unwrap_or(1000), 1..=1000)?;
     let max = usize::try_from(max).unwrap_or(1000);
     let after = after.unwrap_or_default();
-    let mut names: Vec<String> = names
-        .filter(|name| *name > after.as_str())
-        .take(max + 1)
-        .map(str::to_owned)
-        .collect();
+    let mut names: Vec<String> = names.filter(|name| *name > after.as_str()).take(max + 1).map(str::to_owned).collect();
     let more = names.len() > max;
     names.truncate(max);
     // SQS gives a token only to callers that ask for pages.
-    let next_token = names
-        .last()
-        .filter(|_| more && max_results.is_some())
-        .cloned();
+    let next_token = names.last().filter(|_| more && max_results.is_some()).cloned();
     Ok((names, next_token))
 }

@@ -97,11 +97,7 @@ impl Sqs {
     ///
     /// # Errors
     /// Those of SQS's `CreateQueue`.
-    pub fn create_queue(
-        &self,
-        name: &str,
-        attributes: &BTreeMap<String, String>,
-    ) -> Result<String, SqsError> {
+    pub fn create_queue(&self, name: &str, attributes: &BTreeMap<String, String>) -> Result<String, SqsError> {
         let now_ms = self.clock().now_ms();
         self.queues().create(name, attributes, now_ms)?;
         Ok(self.queue_url(name))
@@ -147,22 +143,15 @@ impl Sqs {
     ///
     /// # Errors
     /// Those of SQS's `ReceiveMessage`.
-    pub async fn receive(
-        &self,
-        name: &str,
-        poll: Poll,
-        show: &Show,
-    ) -> Result<Vec<Received>, SqsError> {
+    pub async fn receive(&self, name: &str, poll: Poll, show: &Show) -> Result<Vec<Received>, SqsError> {
         let max = in_range("MaxNumberOfMessages", poll.max, 1..=10)?;
         let max = usize::try_from(max).unwrap_or(1);
         let visibility_seconds = poll
             .visibility_seconds
             .map(|seconds| in_range("VisibilityTimeout", seconds, 0..=VISIBILITY_SECONDS_MAX))
             .transpose()?;
-        let wait_seconds = poll
-            .wait_seconds
-            .map(|seconds| in_range("WaitTimeSeconds", seconds, 0..=WAIT_SECONDS_MAX))
-            .transpose()?;
+        let wait_seconds =
+            poll.wait_seconds.map(|seconds| in_range("WaitTimeSeconds", seconds, 0..=WAIT_SECONDS_MAX)).transpose()?;
         let (arrivals, wait_seconds) = {
             let queues = self.queues();
             let queue = queues.get(name)?;
@@ -217,17 +206,10 @@ impl Sqs {
     ///
     /// # Errors
     /// Those of SQS's `ChangeMessageVisibility`.
-    pub fn change_visibility(
-        &self,
-        name: &str,
-        receipt_handle: &str,
-        seconds: i64,
-    ) -> Result<(), SqsError> {
+    pub fn change_visibility(&self, name: &str, receipt_handle: &str, seconds: i64) -> Result<(), SqsError> {
         let seconds = in_range("VisibilityTimeout", seconds, 0..=VISIBILITY_SECONDS_MAX)?;
         let now_ms = self.clock().now_ms();
-        self.queues()
-            .get_mut(name)?
-            .change_visibility(receipt_handle, seconds, now_ms)
+        self.queues().get_mut(name)?.change_visibility(receipt_handle, seconds, now_ms)
     }
 
     /// Serves the AWS JSON protocol until `stop` completes; open long polls then answer at once.
@@ -250,10 +232,7 @@ impl Sqs {
     }
 
     fn queues(&self) -> MutexGuard<'_, Queues> {
-        self.service
-            .queues
-            .lock()
-            .expect("nothing panics while it holds the queues")
+        self.service.queues.lock().expect("nothing panics while it holds the queues")
     }
 }
 

@@ -1,0 +1,27 @@
+//! `DELETE /items/{item_id}`, member: `204`; `404`; `412`.
+
+use shared::caller::Caller;
+use shared::ids::ItemId;
+use shared::model::cached::ItemPagesKey;
+use shared::request::IfMatch;
+use shared::{ApiError, ApiResult, Context, Request, request, response};
+
+/// Delete an item
+///
+/// # Errors
+/// `401` without a valid session, `404` for no such item of the organization, `412` if `If-Match` names
+/// another version.
+#[utoipa::path(delete, path = "/items/{item_id}", operation_id = "delete_item", tag = "items",
+    params(("item_id" = ItemId, Path, description = "The item"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the version to delete")),
+    responses((status = 204, description = "Deleted")),
+    security(("session" = []), ("cookie" = [])))]
+pub async fn handle(context: &Context, request: Request) -> ApiResult {
+    let caller = Caller::verify(context, &request).await?;
+    let item_id: ItemId = request::path(&request, "item_id").parse().map_err(|_| ApiError::NotFound)?;
+
+    context.store().delete_item(caller.org_id, item_id, &IfMatch::of(&request)).await?;
+    context.cache().invalidate(&ItemPagesKey(caller.org_id)).await;
+
+    Ok(response::no_content())
+}

@@ -1,0 +1,30 @@
+//! `DELETE /orgs/{org_id}/members/{user_id}`, admin: `204`; `409` for the last owner.
+
+use shared::caller::Caller;
+use shared::ids::{OrgId, UserId};
+use shared::model::org::Role;
+use shared::{ApiError, ApiResult, Context, Request, request, response};
+
+/// Remove a member
+///
+/// Its sessions in the organization are dead when this returns. Only owners remove owners.
+///
+/// # Errors
+/// `401` without a valid session, `403` below admin, `404` for another organization or no such member,
+/// `409 last_owner`.
+#[utoipa::path(delete, path = "/orgs/{org_id}/members/{user_id}", operation_id = "delete_member", tag = "members",
+    params(("org_id" = OrgId, Path, description = "The session's organization"),
+        ("user_id" = UserId, Path, description = "A member")),
+    responses((status = 204, description = "Removed"),
+        (status = 409, description = "The last owner cannot go", body = shared::response::ProblemBody)),
+    security(("session" = []), ("cookie" = [])))]
+pub async fn handle(context: &Context, request: Request) -> ApiResult {
+    let caller = Caller::verify(context, &request).await?;
+    let org_id = caller.in_org(request::path(&request, "org_id"))?;
+    caller.at_least(Role::Admin)?;
+    let user_id: UserId = request::path(&request, "user_id").parse().map_err(|_| ApiError::NotFound)?;
+
+    context.store().delete_member(org_id, caller.role, user_id).await?;
+
+    Ok(response::no_content())
+}

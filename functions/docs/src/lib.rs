@@ -1,0 +1,40 @@
+//! `GET /openapi.json` and `GET /docs`, anyone: `200` with the OpenAPI 3.1 document, and a page to read it
+//! and to try the operations that loads nothing from elsewhere; `304`.
+
+use lambda_http::http::HeaderValue;
+use lambda_http::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use shared::{ApiResult, Context, Request, response};
+
+/// Written by `just openapi` from the functions' own types; a test keeps it current.
+const DOCUMENT: &str = include_str!("../openapi.json");
+const PAGE: &str = include_str!("page.html");
+const CACHE_CONTROL: &str = "public, max-age=300";
+/// The page has its script and style inside and talks to its own origin only.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+    connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Get the OpenAPI document
+///
+/// # Errors
+/// None.
+#[utoipa::path(get, path = "/openapi.json", operation_id = "docs", tag = "service",
+    responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json"),
+        (status = 304, description = "The copy held is current")))]
+pub async fn handle(_: &Context, request: Request) -> ApiResult {
+    let page = !request.uri().path().ends_with("/openapi.json");
+    let text = if page { PAGE } else { DOCUMENT };
+    let etag = response::body_etag(text.as_bytes());
+    let mut reply = response::cacheable(&request, etag, CACHE_CONTROL, || text.to_owned());
+    if page {
+        reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+        reply.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
+    }
+    Ok(reply)
+}
+
+/// The page, in the document: `handle` serves both.
+#[utoipa::path(get, path = "/docs", operation_id = "docs_page", tag = "service",
+    responses((status = 200, description = "The interactive page", content_type = "text/html"),
+        (status = 304, description = "The copy held is current")))]
+#[expect(dead_code, reason = "carries the second route's documentation")]
+fn page() {}

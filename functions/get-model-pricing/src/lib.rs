@@ -1,0 +1,48 @@
+//! `GET /models/pricing`, anyone: `200` with the catalogue of AI model prices, whole or filtered; `304`.
+//! Fresh for an hour, served stale up to a day while one caller refreshes it.
+
+use serde::Deserialize;
+use shared::model::cached::{CachedCatalogue, CatalogueKey};
+use shared::model::price::Catalogue;
+use shared::{ApiError, ApiResult, Context, Request, request, response};
+use utoipa::IntoParams;
+
+/// As fresh as the cache's class promises.
+const CACHE_CONTROL: &str = "public, max-age=3600, stale-while-revalidate=82800";
+
+/// Which models.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Filter {
+    /// Only this provider's.
+    provider: Option<String>,
+    /// Only this model, of each provider that has it.
+    model: Option<String>,
+}
+
+/// Get the prices of AI models
+///
+/// A price is a decimal text in US dollars per million tokens, or a base price and what applies above so
+/// many tokens.
+///
+/// # Errors
+/// `422` for an unknown parameter.
+#[utoipa::path(get, path = "/models/pricing", operation_id = "get_model_pricing", tag = "models",
+    params(Filter, ("If-None-Match" = Option<String>, Header, description = "The `ETag` of a copy held")),
+    responses((status = 200, description = "The models and their prices", body = Catalogue),
+        (status = 304, description = "The copy held is current")))]
+pub async fn handle(context: &Context, request: Request) -> ApiResult {
+    let filter: Filter = request::query(&request)?;
+    let catalogue = context
+        .cache()
+        .get_or_fill(&CatalogueKey, || async {
+            Ok::<_, ApiError>(context.store().catalogue().await?.map(CachedCatalogue::new))
+        })
+        .await?
+        .ok_or_else(|| ApiError::Unavailable("no catalogue was seeded".into()))?;
+
+    let text = catalogue.json(filter.provider.as_deref(), filter.model.as_deref());
+    let etag = response::body_etag(text.as_bytes());
+    Ok(response::cacheable(&request, etag, CACHE_CONTROL, || text))
+}

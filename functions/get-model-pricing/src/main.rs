@@ -1,0 +1,6 @@
+//! Runs [`get_model_pricing::handle`] on Lambda.
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    shared::runtime::run(get_model_pricing::handle).await
+}

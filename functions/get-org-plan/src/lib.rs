@@ -1,0 +1,28 @@
+//! `GET /orgs/{org_id}/plan`, member: `200` with the plan and its limits; `304`. Cached, renewed on update.
+
+use shared::caller::Caller;
+use shared::ids::OrgId;
+use shared::model::cached::OrgPlanKey;
+use shared::model::org::OrgPlanView;
+use shared::{ApiError, ApiResult, Context, Request, request, response};
+
+/// Get the organization's plan
+///
+/// # Errors
+/// `401` without a valid session, `404` for another organization.
+#[utoipa::path(get, path = "/orgs/{org_id}/plan", operation_id = "get_org_plan", tag = "orgs",
+    params(("org_id" = OrgId, Path, description = "The session's organization"),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of a copy held")),
+    responses((status = 200, description = "The plan", body = OrgPlanView),
+        (status = 304, description = "The copy held is current")),
+    security(("session" = []), ("cookie" = [])))]
+pub async fn handle(context: &Context, request: Request) -> ApiResult {
+    let caller = Caller::verify(context, &request).await?;
+    let org_id = caller.in_org(request::path(&request, "org_id"))?;
+    let plan = context
+        .cache()
+        .get_or_fill(&OrgPlanKey(org_id), || context.store().org_plan(org_id))
+        .await?
+        .ok_or(ApiError::NotFound)?;
+    Ok(response::versioned(&request, plan.version, response::PRIVATE, &plan.view(org_id)))
+}

@@ -1,0 +1,95 @@
+//! `GET /health`, anyone: `200` when this function runs; with `?deep=1` names each dependency and its
+//! state, `503` when one that nothing works without is down.
+
+use lambda_http::http::HeaderValue;
+use lambda_http::http::header::CACHE_CONTROL;
+use serde::{Deserialize, Serialize};
+use shared::request::Rejection;
+use shared::{ApiResult, Context, Request, StatusCode, request, response};
+use utoipa::{IntoParams, ToSchema};
+
+/// How deep to look.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Depth {
+    /// `1` asks each dependency.
+    #[param(pattern = "^[01]$")]
+    deep: Option<String>,
+}
+
+/// How the service is.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Health {
+    status: Status,
+    /// With `?deep=1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    dependencies: Option<Vec<Dependency>>,
+}
+
+/// The service as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    Ok,
+    /// Slower: a dependency that can be done without is down.
+    Degraded,
+    /// A dependency that nothing works without is down.
+    Down,
+}
+
+/// What the service depends on.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Dependency {
+    name: &'static str,
+    state: State,
+}
+
+/// A dependency's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    Up,
+    Down,
+    /// Switched off by configuration.
+    Off,
+}
+
+/// Tell whether the service is well
+///
+/// # Errors
+/// `503` when a dependency that nothing works without is down.
+#[utoipa::path(get, path = "/health", operation_id = "health", tag = "service", params(Depth),
+    responses((status = 200, description = "It answers", body = Health),
+        (status = 503, description = "A dependency that nothing works without is down", body = Health)))]
+pub async fn handle(context: &Context, request: Request) -> ApiResult {
+    let depth: Depth = request::query(&request)?;
+    let health = match depth.deep.as_deref() {
+        None | Some("0") => Health { status: Status::Ok, dependencies: None },
+        Some("1") => deep(context).await,
+        Some(_) => return Err(Rejection::field("query/deep", "must be 0 or 1").into()),
+    };
+    let status = if health.status == Status::Down { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let mut reply = response::json(status, &health);
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(reply)
+}
+
+async fn deep(context: &Context) -> Health {
+    let (database, cache) = tokio::join!(context.store().ping(), context.cache().ping());
+    let database = if database.is_ok() { State::Up } else { State::Down };
+    let cache = match cache {
+        None => State::Off,
+        Some(true) => State::Up,
+        Some(false) => State::Down,
+    };
+    let status = match (database, cache) {
+        (State::Down, _) => Status::Down,
+        (_, State::Down) => Status::Degraded,
+        _ => Status::Ok,
+    };
+    let dependencies =
+        vec![Dependency { name: "database", state: database }, Dependency { name: "cache", state: cache }];
+    Health { status, dependencies: Some(dependencies) }
+}

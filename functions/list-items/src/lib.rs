@@ -1,0 +1,45 @@
+//! `GET /items`, member: `200` with a page of the organization's items, newest first; `304`. Pages are
+//! cached, renewed on any write of the organization's items.
+
+use shared::caller::Caller;
+use shared::cursor::{Page, PageQuery};
+use shared::model::cached::ItemPageKey;
+use shared::model::item::{Item, ItemPage};
+use shared::{ApiError, ApiResult, Context, Request, request, response};
+
+const LIST: &str = "items";
+
+/// List the organization's items
+///
+/// Newest first.
+///
+/// # Errors
+/// `401` without a valid session, `422` for a cursor of another list or organization.
+#[utoipa::path(get, path = "/items", operation_id = "list_items", tag = "items",
+    params(PageQuery, ("If-None-Match" = Option<String>, Header, description = "The `ETag` of a copy held")),
+    responses((status = 200, description = "A page of items", body = Page<Item>),
+        (status = 304, description = "The copy held is current")),
+    security(("session" = []), ("cookie" = [])))]
+pub async fn handle(context: &Context, request: Request) -> ApiResult {
+    let (caller, org) = Caller::verify_with_org(context, &request).await?;
+    let query: PageQuery = request::query(&request)?;
+    let after = query.cursor.map(|cursor| org.cursor_key.open(LIST, &cursor)).transpose()?;
+    let after = after.map(|id| id.parse()).transpose().map_err(ApiError::internal)?;
+    let limit = query.limit.get();
+
+    let key = ItemPageKey { org_id: caller.org_id, limit, after };
+    let page = context
+        .cache()
+        .get_or_fill(&key, || async {
+            let (items, more) = context.store().list_items(caller.org_id, limit, after).await?;
+            let last = items.last().filter(|_| more);
+            let next_cursor = last.map(|item| org.cursor_key.seal(LIST, &item.item_id.to_string()));
+            let page = Page { data: items.into_iter().map(Item::from).collect(), next_cursor };
+            Ok::<_, ApiError>(Some(ItemPage::new(&page)))
+        })
+        .await?
+        .ok_or(ApiError::NotFound)?;
+
+    let etag = response::body_etag(page.json.as_bytes());
+    Ok(response::cacheable(&request, etag, response::PRIVATE, || page.json))
+}

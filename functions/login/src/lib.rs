@@ -1,0 +1,69 @@
+//! `POST /auth/login`, anyone: `200` with token and cookie; `401` alike for an unknown user and a wrong
+//! password; `429` after ten failed log-ins for an account within 15 minutes.
+
+use lambda_http::http::HeaderValue;
+use lambda_http::http::header::{CACHE_CONTROL, SET_COOKIE};
+use serde::Deserialize;
+use shared::ids::OrgId;
+use shared::model::org::MembershipRecord;
+use shared::model::session::{self, Session};
+use shared::model::text::{Email, PasswordAttempt};
+use shared::token::Token;
+use shared::{ApiError, ApiResult, Context, Request, StatusCode, password, request, response};
+use utoipa::ToSchema;
+
+/// Who logs in, and where: the organization joined first unless named.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Credentials {
+    email: Email,
+    password: PasswordAttempt,
+    org_id: Option<OrgId>,
+}
+
+/// Log in
+///
+/// Gives a session token, also as the `__Host-session` cookie.
+///
+/// # Errors
+/// `401 wrong_credentials`, `403 no_organization`, `404` for an organization one is no member of,
+/// `429 too_many_attempts`.
+#[utoipa::path(post, path = "/auth/login", operation_id = "login", tag = "auth", request_body = Credentials,
+    responses((status = 200, description = "Logged in", body = Session),
+        (status = 401, description = "Unknown user or wrong password", body = shared::response::ProblemBody),
+        (status = 403, description = "A member of no organization", body = shared::response::ProblemBody),
+        (status = 404, description = "Not a member of the named organization", body = shared::response::ProblemBody)))]
+pub async fn handle(context: &Context, request: Request) -> ApiResult {
+    let credentials: Credentials = request::json(&request)?;
+    let store = context.store();
+
+    let login = store.begin_login(&credentials.email).await?;
+    let (user_id, stored) = login.map(|login| (login.user_id, login.password_hash)).unzip();
+    let right = password::verify(credentials.password.reveal(), stored).await.map_err(ApiError::internal)?;
+    let user_id = user_id.filter(|_| right).ok_or(ApiError::WrongCredentials)?;
+
+    let found = store.user_with_memberships(user_id).await?;
+    let (user, memberships) = found.ok_or_else(|| ApiError::internal("a log-in record without its user"))?;
+    let org_id = chosen(&memberships, credentials.org_id)?;
+    let token = Token::generate(user_id, org_id).map_err(ApiError::internal)?;
+    let (expires_at, org) = tokio::join!(store.start_session(&credentials.email, &token), store.org(org_id));
+    let org = org?.ok_or_else(|| ApiError::internal("a membership without its organization"))?;
+
+    let mut reply = response::json(StatusCode::OK, &Session::new(user, org, &token, expires_at?));
+    reply.headers_mut().insert(SET_COOKIE, session::cookie(&token));
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(reply)
+}
+
+/// The named organization, or the one joined first.
+fn chosen(memberships: &[MembershipRecord], named: Option<OrgId>) -> Result<OrgId, ApiError> {
+    match named {
+        Some(org) if memberships.iter().any(|membership| membership.org_id == org) => Ok(org),
+        Some(_) => Err(ApiError::NotFound),
+        None => memberships
+            .iter()
+            .min_by_key(|membership| membership.joined_at)
+            .map(|membership| membership.org_id)
+            .ok_or(ApiError::NoOrganization),
+    }
+}

@@ -1,0 +1,21 @@
+//! `POST /auth/logout`, session: `204`; the token is dead at once.
+
+use lambda_http::http::header::SET_COOKIE;
+use shared::caller::Caller;
+use shared::model::session;
+use shared::{ApiResult, Context, Request, response};
+
+/// Log out
+///
+/// The session's token is dead when this returns.
+///
+/// # Errors
+/// `401` without a valid session.
+#[utoipa::path(post, path = "/auth/logout", operation_id = "logout", tag = "auth",
+    responses((status = 204, description = "Logged out")), security(("session" = []), ("cookie" = [])))]
+pub async fn handle(context: &Context, request: Request) -> ApiResult {
+    Caller::verify(context, &request).await?.end_session(context).await?;
+    let mut reply = response::no_content();
+    reply.headers_mut().insert(SET_COOKIE, session::removed_cookie());
+    Ok(reply)
+}

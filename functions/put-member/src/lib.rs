@@ -1,0 +1,44 @@
+//! `PUT /orgs/{org_id}/members/{user_id}`, admin: `201` for a registered user added, `200` for a role
+//! changed; `409` for the last owner.
+
+use serde::Deserialize;
+use shared::caller::Caller;
+use shared::ids::{OrgId, UserId};
+use shared::model::org::{Member, Role};
+use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, response};
+use utoipa::ToSchema;
+
+/// The role to give.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RoleChange {
+    role: Role,
+}
+
+/// Add a member or change a role
+///
+/// Only owners make owners or change them.
+///
+/// # Errors
+/// `401` without a valid session, `403` below admin, `404` for another organization or no such user,
+/// `409 last_owner`, `429 quota_exceeded`.
+#[utoipa::path(put, path = "/orgs/{org_id}/members/{user_id}", operation_id = "put_member", tag = "members",
+    request_body = RoleChange,
+    params(("org_id" = OrgId, Path, description = "The session's organization"),
+        ("user_id" = UserId, Path, description = "A registered user")),
+    responses((status = 200, description = "The member with the role", body = Member),
+        (status = 201, description = "The new member", body = Member),
+        (status = 409, description = "The last owner cannot go", body = shared::response::ProblemBody)),
+    security(("session" = []), ("cookie" = [])))]
+pub async fn handle(context: &Context, request: Request) -> ApiResult {
+    let caller = Caller::verify(context, &request).await?;
+    let org_id = caller.in_org(request::path(&request, "org_id"))?;
+    caller.at_least(Role::Admin)?;
+    let user_id: UserId = request::path(&request, "user_id").parse().map_err(|_| ApiError::NotFound)?;
+    let change: RoleChange = request::json(&request)?;
+
+    let (member, is_new) = context.store().put_member(org_id, caller.role, user_id, change.role).await?;
+
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(response::json(status, &member))
+}

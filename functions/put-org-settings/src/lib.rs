@@ -1,0 +1,43 @@
+//! `PUT /orgs/{org_id}/settings`, admin: `200` with the new settings, visible to the next read.
+
+use serde::Deserialize;
+use shared::caller::Caller;
+use shared::ids::OrgId;
+use shared::model::cached::OrgSettingsKey;
+use shared::model::org::Role;
+use shared::model::settings::{Settings, SettingsView};
+use shared::request::IfMatch;
+use shared::{ApiResult, Context, Request, StatusCode, request, response};
+use utoipa::ToSchema;
+
+/// The settings to change to, as a whole.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SettingsChange {
+    settings: Settings,
+}
+
+/// Replace the organization's settings
+///
+/// What is left out has its default.
+///
+/// # Errors
+/// `401` without a valid session, `403` below admin, `404` for another organization, `412`.
+#[utoipa::path(put, path = "/orgs/{org_id}/settings", operation_id = "put_org_settings", tag = "orgs",
+    request_body = SettingsChange,
+    params(("org_id" = OrgId, Path, description = "The session's organization"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the version to change")),
+    responses((status = 200, description = "The new settings", body = SettingsView)),
+    security(("session" = []), ("cookie" = [])))]
+pub async fn handle(context: &Context, request: Request) -> ApiResult {
+    let caller = Caller::verify(context, &request).await?;
+    let org_id = caller.in_org(request::path(&request, "org_id"))?;
+    caller.at_least(Role::Admin)?;
+    let change: SettingsChange = request::json(&request)?;
+
+    let settings = context.store().put_org_settings(org_id, &change.settings, &IfMatch::of(&request)).await?;
+    context.cache().renew(&OrgSettingsKey(org_id), &settings).await;
+
+    let version = settings.version;
+    Ok(response::with_etag(response::json(StatusCode::OK, &settings.view(org_id)), version))
+}

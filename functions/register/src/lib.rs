@@ -1,0 +1,79 @@
+//! `POST /auth/register`, anyone: `201` with user, organization and token; `409` if the address is taken.
+
+use lambda_http::http::HeaderValue;
+use lambda_http::http::header::CACHE_CONTROL;
+use serde::Deserialize;
+use shared::cursor::CursorKey;
+use shared::ids::{OrgId, UserId};
+use shared::model::org::{MembershipRecord, OrgRecord, Plan, Role};
+use shared::model::session::Session;
+use shared::model::settings::{Settings, SettingsRecord};
+use shared::model::text::{Email, Name, NewPassword};
+use shared::model::time::Moment;
+use shared::model::user::UserRecord;
+use shared::store::accounts::Registration;
+use shared::token::Token;
+use shared::{ApiError, ApiResult, Context, Request, StatusCode, password, request, response};
+use utoipa::ToSchema;
+
+/// Who registers, and the organization it founds.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewAccount {
+    email: Email,
+    password: NewPassword,
+    name: Name,
+    org_name: Name,
+}
+
+/// Register a user and found its organization
+///
+/// The user becomes the organization's first owner, on the free plan.
+///
+/// # Errors
+/// `409 email_taken`.
+#[utoipa::path(post, path = "/auth/register", operation_id = "register", tag = "auth", request_body = NewAccount,
+    responses((status = 201, description = "Registered and logged in", body = Session),
+        (status = 409, description = "The e-mail address is taken", body = shared::response::ProblemBody)))]
+pub async fn handle(context: &Context, request: Request) -> ApiResult {
+    let account: NewAccount = request::json(&request)?;
+    let password_hash = password::hash(account.password.reveal()).await.map_err(ApiError::internal)?;
+
+    let (user_id, org_id, now) = (UserId::new(), OrgId::new(), Moment::now());
+    let user = UserRecord {
+        user_id,
+        name: account.name.into_string(),
+        email: account.email.into_string(),
+        created_at: now,
+        version: 1,
+    };
+    let org = OrgRecord {
+        org_id,
+        name: account.org_name.into_string(),
+        plan: Plan::Free,
+        plan_version: 1,
+        item_count: 0,
+        member_count: 1,
+        owner_count: 1,
+        cursor_key: CursorKey::generate().map_err(ApiError::internal)?,
+        created_at: now,
+    };
+    let membership =
+        MembershipRecord { user_id, org_id, org_name: org.name.clone(), role: Role::Owner, joined_at: now };
+    let settings = SettingsRecord { settings: Settings::default(), version: 1 };
+    let token = Token::generate(user_id, org_id).map_err(ApiError::internal)?;
+
+    let registration = Registration {
+        user: &user,
+        password_hash,
+        org: &org,
+        membership: &membership,
+        settings: &settings,
+        token: &token,
+    };
+    let expires_at = context.store().register(registration).await?;
+
+    let mut reply = response::json(StatusCode::CREATED, &Session::new(user, org, &token, expires_at));
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(reply)
+}

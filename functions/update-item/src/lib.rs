@@ -1,0 +1,36 @@
+//! `PATCH /items/{item_id}`, member: `200` with the item as it is then; `404`; `412`.
+
+use shared::caller::Caller;
+use shared::ids::ItemId;
+use shared::model::cached::ItemPagesKey;
+use shared::model::item::{Item, ItemChanges};
+use shared::request::{IfMatch, Rejection};
+use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, response};
+
+/// Change an item
+///
+/// What is left out stays as it is; `null` removes the description.
+///
+/// # Errors
+/// `401` without a valid session, `404` for no such item of the organization, `412` if `If-Match` names
+/// another version.
+#[utoipa::path(patch, path = "/items/{item_id}", operation_id = "update_item", tag = "items",
+    request_body = ItemChanges,
+    params(("item_id" = ItemId, Path, description = "The item"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the version to change")),
+    responses((status = 200, description = "The changed item", body = Item)),
+    security(("session" = []), ("cookie" = [])))]
+pub async fn handle(context: &Context, request: Request) -> ApiResult {
+    let caller = Caller::verify(context, &request).await?;
+    let item_id: ItemId = request::path(&request, "item_id").parse().map_err(|_| ApiError::NotFound)?;
+    let changes: ItemChanges = request::json(&request)?;
+    if changes.name.is_none() && changes.description.is_none() {
+        return Err(Rejection::field("", "must change something").into());
+    }
+
+    let item = context.store().update_item(caller.org_id, item_id, changes, &IfMatch::of(&request)).await?;
+    context.cache().invalidate(&ItemPagesKey(caller.org_id)).await;
+
+    let version = item.version;
+    Ok(response::with_etag(response::json(StatusCode::OK, &Item::from(item)), version))
+}

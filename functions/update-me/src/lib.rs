@@ -1,0 +1,40 @@
+//! `PATCH /me`, session: `200` with the own account as it is then; the public profile is renewed.
+
+use serde::Deserialize;
+use shared::caller::Caller;
+use shared::model::cached::ProfileKey;
+use shared::model::text::Name;
+use shared::model::user::{Me, Profile};
+use shared::request::IfMatch;
+use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, response};
+use utoipa::ToSchema;
+
+/// Changes to the own account.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AccountChanges {
+    name: Name,
+}
+
+/// Change the own account
+///
+/// # Errors
+/// `401` without a valid session, `412` if `If-Match` names another version.
+#[utoipa::path(patch, path = "/me", operation_id = "update_me", tag = "users", request_body = AccountChanges,
+    params(("If-Match" = Option<String>, Header, description = "The `ETag` of the version to change")),
+    responses((status = 200, description = "The changed account", body = Me)),
+    security(("session" = []), ("cookie" = [])))]
+pub async fn handle(context: &Context, request: Request) -> ApiResult {
+    let caller = Caller::verify(context, &request).await?;
+    let changes: AccountChanges = request::json(&request)?;
+
+    let user = context.store().rename_user(caller.user_id, &changes.name, &IfMatch::of(&request)).await?;
+    let version = user.version;
+    let profile = Profile::from(user);
+    let key = ProfileKey(caller.user_id);
+    let ((), account) =
+        tokio::join!(context.cache().renew(&key, &profile), context.store().user_with_memberships(caller.user_id));
+    let (user, memberships) = account?.ok_or(ApiError::InvalidToken)?;
+
+    Ok(response::with_etag(response::json(StatusCode::OK, &Me::new(user, memberships)), version))
+}

@@ -1,0 +1,200 @@
+//! The embedded DynamoDB: `dynoxide` over SQLite, served over HTTP to the production SDK client
+//! on a thread and a runtime of its own (its calls block, and would hold the API up).
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use dynoxide::{Database as Dynoxide, DynoxideError, server::serve_with_shutdown};
+use serde_json::{Value as Json, json};
+use tokio::sync::oneshot;
+
+use crate::template::Table;
+
+/// How often expired records are deleted. DynamoDB itself promises "within a few days".
+const TTL_SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long requests under way may take to finish when the database is closed.
+const CLOSING_TIME: Duration = Duration::from_secs(3);
+
+/// Where the records are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// In memory: gone when the system stops.
+    Memory,
+    /// In files in this folder, which is created if need be.
+    Folder(PathBuf),
+}
+
+/// Why the database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// The folder cannot be created or its lock not be taken.
+    #[error("{}: {source}", path.display())]
+    Folder {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Another running system has the folder.
+    #[error("{} is in use by another running system", .0.display())]
+    InUse(PathBuf),
+    /// The folder's table was made from another template.
+    #[error("the table in {} has other keys than the template's: remove the folder", .0.display())]
+    OtherKeys(PathBuf),
+    /// The database engine refused.
+    #[error("embedded database: {0}")]
+    Engine(#[from] DynoxideError),
+    /// No port, thread or runtime to be had.
+    #[error("embedded database: {0}")]
+    Server(io::Error),
+}
+
+/// A running database. Dropping it closes it too, without waiting.
+#[derive(Debug)]
+pub struct Database {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+    /// Held as long as the folder is used.
+    _lock: Option<File>,
+}
+
+impl Database {
+    /// Opens the storage, makes sure that the table `name` is there, and serves it on a free port
+    /// of the loopback interface.
+    ///
+    /// # Errors
+    /// See [`DatabaseError`].
+    pub fn open(storage: &Storage, name: &str, table: &Table) -> Result<Self, DatabaseError> {
+        let (engine, lock) = match storage {
+            Storage::Memory => (Dynoxide::memory()?, None),
+            Storage::Folder(folder) => {
+                let lock = lock(folder)?;
+                let file = folder.join("dynamodb.sqlite");
+                let engine = Dynoxide::new(&file.to_string_lossy())?;
+                // Leaving bulk loading sets synchronous=NORMAL: several times faster writes, and
+                // the write-ahead log still survives a killed process.
+                engine.enable_bulk_loading()?;
+                engine.disable_bulk_loading()?;
+                (engine, Some(lock))
+            }
+        };
+        ensure_table(&engine, storage, name, table)?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(DatabaseError::Server)?;
+        listener.set_nonblocking(true).map_err(DatabaseError::Server)?;
+        let address = listener.local_addr().map_err(DatabaseError::Server)?;
+        let (stop, stopped) = oneshot::channel();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(DatabaseError::Server)?;
+        let thread = thread::Builder::new()
+            .name("database".to_owned())
+            .spawn(move || {
+                runtime.block_on(serve(listener, engine, stopped));
+                runtime.shutdown_timeout(CLOSING_TIME);
+            })
+            .map_err(DatabaseError::Server)?;
+        Ok(Self { address, stop, thread, _lock: lock })
+    }
+
+    /// Where the SDK's client finds it.
+    #[must_use]
+    pub fn endpoint_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Lets requests under way finish, writes everything to disk and closes.
+    pub async fn close(self) {
+        let _ = self.stop.send(());
+        let thread = self.thread;
+        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+    }
+}
+
+/// Serves until `stopped`, sweeping expired records meanwhile.
+async fn serve(listener: TcpListener, engine: Dynoxide, stopped: oneshot::Receiver<()>) {
+    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
+        return;
+    };
+    let sweeper = tokio::spawn(sweep(engine.clone()));
+    let (closing, mut closed) = oneshot::channel();
+    let serving = serve_with_shutdown(listener, engine, async move {
+        let _ = stopped.await;
+        let _ = closing.send(());
+    });
+    tokio::pin!(serving);
+    tokio::select! {
+        _ = &mut serving => {}
+        _ = &mut closed => {
+            let _ = tokio::time::timeout(CLOSING_TIME, serving).await;
+        }
+    }
+    sweeper.abort();
+}
+
+async fn sweep(engine: Dynoxide) {
+    let mut interval = tokio::time::interval(TTL_SWEEP_INTERVAL);
+    loop {
+        interval.tick().await;
+        let engine = engine.clone();
+        let swept = tokio::task::spawn_blocking(move || engine.sweep_ttl()).await;
+        if let Ok(Err(error)) = swept {
+            eprintln!("embedded database: expired records stay: {error}");
+        }
+    }
+}
+
+fn lock(folder: &Path) -> Result<File, DatabaseError> {
+    fs::create_dir_all(folder).map_err(|source| DatabaseError::Folder { path: folder.to_owned(), source })?;
+    let path = folder.join("lock");
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|source| DatabaseError::Folder { path: path.clone(), source })?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(DatabaseError::InUse(folder.to_owned())),
+        Err(TryLockError::Error(source)) => Err(DatabaseError::Folder { path, source }),
+    }
+}
+
+/// Creates the table as the template defines it, or checks that the one there has its keys.
+fn ensure_table(engine: &Dynoxide, storage: &Storage, name: &str, table: &Table) -> Result<(), DatabaseError> {
+    if let Some(existing) = engine.get_table_metadata(name)? {
+        let keys: Option<Json> = serde_json::from_str(&existing.key_schema).ok();
+        return match storage {
+            Storage::Folder(folder) if keys.as_ref() != Some(&table.definition["KeySchema"]) => {
+                Err(DatabaseError::OtherKeys(folder.clone()))
+            }
+            _ => Ok(()),
+        };
+    }
+    let mut request = table.definition.clone();
+    request["TableName"] = name.into();
+    engine.create_table(from_json(request)?)?;
+    if let Some(attribute) = &table.ttl_attribute {
+        engine.update_time_to_live(from_json(json!({
+            "TableName": name,
+            "TimeToLiveSpecification": { "AttributeName": attribute, "Enabled": true },
+        }))?)?;
+    }
+    Ok(())
+}
+
+/// A request of the database's own interface, checked like one that came over HTTP.
+fn from_json<T: serde::de::DeserializeOwned>(request: Json) -> Result<T, DatabaseError> {
+    serde_json::from_value(request)
+        .map_err(|error| DatabaseError::Engine(DynoxideError::ValidationException(error.to_string())))
+}
+
+#[cfg(test)]
+#[path = "database_tests.rs"]
+mod tests;

@@ -1,0 +1,50 @@
+//! The functions of `functions/`, by folder name: the same `handle` that runs in Lambda.
+
+use std::sync::Arc;
+
+use shared::{Context, runtime::respond};
+
+use crate::gateway::Handler;
+
+/// One line per function: its folder's name and its handler.
+macro_rules! registry {
+    ($($name:literal => $handle:path),* $(,)?) => {
+        /// Folder names of all functions that can be called.
+        pub const NAMES: &[&str] = &[$($name),*];
+
+        /// The handler of a function, bound to `context`.
+        #[must_use]
+        pub fn handler(name: &str, context: &'static Context) -> Option<Handler> {
+            match name {
+                $($name => Some(Arc::new(move |request| {
+                    Box::pin(respond(context, request, $handle))
+                })),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+registry! {
+    "register" => register::handle,
+    "login" => login::handle,
+    "logout" => logout::handle,
+    "get-me" => get_me::handle,
+    "update-me" => update_me::handle,
+    "get-user" => get_user::handle,
+    "get-org-plan" => get_org_plan::handle,
+    "put-org-plan" => put_org_plan::handle,
+    "get-org-settings" => get_org_settings::handle,
+    "put-org-settings" => put_org_settings::handle,
+    "list-members" => list_members::handle,
+    "put-member" => put_member::handle,
+    "delete-member" => delete_member::handle,
+    "get-model-pricing" => get_model_pricing::handle,
+    "list-items" => list_items::handle,
+    "create-item" => create_item::handle,
+    "get-item" => get_item::handle,
+    "update-item" => update_item::handle,
+    "delete-item" => delete_item::handle,
+    "health" => health::handle,
+    "docs" => docs::handle,
+}

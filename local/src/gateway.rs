@@ -1,0 +1,190 @@
+//! API Gateway's part, in this process: routes and preflights of the template, its own answers,
+//! size limits and compression. Functions see the events that a REST API sends them.
+
+mod body;
+mod event;
+#[cfg(test)]
+mod tests;
+
+use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{ConnectInfo, FromRequestParts, RawPathParams, Request, State},
+    http::{HeaderMap, HeaderValue, Method, Response, header, request::Parts},
+    routing::any,
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use tower_http::compression::{CompressionLayer, predicate::SizeAbove};
+use uuid::Uuid;
+
+use crate::template::{GatewayResponses, Preflight, ResponseType, Template};
+
+/// Largest sum of the lengths of request line and headers: a fixed quota of API Gateway REST APIs.
+const MAX_HEAD_BYTES: usize = 10_240;
+
+/// A function's handler, ready to be called with a request of its own.
+pub type Handler = Arc<dyn Fn(lambda_http::Request) -> Pin<Box<dyn Future<Output = Reply> + Send>> + Send + Sync>;
+
+/// What a handler gives back.
+pub type Reply = Response<lambda_http::Body>;
+
+/// What all paths share.
+struct Api {
+    stage: String,
+    domain_name: HeaderValue,
+    port: u16,
+    allowed_origins: Vec<HeaderValue>,
+    responses: GatewayResponses,
+}
+
+/// A path of the API with its methods: what API Gateway calls a resource.
+struct Resource {
+    api: Arc<Api>,
+    path: String,
+    methods: Vec<(Method, Handler)>,
+    preflight: Option<Preflight>,
+}
+
+/// Builds the router of all the template's routes.
+///
+/// `address` is where the API will be reached; `find` gives the handler of a function by its
+/// folder name.
+///
+/// # Errors
+/// The name of a function that `find` does not know.
+pub fn router(
+    template: &Template,
+    allowed_origins: Vec<HeaderValue>,
+    address: SocketAddr,
+    find: impl Fn(&str) -> Option<Handler>,
+) -> Result<Router, String> {
+    let api = Arc::new(Api {
+        stage: template.stage.clone(),
+        domain_name: HeaderValue::from_str(&address.to_string()).expect("an address has only visible ASCII characters"),
+        port: address.port(),
+        allowed_origins,
+        responses: template.gateway_responses.clone(),
+    });
+    let mut resources: Vec<Resource> = Vec::new();
+    for route in &template.routes {
+        let handler = find(&route.function).ok_or_else(|| route.function.clone())?;
+        let method = (route.method.clone(), handler);
+        match resources.iter_mut().find(|known| known.path == route.path) {
+            Some(resource) => resource.methods.push(method),
+            None => resources.push(Resource {
+                api: Arc::clone(&api),
+                path: route.path.clone(),
+                methods: vec![method],
+                preflight: template.preflights.iter().find(|preflight| preflight.path == route.path).cloned(),
+            }),
+        }
+    }
+    let mut router = Router::new();
+    for resource in resources {
+        let path = resource.path.clone();
+        router = router.route(&path, any(serve).with_state(Arc::new(resource)));
+    }
+    router = router.fallback(any(unknown).with_state(api));
+    if let Some(bytes) = template.minimum_compression_size {
+        let compression = CompressionLayer::new().compress_when(SizeAbove::new(bytes));
+        router = router.layer(compression);
+    }
+    Ok(router)
+}
+
+/// Answers a request for a path that has a resource.
+async fn serve(
+    State(resource): State<Arc<Resource>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response<Body> {
+    let (mut parts, body) = request.into_parts();
+    let request_id = Uuid::now_v7();
+    match resource.invoke(&mut parts, body, peer, request_id).await {
+        Ok(response) => response,
+        Err(kind) => resource.api.refuse(kind, &parts.headers, request_id),
+    }
+}
+
+/// Answers a request for a path that has none.
+async fn unknown(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response<Body> {
+    let kind = ResponseType::MissingAuthenticationToken;
+    api.refuse(kind, &headers, Uuid::now_v7())
+}
+
+impl Resource {
+    async fn invoke(
+        &self,
+        parts: &mut Parts,
+        body: Body,
+        peer: SocketAddr,
+        request_id: Uuid,
+    ) -> Result<Response<Body>, ResponseType> {
+        if parts.method == Method::OPTIONS
+            && let Some(preflight) = &self.preflight
+        {
+            return Ok(self.api.preflight(preflight, &parts.headers));
+        }
+        let handler = self
+            .methods
+            .iter()
+            .find(|(method, _)| *method == parts.method)
+            .map(|(_, handler)| handler)
+            .ok_or(ResponseType::MissingAuthenticationToken)?;
+        if head_bytes(parts) > MAX_HEAD_BYTES {
+            return Err(ResponseType::HeadersTooLarge);
+        }
+        let path_parameters =
+            RawPathParams::from_request_parts(parts, &()).await.map_err(|_| ResponseType::BadRequest)?;
+        let body = body::read(&parts.headers, body).await?;
+        let event = event::Arrival {
+            stage: &self.api.stage,
+            domain_name: &self.api.domain_name,
+            port: self.api.port,
+            resource: &self.path,
+            peer,
+            request_id,
+        }
+        .event(parts, &path_parameters, body);
+        Ok(reply(handler(event).await))
+    }
+}
+
+impl Api {
+    /// Carries out the preflight's mock integration.
+    fn preflight(&self, preflight: &Preflight, request: &HeaderMap) -> Response<Body> {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = preflight.status;
+        *response.headers_mut() = preflight.headers.clone();
+        let origin = request.get(header::ORIGIN);
+        if let Some(origin) = origin.filter(|origin| self.allowed_origins.contains(origin)) {
+            response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        }
+        response
+    }
+
+    /// The gateway's own answer.
+    fn refuse(&self, kind: ResponseType, request: &HeaderMap, id: Uuid) -> Response<Body> {
+        self.responses.answer(kind, request, &id.hyphenated().to_string()).map(Body::from)
+    }
+}
+
+/// Turns a function's reply into the response on the wire.
+fn reply(reply: Reply) -> Response<Body> {
+    let (parts, body) = reply.into_parts();
+    let body = match body {
+        lambda_http::Body::Text(text) => Body::from(text),
+        // A REST API without BinaryMediaTypes passes on the base64 text of a binary reply.
+        lambda_http::Body::Binary(bytes) => Body::from(STANDARD.encode(bytes)),
+        _ => Body::empty(),
+    };
+    Response::from_parts(parts, body)
+}
+
+fn head_bytes(parts: &Parts) -> usize {
+    let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let headers: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    parts.method.as_str().len() + target + headers
+}

@@ -1,0 +1,293 @@
+//! The gateway with the project's template and small handlers in place of the functions.
+
+use std::{io::Write, sync::Arc};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::connect_info::MockConnectInfo,
+    http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header},
+};
+use flate2::{Compression, write::GzEncoder};
+use lambda_http::{RequestExt, request::RequestContext, tower::ServiceExt};
+use serde_json::{Value as Json, json};
+
+use super::{Handler, body::MAX_BODY_BYTES, router};
+use crate::template::Template;
+
+const ORIGINS: [&str; 2] = ["https://app.example.com", "https://admin.example.com"];
+
+/// Tells what a function was given.
+fn echo() -> Handler {
+    Arc::new(|request| {
+        Box::pin(async move {
+            let Some(RequestContext::ApiGatewayV1(context)) = request.request_context_ref() else {
+                panic!("not a REST API event");
+            };
+            let headers: Vec<_> = request
+                .headers()
+                .iter()
+                .map(|(name, value)| json!([name.as_str(), value.to_str().unwrap_or("?")]))
+                .collect();
+            let query = request.query_string_parameters();
+            let mut names: Vec<_> = query.iter().collect();
+            names.sort_unstable();
+            let path_parameters = request.path_parameters();
+            let (kind, body) = match request.body() {
+                lambda_http::Body::Text(text) => ("text", text.clone().into_bytes()),
+                lambda_http::Body::Binary(bytes) => ("binary", bytes.clone()),
+                _ => ("empty", Vec::new()),
+            };
+            let seen = json!({
+                "method": request.method().as_str(),
+                "path": request.uri().path(),
+                "path_parameters": path_parameters.iter().collect::<Vec<_>>(),
+                "query": names,
+                "headers": headers,
+                "body_kind": kind,
+                "body": body,
+                "resource_path": context.resource_path,
+                "request_id": context.request_id,
+                "source_ip": context.identity.source_ip,
+            });
+            Response::new(lambda_http::Body::Text(seen.to_string()))
+        })
+    })
+}
+
+/// Replies with as many bytes as the query parameter `size` says.
+fn sized() -> Handler {
+    Arc::new(|request| {
+        Box::pin(async move {
+            let query = request.query_string_parameters();
+            let size = query.first("size").and_then(|size| size.parse().ok());
+            Response::new(lambda_http::Body::Text("x".repeat(size.unwrap_or(0))))
+        })
+    })
+}
+
+/// Replies with bytes.
+fn binary() -> Handler {
+    Arc::new(|_| Box::pin(async { Response::new(lambda_http::Body::Binary(vec![0, 255])) }))
+}
+
+fn api() -> Router {
+    let template = Template::parse(include_str!("../../../template.yaml")).expect("whole template");
+    let address = ([127, 0, 0, 1], 3000).into();
+    let origins = ORIGINS.map(HeaderValue::from_static).to_vec();
+    router(&template, origins, address, |name| {
+        Some(match name {
+            "get-model-pricing" => sized(),
+            "health" => binary(),
+            _ => echo(),
+        })
+    })
+    .expect("every function has a handler")
+    .layer(MockConnectInfo(std::net::SocketAddr::from(([192, 0, 2, 7], 5555))))
+}
+
+async fn call(request: Request<Body>) -> (StatusCode, HeaderMap, Vec<u8>) {
+    let response = api().oneshot(request).await.expect("infallible");
+    let (parts, body) = response.into_parts();
+    let body = to_bytes(body, usize::MAX).await.expect("a whole body");
+    (parts.status, parts.headers, body.to_vec())
+}
+
+fn request(method: Method, target: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Request<Body> {
+    let mut request = Request::builder().method(method).uri(target);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(body.into()).expect("a valid request")
+}
+
+/// What the echo handler saw.
+async fn seen(request: Request<Body>) -> Json {
+    let (status, _, body) = call(request).await;
+    assert_eq!(status, StatusCode::OK, "{}", String::from_utf8_lossy(&body));
+    serde_json::from_slice(&body).expect("the echo is JSON")
+}
+
+fn header_values<'a>(seen: &'a Json, name: &str) -> Vec<&'a str> {
+    let headers = seen["headers"].as_array().expect("a list");
+    headers.iter().filter(|pair| pair[0] == name).filter_map(|pair| pair[1].as_str()).collect()
+}
+
+#[tokio::test]
+async fn replies_are_compressed_from_the_templates_size_on() {
+    for (size, accept, compressed) in [
+        (999, Some("gzip"), false),
+        (1000, Some("gzip"), true),
+        (1000, Some("br;q=1, gzip;q=0.5"), true),
+        (1000, Some("gzip;q=0"), false),
+        (1000, Some("br"), false),
+        (1000, None, false),
+    ] {
+        let headers: Vec<_> = accept.map(|accept| ("accept-encoding", accept)).into_iter().collect();
+        let target = format!("/models/pricing?size={size}");
+        let (status, headers, body) = call(request(Method::GET, &target, &headers, "")).await;
+        assert_eq!(status, StatusCode::OK);
+        let coding = headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
+        assert_eq!(coding == Some(b"gzip"), compressed, "{size} {accept:?}");
+        assert_eq!(body.len() < size, compressed, "{size} {accept:?}");
+    }
+}
+
+#[tokio::test]
+async fn preflights_name_an_allowed_origin_exactly() {
+    for (origin, allowed) in [
+        (Some(ORIGINS[0]), true),
+        (Some(ORIGINS[1]), true),
+        (Some("https://evil.example"), false),
+        (Some("https://app.example.com.evil.example"), false),
+        (Some("https://app.example.com/"), false),
+        (Some("null"), false),
+        (None, false),
+    ] {
+        let headers: Vec<_> = origin.map(|origin| ("origin", origin)).into_iter().collect();
+        let (status, headers, body) = call(request(Method::OPTIONS, "/items", &headers, "")).await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(body.is_empty());
+        let answer = headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN);
+        assert_eq!(answer.and_then(|value| value.to_str().ok()), origin.filter(|_| allowed));
+        assert_eq!(headers[header::ACCESS_CONTROL_ALLOW_CREDENTIALS], "true");
+        assert!(headers[header::ACCESS_CONTROL_ALLOW_METHODS].to_str().is_ok_and(|all| all.contains("PATCH")));
+        assert!(headers.get_all(header::VARY).iter().any(|vary| vary == "Origin"));
+    }
+}
+
+#[tokio::test]
+async fn what_has_no_route_is_the_gateways_own_404() {
+    for (method, path) in [
+        (Method::GET, "/nowhere"),
+        (Method::GET, "/users"),
+        (Method::GET, "/users/../items"),
+        (Method::DELETE, "/items"),
+        (Method::HEAD, "/items"),
+        (Method::OPTIONS, "/nowhere"),
+    ] {
+        let origin = [("origin", ORIGINS[0])];
+        let (status, headers, body) = call(request(method.clone(), path, &origin, "")).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{method} {path}");
+        assert_eq!(headers[header::CONTENT_TYPE], "application/problem+json");
+        assert_eq!(headers[header::ACCESS_CONTROL_ALLOW_ORIGIN], ORIGINS[0]);
+        assert_eq!(headers["x-request-id"].len(), 36);
+        if method != Method::HEAD {
+            let problem: Json = serde_json::from_slice(&body).expect("a problem");
+            assert_eq!(problem["code"], "not_found");
+        }
+    }
+}
+
+#[tokio::test]
+async fn bodies_have_a_limit() {
+    let fits = vec![b'x'; MAX_BODY_BYTES];
+    assert_eq!(seen(request(Method::POST, "/items", &[], fits)).await["body_kind"], "text");
+    for size in [MAX_BODY_BYTES + 1, 10 * 1024 * 1024] {
+        let (status, headers, body) = call(request(Method::POST, "/items", &[], vec![b'x'; size])).await;
+        assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(headers[header::CONTENT_TYPE], "application/problem+json");
+        let problem: Json = serde_json::from_slice(&body).expect("a problem");
+        assert_eq!(problem["code"], "content_too_large");
+    }
+}
+
+#[tokio::test]
+async fn heads_have_a_limit() {
+    let long = "x".repeat(11_000);
+    for request in [
+        request(Method::GET, "/items", &[("x-long", &long)], ""),
+        request(Method::GET, &format!("/items?cursor={long}"), &[], ""),
+    ] {
+        let (status, _, body) = call(request).await;
+        assert_eq!(status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        let problem: Json = serde_json::from_slice(&body).expect("a problem");
+        assert_eq!(problem["code"], "refused_by_gateway");
+    }
+}
+
+fn gzip(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(plain).expect("memory takes all");
+    encoder.finish().expect("memory takes all")
+}
+
+#[tokio::test]
+async fn compressed_bodies_reach_the_function_plain() {
+    let headers = [("content-encoding", "gzip")];
+    let seen = seen(request(Method::POST, "/items", &headers, gzip(b"{}"))).await;
+    assert_eq!(seen["body"], json!(b"{}"));
+    assert!(header_values(&seen, "content-encoding").is_empty());
+}
+
+#[tokio::test]
+async fn what_cannot_be_decompressed_is_refused() {
+    let bomb = gzip(&vec![0; MAX_BODY_BYTES + 1]);
+    for (coding, body, expected) in [
+        ("gzip", b"{}".to_vec(), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        ("br", b"{}".to_vec(), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        ("gzip, gzip", gzip(&gzip(b"{}")), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        ("gzip", bomb, StatusCode::PAYLOAD_TOO_LARGE),
+    ] {
+        let headers = [("content-encoding", coding)];
+        let (status, ..) = call(request(Method::POST, "/items", &headers, body)).await;
+        assert_eq!(status, expected, "{coding}");
+    }
+}
+
+#[tokio::test]
+async fn path_parameters_are_decoded_and_never_walk_up() {
+    let seen = seen(request(Method::GET, "/users/%2e%2e", &[], "")).await;
+    assert_eq!(seen["resource_path"], "/users/{user_id}");
+    assert_eq!(seen["path_parameters"], json!([["user_id", ".."]]));
+    assert_eq!(seen["path"], "/users/%2e%2e");
+    let (status, ..) = call(request(Method::GET, "/users/%ff", &[], "")).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn bodies_that_are_no_utf8_arrive_as_bytes() {
+    let seen = seen(request(Method::POST, "/items", &[], vec![b'{', 0xff])).await;
+    assert_eq!(seen["body_kind"], "binary");
+    assert_eq!(seen["body"], json!([b'{', 0xff]));
+}
+
+#[tokio::test]
+async fn every_value_of_a_repeated_header_or_parameter_arrives() {
+    let twice = [("authorization", "Bearer a"), ("authorization", "Bearer b"), ("x-one", "1")];
+    let seen = seen(request(Method::GET, "/items?a=1&a=2&b=%20%26", &twice, "")).await;
+    assert_eq!(header_values(&seen, "authorization"), ["Bearer a", "Bearer b"]);
+    assert_eq!(header_values(&seen, "x-one"), ["1"]);
+    assert_eq!(seen["query"], json!([["a", "1"], ["a", "2"], ["b", " &"]]));
+}
+
+#[tokio::test]
+async fn the_gateway_says_who_calls_and_where() {
+    let forged = [
+        ("host", "[evil"),
+        ("x-forwarded-for", "203.0.113.99"),
+        ("x-forwarded-proto", "gopher"),
+        ("connection", "close"),
+    ];
+    let seen = seen(request(Method::GET, "/items", &forged, "")).await;
+    assert_eq!(header_values(&seen, "host"), ["127.0.0.1:3000"]);
+    assert_eq!(header_values(&seen, "x-forwarded-for"), ["203.0.113.99, 192.0.2.7"]);
+    assert_eq!(header_values(&seen, "x-forwarded-proto"), ["http"]);
+    assert!(header_values(&seen, "connection").is_empty());
+    assert_eq!(seen["source_ip"], "192.0.2.7");
+    assert_eq!(seen["request_id"].as_str().map(str::len), Some(36));
+}
+
+#[tokio::test]
+async fn binary_replies_stay_base64_as_in_api_gateway() {
+    let (_, _, body) = call(request(Method::GET, "/health", &[], "")).await;
+    assert_eq!(body, b"AP8=");
+}
+
+#[tokio::test]
+async fn a_function_without_a_handler_is_named() {
+    let template = Template::parse(include_str!("../../../template.yaml")).expect("whole template");
+    let address = ([127, 0, 0, 1], 3000).into();
+    let missing = router(&template, Vec::new(), address, |name| (name != "docs").then(echo));
+    assert_eq!(missing.err().as_deref(), Some("docs"));
+}

@@ -1,0 +1,199 @@
+//! Starting and stopping the system: database, context, gateway.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use axum::serve::ListenerExt;
+use shared::{
+    Context,
+    config::{Config, ConfigError},
+};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+
+use crate::{
+    catalogue::{self, CatalogueError},
+    database::{Database, DatabaseError, Storage},
+    functions, gateway,
+    template::{Template, TemplateError},
+};
+
+/// The table's name. In AWS, CloudFormation chooses one.
+pub const TABLE_NAME: &str = "citizen-app";
+
+/// How long requests under way may take to finish when the system stops.
+const CLOSING_TIME: Duration = Duration::from_secs(5);
+
+/// How to start the system.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Port on the loopback interface; 0 takes a free one.
+    pub port: u16,
+    /// Where records are kept.
+    pub storage: Storage,
+    /// The SAM template to read.
+    pub template: PathBuf,
+    /// The file of model prices to load.
+    pub catalogue: PathBuf,
+    /// As the environment variable `CACHE_URL`.
+    pub cache_url: String,
+    /// In place of the template's default origins, separated by commas.
+    pub allowed_origins: Option<String>,
+}
+
+impl Options {
+    /// A system for one test: free port, records and cache in memory, this project's template.
+    #[must_use]
+    pub fn ephemeral() -> Self {
+        Self {
+            port: 0,
+            storage: Storage::Memory,
+            template: project_folder().join("template.yaml"),
+            catalogue: project_folder().join("data/model-prices.json"),
+            cache_url: "memory:".to_owned(),
+            allowed_origins: None,
+        }
+    }
+}
+
+/// The folder of the project that this was built from.
+#[must_use]
+pub fn project_folder() -> &'static Path {
+    let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    crate_folder.parent().unwrap_or(crate_folder)
+}
+
+/// Why the system did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The template cannot be read or makes no sense.
+    #[error("{}: {source}", path.display())]
+    Template {
+        /// The template's file.
+        path: PathBuf,
+        /// What is wrong.
+        source: TemplateError,
+    },
+    /// The template names a function that this program does not have.
+    #[error("{}: no handler for the function {function}", path.display())]
+    UnknownFunction {
+        /// The template's file.
+        path: PathBuf,
+        /// The folder name.
+        function: String,
+    },
+    /// Somebody else listens there.
+    #[error("port {0} is in use: choose another with --port")]
+    PortInUse(u16),
+    /// The port cannot be had for another reason.
+    #[error("port {port}: {source}")]
+    Port {
+        /// The port.
+        port: u16,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The database did not open.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The model prices were not loaded.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+    /// The functions' configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+/// A running system. Dropping it stops it too, without waiting.
+#[derive(Debug)]
+pub struct System {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<io::Result<()>>,
+    database: Database,
+}
+
+impl System {
+    /// Starts everything. When it returns, requests are answered.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let template = Template::read(&options.template)
+            .map_err(|source| StartError::Template { path: options.template.clone(), source })?;
+        let listener = listen(options.port).await?;
+        let address = listener.local_addr().map_err(|source| StartError::Port { port: options.port, source })?;
+        let database = Database::open(&options.storage, TABLE_NAME, &template.table)?;
+        let origins = options.allowed_origins.unwrap_or_else(|| template.allowed_origins.join(","));
+        let config = config(&database.endpoint_url(), &options.cache_url, &origins)?;
+        let allowed_origins = config.allowed_origins.clone();
+        // Lives as long as the process, as in a Lambda environment.
+        let context: &'static Context = Box::leak(Box::new(Context::new(config)));
+        let router = gateway::router(&template, allowed_origins, address, |name| functions::handler(name, context))
+            .map_err(|function| StartError::UnknownFunction { path: options.template, function })?;
+        catalogue::load(&options.catalogue, context.store()).await?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        let listener = listener.tap_io(|stream| {
+            // Replies leave at once; without it some wait for the client's delayed ACK.
+            let _ = stream.set_nodelay(true);
+        });
+        let server = tokio::spawn(async move {
+            axum::serve(listener, service)
+                .with_graceful_shutdown(async {
+                    let _ = stopped.await;
+                })
+                .await
+        });
+        Ok(Self { address, stop, server, database })
+    }
+
+    /// Where the API answers, without a slash at the end.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Where the embedded database answers.
+    #[must_use]
+    pub fn database_url(&self) -> String {
+        self.database.endpoint_url()
+    }
+
+    /// Lets requests under way finish and closes the database.
+    pub async fn shutdown(self) {
+        let _ = self.stop.send(());
+        let mut server = self.server;
+        if tokio::time::timeout(CLOSING_TIME, &mut server).await.is_err() {
+            server.abort();
+        }
+        self.database.close().await;
+    }
+}
+
+async fn listen(port: u16) -> Result<TcpListener, StartError> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => StartError::PortInUse(port),
+        _ => StartError::Port { port, source },
+    })
+}
+
+/// What the template's `Globals` and Lambda put into a function's environment.
+fn config(endpoint_url: &str, cache_url: &str, origins: &str) -> Result<Config, ConfigError> {
+    Config::from_lookup(|name| {
+        let value = match name {
+            "TABLE_NAME" => TABLE_NAME,
+            "ALLOWED_ORIGINS" => origins,
+            "CACHE_URL" => cache_url,
+            "AWS_REGION" => "us-east-1",
+            "AWS_ENDPOINT_URL_DYNAMODB" => endpoint_url,
+            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "local",
+            "LOG_LEVEL" => return std::env::var("LOG_LEVEL").ok(),
+            _ => return None,
+        };
+        Some(value.to_owned())
+    })
+}

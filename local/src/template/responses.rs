@@ -1,0 +1,169 @@
+//! The template's `GatewayResponses`: what API Gateway answers itself when no function runs.
+
+use std::collections::HashMap;
+
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+
+use super::{TemplateError, node::Node};
+
+/// The kinds of gateway-made answers that can happen locally, by API Gateway's names.
+/// Source: "Gateway response types for API Gateway", API Gateway Developer Guide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseType {
+    /// No such path, or not with this method.
+    MissingAuthenticationToken,
+    /// The body is larger than the integration takes.
+    RequestTooLarge,
+    /// The body is not in the coding that `Content-Encoding` names.
+    UnsupportedMediaType,
+    /// Path parameters that are not UTF-8, a body that was cut off.
+    BadRequest,
+    /// Request line and headers are larger than API Gateway takes.
+    HeadersTooLarge,
+}
+
+impl ResponseType {
+    /// API Gateway's name; `None` where only the default response applies.
+    fn name(self) -> Option<&'static str> {
+        match self {
+            Self::MissingAuthenticationToken => Some("MISSING_AUTHENTICATION_TOKEN"),
+            Self::RequestTooLarge => Some("REQUEST_TOO_LARGE"),
+            Self::UnsupportedMediaType => Some("UNSUPPORTED_MEDIA_TYPE"),
+            Self::BadRequest | Self::HeadersTooLarge => None,
+        }
+    }
+
+    fn default_status(self) -> StatusCode {
+        match self {
+            Self::MissingAuthenticationToken => StatusCode::FORBIDDEN,
+            Self::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        }
+    }
+
+    fn message(self) -> &'static str {
+        match self {
+            Self::MissingAuthenticationToken => "Missing Authentication Token",
+            Self::RequestTooLarge => "Request Too Long",
+            Self::UnsupportedMediaType => "Unsupported Media Type",
+            Self::BadRequest => "Bad Request",
+            Self::HeadersTooLarge => "Request Header Fields Too Large",
+        }
+    }
+}
+
+/// Where a gateway response takes a header's value from.
+#[derive(Clone, Debug)]
+enum Mapping {
+    Static(HeaderValue),
+    RequestHeader(HeaderName),
+    RequestId,
+}
+
+#[derive(Clone, Debug)]
+struct GatewayResponse {
+    status: Option<StatusCode>,
+    headers: Vec<(HeaderName, Mapping)>,
+    body: String,
+}
+
+/// All gateway responses of the template.
+#[derive(Clone, Debug)]
+pub struct GatewayResponses {
+    by_name: HashMap<String, GatewayResponse>,
+}
+
+impl GatewayResponses {
+    pub(super) fn parse(api: &Node) -> Result<Self, TemplateError> {
+        let mut by_name = HashMap::new();
+        let node = api.require("GatewayResponses")?;
+        for (name, response) in node.entries()? {
+            by_name.insert(name.clone(), GatewayResponse::parse(response)?);
+        }
+        if !by_name.contains_key("DEFAULT_4XX") {
+            return Err(node.error("DEFAULT_4XX is missing"));
+        }
+        Ok(Self { by_name })
+    }
+
+    /// The answer of this type to a request with these headers and this request id.
+    #[must_use]
+    pub fn answer(
+        &self,
+        kind: ResponseType,
+        request: &axum::http::HeaderMap,
+        request_id: &str,
+    ) -> axum::http::Response<String> {
+        let response = kind.name().and_then(|name| self.by_name.get(name)).or_else(|| self.by_name.get("DEFAULT_4XX"));
+        let mut answer = axum::http::Response::new(String::new());
+        *answer.status_mut() = kind.default_status();
+        let Some(response) = response else {
+            return answer;
+        };
+        if let Some(status) = response.status {
+            *answer.status_mut() = status;
+        }
+        for (name, mapping) in &response.headers {
+            let value = match mapping {
+                Mapping::Static(value) => Some(value.clone()),
+                Mapping::RequestHeader(header) => request.get(header).cloned(),
+                Mapping::RequestId => HeaderValue::from_str(request_id).ok(),
+            };
+            if let Some(value) = value {
+                answer.headers_mut().insert(name.clone(), value);
+            }
+        }
+        *answer.body_mut() = response
+            .body
+            .replace("$context.error.messageString", &format!("\"{}\"", kind.message()))
+            .replace("$context.error.message", kind.message())
+            .replace("$context.requestId", request_id);
+        answer
+    }
+}
+
+impl GatewayResponse {
+    fn parse(node: &Node) -> Result<Self, TemplateError> {
+        let status = match node.get("StatusCode") {
+            None => None,
+            Some(status) => Some(status.text()?.parse().map_err(|_| status.error("must be an HTTP status"))?),
+        };
+        let mut headers = Vec::new();
+        if let Some(map) = node.get("ResponseParameters").and_then(|parameters| parameters.get("Headers")) {
+            for (name, value) in map.entries()? {
+                let header = name.parse().map_err(|_| value.error("is not a header name"))?;
+                headers.push((header, Mapping::parse(value)?));
+            }
+        }
+        let body = node.require("ResponseTemplates")?.require("application/json")?.text()?.to_owned();
+        Ok(Self { status, headers, body })
+    }
+}
+
+impl Mapping {
+    /// Source: "Parameter mapping for REST APIs in API Gateway": a quoted text is itself.
+    fn parse(node: &Node) -> Result<Self, TemplateError> {
+        let expression = node.text()?;
+        if let Some(value) = static_value(expression) {
+            let value = value.parse().map_err(|_| node.error("is not a header value"))?;
+            return Ok(Self::Static(value));
+        }
+        if let Some(header) = expression.strip_prefix("method.request.header.") {
+            let header = header.parse().map_err(|_| node.error("names no request header"))?;
+            return Ok(Self::RequestHeader(header));
+        }
+        if expression == "context.requestId" {
+            return Ok(Self::RequestId);
+        }
+        Err(node.error(format!(
+            "{expression:?} is neither a 'quoted text', nor method.request.header.…, nor context.requestId"
+        )))
+    }
+}
+
+/// The value inside the single quotes of a static parameter mapping.
+pub(super) fn static_value(expression: &str) -> Option<&str> {
+    expression.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''))
+}

@@ -1,0 +1,203 @@
+//! The project's own template, whole and broken in many ways.
+
+use axum::http::{Method, header};
+use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyRequest;
+
+use super::*;
+
+const TEMPLATE: &str = include_str!("../../../template.yaml");
+
+fn parse(text: &str) -> Template {
+    Template::parse(text).expect("the project's template is whole")
+}
+
+#[test]
+fn routes_come_from_the_functions_events() {
+    let template = parse(TEMPLATE);
+    let route = |method: Method, path: &str| {
+        template
+            .routes
+            .iter()
+            .find(|route| route.method == method && route.path == path)
+            .map(|route| route.function.as_str())
+    };
+    assert_eq!(route(Method::GET, "/users/{user_id}"), Some("get-user"));
+    assert_eq!(route(Method::DELETE, "/orgs/{org_id}/members/{user_id}"), Some("delete-member"));
+    assert_eq!(route(Method::GET, "/docs"), Some("docs"));
+    assert_eq!(route(Method::GET, "/openapi.json"), Some("docs"));
+    assert_eq!(route(Method::POST, "/users/{user_id}"), None);
+    assert_eq!(template.functions.iter().filter(|name| *name == "docs").count(), 1);
+}
+
+#[test]
+fn the_rest_comes_from_the_api_the_parameters_and_the_table() {
+    let template = parse(TEMPLATE);
+    assert_eq!(template.stage, "v1");
+    assert_eq!(template.minimum_compression_size, Some(1000));
+    assert_eq!(template.allowed_origins, ["http://localhost:5173", "http://localhost:3000"]);
+    assert_eq!(template.table.ttl_attribute.as_deref(), Some("ttl"));
+    assert_eq!(
+        template.table.definition["KeySchema"],
+        json!([
+            { "AttributeName": "pk", "KeyType": "HASH" },
+            { "AttributeName": "sk", "KeyType": "RANGE" },
+        ])
+    );
+    for preflight in &template.preflights {
+        assert_eq!(preflight.status, StatusCode::OK);
+        assert_eq!(preflight.headers[header::ACCESS_CONTROL_ALLOW_CREDENTIALS], "true");
+        assert!(!preflight.headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN));
+    }
+}
+
+#[test]
+fn compression_may_be_off() {
+    let text = TEMPLATE.replace("      MinimumCompressionSize: 1000\n", "");
+    assert_eq!(parse(&text).minimum_compression_size, None);
+}
+
+/// The message for the template with its first `from` turned into `to`, without the line.
+fn broken(from: &str, to: &str) -> String {
+    assert!(TEMPLATE.contains(from), "the template has no {from:?}");
+    let error = Template::parse(&TEMPLATE.replacen(from, to, 1)).expect_err("a broken template is refused");
+    assert!(error.line > 0, "{error} names no line");
+    let text = error.to_string();
+    text.split_once(": ").map_or(text.clone(), |(_, rest)| rest.to_owned())
+}
+
+#[test]
+fn a_broken_template_says_what_and_where() {
+    let events = "Resources.GetUserFunction.Properties.Events.Http.Properties";
+    for (from, to, message) in [
+        ("  Api:\n", "  Gateway:\n", "Resources: Api is missing".to_owned()),
+        (
+            "Type: AWS::Serverless::Api\n",
+            "Type: AWS::Serverless::HttpApi\n",
+            "Resources.Api.Type: must be AWS::Serverless::Api".to_owned(),
+        ),
+        (
+            "Method: GET, Path: \"/users/{user_id}\"",
+            "Path: \"/users/{user_id}\"",
+            format!("{events}: Method is missing"),
+        ),
+        (
+            "Method: GET, Path: \"/users/{user_id}\"",
+            "Method: GET, Path: \"users\"",
+            format!("{events}.Path: must start with a slash"),
+        ),
+        (
+            "RestApiId: !Ref Api, Method: GET, Path: \"/users",
+            "RestApiId: Api, Method: GET, Path: \"/users",
+            format!("{events}.RestApiId: must be !Ref Api"),
+        ),
+        (
+            "CodeUri: target/lambda/get-user/",
+            "CodeUri: target/lambda/get-me/",
+            "Resources.GetUserFunction.Properties.CodeUri: GetUserFunction must run its own \
+             function, but this is that of GetMeFunction"
+                .to_owned(),
+        ),
+        (
+            "CodeUri: target/lambda/get-user/",
+            "CodeUri: !Sub target/lambda/get-user/",
+            "Resources.GetUserFunction.Properties.CodeUri: must be a plain text here, not !Sub".to_owned(),
+        ),
+        (
+            "          /me: { options: *preflight }\n",
+            "",
+            "Resources.Api.Properties.DefinitionBody.paths: /me has no preflight".to_owned(),
+        ),
+        (
+            "          /me: {",
+            "          /you: { options: *preflight }\n          /me: {",
+            "Resources.Api.Properties.DefinitionBody.paths: /you has a preflight but no function".to_owned(),
+        ),
+        (
+            "MinimumCompressionSize: 1000",
+            "MinimumCompressionSize: many",
+            "Resources.Api.Properties.MinimumCompressionSize: must be a whole number, not \"many\"".to_owned(),
+        ),
+        (
+            "StageName: !Ref StageName",
+            "StageName: !ImportValue stage",
+            "Resources.Api.Properties.StageName: !ImportValue is known to a deployment only".to_owned(),
+        ),
+        (
+            "StageName: !Ref StageName",
+            "StageName: !Sub \"${Nobody}\"",
+            "Resources.Api.Properties.StageName: Nobody is not a parameter with a Default".to_owned(),
+        ),
+        (
+            "    Default: http://localhost:5173,http://localhost:3000\n",
+            "",
+            "Parameters.AllowedOrigins: Default is missing".to_owned(),
+        ),
+        (
+            "X-Request-Id: context.requestId",
+            "X-Request-Id: context.nonsense",
+            "Resources.Api.Properties.GatewayResponses.MISSING_AUTHENTICATION_TOKEN.\
+             ResponseParameters.Headers.X-Request-Id: \"context.nonsense\" is neither a 'quoted \
+             text', nor method.request.header.…, nor context.requestId"
+                .to_owned(),
+        ),
+        (
+            "        DEFAULT_4XX:\n",
+            "        DEFAULT_4YY:\n",
+            "Resources.Api.Properties.GatewayResponses: DEFAULT_4XX is missing".to_owned(),
+        ),
+        (
+            "#set($allowed = \"${AllowedOrigins}\")",
+            "#set($allowed = \"*\")",
+            "Resources.Api.Properties.DefinitionBody.paths./auth/register.options.\
+             x-amazon-apigateway-integration.responses.default.responseTemplates.application/json: \
+             must choose Access-Control-Allow-Origin from AllowedOrigins"
+                .to_owned(),
+        ),
+        ("      KeySchema:\n", "      Keys:\n", "Resources.Table.Properties: KeySchema is missing".to_owned()),
+    ] {
+        assert_eq!(broken(from, to), message, "{from:?} -> {to:?}");
+    }
+}
+
+#[test]
+fn a_route_belongs_to_one_function() {
+    let message = broken("Method: PATCH, Path: \"/me\"", "Method: get, Path: \"/me\"");
+    assert!(message.ends_with("GET /me is already routed to get-me"), "{message}");
+}
+
+#[test]
+fn what_is_no_yaml_is_refused_with_its_line() {
+    for (text, line) in [("", 1), ("a: [b\nc: d", 2), ("a: 1\na: 2\n", 2)] {
+        let error = Template::parse(text).expect_err("not a template");
+        assert_eq!(error.line, line, "{text:?}: {error}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_an_error() {
+    let error = Template::read(Path::new("/nonexistent/template.yaml")).expect_err("no such file");
+    assert!(error.to_string().contains("No such file"), "{error}");
+}
+
+#[test]
+fn every_function_has_an_event_of_one_of_its_routes() {
+    let template = parse(TEMPLATE);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events");
+    for function in &template.functions {
+        let path = folder.join(format!("{function}.json"));
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let event: ApiGatewayProxyRequest =
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let resource = event.resource.expect("an event names its resource");
+        let route = template
+            .routes
+            .iter()
+            .find(|route| route.function == *function && route.method == event.http_method && route.path == resource);
+        assert!(route.is_some(), "{function} has no route {} {resource}", event.http_method);
+        let mut filled = resource;
+        for (name, value) in &event.path_parameters {
+            filled = filled.replace(&format!("{{{name}}}"), value);
+        }
+        assert_eq!(event.path, Some(filled), "{function}");
+    }
+}

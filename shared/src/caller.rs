@@ -1,0 +1,155 @@
+//! Who calls: the only way to a verified identity. It is read from the database on every request, in one
+//! strongly consistent round trip, and is never cached.
+
+use crate::context::Context;
+use crate::error::ApiError;
+use crate::ids::{OrgId, SessionId, UserId};
+use crate::model::org::{OrgRecord, Role};
+use crate::telemetry::{Part, timed};
+use crate::token::{Token, TokenHash};
+use lambda_http::Request;
+use lambda_http::http::header::{AUTHORIZATION, COOKIE};
+use lambda_http::http::{HeaderMap, Method};
+
+/// The cookie that carries a token (`__Host-`: secure, whole site, no domain; RFC 6265bis).
+pub const SESSION_COOKIE: &str = "__Host-session";
+
+/// A verified caller: its session lives and its user is a member of the session's organization, now.
+/// Built only by [`Caller::verify`] and [`Caller::verify_with_org`].
+#[derive(Debug)]
+pub struct Caller {
+    pub user_id: UserId,
+    pub org_id: OrgId,
+    pub session_id: SessionId,
+    pub role: Role,
+    token_hash: TokenHash,
+}
+
+impl Caller {
+    /// Verifies the request's session and membership.
+    ///
+    /// # Errors
+    /// `401` without a valid session, `403` for a write by cookie from a foreign origin, `400` for
+    /// several credentials.
+    pub async fn verify(context: &Context, request: &Request) -> Result<Self, ApiError> {
+        let token = token(context, request)?;
+        let authority = timed(Part::Auth, context.store().authority(&token, false)).await?;
+        Self::from_authority(token, authority.session_id, authority.role)
+    }
+
+    /// The same, with the organization's record from the same round trip.
+    ///
+    /// # Errors
+    /// As [`Caller::verify`].
+    pub async fn verify_with_org(context: &Context, request: &Request) -> Result<(Self, OrgRecord), ApiError> {
+        let token = token(context, request)?;
+        let authority = timed(Part::Auth, context.store().authority(&token, true)).await?;
+        let caller = Self::from_authority(token, authority.session_id, authority.role)?;
+        Ok((caller, authority.org.ok_or(ApiError::InvalidToken)?))
+    }
+
+    fn from_authority(token: Token, session: Option<SessionId>, role: Option<Role>) -> Result<Self, ApiError> {
+        let (Some(session_id), Some(role)) = (session, role) else { return Err(ApiError::InvalidToken) };
+        let token_hash = token.hash();
+        Ok(Self { user_id: token.user_id, org_id: token.org_id, session_id, role, token_hash })
+    }
+
+    /// Ends the session: its token is dead when this returns.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn end_session(self, context: &Context) -> Result<(), ApiError> {
+        context.store().end_session(self.user_id, &self.token_hash).await
+    }
+
+    /// Checks that a path names the caller's own organization; any other one does not exist for it.
+    ///
+    /// # Errors
+    /// `404`.
+    pub fn in_org(&self, path: &str) -> Result<OrgId, ApiError> {
+        if path.parse() == Ok(self.org_id) { Ok(self.org_id) } else { Err(ApiError::NotFound) }
+    }
+
+    /// Checks that the caller's role is at least `role`.
+    ///
+    /// # Errors
+    /// `403`.
+    pub fn at_least(&self, role: Role) -> Result<(), ApiError> {
+        if self.role >= role { Ok(()) } else { Err(ApiError::ForbiddenRole) }
+    }
+}
+
+/// The one token of a request. A token in a cookie writes only from an allowed origin: browsers send
+/// cookies along with requests that other sites make.
+fn token(context: &Context, request: &Request) -> Result<Token, ApiError> {
+    let headers = request.headers();
+    if let Some(text) = bearer(headers)? {
+        return Token::parse(text).ok_or(ApiError::InvalidToken);
+    }
+    let text = cookie(headers)?.ok_or(ApiError::NoToken)?;
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !reads && crate::runtime::allowed_origin(&context.config().allowed_origins, request).is_none() {
+        return Err(ApiError::ForbiddenOrigin);
+    }
+    Token::parse(text).ok_or(ApiError::InvalidToken)
+}
+
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(ApiError::AmbiguousCredentials);
+    }
+    let text = value.to_str().map_err(|_| ApiError::InvalidToken)?;
+    let (scheme, token) = text.split_once(' ').ok_or(ApiError::InvalidToken)?;
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(token.trim())) } else { Err(ApiError::InvalidToken) }
+}
+
+fn cookie(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let mut found = None;
+    for value in headers.get_all(COOKIE) {
+        for pair in value.to_str().unwrap_or_default().split(';') {
+            if let Some((SESSION_COOKIE, token)) = pair.trim().split_once('=')
+                && found.replace(token).is_some()
+            {
+                return Err(ApiError::AmbiguousCredentials);
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lambda_http::http::HeaderValue;
+
+    fn headers(name: lambda_http::http::HeaderName, values: &[&'static str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(name.clone(), HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn one_bearer_token_is_read() {
+        assert_eq!(bearer(&headers(AUTHORIZATION, &["Bearer abc"])).expect("one"), Some("abc"));
+        assert_eq!(bearer(&headers(AUTHORIZATION, &["bearer  abc"])).expect("one"), Some("abc"));
+        assert_eq!(bearer(&HeaderMap::new()).expect("none"), None);
+        for wrong in [&["abc"][..], &["Basic YTpi"], &[""]] {
+            assert!(matches!(bearer(&headers(AUTHORIZATION, wrong)), Err(ApiError::InvalidToken)), "{wrong:?}");
+        }
+        let twice = headers(AUTHORIZATION, &["Bearer a", "Bearer b"]);
+        assert!(matches!(bearer(&twice), Err(ApiError::AmbiguousCredentials)));
+    }
+
+    #[test]
+    fn one_session_cookie_is_read() {
+        let with = |values: &[&'static str]| cookie(&headers(COOKIE, values)).map(|token| token.map(str::to_owned));
+        assert_eq!(with(&["a=b; __Host-session=t"]).expect("one"), Some("t".into()));
+        assert_eq!(with(&["session=t; __Host-sessionx=t"]).expect("none"), None);
+        assert!(matches!(with(&["__Host-session=a; __Host-session=b"]), Err(ApiError::AmbiguousCredentials)));
+        assert!(matches!(with(&["__Host-session=a", "__Host-session=b"]), Err(ApiError::AmbiguousCredentials)));
+    }
+}

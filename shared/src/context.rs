@@ -1,0 +1,56 @@
+//! What a handler works with: configuration, and clients that are made once per execution environment, on
+//! first use. A function that never asks for a client neither opens it nor links it.
+
+use crate::cache::Cache;
+use crate::config::{Config, ConfigError};
+use crate::runtime::Environment;
+use crate::store::Store;
+use lambda_http::http::HeaderValue;
+use std::sync::OnceLock;
+
+/// One per execution environment.
+pub struct Context {
+    config: Config,
+    store: OnceLock<Store>,
+    cache: OnceLock<Cache>,
+}
+
+impl Context {
+    /// A context for a configuration.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self { config, store: OnceLock::new(), cache: OnceLock::new() }
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The database.
+    pub fn store(&self) -> &Store {
+        self.store.get_or_init(|| Store::open(&self.config.aws, self.config.table_name.clone()))
+    }
+
+    /// The cache.
+    pub fn cache(&self) -> &Cache {
+        self.cache.get_or_init(|| Cache::open(&self.config.cache_url))
+    }
+}
+
+impl Environment for Context {
+    type Error = ConfigError;
+
+    fn from_env() -> Result<Self, ConfigError> {
+        Config::from_env().map(Self::new)
+    }
+
+    fn log_level(&self) -> tracing::Level {
+        self.config.log_level
+    }
+
+    fn allowed_origins(&self) -> &[HeaderValue] {
+        &self.config.allowed_origins
+    }
+}

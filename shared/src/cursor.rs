@@ -1,0 +1,152 @@
+//! Cursors of lists: where the next page starts, sealed with a key of the organization and bound to the
+//! list and its filter. One that was altered, or comes from elsewhere, is refused.
+
+use crate::request::Rejection;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+use utoipa::{IntoParams, ToSchema};
+
+/// 128 bits of the HMAC-SHA-256 are kept (RFC 2104, section 5).
+const TAG_BYTES: usize = 16;
+
+/// An organization's key for its cursors; kept with its record, read with the membership.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CursorKey(String);
+
+impl CursorKey {
+    /// A new random key.
+    ///
+    /// # Errors
+    /// When the operating system gives no randomness.
+    pub fn generate() -> Result<Self, getrandom::Error> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes)?;
+        Ok(Self(URL_SAFE_NO_PAD.encode(bytes)))
+    }
+
+    /// Seals a position of a list; `list` names the list and its filter.
+    #[must_use]
+    pub fn seal(&self, list: &str, position: &str) -> String {
+        let mut bytes = self.tag(list, position).to_vec();
+        bytes.extend_from_slice(position.as_bytes());
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// The position in a cursor.
+    ///
+    /// # Errors
+    /// [`Rejection::Invalid`] if it was not sealed with this key for this list.
+    pub fn open(&self, list: &str, cursor: &str) -> Result<String, Rejection> {
+        let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| refused())?;
+        let (tag, position) = bytes.split_at_checked(TAG_BYTES).ok_or_else(refused)?;
+        let position = std::str::from_utf8(position).map_err(|_| refused())?;
+        self.mac(list, position).verify_truncated_left(tag).map_err(|_| refused())?;
+        Ok(position.to_owned())
+    }
+
+    fn tag(&self, list: &str, position: &str) -> [u8; TAG_BYTES] {
+        let full = self.mac(list, position).finalize().into_bytes();
+        full[..TAG_BYTES].try_into().expect("a SHA-256 is longer than the tag")
+    }
+
+    fn mac(&self, list: &str, position: &str) -> Hmac<Sha256> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.as_bytes()).expect("HMAC takes keys of any length");
+        mac.update(list.as_bytes());
+        mac.update(&[0]); // no list name contains it, so the two parts cannot run into each other
+        mac.update(position.as_bytes());
+        mac
+    }
+}
+
+impl std::fmt::Debug for CursorKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CursorKey(…)")
+    }
+}
+
+fn refused() -> Rejection {
+    Rejection::field("query/cursor", "not a cursor of this list")
+}
+
+/// The query parameters of every list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct PageQuery {
+    /// How many at most.
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 100, default = 50)]
+    pub limit: PageLimit,
+    /// `next_cursor` of the page before.
+    pub cursor: Option<String>,
+}
+
+/// How many entries a page has at most: 1–100, 50 unless said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct PageLimit(u8);
+
+impl Default for PageLimit {
+    fn default() -> Self {
+        Self(50)
+    }
+}
+
+impl PageLimit {
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> u8 {
+        self.0
+    }
+}
+
+impl TryFrom<String> for PageLimit {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        match text.parse() {
+            Ok(limit @ 1..=100) if digits => Ok(Self(limit)),
+            _ => Err("must be a whole number from 1 to 100"),
+        }
+    }
+}
+
+/// A page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Page<T> {
+    pub data: Vec<T>,
+    /// Opaque; `null` on the last page.
+    pub next_cursor: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_opens_only_where_it_was_sealed() {
+        let (key, foreign) = (CursorKey::generate().expect("key"), CursorKey::generate().expect("key"));
+        let cursor = key.seal("items", "itm_1");
+        assert_eq!(key.open("items", &cursor).expect("opened"), "itm_1");
+        assert!(key.open("members", &cursor).is_err());
+        assert!(foreign.open("items", &cursor).is_err());
+        for wrong in ["", "A", "%%%", &cursor[1..], &format!("{cursor}A")] {
+            assert!(key.open("items", wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn limits_are_whole_numbers_from_1_to_100() {
+        for (text, limit) in [("1", 1), ("100", 100), ("050", 50)] {
+            assert_eq!(PageLimit::try_from(text.to_owned()).expect("valid").get(), limit);
+        }
+        for text in ["0", "-1", "101", "1000000000", "", "+5", "1.0", "ten"] {
+            assert!(PageLimit::try_from(text.to_owned()).is_err(), "{text}");
+        }
+    }
+}

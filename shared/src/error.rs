@@ -1,0 +1,204 @@
+//! What can go wrong in a handler, and what a caller is told of it: one exhaustive match.
+
+use crate::request::Rejection;
+use crate::response::{Problem, Reply};
+use lambda_http::http::header::WWW_AUTHENTICATE;
+use lambda_http::http::{HeaderName, HeaderValue, StatusCode};
+
+/// What every handler returns.
+pub type ApiResult = Result<Reply, ApiError>;
+
+/// A request that did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    #[error("several values of one credential header")]
+    AmbiguousCredentials,
+    #[error("no session token")]
+    NoToken,
+    #[error("the session token is not valid")]
+    InvalidToken,
+    #[error("wrong e-mail address or password")]
+    WrongCredentials,
+    #[error("the origin may not write with a cookie")]
+    ForbiddenOrigin,
+    #[error("the role does not allow it")]
+    ForbiddenRole,
+    #[error("the user belongs to no organization")]
+    NoOrganization,
+    #[error("no such resource for this caller")]
+    NotFound,
+    #[error("the e-mail address is taken")]
+    EmailTaken,
+    #[error("the last owner cannot go")]
+    LastOwner,
+    #[error("the resource kept changing")]
+    Contended,
+    #[error("the version does not match")]
+    PreconditionFailed,
+    #[error("too many failed log-ins")]
+    TooManyAttempts { retry_after_seconds: u64 },
+    #[error("the plan's limit of {limit} {what} is reached")]
+    QuotaExceeded { what: &'static str, limit: u64, retry_after_seconds: u64 },
+    /// A dependency is throttling or away; the caller may try again.
+    #[error("a dependency is unavailable")]
+    Unavailable(#[source] Cause),
+    /// A bug or a state that should not exist.
+    #[error("internal error")]
+    Internal(#[source] Cause),
+}
+
+/// What an internal error came from; logged, never shown.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+impl ApiError {
+    /// An error of ours.
+    pub fn internal(cause: impl Into<Cause>) -> Self {
+        Self::Internal(cause.into())
+    }
+
+    /// Status, code and public text of each.
+    fn public(&self) -> (StatusCode, &'static str, String) {
+        use StatusCode as S;
+        let (status, code, text) = match self {
+            Self::Rejected(rejection) => return rejected(rejection),
+            Self::QuotaExceeded { what, limit, .. } => {
+                let text = format!("Your plan's limit of {limit} {what} is reached.");
+                return (S::TOO_MANY_REQUESTS, "quota_exceeded", text);
+            }
+            Self::AmbiguousCredentials => (S::BAD_REQUEST, "ambiguous_credentials", "Send exactly one session token."),
+            Self::NoToken => (S::UNAUTHORIZED, "authentication_required", "Send a session token."),
+            Self::InvalidToken => {
+                (S::UNAUTHORIZED, "invalid_token", "The session token is unknown, expired or revoked.")
+            }
+            Self::WrongCredentials => {
+                (S::UNAUTHORIZED, "wrong_credentials", "The e-mail address or the password is wrong.")
+            }
+            Self::ForbiddenOrigin => (S::FORBIDDEN, "forbidden_origin", "Writes with a cookie need an allowed Origin."),
+            Self::ForbiddenRole => {
+                (S::FORBIDDEN, "forbidden_role", "Your role in this organization does not allow it.")
+            }
+            Self::NoOrganization => (S::FORBIDDEN, "no_organization", "You belong to no organization."),
+            Self::NotFound => (S::NOT_FOUND, "not_found", "There is no such resource."),
+            Self::EmailTaken => (S::CONFLICT, "email_taken", "An account with this e-mail address exists."),
+            Self::LastOwner => (S::CONFLICT, "last_owner", "The last owner of an organization cannot go."),
+            Self::Contended => (S::CONFLICT, "concurrent_change", "The resource kept changing meanwhile. Try again."),
+            Self::PreconditionFailed => {
+                (S::PRECONDITION_FAILED, "precondition_failed", "The resource has another version than If-Match names.")
+            }
+            Self::TooManyAttempts { .. } => {
+                (S::TOO_MANY_REQUESTS, "too_many_attempts", "Too many failed log-ins for this account. Wait.")
+            }
+            Self::Unavailable(_) => {
+                (S::SERVICE_UNAVAILABLE, "unavailable", "The service is busy for a moment. Try again.")
+            }
+            Self::Internal(_) => (S::INTERNAL_SERVER_ERROR, "internal_error", "Something went wrong on our side."),
+        };
+        (status, code, text.to_owned())
+    }
+}
+
+fn rejected(rejection: &Rejection) -> (StatusCode, &'static str, String) {
+    let (status, code) = match rejection {
+        Rejection::MalformedJson(_) => (StatusCode::BAD_REQUEST, "malformed_json"),
+        Rejection::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
+        Rejection::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large"),
+        Rejection::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "validation_failed"),
+    };
+    (status, code, rejection.to_string())
+}
+
+const RATE_LIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+const RATE_LIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+const RATE_LIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+
+impl From<ApiError> for Problem {
+    /// Also logs what is ours to mend, once, with its chain of causes.
+    fn from(error: ApiError) -> Self {
+        let (status, code, detail) = error.public();
+        let mut problem = Self::new(status, code, detail);
+        match error {
+            ApiError::Rejected(Rejection::Invalid(errors)) => problem.errors = errors,
+            ApiError::NoToken | ApiError::InvalidToken | ApiError::WrongCredentials => {
+                problem.headers.push((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+            }
+            ApiError::TooManyAttempts { retry_after_seconds } => problem = problem.retry_after(retry_after_seconds),
+            ApiError::QuotaExceeded { limit, retry_after_seconds, .. } => {
+                problem.headers.push((RATE_LIMIT_LIMIT, HeaderValue::from(limit)));
+                problem.headers.push((RATE_LIMIT_REMAINING, HeaderValue::from(0)));
+                problem.headers.push((RATE_LIMIT_RESET, HeaderValue::from(retry_after_seconds)));
+                problem = problem.retry_after(retry_after_seconds);
+            }
+            ApiError::Unavailable(cause) => {
+                tracing::warn!(cause = chain(&*cause), "a dependency is unavailable");
+                problem = problem.retry_after(1);
+            }
+            ApiError::Internal(cause) => tracing::error!(cause = chain(&*cause), "internal error"),
+            _ => {}
+        }
+        problem
+    }
+}
+
+/// An error and its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_stay_inside() {
+        let problem = Problem::from(ApiError::internal("the table's secret name"));
+        assert_eq!(problem.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(!problem.detail.contains("secret"));
+    }
+
+    #[test]
+    fn a_quota_says_when_to_come_back() {
+        let error = ApiError::QuotaExceeded { what: "items", limit: 5, retry_after_seconds: 60 };
+        let reply = Problem::from(error).into_reply();
+        assert_eq!(reply.headers()["ratelimit-limit"], "5");
+        assert_eq!(reply.headers()["retry-after"], "60");
+    }
+
+    #[test]
+    fn codes_are_distinct() {
+        use ApiError as E;
+        let mut codes: Vec<_> = [
+            E::AmbiguousCredentials,
+            E::NoToken,
+            E::InvalidToken,
+            E::WrongCredentials,
+            E::ForbiddenOrigin,
+            E::ForbiddenRole,
+            E::NoOrganization,
+            E::NotFound,
+            E::EmailTaken,
+            E::LastOwner,
+            E::Contended,
+            E::PreconditionFailed,
+            E::TooManyAttempts { retry_after_seconds: 1 },
+            E::QuotaExceeded { what: "", limit: 0, retry_after_seconds: 1 },
+            E::Unavailable("".into()),
+            E::internal(""),
+        ]
+        .iter()
+        .map(|error| error.public().1)
+        .collect();
+        let count = codes.len();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), count);
+    }
+}

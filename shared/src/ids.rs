@@ -1,0 +1,128 @@
+//! Ids: a type prefix and the 32 hex digits of a UUIDv7 (RFC 9562), so they sort by creation time.
+//! Within one process they are strictly increasing.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use uuid::Uuid;
+
+/// A text that is no id of the wanted type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a valid id")]
+pub struct InvalidId;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// A new id, later than all before it.
+            #[must_use]
+            #[expect(clippy::new_without_default, reason = "each call gives another value")]
+            pub fn new() -> Self {
+                Self(Uuid::now_v7())
+            }
+
+            /// The 16 bytes behind the prefix.
+            #[must_use]
+            pub fn as_bytes(&self) -> &[u8; 16] {
+                self.0.as_bytes()
+            }
+
+            /// The id with these 16 bytes.
+            #[must_use]
+            pub fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(Uuid::from_bytes(bytes))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut buffer = [0; 32];
+                f.write_str($prefix)?;
+                f.write_str(self.0.as_simple().encode_lower(&mut buffer))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = InvalidId;
+
+            /// Only the canonical form is an id: 32 lower-case hex digits behind the prefix.
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                let digits = text.strip_prefix($prefix).ok_or(InvalidId)?;
+                let canonical = digits.len() == 32
+                    && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+                if !canonical {
+                    return Err(InvalidId);
+                }
+                Uuid::try_parse(digits).map(Self).map_err(|_| InvalidId)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+                utoipa::openapi::ObjectBuilder::new()
+                    .schema_type(utoipa::openapi::schema::Type::String)
+                    .pattern(Some(concat!("^", $prefix, "[0-9a-f]{32}$")))
+                    .examples([serde_json::json!(concat!($prefix, "0199c8a0f5e27b3c8d4e5f6a7b8c9d0e"))])
+                    .into()
+            }
+        }
+
+        impl utoipa::ToSchema for $name {}
+    };
+}
+
+id!(/// A user.
+    UserId, "usr_");
+id!(/// An organization: the tenant.
+    OrgId, "org_");
+id!(/// An item of an organization.
+    ItemId, "itm_");
+id!(/// A job of an organization.
+    JobId, "job_");
+id!(/// A session of a user in an organization. Names it; does not authorise.
+    SessionId, "ses_");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_sort_by_creation() {
+        let ids: Vec<String> = (0..10_000).map(|_| ItemId::new().to_string()).collect();
+        assert!(ids.is_sorted() && ids.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+
+    #[test]
+    fn only_the_canonical_form_is_an_id() {
+        let id = UserId::new();
+        assert_eq!(id.to_string().parse(), Ok(id));
+        let text = id.to_string();
+        for wrong in
+            [text.to_uppercase(), text.replace("usr_", "org_"), format!("{text}0"), String::new(), "usr_".into()]
+        {
+            assert_eq!(wrong.parse::<UserId>(), Err(InvalidId), "{wrong}");
+        }
+    }
+}

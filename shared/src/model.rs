@@ -1,0 +1,11 @@
+//! Pure types that check themselves on construction; no I/O.
+
+pub mod cached;
+pub mod item;
+pub mod org;
+pub mod price;
+pub mod session;
+pub mod settings;
+pub mod text;
+pub mod time;
+pub mod user;

@@ -1,0 +1,121 @@
+//! Items.
+
+use crate::cursor::Page;
+use crate::ids::{ItemId, OrgId};
+use crate::model::text::{Description, Name};
+use crate::model::time::{Moment, Rfc3339};
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
+
+/// An item as stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemRecord {
+    pub item_id: ItemId,
+    pub org_id: OrgId,
+    pub name: String,
+    pub description: Option<String>,
+    pub created_at: Moment,
+    pub updated_at: Moment,
+    pub version: u64,
+}
+
+/// An item as the organization's members see it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Item {
+    pub id: ItemId,
+    pub org_id: OrgId,
+    pub name: String,
+    pub description: Option<String>,
+    pub created_at: Rfc3339,
+    pub updated_at: Rfc3339,
+    pub version: u64,
+}
+
+impl From<ItemRecord> for Item {
+    fn from(item: ItemRecord) -> Self {
+        Self {
+            id: item.item_id,
+            org_id: item.org_id,
+            name: item.name,
+            description: item.description,
+            created_at: item.created_at.rfc3339(),
+            updated_at: item.updated_at.rfc3339(),
+            version: item.version,
+        }
+    }
+}
+
+/// An item to create.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewItem {
+    pub name: Name,
+    pub description: Option<Description>,
+}
+
+impl NewItem {
+    /// Its record: a new id, version 1.
+    #[must_use]
+    pub fn into_record(self, org_id: OrgId) -> ItemRecord {
+        let now = Moment::now();
+        ItemRecord {
+            item_id: ItemId::new(),
+            org_id,
+            name: self.name.into_string(),
+            description: self.description.map(Description::into_string),
+            created_at: now,
+            updated_at: now,
+            version: 1,
+        }
+    }
+}
+
+/// Changes to an item: what is absent stays; a `null` description is removed.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(min_properties = 1)]
+pub struct ItemChanges {
+    #[schema(nullable = false)]
+    #[serde(default, deserialize_with = "not_null")]
+    pub name: Option<Name>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Description>)]
+    pub description: Option<Option<Description>>,
+}
+
+/// Present, so not left as it is; maybe `null`.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Some)
+}
+
+/// Present, and not `null`.
+fn not_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// A page of an organization's items as cached: the reply's JSON, renewed on any write of the items.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemPage {
+    pub json: String,
+}
+
+impl ItemPage {
+    /// The page, ready to send.
+    #[must_use]
+    pub fn new(page: &Page<Item>) -> Self {
+        Self { json: serde_json::to_string(page).expect("items have string keys and cannot fail to serialize") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absent_and_null_are_told_apart() {
+        let parse = serde_json::from_str::<ItemChanges>;
+        assert!(parse("{}").expect("valid").description.is_none());
+        assert!(parse(r#"{"description":null}"#).expect("valid").description == Some(None));
+        assert!(parse(r#"{"name":null}"#).is_err());
+    }
+}

@@ -1,0 +1,189 @@
+//! Organizations, their plans and their members.
+
+use crate::cursor::CursorKey;
+use crate::ids::{OrgId, UserId};
+use crate::model::time::{Moment, Rfc3339};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Plan {
+    Free,
+    Pro,
+    Enterprise,
+}
+
+/// What a plan allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Limits {
+    /// Items an organization may hold.
+    pub items: u64,
+    /// Members an organization may have.
+    pub members: u64,
+    /// Analyses in a calendar month (UTC).
+    pub analyses_per_month: u64,
+    /// E-mails in a calendar month (UTC).
+    pub emails_per_month: u64,
+    /// Bytes of text in one analysis.
+    pub input_bytes: u64,
+}
+
+impl Plan {
+    /// What it allows.
+    #[must_use]
+    pub const fn limits(self) -> Limits {
+        match self {
+            Self::Free => {
+                Limits { items: 1_000, members: 5, analyses_per_month: 100, emails_per_month: 100, input_bytes: 20_000 }
+            }
+            Self::Pro => Limits {
+                items: 100_000,
+                members: 100,
+                analyses_per_month: 10_000,
+                emails_per_month: 10_000,
+                input_bytes: 200_000,
+            },
+            Self::Enterprise => Limits {
+                items: 10_000_000,
+                members: 10_000,
+                analyses_per_month: 1_000_000,
+                emails_per_month: 1_000_000,
+                input_bytes: 1_000_000,
+            },
+        }
+    }
+
+    /// As callers and the database spell it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Free => "free",
+            Self::Pro => "pro",
+            Self::Enterprise => "enterprise",
+        }
+    }
+}
+
+/// A role in an organization; each may do what those before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    Member,
+    Admin,
+    Owner,
+}
+
+impl Role {
+    /// As callers and the database spell it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Member => "member",
+            Self::Admin => "admin",
+            Self::Owner => "owner",
+        }
+    }
+}
+
+/// An organization as stored. Its counters are exact: they change in the same transaction as what they count.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OrgRecord {
+    pub org_id: OrgId,
+    pub name: String,
+    pub plan: Plan,
+    pub plan_version: u64,
+    pub item_count: u64,
+    pub member_count: u64,
+    pub owner_count: u64,
+    pub cursor_key: CursorKey,
+    pub created_at: Moment,
+}
+
+/// An organization as its members see it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Org {
+    pub id: OrgId,
+    pub name: String,
+    pub plan: Plan,
+}
+
+/// An organization's plan as cached: renewed on update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrgPlan {
+    pub plan: Plan,
+    pub version: u64,
+}
+
+/// An organization's plan as its members see it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OrgPlan)]
+pub struct OrgPlanView {
+    pub org_id: OrgId,
+    pub plan: Plan,
+    pub limits: Limits,
+    pub version: u64,
+}
+
+impl OrgPlan {
+    /// As the organization's members see it.
+    #[must_use]
+    pub fn view(self, org_id: OrgId) -> OrgPlanView {
+        OrgPlanView { org_id, plan: self.plan, limits: self.plan.limits(), version: self.version }
+    }
+}
+
+/// A membership as stored (twice, in one transaction: with the user and with the organization).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MembershipRecord {
+    pub user_id: UserId,
+    pub org_id: OrgId,
+    pub org_name: String,
+    pub role: Role,
+    pub joined_at: Moment,
+}
+
+/// A member as the organization's members see it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Member {
+    pub user_id: UserId,
+    pub name: String,
+    pub role: Role,
+    pub joined_at: Rfc3339,
+}
+
+/// An organization as one of its members sees it in `/me`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Membership {
+    pub id: OrgId,
+    pub name: String,
+    pub role: Role,
+    pub joined_at: Rfc3339,
+}
+
+impl From<MembershipRecord> for Membership {
+    fn from(record: MembershipRecord) -> Self {
+        Self { id: record.org_id, name: record.org_name, role: record.role, joined_at: record.joined_at.rfc3339() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_are_ordered() {
+        assert!(Role::Owner > Role::Admin && Role::Admin > Role::Member);
+    }
+
+    #[test]
+    fn spellings_agree() {
+        for plan in [Plan::Free, Plan::Pro, Plan::Enterprise] {
+            assert_eq!(serde_json::json!(plan), plan.as_str());
+        }
+        for role in [Role::Member, Role::Admin, Role::Owner] {
+            assert_eq!(serde_json::json!(role), role.as_str());
+        }
+    }
+}

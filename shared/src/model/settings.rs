@@ -1,0 +1,174 @@
+//! An organization's settings: typed, versioned, replaced as a whole.
+
+use crate::ids::OrgId;
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Settings. What is left out has its default.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// The model that analyses use unless a call names one; `builtin` needs no provider.
+    pub default_model: ModelName,
+    /// Who may be written to.
+    pub email_recipients: EmailRecipients,
+    /// An IANA time zone.
+    pub timezone: Timezone,
+    /// The most that analyses may cost in a month, in US dollars; `null` for no limit of its own.
+    pub monthly_budget_usd: Option<Budget>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            default_model: ModelName("builtin".to_owned()),
+            email_recipients: EmailRecipients::Members,
+            timezone: Timezone("UTC".to_owned()),
+            monthly_budget_usd: None,
+        }
+    }
+}
+
+/// Who e-mails may go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EmailRecipients {
+    /// The organization's members.
+    Members,
+    /// Anyone; on paid plans only.
+    Anyone,
+}
+
+/// The name of an AI model: 1–200 visible ASCII characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(try_from = "String")]
+#[schema(value_type = String, min_length = 1, max_length = 200, pattern = r"^[!-~]+$", examples("builtin"))]
+pub struct ModelName(String);
+
+/// The name of a time zone as IANA writes them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(try_from = "String")]
+#[schema(value_type = String, min_length = 1, max_length = 64, pattern = r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$", examples("Europe/Vienna"))]
+pub struct Timezone(String);
+
+/// A monthly budget in US dollars: a decimal text from 0 to 1,000,000 with at most two decimals.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(try_from = "String")]
+#[schema(value_type = String, min_length = 1, max_length = 10, pattern = r"^(1000000(\.0{1,2})?|[0-9]{1,6}(\.[0-9]{1,2})?)$", examples("25.00"))]
+pub struct Budget(String);
+
+impl ModelName {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Budget {
+    /// The amount in US dollars.
+    #[must_use]
+    pub fn amount(&self) -> Decimal {
+        self.0.parse().unwrap_or_default()
+    }
+}
+
+impl TryFrom<String> for ModelName {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        let valid = (1..=200).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if valid { Ok(Self(text)) } else { Err("must have 1 to 200 visible ASCII characters") }
+    }
+}
+
+impl TryFrom<String> for Timezone {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        let part = |part: &str| {
+            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+-".contains(&byte))
+        };
+        let valid = text.len() <= 64
+            && text.starts_with(|first: char| first.is_ascii_alphabetic())
+            && text.split('/').count() <= 3
+            && text.split('/').all(part);
+        if valid { Ok(Self(text)) } else { Err("must be the name of a time zone such as Europe/Vienna") }
+    }
+}
+
+impl TryFrom<String> for Budget {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        let (whole, decimals) = text.split_once('.').map_or((text.as_str(), None), |(w, d)| (w, Some(d)));
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        let shape = digits(whole)
+            && whole.len() <= 7
+            && decimals.is_none_or(|decimals| digits(decimals) && decimals.len() <= 2);
+        match text.parse::<Decimal>() {
+            Ok(amount) if shape && amount <= Decimal::from(1_000_000) && (whole.len() < 7 || whole == "1000000") => {
+                Ok(Self(text))
+            }
+            _ => Err("must be a decimal text from 0 to 1000000 with at most two decimals"),
+        }
+    }
+}
+
+/// Settings with their version, as stored and as cached: renewed on update.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingsRecord {
+    pub settings: Settings,
+    pub version: u64,
+}
+
+/// Settings as the organization's members see them.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OrgSettings)]
+pub struct SettingsView {
+    pub org_id: OrgId,
+    pub settings: Settings,
+    pub version: u64,
+}
+
+impl SettingsRecord {
+    /// As the organization's members see them.
+    #[must_use]
+    pub fn view(self, org_id: OrgId) -> SettingsView {
+        SettingsView { org_id, settings: self.settings, version: self.version }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_has_its_default() {
+        assert_eq!(serde_json::from_str::<Settings>("{}").expect("valid"), Settings::default());
+    }
+
+    #[test]
+    fn values_are_checked() {
+        for wrong in [
+            r#"{"x":1}"#,
+            r#"{"timezone":""}"#,
+            r#"{"timezone":"../etc/passwd"}"#,
+            r#"{"timezone":"a//b"}"#,
+            r#"{"default_model":""}"#,
+            r#"{"default_model":"a b"}"#,
+            r#"{"email_recipients":"all"}"#,
+            r#"{"monthly_budget_usd":5}"#,
+            r#"{"monthly_budget_usd":"-1"}"#,
+            r#"{"monthly_budget_usd":"1e3"}"#,
+            r#"{"monthly_budget_usd":"1.234"}"#,
+            r#"{"monthly_budget_usd":"1000001"}"#,
+            r#"{"monthly_budget_usd":"."}"#,
+        ] {
+            assert!(serde_json::from_str::<Settings>(wrong).is_err(), "{wrong}");
+        }
+        let budget: Settings = serde_json::from_str(r#"{"monthly_budget_usd":"25.50"}"#).expect("valid");
+        assert_eq!(budget.monthly_budget_usd.expect("set").amount(), Decimal::new(2550, 2));
+    }
+}

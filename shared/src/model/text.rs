@@ -1,0 +1,218 @@
+//! Texts with rules: names, descriptions, e-mail addresses, passwords.
+
+use serde::{Deserialize, Serialize};
+use std::str::FromStr;
+use utoipa::ToSchema;
+
+/// A name: 1–200 characters, not blank, no control characters; surrounding space is dropped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(try_from = "String")]
+#[schema(value_type = String, min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0][^\x00-\x1f\x7f-\x9f]*$", examples("Ada Lovelace"))]
+pub struct Name(String);
+
+/// A description: at most 4,000 characters; of control characters only tab and line breaks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(try_from = "String")]
+#[schema(value_type = String, max_length = 4000, pattern = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$")]
+pub struct Description(String);
+
+/// An e-mail address (RFC 5321's lengths), in lower case: two spellings are one account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(try_from = "String")]
+#[schema(value_type = String, format = "email", min_length = 3, max_length = 254, examples("ada@example.com"))]
+pub struct Email(String);
+
+/// A password as sent: 8–256 characters where one is chosen. Never shown, stored or cached.
+#[derive(Clone, Deserialize, ToSchema)]
+#[serde(try_from = "String")]
+#[schema(value_type = String, format = "password", min_length = 8, max_length = 256)]
+pub struct NewPassword(String);
+
+/// A password to compare: 1–1,024 bytes, so that a long one costs nothing.
+#[derive(Clone, Deserialize, ToSchema)]
+#[serde(try_from = "String")]
+#[schema(value_type = String, format = "password", min_length = 1, max_length = 1024)]
+pub struct PasswordAttempt(String);
+
+macro_rules! text {
+    ($name:ident) => {
+        impl $name {
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            /// The text, owned.
+            #[must_use]
+            pub fn into_string(self) -> String {
+                self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = &'static str;
+
+            fn from_str(text: &str) -> Result<Self, &'static str> {
+                Self::try_from(text.to_owned())
+            }
+        }
+    };
+}
+
+text!(Name);
+text!(Description);
+text!(Email);
+
+impl TryFrom<String> for Name {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err("must not be blank");
+        }
+        if text.chars().count() > 200 {
+            return Err("must have at most 200 characters");
+        }
+        if text.chars().any(char::is_control) {
+            return Err("must not contain control characters");
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for Description {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        if text.chars().count() > 4000 {
+            return Err("must have at most 4000 characters");
+        }
+        if text.chars().any(|char| char.is_control() && !matches!(char, '\t' | '\n' | '\r')) {
+            return Err("must not contain control characters other than tab and line breaks");
+        }
+        Ok(Self(text))
+    }
+}
+
+impl TryFrom<String> for Email {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        let options =
+            email_address::Options::default().with_required_tld().without_display_text().without_domain_literal();
+        let plain = text.len() <= 254
+            && text.is_ascii()
+            && !text.bytes().any(|byte| byte <= b' ' || byte == 0x7f || byte == b'"');
+        if !plain || email_address::EmailAddress::parse_with_options(&text, options).is_err() {
+            return Err("must be an e-mail address");
+        }
+        Ok(Self(text.to_ascii_lowercase()))
+    }
+}
+
+impl TryFrom<String> for NewPassword {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        match text.chars().count() {
+            ..8 => Err("must have at least 8 characters"),
+            257.. => Err("must have at most 256 characters"),
+            _ => Ok(Self(text)),
+        }
+    }
+}
+
+impl TryFrom<String> for PasswordAttempt {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        match text.len() {
+            0 => Err("must not be empty"),
+            1025.. => Err("must have at most 1024 bytes"),
+            _ => Ok(Self(text)),
+        }
+    }
+}
+
+impl NewPassword {
+    /// The password, for hashing.
+    #[must_use]
+    pub fn reveal(self) -> String {
+        self.0
+    }
+}
+
+impl PasswordAttempt {
+    /// The password, for comparing.
+    #[must_use]
+    pub fn reveal(self) -> String {
+        self.0
+    }
+}
+
+impl std::fmt::Debug for NewPassword {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NewPassword(…)")
+    }
+}
+
+impl std::fmt::Debug for PasswordAttempt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PasswordAttempt(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_trimmed_and_not_blank() {
+        assert_eq!("  Ada ".parse::<Name>().expect("valid").as_str(), "Ada");
+        assert!("é".repeat(200).parse::<Name>().is_ok());
+        for wrong in ["", "  ", "a\0b", "a\nb", "\u{a0}", &"é".repeat(201)] {
+            assert!(wrong.parse::<Name>().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn descriptions_may_have_lines() {
+        assert!("a\n\tb\r\n".parse::<Description>().is_ok());
+        assert!("a\0".parse::<Description>().is_err());
+        assert!("a".repeat(4001).parse::<Description>().is_err());
+    }
+
+    #[test]
+    fn addresses_are_plain_and_lower_case() {
+        assert_eq!("Ada@Example.COM".parse::<Email>().expect("valid").as_str(), "ada@example.com");
+        let long = format!("{}@example.com", "a".repeat(65));
+        for wrong in [
+            "",
+            "a",
+            "a@",
+            "@b.c",
+            "a@b",
+            "a b@c.de",
+            "a@b.cd\r\nBcc: x@y.z",
+            "a@b.cd\0",
+            "\"a\"@b.cd",
+            "Ada <a@b.cd>",
+            "a@[1.2.3.4]",
+            long.as_str(),
+        ] {
+            assert!(wrong.parse::<Email>().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn passwords_have_bounds() {
+        for (length, valid) in [(1, false), (7, false), (8, true), (256, true), (257, false), (1 << 20, false)] {
+            assert_eq!(NewPassword::try_from("x".repeat(length)).is_ok(), valid, "{length}");
+        }
+        for (length, valid) in [(0, false), (1, true), (1024, true), (1 << 20, false)] {
+            assert_eq!(PasswordAttempt::try_from("x".repeat(length)).is_ok(), valid, "{length}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Users: what is stored, what their owner sees, what everybody sees.
+
+use crate::ids::UserId;
+use crate::model::org::{Membership, MembershipRecord};
+use crate::model::time::{Moment, Rfc3339};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A user as stored. The password's hash is not here but with the log-in record.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UserRecord {
+    pub user_id: UserId,
+    pub name: String,
+    pub email: String,
+    pub created_at: Moment,
+    pub version: u64,
+}
+
+/// A user as its owner sees it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct User {
+    pub id: UserId,
+    pub name: String,
+    pub email: String,
+    pub created_at: Rfc3339,
+}
+
+/// A user's own account, with the organizations it is a member of.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Me {
+    #[serde(flatten)]
+    pub user: User,
+    pub orgs: Vec<Membership>,
+}
+
+impl Me {
+    /// What is shown of an account, in the order of joining.
+    #[must_use]
+    pub fn new(user: UserRecord, mut memberships: Vec<MembershipRecord>) -> Self {
+        memberships.sort_by_key(|membership| membership.joined_at);
+        Self { user: user.into(), orgs: memberships.into_iter().map(Membership::from).collect() }
+    }
+}
+
+/// A user as everybody sees it: no e-mail address.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PublicProfile {
+    pub id: UserId,
+    pub name: String,
+    pub created_at: Rfc3339,
+}
+
+/// The public profile as cached: a public record, renewed on update.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    pub user_id: UserId,
+    pub name: String,
+    pub created_at: Moment,
+    pub version: u64,
+}
+
+impl From<UserRecord> for User {
+    fn from(user: UserRecord) -> Self {
+        Self { id: user.user_id, name: user.name, email: user.email, created_at: user.created_at.rfc3339() }
+    }
+}
+
+impl From<UserRecord> for Profile {
+    fn from(user: UserRecord) -> Self {
+        Self { user_id: user.user_id, name: user.name, created_at: user.created_at, version: user.version }
+    }
+}
+
+impl From<Profile> for PublicProfile {
+    fn from(profile: Profile) -> Self {
+        Self { id: profile.user_id, name: profile.name, created_at: profile.created_at.rfc3339() }
+    }
+}

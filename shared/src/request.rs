@@ -1,0 +1,283 @@
+//! Reading a request strictly: bodies, query parameters, path parameters, preconditions.
+
+use crate::response::FieldError;
+use lambda_http::aws_lambda_events::query_map::QueryMap;
+use lambda_http::http::header::{CONTENT_TYPE, IF_MATCH};
+use lambda_http::{Body, Request, RequestExt};
+use serde::de::{DeserializeOwned, value::MapDeserializer};
+
+/// The largest body that is read, in bytes. Lambda itself takes events of 6 MB.
+pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
+
+/// Why a request was not understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    #[error("The body is not valid JSON: {0}.")]
+    MalformedJson(String),
+    #[error("The body must be JSON: send Content-Type: application/json.")]
+    NotJson,
+    #[error("The body is larger than {MAX_BODY_BYTES} bytes.")]
+    TooLarge,
+    #[error("The request has invalid values.")]
+    Invalid(Vec<FieldError>),
+}
+
+impl Rejection {
+    /// One invalid value.
+    #[must_use]
+    pub fn field(pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldError { pointer: pointer.into(), message: message.into() }])
+    }
+}
+
+/// The JSON body, parsed into a type whose fields check themselves.
+///
+/// # Errors
+/// [`Rejection`]: not JSON by type or by syntax, too large, or values the type refuses.
+pub fn json<T: DeserializeOwned>(request: &Request) -> Result<T, Rejection> {
+    if !is_json(request) {
+        return Err(Rejection::NotJson);
+    }
+    parse(body_bytes(request)?)
+}
+
+/// The body's bytes, within [`MAX_BODY_BYTES`].
+///
+/// # Errors
+/// [`Rejection::TooLarge`].
+pub fn body_bytes(request: &Request) -> Result<&[u8], Rejection> {
+    let bytes = match request.body() {
+        Body::Text(text) => text.as_bytes(),
+        Body::Binary(bytes) => bytes,
+        _ => &[],
+    };
+    if bytes.len() > MAX_BODY_BYTES { Err(Rejection::TooLarge) } else { Ok(bytes) }
+}
+
+fn is_json(request: &Request) -> bool {
+    let mut values = request.headers().get_all(CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return false };
+    let Ok(value) = value.to_str() else { return false };
+    let mut parts = value.split(';').map(str::trim);
+    let json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
+    json && parts.all(|parameter| {
+        parameter.is_empty()
+            || parameter.split_once('=').is_none_or(|(name, charset)| {
+                !name.trim().eq_ignore_ascii_case("charset")
+                    || charset.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+            })
+    })
+}
+
+/// Parses JSON bytes; an invalid value is reported with a pointer to it.
+///
+/// # Errors
+/// [`Rejection::MalformedJson`] or [`Rejection::Invalid`].
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Rejection> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let pointer = pointer(error.path());
+        rejection(pointer, &error.into_inner())
+    })?;
+    json.end().map_err(|error| rejection(String::new(), &error))?;
+    Ok(value)
+}
+
+fn rejection(pointer: String, error: &serde_json::Error) -> Rejection {
+    let text = error.to_string();
+    // The position stands at the end of the text of serde_json's errors; a pointer serves callers better.
+    let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
+    match error.classify() {
+        serde_json::error::Category::Data => Rejection::field(pointer, message),
+        _ => Rejection::MalformedJson(text),
+    }
+}
+
+/// A JSON pointer (RFC 6901) to where serde stopped.
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    let mut pointer = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
+            Segment::Map { key } | Segment::Enum { variant: key } => {
+                pointer.push('/');
+                pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+            }
+            Segment::Unknown => {}
+        }
+    }
+    pointer
+}
+
+/// The query parameters, parsed into a type that refuses unknown ones. Each may be given once.
+///
+/// # Errors
+/// [`Rejection::Invalid`] with the pointer `query/name`.
+pub fn query<T: DeserializeOwned>(request: &Request) -> Result<T, Rejection> {
+    let Some(map) = request.query_string_parameters_ref() else { return parse_query(&QueryMap::default()) };
+    parse_query(map)
+}
+
+fn parse_query<T: DeserializeOwned>(map: &QueryMap) -> Result<T, Rejection> {
+    let mut pairs: Vec<(&str, &str)> = Vec::new();
+    for (name, value) in map.iter() {
+        if pairs.iter().any(|(known, _)| *known == name) {
+            return Err(Rejection::field(format!("query/{name}"), "given more than once"));
+        }
+        pairs.push((name, value));
+    }
+    let values = MapDeserializer::<_, serde::de::value::Error>::new(pairs.into_iter());
+    serde_path_to_error::deserialize(values).map_err(|error| {
+        let name = error.path().iter().next().map(ToString::to_string).unwrap_or_default();
+        Rejection::field(format!("query/{name}"), error.into_inner().to_string())
+    })
+}
+
+/// A path parameter as the gateway decoded it; empty when the route has none of that name.
+#[must_use]
+pub fn path<'a>(request: &'a Request, name: &str) -> &'a str {
+    request.path_parameters_ref().and_then(|map| map.first(name)).unwrap_or_default()
+}
+
+/// What `If-Match` demands of the current version (RFC 9110, 13.1.1). Entity tags here are weak and
+/// compared weakly: a version is enough to tell two states of a resource apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IfMatch {
+    /// No precondition, or `*`.
+    Any,
+    /// The version must be one of these; an empty list matches nothing.
+    OneOf(Vec<u64>),
+}
+
+impl IfMatch {
+    /// The precondition of a request.
+    #[must_use]
+    pub fn of(request: &Request) -> Self {
+        let mut versions = Vec::new();
+        let mut present = false;
+        for value in request.headers().get_all(IF_MATCH) {
+            present = true;
+            for tag in value.to_str().unwrap_or_default().split(',').map(str::trim) {
+                if tag == "*" {
+                    return Self::Any;
+                }
+                let opaque = tag.strip_prefix("W/").unwrap_or(tag);
+                let inner = opaque.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+                versions.extend(inner.and_then(|digits| digits.parse::<u64>().ok()));
+            }
+        }
+        if present { Self::OneOf(versions) } else { Self::Any }
+    }
+
+    /// Whether a version satisfies it.
+    #[must_use]
+    pub fn allows(&self, version: u64) -> bool {
+        match self {
+            Self::Any => true,
+            Self::OneOf(versions) => versions.contains(&version),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lambda_http::http::HeaderValue;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Sample {
+        name: String,
+        #[serde(default)]
+        list: Vec<u8>,
+    }
+
+    fn request(kind: Option<&str>, body: impl Into<Body>) -> Request {
+        let mut request = Request::new(body.into());
+        if let Some(kind) = kind {
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_str(kind).expect("valid"));
+        }
+        request
+    }
+
+    fn parsed(body: impl Into<Body>) -> Result<Sample, Rejection> {
+        json(&request(Some("application/json"), body))
+    }
+
+    #[test]
+    fn content_type_must_be_json_in_utf_8() {
+        for kind in ["application/json", "Application/JSON; charset=UTF-8", "application/json;charset=\"utf-8\""] {
+            assert!(json::<Sample>(&request(Some(kind), r#"{"name":"a"}"#)).is_ok(), "{kind}");
+        }
+        for kind in [None, Some("text/plain"), Some("application/json; charset=latin-1"), Some("multipart/form-data")] {
+            assert_eq!(json::<Sample>(&request(kind, r#"{"name":"a"}"#)), Err(Rejection::NotJson), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn broken_syntax_is_malformed() {
+        let nested = "[".repeat(10_000);
+        for body in ["", "{", "{\"name\":", "{} x", "\u{feff}{}", nested.as_str(), r#"{"name":"\ud800"}"#] {
+            assert!(matches!(parsed(body), Err(Rejection::MalformedJson(_) | Rejection::Invalid(_))), "{body:.20}");
+        }
+        assert!(matches!(parsed(vec![b'{', 0xff, b'}']), Err(Rejection::MalformedJson(_))));
+        assert!(matches!(parsed(r#"{"name":"\ud800"}"#), Err(Rejection::MalformedJson(_))));
+    }
+
+    #[test]
+    fn wrong_values_are_pointed_at() {
+        let at = |body: &str| match parsed(body) {
+            Err(Rejection::Invalid(errors)) => errors[0].pointer.clone(),
+            other => panic!("{body}: {other:?}"),
+        };
+        assert_eq!(at(r#"{"name":1}"#), "/name");
+        assert_eq!(at(r#"{"name":"a","list":[1,300]}"#), "/list/1");
+        assert_eq!(at(r#"{"name":"a","x~/y":1}"#), "/x~0~1y");
+        assert_eq!(at(r#"{"name":"a","name":"b"}"#), "/name");
+        assert_eq!(at("{}"), "");
+        assert_eq!(at("[]"), "");
+    }
+
+    #[test]
+    fn bodies_have_a_bound() {
+        assert_eq!(parsed(" ".repeat(MAX_BODY_BYTES + 1)), Err(Rejection::TooLarge));
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Filter {
+        provider: Option<String>,
+    }
+
+    #[test]
+    fn query_parameters_are_known_and_single() {
+        let asking = |query: &str| {
+            let map: QueryMap = query.parse().expect("a query");
+            self::query::<Filter>(&Request::new(Body::Empty).with_query_string_parameters(map))
+        };
+        assert_eq!(asking("provider=x").expect("valid"), Filter { provider: Some("x".into()) });
+        assert_eq!(asking("").expect("valid"), Filter { provider: None });
+        for query in ["provider=x&provider=y", "other=1"] {
+            let Err(Rejection::Invalid(errors)) = asking(query) else { panic!("{query}") };
+            assert!(errors[0].pointer.starts_with("query/"), "{errors:?}");
+        }
+    }
+
+    #[test]
+    fn if_match_reads_tags() {
+        let of = |tags: Option<&str>| {
+            let mut request = Request::new(Body::Empty);
+            if let Some(tags) = tags {
+                request.headers_mut().insert(IF_MATCH, HeaderValue::from_str(tags).expect("valid"));
+            }
+            IfMatch::of(&request)
+        };
+        assert_eq!(of(None), IfMatch::Any);
+        assert_eq!(of(Some("*")), IfMatch::Any);
+        assert_eq!(of(Some("W/\"3\", \"4\"")), IfMatch::OneOf(vec![3, 4]));
+        assert_eq!(of(Some("\"abc\"")), IfMatch::OneOf(vec![]));
+        assert!(!of(Some("nonsense")).allows(1));
+    }
+}

@@ -1,0 +1,123 @@
+//! Everything that happens around a handler, on Lambda and in the local system alike: request id, CORS,
+//! `Server-Timing`, errors and panics turned into problem+json.
+
+pub mod event;
+
+use crate::response::{Problem, Reply};
+use crate::telemetry;
+use futures_util::FutureExt as _;
+use lambda_http::http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ORIGIN, VARY,
+};
+use lambda_http::http::{HeaderName, HeaderValue};
+use lambda_http::lambda_runtime::{self, LambdaEvent};
+use lambda_http::request::RequestContext;
+use lambda_http::{Request, RequestExt, service_fn};
+use std::convert::Infallible;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+
+/// What a handler runs in: clients and configuration, made once per execution environment.
+pub trait Environment: Send + Sync + Sized + 'static {
+    /// Why it cannot start; names what is missing.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Reads the process's environment.
+    ///
+    /// # Errors
+    /// When something is missing or wrong.
+    fn from_env() -> Result<Self, Self::Error>;
+
+    /// The least severe level that is logged.
+    fn log_level(&self) -> tracing::Level;
+
+    /// The origins that browsers may call from with credentials, each exactly as `Origin` carries it.
+    fn allowed_origins(&self) -> &[HeaderValue];
+}
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+/// What a script at an allowed origin may read of a reply.
+pub const EXPOSED_HEADERS: &str = "ETag, Idempotent-Replayed, Location, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, Server-Timing, X-Request-Id";
+
+/// Serves Lambda invocations with `handler` until the environment ends; the environment is built once and
+/// lives as long as the process. Serves one at a time on Lambda and several on Lambda Managed Instances.
+///
+/// # Errors
+/// When the environment cannot be built or the Lambda Runtime API goes away.
+pub async fn run<C, H, F, E>(handler: H) -> Result<(), lambda_http::Error>
+where
+    C: Environment,
+    H: Fn(&'static C, Request) -> F + Copy + Send + 'static,
+    F: Future<Output = Result<Reply, E>> + Send + 'static,
+    E: Into<Problem> + 'static,
+{
+    let context: &'static C = Box::leak(Box::new(C::from_env()?));
+    telemetry::init_logs(context.log_level());
+    lambda_runtime::run_concurrent(service_fn(move |event: LambdaEvent<event::Event>| async move {
+        let request = event::into_request(event.payload);
+        // Boxed: the compiler's depth limit is short of runtime, handler and SDK nested in one state machine.
+        Ok::<_, Infallible>(event::into_response(Box::pin(respond(context, request, handler)).await))
+    }))
+    .await
+}
+
+/// Answers one request: whatever happens inside, a caller gets an HTTP reply.
+pub async fn respond<'a, C, H, F, E>(context: &'a C, request: Request, handler: H) -> Reply
+where
+    C: Environment,
+    H: Fn(&'a C, Request) -> F,
+    F: Future<Output = Result<Reply, E>>,
+    E: Into<Problem>,
+{
+    let request_id = request_id(&request);
+    let origin = allowed_origin(context.allowed_origins(), &request);
+    // A handler's state is its request's alone, so nothing half-changed is seen after a panic.
+    let (outcome, timing) = telemetry::measured(AssertUnwindSafe(handler(context, request)).catch_unwind()).await;
+    let mut reply = match outcome {
+        Ok(Ok(reply)) => reply,
+        Ok(Err(error)) => error.into().into_reply(),
+        Err(_panic) => {
+            // The panic's own text may hold a caller's data; the hook has printed where it happened.
+            tracing::error!(request_id = request_id.to_str().unwrap_or_default(), "handler panicked");
+            Problem::new(
+                lambda_http::http::StatusCode::INTERNAL_SERVER_ERROR,
+                "internal_error",
+                "Something went wrong on our side.",
+            )
+            .into_reply()
+        }
+    };
+    let headers = reply.headers_mut();
+    headers.insert(REQUEST_ID, request_id);
+    headers.insert(VARY, HeaderValue::from_static("Origin"));
+    if let Some(origin) = origin {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED_HEADERS));
+    }
+    if let Ok(timing) = HeaderValue::try_from(timing)
+        && !timing.is_empty()
+    {
+        headers.insert(SERVER_TIMING, timing);
+    }
+    reply
+}
+
+/// The gateway's id of the request; a caller cannot set it.
+fn request_id(request: &Request) -> HeaderValue {
+    match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV1(context)) => context.request_id.as_deref(),
+        _ => None,
+    }
+    .and_then(|id| HeaderValue::from_str(id).ok())
+    .unwrap_or_else(|| HeaderValue::from_static("unknown"))
+}
+
+/// The request's `Origin`, if it has exactly one and that is allowed.
+#[must_use]
+pub fn allowed_origin(allowed: &[HeaderValue], request: &Request) -> Option<HeaderValue> {
+    let mut origins = request.headers().get_all(ORIGIN).iter();
+    let (Some(origin), None) = (origins.next(), origins.next()) else { return None };
+    allowed.iter().find(|known| *known == origin).cloned()
+}

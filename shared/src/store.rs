@@ -1,0 +1,258 @@
+//! The database: one DynamoDB table, one client, every access pattern as a function. What belongs to an
+//! organization takes its id first; there is no other way to it.
+
+pub mod accounts;
+pub mod authority;
+pub mod items;
+pub mod keys;
+pub mod members;
+pub mod orgs;
+pub mod prices;
+
+use crate::aws::{self, AwsConfig};
+use crate::error::ApiError;
+use crate::request::IfMatch;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::BehaviorVersion;
+use aws_sdk_dynamodb::config::http::HttpResponse;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, CancellationReason, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+};
+use keys::Key;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// The table.
+pub struct Store {
+    client: Client,
+    table: String,
+}
+
+/// A record's attributes.
+pub(crate) type Attributes = HashMap<String, AttributeValue>;
+
+/// How often a transaction that met another one is tried before the caller is asked to come back.
+const CONFLICT_ATTEMPTS: u32 = 8;
+
+/// What `Retry-After` says where only the caller can make room: by deleting, or by another plan.
+pub(crate) const ROOM_RETRY_SECONDS: u64 = 60 * 60;
+
+impl Store {
+    /// A client for a table. Nothing is sent before its first use.
+    #[must_use]
+    pub fn open(aws: &AwsConfig, table: String) -> Self {
+        let http = aws.http_client().expect("AWS_CA_BUNDLE holds PEM certificates");
+        let mut config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(aws.region())
+            .credentials_provider(aws.credentials.clone())
+            .http_client(http)
+            .retry_config(aws::retries())
+            .timeout_config(aws::timeouts())
+            .stalled_stream_protection(aws_sdk_dynamodb::config::StalledStreamProtectionConfig::disabled());
+        config.set_endpoint_url(aws.endpoint_url.clone());
+        Self { client: Client::from_conf(config.build()), table }
+    }
+
+    /// Reads one record, consistently.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, key: Key) -> Result<Option<T>, ApiError> {
+        let reply = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(key.attributes()))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(classify)?;
+        reply.item.map(record).transpose()
+    }
+
+    /// Whether the table answers.
+    ///
+    /// # Errors
+    /// [`ApiError::Unavailable`] or [`ApiError::Internal`].
+    pub async fn ping(&self) -> Result<(), ApiError> {
+        self.get::<serde::de::IgnoredAny>(Key { pk: "HEALTH".to_owned(), sk: "HEALTH".to_owned() }).await.map(|_| ())
+    }
+
+    /// Runs a transaction; one that met another on the same record is tried again with jittered backoff.
+    /// A failed condition is the caller's to understand: the outcome is per write.
+    pub(crate) async fn transact(&self, writes: Vec<TransactWriteItem>) -> Result<Transaction, ApiError> {
+        let token = uuid::Uuid::now_v7().simple().to_string();
+        for attempt in 0..CONFLICT_ATTEMPTS {
+            let outcome = self
+                .client
+                .transact_write_items()
+                .set_transact_items(Some(writes.clone()))
+                .client_request_token(format!("{token}{attempt}"))
+                .send()
+                .await;
+            let Err(error) = outcome else { return Ok(Transaction::Done) };
+            let Some(reasons) = cancellation(&error) else { return Err(classify(error)) };
+            if reasons.iter().any(|reason| reason.code() == Some("ConditionalCheckFailed")) {
+                return Ok(Transaction::Refused(reasons.to_vec()));
+            }
+            let passing = |reason: &CancellationReason| {
+                matches!(
+                    reason.code(),
+                    Some("None" | "TransactionConflict" | "ProvisionedThroughputExceeded" | "ThrottlingError") | None
+                )
+            };
+            if !reasons.iter().all(passing) {
+                return Err(classify(error));
+            }
+            tokio::time::sleep(backoff(attempt)).await;
+        }
+        Err(ApiError::Unavailable("a record is too contended".into()))
+    }
+}
+
+/// How a transaction ended.
+#[derive(Debug)]
+pub(crate) enum Transaction {
+    Done,
+    /// Nothing was written: one reason per write, in order.
+    Refused(Vec<CancellationReason>),
+}
+
+impl Transaction {
+    /// Whether the condition of this write failed.
+    pub(crate) fn refused(&self, write: usize) -> bool {
+        match self {
+            Self::Done => false,
+            Self::Refused(reasons) => reasons[write].code() == Some("ConditionalCheckFailed"),
+        }
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self, Self::Done)
+    }
+}
+
+fn cancellation(error: &SdkError<TransactWriteItemsError, HttpResponse>) -> Option<&[CancellationReason]> {
+    match error.as_service_error()? {
+        TransactWriteItemsError::TransactionCanceledException(canceled) => Some(canceled.cancellation_reasons()),
+        _ => None,
+    }
+}
+
+/// Full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter"): up to 10 ms, doubling, at most 320 ms.
+pub(crate) fn backoff(attempt: u32) -> Duration {
+    let ceiling_us = 10_000u64 << attempt.min(5);
+    let random = getrandom::u64().unwrap_or(ceiling_us / 2);
+    Duration::from_micros(random % ceiling_us)
+}
+
+/// What an SDK error is to a caller: throttling, time-outs and lost connections are passing, the rest is ours.
+pub(crate) fn classify<E>(error: SdkError<E, HttpResponse>) -> ApiError
+where
+    E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
+{
+    const PASSING: [&str; 6] = [
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ThrottlingException",
+        "TransactionConflictException",
+        "TransactionInProgressException",
+        "InternalServerError",
+    ];
+    let passing = match &error {
+        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => true,
+        SdkError::ServiceError(service) => service.err().code().is_some_and(|code| PASSING.contains(&code)),
+        _ => false,
+    };
+    if passing { ApiError::Unavailable(Box::new(error)) } else { ApiError::internal(error) }
+}
+
+/// A record from its attributes.
+pub(crate) fn record<T: DeserializeOwned>(attributes: Attributes) -> Result<T, ApiError> {
+    serde_dynamo::from_item(attributes).map_err(ApiError::internal)
+}
+
+/// A record's attributes under its key.
+pub(crate) fn attributes<T: Serialize>(key: Key, record: &T) -> Result<Attributes, ApiError> {
+    let mut attributes: Attributes = serde_dynamo::to_item(record).map_err(ApiError::internal)?;
+    attributes.extend(key.attributes());
+    Ok(attributes)
+}
+
+/// `If-Match` as a condition on a versioned record that must exist.
+pub(crate) struct Precondition {
+    condition: String,
+    values: Vec<(String, AttributeValue)>,
+}
+
+impl Precondition {
+    /// # Errors
+    /// [`ApiError::PreconditionFailed`] if no version could satisfy it.
+    pub(crate) fn new(if_match: &IfMatch) -> Result<Self, ApiError> {
+        let versions = match if_match {
+            IfMatch::Any => return Ok(Self { condition: "attribute_exists(pk)".to_owned(), values: Vec::new() }),
+            // DynamoDB's IN takes 100 operands; a caller with more tags than that holds no version.
+            IfMatch::OneOf(versions) if versions.is_empty() || versions.len() > 100 => {
+                return Err(ApiError::PreconditionFailed);
+            }
+            IfMatch::OneOf(versions) => versions,
+        };
+        let values: Vec<_> =
+            versions.iter().enumerate().map(|(at, version)| (format!(":if_match{at}"), number(version))).collect();
+        let names: Vec<&str> = values.iter().map(|(name, _)| name.as_str()).collect();
+        Ok(Self { condition: format!("attribute_exists(pk) AND #version IN ({})", names.join(", ")), values })
+    }
+
+    /// The condition (on `#version` if there are values) and its values.
+    pub(crate) fn into_parts(self) -> (String, Vec<(String, AttributeValue)>) {
+        (self.condition, self.values)
+    }
+
+    /// Adds it to an update that names `#version`.
+    pub(crate) fn apply(self, mut update: UpdateItemFluentBuilder) -> UpdateItemFluentBuilder {
+        for (name, value) in self.values {
+            update = update.expression_attribute_values(name, value);
+        }
+        update
+            .condition_expression(self.condition)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+    }
+}
+
+/// What a failed update of a versioned record is: another version if the record exists, else no record.
+pub(crate) fn update_failed(error: SdkError<UpdateItemError, HttpResponse>) -> ApiError {
+    match error.as_service_error() {
+        Some(UpdateItemError::ConditionalCheckFailedException(failed)) if failed.item.is_some() => {
+            ApiError::PreconditionFailed
+        }
+        Some(UpdateItemError::ConditionalCheckFailedException(_)) => ApiError::NotFound,
+        _ => classify(error),
+    }
+}
+
+/// A number as DynamoDB takes it.
+pub(crate) fn number(value: impl ToString) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+/// A text as DynamoDB takes it.
+pub(crate) fn string(value: impl ToString) -> AttributeValue {
+    AttributeValue::S(value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_grows_to_a_bound() {
+        for attempt in 0..100 {
+            assert!(backoff(attempt) < Duration::from_millis(320));
+        }
+        assert!((0..100).all(|_| backoff(0) < Duration::from_millis(10)));
+    }
+}

@@ -1,0 +1,130 @@
+//! Every key of the table. Access patterns: `docs/architecture.md`.
+//!
+//! | record | pk | sk |
+//! |---|---|---|
+//! | user | `USER#<user>` | `PROFILE` |
+//! | membership | `USER#<user>` | `ORG#<org>` |
+//! | session | `USER#<user>` | `SESSION#<sha-256 of the token>` |
+//! | log-in | `EMAIL#<address>` | `LOGIN` |
+//! | failed log-ins | `EMAIL#<address>` | `ATTEMPTS` |
+//! | organization | `ORG#<org>` | `ORG` |
+//! | settings | `ORG#<org>` | `SETTINGS` |
+//! | member (copy of the membership) | `ORG#<org>` | `MEMBER#<user>` |
+//! | item | `ITEMS#<org>` | `<item>` |
+//! | catalogue's manifest | `PRICES` | `MANIFEST` |
+//! | catalogue's chunk | `PRICES#<version>` | `<number, 4 digits>` |
+
+use crate::ids::{ItemId, OrgId, UserId};
+use crate::token::TokenHash;
+use aws_sdk_dynamodb::types::AttributeValue;
+use std::collections::HashMap;
+
+/// The partition key's attribute.
+pub const PK: &str = "pk";
+/// The sort key's attribute.
+pub const SK: &str = "sk";
+/// The attribute that DynamoDB's time-to-live reads, in epoch seconds.
+pub const TTL: &str = "ttl";
+
+/// A record's primary key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    pub pk: String,
+    pub sk: String,
+}
+
+/// What sort keys of a kind start with.
+pub const MEMBER: &str = "MEMBER#";
+pub const MEMBERSHIP: &str = "ORG#";
+pub const PROFILE: &str = "PROFILE";
+
+impl Key {
+    fn new(pk: String, sk: impl Into<String>) -> Self {
+        Self { pk, sk: sk.into() }
+    }
+
+    #[must_use]
+    pub fn user(user: UserId) -> Self {
+        Self::new(user_pk(user), PROFILE)
+    }
+
+    #[must_use]
+    pub fn membership(user: UserId, org: OrgId) -> Self {
+        Self::new(user_pk(user), format!("{MEMBERSHIP}{org}"))
+    }
+
+    #[must_use]
+    pub fn session(user: UserId, hash: &TokenHash) -> Self {
+        Self::new(user_pk(user), format!("SESSION#{}", hash.as_str()))
+    }
+
+    #[must_use]
+    pub fn login(email: &str) -> Self {
+        Self::new(format!("EMAIL#{email}"), "LOGIN")
+    }
+
+    #[must_use]
+    pub fn attempts(email: &str) -> Self {
+        Self::new(format!("EMAIL#{email}"), "ATTEMPTS")
+    }
+
+    #[must_use]
+    pub fn org(org: OrgId) -> Self {
+        Self::new(org_pk(org), "ORG")
+    }
+
+    #[must_use]
+    pub fn settings(org: OrgId) -> Self {
+        Self::new(org_pk(org), "SETTINGS")
+    }
+
+    #[must_use]
+    pub fn member(org: OrgId, user: UserId) -> Self {
+        Self::new(org_pk(org), format!("{MEMBER}{user}"))
+    }
+
+    #[must_use]
+    pub fn item(org: OrgId, item: ItemId) -> Self {
+        Self::new(items_pk(org), item.to_string())
+    }
+
+    #[must_use]
+    pub fn catalogue_manifest() -> Self {
+        Self::new("PRICES".to_owned(), "MANIFEST")
+    }
+
+    #[must_use]
+    pub fn catalogue_chunk(version: &str, number: usize) -> Self {
+        Self::new(catalogue_pk(version), format!("{number:04}"))
+    }
+
+    /// As the SDK wants it.
+    #[must_use]
+    pub fn attributes(self) -> HashMap<String, AttributeValue> {
+        HashMap::from([(PK.to_owned(), AttributeValue::S(self.pk)), (SK.to_owned(), AttributeValue::S(self.sk))])
+    }
+}
+
+/// The partition of a user.
+#[must_use]
+pub fn user_pk(user: UserId) -> String {
+    format!("USER#{user}")
+}
+
+/// The partition of an organization.
+#[must_use]
+pub fn org_pk(org: OrgId) -> String {
+    format!("ORG#{org}")
+}
+
+/// The partition of an organization's items.
+#[must_use]
+pub fn items_pk(org: OrgId) -> String {
+    format!("ITEMS#{org}")
+}
+
+/// The partition of one version of the catalogue.
+#[must_use]
+pub fn catalogue_pk(version: &str) -> String {
+    format!("PRICES#{version}")
+}

@@ -1,0 +1,161 @@
+//! The catalogue of model prices: a manifest that names a version, and that version's chunks, each well
+//! below DynamoDB's 400 KB per item. A new version is written whole before the manifest points at it.
+
+use super::keys::{self, Key};
+use super::{Store, attributes, classify, record, string};
+use crate::error::ApiError;
+use crate::model::price::{Catalogue, ModelPrice};
+use crate::model::time::Moment;
+use crate::telemetry::{Part, timed};
+use futures_util::future::try_join_all;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// The most JSON in one chunk, in bytes.
+const CHUNK_BYTES: usize = 200_000;
+/// How long chunks outlive the manifest's turning to a newer version: longer than any read of them.
+const SUPERSEDED_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[derive(Serialize, Deserialize)]
+struct Manifest {
+    as_of: String,
+    unit: String,
+    version: String,
+    chunks: usize,
+}
+
+/// A chunk: a JSON array of models.
+#[derive(Serialize, Deserialize)]
+struct Chunk {
+    models: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl: Option<i64>,
+}
+
+impl Store {
+    /// Writes a catalogue; readers see the old one or the new one, never a mixture.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn seed_catalogue(&self, catalogue: &Catalogue) -> Result<(), ApiError> {
+        let before: Option<Manifest> = self.get(Key::catalogue_manifest()).await?;
+        let version = uuid::Uuid::now_v7().simple().to_string();
+        let chunks = chunks(&catalogue.data)?;
+        let count = chunks.len();
+        try_join_all(
+            chunks
+                .into_iter()
+                .enumerate()
+                .map(|(number, models)| self.put(Key::catalogue_chunk(&version, number), Chunk { models, ttl: None })),
+        )
+        .await?;
+        let manifest =
+            Manifest { as_of: catalogue.as_of.clone(), unit: catalogue.unit.clone(), version, chunks: count };
+        self.put(Key::catalogue_manifest(), manifest).await?;
+        if let Some(before) = before {
+            let ttl = Moment::now().plus(SUPERSEDED_LIFETIME).as_ttl_seconds();
+            try_join_all(
+                (0..before.chunks).map(|number| self.expire(Key::catalogue_chunk(&before.version, number), ttl)),
+            )
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// The catalogue; `None` before the first seeding.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn catalogue(&self) -> Result<Option<Catalogue>, ApiError> {
+        timed(Part::Db, async {
+            let Some(manifest) = self.get::<Manifest>(Key::catalogue_manifest()).await? else { return Ok(None) };
+            let mut data = Vec::new();
+            let mut start = None;
+            loop {
+                let page = self
+                    .client
+                    .query()
+                    .table_name(&self.table)
+                    .consistent_read(true)
+                    .key_condition_expression("pk = :pk")
+                    .expression_attribute_values(":pk", string(keys::catalogue_pk(&manifest.version)))
+                    .set_exclusive_start_key(start)
+                    .send()
+                    .await
+                    .map_err(classify)?;
+                for item in page.items.unwrap_or_default() {
+                    let chunk: Chunk = record(item)?;
+                    let models: Vec<ModelPrice> = serde_json::from_str(&chunk.models).map_err(ApiError::internal)?;
+                    data.extend(models);
+                }
+                start = page.last_evaluated_key;
+                if start.is_none() {
+                    return Ok(Some(Catalogue { as_of: manifest.as_of, unit: manifest.unit, data }));
+                }
+            }
+        })
+        .await
+    }
+
+    async fn put<T: Serialize>(&self, key: Key, value: T) -> Result<(), ApiError> {
+        let item = attributes(key, &value)?;
+        self.client.put_item().table_name(&self.table).set_item(Some(item)).send().await.map_err(classify)?;
+        Ok(())
+    }
+
+    async fn expire(&self, key: Key, ttl: i64) -> Result<(), ApiError> {
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key.attributes()))
+            .update_expression("SET #ttl = :ttl")
+            .expression_attribute_names("#ttl", keys::TTL)
+            .expression_attribute_values(":ttl", super::number(ttl))
+            .send()
+            .await
+            .map_err(classify)?;
+        Ok(())
+    }
+}
+
+/// The models as JSON arrays of at most [`CHUNK_BYTES`] each (one model alone may exceed it).
+fn chunks(models: &[ModelPrice]) -> Result<Vec<String>, ApiError> {
+    let mut chunks = Vec::new();
+    let mut chunk = String::from("[");
+    for model in models {
+        let json = serde_json::to_string(model).map_err(ApiError::internal)?;
+        if chunk.len() > 1 && chunk.len() + json.len() > CHUNK_BYTES {
+            chunk.push(']');
+            chunks.push(std::mem::replace(&mut chunk, String::from("[")));
+        }
+        if chunk.len() > 1 {
+            chunk.push(',');
+        }
+        chunk.push_str(&json);
+    }
+    chunk.push(']');
+    chunks.push(chunk);
+    Ok(chunks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_hold_every_model_once_in_order() {
+        let model = |number: usize| ModelPrice {
+            provider: "p".into(),
+            model: format!("m{number}"),
+            name: Some("x".repeat(1000)),
+            context_window: None,
+            prices_usd_per_mtok: Default::default(),
+        };
+        let models: Vec<_> = (0..1000).map(model).collect();
+        let chunks = chunks(&models).expect("chunks");
+        assert!(chunks.len() > 4 && chunks.iter().all(|chunk| chunk.len() <= CHUNK_BYTES + 1));
+        let back: Vec<ModelPrice> =
+            chunks.iter().flat_map(|chunk| serde_json::from_str::<Vec<ModelPrice>>(chunk).expect("JSON")).collect();
+        assert_eq!(back, models);
+    }
+}
