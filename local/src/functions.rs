@@ -48,3 +48,16 @@ registry! {
     "health" => health::handle,
     "docs" => docs::handle,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::NAMES;
+    use crate::template::Template;
+
+    #[test]
+    fn the_template_has_every_function() {
+        let template = Template::parse(include_str!("../../template.yaml")).expect("whole template");
+        let missing: Vec<_> = NAMES.iter().filter(|name| !template.functions.iter().any(|one| one == *name)).collect();
+        assert!(missing.is_empty(), "not in template.yaml: {missing:?}");
+    }
+}

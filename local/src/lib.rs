@@ -5,6 +5,7 @@ pub mod database;
 pub mod event_source;
 pub mod functions;
 pub mod gateway;
+pub mod openapi;
 pub mod schedule;
 pub mod sqs;
 pub mod system;

@@ -3,8 +3,8 @@
 use std::{env, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use local::{Options, StartError, Storage, System, catalogue, system::project_folder};
-use shared::{Context, config::Config};
+use local::{Options, StartError, Storage, System, catalogue, openapi, system::project_folder};
+use shared::{Context, config::Config, telemetry::init_logs};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs CitizenApp's API on this machine: all functions, database and cache in one process.
@@ -22,6 +22,9 @@ struct Arguments {
     /// Folder for the records [default: .citizen in the project's folder].
     #[arg(long)]
     data_dir: Option<PathBuf>,
+    /// Exact origins whose pages may call, separated by commas [default: the template's].
+    #[arg(long)]
+    allowed_origins: Option<String>,
     /// SAM template to read [default: the project's template.yaml].
     #[arg(long)]
     template: Option<PathBuf>,
@@ -29,6 +32,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Prints the OpenAPI document.
+    Openapi,
     /// Loads the price catalogue into a DynamoDB table (AWS's, unless AWS_ENDPOINT_URL says otherwise).
     Seed {
         /// The table's name.
@@ -53,6 +58,10 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> Result<(), String> {
     match arguments.command {
+        Some(Command::Openapi) => {
+            print!("{}", openapi::document());
+            Ok(())
+        }
         Some(Command::Seed { table, catalogue }) => seed(table, catalogue).await,
         None => serve(options(arguments)).await.map_err(|error| error.to_string()),
     }
@@ -71,7 +80,7 @@ fn options(arguments: Arguments) -> Options {
         template: arguments.template.unwrap_or_else(|| folder.join("template.yaml")),
         catalogue: catalogue_file(None),
         cache_url: env::var("CACHE_URL").unwrap_or_else(|_| "memory:".to_owned()),
-        allowed_origins: None,
+        allowed_origins: arguments.allowed_origins,
     }
 }
 
@@ -98,6 +107,9 @@ async fn seed(table: String, catalogue: Option<PathBuf>) -> Result<(), String> {
 
 /// Serves until Ctrl-C or SIGTERM.
 async fn serve(options: Options) -> Result<(), StartError> {
+    if let Ok(level) = env::var("LOG_LEVEL").as_deref().unwrap_or("info").parse() {
+        init_logs(level);
+    }
     let system = System::start(options).await?;
     let url = system.url();
     println!("CitizenApp's API answers at {url}");

@@ -197,3 +197,7 @@ fn config(endpoint_url: &str, cache_url: &str, origins: &str) -> Result<Config, 
         Some(value.to_owned())
     })
 }
+
+#[cfg(test)]
+#[path = "system_tests.rs"]
+mod tests;

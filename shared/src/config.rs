@@ -1,6 +1,7 @@
 //! Configuration, read once at start. What is missing or wrong is named, and nothing starts without it.
 
 use crate::aws::AwsConfig;
+use crate::cache::{CacheUrl, CacheUrlError};
 use aws_sdk_dynamodb::config::Credentials;
 use lambda_http::http::HeaderValue;
 
@@ -12,7 +13,7 @@ pub struct Config {
     /// `ALLOWED_ORIGINS`: exact origins, separated by commas.
     pub allowed_origins: Vec<HeaderValue>,
     /// `CACHE_URL`: `redis://…`, `rediss://…`, `memory:` or `off:`.
-    pub cache_url: String,
+    pub cache_url: CacheUrl,
     /// `LOG_LEVEL`: `error`, `warn`, `info` (unless set), `debug` or `trace`.
     pub log_level: tracing::Level,
     pub aws: AwsConfig,
@@ -47,7 +48,10 @@ impl Config {
         Ok(Self {
             table_name: required("TABLE_NAME")?,
             allowed_origins: parse_origins(&required("ALLOWED_ORIGINS")?)?,
-            cache_url: required("CACHE_URL")?,
+            cache_url: required("CACHE_URL")?.parse().map_err(|error: CacheUrlError| ConfigError::Invalid {
+                name: "CACHE_URL",
+                reason: error.to_string(),
+            })?,
             log_level: level.parse().map_err(|_| ConfigError::Invalid {
                 name: "LOG_LEVEL",
                 reason: format!("{level} is none of error, warn, info, debug, trace"),

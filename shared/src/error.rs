@@ -1,5 +1,6 @@
 //! What can go wrong in a handler, and what a caller is told of it: one exhaustive match.
 
+use crate::cache::Busy;
 use crate::request::Rejection;
 use crate::response::{Problem, Reply};
 use lambda_http::http::header::WWW_AUTHENTICATE;
@@ -112,6 +113,12 @@ fn rejected(rejection: &Rejection) -> (StatusCode, &'static str, String) {
 const RATE_LIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const RATE_LIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RATE_LIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+
+impl From<Busy> for ApiError {
+    fn from(busy: Busy) -> Self {
+        Self::Unavailable(busy.into())
+    }
+}
 
 impl From<ApiError> for Problem {
     /// Also logs what is ours to mend, once, with its chain of causes.

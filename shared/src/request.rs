@@ -4,7 +4,7 @@ use crate::response::FieldError;
 use lambda_http::aws_lambda_events::query_map::QueryMap;
 use lambda_http::http::header::{CONTENT_TYPE, IF_MATCH};
 use lambda_http::{Body, Request, RequestExt};
-use serde::de::{DeserializeOwned, value::MapDeserializer};
+use serde::de::DeserializeOwned;
 
 /// The largest body that is read, in bytes. Lambda itself takes events of 6 MB.
 pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
@@ -120,15 +120,14 @@ pub fn query<T: DeserializeOwned>(request: &Request) -> Result<T, Rejection> {
 }
 
 fn parse_query<T: DeserializeOwned>(map: &QueryMap) -> Result<T, Rejection> {
-    let mut pairs: Vec<(&str, &str)> = Vec::new();
+    // As JSON strings: serde's own string deserializers refuse an `Option`.
+    let mut values = serde_json::Map::new();
     for (name, value) in map.iter() {
-        if pairs.iter().any(|(known, _)| *known == name) {
+        if values.insert(name.to_owned(), value.into()).is_some() {
             return Err(Rejection::field(format!("query/{name}"), "given more than once"));
         }
-        pairs.push((name, value));
     }
-    let values = MapDeserializer::<_, serde::de::value::Error>::new(pairs.into_iter());
-    serde_path_to_error::deserialize(values).map_err(|error| {
+    serde_path_to_error::deserialize(serde_json::Value::Object(values)).map_err(|error| {
         let name = error.path().iter().next().map(ToString::to_string).unwrap_or_default();
         Rejection::field(format!("query/{name}"), error.into_inner().to_string())
     })

@@ -28,7 +28,8 @@ use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// The table.
+/// The table. A clone shares the client.
+#[derive(Clone)]
 pub struct Store {
     client: Client,
     table: String,

@@ -34,10 +34,11 @@ pub struct Filter {
         (status = 304, description = "The copy held is current")))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let filter: Filter = request::query(&request)?;
+    let store = context.store().clone();
     let catalogue = context
         .cache()
-        .get_or_fill(&CatalogueKey, || async {
-            Ok::<_, ApiError>(context.store().catalogue().await?.map(CachedCatalogue::new))
+        .get_or_refresh(CatalogueKey, || async move {
+            Ok::<_, ApiError>(store.catalogue().await?.map(CachedCatalogue::new))
         })
         .await?
         .ok_or_else(|| ApiError::Unavailable("no catalogue was seeded".into()))?;

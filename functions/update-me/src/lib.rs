@@ -32,7 +32,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let version = user.version;
     let profile = Profile::from(user);
     let key = ProfileKey(caller.user_id);
-    let ((), account) =
+    let (_delivery, account) =
         tokio::join!(context.cache().renew(&key, &profile), context.store().user_with_memberships(caller.user_id));
     let (user, memberships) = account?.ok_or(ApiError::InvalidToken)?;
 

@@ -1,7 +1,7 @@
 //! What is cached, and nothing else: public profiles, plans, settings, pages of items, model prices. A type
 //! that is not named here cannot be given to the cache; sessions, memberships and counters never are.
 
-use crate::cache::{Cacheable, Class, Key};
+use crate::cache::{ABSENT_MAX, Cacheable, Class, Key, Name};
 use crate::ids::{ItemId, OrgId, UserId};
 use crate::model::item::ItemPage;
 use crate::model::org::OrgPlan;
@@ -10,6 +10,7 @@ use crate::model::settings::SettingsRecord;
 use crate::model::user::Profile;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
+use std::time::Duration;
 
 /// The catalogue as cached: each model's JSON beside what it is filtered by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,28 +58,130 @@ impl CachedCatalogue {
         text
     }
 }
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+impl Cacheable for Profile {
+    const SCHEMA: u8 = 1;
+    fn version(&self) -> u64 {
+        self.version
+    }
+}
+
+impl Cacheable for OrgPlan {
+    const SCHEMA: u8 = 1;
+    fn version(&self) -> u64 {
+        self.version
+    }
+}
+
+impl Cacheable for SettingsRecord {
+    const SCHEMA: u8 = 1;
+    fn version(&self) -> u64 {
+        self.version
+    }
+}
+
+impl Cacheable for ItemPage {
+    const SCHEMA: u8 = 1;
+    fn version(&self) -> u64 {
+        0 // pages are only ever invalidated
+    }
+}
+
+impl Cacheable for CachedCatalogue {
+    const SCHEMA: u8 = 1;
+    fn version(&self) -> u64 {
+        0 // whatever was fetched last
+    }
+}
+
+/// `user:{id}:profile`: a public profile.
 pub struct ProfileKey(pub UserId);
+
+impl Name for ProfileKey {
+    const CLASS: Class = Class::renewed_on_update("profile", Duration::from_secs(300)).remembering_absence(ABSENT_MAX);
+    fn write(&self, out: &mut String) {
+        let _cannot_fail = write!(out, "user:{}:profile", self.0);
+    }
+}
+
 impl Key for ProfileKey {
     type Value = Profile;
 }
+
+/// `org:{id}:plan`: an organization's plan.
 pub struct OrgPlanKey(pub OrgId);
+
+impl Name for OrgPlanKey {
+    const CLASS: Class = Class::renewed_on_update("org-plan", HOUR);
+    fn write(&self, out: &mut String) {
+        let _cannot_fail = write!(out, "org:{}:plan", self.0);
+    }
+}
+
 impl Key for OrgPlanKey {
     type Value = OrgPlan;
 }
+
+/// `org:{id}:settings`: an organization's settings.
 pub struct OrgSettingsKey(pub OrgId);
+
+impl Name for OrgSettingsKey {
+    const CLASS: Class = Class::renewed_on_update("org-settings", HOUR);
+    fn write(&self, out: &mut String) {
+        let _cannot_fail = write!(out, "org:{}:settings", self.0);
+    }
+}
+
 impl Key for OrgSettingsKey {
     type Value = SettingsRecord;
 }
+
+/// `org:{id}:items`: all cached pages of an organization's items, invalidated together.
 pub struct ItemPagesKey(pub OrgId);
+
+impl Name for ItemPagesKey {
+    const CLASS: Class = Class::renewed_on_update("item-pages", Duration::from_secs(30));
+    fn write(&self, out: &mut String) {
+        let _cannot_fail = write!(out, "org:{}:items", self.0);
+    }
+}
+
+/// One page among [`ItemPagesKey`].
 pub struct ItemPageKey {
     pub org_id: OrgId,
     pub limit: u8,
     pub after: Option<ItemId>,
 }
+
+impl Name for ItemPageKey {
+    const CLASS: Class = ItemPagesKey::CLASS;
+    fn write(&self, out: &mut String) {
+        ItemPagesKey(self.org_id).write(out);
+    }
+}
+
 impl Key for ItemPageKey {
     type Value = ItemPage;
+    fn write_page(&self, out: &mut String) {
+        let _cannot_fail = write!(out, "{}", self.limit);
+        if let Some(after) = self.after {
+            let _cannot_fail = write!(out, ":{after}");
+        }
+    }
 }
+
+/// `models:pricing`: the catalogue.
 pub struct CatalogueKey;
+
+impl Name for CatalogueKey {
+    const CLASS: Class = Class::stale_acceptable("models-pricing", HOUR, Duration::from_secs(24 * 3600));
+    fn write(&self, out: &mut String) {
+        out.push_str("models:pricing");
+    }
+}
+
 impl Key for CatalogueKey {
     type Value = CachedCatalogue;
 }

@@ -1,0 +1,81 @@
+//! Starting, stopping and starting again.
+
+use std::{env, fs};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use super::{Options, StartError, System};
+use crate::database::Storage;
+
+/// Sends one request on a connection of its own and reads the whole response.
+async fn call(system: &System, method: &str, path: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(system.address).await.expect("the system listens");
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).await.expect("a request is taken");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.expect("a response is text");
+    response
+}
+
+#[tokio::test]
+async fn records_are_there_at_the_next_start() {
+    let folder = env::temp_dir().join(format!("citizen-system-{}", std::process::id()));
+    let options = Options { storage: Storage::Folder(folder.clone()), ..Options::ephemeral() };
+    let account =
+        r#"{"email":"ada@example.com","password":"correct horse battery staple","name":"Ada","org_name":"AE"}"#;
+
+    let first = System::start(options.clone()).await.expect("starts");
+    let registered = call(&first, "POST", "/auth/register", account).await;
+    assert!(registered.starts_with("HTTP/1.1 201 "), "{registered}");
+    let locked = System::start(options.clone()).await;
+    assert!(matches!(locked, Err(StartError::Database(_))), "{locked:?}");
+    first.shutdown().await;
+
+    let second = System::start(options).await.expect("starts again");
+    let again = call(&second, "POST", "/auth/register", account).await;
+    assert!(again.starts_with("HTTP/1.1 409 "), "{again}");
+    second.shutdown().await;
+    fs::remove_dir_all(folder).expect("the system has let the folder go");
+}
+
+#[tokio::test]
+async fn systems_in_memory_are_apart_and_have_prices() {
+    let one = System::start(Options::ephemeral()).await.expect("starts");
+    let two = System::start(Options::ephemeral()).await.expect("starts beside it");
+    for system in [&one, &two] {
+        let prices = call(system, "GET", "/models/pricing?provider=anthropic", "").await;
+        assert!(prices.starts_with("HTTP/1.1 200 "), "{prices}");
+        assert!(prices.contains("claude"), "{prices}");
+    }
+    one.shutdown().await;
+    two.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named() {
+    let first = System::start(Options::ephemeral()).await.expect("starts");
+    let port = first.address.port();
+    let second = System::start(Options { port, ..Options::ephemeral() }).await.expect_err("taken");
+    assert_eq!(second.to_string(), format!("port {port} is in use: choose another with --port"));
+    first.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_cannot_start_says_why() {
+    let no_template = Options { template: "/nonexistent.yaml".into(), ..Options::ephemeral() };
+    let no_catalogue = Options { catalogue: "/nonexistent.json".into(), ..Options::ephemeral() };
+    let any_origin = Options { allowed_origins: Some("*".to_owned()), ..Options::ephemeral() };
+    for (options, cause) in
+        [(no_template, "/nonexistent.yaml: "), (no_catalogue, "/nonexistent.json: "), (any_origin, "ALLOWED_ORIGINS")]
+    {
+        let error = System::start(options).await.expect_err("cannot start").to_string();
+        assert!(error.contains(cause), "{error}");
+    }
+}

@@ -1,0 +1,136 @@
+//! What lies in the cache: a fixed header that the server's scripts read too, then the value in postcard.
+//! Whatever cannot be read in full reads as a miss.
+
+use super::class::{Cacheable, JITTER_PERCENT};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+// Byte 0: format; 1: kind; 2: schema; 3–10 version; 11–18 fresh until (ms since 1970, filler's clock);
+// 19–26 token of the lease; 27–34 lease until (ms since 1970, server's clock). Numbers are big-endian.
+// The scripts in `scripts/` know these offsets.
+pub(super) const FORMAT: u8 = 1;
+pub(super) const HEADER: usize = 35;
+
+/// What an entry says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Value,
+    /// The record does not exist.
+    Absent,
+    /// Nothing yet: somebody fetches.
+    Lease,
+}
+
+impl Kind {
+    fn byte(self) -> u8 {
+        match self {
+            Self::Value => b'v',
+            Self::Absent => b'a',
+            Self::Lease => b'l',
+        }
+    }
+}
+
+/// The fencing token of a lease: unique, so that only the lease it was made for can be filled with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Token(pub(super) [u8; 8]);
+
+impl Token {
+    pub(super) const NONE: Self = Self([0; 8]);
+}
+
+/// An entry as read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry<'a> {
+    pub(super) kind: Kind,
+    pub(super) schema: u8,
+    pub(super) version: u64,
+    pub(super) fresh_until_ms: u64,
+    pub(super) token: Token,
+    pub(super) lease_until_ms: u64,
+    pub(super) payload: &'a [u8],
+}
+
+impl<'a> Entry<'a> {
+    /// Reads the header; `None` for another format.
+    pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
+        let (header, payload) = bytes.split_first_chunk::<HEADER>()?;
+        if header[0] != FORMAT {
+            return None;
+        }
+        let kind = [Kind::Value, Kind::Absent, Kind::Lease].into_iter().find(|kind| kind.byte() == header[1])?;
+        let eight = |at: usize| -> [u8; 8] { std::array::from_fn(|i| header[at + i]) };
+        Some(Self {
+            kind,
+            schema: header[2],
+            version: u64::from_be_bytes(eight(3)),
+            fresh_until_ms: u64::from_be_bytes(eight(11)),
+            token: Token(eight(19)),
+            lease_until_ms: u64::from_be_bytes(eight(27)),
+            payload,
+        })
+    }
+
+    /// The entry's bytes.
+    pub(super) fn write(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEADER + self.payload.len());
+        bytes.extend([FORMAT, self.kind.byte(), self.schema]);
+        bytes.extend(self.version.to_be_bytes());
+        bytes.extend(self.fresh_until_ms.to_be_bytes());
+        bytes.extend(self.token.0);
+        bytes.extend(self.lease_until_ms.to_be_bytes());
+        bytes.extend(self.payload);
+        bytes
+    }
+
+    /// Whether this is a value or an absence of the wanted shape.
+    pub(super) fn is_answer(&self, schema: u8) -> bool {
+        self.kind != Kind::Lease && self.schema == schema
+    }
+}
+
+/// The bytes of a value that nobody fetches.
+///
+/// # Errors
+/// When serde refuses the value.
+pub(super) fn of_value<V: Cacheable>(value: &V, fresh_until_ms: u64) -> Result<Vec<u8>, postcard::Error> {
+    let header = Entry { kind: Kind::Value, version: value.version(), fresh_until_ms, ..empty(V::SCHEMA) }.write();
+    postcard::to_extend(value, header)
+}
+
+/// The bytes of "no such record".
+pub(super) fn of_absence(schema: u8, fresh_until_ms: u64) -> Vec<u8> {
+    Entry { kind: Kind::Absent, fresh_until_ms, ..empty(schema) }.write()
+}
+
+/// Only a lease. The server writes until when.
+pub(super) fn of_lease(schema: u8, token: Token) -> Vec<u8> {
+    Entry { kind: Kind::Lease, token, ..empty(schema) }.write()
+}
+
+fn empty(schema: u8) -> Entry<'static> {
+    Entry {
+        kind: Kind::Lease,
+        schema,
+        version: 0,
+        fresh_until_ms: 0,
+        token: Token::NONE,
+        lease_until_ms: 0,
+        payload: &[],
+    }
+}
+
+/// Milliseconds since 1970.
+pub(super) fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// `fresh`, spread evenly by ±[`JITTER_PERCENT`]; `random` is any 32 random bits.
+pub(super) fn jittered(fresh: Duration, random: u32) -> Duration {
+    let span = fresh * JITTER_PERCENT / 100;
+    let within = (span * 2).as_nanos() * u128::from(random) / u128::from(u32::MAX);
+    fresh - span + Duration::from_nanos(u64::try_from(within).unwrap_or(u64::MAX))
+}

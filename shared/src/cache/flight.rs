@@ -1,0 +1,96 @@
+//! One fetch at a time for one place within this process: the first who misses leads, the others wait for
+//! its answer, and take it only if it was found out after they had asked.
+
+use super::class::Place;
+use std::any::Any;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use tokio::sync::watch;
+
+/// A fetched value of any type, or that there is none.
+pub(super) type Shared = Option<Arc<dyn Any + Send + Sync>>;
+
+/// How a flight ended.
+#[derive(Clone)]
+pub(super) enum Landing {
+    /// Holds for everyone who asked before `as_of`: whatever write had been acknowledged by then is in it.
+    Value { value: Shared, as_of: Instant },
+    /// The origin failed.
+    Failed,
+}
+
+type Outcome = Option<Landing>;
+
+/// The flights of a process.
+#[derive(Default)]
+pub(super) struct Flights(Mutex<HashMap<Place, watch::Receiver<Outcome>>>);
+
+/// What a caller who missed is to do.
+pub(super) enum Role<'a> {
+    Lead(Lead<'a>),
+    Wait(Wait),
+}
+
+/// The right to fetch, until it is dropped.
+pub(super) struct Lead<'a> {
+    flights: &'a Flights,
+    place: &'a Place,
+    outcome: watch::Sender<Outcome>,
+}
+
+/// A seat in somebody's flight.
+pub(super) struct Wait {
+    outcome: watch::Receiver<Outcome>,
+}
+
+impl Flights {
+    /// Joins the flight to `place`, or starts it.
+    pub(super) fn join<'a>(&'a self, place: &'a Place) -> Role<'a> {
+        let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match flights.entry(place.clone()) {
+            Entry::Occupied(flight) => Role::Wait(Wait { outcome: flight.get().clone() }),
+            Entry::Vacant(free) => {
+                let (sender, receiver) = watch::channel(None);
+                free.insert(receiver);
+                Role::Lead(Lead { flights: self, place, outcome: sender })
+            }
+        }
+    }
+}
+
+impl<'a> Lead<'a> {
+    pub(super) fn place(&self) -> &'a Place {
+        self.place
+    }
+
+    /// Ends the flight with a value that holds for who asked before `as_of`. A flight that is dropped without
+    /// an outcome sends its waiters off to ask anew.
+    pub(super) fn land(self, value: impl FnOnce() -> Shared, as_of: Instant) {
+        if self.outcome.receiver_count() > 1 {
+            self.outcome.send_replace(Some(Landing::Value { value: value(), as_of }));
+        }
+    }
+
+    /// Ends the flight for want of an answer.
+    pub(super) fn fail(self) {
+        self.outcome.send_replace(Some(Landing::Failed));
+    }
+}
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        self.flights.0.lock().unwrap_or_else(PoisonError::into_inner).remove(self.place);
+    }
+}
+
+impl Wait {
+    /// Waits for the flight to end; `None` when its leader went away.
+    pub(super) async fn landing(mut self) -> Option<Landing> {
+        match self.outcome.wait_for(Option::is_some).await {
+            Ok(outcome) => outcome.clone(),
+            Err(_dropped) => None,
+        }
+    }
+}

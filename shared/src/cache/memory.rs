@@ -1,0 +1,180 @@
+//! The cache server's stand-in within one process: the same rules as the scripts, on a map bounded in bytes.
+
+use super::class::Place;
+use super::entry::{Entry, HEADER, Kind, Token, millis, now_ms};
+use super::{Claim, Kept};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Most bytes it holds, keys included.
+const CAPACITY_BYTES: usize = 64 << 20;
+
+#[derive(Default)]
+pub(super) struct Memory(Mutex<Shelf>);
+
+#[derive(Default)]
+struct Shelf {
+    groups: HashMap<String, Group>,
+    /// Groups in the order they came in: the first goes first when room is needed. Those that went before
+    /// leave their line here until it is passed or swept.
+    order: VecDeque<(u64, String)>,
+    serial: u64,
+    bytes: usize,
+    absences: HashMap<String, (u64, u32)>,
+}
+
+/// What lies at one key, by page.
+struct Group {
+    serial: u64,
+    pages: HashMap<String, Stored>,
+}
+
+struct Stored {
+    bytes: Vec<u8>,
+    until_ms: u64,
+}
+
+impl Memory {
+    fn shelf(&self) -> std::sync::MutexGuard<'_, Shelf> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn read(&self, place: &Place) -> Option<Vec<u8>> {
+        self.shelf().get(place).map(<[u8]>::to_vec)
+    }
+
+    pub(super) fn claim(&self, place: &Place, lease: &[u8], lease_for: Duration, now: u64) -> Claim {
+        let mut shelf = self.shelf();
+        let claimed = Entry::read(lease).expect("a lease is an entry");
+        let lease_until_ms = now_ms() + millis(lease_for);
+        if let Some(bytes) = shelf.get(place)
+            && let Some(entry) = Entry::read(bytes)
+        {
+            let answer = entry.is_answer(claimed.schema);
+            if answer && entry.fresh_until_ms > now {
+                return Claim::Present(bytes.to_vec());
+            }
+            let left = entry.lease_until_ms.saturating_sub(now_ms());
+            if entry.token != Token::NONE && left > 0 {
+                return Claim::Held(Duration::from_millis(left));
+            }
+            if answer {
+                let stale = Entry { token: claimed.token, lease_until_ms, ..entry }.write();
+                shelf.replace(place, stale);
+                return Claim::Granted;
+            }
+        }
+        let entry = Entry { lease_until_ms, ..claimed }.write();
+        shelf.put(place, entry, lease_until_ms);
+        Claim::Granted
+    }
+
+    pub(super) fn fill(&self, place: &Place, token: Token, kept: Option<Kept<'_>>) -> bool {
+        let mut shelf = self.shelf();
+        let Some(old) = shelf.get(place).and_then(Entry::read).filter(|old| old.token == token) else { return false };
+        match kept {
+            Some(Kept { entry, keep }) => {
+                let newer =
+                    |new: Entry<'_>| old.kind == Kind::Value && old.schema == new.schema && new.version < old.version;
+                if Entry::read(entry).is_some_and(newer) {
+                    return false;
+                }
+                shelf.put(place, entry.to_vec(), now_ms() + millis(keep));
+            }
+            None if old.kind == Kind::Lease => shelf.remove(place),
+            None => {
+                let free = Entry { token: Token::NONE, lease_until_ms: 0, ..old }.write();
+                shelf.replace(place, free);
+            }
+        }
+        true
+    }
+
+    pub(super) fn renew(&self, place: &Place, new: Kept<'_>) {
+        let mut shelf = self.shelf();
+        let Some(bytes) = shelf.get(place) else { return };
+        let version = Entry::read(new.entry).expect("an entry").version;
+        match Entry::read(bytes) {
+            Some(old) if old.kind == Kind::Value => {
+                if old.version < version {
+                    shelf.put(place, new.entry.to_vec(), now_ms() + millis(new.keep));
+                }
+            }
+            _ => shelf.remove(place),
+        }
+    }
+
+    pub(super) fn invalidate(&self, place: &Place) {
+        self.shelf().remove_key(place.key());
+    }
+
+    /// Whether another absence of `scope` may be remembered in the current window.
+    pub(super) fn absence(&self, scope: &str, window: Duration, most: u32) -> bool {
+        let mut shelf = self.shelf();
+        let now = now_ms();
+        shelf.absences.retain(|_, (until, _)| *until > now);
+        let (_, count) = shelf.absences.entry(scope.to_owned()).or_insert((now + millis(window), 0));
+        *count += 1;
+        *count <= most
+    }
+}
+
+impl Shelf {
+    fn get(&self, place: &Place) -> Option<&[u8]> {
+        let stored = self.groups.get(place.key())?.pages.get(place.page())?;
+        (stored.until_ms > now_ms()).then_some(&stored.bytes)
+    }
+
+    /// Other bytes of the same length, kept as long as the old ones.
+    fn replace(&mut self, place: &Place, bytes: Vec<u8>) {
+        if let Some(stored) = self.groups.get_mut(place.key()).and_then(|group| group.pages.get_mut(place.page())) {
+            stored.bytes = bytes;
+        }
+    }
+
+    fn put(&mut self, place: &Place, bytes: Vec<u8>, until_ms: u64) {
+        self.remove(place);
+        let size = weight(place.page(), &bytes);
+        while self.bytes + size + place.key().len() > CAPACITY_BYTES {
+            let Some((serial, oldest)) = self.order.pop_front() else { return };
+            if self.groups.get(&oldest).is_some_and(|group| group.serial == serial) {
+                self.remove_key(&oldest);
+            }
+        }
+        if let Some(group) = self.groups.get_mut(place.key()) {
+            group.pages.insert(place.page().to_owned(), Stored { bytes, until_ms });
+            self.bytes += size;
+            return;
+        }
+        self.serial += 1;
+        self.order.push_back((self.serial, place.key().to_owned()));
+        let pages = HashMap::from([(place.page().to_owned(), Stored { bytes, until_ms })]);
+        self.groups.insert(place.key().to_owned(), Group { serial: self.serial, pages });
+        self.bytes += size + place.key().len();
+    }
+
+    fn remove(&mut self, place: &Place) {
+        let Some(group) = self.groups.get_mut(place.key()) else { return };
+        if let Some(stored) = group.pages.remove(place.page()) {
+            self.bytes -= weight(place.page(), &stored.bytes);
+        }
+        if group.pages.is_empty() {
+            self.remove_key(place.key());
+        }
+    }
+
+    fn remove_key(&mut self, key: &str) {
+        let Some(group) = self.groups.remove(key) else { return };
+        let size: usize = group.pages.iter().map(|(page, stored)| weight(page, &stored.bytes)).sum();
+        self.bytes -= size + key.len();
+        if self.order.len() > 2 * self.groups.len() + 1024 {
+            let groups = &self.groups;
+            self.order.retain(|(serial, key)| groups.get(key).is_some_and(|group| group.serial == *serial));
+        }
+    }
+}
+
+fn weight(page: &str, bytes: &[u8]) -> usize {
+    page.len() + bytes.len().max(HEADER)
+}

@@ -1,0 +1,70 @@
+//! The process's own layer: values of classes that may be served stale, decoded, bounded in bytes.
+
+use super::class::Place;
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Most bytes it holds, as the values are encoded.
+const CAPACITY_BYTES: usize = 4 << 20;
+
+#[derive(Default)]
+pub(super) struct Near(Mutex<Shelf>);
+
+#[derive(Default)]
+struct Shelf {
+    values: HashMap<Place, Local>,
+    bytes: usize,
+}
+
+struct Local {
+    value: Arc<dyn Any + Send + Sync>,
+    bytes: usize,
+    until: Until,
+}
+
+/// How long a value serves, in ms since 1970.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Until {
+    pub(super) fresh_ms: u64,
+    pub(super) stale_ms: u64,
+}
+
+/// A value found here.
+pub(super) struct Found<V> {
+    pub(super) value: V,
+    pub(super) fresh: bool,
+}
+
+impl Near {
+    pub(super) fn get<V: Clone + 'static>(&self, place: &Place, now_ms: u64) -> Option<Found<V>> {
+        let shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let local = shelf.values.get(place).filter(|local| now_ms < local.until.stale_ms)?;
+        let value = local.value.downcast_ref::<V>()?.clone();
+        Some(Found { value, fresh: now_ms < local.until.fresh_ms })
+    }
+
+    /// Keeps a value of `bytes` encoded bytes, in the place of those that end first when room is needed.
+    pub(super) fn put<V: Send + Sync + 'static>(&self, place: Place, value: V, bytes: usize, until: Until) {
+        if bytes > CAPACITY_BYTES {
+            return;
+        }
+        let mut shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        shelf.remove(&place);
+        while shelf.bytes + bytes > CAPACITY_BYTES {
+            let first = shelf.values.iter().min_by_key(|(_, local)| local.until.fresh_ms);
+            let Some(first) = first.map(|(place, _)| place.clone()) else { break };
+            shelf.remove(&first);
+        }
+        shelf.bytes += bytes;
+        shelf.values.insert(place, Local { value: Arc::new(value), bytes, until });
+    }
+}
+
+impl Shelf {
+    fn remove(&mut self, place: &Place) {
+        if let Some(local) = self.values.remove(place) {
+            self.bytes -= local.bytes;
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Stale while one refreshes: who finds a value stale gets it at once, and one of them has it fetched anew.
+
+use super::entry::{jittered, millis, now_ms};
+use super::flight::Role;
+use super::near::{Found, Until};
+use super::{
+    Budget, Busy, Cache, Cacheable, Claim, Class, Event, Key, Lookup, PATIENCE, Place, Token, keep, new_token, random,
+};
+use std::fmt::Display;
+use std::future::Future;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+/// A refresh that is not done by then is left to the next one.
+const SETTLE_WITHIN: Duration = Duration::from_secs(10);
+
+impl Cache {
+    /// A value of a class that may be served stale: from this process's memory while fresh, else from the
+    /// cache, fresh or stale. The one caller per lease who finds it stale starts `fetch` in the background
+    /// and does not wait for it; only where there is nothing at all to serve is `fetch` waited for.
+    ///
+    /// On Lambda nothing runs after the next event is asked for: call [`Cache::settle`] before that.
+    ///
+    /// # Errors
+    /// What `fetch` fails with, or [`Busy`], where there is nothing to serve.
+    pub async fn get_or_refresh<K, F, Fut, E>(&self, key: K, fetch: F) -> Result<Option<K::Value>, E>
+    where
+        K: Key + Send + Sync + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Option<K::Value>, E>> + Send + 'static,
+        E: From<Busy> + Display + Send + 'static,
+    {
+        const { assert!(!K::CLASS.is_renewed(), "a class that is renewed on update goes through get_or_fill") };
+        let asked = Instant::now();
+        let place = Place::of(&key);
+        let near = self.0.near.get::<K::Value>(&place, now_ms());
+        if let Some(Found { value, fresh: true }) = near {
+            self.0.meter.count(K::CLASS.name, Event::LocalHit);
+            return Ok(Some(value));
+        }
+        let mut budget = Budget(PATIENCE);
+        match self.lookup::<K>(&place, &mut budget).await {
+            Lookup::Fresh { value, fresh_until_ms, bytes } => {
+                self.keep_near::<K>(place, value.as_ref(), bytes, fresh_until_ms);
+                return Ok(value);
+            }
+            Lookup::Stale { value, leased } => {
+                if !leased && let Ok(token) = self.claim_refresh::<K>(&place, &mut budget).await {
+                    self.refresh(key, place, Some(token), fetch);
+                }
+                return Ok(value);
+            }
+            Lookup::Miss => {}
+        }
+        if let Some(Found { value, .. }) = near {
+            // The server has nothing or does not answer: what this process has still serves.
+            self.refresh(key, place, None, fetch);
+            return Ok(Some(value));
+        }
+        let value = Box::pin(self.fill(&key, &place, asked, budget, fetch)).await?;
+        let fresh_until_ms = now_ms() + millis(jittered(K::CLASS.fresh, random()));
+        let bytes = value.as_ref().map_or(0, encoded_len);
+        self.keep_near::<K>(place, value.as_ref(), bytes, fresh_until_ms);
+        Ok(value)
+    }
+
+    /// Waits until the refreshes that this process started have ended, or for 10 s.
+    pub async fn settle(&self) {
+        let mut running = {
+            let mut refreshes = self.0.refreshes.lock().unwrap_or_else(PoisonError::into_inner);
+            if refreshes.is_empty() {
+                return;
+            }
+            std::mem::take(&mut *refreshes)
+        };
+        let all = async { while running.join_next().await.is_some() {} };
+        let _late = tokio::time::timeout(SETTLE_WITHIN, all).await;
+    }
+
+    async fn claim_refresh<K: Key>(&self, place: &Place, budget: &mut Budget) -> Result<Token, ()> {
+        let token = new_token();
+        match self.claim::<K>(place, token, budget).await {
+            Ok(Claim::Granted) => Ok(token),
+            Ok(Claim::Held(_) | Claim::Present(_)) => Err(()),
+            Err(error) => {
+                self.failed(K::CLASS.name, &error);
+                Err(())
+            }
+        }
+    }
+
+    /// Fetches in the background, unless this process does already.
+    fn refresh<K, F, Fut, E>(&self, key: K, place: Place, token: Option<Token>, fetch: F)
+    where
+        K: Key + Send + Sync + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Option<K::Value>, E>> + Send + 'static,
+        E: Display + Send + 'static,
+    {
+        let cache = self.clone();
+        let task = async move {
+            let Role::Lead(lead) = cache.0.flights.join(&place) else { return };
+            cache.0.meter.count(K::CLASS.name, Event::Fetch);
+            let fetching = Instant::now();
+            match fetch().await {
+                Ok(value) => {
+                    let fresh_until_ms = now_ms() + millis(jittered(K::CLASS.fresh, random()));
+                    cache.store(&key, &place, token, Some(value.as_ref()), &mut Budget(PATIENCE)).await;
+                    let bytes = value.as_ref().map_or(0, encoded_len);
+                    cache.keep_near::<K>(place.clone(), value.as_ref(), bytes, fresh_until_ms);
+                    lead.land(|| value.map(|value| std::sync::Arc::new(value) as _), fetching);
+                }
+                Err(error) => {
+                    tracing::warn!(class = K::CLASS.name, %error, "a refresh failed; the stale value stays");
+                    cache.store(&key, &place, token, None, &mut Budget(PATIENCE)).await;
+                    lead.fail();
+                }
+            }
+        };
+        let mut refreshes = self.0.refreshes.lock().unwrap_or_else(PoisonError::into_inner);
+        while refreshes.try_join_next().is_some() {}
+        refreshes.spawn(task);
+    }
+
+    fn keep_near<K: Key>(&self, place: Place, value: Option<&K::Value>, bytes: usize, fresh_ms: u64) {
+        if let Some(value) = value {
+            let until = Until { fresh_ms, stale_ms: fresh_ms + stale_after_fresh_ms(&K::CLASS) };
+            self.0.near.put(place, value.clone(), bytes, until);
+        }
+    }
+}
+
+fn stale_after_fresh_ms(class: &Class) -> u64 {
+    millis(keep(class, class.fresh).saturating_sub(class.fresh))
+}
+
+fn encoded_len<V: Cacheable>(value: &V) -> usize {
+    postcard::experimental::serialized_size(value).unwrap_or(usize::MAX)
+}

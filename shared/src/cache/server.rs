@@ -1,0 +1,137 @@
+//! The cache on a Redis or Valkey server: a plain `GET` to look up, one script per change. Every command
+//! touches one key, as cluster mode wants it.
+
+use super::breaker::Access;
+use super::class::Place;
+use super::entry::{Token, millis};
+use super::link::{Link, LinkError};
+use super::{Claim, Kept};
+use redis::{Cmd, ErrorKind, ServerErrorKind, Value};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+/// Most pages of one group; one more starts it anew.
+const PAGES: u32 = 200;
+
+struct Script {
+    code: &'static str,
+    sha: LazyLock<String>,
+}
+
+macro_rules! script {
+    ($file:literal) => {
+        Script {
+            code: include_str!(concat!("scripts/", $file)),
+            sha: LazyLock::new(|| redis::Script::new(include_str!(concat!("scripts/", $file))).get_hash().to_owned()),
+        }
+    };
+}
+
+static CLAIM: Script = script!("claim.lua");
+static FILL: Script = script!("fill.lua");
+static RENEW: Script = script!("renew.lua");
+static ABSENCE: Script = script!("absence.lua");
+
+pub(super) async fn read(link: &Link, place: &Place, patience: Duration) -> Result<Option<Vec<u8>>, LinkError> {
+    let mut command = Cmd::with_capacity(3, 8 + place.key().len() + place.page().len());
+    if place.page().is_empty() {
+        command.arg("GET").arg(place.key());
+    } else {
+        command.arg("HGET").arg(place.key()).arg(place.page());
+    }
+    match link.run(&command, Access::Read, patience, false).await? {
+        Value::BulkString(bytes) => Ok(Some(bytes)),
+        _ => Ok(None),
+    }
+}
+
+pub(super) async fn claim(
+    link: &Link,
+    place: &Place,
+    lease: &[u8],
+    lease_for: Duration,
+    now_ms: u64,
+    patience: Duration,
+) -> Result<Claim, LinkError> {
+    let reply = run(link, &CLAIM, place.key(), patience, false, |command| {
+        command.arg(place.page()).arg(lease).arg(millis(lease_for)).arg(now_ms);
+    })
+    .await?;
+    Ok(match reply {
+        Value::BulkString(bytes) => Claim::Present(bytes),
+        Value::Int(left) if left > 0 => Claim::Held(Duration::from_millis(left.unsigned_abs())),
+        _ => Claim::Granted,
+    })
+}
+
+/// Gives whether the lease stood.
+pub(super) async fn fill(
+    link: &Link,
+    place: &Place,
+    token: Token,
+    kept: Option<Kept<'_>>,
+    patience: Duration,
+) -> Result<bool, LinkError> {
+    let (entry, keep) = kept.map_or((&[][..], 0), |kept| (kept.entry, millis(kept.keep)));
+    let reply = run(link, &FILL, place.key(), patience, false, |command| {
+        command.arg(place.page()).arg(&token.0).arg(entry).arg(keep).arg(PAGES);
+    })
+    .await?;
+    Ok(reply == Value::Int(1))
+}
+
+pub(super) async fn renew(link: &Link, place: &Place, new: Kept<'_>, patience: Duration) -> Result<(), LinkError> {
+    run(link, &RENEW, place.key(), patience, true, |command| {
+        command.arg(place.page()).arg(new.entry).arg(millis(new.keep));
+    })
+    .await
+    .map(drop)
+}
+
+pub(super) async fn invalidate(link: &Link, place: &Place, patience: Duration) -> Result<(), LinkError> {
+    let mut command = redis::cmd("UNLINK");
+    command.arg(place.key());
+    link.run(&command, Access::Write, patience, true).await.map(drop)
+}
+
+/// Whether another absence of the scope that `key` counts may be remembered now.
+pub(super) async fn absence(
+    link: &Link,
+    key: &str,
+    window: Duration,
+    most: u32,
+    patience: Duration,
+) -> Result<bool, LinkError> {
+    let reply = run(link, &ABSENCE, key, patience, false, |command| {
+        command.arg(millis(window));
+    })
+    .await?;
+    Ok(matches!(reply, Value::Int(count) if count <= i64::from(most)))
+}
+
+pub(super) async fn ping(link: &Link, patience: Duration) -> Result<(), LinkError> {
+    link.run(&redis::cmd("PING"), Access::Read, patience, true).await.map(drop)
+}
+
+/// Runs a script by its hash, and by its text where the server does not know it yet.
+async fn run(
+    link: &Link,
+    script: &Script,
+    key: &str,
+    patience: Duration,
+    insist: bool,
+    arguments: impl Fn(&mut Cmd),
+) -> Result<Value, LinkError> {
+    let command = |verb: &str, script: &str| {
+        let mut command = redis::cmd(verb);
+        command.arg(script).arg(1).arg(key);
+        arguments(&mut command);
+        command
+    };
+    match link.run(&command("EVALSHA", &script.sha), Access::Write, patience, insist).await {
+        Err(LinkError::Refused(error)) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+            link.run(&command("EVAL", script.code), Access::Write, patience, insist).await
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,163 @@
+//! Where the cache is: `redis://…`, `rediss://…`, `memory:` or `off:`.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A cache's address. Its `Debug` and `Display` never show the password.
+///
+/// - `redis://[user:password@]host[:port]`: plain TCP, for a trusted network only;
+/// - `rediss://[user[:password]@]host[:port][?iam=cache-name]`: TLS; with `iam` the user logs in with a
+///   token made from the process's AWS credentials, for the ElastiCache Serverless cache of that name;
+/// - `memory:`: in the process's own memory, for one process only;
+/// - `off:`: none; every lookup reads the origin.
+#[derive(Clone, PartialEq, Eq)]
+pub enum CacheUrl {
+    Server(Server),
+    Memory,
+    Off,
+}
+
+/// A server that speaks the Redis protocol.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Server {
+    pub host: String,
+    pub port: u16,
+    pub tls: bool,
+    pub user: Option<String>,
+    pub password: Option<String>,
+    /// The name of the ElastiCache Serverless cache to log in to with IAM.
+    pub iam: Option<String>,
+}
+
+/// Why a text is no cache address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a cache address ({0}): give redis://host:port, rediss://host:port, memory: or off:")]
+pub struct CacheUrlError(&'static str);
+
+impl FromStr for CacheUrl {
+    type Err = CacheUrlError;
+
+    fn from_str(text: &str) -> Result<Self, CacheUrlError> {
+        match text {
+            "memory:" => return Ok(Self::Memory),
+            "off:" => return Ok(Self::Off),
+            _ => {}
+        }
+        let (tls, rest) = match (text.strip_prefix("redis://"), text.strip_prefix("rediss://")) {
+            (Some(rest), _) => (false, rest),
+            (_, Some(rest)) => (true, rest),
+            _ => return Err(CacheUrlError("unknown scheme")),
+        };
+        let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        let (login, address) = rest.rsplit_once('@').map_or((None, rest), |(login, address)| (Some(login), address));
+        let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, ""))) {
+            Some((user, password)) => (text_of(user)?, text_of(password)?),
+            None => (None, None),
+        };
+        let (host, port) = address.rsplit_once(':').map_or((address, "6379"), |(host, port)| (host, port));
+        let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        if host.is_empty() || !host.chars().all(valid) {
+            return Err(CacheUrlError("no host"));
+        }
+        let port = port.parse().map_err(|_| CacheUrlError("the port is no number"))?;
+        let iam = match query.map(|query| query.split_once('=')) {
+            None => None,
+            Some(Some(("iam", name))) if !name.is_empty() && name.chars().all(valid) => Some(name.to_owned()),
+            Some(_) => return Err(CacheUrlError("the only parameter is iam=cache-name")),
+        };
+        if iam.is_some() && (!tls || user.is_none() || password.is_some()) {
+            return Err(CacheUrlError("iam needs rediss://, a user and no password"));
+        }
+        Ok(Self::Server(Server { host: host.to_owned(), port, tls, user, password, iam }))
+    }
+}
+
+/// A percent-encoded part (RFC 3986); `None` when empty.
+fn text_of(part: &str) -> Result<Option<String>, CacheUrlError> {
+    let mut bytes = Vec::with_capacity(part.len());
+    let mut rest = part.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut digit = || rest.next().and_then(|byte| char::from(byte).to_digit(16));
+        match (digit(), digit()) {
+            (Some(high), Some(low)) => bytes.push(u8::try_from(high * 16 + low).unwrap_or_default()),
+            _ => return Err(CacheUrlError("a % that encodes nothing")),
+        }
+    }
+    let text = String::from_utf8(bytes).map_err(|_| CacheUrlError("a login that is not UTF-8"))?;
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+impl fmt::Display for CacheUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Server(server) => {
+                write!(f, "redis{}://{}:{}", if server.tls { "s" } else { "" }, server.host, server.port)
+            }
+            Self::Memory => f.write_str("memory:"),
+            Self::Off => f.write_str("off:"),
+        }
+    }
+}
+
+impl fmt::Debug for CacheUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(text: &str) -> Server {
+        match text.parse() {
+            Ok(CacheUrl::Server(server)) => server,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn addresses_are_read() {
+        assert_eq!("memory:".parse(), Ok(CacheUrl::Memory));
+        assert_eq!("off:".parse(), Ok(CacheUrl::Off));
+        let plain = server("redis://127.0.0.1:7000");
+        assert_eq!((plain.host.as_str(), plain.port, plain.tls), ("127.0.0.1", 7000, false));
+        let full = server("rediss://app:p%40ss@cache.example");
+        assert_eq!((full.port, full.tls), (6379, true));
+        assert_eq!((full.user.as_deref(), full.password.as_deref()), (Some("app"), Some("p@ss")));
+        assert_eq!(server("rediss://app@h?iam=prod").iam.as_deref(), Some("prod"));
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for text in [
+            "",
+            "memory",
+            "redis:",
+            "redis://",
+            "http://h",
+            "redis://h:x",
+            "redis://h:99999",
+            "redis://a b",
+            "redis://%zz@h",
+            "redis://h?iam=c",
+            "rediss://h?iam=c",
+            "rediss://u:p@h?iam=c",
+            "rediss://u@h?iam=",
+            "rediss://u@h?x=1",
+        ] {
+            assert!(text.parse::<CacheUrl>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let url: CacheUrl = "rediss://app:hush@h".parse().expect("valid");
+        assert!(!format!("{url:?} {url}").contains("hush"));
+    }
+}

@@ -1,0 +1,1 @@
+//! The tests are in `suite/`: one integration binary over the local system.

@@ -1,4 +1,0 @@
-//! The whole system, tried from outside.
-
-#[cfg(test)]
-mod sqs;

@@ -1,0 +1,163 @@
+//! Registration, log-in, sessions, the own account, public profiles.
+
+use crate::api::{Actor, Api, PASSWORD, redacted, registration, unique_email};
+use futures_util::future::join_all;
+use reqwest::Method;
+use serde_json::json;
+
+#[tokio::test]
+async fn registering_gives_user_organization_and_token() {
+    let (api, email) = (Api::new(), unique_email());
+    let reply = api.call(None, Method::POST, "/auth/register", Some(registration(&email))).await;
+    assert_eq!(reply.status, 201);
+    assert_eq!(
+        redacted(&reply.body),
+        json!({
+            "user": {"id": "usr_*", "name": "Ada Lovelace", "email": "<email>", "created_at": "<time>"},
+            "org": {"id": "org_*", "name": "Analytical Engines", "plan": "free"},
+            "token": "<token>", "expires_at": "<time>"
+        })
+    );
+    let me = api.get(&Actor::of(&reply.body, &email), "/me").await;
+    assert_eq!(
+        redacted(&me.body),
+        json!({
+            "id": "usr_*", "name": "Ada Lovelace", "email": "<email>", "created_at": "<time>",
+            "orgs": [{"id": "org_*", "name": "Analytical Engines", "role": "owner", "joined_at": "<time>"}]
+        })
+    );
+}
+
+#[tokio::test]
+async fn an_address_registers_once_however_spelled_and_raced() {
+    let (api, email) = (Api::new(), unique_email());
+    let spellings = [email.clone(), email.to_uppercase(), email.clone(), email.replace("ada", "Ada")];
+    let calls = spellings.iter().map(|email| api.call(None, Method::POST, "/auth/register", Some(registration(email))));
+    let replies = join_all(calls).await;
+    assert_eq!(replies.iter().filter(|reply| reply.status == 201).count(), 1);
+    for reply in replies.iter().filter(|reply| reply.status != 201) {
+        reply.is_problem(409, "email_taken");
+    }
+}
+
+#[tokio::test]
+async fn logging_in_gives_token_and_cookie() {
+    let api = Api::new();
+    let actor = api.register().await;
+    let reply = api.login(&actor.email.to_uppercase(), None).await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    let session = Actor::of(&reply.body, &actor.email);
+    assert_eq!((&session.user_id, &session.org_id), (&actor.user_id, &actor.org_id));
+    let cookie = reply.header("set-cookie");
+    assert!(cookie.starts_with(&format!("__Host-session={}; Path=/; ", session.token)), "{cookie}");
+    for attribute in ["Secure", "HttpOnly", "SameSite=None"] {
+        assert!(cookie.contains(attribute), "{cookie}");
+    }
+    assert_eq!(api.get(&session, "/me").await.status, 200);
+}
+
+#[tokio::test]
+async fn unknown_user_and_wrong_password_answer_alike() {
+    let api = Api::new();
+    let actor = api.register().await;
+    let attempt = |email: String| json!({"email": email, "password": "wrong password"});
+    let wrong = api.call(None, Method::POST, "/auth/login", Some(attempt(actor.email.clone()))).await;
+    let unknown = api.call(None, Method::POST, "/auth/login", Some(attempt(unique_email()))).await;
+    wrong.is_problem(401, "wrong_credentials");
+    assert_eq!(wrong.text, unknown.text);
+    assert_eq!(names(&wrong), names(&unknown));
+}
+
+fn names(reply: &crate::api::Reply) -> Vec<&str> {
+    let mut names: Vec<&str> = reply.headers.keys().map(|name| name.as_str()).collect();
+    names.sort_unstable();
+    names
+}
+
+#[tokio::test]
+async fn ten_failed_log_ins_close_the_account_for_a_while_whether_it_exists_or_not() {
+    let api = Api::new();
+    for email in [api.register().await.email, unique_email()] {
+        let attempt = || Some(json!({"email": email, "password": "wrong password"}));
+        // At once: no number of simultaneous guesses gets more than ten compared.
+        let replies = join_all((0..30).map(|_| api.call(None, Method::POST, "/auth/login", attempt()))).await;
+        assert_eq!(replies.iter().filter(|reply| reply.status == 401).count(), 10);
+        let refused = replies.iter().find(|reply| reply.status != 401).unwrap();
+        refused.is_problem(429, "too_many_attempts");
+        let wait: u64 = refused.header("retry-after").parse().unwrap();
+        assert!((1..=900).contains(&wait), "{wait}");
+        // The right password is refused too until the window ends.
+        api.login(&email, None).await.is_problem(429, "too_many_attempts");
+    }
+}
+
+#[tokio::test]
+async fn successful_log_ins_use_no_attempts_up() {
+    let api = Api::new();
+    let actor = api.register().await;
+    for _ in 0..12 {
+        assert_eq!(api.login(&actor.email, None).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_logged_out_token_is_dead_at_once_and_others_live() {
+    let api = Api::new();
+    let first = api.register().await;
+    let second = Actor::of(&api.login(&first.email, None).await.body, &first.email);
+    let out = api.call(Some(&first), Method::POST, "/auth/logout", None).await;
+    assert_eq!((out.status, out.text.as_str()), (204, ""));
+    assert!(out.header("set-cookie").contains("Max-Age=0"));
+    api.get(&first, "/me").await.is_problem(401, "invalid_token");
+    assert_eq!(api.get(&second, "/me").await.status, 200);
+}
+
+#[tokio::test]
+async fn logging_in_elsewhere_needs_a_membership() {
+    let api = Api::new();
+    let (actor, other) = (api.register().await, api.register().await);
+    api.login(&actor.email, Some(&other.org_id)).await.is_problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn a_new_name_shows_in_the_next_read_of_the_public_profile() {
+    let api = Api::new();
+    let actor = api.register().await;
+    let path = format!("/users/{}", actor.user_id);
+    let before = api.call(None, Method::GET, &path, None).await;
+    assert_eq!(
+        redacted(&before.body),
+        json!({"id": "usr_*", "name": "Ada Lovelace", "created_at": "<time>"}),
+        "no e-mail address"
+    );
+    for name in ["Ada King", "Augusta Ada"] {
+        let changed = api.patch(&actor, "/me", json!({"name": name})).await;
+        assert_eq!((changed.status, &changed.body["name"]), (200, &json!(name)));
+        let after = api.call(None, Method::GET, &path, None).await;
+        assert_eq!(after.body["name"], name);
+        assert_ne!(after.header("etag"), before.header("etag"));
+    }
+}
+
+#[tokio::test]
+async fn changes_of_the_account_honour_if_match() {
+    let api = Api::new();
+    let actor = api.register().await;
+    let tag = api.get(&actor, "/me").await.header("etag").to_owned();
+    let change = || {
+        let request = api.request(Method::PATCH, "/me").bearer_auth(&actor.token).header("If-Match", &tag);
+        crate::api::send(request.json(&json!({"name": "New Name"})))
+    };
+    let replies = join_all((0..8).map(|_| change())).await;
+    assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 1);
+    replies.iter().find(|reply| reply.status != 200).unwrap().is_problem(412, "precondition_failed");
+}
+
+#[tokio::test]
+async fn passwords_are_never_shown() {
+    let api = Api::new();
+    let actor = api.register().await;
+    for reply in [api.get(&actor, "/me").await, api.login(&actor.email, None).await] {
+        assert!(!reply.text.contains(PASSWORD) && !reply.text.contains("argon2"));
+    }
+}

@@ -1,0 +1,169 @@
+//! What holds for every reply: request id, CORS, timings, validators, compression.
+
+use crate::api::{Actor, Api, ORIGIN, send};
+use reqwest::Method;
+use serde_json::json;
+use std::collections::HashSet;
+
+#[tokio::test]
+async fn every_reply_has_its_own_request_id_and_names_what_took_time() {
+    let api = Api::new();
+    let actor = api.register().await;
+    let mut ids = HashSet::new();
+    for path in ["/me", "/items", "/items/itm_0", "/health", "/users/nobody"] {
+        let request = api.request(Method::GET, path).bearer_auth(&actor.token).header("X-Request-Id", "mine");
+        let reply = send(request).await;
+        assert!(ids.insert(reply.header("x-request-id").to_owned()), "{path}");
+        assert!(reply.header("x-request-id").len() >= 8, "{path}");
+    }
+    assert!(!ids.contains("mine"));
+    let timing = api.get(&actor, "/items").await.header("server-timing").to_owned();
+    assert!(timing.starts_with("auth;dur="), "{timing}");
+}
+
+#[tokio::test]
+async fn allowed_origins_and_no_others_get_cors_headers() {
+    let api = Api::new();
+    for path in ["/health", "/users/nobody", "/me"] {
+        for (origin, allowed) in [
+            (ORIGIN, true),
+            ("http://localhost:3000", true),
+            ("http://localhost:51730", false),
+            ("https://localhost:5173", false),
+            ("null", false),
+            ("http://evil.example", false),
+        ] {
+            let reply = send(api.request(Method::GET, path).header("Origin", origin)).await;
+            let expected = if allowed { origin } else { "" };
+            assert_eq!(reply.header("access-control-allow-origin"), expected, "{path} {origin}");
+            assert_eq!(reply.header("access-control-allow-credentials") == "true", allowed);
+            assert_eq!(reply.header("access-control-expose-headers").contains("X-Request-Id"), allowed);
+            let vary = reply.headers.get_all("vary").iter().map(|value| value.to_str().unwrap().to_lowercase());
+            assert!(vary.collect::<Vec<_>>().join(",").contains("origin"), "{path} {origin}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cookie_reads_anywhere_and_writes_from_allowed_origins_only() {
+    let api = Api::new();
+    let actor = api.register().await;
+    let with = |method: Method, path: &str, origin: Option<&str>| {
+        let request = api.request(method, path).header("Cookie", format!("a=b; __Host-session={}", actor.token));
+        match origin {
+            Some(origin) => request.header("Origin", origin),
+            None => request,
+        }
+    };
+    assert_eq!(send(with(Method::GET, "/me", None)).await.status, 200);
+    let body = json!({"name": "thing"});
+    for origin in [None, Some("http://evil.example"), Some("null")] {
+        send(with(Method::POST, "/items", origin).json(&body)).await.is_problem(403, "forbidden_origin");
+    }
+    assert_eq!(send(with(Method::POST, "/items", Some(ORIGIN)).json(&body)).await.status, 201);
+}
+
+#[tokio::test]
+async fn reads_with_validators_answer_304() {
+    let api = Api::new();
+    let actor = api.register().await;
+    let item = api.item(&actor).await;
+    for path in [
+        format!("/users/{}", actor.user_id),
+        format!("/orgs/{}/plan", actor.org_id),
+        format!("/orgs/{}/settings", actor.org_id),
+        format!("/items/{item}"),
+        "/items".to_owned(),
+        "/models/pricing?provider=anthropic".to_owned(),
+        "/openapi.json".to_owned(),
+        "/docs".to_owned(),
+    ] {
+        let first = api.get(&actor, &path).await;
+        assert_eq!(first.status, 200, "{path}");
+        let tag = first.header("etag");
+        assert!(tag.starts_with("W/\""), "{path}: {tag}");
+        assert!(!first.header("cache-control").is_empty(), "{path}");
+        let again = api.request(Method::GET, &path).bearer_auth(&actor.token).header("If-None-Match", tag);
+        let again = send(again).await;
+        assert_eq!((again.status, again.text.as_str()), (304, ""), "{path}");
+        assert_eq!(again.header("etag"), tag, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn live_data_is_not_stored_by_caches() {
+    let api = Api::new();
+    let actor = api.register().await;
+    let paths = ["/me".to_owned(), format!("/orgs/{}/members", actor.org_id), "/health".to_owned()];
+    for path in paths {
+        assert_eq!(api.get(&actor, &path).await.header("cache-control"), "no-store", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn another_organizations_resource_and_a_missing_one_answer_alike() {
+    let api = Api::new();
+    let (actor, other) = (api.register().await, api.register().await);
+    let item = api.item(&other).await;
+    let missing = format!("itm_{}", "0".repeat(32));
+    let replies = |path: String| api.get(&actor, &path).boxed();
+    use futures_util::FutureExt as _;
+    let foreign = replies(format!("/items/{item}")).await;
+    for path in [format!("/items/{missing}"), "/items/nonsense".into(), format!("/orgs/{}/plan", other.org_id)] {
+        let reply = replies(path).await;
+        reply.is_problem(404, "not_found");
+        assert_eq!(reply.text, foreign.text);
+        let shape = |reply: &crate::api::Reply| {
+            let hidden = ["x-request-id", "server-timing", "date"];
+            let mut headers: Vec<_> = reply.headers.iter().filter(|(name, _)| !hidden.contains(&name.as_str())).collect();
+            headers.sort_by_key(|(name, _)| name.as_str());
+            format!("{headers:?}")
+        };
+        assert_eq!(shape(&reply), shape(&foreign));
+    }
+}
+
+#[tokio::test]
+async fn health_looks_deep_when_asked() {
+    let api = Api::new();
+    assert_eq!(api.call(None, Method::GET, "/health", None).await.body, json!({"status": "ok"}));
+    let deep = api.call(None, Method::GET, "/health?deep=1", None).await;
+    assert_eq!((deep.status, &deep.body["status"]), (200, &json!("ok")), "{}", deep.text);
+    let dependencies = deep.body["dependencies"].as_array().unwrap();
+    assert_eq!(dependencies[0], json!({"name": "database", "state": "up"}));
+    assert_eq!(dependencies[1]["name"], "cache");
+    assert_eq!(api.call(None, Method::GET, "/health?deep=2", None).await.pointer(), "query/deep");
+}
+
+#[tokio::test]
+async fn the_page_loads_nothing_from_elsewhere() {
+    let api = Api::new();
+    let page = api.call(None, Method::GET, "/docs", None).await;
+    assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
+    assert!(page.header("content-security-policy").starts_with("default-src 'none'"));
+    for outside in ["src=\"http", "src='http", "href=\"http", "@import", "url(http"] {
+        assert!(!page.text.contains(outside), "{outside}");
+    }
+    let document = api.call(None, Method::GET, "/openapi.json", None).await;
+    assert!(document.body["openapi"].as_str().unwrap().starts_with("3.1."));
+}
+
+#[tokio::test]
+async fn a_mutilated_token_is_refused_and_several_are_ambiguous() {
+    let api = Api::new();
+    let actor = api.register().await;
+    let other = api.register().await;
+    let last = if actor.token.ends_with('A') { "B" } else { "A" };
+    for token in [&actor.token[..40], "", "x", &format!("{}{last}", &actor.token[..actor.token.len() - 1])] {
+        let forged = Actor { token: token.to_owned(), ..actor.clone() };
+        api.get(&forged, "/me").await.is_problem(401, "invalid_token");
+    }
+    let twice = api
+        .request(Method::GET, "/me")
+        .header("Authorization", format!("Bearer {}", actor.token))
+        .header("Authorization", format!("Bearer {}", other.token));
+    send(twice).await.is_problem(400, "ambiguous_credentials");
+    let reply = send(api.request(Method::GET, "/me").header("X-Org-Id", &other.org_id)).await;
+    reply.is_problem(401, "authentication_required");
+    assert_eq!(reply.header("www-authenticate"), "Bearer");
+}

@@ -1,0 +1,15 @@
+//! The API as callers see it, over the local system, or over `CITIZEN_URL` where that is set.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod accounts;
+mod api;
+mod bad_input;
+mod batches;
+mod conventions;
+mod coverage;
+mod faults;
+mod items;
+mod matrix;
+mod members;
+mod orgs;
+mod prices;

@@ -1,0 +1,109 @@
+//! Members and roles; authority counts from the next request on.
+
+use crate::api::{Api, redacted};
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+fn path(org: &str, user: &str) -> String {
+    format!("/orgs/{org}/members/{user}")
+}
+
+#[tokio::test]
+async fn members_are_listed_with_names_and_roles() {
+    let api = Api::new();
+    let owner = api.register().await;
+    let admin = api.join(&owner, "admin").await;
+    let list = api.get(&admin, &format!("/orgs/{}/members", owner.org_id)).await;
+    let member = |role: &str| json!({"user_id": "usr_*", "name": "Ada Lovelace", "role": role, "joined_at": "<time>"});
+    assert_eq!(redacted(&list.body), json!({"data": [member("owner"), member("admin")], "next_cursor": null}));
+    let page = api.get(&admin, &format!("/orgs/{}/members?limit=1", owner.org_id)).await;
+    let cursor = page.body["next_cursor"].as_str().unwrap();
+    let rest = api.get(&admin, &format!("/orgs/{}/members?limit=1&cursor={cursor}", owner.org_id)).await;
+    assert_eq!(rest.body["data"][0], list.body["data"][1]);
+    let me = api.get(&admin, "/me").await;
+    let roles: Vec<&Value> = me.body["orgs"].as_array().unwrap().iter().map(|org| &org["role"]).collect();
+    assert_eq!(roles, ["owner", "admin"]);
+}
+
+#[tokio::test]
+async fn a_changed_role_and_a_removal_count_from_the_next_request_on() {
+    let api = Api::new();
+    let owner = api.register().await;
+    let member = api.join(&owner, "member").await;
+    let settings = format!("/orgs/{}/settings", owner.org_id);
+    let body = json!({"settings": {}});
+    api.put(&member, &settings, body.clone()).await.is_problem(403, "forbidden_role");
+    let promoted = api.put(&owner, &path(&owner.org_id, &member.user_id), json!({"role": "admin"})).await;
+    assert_eq!((promoted.status, &promoted.body["role"]), (200, &json!("admin")));
+    assert_eq!(api.put(&member, &settings, body.clone()).await.status, 200);
+    api.put(&owner, &path(&owner.org_id, &member.user_id), json!({"role": "member"})).await;
+    api.put(&member, &settings, body).await.is_problem(403, "forbidden_role");
+    assert_eq!(api.delete(&owner, &path(&owner.org_id, &member.user_id)).await.status, 204);
+    api.get(&member, &settings).await.is_problem(401, "invalid_token");
+    api.delete(&owner, &path(&owner.org_id, &member.user_id)).await.is_problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn only_owners_make_owners_or_change_them() {
+    let api = Api::new();
+    let owner = api.register().await;
+    let admin = api.join(&owner, "admin").await;
+    let member = api.join(&owner, "member").await;
+    let of = |user: &str| path(&owner.org_id, user);
+    api.put(&admin, &of(&member.user_id), json!({"role": "owner"})).await.is_problem(403, "forbidden_role");
+    api.put(&admin, &of(&owner.user_id), json!({"role": "member"})).await.is_problem(403, "forbidden_role");
+    api.delete(&admin, &of(&owner.user_id)).await.is_problem(403, "forbidden_role");
+    assert_eq!(api.put(&admin, &of(&member.user_id), json!({"role": "admin"})).await.status, 200);
+    assert_eq!(api.put(&owner, &of(&member.user_id), json!({"role": "owner"})).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_last_owner_stays_however_raced() {
+    let api = Api::new();
+    let first = api.register().await;
+    let last = path(&first.org_id, &first.user_id);
+    api.delete(&first, &last).await.is_problem(409, "last_owner");
+    api.put(&first, &last, json!({"role": "admin"})).await.is_problem(409, "last_owner");
+    let second = api.join(&first, "owner").await;
+    let other = path(&first.org_id, &second.user_id);
+    // Both leave at once, each by several calls: one of them must stay an owner.
+    let demote = json!({"role": "member"});
+    let calls = (0..3).map(|_| async {
+        tokio::join!(api.put(&first, &last, demote.clone()), api.put(&second, &other, demote.clone()))
+    });
+    join_all(calls).await;
+    let list = api.get(&first, &format!("/orgs/{}/members", first.org_id)).await;
+    let owners = list.body["data"].as_array().unwrap().iter().filter(|member| member["role"] == "owner").count();
+    assert_eq!(owners, 1, "{}", list.text);
+}
+
+#[tokio::test]
+async fn the_plans_limit_of_members_is_exact() {
+    let api = Api::new();
+    let owner = api.register().await;
+    let users = join_all((0..8).map(|_| api.register())).await;
+    let add = |user: &str| {
+        let path = path(&owner.org_id, user);
+        let (api, owner) = (&api, &owner);
+        async move { api.put(owner, &path, json!({"role": "member"})).await }
+    };
+    let replies = join_all(users.iter().map(|user| add(&user.user_id))).await;
+    assert_eq!(replies.iter().filter(|reply| reply.status == 201).count(), 4, "five members, the owner among them");
+    for reply in replies.iter().filter(|reply| reply.status != 201) {
+        reply.is_problem(429, "quota_exceeded");
+    }
+    // One user raced is one member.
+    let one = users.iter().zip(&replies).find(|(_, reply)| reply.status == 201).unwrap().0;
+    api.delete(&owner, &path(&owner.org_id, &one.user_id)).await;
+    let raced = join_all((0..6).map(|_| add(&one.user_id))).await;
+    assert_eq!(raced.iter().filter(|reply| reply.status == 201).count(), 1);
+    assert!(raced.iter().all(|reply| matches!(reply.status, 200 | 201)));
+}
+
+#[tokio::test]
+async fn an_unregistered_user_cannot_be_added() {
+    let api = Api::new();
+    let owner = api.register().await;
+    let nobody = format!("usr_{}", "0".repeat(32));
+    api.put(&owner, &path(&owner.org_id, &nobody), json!({"role": "member"})).await.is_problem(404, "not_found");
+}
