@@ -106,8 +106,7 @@ async fn another_organizations_resource_and_a_missing_one_answer_alike() {
     let (actor, other) = (api.register().await, api.register().await);
     let item = api.item(&other).await;
     let missing = format!("itm_{}", "0".repeat(32));
-    let replies = |path: String| api.get(&actor, &path).boxed();
-    use futures_util::FutureExt as _;
+    let replies = async |path: String| api.get(&actor, &path).await;
     let foreign = replies(format!("/items/{item}")).await;
     for path in [format!("/items/{missing}"), "/items/nonsense".into(), format!("/orgs/{}/plan", other.org_id)] {
         let reply = replies(path).await;
@@ -115,7 +114,8 @@ async fn another_organizations_resource_and_a_missing_one_answer_alike() {
         assert_eq!(reply.text, foreign.text);
         let shape = |reply: &crate::api::Reply| {
             let hidden = ["x-request-id", "server-timing", "date"];
-            let mut headers: Vec<_> = reply.headers.iter().filter(|(name, _)| !hidden.contains(&name.as_str())).collect();
+            let mut headers: Vec<_> =
+                reply.headers.iter().filter(|(name, _)| !hidden.contains(&name.as_str())).collect();
             headers.sort_by_key(|(name, _)| name.as_str());
             format!("{headers:?}")
         };

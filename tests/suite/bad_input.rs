@@ -1,0 +1,258 @@
+//! Bad input: each kind gets a 4xx that says what is wrong, and nothing is stored.
+
+use crate::api::{Actor, Api, registration, send, unique_email};
+use reqwest::{Method, header::CONTENT_TYPE};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Posts bytes as JSON.
+async fn post_bytes(api: &Api, actor: &Actor, path: &str, bytes: Vec<u8>) -> crate::api::Reply {
+    let request = api.request(Method::POST, path).bearer_auth(&actor.token);
+    send(request.header(CONTENT_TYPE, "application/json").body(bytes)).await
+}
+
+/// Sends a request as it stands and returns its status and body: no client tidies it up.
+async fn raw(api: &Api, head: &str) -> (u16, String) {
+    let address = api.url().strip_prefix("http://").unwrap();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!("{head}Host: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).await.unwrap();
+    let reply = String::from_utf8_lossy(&reply).into_owned();
+    let status = reply.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, reply.split("\r\n\r\n").nth(1).unwrap_or_default().to_owned())
+}
+
+async fn item_count(api: &Api, actor: &Actor) -> usize {
+    api.get(actor, "/items?limit=100").await.body["data"].as_array().unwrap().len()
+}
+
+#[tokio::test]
+async fn broken_json_is_malformed_and_stores_nothing() {
+    let api = Api::new();
+    let actor = api.register().await;
+    let nested = |open: &str, close: &str| format!(r#"{{"name":{}1{}}}"#, open.repeat(10_000), close.repeat(10_000));
+    let cases: Vec<(Vec<u8>, u16)> = vec![
+        (vec![], 400),
+        (b"{".to_vec(), 400),
+        (br#"{"name":"a""#.to_vec(), 400),
+        (br#"{"name":"a"} x"#.to_vec(), 400),
+        (b"{\"name\":\"\xff\xfe\"}".to_vec(), 400),
+        (br#"{"name":"\ud800"}"#.to_vec(), 400),
+        (br#"{"name":"\udc00\ud800"}"#.to_vec(), 400),
+        (b"{\"name\":\"a\0b\"}".to_vec(), 400),
+        (br#"{'name':'a'}"#.to_vec(), 400),
+        (br#"{"name":NaN}"#.to_vec(), 400),
+        (nested("[", "]").into_bytes(), 422),
+        (nested(r#"{"a":"#, "}").into_bytes(), 422),
+        (br#"{"name":"a","name":"b"}"#.to_vec(), 422),
+        (br#"{"name":"a","extra":1}"#.to_vec(), 422),
+        (br#"{"name":1e400}"#.to_vec(), 400),
+        (br#"{"name":123456789012345678901234567890}"#.to_vec(), 422),
+        (br#"{"name":null}"#.to_vec(), 422),
+        (br#"{"name":"a\u0000b"}"#.to_vec(), 422),
+        (br#"{"name":""}"#.to_vec(), 422),
+        (br#"{"name":" \t "}"#.to_vec(), 422),
+        (br#"[]"#.to_vec(), 422),
+        (br#""name""#.to_vec(), 422),
+        (b"null".to_vec(), 422),
+        (json!({"name": "x".repeat(201)}).to_string().into_bytes(), 422),
+        (json!({"name": "x", "description": "x".repeat(4001)}).to_string().into_bytes(), 422),
+        (json!({"items": []}).to_string().into_bytes(), 422),
+        (json!({"items": vec![json!({"name": "x"}); 101]}).to_string().into_bytes(), 422),
+        (json!({"items": [{"name": "x"}, {"name": ""}]}).to_string().into_bytes(), 422),
+    ];
+    for (body, status) in cases {
+        let shown = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
+        let reply = post_bytes(&api, &actor, "/items", body).await;
+        let code = if status == 400 { "malformed_json" } else { "validation_failed" };
+        assert_eq!((reply.status, reply.body["code"].as_str()), (status, Some(code)), "{shown}: {}", reply.text);
+    }
+    assert_eq!(item_count(&api, &actor).await, 0);
+}
+
+#[tokio::test]
+async fn other_types_of_content_are_refused() {
+    let api = Api::new();
+    let actor = api.register().await;
+    for kind in ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=utf-16", "json", ""] {
+        let request = api.request(Method::POST, "/items").bearer_auth(&actor.token).header(CONTENT_TYPE, kind);
+        send(request.body(r#"{"name":"a"}"#)).await.is_problem(415, "unsupported_media_type");
+    }
+    let request = api.request(Method::POST, "/items").bearer_auth(&actor.token).body(r#"{"name":"a"}"#);
+    send(request).await.is_problem(415, "unsupported_media_type");
+    assert_eq!(item_count(&api, &actor).await, 0);
+}
+
+#[tokio::test]
+async fn large_bodies_are_refused() {
+    let api = Api::new();
+    let actor = api.register().await;
+    for megabytes in [5, 11] {
+        let body = json!({"name": "x".repeat(megabytes << 20)}).to_string().into_bytes();
+        let reply = post_bytes(&api, &actor, "/items", body).await;
+        assert_eq!(reply.status, 413, "{:.200}", reply.text);
+        assert_eq!(reply.header("content-type"), "application/problem+json");
+    }
+}
+
+#[tokio::test]
+async fn limits_out_of_range_are_pointed_at() {
+    let api = Api::new();
+    let actor = api.register().await;
+    for limit in ["0", "-1", "101", "1000000000", "99999999999999999999", "1.5", "ten", "", "%00", "1&limit=2"] {
+        let reply = api.get(&actor, &format!("/items?limit={limit}")).await;
+        assert_eq!(reply.pointer(), "query/limit", "{limit}");
+    }
+    assert_eq!(api.get(&actor, "/items?page=2").await.pointer(), "query/page");
+    assert_eq!(api.get(&actor, "/models/pricing?vendor=x").await.pointer(), "query/vendor");
+}
+
+#[tokio::test]
+async fn ids_that_are_none_do_not_exist() {
+    let api = Api::new();
+    let actor = api.register().await;
+    let long = "itm_".to_owned() + &"a".repeat(5000);
+    for id in ["x", "itm_", "itm_zz", "%00", "..%2f..%2fetc", "itm_%F0%9F%92%A9", &actor.user_id, &long] {
+        for path in [format!("/items/{id}"), format!("/users/{id}x"), format!("/orgs/{id}/plan")] {
+            let reply = api.get(&actor, &path).await;
+            assert!(matches!(reply.status, 404), "{path:.60}: {}", reply.text);
+            assert_eq!(reply.header("content-type"), "application/problem+json", "{path:.60}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn dots_in_paths_lead_nowhere() {
+    let api = Api::new();
+    let actor = api.register().await;
+    for path in [
+        "/users/%2e%2e",
+        "/users/%2e%2e/me",
+        "/users/..%2fme",
+        "/items/%2e",
+        "/orgs/%2e%2e/plan",
+        "/items/../me",
+        "//me",
+        "/me/",
+        "/ME",
+        "/items/%",
+        "/items/%zz",
+        "/items/%c0%ae",
+    ] {
+        let head = format!("GET {path} HTTP/1.1\r\nAuthorization: Bearer {}\r\n", actor.token);
+        let (status, body) = raw(&api, &head).await;
+        assert!(matches!(status, 400 | 404), "{path}: {status} {body}");
+    }
+}
+
+#[tokio::test]
+async fn forged_headers_change_nothing() {
+    let api = Api::new();
+    let (actor, other) = (api.register().await, api.register().await);
+    api.item(&other).await;
+    let request = api
+        .request(Method::GET, "/items")
+        .bearer_auth(&actor.token)
+        .header("X-Org-Id", &other.org_id)
+        .header("X-User-Id", &other.user_id)
+        .header("X-Forwarded-For", "127.0.0.1")
+        .header("X-HTTP-Method-Override", "DELETE");
+    let reply = send(request).await;
+    assert_eq!((reply.status, &reply.body["data"]), (200, &json!([])));
+}
+
+#[tokio::test]
+async fn registrations_are_checked() {
+    let api = Api::new();
+    let long = "x".repeat(1 << 20);
+    let cases = [
+        ("email", json!("a@b.cd\r\nBcc: x@y.zz")),
+        ("email", json!("no-at.example.com")),
+        ("email", json!("a@b")),
+        ("email", json!("a b@example.com")),
+        ("email", json!("a@example.com\u{0}")),
+        ("email", json!("a@example.com, b@example.com")),
+        ("email", json!(format!("{}@example.com", "a".repeat(250)))),
+        ("email", json!(null)),
+        ("email", json!(5)),
+        ("password", json!("x")),
+        ("password", json!(long)),
+        ("password", json!("")),
+        ("name", json!("")),
+        ("name", json!(" \u{2003} ")),
+        ("name", json!("a\u{0}")),
+        ("name", json!("a\nb")),
+        ("org_name", json!("x".repeat(201))),
+        ("role", json!("owner")),
+    ];
+    for (field, value) in cases {
+        let mut body = registration(&unique_email());
+        body[field] = value;
+        let reply = api.call(None, Method::POST, "/auth/register", Some(body)).await;
+        assert_eq!(reply.pointer(), format!("/{field}"));
+    }
+    for field in ["email", "password", "name", "org_name"] {
+        let mut body = registration(&unique_email());
+        body.as_object_mut().unwrap().remove(field);
+        let reply = api.call(None, Method::POST, "/auth/register", Some(body)).await;
+        reply.is_problem(422, "validation_failed");
+        assert!(reply.text.contains(field), "{}", reply.text);
+    }
+}
+
+#[tokio::test]
+async fn log_ins_are_checked() {
+    let api = Api::new();
+    let actor = api.register().await;
+    for (password, status) in [("x".to_owned(), 401), ("x".repeat(1 << 20), 422), (String::new(), 422)] {
+        let body = json!({"email": actor.email, "password": password});
+        assert_eq!(api.call(None, Method::POST, "/auth/login", Some(body)).await.status, status);
+    }
+}
+
+#[tokio::test]
+async fn settings_plans_and_roles_are_checked() {
+    let api = Api::new();
+    let owner = api.register().await;
+    let org = &owner.org_id;
+    let cases: [(String, Value, &str); 8] = [
+        (format!("/orgs/{org}/plan"), json!({"plan": "gold"}), "/plan"),
+        (format!("/orgs/{org}/plan"), json!({"plan": "pro", "org_id": "x"}), "/org_id"),
+        (format!("/orgs/{org}/settings"), json!({"settings": {"x": 1}}), "/settings/x"),
+        (format!("/orgs/{org}/settings"), json!({"settings": {"timezone": "../.."}}), "/settings/timezone"),
+        (
+            format!("/orgs/{org}/settings"),
+            json!({"settings": {"monthly_budget_usd": 1.5}}),
+            "/settings/monthly_budget_usd",
+        ),
+        (
+            format!("/orgs/{org}/settings"),
+            json!({"settings": {"monthly_budget_usd": "1e9"}}),
+            "/settings/monthly_budget_usd",
+        ),
+        (format!("/orgs/{org}/members/{}", owner.user_id), json!({"role": "root"}), "/role"),
+        (format!("/orgs/{org}/members/{}", owner.user_id), json!({"role": "admin", "name": "x"}), "/name"),
+    ];
+    for (path, body, pointer) in cases {
+        assert_eq!(api.put(&owner, &path, body).await.pointer(), pointer, "{path}");
+    }
+    assert_eq!(api.patch(&owner, "/me", json!({"email": "x@example.com"})).await.pointer(), "/email");
+    let item = api.item(&owner).await;
+    assert_eq!(api.patch(&owner, &format!("/items/{item}"), json!({})).await.pointer(), "");
+    assert_eq!(api.patch(&owner, &format!("/items/{item}"), json!({"version": 9})).await.pointer(), "/version");
+    assert_eq!(api.get(&owner, &format!("/items/{item}")).await.body["version"], 1);
+}
+
+#[tokio::test]
+async fn unknown_routes_and_methods_are_problems() {
+    let api = Api::new();
+    for (method, path) in
+        [(Method::GET, "/"), (Method::GET, "/nothing"), (Method::DELETE, "/me"), (Method::PUT, "/items")]
+    {
+        let reply = api.call(None, method.clone(), path, None).await;
+        assert!(matches!(reply.status, 403 | 404), "{method} {path}: {}", reply.status);
+        assert_eq!(reply.header("content-type"), "application/problem+json", "{method} {path}");
+    }
+}

@@ -1,0 +1,141 @@
+//! What handlers do when the database counts, throttles, conflicts and leaves writes undone.
+
+use crate::api::{PASSWORD, registration, unique_email};
+use crate::faults::{Fault, FaultyDatabase};
+use lambda_http::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use lambda_http::{Body, Request};
+use local::{Options, System};
+use serde_json::{Value, json};
+use shared::Context;
+use shared::config::Config;
+use shared::runtime::respond;
+
+/// A system of its own whose functions are called in-process, through a faulty database.
+struct Fixture {
+    database: FaultyDatabase,
+    context: Context,
+    token: String,
+    _system: System,
+}
+
+async fn fixture() -> Fixture {
+    let system = System::start(Options::ephemeral()).await.unwrap();
+    let client = reqwest::Client::new();
+    let session: Value = client
+        .post(format!("{}/auth/register", system.url()))
+        .json(&registration(&unique_email()))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    let database = FaultyDatabase::before(system.database_url()).await;
+    let endpoint = database.url.clone();
+    let config = Config::from_lookup(|name| {
+        let value = match name {
+            "TABLE_NAME" => local::system::TABLE_NAME,
+            "ALLOWED_ORIGINS" => "https://app.example.com",
+            "CACHE_URL" => "memory:",
+            "AWS_REGION" => "us-east-1",
+            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "test",
+            "AWS_ENDPOINT_URL_DYNAMODB" => endpoint.as_str(),
+            _ => return None,
+        };
+        Some(value.to_owned())
+    });
+    let context = Context::new(config.unwrap());
+    Fixture { database, context, token: session["token"].as_str().unwrap().to_owned(), _system: system }
+}
+
+impl Fixture {
+    async fn create(&self, body: &Value) -> (u16, Value) {
+        let mut request = Request::new(Body::Text(body.to_string()));
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, "application/json".parse().unwrap());
+        headers.insert(AUTHORIZATION, format!("Bearer {}", self.token).parse().unwrap());
+        let reply = respond(&self.context, request, create_item::handle).await;
+        let Body::Text(text) = reply.body() else { panic!("a text") };
+        (reply.status().as_u16(), serde_json::from_str(text).unwrap())
+    }
+}
+
+fn batch(count: usize) -> Value {
+    json!({"items": (0..count).map(|number| json!({"name": number.to_string()})).collect::<Vec<_>>()})
+}
+
+#[tokio::test]
+async fn a_hundred_items_are_four_batch_writes() {
+    let fixture = fixture().await;
+    let (status, body) = fixture.create(&batch(100)).await;
+    assert_eq!((status, body["created"].as_array().unwrap().len()), (201, 100));
+    assert_eq!(fixture.database.calls("BatchWriteItem"), 4);
+    // And one read of authority, and one update that takes their room: nothing else.
+    assert_eq!(fixture.database.total(), 6);
+}
+
+#[tokio::test]
+async fn one_item_is_one_authority_read_and_one_transaction() {
+    let fixture = fixture().await;
+    assert_eq!(fixture.create(&json!({"name": "a"})).await.0, 201);
+    assert_eq!((fixture.database.calls("BatchGetItem"), fixture.database.calls("TransactWriteItems")), (1, 1));
+    assert_eq!(fixture.database.total(), 2);
+}
+
+#[tokio::test]
+async fn unprocessed_writes_are_sent_again() {
+    let fixture = fixture().await;
+    fixture.database.inject("BatchWriteItem", Fault::LeaveUnprocessed(6));
+    let (status, body) = fixture.create(&batch(60)).await;
+    assert_eq!(status, 201, "{body}");
+    assert_eq!(body["failed"], json!([]));
+    assert_eq!(body["created"].as_array().unwrap().len(), 60);
+}
+
+#[tokio::test]
+async fn what_stays_unwritten_is_named_and_its_room_given_back() {
+    let fixture = fixture().await;
+    fixture.database.inject("BatchWriteItem", Fault::LeaveUnprocessed(u32::MAX));
+    let (status, body) = fixture.create(&batch(30)).await;
+    assert_eq!(status, 201, "{body}");
+    let created = body["created"].as_array().unwrap();
+    let failed = body["failed"].as_array().unwrap();
+    assert_eq!(created.len() + failed.len(), 30);
+    assert!(!failed.is_empty() && !created.is_empty());
+    for entry in failed {
+        let name = entry["index"].as_u64().unwrap().to_string();
+        assert!(created.iter().all(|item| item["name"] != name), "{name} is both");
+        assert_eq!(entry["code"], "unavailable");
+    }
+    // The free plan has room for 1,000: exactly what was not written is still free.
+    fixture.database.inject("BatchWriteItem", Fault::LeaveUnprocessed(0));
+    let mut room = 1000 - created.len();
+    while room > 0 {
+        let part = room.min(100);
+        assert_eq!(fixture.create(&batch(part)).await.0, 201);
+        room -= part;
+    }
+    assert_eq!(fixture.create(&json!({"name": "a"})).await.0, 429);
+}
+
+#[tokio::test]
+async fn a_conflict_of_transactions_is_tried_again() {
+    let fixture = fixture().await;
+    fixture.database.inject("TransactWriteItems", Fault::Conflict(3));
+    assert_eq!(fixture.create(&json!({"name": "a"})).await.0, 201);
+    assert_eq!(fixture.database.calls("TransactWriteItems"), 4);
+    fixture.database.inject("TransactWriteItems", Fault::Conflict(u32::MAX));
+    let (status, body) = fixture.create(&json!({"name": "a"})).await;
+    assert_eq!((status, &body["code"]), (503, &json!("unavailable")));
+}
+
+#[tokio::test]
+async fn throttling_is_a_503_to_come_back_from() {
+    let fixture = fixture().await;
+    fixture.database.inject("BatchGetItem", Fault::Throttle(1));
+    assert_eq!(fixture.create(&json!({"name": "a"})).await.0, 201, "the SDK tries again");
+    fixture.database.inject("BatchGetItem", Fault::Throttle(u32::MAX));
+    let (status, body) = fixture.create(&json!({"name": "a"})).await;
+    assert_eq!((status, &body["code"]), (503, &json!("unavailable")));
+    assert!(!body.to_string().contains(PASSWORD) && !body.to_string().contains("Provisioned"));
+}

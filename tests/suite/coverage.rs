@@ -1,0 +1,77 @@
+//! Every function's folder has its template resource, local route, event, OpenAPI operation and docs; and
+//! the committed document is what the code says.
+
+use crate::api::Api;
+use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyRequest;
+use local::{functions, openapi, system::project_folder};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
+
+fn folders() -> BTreeSet<String> {
+    let entries = fs::read_dir(project_folder().join("functions")).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// `get-org-plan` → `GetOrgPlan`.
+fn pascal_case(name: &str) -> String {
+    name.split('-').map(|word| word[..1].to_uppercase() + &word[1..]).collect()
+}
+
+#[test]
+fn every_function_stands_everywhere() {
+    let root = project_folder();
+    let template = fs::read_to_string(root.join("template.yaml")).unwrap();
+    let document: Value = serde_json::from_str(&openapi::document()).unwrap();
+    let operations: BTreeSet<&str> = document["paths"]
+        .as_object()
+        .unwrap()
+        .values()
+        .flat_map(|path| path.as_object().unwrap().values())
+        .map(|operation| operation["operationId"].as_str().unwrap())
+        .collect();
+    let mounted: BTreeSet<String> = functions::NAMES.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(mounted, folders(), "local/src/functions.rs mounts every folder of functions/");
+    for name in folders() {
+        assert!(template.contains(&format!("\n  {}Function:\n", pascal_case(&name))), "{name} in template.yaml");
+        assert!(template.contains(&format!("CodeUri: target/lambda/{name}/\n")), "{name}'s CodeUri");
+        assert!(operations.contains(name.replace('-', "_").as_str()), "{name} in the OpenAPI document");
+        assert!(root.join(format!("events/{name}.json")).exists(), "events/{name}.json");
+    }
+    let events = fs::read_dir(root.join("events")).unwrap().count();
+    assert_eq!(events, folders().len(), "an event without a function");
+}
+
+#[test]
+fn the_committed_document_is_current() {
+    let committed = fs::read_to_string(project_folder().join("functions/docs/openapi.json")).unwrap();
+    assert!(committed == openapi::document(), "run `just openapi` and commit functions/docs/openapi.json");
+}
+
+/// Each event of `events/` reaches its function: it parses as a REST API event, its route is the function's,
+/// and what it asks is understood (a session or a record that it names may be unknown).
+#[tokio::test]
+async fn every_event_is_accepted_by_its_function() {
+    let api = Api::new();
+    for name in folders() {
+        let text = fs::read_to_string(project_folder().join(format!("events/{name}.json"))).unwrap();
+        let event: ApiGatewayProxyRequest =
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let (method, path) = (event.http_method.clone(), event.path.clone().unwrap());
+        let query: Vec<String> =
+            event.query_string_parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut request = api.request(method, &format!("{path}?{}", query.join("&")));
+        for (header, value) in &event.headers {
+            if header != "host" && header != "content-length" && header != "accept-encoding" {
+                request = request.header(header, value);
+            }
+        }
+        if let Some(body) = event.body.clone() {
+            request = request.body(body);
+        }
+        let reply = crate::api::send(request).await;
+        let known = matches!(reply.status, 200 | 201 | 204 | 401 | 404 | 409);
+        assert!(known && reply.body["code"] != "not_found" || name.contains("user"), "{name}: {}", reply.text);
+        assert!(!reply.header("x-request-id").is_empty());
+    }
+}

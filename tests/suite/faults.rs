@@ -1,0 +1,114 @@
+//! A database that counts, refuses and leaves work undone: a proxy before the embedded one.
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+/// What the proxy does with calls of one operation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// `BatchWriteItem`: so many times, all but the first write of each call stay unprocessed.
+    LeaveUnprocessed(u32),
+    /// So many times, `ProvisionedThroughputExceededException`.
+    Throttle(u32),
+    /// `TransactWriteItems`: so many times, cancelled for a conflict with another transaction.
+    Conflict(u32),
+}
+
+#[derive(Clone)]
+pub struct FaultyDatabase {
+    origin: String,
+    client: reqwest::Client,
+    calls: Arc<Mutex<HashMap<String, u32>>>,
+    faults: Arc<Mutex<HashMap<String, Fault>>>,
+    pub url: String,
+}
+
+impl FaultyDatabase {
+    /// Starts a proxy before the database at `origin`.
+    pub async fn before(origin: String) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let proxy = Self { origin, client: reqwest::Client::new(), calls: Arc::default(), faults: Arc::default(), url };
+        let router = Router::new().fallback(answer).with_state(proxy.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        proxy
+    }
+
+    /// From now on.
+    pub fn inject(&self, operation: &str, fault: Fault) {
+        self.faults.lock().unwrap().insert(operation.to_owned(), fault);
+    }
+
+    /// How many calls of an operation arrived.
+    pub fn calls(&self, operation: &str) -> u32 {
+        self.calls.lock().unwrap().get(operation).copied().unwrap_or(0)
+    }
+
+    /// All calls so far.
+    pub fn total(&self) -> u32 {
+        self.calls.lock().unwrap().values().sum()
+    }
+
+    /// The fault that applies to this call, counted down.
+    fn due(&self, operation: &str) -> Option<Fault> {
+        let mut faults = self.faults.lock().unwrap();
+        let fault = faults.get_mut(operation)?;
+        let left = match fault {
+            Fault::LeaveUnprocessed(left) | Fault::Throttle(left) | Fault::Conflict(left) => left,
+        };
+        *left = left.checked_sub(1)?;
+        Some(*fault)
+    }
+
+    async fn forward(&self, headers: &HeaderMap, body: Vec<u8>) -> Response {
+        let mut request = self.client.post(&self.origin).body(body);
+        for name in ["x-amz-target", "content-type", "authorization", "x-amz-date", "x-amz-security-token"] {
+            if let Some(value) = headers.get(name) {
+                request = request.header(name, value);
+            }
+        }
+        let reply = request.send().await.unwrap();
+        let status = reply.status();
+        (status, [("content-type", "application/x-amz-json-1.0")], reply.bytes().await.unwrap()).into_response()
+    }
+}
+
+async fn answer(State(proxy): State<FaultyDatabase>, headers: HeaderMap, body: Bytes) -> Response {
+    let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+    let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+    *proxy.calls.lock().unwrap().entry(operation.clone()).or_default() += 1;
+    match proxy.due(&operation) {
+        None => proxy.forward(&headers, body.to_vec()).await,
+        Some(Fault::Throttle(_)) => error("ProvisionedThroughputExceededException", json!({"message": "slow down"})),
+        Some(Fault::Conflict(_)) => {
+            let request: Value = serde_json::from_slice(&body).unwrap();
+            let writes = request["TransactItems"].as_array().unwrap().len();
+            let reasons: Vec<Value> =
+                (0..writes).map(|at| json!({"Code": if at == 0 { "TransactionConflict" } else { "None" }})).collect();
+            error("TransactionCanceledException", json!({"Message": "conflict", "CancellationReasons": reasons}))
+        }
+        Some(Fault::LeaveUnprocessed(_)) => {
+            let mut request: Value = serde_json::from_slice(&body).unwrap();
+            let (table, writes) = request["RequestItems"].as_object().unwrap().iter().next().unwrap();
+            let (table, writes) = (table.clone(), writes.as_array().unwrap().clone());
+            request["RequestItems"][&table] = json!(writes[..1]);
+            let reply = proxy.forward(&headers, request.to_string().into_bytes()).await;
+            if reply.status() != StatusCode::OK {
+                return reply;
+            }
+            let rest = json!({"UnprocessedItems": {table: writes[1..]}});
+            ([("content-type", "application/x-amz-json-1.0")], rest.to_string()).into_response()
+        }
+    }
+}
+
+fn error(kind: &str, mut body: Value) -> Response {
+    body["__type"] = json!(format!("com.amazonaws.dynamodb.v20120810#{kind}"));
+    (StatusCode::BAD_REQUEST, [("content-type", "application/x-amz-json-1.0")], body.to_string()).into_response()
+}

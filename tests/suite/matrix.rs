@@ -1,0 +1,124 @@
+//! Authority: every operation of the OpenAPI document × who calls. An operation without a row fails.
+
+use crate::api::{Actor, Api, PASSWORD, registration, unique_email};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+/// What an operation answers to: anonymous, member, admin, owner, an owner of another organization.
+struct Row {
+    operation: &'static str,
+    statuses: [u16; 5],
+}
+
+const fn row(operation: &'static str, statuses: [u16; 5]) -> Row {
+    Row { operation, statuses }
+}
+
+/// The other organization's owner calls with this organization's ids wherever an id goes.
+const ROWS: [Row; 22] = [
+    row("register", [201, 201, 201, 201, 201]),
+    row("login", [200, 200, 200, 200, 200]),
+    row("logout", [401, 204, 204, 204, 204]),
+    row("get_me", [401, 200, 200, 200, 200]),
+    row("update_me", [401, 200, 200, 200, 200]),
+    row("get_user", [200, 200, 200, 200, 200]),
+    row("get_org_plan", [401, 200, 200, 200, 404]),
+    row("put_org_plan", [401, 403, 403, 200, 404]),
+    row("get_org_settings", [401, 200, 200, 200, 404]),
+    row("put_org_settings", [401, 403, 200, 200, 404]),
+    row("list_members", [401, 200, 200, 200, 404]),
+    row("put_member", [401, 403, 200, 200, 404]),
+    row("delete_member", [401, 403, 204, 204, 404]),
+    row("get_model_pricing", [200, 200, 200, 200, 200]),
+    row("list_items", [401, 200, 200, 200, 200]),
+    row("create_item", [401, 201, 201, 201, 201]),
+    row("get_item", [401, 200, 200, 200, 404]),
+    row("update_item", [401, 200, 200, 200, 404]),
+    row("delete_item", [401, 204, 204, 204, 404]),
+    row("health", [200, 200, 200, 200, 200]),
+    row("docs", [200, 200, 200, 200, 200]),
+    row("docs_page", [200, 200, 200, 200, 200]),
+];
+
+const CALLERS: [&str; 5] = ["anonymous", "member", "admin", "owner", "other org's owner"];
+
+/// A body that the operation accepts.
+fn body(operation: &str, email: &str) -> Option<Value> {
+    match operation {
+        "register" => Some(registration(&unique_email())),
+        "login" => Some(json!({"email": email, "password": PASSWORD})),
+        "update_me" => Some(json!({"name": "Ada Lovelace"})),
+        "put_org_plan" => Some(json!({"plan": "pro"})),
+        "put_org_settings" => Some(json!({"settings": {}})),
+        "put_member" => Some(json!({"role": "member"})),
+        "create_item" | "update_item" => Some(json!({"name": "thing"})),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn each_operation_answers_each_caller_as_the_row_says() {
+    let api = Api::new();
+    let document = api.call(None, Method::GET, "/openapi.json", None).await.body;
+    let owner = api.register().await;
+    assert_eq!(api.put(&owner, &format!("/orgs/{}/plan", owner.org_id), json!({"plan": "pro"})).await.status, 200);
+    let (admin, member) = (api.join(&owner, "admin").await, api.join(&owner, "member").await);
+    let other = api.register().await;
+    let callers = [None, Some(&member), Some(&admin), Some(&owner), Some(&other)];
+    let mut rows_used = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let id = operation["operationId"].as_str().unwrap();
+            let row = ROWS.iter().find(|row| row.operation == id).unwrap_or_else(|| panic!("{id} has no row"));
+            rows_used += 1;
+            for ((caller, name), expected) in callers.into_iter().zip(CALLERS).zip(row.statuses) {
+                let target = Target::fresh(&api, &owner, id).await;
+                let session = match (id, caller) {
+                    // Logging out ends a session that is needed later: take another.
+                    ("logout", Some(caller)) => {
+                        let login = api.login(&caller.email, Some(&caller.org_id)).await;
+                        Some(Actor::of(&login.body, &caller.email))
+                    }
+                    (_, caller) => caller.cloned(),
+                };
+                let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+                let reply = api.call(session.as_ref(), method, &target.path(path), body(id, &owner.email)).await;
+                assert_eq!(reply.status, expected, "{id} as {name}: {}", reply.text);
+                if expected >= 400 {
+                    assert_eq!(reply.header("content-type"), "application/problem+json", "{id} as {name}");
+                }
+                let documented = operation["responses"].as_object().unwrap();
+                assert!(documented.contains_key(&expected.to_string()), "{id}: {expected} is not documented");
+            }
+        }
+    }
+    assert_eq!(rows_used, ROWS.len(), "a row has no operation");
+}
+
+/// The first organization's ids, for a path's parameters.
+struct Target {
+    org_id: String,
+    user_id: String,
+    item_id: String,
+}
+
+impl Target {
+    /// Fresh where the operation uses one up.
+    async fn fresh(api: &Api, owner: &Actor, operation: &str) -> Self {
+        let user_id = match operation {
+            "put_member" | "delete_member" => api.join(owner, "member").await.user_id,
+            _ => owner.user_id.clone(),
+        };
+        let item_id = if operation.ends_with("_item") { api.item(owner).await } else { String::new() };
+        Self { org_id: owner.org_id.clone(), user_id, item_id }
+    }
+
+    fn path(&self, template: &str) -> String {
+        let path = template
+            .replace("{org_id}", &self.org_id)
+            .replace("{user_id}", &self.user_id)
+            .replace("{item_id}", &self.item_id);
+        assert!(!path.contains('{'), "{template} has a parameter that the matrix does not know");
+        path
+    }
+}
