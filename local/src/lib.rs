@@ -2,9 +2,12 @@
 
 pub mod catalogue;
 pub mod database;
+pub mod event_source;
 pub mod functions;
 pub mod gateway;
 pub mod openapi;
+pub mod schedule;
+pub mod sqs;
 pub mod system;
 pub mod template;
 

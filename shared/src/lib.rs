@@ -1,7 +1,7 @@
 //! What two or more functions need. Two storeys; the arrow never points up:
 //!
 //! * *mechanism*, which knows nothing of CitizenApp and could serve another product unchanged:
-//!   [`aws`], [`cache`], [`request`], [`response`], [`runtime`], [`telemetry`];
+//!   [`aws`], [`cache`], [`queue`], [`request`], [`response`], [`runtime`], [`telemetry`];
 //! * *product*, built on it: [`caller`], [`config`], [`context`], [`cursor`], [`error`], [`ids`],
 //!   [`model`], [`password`], [`store`], [`token`].
 //!
@@ -17,6 +17,7 @@ pub mod error;
 pub mod ids;
 pub mod model;
 pub mod password;
+pub mod queue;
 pub mod request;
 pub mod response;
 pub mod runtime;
