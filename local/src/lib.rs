@@ -1,5 +1,6 @@
 //! The whole system in one process: the template's API over an embedded database.
 
+pub mod background;
 pub mod catalogue;
 pub mod database;
 pub mod event_source;
