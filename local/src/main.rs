@@ -75,9 +75,14 @@ fn options(arguments: Arguments) -> Options {
     } else {
         Storage::Folder(arguments.data_dir.unwrap_or_else(|| folder.join(".citizen")))
     };
+    let mailbox = match &storage {
+        Storage::Folder(folder) => folder.join("mail"),
+        Storage::Memory => Options::ephemeral().mailbox,
+    };
     Options {
         port: arguments.port,
         storage,
+        mailbox,
         template: arguments.template.unwrap_or_else(|| folder.join("template.yaml")),
         catalogue: catalogue_file(None),
         cache_url: env::var("CACHE_URL").unwrap_or_else(|_| "memory:".to_owned()),
@@ -116,6 +121,7 @@ async fn serve(options: Options) -> Result<(), StartError> {
     println!("CitizenApp's API answers at {url}");
     println!("Its documentation: {url}/docs");
     println!("Its embedded database answers at {} (table {TABLE_NAME})", system.database_url());
+    println!("E-mails are delivered to {}", system.mailbox().display());
     println!();
     println!("    curl -i '{url}/models/pricing?provider=anthropic'");
     println!();

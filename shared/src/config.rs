@@ -4,6 +4,7 @@ use crate::aws::AwsConfig;
 use crate::cache::{CacheUrl, CacheUrlError};
 use aws_sdk_dynamodb::config::Credentials;
 use lambda_http::http::HeaderValue;
+use std::collections::BTreeMap;
 
 /// What a function needs to know of where it runs.
 #[derive(Debug, Clone)]
@@ -17,6 +18,34 @@ pub struct Config {
     /// `LOG_LEVEL`: `error`, `warn`, `info` (unless set), `debug` or `trace`.
     pub log_level: tracing::Level,
     pub aws: AwsConfig,
+    /// `AWS_ENDPOINT_URL_SQS`, or `AWS_ENDPOINT_URL`; none is AWS itself.
+    pub sqs_endpoint_url: Option<String>,
+    /// What only some functions need ([`SOME_FUNCTIONS`]), by name.
+    of_some: BTreeMap<&'static str, String>,
+}
+
+/// Variables that only some functions need. Those check them at their start with [`require`].
+pub const SOME_FUNCTIONS: [&str; 11] = [
+    "JOBS_QUEUE_URL",
+    "ANALYSIS_PROVIDER",
+    "ANTHROPIC_SECRET_ID",
+    "ANTHROPIC_BASE_URL",
+    "MAIL_PROVIDER",
+    "MAIL_FROM",
+    "MAILBOX_FOLDER",
+    "SES_CONFIGURATION_SET",
+    "AWS_ENDPOINT_URL_SESV2",
+    "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+    "AWS_ENDPOINT_URL",
+];
+
+/// Checks that the process's environment has these variables.
+///
+/// # Errors
+/// [`ConfigError::Missing`] with the first one that it has not.
+pub fn require(names: &[&'static str]) -> Result<(), ConfigError> {
+    let present = |name: &str| std::env::var(name).is_ok_and(|value| !value.is_empty());
+    names.iter().find(|name| !present(name)).map_or(Ok(()), |name| Err(ConfigError::Missing(name)))
 }
 
 /// A variable that is missing or has a value that makes no sense.
@@ -56,6 +85,8 @@ impl Config {
                 name: "LOG_LEVEL",
                 reason: format!("{level} is none of error, warn, info, debug, trace"),
             })?,
+            sqs_endpoint_url: optional("AWS_ENDPOINT_URL_SQS").or_else(|| optional("AWS_ENDPOINT_URL")),
+            of_some: SOME_FUNCTIONS.into_iter().filter_map(|name| Some((name, optional(name)?))).collect(),
             aws: AwsConfig {
                 region: required("AWS_REGION")?,
                 endpoint_url: optional("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| optional("AWS_ENDPOINT_URL")),
@@ -69,6 +100,22 @@ impl Config {
                 extra_roots: optional("AWS_CA_BUNDLE").map(|path| read_file("AWS_CA_BUNDLE", &path)).transpose()?,
             },
         })
+    }
+}
+
+impl Config {
+    /// A variable of [`SOME_FUNCTIONS`], if it is set.
+    #[must_use]
+    pub fn optional(&self, name: &str) -> Option<&str> {
+        self.of_some.get(name).map(String::as_str)
+    }
+
+    /// A variable of [`SOME_FUNCTIONS`] that this function needs.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`].
+    pub fn required(&self, name: &'static str) -> Result<&str, ConfigError> {
+        self.optional(name).ok_or(ConfigError::Missing(name))
     }
 }
 

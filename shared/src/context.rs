@@ -3,6 +3,8 @@
 
 use crate::cache::{self, Cache, Iam};
 use crate::config::{Config, ConfigError};
+use crate::error::ApiError;
+use crate::queue::Queue;
 use crate::runtime::Environment;
 use crate::store::Store;
 use lambda_http::http::HeaderValue;
@@ -13,13 +15,14 @@ pub struct Context {
     config: Config,
     store: OnceLock<Store>,
     cache: OnceLock<Cache>,
+    queue: OnceLock<Queue>,
 }
 
 impl Context {
     /// A context for a configuration.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        Self { config, store: OnceLock::new(), cache: OnceLock::new() }
+        Self { config, store: OnceLock::new(), cache: OnceLock::new(), queue: OnceLock::new() }
     }
 
     /// The configuration.
@@ -44,6 +47,20 @@ impl Context {
             };
             Cache::with(&self.config.cache_url, options)
         })
+    }
+
+    /// The queue of jobs.
+    ///
+    /// # Errors
+    /// [`ApiError::Internal`] in a function that did not ask for `JOBS_QUEUE_URL` at its start.
+    pub fn queue(&self) -> Result<&Queue, ApiError> {
+        if let Some(queue) = self.queue.get() {
+            return Ok(queue);
+        }
+        let url = self.config.required("JOBS_QUEUE_URL").map_err(ApiError::internal)?;
+        let mut aws = self.config.aws.clone();
+        aws.endpoint_url = self.config.sqs_endpoint_url.clone();
+        Ok(self.queue.get_or_init(|| Queue::open(&aws, url.to_owned())))
     }
 }
 

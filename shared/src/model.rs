@@ -1,7 +1,10 @@
 //! Pure types that check themselves on construction; no I/O.
 
+pub mod analysis;
 pub mod cached;
+pub mod email;
 pub mod item;
+pub mod job;
 pub mod org;
 pub mod price;
 pub mod session;
@@ -9,3 +12,4 @@ pub mod settings;
 pub mod text;
 pub mod time;
 pub mod user;
+pub mod usage;
