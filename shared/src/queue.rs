@@ -88,10 +88,8 @@ impl Queue {
     /// Sends any number of messages in as few calls as SQS allows, and says of each, in order, what became
     /// of it.
     pub async fn send_batch(&self, messages: &[Outgoing]) -> Vec<Result<(), QueueError>> {
-        let outcomes = stream::iter(batches(messages))
-            .map(|batch| self.send_one_batch(batch))
-            .buffered(BATCHES_AT_ONCE)
-            .collect::<Vec<_>>();
+        let batches: Vec<_> = batches(messages).into_iter().map(|batch| self.send_one_batch(batch)).collect();
+        let outcomes = stream::iter(batches).buffered(BATCHES_AT_ONCE).collect::<Vec<_>>();
         timed(Part::Queue, outcomes).await.into_iter().flatten().collect()
     }
 

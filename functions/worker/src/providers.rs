@@ -112,4 +112,7 @@ impl Environment for Worker {
     fn allowed_origins(&self) -> &[HeaderValue] {
         &[]
     }
+
+    // Nothing goes on after a batch: what it started has ended or is another run's.
+    async fn after_reply(&self) {}
 }
