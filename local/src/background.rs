@@ -14,6 +14,11 @@ use crate::schedule::{Rate, RateError};
 use crate::sqs::{Clock, Sqs, SqsError};
 use crate::template::{EventFunction, Queue, Template, Trigger};
 
+/// Folder names of the functions that events call: one by a queue, one by a schedule.
+pub const NAMES: [&str; 2] = [WORKER, SWEEPER];
+const WORKER: &str = "worker";
+const SWEEPER: &str = "sweeper";
+
 /// The region of everything here.
 const REGION: &str = "us-east-1";
 
@@ -95,11 +100,15 @@ pub struct Background {
 }
 
 impl Background {
-    /// Starts the queue service and everything that the template's events call.
+    /// Starts the queue service and the functions that events call.
     ///
     /// # Errors
     /// [`BackgroundError`].
-    pub fn start(queues: Queues, template: &Template, context: &'static Context) -> Result<Self, BackgroundError> {
+    pub fn start(
+        queues: Queues,
+        events: &[EventFunction],
+        context: &'static Context,
+    ) -> Result<Self, BackgroundError> {
         let Queues { sqs, listener, .. } = queues;
         let stop = watch::Sender::new(false);
         let mut tasks = JoinSet::new();
@@ -109,7 +118,7 @@ impl Background {
                 tracing::error!(%error, "the embedded queue service ended");
             }
         });
-        for event in &template.event_functions {
+        for event in events {
             match &event.trigger {
                 Trigger::Queue { .. } => tasks.spawn(from_queue(&sqs, event, context, &stop)?),
                 Trigger::Schedule { expression } => {
@@ -156,7 +165,7 @@ fn from_queue(
     else {
         return Err(BackgroundError::UnknownFunction(event.function.clone()));
     };
-    if event.function != "worker" {
+    if event.function != WORKER {
         return Err(BackgroundError::UnknownFunction(event.function.clone()));
     }
     // Lives as long as the process, as in a Lambda environment.
@@ -191,7 +200,7 @@ fn on_schedule(
     stop: &watch::Sender<bool>,
 ) -> Result<impl Future<Output = ()> + Send + 'static, BackgroundError> {
     let rate: Rate = expression.parse()?;
-    if event.function != "sweeper" {
+    if event.function != SWEEPER {
         return Err(BackgroundError::UnknownFunction(event.function.clone()));
     }
     let (event, clock, stopped) = (event.clone(), sqs.clock().clone(), stopped(stop));

@@ -1,6 +1,6 @@
 //! `cargo run`: the whole system on this machine.
 
-use std::{env, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, env, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use local::system::{TABLE_NAME, project_folder};
@@ -87,7 +87,16 @@ fn options(arguments: Arguments) -> Options {
         catalogue: catalogue_file(None),
         cache_url: env::var("CACHE_URL").unwrap_or_else(|_| "memory:".to_owned()),
         allowed_origins: arguments.allowed_origins,
+        environment: chosen_providers(),
+        background: true,
     }
+}
+
+/// The providers that the process's environment chooses, and what they need.
+fn chosen_providers() -> BTreeMap<String, String> {
+    let is_provider = |name: &str| !matches!(name, "JOBS_QUEUE_URL" | "MAILBOX_FOLDER" | "AWS_ENDPOINT_URL");
+    let names = shared::config::SOME_FUNCTIONS.into_iter().filter(|name| is_provider(name));
+    names.filter_map(|name| Some((name.to_owned(), env::var(name).ok()?))).collect()
 }
 
 fn catalogue_file(chosen: Option<PathBuf>) -> PathBuf {

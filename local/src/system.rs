@@ -1,6 +1,7 @@
 //! Starting and stopping the system: database, context, gateway.
 
 use std::{
+    collections::BTreeMap,
     io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -27,7 +28,10 @@ use crate::{
 pub const TABLE_NAME: &str = "citizen-app";
 
 /// The queue of jobs, by its logical id in the template.
-const JOBS_QUEUE: &str = "JobsQueue";
+pub const JOBS_QUEUE: &str = "JobsQueue";
+
+/// Where its messages go that were received too often.
+pub const DEAD_LETTER_QUEUE: &str = "JobsDeadLetterQueue";
 
 /// How long requests under way may take to finish when the system stops.
 const CLOSING_TIME: Duration = Duration::from_secs(5);
@@ -49,6 +53,10 @@ pub struct Options {
     pub mailbox: PathBuf,
     /// In place of the template's default origins, separated by commas.
     pub allowed_origins: Option<String>,
+    /// Variables of the functions that count before this system's own: another analysis provider, say.
+    pub environment: BTreeMap<String, String>,
+    /// Whether the queue and the schedule call their functions. A test that calls them itself says no.
+    pub background: bool,
 }
 
 impl Options {
@@ -63,6 +71,8 @@ impl Options {
             cache_url: "memory:".to_owned(),
             mailbox: std::env::temp_dir().join(format!("citizen-mail-{}", uuid::Uuid::now_v7().simple())),
             allowed_origins: None,
+            environment: BTreeMap::new(),
+            background: true,
         }
     }
 }
@@ -126,6 +136,7 @@ pub struct System {
     server: JoinHandle<io::Result<()>>,
     database: Database,
     background: Background,
+    context: &'static Context,
     sqs_url: String,
     mailbox: PathBuf,
 }
@@ -150,6 +161,7 @@ impl System {
             cache_url: &options.cache_url,
             origins: &origins,
             mailbox: &options.mailbox.to_string_lossy(),
+            chosen: &options.environment,
         }
         .config()?;
         let allowed_origins = config.allowed_origins.clone();
@@ -159,7 +171,8 @@ impl System {
             .map_err(|function| StartError::UnknownFunction { path: options.template, function })?;
         catalogue::load(&options.catalogue, context.store()).await?;
         let sqs_url = queues.url().to_owned();
-        let background = Background::start(queues, &template, context)?;
+        let events = if options.background { template.event_functions.as_slice() } else { &[] };
+        let background = Background::start(queues, events, context)?;
         let (stop, stopped) = oneshot::channel::<()>();
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let listener = listener.tap_io(|stream| {
@@ -173,7 +186,13 @@ impl System {
                 })
                 .await
         });
-        Ok(Self { address, stop, server, database, background, sqs_url, mailbox: options.mailbox })
+        Ok(Self { address, stop, server, database, background, context, sqs_url, mailbox: options.mailbox })
+    }
+
+    /// What the functions run in.
+    #[must_use]
+    pub fn context(&self) -> &'static Context {
+        self.context
     }
 
     /// Where the API answers, without a slash at the end.
@@ -234,11 +253,15 @@ struct Environment<'a> {
     cache_url: &'a str,
     origins: &'a str,
     mailbox: &'a str,
+    chosen: &'a BTreeMap<String, String>,
 }
 
 impl Environment<'_> {
     fn config(&self) -> Result<Config, ConfigError> {
         Config::from_lookup(|name| {
+            if let Some(value) = self.chosen.get(name) {
+                return Some(value.clone());
+            }
             let value = match name {
                 "TABLE_NAME" => TABLE_NAME,
                 "ALLOWED_ORIGINS" => self.origins,

@@ -7,9 +7,13 @@ use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use lambda_http::{Body, Response};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::time::Duration;
 
 /// How long a key is remembered, in milliseconds: 24 hours.
 pub const LIFETIME_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// Who works on a key is mostly done long before its lease ends: it is worth asking again after this.
+const RETRY_AFTER_SECONDS_MAX: u64 = 5;
 
 const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -89,8 +93,13 @@ pub struct KeyRecord {
     pub fingerprint: String,
     /// Epoch milliseconds; later, the key is as good as new, removed or not.
     pub expires_at: i64,
-    /// Until when somebody works on it, in epoch milliseconds, while there is no reply.
+    /// Until when somebody works on it, in epoch milliseconds, while there is no reply. Who takes it over
+    /// writes a later one: who finds it changed has lost the key.
     pub lease_until: i64,
+    /// What was begun under the key and has no reply yet: who takes it over goes on with this, not anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<StoredReply>,
 }
 
@@ -101,9 +110,11 @@ pub enum Standing {
     Replay(StoredReply),
     /// The key came with another body before.
     Mismatch,
-    /// Somebody works on it; their lease ends in so many seconds.
+    /// Somebody works on it.
     InFlight { retry_after_seconds: u64 },
-    /// Nobody works on it and nobody finished it: the key may be taken.
+    /// Somebody began and died: this is to be gone on with.
+    Abandoned(KeyRecord),
+    /// The key has expired: it is as good as new.
     Free,
 }
 
@@ -111,8 +122,21 @@ impl KeyRecord {
     /// A record with its reply.
     #[must_use]
     pub fn complete(once: &Once, reply: StoredReply, now_ms: i64) -> Self {
+        Self { reply: Some(reply), ..Self::begun(once, None, Duration::ZERO, now_ms) }
+    }
+
+    /// A record of work whose reply is to follow within `lease`.
+    #[must_use]
+    pub fn begun(once: &Once, work: Option<String>, lease: Duration, now_ms: i64) -> Self {
         let fingerprint = once.fingerprint.clone();
-        Self { fingerprint, expires_at: now_ms + LIFETIME_MS, lease_until: now_ms, reply: Some(reply) }
+        Self { fingerprint, expires_at: now_ms + LIFETIME_MS, lease_until: after(now_ms, lease), work, reply: None }
+    }
+
+    /// The same work in new hands.
+    #[must_use]
+    pub fn taken_over(&self, lease: Duration, now_ms: i64) -> Self {
+        // Later than the old one in any case, or the two holders could not be told apart.
+        Self { lease_until: after(now_ms, lease).max(self.lease_until + 1), ..self.clone() }
     }
 
     /// What `once` gets of this record now. Another body is refused before anything else is looked at.
@@ -128,11 +152,15 @@ impl KeyRecord {
             Some(reply) => Standing::Replay(reply),
             None if self.lease_until > now_ms => {
                 let left_ms = u64::try_from(self.lease_until - now_ms).unwrap_or_default();
-                Standing::InFlight { retry_after_seconds: left_ms.div_ceil(1000) }
+                Standing::InFlight { retry_after_seconds: left_ms.div_ceil(1000).min(RETRY_AFTER_SECONDS_MAX) }
             }
-            None => Standing::Free,
+            None => Standing::Abandoned(self),
         }
     }
+}
+
+fn after(now_ms: i64, lease: Duration) -> i64 {
+    now_ms.saturating_add(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]
@@ -168,10 +196,14 @@ mod tests {
         assert_eq!(done.clone().standing(&once(b"a"), 2_000), Standing::Replay(reply));
         assert_eq!(done.clone().standing(&once(b"b"), 2_000), Standing::Mismatch);
         assert_eq!(done.standing(&once(b"b"), 1_000 + LIFETIME_MS), Standing::Free);
-        let claim = KeyRecord { fingerprint: once(b"a").fingerprint, expires_at: 99_000, lease_until: 5_000, reply: None };
+        let claim = KeyRecord::begun(&once(b"a"), Some("half".into()), Duration::from_secs(4), 1_000);
         assert_eq!(claim.clone().standing(&once(b"b"), 2_000), Standing::Mismatch, "checked first");
         assert_eq!(claim.clone().standing(&once(b"a"), 3_500), Standing::InFlight { retry_after_seconds: 2 });
-        assert_eq!(claim.standing(&once(b"a"), 5_000), Standing::Free);
+        let Standing::Abandoned(left) = claim.clone().standing(&once(b"a"), 5_000) else { panic!("nobody works on it") };
+        assert_eq!(left.work.as_deref(), Some("half"));
+        assert!(left.taken_over(Duration::ZERO, 0).lease_until > left.lease_until, "holders can be told apart");
+        let longer = KeyRecord::begun(&once(b"a"), None, Duration::from_secs(60), 0);
+        assert_eq!(longer.standing(&once(b"a"), 0), Standing::InFlight { retry_after_seconds: RETRY_AFTER_SECONDS_MAX });
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::caller::Caller;
 use crate::context::Context;
 use crate::error::ApiError;
-use crate::idempotency::{Once, StoredReply};
+use crate::idempotency::{KeyRecord, Once, StoredReply};
 use crate::ids::{JobId, OrgId};
 use crate::model::job::{JobKind, JobRecord, JobState, UNSENT_AFTER};
 use crate::model::org::OrgRecord;
@@ -22,6 +22,9 @@ use std::time::Duration;
 
 /// The longest trace header that is passed on, in bytes; X-Ray's own are far shorter.
 const TRACE_BYTES_MAX: usize = 256;
+
+/// How long a request that does not wait itself may take for the reply to an earlier one that did.
+const RESUMED_LEASE: Duration = Duration::from_secs(10);
 
 /// What a message on the queue says: which job. All else is read from the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,15 +61,19 @@ pub struct NewJob {
     /// What one run costs at most, in nano-dollars.
     pub reserved_nanos: u64,
     pub budget_nanos: Option<u64>,
+    /// An idempotency key's reply is not that of the acceptance, but follows within this time.
+    pub replies_within: Option<Duration>,
 }
 
 /// What became of a request for a job.
 #[derive(Debug)]
 pub enum Accepted {
-    /// It is stored, and on the queue or soon will be.
-    New(Box<JobRecord>, Reply),
+    /// It is stored, and on the queue or soon will be. `held` is the key that still waits for its reply.
+    New { job: Box<JobRecord>, reply: Reply, held: Option<KeyRecord> },
     /// It repeats an earlier request: that one's reply.
     Repeated(Reply),
+    /// It repeats an earlier request that died while it waited for this job; the key is ours now.
+    Resumed { job: Box<JobRecord>, held: KeyRecord },
 }
 
 impl NewJob {
@@ -111,22 +118,45 @@ pub async fn accept(
     context: &Context,
     request: &Request,
     (caller, org): (&Caller, &OrgRecord),
-    (new, once): (NewJob, Option<Once>),
+    (new, once): (NewJob, Option<&Once>),
     reply: impl FnOnce(&JobRecord) -> Reply,
 ) -> Result<Accepted, ApiError> {
+    let replies_within = new.replies_within;
     let (job, input) = new.into_record(caller, trace(request));
-    let mut reply = reply(&job);
-    let location = HeaderValue::try_from(format!("/jobs/{}", job.job_id)).map_err(ApiError::internal)?;
-    reply.headers_mut().insert(LOCATION, location);
-    let kept = once.as_ref().map(|once| (once, StoredReply::of(&reply)));
-    if let Creation::Repeated(first) = context.store().accept_job(org, &job, &input, kept).await? {
-        return Ok(Accepted::Repeated(first.replayed()));
+    let reply = with_location(reply(&job), &job)?;
+    let now_ms = Moment::now().as_millis();
+    let record = once.map(|once| match replies_within {
+        None => KeyRecord::complete(once, StoredReply::of(&reply), now_ms),
+        Some(lease) => KeyRecord::begun(once, Some(job.job_id.to_string()), lease, now_ms),
+    });
+    match context.store().accept_job(org, &job, &input, once.zip(record.as_ref())).await? {
+        Creation::Created => {}
+        Creation::Repeated(first) => return Ok(Accepted::Repeated(first.replayed())),
+        Creation::Abandoned(left) => {
+            let job_id = left.work.as_deref().unwrap_or_default().parse().map_err(ApiError::internal)?;
+            let once = once.ok_or(ApiError::Contended)?;
+            let lease = replies_within.unwrap_or(RESUMED_LEASE);
+            let held = context.store().resume_key(org.org_id, once, &left, lease).await?;
+            let job = context.store().job(org.org_id, job_id).await?;
+            return Ok(Accepted::Resumed { job: Box::new(job), held });
+        }
     }
     if let Err(error) = context.queue()?.send(&JobMessage::of(&job)).await {
         // It is accepted all the same: the sweeper sends what is due.
         tracing::warn!(job_id = %job.job_id, %error, "a job was stored and not put on the queue");
     }
-    Ok(Accepted::New(Box::new(job), reply))
+    let held = record.filter(|record| record.reply.is_none());
+    Ok(Accepted::New { job: Box::new(job), reply, held })
+}
+
+/// A reply that names where the job is found.
+///
+/// # Errors
+/// Never: ids are valid in headers.
+pub fn with_location(mut reply: Reply, job: &JobRecord) -> Result<Reply, ApiError> {
+    let location = HeaderValue::try_from(format!("/jobs/{}", job.job_id)).map_err(ApiError::internal)?;
+    reply.headers_mut().insert(LOCATION, location);
+    Ok(reply)
 }
 
 fn trace(request: &Request) -> Option<String> {

@@ -2,7 +2,7 @@
 //!
 //! * *mechanism*, which knows nothing of CitizenApp and could serve another product unchanged:
 //!   [`aws`], [`cache`], [`idempotency`], [`queue`], [`request`], [`response`], [`runtime`], [`telemetry`];
-//! * *product*, built on it: [`caller`], [`config`], [`context`], [`cursor`], [`error`], [`ids`],
+//! * *product*, built on it: [`caller`], [`config`], [`context`], [`creation`], [`cursor`], [`error`], [`ids`],
 //!   [`jobs`], [`model`], [`password`], [`store`], [`token`].
 //!
 //! Nobody outside this crate talks to AWS or to a cache.
@@ -12,6 +12,7 @@ pub mod cache;
 pub mod caller;
 pub mod config;
 pub mod context;
+pub mod creation;
 pub mod cursor;
 pub mod error;
 pub mod idempotency;

@@ -10,6 +10,7 @@ mod conventions;
 mod coverage;
 mod faults;
 mod items;
+mod jobs;
 mod matrix;
 mod members;
 mod orgs;

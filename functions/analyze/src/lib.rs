@@ -15,7 +15,7 @@ use shared::model::price::Rates;
 use shared::model::settings::{ModelName, Settings};
 use shared::request::Rejection;
 use shared::response::Reply;
-use shared::{ApiError, ApiResult, Context, Request, StatusCode, jobs, request, response};
+use shared::{ApiError, ApiResult, Context, Request, StatusCode, creation, jobs, request, response};
 use std::time::Duration;
 use tokio::time::Instant;
 use utoipa::ToSchema;
@@ -29,6 +29,9 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 
 /// How long a waiting caller's job is left alone before it is read again: first and at most.
 const POLL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+
+/// What a waiting request takes beside its wait, generously: longer than the function may run.
+const TIME_TO_REPLY: Duration = Duration::from_secs(10);
 
 /// A text to analyse.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -65,17 +68,35 @@ pub struct DoneAnalysis {
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let (caller, org, settings) = Caller::verify_with_settings(context, &request).await?;
     let once = Once::of(ENDPOINT, request.headers(), request::body_bytes(&request)?)?;
-    let body: NewAnalysis = request::json(&request)?;
-    check_text(&body.text, &org)?;
-    let new = new_job(context, &settings, body).await?;
+    let outcome = create(context, &request, (&caller, &org, &settings), once.as_ref()).await;
+    creation::or_first_reply(context, org.org_id, once.as_ref(), outcome).await
+}
 
-    let accepted = jobs::accept(context, &request, (&caller, &org), (new, once), |job| {
-        response::json(StatusCode::ACCEPTED, &Job::from(job))
-    });
-    match (accepted.await?, request::preferred_wait(&request)) {
-        (Accepted::Repeated(reply), _) | (Accepted::New(_, reply), None | Some(0)) => Ok(reply),
-        (Accepted::New(job, reply), Some(seconds)) => wait(context, *job, reply, seconds).await,
-    }
+async fn create(
+    context: &Context,
+    request: &Request,
+    (caller, org, settings): (&Caller, &OrgRecord, &Settings),
+    once: Option<&Once>,
+) -> ApiResult {
+    let body: NewAnalysis = request::json(request)?;
+    check_text(&body.text, org)?;
+    let seconds = request::preferred_wait(request).unwrap_or(0);
+    let new = new_job(context, settings, body, seconds).await?;
+    let accepted = jobs::accept(context, request, (caller, org), (new, once), accepted_reply).await?;
+    let (job, reply, held) = match accepted {
+        Accepted::Repeated(reply) => return Ok(reply),
+        Accepted::New { job, reply, held } => (job, reply, held),
+        Accepted::Resumed { job, held } => {
+            let reply = jobs::with_location(accepted_reply(&job), &job)?;
+            (job, reply, Some(held))
+        }
+    };
+    let reply = if seconds == 0 { reply } else { wait(context, *job, reply, seconds).await? };
+    creation::keep(context, org.org_id, once.zip(held), reply).await
+}
+
+fn accepted_reply(job: &JobRecord) -> Reply {
+    response::json(StatusCode::ACCEPTED, &Job::from(job))
 }
 
 fn check_text(text: &str, org: &OrgRecord) -> Result<(), Rejection> {
@@ -90,7 +111,12 @@ fn check_text(text: &str, org: &OrgRecord) -> Result<(), Rejection> {
 }
 
 /// The job, with what it may cost at most: no text has more tokens than bytes.
-async fn new_job(context: &Context, settings: &Settings, body: NewAnalysis) -> Result<NewJob, ApiError> {
+async fn new_job(
+    context: &Context,
+    settings: &Settings,
+    body: NewAnalysis,
+    seconds: u64,
+) -> Result<NewJob, ApiError> {
     let model = body.model.as_ref().unwrap_or(&settings.default_model).as_str().to_owned();
     let rates = if model == BUILTIN { None } else { Some(rates(context, &model).await?) };
     let most = TokenUsage { input_tokens: input_tokens_max(body.text.len()), output_tokens: OUTPUT_TOKENS_MAX };
@@ -103,6 +129,7 @@ async fn new_job(context: &Context, settings: &Settings, body: NewAnalysis) -> R
         input: body.text,
         model: Some(model),
         rates,
+        replies_within: (seconds > 0).then(|| Duration::from_secs(seconds) + TIME_TO_REPLY),
     })
 }
 

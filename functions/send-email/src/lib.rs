@@ -8,11 +8,11 @@ use shared::ids::{JobId, OrgId};
 use shared::jobs::{Accepted, NewJob};
 use shared::model::email::{Message, SendEmail};
 use shared::model::job::JobKind;
-use shared::model::org::Plan;
-use shared::model::settings::EmailRecipients;
+use shared::model::org::{OrgRecord, Plan};
+use shared::model::settings::{EmailRecipients, Settings};
 use shared::request::Rejection;
 use shared::response::FieldError;
-use shared::{ApiError, ApiResult, Context, Request, StatusCode, jobs, request, response};
+use shared::{ApiError, ApiResult, Context, Request, StatusCode, creation, jobs, request, response};
 use utoipa::ToSchema;
 
 const ENDPOINT: &str = "send-email";
@@ -40,19 +40,35 @@ pub struct QueuedEmail {
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let (caller, org, settings) = Caller::verify_with_settings(context, &request).await?;
     let once = Once::of(ENDPOINT, request.headers(), request::body_bytes(&request)?)?;
-    let message = request::json::<SendEmail>(&request)?.parse().map_err(Rejection::Invalid)?;
+    let outcome = create(context, &request, (&caller, &org, &settings), once.as_ref()).await;
+    creation::or_first_reply(context, org.org_id, once.as_ref(), outcome).await
+}
+
+async fn create(
+    context: &Context,
+    request: &Request,
+    (caller, org, settings): (&Caller, &OrgRecord, &Settings),
+    once: Option<&Once>,
+) -> ApiResult {
+    let message = request::json::<SendEmail>(request)?.parse().map_err(Rejection::Invalid)?;
     if org.plan == Plan::Free || settings.email_recipients == EmailRecipients::Members {
         only_members(context, caller.org_id, &message).await?;
     }
-
-    let input = serde_json::to_string(&message).map_err(ApiError::internal)?;
-    let kind = JobKind::SendEmail;
-    let new = NewJob { kind, input, model: None, rates: None, reserved_nanos: 0, budget_nanos: None };
-    let accepted = jobs::accept(context, &request, (&caller, &org), (new, once), |job| {
+    let new = NewJob {
+        kind: JobKind::SendEmail,
+        input: serde_json::to_string(&message).map_err(ApiError::internal)?,
+        model: None,
+        rates: None,
+        reserved_nanos: 0,
+        budget_nanos: None,
+        replies_within: None,
+    };
+    let accepted = jobs::accept(context, request, (caller, org), (new, once), |job| {
         response::json(StatusCode::ACCEPTED, &QueuedEmail { status: "queued", job_id: job.job_id })
     });
     match accepted.await? {
-        Accepted::New(_, reply) | Accepted::Repeated(reply) => Ok(reply),
+        Accepted::New { reply, .. } | Accepted::Repeated(reply) => Ok(reply),
+        Accepted::Resumed { .. } => Err(ApiError::internal("an e-mail's key was kept without its reply")),
     }
 }
 

@@ -35,35 +35,50 @@ enum Verdict {
 /// Runs the jobs of a batch until `deadline_ms` (epoch milliseconds), and names the messages that are to come again.
 pub async fn handle(worker: &Worker, event: SqsEvent, deadline_ms: u64) -> SqsBatchResponse {
     let deadline = Moment::from_millis(i64::try_from(deadline_ms).unwrap_or(i64::MAX));
-    let failed = stream::iter(event.records)
-        .map(|message| async move { returns(worker, message, deadline).await })
-        .buffer_unordered(AT_ONCE)
-        .filter_map(|failed| async move { failed });
+    batch(event.records, |message| returns(worker, message, deadline)).await
+}
+
+/// Handles messages beside one another, a bounded number at a time. `returns` says whether a message is to come
+/// again; one whose handling panics does, and the others are not concerned.
+async fn batch<F>(messages: Vec<SqsMessage>, returns: impl Fn(SqsMessage) -> F) -> SqsBatchResponse
+where
+    F: Future<Output = bool>,
+{
+    let handled: Vec<_> = messages
+        .into_iter()
+        .map(|message| {
+            let message_id = message.message_id.clone().unwrap_or_default();
+            let returns = AssertUnwindSafe(returns(message)).catch_unwind();
+            async move {
+                let returns = returns.await.unwrap_or_else(|_panic| {
+                    // What it held is given free when its lease ends.
+                    tracing::error!(message_id, "a job panicked");
+                    true
+                });
+                returns.then(|| {
+                    let mut failure = BatchItemFailure::default();
+                    failure.item_identifier = message_id;
+                    failure
+                })
+            }
+        })
+        .collect();
     let mut response = SqsBatchResponse::default();
+    let failed = stream::iter(handled).buffer_unordered(AT_ONCE).filter_map(std::future::ready);
     response.batch_item_failures = failed.collect().await;
     response
 }
 
-/// The entry of a message that is to come again.
-async fn returns(worker: &Worker, message: SqsMessage, deadline: Moment) -> Option<BatchItemFailure> {
-    let verdict = match AssertUnwindSafe(receive(worker, &message, deadline)).catch_unwind().await {
-        Ok(verdict) => verdict,
-        Err(_panic) => {
-            // What it held is given free when its lease ends; the other jobs of the batch are not concerned.
-            tracing::error!(message_id = message.message_id, "a job panicked");
-            Verdict::Return(None)
-        }
-    };
-    let Verdict::Return(after) = verdict else { return None };
+/// Whether a message is to come again, and if so, when.
+async fn returns(worker: &Worker, message: SqsMessage, deadline: Moment) -> bool {
+    let Verdict::Return(after) = receive(worker, &message, deadline).await else { return false };
     if let (Some(after), Some(handle)) = (after, &message.receipt_handle)
         && let Ok(queue) = worker.context.queue()
         && let Err(error) = queue.change_visibility(handle, after).await
     {
         tracing::warn!(%error, "a message returns when its visibility ends");
     }
-    let mut failure = BatchItemFailure::default();
-    failure.item_identifier = message.message_id.unwrap_or_default();
-    Some(failure)
+    true
 }
 
 async fn receive(worker: &Worker, message: &SqsMessage, deadline: Moment) -> Verdict {
@@ -83,5 +98,7 @@ async fn receive(worker: &Worker, message: &SqsMessage, deadline: Moment) -> Ver
     })
 }
 
+#[cfg(test)]
+mod batch_tests;
 #[cfg(test)]
 mod test_server;

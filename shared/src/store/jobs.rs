@@ -5,7 +5,7 @@ use super::idempotency::Creation;
 use super::keys::{self, Key, SK};
 use super::{Store, Transaction, attributes, classify, number, record, string, usage};
 use crate::error::ApiError;
-use crate::idempotency::{Once, StoredReply};
+use crate::idempotency::{KeyRecord, Once};
 use crate::ids::{JobId, OrgId};
 use crate::model::job::{JobRecord, Settlement};
 use crate::model::org::OrgRecord;
@@ -57,7 +57,7 @@ impl Store {
         org: &OrgRecord,
         job: &JobRecord,
         input: &str,
-        once: Option<(&Once, StoredReply)>,
+        once: Option<(&Once, &KeyRecord)>,
     ) -> Result<Creation, ApiError> {
         timed(Part::Db, self.try_accept(org, job, input, once)).await
     }
@@ -67,7 +67,7 @@ impl Store {
         org: &OrgRecord,
         job: &JobRecord,
         input: &str,
-        once: Option<(&Once, StoredReply)>,
+        once: Option<(&Once, &KeyRecord)>,
     ) -> Result<Creation, ApiError> {
         if job.reserved_nanos > 0 && job.budget_nanos.is_some_and(|budget| budget < job.reserved_nanos) {
             return usage::refused(job, org.plan, None).and_then(Err);
@@ -76,8 +76,8 @@ impl Store {
         let mut plan = org.plan;
         for _ in 0..ATTEMPTS {
             let mut writes = Vec::new();
-            if let Some((once, reply)) = &once {
-                writes.push(self.take_key(org.org_id, once, reply.clone())?);
+            if let Some((once, record)) = once {
+                writes.push(self.take_key(org.org_id, once, record)?);
             }
             let at = writes.len();
             writes.push(self.update(usage::take(job, plan))?);
@@ -85,9 +85,9 @@ impl Store {
             writes.extend(job_writes.iter().cloned());
             let outcome = self.transact(writes).await?;
             let Transaction::Refused(reasons) = &outcome else { return Ok(Creation::Created) };
-            if let Some((once, _)) = once.as_ref().filter(|_| outcome.refused(0)) {
+            if let Some((once, _)) = once.filter(|_| outcome.refused(0)) {
                 match self.key_taken(org.org_id, once, &reasons[0]).await? {
-                    Some(reply) => return Ok(Creation::Repeated(reply)),
+                    Some(earlier) => return Ok(earlier),
                     None => continue,
                 }
             }
