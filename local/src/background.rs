@@ -104,11 +104,7 @@ impl Background {
     ///
     /// # Errors
     /// [`BackgroundError`].
-    pub fn start(
-        queues: Queues,
-        events: &[EventFunction],
-        context: &'static Context,
-    ) -> Result<Self, BackgroundError> {
+    pub fn start(queues: Queues, events: &[EventFunction], context: &'static Context) -> Result<Self, BackgroundError> {
         let Queues { sqs, listener, .. } = queues;
         let stop = watch::Sender::new(false);
         let mut tasks = JoinSet::new();
@@ -121,9 +117,7 @@ impl Background {
         for event in events {
             match &event.trigger {
                 Trigger::Queue { .. } => tasks.spawn(from_queue(&sqs, event, context, &stop)?),
-                Trigger::Schedule { expression } => {
-                    tasks.spawn(on_schedule(&sqs, event, expression, context, &stop)?)
-                }
+                Trigger::Schedule { expression } => tasks.spawn(on_schedule(&sqs, event, expression, context, &stop)?),
             };
         }
         Ok(Self { sqs, stop, tasks })

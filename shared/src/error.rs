@@ -2,7 +2,7 @@
 
 use crate::cache::Busy;
 use crate::request::Rejection;
-use crate::response::{Problem, Reply};
+use crate::response::{FieldError, Problem, Reply};
 use lambda_http::http::header::WWW_AUTHENTICATE;
 use lambda_http::http::{HeaderName, HeaderValue, StatusCode};
 
@@ -96,16 +96,20 @@ impl ApiError {
             Self::PreconditionFailed => {
                 (S::PRECONDITION_FAILED, "precondition_failed", "The resource has another version than If-Match names.")
             }
-            Self::IdempotencyMismatch => {
-                (S::UNPROCESSABLE_ENTITY, "idempotency_key_reuse", "This Idempotency-Key came with another body before.")
-            }
+            Self::IdempotencyMismatch => (
+                S::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reuse",
+                "This Idempotency-Key came with another body before.",
+            ),
             Self::IdempotencyInFlight { .. } => {
                 (S::CONFLICT, "idempotency_in_flight", "A request with this Idempotency-Key is under way.")
             }
             Self::JobEnded => (S::CONFLICT, "job_ended", "The job has ended, or its e-mail is on its way."),
-            Self::BudgetExceeded { .. } => {
-                (S::TOO_MANY_REQUESTS, "budget_exceeded", "Your organization's budget of this month has no room for it.")
-            }
+            Self::BudgetExceeded { .. } => (
+                S::TOO_MANY_REQUESTS,
+                "budget_exceeded",
+                "Your organization's budget of this month has no room for it.",
+            ),
             Self::TooManyAttempts { .. } => {
                 (S::TOO_MANY_REQUESTS, "too_many_attempts", "Too many failed log-ins for this account. Wait.")
             }
@@ -145,6 +149,10 @@ impl From<ApiError> for Problem {
         let mut problem = Self::new(status, code, detail);
         match error {
             ApiError::Rejected(Rejection::Invalid(errors)) => problem.errors = errors,
+            ApiError::IdempotencyMismatch => {
+                let (pointer, message) = ("header/Idempotency-Key".into(), "came with another body before".into());
+                problem.errors = vec![FieldError { pointer, message }];
+            }
             ApiError::NoToken | ApiError::InvalidToken | ApiError::WrongCredentials => {
                 problem.headers.push((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
             }

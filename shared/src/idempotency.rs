@@ -199,11 +199,16 @@ mod tests {
         let claim = KeyRecord::begun(&once(b"a"), Some("half".into()), Duration::from_secs(4), 1_000);
         assert_eq!(claim.clone().standing(&once(b"b"), 2_000), Standing::Mismatch, "checked first");
         assert_eq!(claim.clone().standing(&once(b"a"), 3_500), Standing::InFlight { retry_after_seconds: 2 });
-        let Standing::Abandoned(left) = claim.clone().standing(&once(b"a"), 5_000) else { panic!("nobody works on it") };
+        let Standing::Abandoned(left) = claim.clone().standing(&once(b"a"), 5_000) else {
+            panic!("nobody works on it")
+        };
         assert_eq!(left.work.as_deref(), Some("half"));
         assert!(left.taken_over(Duration::ZERO, 0).lease_until > left.lease_until, "holders can be told apart");
         let longer = KeyRecord::begun(&once(b"a"), None, Duration::from_secs(60), 0);
-        assert_eq!(longer.standing(&once(b"a"), 0), Standing::InFlight { retry_after_seconds: RETRY_AFTER_SECONDS_MAX });
+        assert_eq!(
+            longer.standing(&once(b"a"), 0),
+            Standing::InFlight { retry_after_seconds: RETRY_AFTER_SECONDS_MAX }
+        );
     }
 
     #[test]
@@ -211,7 +216,10 @@ mod tests {
         let mut reply = crate::response::json(StatusCode::ACCEPTED, &serde_json::json!({"a": 1}));
         reply.headers_mut().insert("location", HeaderValue::from_static("/jobs/1"));
         let replayed = StoredReply::of(&reply).replayed();
-        assert_eq!((replayed.status(), replayed.headers()["location"].as_bytes()), (StatusCode::ACCEPTED, &b"/jobs/1"[..]));
+        assert_eq!(
+            (replayed.status(), replayed.headers()["location"].as_bytes()),
+            (StatusCode::ACCEPTED, &b"/jobs/1"[..])
+        );
         assert!(matches!(replayed.body(), Body::Text(text) if text == r#"{"a":1}"#));
         assert_eq!(replayed.headers()["idempotent-replayed"], "true");
     }

@@ -11,5 +11,5 @@ pub mod session;
 pub mod settings;
 pub mod text;
 pub mod time;
-pub mod user;
 pub mod usage;
+pub mod user;

@@ -111,21 +111,17 @@ fn check_text(text: &str, org: &OrgRecord) -> Result<(), Rejection> {
 }
 
 /// The job, with what it may cost at most: no text has more tokens than bytes.
-async fn new_job(
-    context: &Context,
-    settings: &Settings,
-    body: NewAnalysis,
-    seconds: u64,
-) -> Result<NewJob, ApiError> {
+async fn new_job(context: &Context, settings: &Settings, body: NewAnalysis, seconds: u64) -> Result<NewJob, ApiError> {
     let model = body.model.as_ref().unwrap_or(&settings.default_model).as_str().to_owned();
     let rates = if model == BUILTIN { None } else { Some(rates(context, &model).await?) };
     let most = TokenUsage { input_tokens: input_tokens_max(body.text.len()), output_tokens: OUTPUT_TOKENS_MAX };
     Ok(NewJob {
         kind: JobKind::Analyze,
         reserved_nanos: rates.as_ref().map_or(0, |rates| rates.cost_nanos_max(most)),
-        budget_nanos: settings.monthly_budget_usd.as_ref().and_then(|budget| {
-            (budget.amount() * rust_decimal::Decimal::from(1_000_000_000)).to_u64()
-        }),
+        budget_nanos: settings
+            .monthly_budget_usd
+            .as_ref()
+            .and_then(|budget| (budget.amount() * rust_decimal::Decimal::from(1_000_000_000)).to_u64()),
         input: body.text,
         model: Some(model),
         rates,

@@ -114,7 +114,8 @@ async fn sweep_page(context: &Context, due: &[DueJob], now: Moment) -> Swept {
     swept.left += (waiting.len() - sent.len()) as u64;
     // Sent first, noted then: a crash between the two sends a message twice, which a claim bears.
     let notes: Vec<_> = sent.into_iter().map(|job| note_sent(context, job)).collect();
-    swept.left += stream::iter(notes).buffer_unordered(AT_ONCE).filter(|noted| std::future::ready(!noted)).count().await as u64;
+    swept.left +=
+        stream::iter(notes).buffer_unordered(AT_ONCE).filter(|noted| std::future::ready(!noted)).count().await as u64;
     swept
 }
 

@@ -245,7 +245,8 @@ impl JobRecord {
     /// What becomes of a run whose worker died.
     fn take_over(&self, now: Moment) -> Claim {
         if self.sending {
-            let error = JobError::new("outcome_unknown", "The provider may have taken the e-mail. It is not sent again.");
+            let error =
+                JobError::new("outcome_unknown", "The provider may have taken the e-mail. It is not sent again.");
             let (job, settlement) = self.end(JobState::Unknown, Err(Some(error)), Cost::Nothing, now);
             return Claim::End(Box::new(job), settlement);
         }

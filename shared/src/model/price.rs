@@ -112,7 +112,10 @@ fn decimal(text: &str) -> Decimal {
 
 /// A dollar per million tokens is 1,000 nano-dollars a token.
 fn nanos(price: Decimal, tokens: u64) -> u64 {
-    (price * Decimal::from(1000)).checked_mul(Decimal::from(tokens)).and_then(|nanos| nanos.ceil().to_u64()).unwrap_or(u64::MAX)
+    (price * Decimal::from(1000))
+        .checked_mul(Decimal::from(tokens))
+        .and_then(|nanos| nanos.ceil().to_u64())
+        .unwrap_or(u64::MAX)
 }
 
 /// Nano-dollars as a decimal text in dollars.

@@ -7,7 +7,9 @@ use crate::idempotency::{KeyRecord, Once, Standing, StoredReply};
 use crate::ids::OrgId;
 use crate::model::time::Moment;
 use crate::telemetry::{Part, timed};
-use aws_sdk_dynamodb::types::{CancellationReason, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
+use aws_sdk_dynamodb::types::{
+    CancellationReason, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+};
 use std::time::Duration;
 
 /// Who holds a key still writes it: the record as it was taken.

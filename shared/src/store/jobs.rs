@@ -111,7 +111,8 @@ impl Store {
             let mut item = Key::job_input(job.org_id, job.job_id, number).attributes();
             item.insert("text".to_owned(), string(piece));
             item.insert(keys::TTL.to_owned(), super::number(ttl));
-            let put = Put::builder().table_name(&self.table).set_item(Some(item)).build().map_err(ApiError::internal)?;
+            let put =
+                Put::builder().table_name(&self.table).set_item(Some(item)).build().map_err(ApiError::internal)?;
             writes.push(TransactWriteItem::builder().put(put).build());
         }
         Ok(writes)

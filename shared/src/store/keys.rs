@@ -19,8 +19,8 @@
 //! | catalogue's manifest | `PRICES` | `MANIFEST` |
 //! | catalogue's chunk | `PRICES#<version>` | `<number, 4 digits>` |
 
-use crate::ids::{ItemId, JobId, OrgId, UserId};
 use crate::idempotency::Once;
+use crate::ids::{ItemId, JobId, OrgId, UserId};
 use crate::model::time::Moment;
 use crate::token::TokenHash;
 use aws_sdk_dynamodb::types::AttributeValue;

@@ -71,9 +71,7 @@ pub(super) fn settle(job: &JobRecord, settlement: &Settlement) -> UpdateBuilder 
         .expression_attribute_values(":output", number(settlement.tokens.output_tokens));
     if let Some(budget) = settlement.within_nanos {
         let room = i128::from(budget) - settlement.spent_nanos;
-        update = update
-            .condition_expression("spent_nanos <= :room")
-            .expression_attribute_values(":room", number(room));
+        update = update.condition_expression("spent_nanos <= :room").expression_attribute_values(":room", number(room));
     }
     update
 }

@@ -11,7 +11,8 @@ use serde_json::json;
 async fn of_a_thousand_simultaneous_calls_exactly_the_limit_is_accepted() {
     let rig = Rig::new().await;
     let owner = rig.owner("free").await;
-    let calls = (0..1_000).map(|number| rig.api.post(&owner, "/analyze", json!({"text": format!("text {number}")})));
+    // Each call has a key of its own, so that one that met a busy database can be sent again as what it is.
+    let calls = (0..1_000).map(|number| rig.decided(&owner, "/analyze", number.to_string(), r#"{"text":"a text"}"#));
     let replies = join_all(calls).await;
     let accepted = replies.iter().filter(|reply| reply.status == 202).count();
     assert_eq!(accepted, 100);
@@ -70,8 +71,7 @@ async fn a_budget_is_never_overshot_and_what_was_not_used_is_free_again() {
     assert!(cost <= 0.10 && (cost - 0.0045 * done as f64).abs() < 1e-9, "{cost} for {done}");
     assert!(done > 3, "room comes back");
     assert_eq!(providers.analyses().len(), done);
-    let nothing = rig.settings(&owner, json!({"monthly_budget_usd": "0"}));
-    nothing.await;
+    rig.settings(&owner, json!({"monthly_budget_usd": "0"})).await;
     rig.accepted(&owner, "/analyze", json!({"text": "a"})).await; // The builtin analysis costs nothing.
 }
 

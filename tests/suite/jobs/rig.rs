@@ -37,8 +37,7 @@ impl Rig {
         let environment = environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let options = Options { background: false, environment, ..Options::ephemeral() };
         let system = System::start(options).await.unwrap();
-        let worker: &'static Worker =
-            Box::leak(Box::new(Worker::new(system.context().config().clone()).unwrap()));
+        let worker: &'static Worker = Box::leak(Box::new(Worker::new(system.context().config().clone()).unwrap()));
         let function: Function = Arc::new(move |event| {
             let deadline = u64::try_from(Moment::now().plus(TIMEOUT).as_millis()).unwrap();
             Box::pin(async move { Ok(serde_json::to_value(worker::handle(worker, event, deadline).await)?) })
@@ -131,19 +130,27 @@ impl Rig {
     }
 
     /// A `POST` with more headers.
-    pub(crate) async fn post_with(
-        &self,
-        actor: &Actor,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &str,
-    ) -> Reply {
+    pub(crate) async fn post_with(&self, actor: &Actor, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
         let mut request = self.api.request(Method::POST, path).bearer_auth(&actor.token);
         request = request.header("content-type", "application/json").body(body.to_owned());
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         crate::api::send(request).await
+    }
+}
+
+impl Rig {
+    /// A `POST` under a key, sent again while the service is too busy to say yes or no.
+    pub(crate) async fn decided(&self, actor: &Actor, path: &str, key: String, body: &str) -> Reply {
+        for _ in 0..60 {
+            let reply = self.post_with(actor, path, &[("Idempotency-Key", &key)], body).await;
+            if reply.status != 503 {
+                return reply;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        panic!("{path} stays busy");
     }
 }
 
