@@ -2,6 +2,7 @@
 
 pub mod background;
 pub mod catalogue;
+pub mod commands;
 pub mod database;
 pub mod event_source;
 pub mod functions;

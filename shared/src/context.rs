@@ -58,9 +58,15 @@ impl Context {
             return Ok(queue);
         }
         let url = self.config.required("JOBS_QUEUE_URL").map_err(ApiError::internal)?;
+        Ok(self.queue.get_or_init(|| self.queue_at(url.to_owned())))
+    }
+
+    /// Any queue, by its URL.
+    #[must_use]
+    pub fn queue_at(&self, url: String) -> Queue {
         let mut aws = self.config.aws.clone();
         aws.endpoint_url = self.config.sqs_endpoint_url.clone();
-        Ok(self.queue.get_or_init(|| Queue::open(&aws, url.to_owned())))
+        Queue::open(&aws, url)
     }
 }
 

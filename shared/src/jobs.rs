@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::error::ApiError;
 use crate::idempotency::{KeyRecord, Once, StoredReply};
 use crate::ids::{JobId, OrgId};
-use crate::model::job::{JobKind, JobRecord, JobState, UNSENT_AFTER};
+use crate::model::job::{Fate, JobKind, JobRecord, JobState, UNSENT_AFTER};
 use crate::model::org::OrgRecord;
 use crate::model::price::Rates;
 use crate::model::time::Moment;
@@ -13,7 +13,7 @@ use crate::model::usage::month_of;
 use crate::queue::Outgoing;
 use crate::response::Reply;
 use crate::store::idempotency::Creation;
-use crate::store::jobs::piece_count;
+use crate::store::jobs::{Advance, piece_count};
 use lambda_http::Request;
 use lambda_http::http::HeaderValue;
 use lambda_http::http::header::LOCATION;
@@ -162,4 +162,62 @@ pub fn with_location(mut reply: Reply, job: &JobRecord) -> Result<Reply, ApiErro
 fn trace(request: &Request) -> Option<String> {
     let trace = request.headers().get("x-amzn-trace-id")?.to_str().ok()?;
     (!trace.is_empty() && trace.len() <= TRACE_BYTES_MAX).then(|| trace.to_owned())
+}
+
+/// How often a write is tried whose job changed meanwhile.
+const WRITES: u32 = 6;
+
+/// Writes what became of an e-mail whose fate was unknown. Whether anybody asked.
+///
+/// # Errors
+/// [`ApiError::NotFound`] when there is no such job.
+pub async fn settle_email(context: &Context, message: JobMessage, fate: &Fate) -> Result<bool, ApiError> {
+    for _ in 0..WRITES {
+        let job = context.store().job(message.org_id, message.job_id).await?;
+        let Some((ended, settlement)) = job.settled(fate.clone(), Moment::now()) else { return Ok(false) };
+        if context.store().advance_job(&job, &ended, &settlement).await? == Advance::Done {
+            return Ok(true);
+        }
+    }
+    Err(ApiError::Contended)
+}
+
+/// What became of a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Redriven {
+    /// Its job is in the queue again.
+    Queued,
+    /// Its job did not fail: it went on by another message, or was cancelled. The letter is done with.
+    NotNeeded,
+    /// The month's budget has no room for another run: the letter stays.
+    OverBudget,
+    /// It names no job of ours: a person has to look at it. It stays.
+    Unreadable,
+}
+
+/// Puts the job of a dead letter's text back on the queue.
+///
+/// # Errors
+/// When the database or the queue is away.
+pub async fn redrive(context: &Context, body: &str) -> Result<Redriven, ApiError> {
+    let Ok(message) = serde_json::from_str::<JobMessage>(body) else { return Ok(Redriven::Unreadable) };
+    for _ in 0..WRITES {
+        let job = match context.store().job(message.org_id, message.job_id).await {
+            Err(ApiError::NotFound) => return Ok(Redriven::Unreadable),
+            job => job?,
+        };
+        let Some((again, held)) = job.redriven(Moment::now()) else { return Ok(Redriven::NotNeeded) };
+        match context.store().advance_job(&job, &again, &held).await? {
+            Advance::Done => {
+                // As with an acceptance: if this fails, the sweeper sends what is due.
+                if let Err(error) = context.queue()?.send(&JobMessage::of(&again)).await {
+                    tracing::warn!(job_id = %again.job_id, %error, "a redriven job was not put on the queue");
+                }
+                return Ok(Redriven::Queued);
+            }
+            Advance::OverBudget => return Ok(Redriven::OverBudget),
+            Advance::Changed => {}
+        }
+    }
+    Err(ApiError::Contended)
 }

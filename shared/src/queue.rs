@@ -48,6 +48,13 @@ pub struct Outgoing {
     pub delay: Duration,
 }
 
+/// A message that was received.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    pub receipt_handle: String,
+    pub body: String,
+}
+
 impl Queue {
     /// A queue by its URL. Nothing is sent before its first use.
     ///
@@ -106,6 +113,36 @@ impl Queue {
             .receipt_handle(receipt_handle)
             .visibility_timeout(whole_seconds(visibility.min(VISIBILITY_MAX)));
         timed(Part::Queue, call.send()).await.map(|_| ()).map_err(QueueError::of_receipt)
+    }
+
+    /// Takes up to ten messages and hides them for `visibility`; none if none is there.
+    ///
+    /// # Errors
+    /// [`QueueError`].
+    pub async fn receive(&self, visibility: Duration) -> Result<Vec<Incoming>, QueueError> {
+        let call = self
+            .client
+            .receive_message()
+            .queue_url(&self.url)
+            .max_number_of_messages(10)
+            .visibility_timeout(whole_seconds(visibility.min(VISIBILITY_MAX)));
+        let received = timed(Part::Queue, call.send()).await.map_err(QueueError::of)?;
+        let messages = received.messages.unwrap_or_default().into_iter();
+        Ok(messages
+            .map(|message| Incoming {
+                receipt_handle: message.receipt_handle.unwrap_or_default(),
+                body: message.body.unwrap_or_default(),
+            })
+            .collect())
+    }
+
+    /// Deletes a received message.
+    ///
+    /// # Errors
+    /// [`QueueError`].
+    pub async fn delete(&self, receipt_handle: &str) -> Result<(), QueueError> {
+        let call = self.client.delete_message().queue_url(&self.url).receipt_handle(receipt_handle);
+        timed(Part::Queue, call.send()).await.map(|_| ()).map_err(QueueError::of)
     }
 
     /// Whether the queue answers.

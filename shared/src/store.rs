@@ -10,6 +10,7 @@ pub mod keys;
 pub mod members;
 pub mod orgs;
 pub mod prices;
+pub mod suppression;
 pub mod usage;
 
 use crate::aws::{self, AwsConfig};

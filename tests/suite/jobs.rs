@@ -5,6 +5,7 @@ mod analyses;
 mod cancelling;
 mod emails;
 mod failures;
+mod fairness;
 mod idempotency;
 mod limits;
 mod providers;

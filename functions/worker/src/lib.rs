@@ -1,9 +1,11 @@
 //! Takes batches of messages off the jobs queue and runs their jobs: analyses texts, sends e-mails. Only the
-//! messages of jobs that are to be tried again return to the queue.
+//! messages of jobs that are to be tried again return to the queue. What the mail service says became of an
+//! e-mail comes over the same queue.
 
 pub mod analysis;
 pub mod mail;
 mod outcome;
+mod provider_event;
 mod providers;
 mod run;
 pub mod secret;
@@ -11,6 +13,8 @@ pub mod transport;
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
+use provider_event::ProviderEvent;
+use serde::Deserialize;
 use shared::jobs::JobMessage;
 use shared::model::time::Moment;
 use std::panic::AssertUnwindSafe;
@@ -22,6 +26,14 @@ pub use providers::{StartError, Worker};
 const AT_ONCE: usize = 5;
 /// No job is begun with less time than this left.
 const TIME_TO_BEGIN: Duration = Duration::from_secs(10);
+
+/// What a message on the queue is.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Message {
+    Job(JobMessage),
+    Provider(ProviderEvent),
+}
 
 /// What becomes of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,10 +95,22 @@ async fn returns(worker: &Worker, message: SqsMessage, deadline: Moment) -> bool
 
 async fn receive(worker: &Worker, message: &SqsMessage, deadline: Moment) -> Verdict {
     let body = message.body.as_deref().unwrap_or_default();
-    let Ok(parsed) = serde_json::from_str::<JobMessage>(body) else {
-        // Nobody can make sense of it: after as many receives as all others it rests in the dead-letter queue.
-        tracing::error!(message_id = message.message_id, "a message names no job");
-        return Verdict::Return(None);
+    let parsed = match serde_json::from_str::<Message>(body) {
+        Ok(Message::Job(message)) => message,
+        Ok(Message::Provider(event)) => {
+            return event.apply(worker).await.map_or_else(
+                |error| {
+                    tracing::warn!(%error, "what the mail service said could not be noted");
+                    Verdict::Return(None)
+                },
+                |()| Verdict::Delete,
+            );
+        }
+        Err(_) => {
+            // Nobody can make sense of it: after as many receives as all others it rests in the dead-letter queue.
+            tracing::error!(message_id = message.message_id, "a message names no job");
+            return Verdict::Return(None);
+        }
     };
     if Moment::now().plus(TIME_TO_BEGIN) > deadline {
         return Verdict::Return(Some(Duration::ZERO));

@@ -117,6 +117,10 @@ async fn send(worker: &Worker, job: JobRecord, left: Duration) -> Result<Option<
         Err(ApiError::NotFound) => return Ok(Some((job, expired()))),
         text => serde_json::from_str(&text?).map_err(ApiError::internal)?,
     };
+    if !store.suppressed(message.to.as_slice()).await?.is_empty() {
+        let error = JobError::new("recipient_suppressed", "A recipient is on the suppression list.");
+        return Ok(Some((job, Ended::For(JobState::Failed, Err(error), Cost::Nothing))));
+    }
     let sending = job.sending();
     if store.advance_job(&job, &sending, &Default::default()).await? != Advance::Done {
         // Cancelled meanwhile, or no longer ours.
@@ -124,7 +128,7 @@ async fn send(worker: &Worker, job: JobRecord, left: Duration) -> Result<Option<
         write(store, job, Ended::For(JobState::Failed, Err(error), Cost::Nothing), 1).await?;
         return Ok(None);
     }
-    let call = AssertUnwindSafe(worker.mailer.send(sending.job_id, &message)).catch_unwind();
+    let call = AssertUnwindSafe(worker.mailer.send(sending.org_id, sending.job_id, &message)).catch_unwind();
     let ended = match tokio::time::timeout(left, call).await {
         Ok(Ok(outcome)) => of_email(outcome),
         Ok(Err(_panic)) => unknown("The hand-over stopped unexpectedly. The e-mail is not sent again."),

@@ -194,6 +194,15 @@ pub enum Claim {
     Leave,
 }
 
+/// What became of an e-mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// The provider took it.
+    Sent { message_id: String },
+    /// The provider did not take it, or threw it away.
+    NotSent { code: &'static str, detail: &'static str },
+}
+
 /// What an end or a run without a result changes in the month's usage.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Settlement {
@@ -271,6 +280,7 @@ impl JobRecord {
             lease_until: Some(until),
             started_at: self.started_at.or(Some(now)),
             due_at: Some(until),
+            charged_nanos: self.charged_nanos + self.takeover_charge().cost_nanos,
             version: self.version + 1,
             ..self.clone()
         }
@@ -370,6 +380,40 @@ impl JobRecord {
             }
             _ => None,
         }
+    }
+
+    /// An e-mail of unknown fate after somebody who knows said what became of it; `None` if nobody asks. A run
+    /// that is just handing it over counts as unknown too: what the provider says is what happened.
+    #[must_use]
+    pub fn settled(&self, fate: Fate, now: Moment) -> Option<(Self, Settlement)> {
+        let open = self.state == JobState::Unknown || (self.state == JobState::Running && self.sending);
+        let (state, outcome) = match fate {
+            Fate::Sent { message_id } => (JobState::Succeeded, Ok(JobResult::Email { message_id })),
+            Fate::NotSent { code, detail } => (JobState::Failed, Err(Some(JobError::new(code, detail)))),
+        };
+        open.then(|| {
+            let (ended, settlement) = self.end(state, outcome, Cost::Nothing, now);
+            // What was held is settled already where the job had ended.
+            if self.state == JobState::Unknown { (ended, Settlement::default()) } else { (ended, settlement) }
+        })
+    }
+
+    /// A failed job in the queue again, with all its runs before it and its reservation held anew; `None` if it
+    /// did not fail.
+    #[must_use]
+    pub fn redriven(&self, now: Moment) -> Option<(Self, Settlement)> {
+        let job = Self {
+            state: JobState::Queued,
+            attempts: 0,
+            sending: false,
+            finished_at: None,
+            error: None,
+            due_at: Some(now.plus(UNSENT_AFTER)),
+            version: self.version + 1,
+            ..self.clone()
+        };
+        let held = Settlement { cost_nanos: 0, ..self.charge(self.reserved_nanos, TokenUsage::default()) };
+        (self.state == JobState::Failed).then_some((job, held))
     }
 
     /// The same job, to be looked at later.

@@ -16,6 +16,7 @@
 //! | job to be looked at | `DUE#<shard, 00–15>` | `<epoch ms, 13 digits>#<job>` |
 //! | month's usage | `USAGE#<org>` | `<YYYY-MM>` |
 //! | idempotency key | `IDEMPOTENCY#<org>#<endpoint>` | `<sha-256 of the key>` |
+//! | suppressed address | `SUPPRESSED#<address>` | `SUPPRESSION` |
 //! | catalogue's manifest | `PRICES` | `MANIFEST` |
 //! | catalogue's chunk | `PRICES#<version>` | `<number, 4 digits>` |
 
@@ -118,6 +119,11 @@ impl Key {
     #[must_use]
     pub fn idempotency(org: OrgId, once: &Once) -> Self {
         Self::new(format!("IDEMPOTENCY#{org}#{}", once.endpoint), once.key_hash.clone())
+    }
+
+    #[must_use]
+    pub fn suppression(address: &str) -> Self {
+        Self::new(format!("SUPPRESSED#{address}"), "SUPPRESSION")
     }
 
     #[must_use]

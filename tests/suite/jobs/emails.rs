@@ -2,7 +2,13 @@
 
 use super::providers::{Answer, Providers};
 use super::rig::Rig;
+use crate::api::Actor;
+use local::commands;
+use local::sqs::Draft;
+use local::system::JOBS_QUEUE;
 use serde_json::{Value, json};
+use shared::jobs::JobMessage;
+use shared::model::text::Email;
 use std::fs;
 
 fn letter(to: Value) -> Value {
@@ -93,4 +99,106 @@ async fn an_email_whose_fate_nobody_knows_is_unknown_and_not_sent_again() {
     rig.drain().await;
     rig.sweep_once().await;
     assert_eq!((rig.visible(), providers.emails().len()), (0, 0));
+}
+
+/// An event of SES's, as EventBridge puts it on the queue.
+fn happened(rig: &Rig, owner: &Actor, job: &str, kind: &str, more: Value) {
+    let mut detail = json!({"eventType": kind, "mail": {"messageId": "ses-9",
+        "tags": {"org_id": [owner.org_id], "job_id": [job]}}});
+    detail.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let event = json!({"version": "0", "source": "aws.ses", "detail-type": "Email", "detail": detail});
+    rig.system.sqs().send(JOBS_QUEUE, Draft { message_body: event.to_string(), ..Draft::default() }).unwrap();
+}
+
+/// An e-mail of unknown fate.
+async fn unknown(rig: &Rig, providers: &Providers, owner: &Actor) -> String {
+    providers.will([Answer::Refuse(500, None)]);
+    let id = rig.accepted(owner, "/send-email", letter(json!(owner.email))).await;
+    rig.deliver().await;
+    assert_eq!(rig.job(owner, &id).await["state"], "unknown");
+    id
+}
+
+#[tokio::test]
+async fn the_providers_events_settle_what_is_unknown() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("free").await;
+    for (kind, state) in
+        [("Send", "succeeded"), ("Delivery", "succeeded"), ("Bounce", "succeeded"), ("Reject", "failed")]
+    {
+        let id = unknown(&rig, &providers, &owner).await;
+        happened(&rig, &owner, &id, kind, json!({}));
+        assert_eq!(rig.deliver().await.deleted.len(), 1);
+        let job = rig.job(&owner, &id).await;
+        assert_eq!(job["state"], state, "{kind}: {job}");
+        // What is settled stays so.
+        happened(&rig, &owner, &id, if state == "failed" { "Send" } else { "Reject" }, json!({}));
+        rig.deliver().await;
+        assert_eq!(rig.job(&owner, &id).await["state"], state, "{kind}");
+    }
+    let foreign = rig.owner("free").await;
+    let id = unknown(&rig, &providers, &owner).await;
+    happened(&rig, &foreign, &id, "Send", json!({}));
+    assert_eq!(rig.deliver().await.deleted.len(), 1);
+    assert_eq!(rig.job(&owner, &id).await["state"], "unknown", "another organization's tag settles nothing");
+    assert_eq!(providers.emails().len(), 0, "and nothing is ever sent again");
+}
+
+#[tokio::test]
+async fn a_person_settles_what_is_unknown() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("free").await;
+    for (was_sent, state) in [(true, "succeeded"), (false, "failed")] {
+        let id = unknown(&rig, &providers, &owner).await;
+        let job = JobMessage { org_id: owner.org_id.parse().unwrap(), job_id: id.parse().unwrap() };
+        assert!(commands::settle(rig.system.context(), job, was_sent).await.unwrap());
+        assert_eq!(rig.job(&owner, &id).await["state"], state);
+        assert!(!commands::settle(rig.system.context(), job, !was_sent).await.unwrap(), "once");
+    }
+}
+
+#[tokio::test]
+async fn who_bounced_complained_or_was_listed_is_not_written_to() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("pro").await;
+    let to = |address: &str| json!({"to": ["fine@example.com", address], "subject": "s", "text": "t"});
+    let first = rig.accepted(&owner, "/send-email", to("gone@example.com")).await;
+    rig.deliver().await;
+    let recipients = |address: &str| json!([{"emailAddress": address}]);
+    let lasting = json!({"bounce": {"bounceType": "Permanent", "bouncedRecipients": recipients("gone@example.com")}});
+    happened(&rig, &owner, &first, "Bounce", lasting);
+    let passing = json!({"bounce": {"bounceType": "Transient", "bouncedRecipients": recipients("full@example.com")}});
+    happened(&rig, &owner, &first, "Bounce", passing);
+    happened(
+        &rig,
+        &owner,
+        &first,
+        "Complaint",
+        json!({"complaint": {"complainedRecipients": recipients("cross@example.com")}}),
+    );
+    rig.deliver_all().await;
+    let listed = Email::try_from("listed@example.com".to_owned()).unwrap();
+    commands::suppress(rig.system.context(), &listed, true).await.unwrap();
+    for (address, state) in [
+        ("gone@example.com", "failed"),
+        ("full@example.com", "succeeded"),
+        ("cross@example.com", "failed"),
+        ("listed@example.com", "failed"),
+    ] {
+        let id = rig.accepted(&owner, "/send-email", to(address)).await;
+        rig.deliver().await;
+        let job = rig.job(&owner, &id).await;
+        assert_eq!(job["state"], state, "{address}: {job}");
+        if state == "failed" {
+            assert_eq!(job["error"]["code"], "recipient_suppressed");
+        }
+    }
+    commands::suppress(rig.system.context(), &listed, false).await.unwrap();
+    let id = rig.accepted(&owner, "/send-email", to("listed@example.com")).await;
+    rig.deliver().await;
+    assert_eq!(rig.job(&owner, &id).await["state"], "succeeded");
+    assert_eq!(providers.emails().len(), 3);
 }

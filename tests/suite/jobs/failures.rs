@@ -3,8 +3,10 @@
 
 use super::providers::{Answer, Providers};
 use super::rig::{MODEL, Rig};
+use local::commands::{Report, redrive_all};
 use local::sqs::Draft;
-use local::system::JOBS_QUEUE;
+use local::system::{DEAD_LETTER_QUEUE, JOBS_QUEUE};
+use reqwest::Method;
 use serde_json::json;
 use std::time::Duration;
 
@@ -125,4 +127,36 @@ async fn the_worker_begins_nothing_it_cannot_end_in_time() {
     assert_eq!((job["state"].as_str(), job["attempts"].as_u64()), (Some("queued"), Some(0)));
     rig.deliver().await;
     assert_eq!(rig.job(&owner, &id).await["state"], "succeeded");
+}
+
+#[tokio::test]
+async fn dead_letters_are_redriven_by_a_command() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("free").await;
+    providers.will(refusals(10));
+    let mut ids = Vec::new();
+    for text in ["one", "two"] {
+        ids.push(rig.accepted(&owner, "/analyze", json!({"text": text, "model": MODEL})).await);
+    }
+    let poison = Draft { message_body: "poison".into(), ..Draft::default() };
+    rig.system.sqs().send(JOBS_QUEUE, poison).unwrap();
+    rig.drain().await;
+    assert_eq!(rig.dead_letters(), 3);
+
+    let url = rig.system.sqs().queue_url(DEAD_LETTER_QUEUE);
+    let report = redrive_all(rig.system.context(), &url).await.unwrap();
+    assert_eq!(report, Report { queued: 2, not_needed: 0, stay: 1 });
+    for id in &ids {
+        assert_eq!(rig.job(&owner, id).await["state"], "queued");
+    }
+    rig.drain().await;
+    for id in &ids {
+        let job = rig.job(&owner, id).await;
+        assert_eq!((job["state"].as_str(), job["attempts"].as_u64()), (Some("succeeded"), Some(1)), "{job}");
+    }
+    let usage = rig.usage(&owner).await;
+    assert_eq!((&usage["analyses"]["used"], &usage["cost_usd"]), (&json!(2), &json!("0.009")), "each counts once");
+    let cancel = rig.api.call(Some(&owner), Method::POST, &format!("/jobs/{}/cancel", ids[0]), None).await;
+    cancel.is_problem(409, "job_ended");
 }

@@ -5,7 +5,7 @@ pub mod mailbox;
 pub mod sender;
 pub mod ses;
 
-use shared::ids::JobId;
+use shared::ids::{JobId, OrgId};
 use shared::model::email::Message;
 use std::time::Duration;
 
@@ -59,15 +59,15 @@ pub enum MailError {
 }
 
 impl Mailer {
-    /// Hands `message` over for the job `job_id`, once.
+    /// Hands `message` over for an organization's job, once.
     ///
     /// Dropping the future before it ends is an outcome nobody knows, like [`MailError::Unknown`].
     ///
     /// # Errors
     /// See [`MailError`].
-    pub async fn send(&self, job_id: JobId, message: &Message) -> Result<Sent, MailError> {
+    pub async fn send(&self, org_id: OrgId, job_id: JobId, message: &Message) -> Result<Sent, MailError> {
         match self {
-            Self::Ses(ses) => ses.send(job_id, message).await,
+            Self::Ses(ses) => ses.send(org_id, job_id, message).await,
             Self::Mailbox(mailbox) => mailbox.send(job_id, message).await,
         }
     }

@@ -13,12 +13,14 @@ use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, MessageTag}
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use jiff::Timestamp;
-use shared::ids::JobId;
+use shared::ids::{JobId, OrgId};
 use shared::model::email::Message;
 use std::time::Duration;
 
-/// The tag that SES's events carry back, so that an unknown outcome can be settled.
+/// The tags that SES's events carry back, so that an unknown outcome can be settled.
 pub const JOB_TAG: &str = "job_id";
+/// See [`JOB_TAG`].
+pub const ORG_TAG: &str = "org_id";
 /// SES answers within a second; what takes longer than this is given up, and its outcome unknown.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -37,13 +39,13 @@ impl Ses {
         Self { client, sender, configuration_set }
     }
 
-    /// Hands `message` to SES, tagged with `job_id`.
+    /// Hands `message` to SES, tagged with its job.
     ///
     /// # Errors
     /// See [`MailError`].
-    pub async fn send(&self, job_id: JobId, message: &Message) -> Result<Sent, MailError> {
-        let built = (content(message), tag(job_id));
-        let (Ok(content), Ok(tag)) = built else {
+    pub async fn send(&self, org_id: OrgId, job_id: JobId, message: &Message) -> Result<Sent, MailError> {
+        let built = (content(message), tag(JOB_TAG, job_id), tag(ORG_TAG, org_id));
+        let (Ok(content), Ok(job_tag), Ok(org_tag)) = built else {
             return Err(MailError::Permanent { code: "email_invalid", detail: "the e-mail could not be built".into() });
         };
         let to = message.to.as_slice().iter().map(|email| email.as_str().to_owned()).collect();
@@ -53,7 +55,8 @@ impl Ses {
             .from_email_address(self.sender.to_string())
             .destination(Destination::builder().set_to_addresses(Some(to)).build())
             .content(content)
-            .email_tags(tag)
+            .email_tags(job_tag)
+            .email_tags(org_tag)
             .set_configuration_set_name(self.configuration_set.clone())
             .send()
             .await;
@@ -109,8 +112,8 @@ fn content(message: &Message) -> Result<EmailContent, BuildError> {
 }
 
 /// Names and values of tags take letters, digits, `_` and `-`: an id has no others.
-fn tag(job_id: JobId) -> Result<MessageTag, BuildError> {
-    MessageTag::builder().name(JOB_TAG).value(job_id.to_string()).build()
+fn tag(name: &str, id: impl ToString) -> Result<MessageTag, BuildError> {
+    MessageTag::builder().name(name).value(id.to_string()).build()
 }
 
 /// What a failed call means. Whatever is not surely a refusal may have been taken.

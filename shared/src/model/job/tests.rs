@@ -103,3 +103,29 @@ fn what_was_reserved_is_settled_with_what_was_used() {
     let many = TokenUsage { input_tokens: u64::MAX, output_tokens: 0 };
     assert_eq!(run.price(Cost::Tokens(many)).0, 5_000, "never more than was held");
 }
+
+#[test]
+fn only_an_email_of_unknown_fate_is_settled_and_once() {
+    let sent = || Fate::Sent { message_id: "m".into() };
+    let run = JobRecord { kind: JobKind::SendEmail, ..claimed(&job(), at(0)) };
+    assert_eq!(job().settled(sent(), at(1)), None);
+    assert_eq!(run.settled(sent(), at(1)), None, "nothing was handed over yet");
+    let Claim::End(unknown, _) = run.sending().claim(at(i64::MAX)) else { panic!("it runs again") };
+    for open in [run.sending(), *unknown] {
+        let (ended, _) = open.settled(sent(), at(1)).expect("its fate is unknown");
+        assert_eq!((ended.state, ended.due_at, ended.error.clone()), (JobState::Succeeded, None, None));
+        assert_eq!(ended.settled(Fate::NotSent { code: "c", detail: "d" }, at(2)), None);
+    }
+}
+
+#[test]
+fn a_failed_job_is_redriven_with_its_reservation_and_no_other() {
+    let (failed, released) = claimed(&job(), at(0)).end(JobState::Failed, Err(None), Cost::Nothing, at(1));
+    let (again, held) = failed.redriven(at(2)).expect("it failed");
+    assert_eq!((again.state, again.attempts, again.finished_at), (JobState::Queued, 0, None));
+    assert_eq!((released.spent_nanos + held.spent_nanos, held.cost_nanos), (0, 0));
+    assert_eq!(held.within_nanos, Some(9_000));
+    for state in [JobState::Queued, JobState::Running, JobState::Succeeded, JobState::Cancelled, JobState::Unknown] {
+        assert_eq!(JobRecord { state, ..job() }.redriven(at(0)), None);
+    }
+}

@@ -23,7 +23,7 @@ fn ses(url: &str, timeout: Duration) -> Ses {
 
 async fn outcome(replies: Vec<Reply>) -> (Result<Sent, MailError>, Vec<String>) {
     let server = Server::start(replies).await;
-    let outcome = ses(&server.url, Duration::from_secs(20)).send(JobId::new(), &message()).await;
+    let outcome = ses(&server.url, Duration::from_secs(20)).send(OrgId::new(), JobId::new(), &message()).await;
     (outcome, server.requests())
 }
 
@@ -35,8 +35,8 @@ fn error(status: u16, kind: &str, text: &str) -> Reply {
 #[tokio::test]
 async fn the_request_is_what_ses_documents() {
     let server = Server::start(vec![Reply::http(200, &[], r#"{"MessageId":"0100-abc"}"#)]).await;
-    let job_id = JobId::new();
-    let sent = ses(&server.url, Duration::from_secs(20)).send(job_id, &message()).await;
+    let (org_id, job_id) = (OrgId::new(), JobId::new());
+    let sent = ses(&server.url, Duration::from_secs(20)).send(org_id, job_id, &message()).await;
     assert_eq!(sent, Ok(Sent { provider_id: "0100-abc".into(), is_repeat: false }));
     let requests = server.requests();
     let (head, body) = requests[0].split_once("\r\n\r\n").expect("a request has a head");
@@ -51,7 +51,7 @@ async fn the_request_is_what_ses_documents() {
                 "Subject": {"Data": "Grüße", "Charset": "UTF-8"},
                 "Body": {"Text": {"Data": "Hello\n", "Charset": "UTF-8"}}
             }},
-            "EmailTags": [{"Name": "job_id", "Value": job_id.to_string()}],
+            "EmailTags": [{"Name": "job_id", "Value": job_id.to_string()}, {"Name": "org_id", "Value": org_id.to_string()}],
             "ConfigurationSetName": "mail-events"
         })
     );
@@ -129,7 +129,7 @@ async fn what_may_have_been_taken_is_unknown() {
 #[tokio::test]
 async fn silence_is_unknown_after_the_timeout() {
     let server = Server::start(vec![Reply::Silence, Reply::Silence]).await;
-    let outcome = ses(&server.url, Duration::from_millis(300)).send(JobId::new(), &message()).await;
+    let outcome = ses(&server.url, Duration::from_millis(300)).send(OrgId::new(), JobId::new(), &message()).await;
     assert!(matches!(outcome, Err(MailError::Unknown { .. })), "{outcome:?}");
     assert_eq!(server.requests().len(), 1);
 }
