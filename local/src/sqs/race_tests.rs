@@ -15,7 +15,7 @@ fn service() -> Sqs {
 fn send(sqs: &Sqs, number: usize) {
     let draft = Draft {
         message_body: number.to_string(),
-        message_group_id: (number % 3 > 0).then(|| format!("group-{}", number % 5)),
+        message_group_id: (!number.is_multiple_of(3)).then(|| format!("group-{}", number % 5)),
         ..Draft::default()
     };
     sqs.send("jobs", draft).expect("a valid message");
