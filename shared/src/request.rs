@@ -88,9 +88,18 @@ fn rejection(pointer: String, error: &serde_json::Error) -> Rejection {
     // The position stands at the end of the text of serde_json's errors; a pointer serves callers better.
     let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
     match error.classify() {
-        serde_json::error::Category::Data => Rejection::field(pointer, message),
+        serde_json::error::Category::Data => Rejection::field(pointer + &named_field(message), message),
         _ => Rejection::MalformedJson(text),
     }
+}
+
+/// serde stops at the object where a field is missing or stands twice, and names the field in its text only.
+fn named_field(message: &str) -> String {
+    ["missing field `", "duplicate field `"]
+        .iter()
+        .find_map(|start| message.strip_prefix(start)?.strip_suffix('`'))
+        .map(|field| format!("/{field}"))
+        .unwrap_or_default()
 }
 
 /// A JSON pointer (RFC 6901) to where serde stopped.
@@ -235,7 +244,7 @@ mod tests {
         assert_eq!(at(r#"{"name":"a","list":[1,300]}"#), "/list/1");
         assert_eq!(at(r#"{"name":"a","x~/y":1}"#), "/x~0~1y");
         assert_eq!(at(r#"{"name":"a","name":"b"}"#), "/name");
-        assert_eq!(at("{}"), "");
+        assert_eq!(at("{}"), "/name");
         assert_eq!(at("[]"), "");
     }
 

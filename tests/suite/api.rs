@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// An origin that the template allows.
-pub const ORIGIN: &str = "http://localhost:5173";
+pub(crate) const ORIGIN: &str = "http://localhost:5173";
 
 /// The system under test: one for all tests, in memory, on a runtime of its own that outlives each test's.
 static URL: LazyLock<String> = LazyLock::new(|| {
@@ -32,48 +32,48 @@ static URL: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// A client of the API.
-pub struct Api {
+pub(crate) struct Api {
     client: Client,
 }
 
 /// A reply, read to its end.
 #[derive(Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub headers: HeaderMap,
-    pub text: String,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
     /// The body if it is JSON, else `null`.
-    pub body: Value,
+    pub(crate) body: Value,
 }
 
 /// A registered user with a session in its organization.
 #[derive(Clone, Debug)]
-pub struct Actor {
-    pub token: String,
-    pub user_id: String,
-    pub org_id: String,
-    pub email: String,
+pub(crate) struct Actor {
+    pub(crate) token: String,
+    pub(crate) user_id: String,
+    pub(crate) org_id: String,
+    pub(crate) email: String,
 }
 
 /// What every actor registers with.
-pub const PASSWORD: &str = "correct horse battery";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 
 impl Api {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // No decompression: tests look at what is on the wire.
         Self { client: Client::builder().no_gzip().build().unwrap() }
     }
 
-    pub fn url(&self) -> &'static str {
+    pub(crate) fn url(&self) -> &'static str {
         &URL
     }
 
-    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.url()))
     }
 
     /// Calls as an actor (or nobody) with a JSON body (or none).
-    pub async fn call(&self, actor: Option<&Actor>, method: Method, path: &str, body: Option<Value>) -> Reply {
+    pub(crate) async fn call(&self, actor: Option<&Actor>, method: Method, path: &str, body: Option<Value>) -> Reply {
         let mut request = self.request(method, path);
         if let Some(actor) = actor {
             request = request.bearer_auth(&actor.token);
@@ -84,35 +84,35 @@ impl Api {
         send(request).await
     }
 
-    pub async fn get(&self, actor: &Actor, path: &str) -> Reply {
+    pub(crate) async fn get(&self, actor: &Actor, path: &str) -> Reply {
         self.call(Some(actor), Method::GET, path, None).await
     }
 
-    pub async fn post(&self, actor: &Actor, path: &str, body: Value) -> Reply {
+    pub(crate) async fn post(&self, actor: &Actor, path: &str, body: Value) -> Reply {
         self.call(Some(actor), Method::POST, path, Some(body)).await
     }
 
-    pub async fn put(&self, actor: &Actor, path: &str, body: Value) -> Reply {
+    pub(crate) async fn put(&self, actor: &Actor, path: &str, body: Value) -> Reply {
         self.call(Some(actor), Method::PUT, path, Some(body)).await
     }
 
-    pub async fn patch(&self, actor: &Actor, path: &str, body: Value) -> Reply {
+    pub(crate) async fn patch(&self, actor: &Actor, path: &str, body: Value) -> Reply {
         self.call(Some(actor), Method::PATCH, path, Some(body)).await
     }
 
-    pub async fn delete(&self, actor: &Actor, path: &str) -> Reply {
+    pub(crate) async fn delete(&self, actor: &Actor, path: &str) -> Reply {
         self.call(Some(actor), Method::DELETE, path, None).await
     }
 
     /// A new user, owner of a new organization.
-    pub async fn register(&self) -> Actor {
+    pub(crate) async fn register(&self) -> Actor {
         let email = unique_email();
         let reply = self.call(None, Method::POST, "/auth/register", Some(registration(&email))).await;
         assert_eq!(reply.status, 201, "{}", reply.text);
         Actor::of(&reply.body, &email)
     }
 
-    pub async fn login(&self, email: &str, org_id: Option<&str>) -> Reply {
+    pub(crate) async fn login(&self, email: &str, org_id: Option<&str>) -> Reply {
         let mut body = json!({"email": email, "password": PASSWORD});
         if let Some(org_id) = org_id {
             body["org_id"] = json!(org_id);
@@ -121,7 +121,7 @@ impl Api {
     }
 
     /// A new user with a role in an owner's organization, logged in there.
-    pub async fn join(&self, owner: &Actor, role: &str) -> Actor {
+    pub(crate) async fn join(&self, owner: &Actor, role: &str) -> Actor {
         let user = self.register().await;
         let path = format!("/orgs/{}/members/{}", owner.org_id, user.user_id);
         let added = self.put(owner, &path, json!({"role": role})).await;
@@ -132,7 +132,7 @@ impl Api {
     }
 
     /// The id of a new item.
-    pub async fn item(&self, actor: &Actor) -> String {
+    pub(crate) async fn item(&self, actor: &Actor) -> String {
         let reply = self.post(actor, "/items", json!({"name": "thing"})).await;
         assert_eq!(reply.status, 201, "{}", reply.text);
         reply.body["id"].as_str().unwrap().to_owned()
@@ -140,7 +140,7 @@ impl Api {
 }
 
 impl Actor {
-    pub fn of(session: &Value, email: &str) -> Self {
+    pub(crate) fn of(session: &Value, email: &str) -> Self {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         Self {
             token: text(&session["token"]),
@@ -151,7 +151,7 @@ impl Actor {
     }
 }
 
-pub async fn send(request: RequestBuilder) -> Reply {
+pub(crate) async fn send(request: RequestBuilder) -> Reply {
     let response = request.send().await.unwrap();
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let text = String::from_utf8_lossy(&response.bytes().await.unwrap()).into_owned();
@@ -160,11 +160,11 @@ pub async fn send(request: RequestBuilder) -> Reply {
 }
 
 /// What a registration with an address sends.
-pub fn registration(email: &str) -> Value {
+pub(crate) fn registration(email: &str) -> Value {
     json!({"email": email, "password": PASSWORD, "name": "Ada Lovelace", "org_name": "Analytical Engines"})
 }
 
-pub fn unique_email() -> String {
+pub(crate) fn unique_email() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
@@ -172,13 +172,13 @@ pub fn unique_email() -> String {
 }
 
 impl Reply {
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
     }
 
     /// Fails unless this is a problem document with a status and code.
     #[track_caller]
-    pub fn is_problem(&self, status: u16, code: &str) {
+    pub(crate) fn is_problem(&self, status: u16, code: &str) {
         assert_eq!((self.status, self.body["code"].as_str()), (status, Some(code)), "{}", self.text);
         assert_eq!(self.header("content-type"), "application/problem+json");
         assert_eq!(self.body["status"], status);
@@ -190,14 +190,14 @@ impl Reply {
 
     /// Where the first error of a `422` points.
     #[track_caller]
-    pub fn pointer(&self) -> &str {
+    pub(crate) fn pointer(&self) -> &str {
         self.is_problem(422, "validation_failed");
         self.body["errors"][0]["pointer"].as_str().unwrap()
     }
 }
 
 /// A JSON value with ids, times, tokens and cursors replaced by their kind, for comparing whole bodies.
-pub fn redacted(value: &Value) -> Value {
+pub(crate) fn redacted(value: &Value) -> Value {
     match value {
         Value::String(text) => {
             let hex = |rest: &str| rest.len() == 32 && rest.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -197,8 +197,7 @@ async fn registrations_are_checked() {
         let mut body = registration(&unique_email());
         body.as_object_mut().unwrap().remove(field);
         let reply = api.call(None, Method::POST, "/auth/register", Some(body)).await;
-        reply.is_problem(422, "validation_failed");
-        assert!(reply.text.contains(field), "{}", reply.text);
+        assert_eq!(reply.pointer(), format!("/{field}"));
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 /// What the proxy does with calls of one operation.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// `BatchWriteItem`: so many times, all but the first write of each call stay unprocessed.
     LeaveUnprocessed(u32),
     /// So many times, `ProvisionedThroughputExceededException`.
@@ -21,17 +21,17 @@ pub enum Fault {
 }
 
 #[derive(Clone)]
-pub struct FaultyDatabase {
+pub(crate) struct FaultyDatabase {
     origin: String,
     client: reqwest::Client,
     calls: Arc<Mutex<HashMap<String, u32>>>,
     faults: Arc<Mutex<HashMap<String, Fault>>>,
-    pub url: String,
+    pub(crate) url: String,
 }
 
 impl FaultyDatabase {
     /// Starts a proxy before the database at `origin`.
-    pub async fn before(origin: String) -> Self {
+    pub(crate) async fn before(origin: String) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let proxy = Self { origin, client: reqwest::Client::new(), calls: Arc::default(), faults: Arc::default(), url };
@@ -41,17 +41,17 @@ impl FaultyDatabase {
     }
 
     /// From now on.
-    pub fn inject(&self, operation: &str, fault: Fault) {
+    pub(crate) fn inject(&self, operation: &str, fault: Fault) {
         self.faults.lock().unwrap().insert(operation.to_owned(), fault);
     }
 
     /// How many calls of an operation arrived.
-    pub fn calls(&self, operation: &str) -> u32 {
+    pub(crate) fn calls(&self, operation: &str) -> u32 {
         self.calls.lock().unwrap().get(operation).copied().unwrap_or(0)
     }
 
     /// All calls so far.
-    pub fn total(&self) -> u32 {
+    pub(crate) fn total(&self) -> u32 {
         self.calls.lock().unwrap().values().sum()
     }
 

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 /// The most items in one batch.
 const MAX_BATCH: usize = 100;
 
-/// One item, or a batch of them. [`Body`] parses it, so that errors point into the entry that is wrong.
+/// One item, or a batch of them.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum NewItems {

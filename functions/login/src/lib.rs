@@ -46,7 +46,8 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let (user, memberships) = found.ok_or_else(|| ApiError::internal("a log-in record without its user"))?;
     let org_id = chosen(&memberships, credentials.org_id)?;
     let token = Token::generate(user_id, org_id).map_err(ApiError::internal)?;
-    let (expires_at, org) = tokio::join!(store.start_session(&credentials.email, &token), store.org(org_id));
+    let (expires_at, org) =
+        tokio::join!(Box::pin(store.start_session(&credentials.email, &token)), Box::pin(store.org(org_id)));
     let org = org?.ok_or_else(|| ApiError::internal("a membership without its organization"))?;
 
     let mut reply = response::json(StatusCode::OK, &Session::new(user, org, &token, expires_at?));

@@ -64,7 +64,7 @@ mod tests {
     use serde_json::json;
 
     fn event(value: serde_json::Value) -> Event {
-        serde_json::from_value(value).expect("a REST API event")
+        serde_json::from_str(&value.to_string()).expect("a REST API event")
     }
 
     #[test]

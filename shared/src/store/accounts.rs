@@ -12,7 +12,7 @@ use crate::model::user::UserRecord;
 use crate::store::authority::sort_key;
 use crate::telemetry::{Part, timed};
 use crate::token::{Token, TokenHash};
-use aws_sdk_dynamodb::types::{Put, ReturnValue, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -82,43 +82,62 @@ impl Store {
     /// # Errors
     /// [`ApiError::TooManyAttempts`] until the window ends.
     pub async fn begin_login(&self, email: &Email) -> Result<Option<LoginRecord>, ApiError> {
-        let login = self.get::<LoginRecord>(Key::login(email.as_str()));
-        let (login, attempt) = timed(Part::Db, async { tokio::join!(login, self.take_attempt(email)) }).await;
+        // Boxed: the SDK's futures are large, and unoptimised builds copy them about on the stack.
+        let login = Box::pin(self.get::<LoginRecord>(Key::login(email.as_str())));
+        let attempt = Box::pin(self.take_attempt(email));
+        let (login, attempt) = timed(Part::Db, async { tokio::join!(login, attempt) }).await;
         attempt?;
         login
     }
 
-    /// Counts an attempt in the running window, or opens a new window.
+    /// Counts an attempt in the running window, or opens a new window; if another attempt has opened one
+    /// meanwhile, counts in that.
     async fn take_attempt(&self, email: &Email) -> Result<(), ApiError> {
-        let now = Moment::now();
-        let ends = now.plus(ATTEMPTS_WINDOW);
-        let key = || Some(Key::attempts(email.as_str()).attributes());
-        let in_window = self
+        loop {
+            let now = Moment::now();
+            if let Some(window_ends) = self.count_attempt(email, now).await? {
+                if window_ends > now.as_millis() {
+                    return Err(too_many(window_ends - now.as_millis()));
+                }
+                if self.open_window(email, now).await? {
+                    return Ok(());
+                }
+            } else {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Counts an attempt in the running window. If there is none, or it is full, returns when the last one
+    /// ends: the epoch if there never was one.
+    async fn count_attempt(&self, email: &Email, now: Moment) -> Result<Option<i64>, ApiError> {
+        let counted = self
             .client
             .update_item()
             .table_name(&self.table)
-            .set_key(key())
+            .set_key(Some(Key::attempts(email.as_str()).attributes()))
             .update_expression("ADD attempts :one")
             .condition_expression("window_ends > :now AND attempts < :max")
             .expression_attribute_values(":one", number(1))
             .expression_attribute_values(":now", number(now.as_millis()))
             .expression_attribute_values(":max", number(MAX_ATTEMPTS))
-            .return_values_on_condition_check_failure(
-                aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure::AllOld,
-            )
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-        let Err(error) = in_window else { return Ok(()) };
+        let Err(error) = counted else { return Ok(None) };
         let Some(window) = refused(&error) else { return Err(classify(error)) };
-        let window_ends = window.as_ref().and_then(|item| item.get("window_ends")?.as_n().ok()?.parse::<i64>().ok());
-        if let Some(remaining_ms) = window_ends.map(|ends| ends - now.as_millis()).filter(|left| *left > 0) {
-            return Err(too_many(remaining_ms));
-        }
+        let ends = window.as_ref().and_then(|item| item.get("window_ends")?.as_n().ok()?.parse().ok());
+        Ok(Some(ends.unwrap_or(0)))
+    }
+
+    /// Opens a window with one attempt in it, unless one is open.
+    async fn open_window(&self, email: &Email, now: Moment) -> Result<bool, ApiError> {
+        let ends = now.plus(ATTEMPTS_WINDOW);
         let opened = self
             .client
             .update_item()
             .table_name(&self.table)
-            .set_key(key())
+            .set_key(Some(Key::attempts(email.as_str()).attributes()))
             .update_expression("SET attempts = :one, window_ends = :ends, #ttl = :ttl")
             .condition_expression("attribute_not_exists(pk) OR window_ends <= :now")
             .expression_attribute_names("#ttl", keys::TTL)
@@ -129,9 +148,8 @@ impl Store {
             .send()
             .await;
         match opened {
-            Ok(_) => Ok(()),
-            // Another attempt opened the window meanwhile: count in that one.
-            Err(error) if refused(&error).is_some() => Box::pin(self.take_attempt(email)).await,
+            Ok(_) => Ok(true),
+            Err(error) if refused(&error).is_some() => Ok(false),
             Err(error) => Err(classify(error)),
         }
     }
@@ -153,6 +171,7 @@ impl Store {
             .expression_attribute_values(":minus", number(-1))
             .expression_attribute_values(":zero", number(0))
             .send();
+        let (put, give_back) = (Box::pin(put), Box::pin(give_back));
         let (put, given_back) = timed(Part::Db, async { tokio::join!(put, give_back) }).await;
         put.map_err(classify)?;
         match given_back {

@@ -1,0 +1,48 @@
+# `just --list` shows the recipes. Everything else needs only cargo.
+
+tools := env("CITIZEN_TOOLS", env("HOME") / ".cache/citizen-tools")
+export PATH := tools / "venv/bin:" + tools / "cargo/bin:" + env("PATH")
+
+# Start the whole system on embedded parts.
+run *arguments:
+    cargo run -- {{arguments}}
+
+# All tests that need nothing but Rust and a C compiler.
+test:
+    cargo test --workspace
+
+# Everything that continuous integration runs.
+ci:
+    .ci/run
+
+# Install the tools that the recipes below use (sam, cargo-lambda, cargo-deny, schemathesis, redis-server).
+tools:
+    scripts/install-tools.sh
+
+# Format, lint, documentation, licences and dependencies.
+lint:
+    cargo fmt --all -- --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+    cargo deny --offline check bans licenses sources
+
+# Write functions/docs/openapi.json from the functions' types.
+openapi:
+    cargo run --quiet -- openapi > target/openapi.json
+    mv target/openapi.json functions/docs/openapi.json
+
+# Check template.yaml.
+validate:
+    scripts/validate-template.sh
+
+# Build every function for Lambda, each into target/lambda/<name>/bootstrap.
+build:
+    cargo lambda build --release --workspace --exclude local --exclude tests
+
+# Run the OpenAPI document against a local system with generated requests.
+schemathesis examples="200":
+    scripts/schemathesis.sh {{examples}}
+
+# The integration suite again, over a real Redis that this starts.
+test-redis:
+    scripts/test-redis.sh

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Installs what CI and the justfile use beyond Rust, into $CITIZEN_TOOLS. Does nothing where it is done.
+set -euo pipefail
+tools=${CITIZEN_TOOLS:-$HOME/.cache/citizen-tools}
+mkdir -p "$tools"
+
+if ! command -v redis-server >/dev/null || ! command -v curl >/dev/null; then
+    apt-get update -q
+    DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends redis-server curl
+fi
+
+# One environment each where their dependencies disagree.
+pip_tool() { # folder, then packages
+    local venv=$tools/$1
+    shift
+    if [ "$(cat "$venv/.installed" 2>/dev/null)" != "$*" ]; then
+        rm -rf "$venv"
+        python3 -m venv "$venv"
+        "$venv/bin/pip" install -q "$@"
+        echo "$*" > "$venv/.installed"
+    fi
+}
+pip_tool venv aws-sam-cli==1.170.0 cargo-lambda==1.9.2 ziglang cfn-lint rust-just
+pip_tool schemathesis schemathesis==4.32.5
+
+if [ ! -x "$tools/cargo/bin/cargo-deny" ]; then
+    cargo install --quiet --locked --root "$tools/cargo" cargo-deny
+fi

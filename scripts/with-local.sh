@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Starts an ephemeral local system, runs a command with its address in $URL, and ends it.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+log=$(mktemp)
+cargo build --quiet --manifest-path "$root/Cargo.toml" -p local
+"$root/target/debug/local" --ephemeral --port 0 > "$log" 2>&1 &
+pid=$!
+trap 'kill "$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; rm -f "$log"' EXIT
+for _ in $(seq 100); do
+    URL=$(sed -n 's/.*answers at //p' "$log")
+    [ -n "$URL" ] && break
+    kill -0 "$pid" 2>/dev/null || { cat "$log"; exit 1; }
+    sleep 0.1
+done
+[ -n "$URL" ] || { echo "the local system did not start"; cat "$log"; exit 1; }
+export URL
+"$@"

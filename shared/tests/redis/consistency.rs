@@ -1,0 +1,252 @@
+//! No stale value after an acknowledged write: random interleavings of readers, writers, slow fillers,
+//! evictions, lost scripts, cut connections and deaths in the middle of a fetch, against a history.
+
+use super::records::{Failure, Page, PageKey, Pages, Plan, Record};
+use super::server::RedisServer;
+use shared::cache::{Cache, Class, Delivery, Name};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+const KEYS: u32 = 12;
+const PAGES: u32 = 3;
+/// Caches of their own connections and flights: what processes are to each other.
+const PROCESSES: usize = 4;
+const TASKS_PER_PROCESS: usize = 12;
+
+/// A record at the origin, and what was acknowledged of it.
+#[derive(Default)]
+struct Truth {
+    committed: AtomicU64,
+    acknowledged: Mutex<Vec<Acknowledged>>,
+}
+
+struct Acknowledged {
+    version: u64,
+    at: Instant,
+    delivery: Delivery,
+}
+
+impl Truth {
+    /// The oldest version that a read beginning now may give.
+    fn floor(&self, class: &Class) -> u64 {
+        let now = Instant::now();
+        let acknowledged = self.acknowledged.lock().expect("no panic");
+        let counts = |entry: &&Acknowledged| {
+            entry.delivery == Delivery::Delivered || now.duration_since(entry.at) > class.bound() + SLACK
+        };
+        acknowledged.iter().filter(counts).map(|entry| entry.version).max().unwrap_or(0)
+    }
+
+    fn acknowledge(&self, version: u64, delivery: Delivery) {
+        let mut acknowledged = self.acknowledged.lock().expect("no panic");
+        acknowledged.push(Acknowledged { version, at: Instant::now(), delivery });
+        if acknowledged.len() > 256 {
+            let newest = acknowledged.iter().filter(|entry| entry.delivery == Delivery::Delivered);
+            let newest = newest.map(|entry| entry.version).max().unwrap_or(0);
+            acknowledged.retain(|entry| entry.version >= newest);
+        }
+    }
+}
+
+/// Clocks are compared across a lost message; a tick of each is no lie.
+const SLACK: Duration = Duration::from_millis(100);
+
+struct World {
+    plans: Vec<Truth>,
+    lists: Vec<Truth>,
+    operations: AtomicU64,
+    reads: AtomicU64,
+    fetches: AtomicU64,
+    lost: AtomicU64,
+    stale: Mutex<Vec<String>>,
+}
+
+/// A small generator (splitmix64), so that a seed names a run's choices.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % below
+    }
+
+    /// Mostly nothing, sometimes a moment, rarely longer than a lease.
+    async fn dawdle(&mut self) {
+        match self.roll(1000) {
+            0..=699 => {}
+            700..=899 => tokio::task::yield_now().await,
+            900..=997 => tokio::time::sleep(Duration::from_micros(self.roll(3000))).await,
+            _ => tokio::time::sleep(Duration::from_millis(200 + self.roll(1200))).await,
+        }
+    }
+}
+
+async fn read_plan(world: &World, cache: &Cache, dice: &mut Dice, key: u32) {
+    let truth = &world.plans[key as usize];
+    let floor = truth.floor(&Plan::CLASS);
+    let mut inner = Dice(dice.roll(u64::MAX));
+    let name = Plan(key);
+    let read = cache.get_or_fill(&name, || async {
+        world.fetches.fetch_add(1, SeqCst);
+        inner.dawdle().await;
+        let version = truth.committed.load(SeqCst);
+        inner.dawdle().await;
+        Ok::<_, Failure>((version > 0).then(|| Record::new(version)))
+    });
+    if let Ok(value) = read.await {
+        let version = value.map_or(0, |record| record.version);
+        world.reads.fetch_add(1, SeqCst);
+        if version < floor {
+            world.stale.lock().expect("no panic").push(format!("plan {key}: read {version}, acknowledged {floor}"));
+        }
+    }
+}
+
+async fn write_plan(world: &World, cache: &Cache, dice: &mut Dice, key: u32) {
+    let truth = &world.plans[key as usize];
+    let version = truth.committed.fetch_add(1, SeqCst) + 1;
+    dice.dawdle().await;
+    let delivery = cache.renew(&Plan(key), &Record::new(version)).await;
+    note(world, truth, version, delivery);
+}
+
+async fn read_page(world: &World, cache: &Cache, dice: &mut Dice, key: u32) {
+    let truth = &world.lists[key as usize];
+    let floor = truth.floor(&Pages::CLASS);
+    let mut inner = Dice(dice.roll(u64::MAX));
+    let page = u32::try_from(dice.roll(u64::from(PAGES))).expect("small");
+    let name = PageKey(key, page);
+    let read = cache.get_or_fill(&name, || async {
+        world.fetches.fetch_add(1, SeqCst);
+        inner.dawdle().await;
+        let as_of = truth.committed.load(SeqCst);
+        inner.dawdle().await;
+        Ok::<_, Failure>(Some(Page { as_of }))
+    });
+    if let Ok(Some(page)) = read.await {
+        world.reads.fetch_add(1, SeqCst);
+        if page.as_of < floor {
+            world.stale.lock().expect("no panic").push(format!("page {key}: read {}, acknowledged {floor}", page.as_of));
+        }
+    }
+}
+
+async fn write_list(world: &World, cache: &Cache, dice: &mut Dice, key: u32) {
+    let truth = &world.lists[key as usize];
+    let version = truth.committed.fetch_add(1, SeqCst) + 1;
+    dice.dawdle().await;
+    let delivery = cache.invalidate(&Pages(key)).await;
+    note(world, truth, version, delivery);
+}
+
+fn note(world: &World, truth: &Truth, version: u64, delivery: Delivery) {
+    if delivery == Delivery::Lost {
+        world.lost.fetch_add(1, SeqCst);
+    }
+    truth.acknowledge(version, delivery);
+}
+
+/// One random operation; one in 200 dies at a random moment, holding whatever it holds.
+async fn act(world: &World, cache: &Cache, dice: &mut Dice) {
+    world.operations.fetch_add(1, SeqCst);
+    let key = u32::try_from(dice.roll(u64::from(KEYS)) * dice.roll(u64::from(KEYS)) / u64::from(KEYS)).expect("small");
+    let mut own = Dice(dice.roll(u64::MAX));
+    match dice.roll(100) {
+        0..=59 => {
+            let read = read_plan(world, cache, &mut own, key);
+            if dice.roll(200) == 0 {
+                let _died = tokio::time::timeout(Duration::from_micros(dice.roll(2000)), read).await;
+            } else {
+                read.await;
+            }
+        }
+        60..=69 => write_plan(world, cache, &mut own, key).await,
+        70..=94 => {
+            let read = read_page(world, cache, &mut own, key);
+            if dice.roll(200) == 0 {
+                let _died = tokio::time::timeout(Duration::from_micros(dice.roll(2000)), read).await;
+            } else {
+                read.await;
+            }
+        }
+        _ => write_list(world, cache, &mut own, key).await,
+    }
+}
+
+/// Evicts, forgets scripts and cuts connections, until told to stop.
+fn havoc(server: &RedisServer, stop: &AtomicBool, seed: u64) {
+    let mut dice = Dice(seed);
+    let mut bare = server.bare();
+    while !stop.load(SeqCst) {
+        std::thread::sleep(Duration::from_millis(2));
+        let key = dice.roll(u64::from(KEYS));
+        let command = match dice.roll(1000) {
+            0 => redis::cmd("FLUSHALL"),
+            1 => redis::cmd("SCRIPT").arg("FLUSH").to_owned(),
+            2 => redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").arg("SKIPME").arg("yes").to_owned(),
+            3..=499 => redis::cmd("UNLINK").arg(format!("org:{key}:plan")).to_owned(),
+            _ => redis::cmd("UNLINK").arg(format!("org:{key}:items")).to_owned(),
+        };
+        command.exec(&mut bare).expect("the server answers");
+    }
+}
+
+#[test]
+fn no_read_is_older_than_an_acknowledged_write() {
+    let operations: u64 = std::env::var("CACHE_OPERATIONS").map_or(40_000, |text| text.parse().expect("a number"));
+    let seed: u64 = std::env::var("CACHE_SEED")
+        .map_or_else(|_| u64::from(std::process::id()), |text| text.parse().expect("a number"));
+    println!("CACHE_SEED={seed} CACHE_OPERATIONS={operations}");
+
+    let server = RedisServer::start();
+    let world = Arc::new(World {
+        plans: (0..KEYS).map(|_| Truth::default()).collect(),
+        lists: (0..KEYS).map(|_| Truth::default()).collect(),
+        operations: AtomicU64::new(0),
+        reads: AtomicU64::new(0),
+        fetches: AtomicU64::new(0),
+        lost: AtomicU64::new(0),
+        stale: Mutex::default(),
+    });
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| havoc(&server, &stop, seed));
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let mut tasks = tokio::task::JoinSet::new();
+            for process in 0..PROCESSES {
+                let cache = server.cache();
+                for task in 0..TASKS_PER_PROCESS {
+                    let (world, cache) = (Arc::clone(&world), cache.clone());
+                    let mut dice = Dice(seed ^ ((process * 1000 + task) as u64) << 32);
+                    tasks.spawn(async move {
+                        while world.operations.load(SeqCst) < operations {
+                            act(&world, &cache, &mut dice).await;
+                        }
+                    });
+                }
+            }
+            while let Some(ended) = tasks.join_next().await {
+                ended.expect("no task panics");
+            }
+        });
+        stop.store(true, SeqCst);
+    });
+
+    let count = |counter: &AtomicU64| counter.load(SeqCst);
+    println!(
+        "{} operations, {} reads, {} fetches, {} lost deliveries",
+        count(&world.operations),
+        count(&world.reads),
+        count(&world.fetches),
+        count(&world.lost)
+    );
+    let stale = world.stale.lock().expect("no panic");
+    assert!(stale.is_empty(), "seed {seed}: {} stale reads, such as {:?}", stale.len(), &stale[..stale.len().min(5)]);
+    assert!(count(&world.fetches) * 2 < count(&world.reads), "the cache was not used");
+    assert!(count(&world.lost) * 50 < count(&world.operations), "the cache was away for most of the run");
+}

@@ -1,0 +1,57 @@
+//! What a hit costs over the bare client's `GET`, side by side in one run. CPU time of this thread, as the
+//! kernel counts it, on a single-threaded runtime as the functions have.
+
+use super::records::{Failure, Profile, Record};
+use super::server::RedisServer;
+use redis::AsyncCommands as _;
+
+const ROUNDS: usize = 30;
+const CALLS: u32 = 1000;
+
+/// Nanoseconds this thread has spent on a CPU (proc(5), `schedstat`).
+fn cpu_ns() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
+    text.split(' ').next().and_then(|first| first.parse().ok()).expect("a number")
+}
+
+fn median(mut values: Vec<u64>) -> u64 {
+    values.sort_unstable();
+    values[values.len() / 2]
+}
+
+#[test]
+#[ignore = "a measurement: just bench-cache runs it on a release build"]
+fn a_hit_over_the_bare_get() {
+    let server = RedisServer::start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (bare, plain, full) = runtime.block_on(async {
+        let cache = server.cache();
+        let fill = || cache.get_or_fill(&Profile(1), || async { Ok::<_, Failure>(Some(Record::new(1))) });
+        fill().await.expect("filled");
+        let client = redis::Client::open(server.url()).expect("an address");
+        let mut connection = client.get_multiplexed_async_connection().await.expect("the server answers");
+        let (mut bare, mut plain, mut full) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let start = cpu_ns();
+            for _ in 0..CALLS {
+                let bytes: Vec<u8> = connection.get("org:1:profile:1").await.expect("a value");
+                assert!(bytes.len() > 35);
+            }
+            let middle = cpu_ns();
+            for _ in 0..CALLS {
+                assert!(cache.get(&Profile(1)).await.is_some());
+            }
+            let last = cpu_ns();
+            for _ in 0..CALLS {
+                assert!(fill().await.is_ok_and(|value| value.is_some()));
+            }
+            bare.push((middle - start) / u64::from(CALLS));
+            plain.push((last - middle) / u64::from(CALLS));
+            full.push((cpu_ns() - last) / u64::from(CALLS));
+        }
+        (median(bare), median(plain), median(full))
+    });
+    println!("bare GET {bare} ns; cache.get {plain} ns; get_or_fill on a hit {full} ns (CPU, median of {ROUNDS} rounds)");
+    assert!(plain <= bare + 15_000, "a hit adds {} ns", plain - bare);
+    assert!(full <= plain + 1000, "single flight adds {} ns to a hit", full - plain);
+}

@@ -1,0 +1,213 @@
+//! An outage is a slow day: whatever the cache server does, callers get the origin's answer, soon.
+
+use super::proxy::{Fault, Proxy};
+use super::records::{Failure, Plan, Record};
+use super::server::{self, RedisServer};
+use redis::Commands as _;
+use shared::cache::{Cache, Event, FETCHES, Name};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+const CALLS: u32 = 1000;
+
+async fn read(cache: &Cache, key: u32) -> Duration {
+    let start = Instant::now();
+    let value = cache.get_or_fill(&Plan(key), || async { Ok::<_, Failure>(Some(Record::new(u64::from(key)))) }).await;
+    assert_eq!(value, Ok(Some(Record::new(u64::from(key)))), "a caller saw the outage");
+    start.elapsed()
+}
+
+fn p99(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() * 99 / 100]
+}
+
+async fn p99_of_calls(cache: &Cache, keys: std::ops::Range<u32>) -> Duration {
+    let mut times = Vec::new();
+    for key in keys {
+        times.push(read(cache, key).await);
+    }
+    p99(times)
+}
+
+/// Breaks a cache that works, calls it, mends it, and waits for it to be used again.
+async fn suffers(url: &str, break_it: impl FnOnce(), mend: impl FnOnce()) {
+    let cache = server::open(url);
+    let failures = || cache.count(&Plan::CLASS, Event::Failure);
+    let normal = p99_of_calls(&cache, 0..CALLS).await;
+    assert!(!cache.breaker_is_open());
+
+    break_it();
+    let (before, mut key) = (failures(), CALLS);
+    while !cache.breaker_is_open() {
+        read(&cache, key).await;
+        key += 1;
+        assert!(failures() - before <= 5, "the breaker is not open after {} failures", failures() - before);
+        assert!(key < 2 * CALLS, "the breaker never opens");
+    }
+    let broken = p99_of_calls(&cache, 2 * CALLS..3 * CALLS).await;
+    let added = broken.saturating_sub(normal);
+    assert!(added <= Duration::from_millis(25), "p99 went from {normal:?} to {broken:?}");
+
+    mend();
+    let mended = Instant::now();
+    while cache.breaker_is_open() {
+        assert!(mended.elapsed() < Duration::from_secs(5), "the cache is not used again");
+        read(&cache, key).await;
+        key += 1;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let hits = cache.count(&Plan::CLASS, Event::Hit);
+    read(&cache, 9 * CALLS).await;
+    read(&cache, 9 * CALLS).await;
+    assert_eq!(cache.count(&Plan::CLASS, Event::Hit), hits + 1, "the cache is used again");
+}
+
+async fn suffers_fault(fault: Fault) {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.port);
+    suffers(&proxy.url(), || proxy.set(fault), || proxy.set(Fault::None)).await;
+}
+
+#[tokio::test]
+async fn connections_refused() {
+    suffers_fault(Fault::Refuse).await;
+}
+
+#[tokio::test]
+async fn hanging() {
+    suffers_fault(Fault::Hang).await;
+}
+
+#[tokio::test]
+async fn cut_in_the_middle_of_a_reply() {
+    suffers_fault(Fault::CutMidReply).await;
+}
+
+#[tokio::test]
+async fn loading() {
+    suffers_fault(Fault::Answer("-LOADING Redis is loading the dataset in memory")).await;
+}
+
+#[tokio::test]
+async fn moved() {
+    suffers_fault(Fault::Answer("-MOVED 3999 127.0.0.1:1")).await;
+}
+
+#[tokio::test]
+async fn half_a_second_late() {
+    suffers_fault(Fault::Slow(Duration::from_millis(500))).await;
+}
+
+#[tokio::test]
+async fn read_only() {
+    let server = RedisServer::start();
+    let (demote, promote) = (["REPLICAOF", "127.0.0.1", "1"], ["REPLICAOF", "NO", "ONE"]);
+    suffers(&server.url(), || drop(server.command(&demote)), || drop(server.command(&promote))).await;
+}
+
+#[tokio::test]
+async fn wrong_password() {
+    let server = RedisServer::start();
+    let password = |password: &str| {
+        // One connection for both: the first command shuts others out.
+        let mut bare = redis::Client::open(format!("redis://:right@127.0.0.1:{}", server.port))
+            .and_then(|client| client.get_connection())
+            .or_else(|_| redis::Client::open(format!("redis://:other@127.0.0.1:{}", server.port))?.get_connection())
+            .unwrap_or_else(|_| server.bare());
+        redis::cmd("CONFIG").arg("SET").arg("requirepass").arg(password).exec(&mut bare).expect("set");
+        redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").exec(&mut bare).expect("killed");
+    };
+    password("right");
+    let url = format!("redis://:right@127.0.0.1:{}", server.port);
+    suffers(&url, || password("other"), || password("right")).await;
+}
+
+/// The origin is protected: no more than so many fetches at a time, and who does not get a turn is told when
+/// to come back.
+#[tokio::test]
+async fn fetches_are_capped() {
+    let cache = server::open("off:");
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let calls: Vec<_> = (0..4 * u32::try_from(FETCHES).expect("small"))
+        .map(|key| {
+            let (cache, now, most) = (cache.clone(), Arc::clone(&now), Arc::clone(&most));
+            tokio::spawn(async move {
+                let fetch = || async {
+                    most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
+                    tokio::time::sleep(Duration::from_secs(2)).await;
+                    now.fetch_sub(1, SeqCst);
+                    Ok::<_, Failure>(Some(Record::new(1)))
+                };
+                cache.get_or_fill(&Plan(key), fetch).await
+            })
+        })
+        .collect();
+    let (mut served, mut busy) = (0, 0);
+    for call in calls {
+        match call.await.expect("no panic") {
+            Ok(_) => served += 1,
+            Err(Failure::Busy(told)) => {
+                assert!(told.retry_after >= Duration::from_secs(1));
+                busy += 1;
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!((served, busy, most.load(SeqCst)), (FETCHES, 3 * FETCHES, FETCHES));
+}
+
+/// A write is acknowledged although its renewal cannot be delivered, and the old value is gone when its
+/// class's bound has passed.
+#[tokio::test]
+async fn a_lost_renewal_costs_the_bound_at_most() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.port);
+    let (reader, writer) = (server.cache(), server::open(&proxy.url()));
+    let old = reader.get_or_fill(&Plan(1), || async { Ok::<_, Failure>(Some(Record::new(1))) }).await;
+    assert_eq!(old, Ok(Some(Record::new(1))));
+    let filled = Instant::now();
+    proxy.set(Fault::Hang);
+    assert_eq!(writer.renew(&Plan(1), &Record::new(2)).await, shared::cache::Delivery::Lost);
+    loop {
+        let read = reader.get_or_fill(&Plan(1), || async { Ok::<_, Failure>(Some(Record::new(2))) }).await;
+        if read == Ok(Some(Record::new(2))) {
+            break;
+        }
+        assert!(filled.elapsed() < Plan::CLASS.bound() + Duration::from_millis(200), "older than the bound");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// What another format, another shape or another program left under a key reads as a miss and is replaced.
+#[tokio::test]
+async fn what_cannot_be_read_is_a_miss() {
+    let server = RedisServer::start();
+    let mut bare = server.bare();
+    let valid = {
+        read(&server.cache(), 1).await;
+        bare.get::<_, Vec<u8>>("org:1:plan").expect("stored")
+    };
+    let altered = |at: usize, byte: u8| {
+        let mut bytes = valid.clone();
+        bytes[at] = byte;
+        bytes
+    };
+    let cases = [
+        ("nothing", Vec::new()),
+        ("another program's", b"{\"plan\":\"pro\"}".to_vec()),
+        ("another format", altered(0, 9)),
+        ("another kind", altered(1, b'?')),
+        ("another schema", altered(2, 9)),
+        ("cut in the header", valid[..20].to_vec()),
+        ("cut in the value", valid[..valid.len() - 3].to_vec()),
+    ];
+    for (what, bytes) in cases {
+        let () = bare.set("org:1:plan", bytes).expect("stored");
+        let cache = server.cache();
+        assert_eq!(cache.get(&Plan(1)).await, None, "{what}");
+        read(&cache, 1).await;
+        assert_eq!(cache.get(&Plan(1)).await, Some(Record::new(1)), "{what} was not replaced");
+    }
+}

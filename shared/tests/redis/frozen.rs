@@ -1,0 +1,81 @@
+//! Frozen and thawed: a connection that died meanwhile costs one retry inside the deadline.
+
+use super::proxy::Proxy;
+use super::records::{Failure, Plan, Record};
+use super::server::{self, RedisServer, signal};
+use shared::cache::{Cache, Event, Name, PATIENCE};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+async fn fill(cache: &Cache) {
+    let value = cache.get_or_fill(&Plan(1), || async { Ok::<_, Failure>(Some(Record::new(1))) }).await;
+    assert_eq!(value, Ok(Some(Record::new(1))));
+}
+
+async fn assert_hit(cache: &Cache) {
+    assert_eq!(cache.get(&Plan(1)).await, Some(Record::new(1)), "a hit on a new connection");
+    assert_eq!(cache.count(&Plan::CLASS, Event::Failure), 0, "no failure");
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_closed() {
+    let server = RedisServer::start();
+    let cache = server.cache();
+    fill(&cache).await;
+    server.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    assert_hit(&cache).await;
+}
+
+/// As a network does to a connection that was silent for long: no end, no reset, no answer.
+#[tokio::test]
+async fn a_connection_that_died_without_a_word() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.port);
+    let cache = server::open(&proxy.url());
+    fill(&cache).await;
+    proxy.forget();
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_hit(&cache).await;
+}
+
+/// A process that reads, waits for a line, and reads again.
+#[test]
+#[ignore = "a role of the other tests"]
+fn sleeper_process() {
+    let url = std::env::var("CACHE_URL").expect("the parent sets it");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let cache = server::open(&url);
+        fill(&cache).await;
+        println!("ready");
+        std::io::stdin().read_line(&mut String::new()).expect("a line");
+        assert_hit(&cache).await;
+        println!("hit");
+    });
+}
+
+#[test]
+fn a_process_that_was_stopped_while_its_connection_was_killed() {
+    let server = RedisServer::start();
+    let mut process = Command::new(std::env::current_exe().expect("this test"))
+        .args(["--exact", "frozen::sleeper_process", "--ignored", "--nocapture"])
+        .env("CACHE_URL", server.url())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("this test runs");
+    let mut lines = BufReader::new(process.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.ends_with("ready")));
+    signal(process.id(), "STOP");
+    std::thread::sleep(Duration::from_millis(300));
+    server.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    std::thread::sleep(PATIENCE);
+    // The record must outlive the sleep, or there is nothing to hit.
+    server.command(&["PERSIST", "org:1:plan"]);
+    signal(process.id(), "CONT");
+    writeln!(process.stdin.take().expect("piped"), "go").expect("it lives");
+    let hit = lines.any(|line| line.ends_with("hit"));
+    let status = process.wait().expect("it ends");
+    assert!(hit && status.success(), "no hit after the thaw");
+}

@@ -1,0 +1,15 @@
+//! The cache against real Redis servers, real processes and real faults: `just test-redis`. It needs
+//! `redis-server` and fails without it; `cargo test --workspace` leaves it out (feature `redis-tests`).
+
+mod absence;
+mod consistency;
+mod cost;
+mod faults;
+mod frozen;
+mod herd;
+mod one_fetch;
+mod origin;
+mod proxy;
+mod records;
+mod server;
+mod stale;

@@ -1,0 +1,162 @@
+//! One origin read per miss, within a process and across processes.
+
+use super::origin::{self, Origin};
+use super::records::{Failure, Plan, Record};
+use super::server::{self, RedisServer};
+use shared::cache::LEASE;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const PROCESSES: usize = 20;
+const READERS: usize = 50;
+
+/// A process that waits for a line, reads one key with 50 readers at once, and says what they got.
+#[test]
+#[ignore = "a role of the other tests"]
+fn reader_process() {
+    let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is set by the parent"));
+    let (url, port) = (variable("CACHE_URL"), variable("ORIGIN_PORT").parse().expect("a port"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let cache = server::open(&url);
+        assert_eq!(cache.ping().await, Some(true));
+        println!("ready");
+        std::io::stdin().read_line(&mut String::new()).expect("a line");
+        let readers = (0..READERS).map(|_| {
+            let cache = cache.clone();
+            tokio::spawn(async move {
+                let fetch = || async { origin::read(port).await.map(|version| Some(Record::new(version))) };
+                cache.get_or_fill::<_, _, _, Failure>(&Plan(1), fetch).await
+            })
+        });
+        let readers: Vec<_> = readers.collect();
+        for reader in readers {
+            let record = reader.await.expect("no panic").expect("an answer").expect("a record");
+            assert_eq!(record.version, 1);
+        }
+        println!("done");
+    });
+}
+
+struct Reader {
+    process: Child,
+    input: ChildStdin,
+    output: BufReader<std::process::ChildStdout>,
+}
+
+impl Reader {
+    fn start(url: &str, origin: &Origin) -> Self {
+        let mut process = Command::new(std::env::current_exe().expect("this test"))
+            .args(["--exact", "one_fetch::reader_process", "--ignored", "--nocapture"])
+            .env("CACHE_URL", url)
+            .env("ORIGIN_PORT", origin.port.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("this test runs");
+        let input = process.stdin.take().expect("piped");
+        let output = BufReader::new(process.stdout.take().expect("piped"));
+        let mut reader = Self { process, input, output };
+        assert!(reader.says("ready"), "a reader did not start");
+        reader
+    }
+
+    fn says(&mut self, wanted: &str) -> bool {
+        let mut line = String::new();
+        while self.output.read_line(&mut line).is_ok_and(|length| length > 0) {
+            if line.trim_end().ends_with(wanted) {
+                return true;
+            }
+            line.clear();
+        }
+        false
+    }
+
+    fn go(&mut self) {
+        writeln!(self.input, "go").expect("the reader lives");
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let _already_gone = self.process.kill();
+        let _reaped = self.process.wait();
+    }
+}
+
+#[test]
+fn twenty_processes_of_fifty_readers_fetch_once() {
+    let (server, origin) = (RedisServer::start(), Origin::start(Duration::from_millis(100)));
+    let mut readers: Vec<Reader> = (0..PROCESSES).map(|_| Reader::start(&server.url(), &origin)).collect();
+    readers.iter_mut().for_each(Reader::go);
+    assert!(readers.iter_mut().all(|reader| reader.says("done")), "a reader failed");
+    assert_eq!(origin.reads(), 1);
+}
+
+#[test]
+fn a_killed_holder_costs_one_more_fetch_and_its_lease() {
+    // The holder is killed while it waits for the origin, the others then read without delay.
+    let (server, origin) = (RedisServer::start(), Origin::start(Duration::from_millis(300)));
+    let mut readers: Vec<Reader> = (0..PROCESSES).map(|_| Reader::start(&server.url(), &origin)).collect();
+    readers.iter_mut().for_each(Reader::go);
+    let start = Instant::now();
+    let holder = loop {
+        if let Some(holder) = origin.readers().first() {
+            break *holder;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    let held = readers.iter().position(|reader| reader.process.id() == holder).expect("one of them reads");
+    drop(readers.swap_remove(held));
+    assert!(readers.iter_mut().all(|reader| reader.says("done")), "a reader failed");
+    assert_eq!(origin.reads(), 2);
+    let waited = start.elapsed();
+    assert!(waited < LEASE + Duration::from_secs(3), "waited {waited:?} for a lease of {LEASE:?}");
+}
+
+#[tokio::test]
+async fn readers_of_one_process_share_one_flight() {
+    let (server, origin) = (RedisServer::start(), Origin::start(Duration::from_millis(50)));
+    let cache = server.cache();
+    let readers: Vec<_> = (0..200)
+        .map(|_| {
+            let (cache, port) = (cache.clone(), origin.port);
+            tokio::spawn(async move {
+                let fetch = || async { origin::read(port).await.map(|version| Some(Record::new(version))) };
+                cache.get_or_fill::<_, _, _, Failure>(&Plan(1), fetch).await
+            })
+        })
+        .collect();
+    for reader in readers {
+        assert_eq!(reader.await.expect("no panic"), Ok(Some(Record::new(1))));
+    }
+    assert_eq!(origin.reads(), 1);
+}
+
+/// A reader who asks after a write was acknowledged must not get what a flight found out before it.
+#[tokio::test]
+async fn a_late_waiter_does_not_take_an_early_answer() {
+    let server = RedisServer::start();
+    let (early, writer) = (server.cache(), server.cache());
+    let (fetched, go_on) = (tokio::sync::Notify::new(), tokio::sync::Notify::new());
+    let first = early.get_or_fill(&Plan(7), || async {
+        fetched.notify_one();
+        go_on.notified().await; // the origin has answered 1; the reply is slow
+        Ok::<_, Failure>(Some(Record::new(1)))
+    });
+    let second = async {
+        fetched.notified().await;
+        writer.renew(&Plan(7), &Record::new(2)).await; // version 2 is acknowledged
+        let late = early.get_or_fill(&Plan(7), || async { Ok::<_, Failure>(Some(Record::new(2))) });
+        let release = async {
+            tokio::time::sleep(Duration::from_millis(50)).await; // by now the late one waits for the flight
+            go_on.notify_one();
+        };
+        tokio::join!(late, release).0
+    };
+    let (first, second) = tokio::join!(first, second);
+    assert_eq!(first, Ok(Some(Record::new(1))), "it asked before the write");
+    assert_eq!(second, Ok(Some(Record::new(2))), "it asked after the write");
+    assert_eq!(early.get(&Plan(7)).await, Some(Record::new(2)), "the early answer was not stored");
+}

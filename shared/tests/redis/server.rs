@@ -1,0 +1,104 @@
+//! A redis-server of a test's own, on a free port of 127.0.0.1, without persistence.
+
+use redis::Value;
+use shared::cache::{Cache, CacheUrl};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// A running server; it is killed when dropped.
+pub(crate) struct RedisServer {
+    process: Child,
+    pub(crate) port: u16,
+    folder: PathBuf,
+}
+
+/// A port that nobody listens on just now.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
+
+/// An empty folder of this test's own.
+pub(crate) fn folder() -> PathBuf {
+    static SERIAL: AtomicU32 = AtomicU32::new(0);
+    let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("cache-tests-{}-{serial}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    folder
+}
+
+impl RedisServer {
+    /// Starts a plain server.
+    pub(crate) fn start() -> Self {
+        let port = free_port();
+        Self::start_with(port, folder(), &["--port", &port.to_string()])
+    }
+
+    /// Starts a server with arguments that make it listen on `port`, and waits until it does.
+    pub(crate) fn start_with(port: u16, folder: PathBuf, arguments: &[&str]) -> Self {
+        let process = Command::new("redis-server")
+            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--enable-debug-command", "yes"])
+            .args(arguments)
+            .current_dir(&folder)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server runs (apt-get install redis-server)");
+        for _ in 0..500 {
+            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return Self { process, port, folder };
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("redis-server does not listen on port {port}");
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// A cache of its own connection and flights, as another process would have.
+    pub(crate) fn cache(&self) -> Cache {
+        open(&self.url())
+    }
+
+    /// The bare client, for setting a scene and for looking behind the cache.
+    pub(crate) fn bare(&self) -> redis::Connection {
+        redis::Client::open(self.url()).and_then(|client| client.get_connection()).expect("the server answers")
+    }
+
+    /// Runs one command on a connection of its own.
+    pub(crate) fn command(&self, words: &[&str]) -> Value {
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        command.query(&mut self.bare()).expect("the command is valid")
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        let _already_gone = self.process.kill();
+        let _reaped = self.process.wait();
+        let _best_effort = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A cache at an address.
+pub(crate) fn open(url: &str) -> Cache {
+    Cache::open(&url.parse::<CacheUrl>().expect("a cache address"))
+}
+
+/// Sends a signal to a process that this test has started.
+pub(crate) fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill").args([format!("-{name}"), pid.to_string()]).status();
+    assert!(status.is_ok_and(|status| status.success()), "kill -{name} {pid}");
+}

@@ -1,0 +1,93 @@
+//! Stale while one refreshes, and the process's own layer.
+
+use super::origin::{self, Origin};
+use super::proxy::{Fault, Proxy};
+use super::records::{Failure, Prices, Record};
+use super::server::{self, RedisServer};
+use shared::cache::{Cache, Event, Name};
+use std::time::{Duration, Instant};
+
+const PROCESSES: usize = 10;
+
+async fn read(cache: &Cache, port: u16) -> u64 {
+    let fetch = move || async move { origin::read(port).await.map(|version| Some(Record::new(version))) };
+    let value = cache.get_or_refresh::<_, _, _, Failure>(Prices(1), fetch).await;
+    value.expect("an answer").expect("a record").version
+}
+
+async fn until_stale() {
+    tokio::time::sleep(Prices::CLASS.fresh * 12 / 10).await;
+}
+
+#[tokio::test]
+async fn stale_at_once_for_all_while_one_fetches() {
+    let (server, origin) = (RedisServer::start(), Origin::start(Duration::from_millis(300)));
+    let caches: Vec<Cache> = (0..PROCESSES).map(|_| server.cache()).collect();
+    for cache in &caches {
+        assert_eq!(read(cache, origin.port).await, 1);
+    }
+    assert_eq!(origin.reads(), 1);
+    origin.set_version(2);
+    until_stale().await;
+
+    let start = Instant::now();
+    let readers = caches.iter().flat_map(|cache| std::iter::repeat_n(cache, 20)).map(|cache| {
+        let (cache, port) = (cache.clone(), origin.port);
+        tokio::spawn(async move { read(&cache, port).await })
+    });
+    for reader in readers.collect::<Vec<_>>() {
+        assert_eq!(reader.await.expect("no panic"), 1, "served stale");
+    }
+    assert!(start.elapsed() < Duration::from_millis(300), "somebody waited for the origin");
+    for cache in &caches {
+        cache.settle().await;
+    }
+    assert_eq!(origin.reads(), 2, "one refreshed");
+    for cache in &caches {
+        assert_eq!(read(cache, origin.port).await, 2);
+    }
+    assert_eq!(origin.reads(), 2);
+}
+
+#[tokio::test]
+async fn fresh_values_come_from_this_process() {
+    let (server, origin) = (RedisServer::start(), Origin::start(Duration::ZERO));
+    let cache = server.cache();
+    read(&cache, origin.port).await;
+    drop(server);
+    for _ in 0..10 {
+        assert_eq!(read(&cache, origin.port).await, 1);
+    }
+    assert_eq!(cache.count(&Prices::CLASS, Event::LocalHit), 10);
+    assert_eq!(origin.reads(), 1);
+}
+
+#[tokio::test]
+async fn what_this_process_has_serves_while_the_server_is_away() {
+    let (server, origin) = (RedisServer::start(), Origin::start(Duration::ZERO));
+    let proxy = Proxy::start(server.port);
+    let cache = server::open(&proxy.url());
+    read(&cache, origin.port).await;
+    proxy.set(Fault::Hang);
+    origin.set_version(2);
+    until_stale().await;
+    assert_eq!(read(&cache, origin.port).await, 1, "stale, and at once");
+    cache.settle().await;
+    assert_eq!(read(&cache, origin.port).await, 2);
+    assert_eq!(origin.reads(), 2);
+}
+
+#[tokio::test]
+async fn a_failed_refresh_leaves_the_stale_value_and_lets_another_try() {
+    let (server, origin) = (RedisServer::start(), Origin::start(Duration::ZERO));
+    let cache = server.cache();
+    read(&cache, origin.port).await;
+    until_stale().await;
+    let failing = cache.get_or_refresh(Prices(1), || async { Err(Failure::Origin) }).await;
+    assert_eq!(failing, Ok(Some(Record::new(1))));
+    cache.settle().await;
+    origin.set_version(2);
+    assert_eq!(read(&cache, origin.port).await, 1);
+    cache.settle().await;
+    assert_eq!(read(&cache, origin.port).await, 2, "the lease of the one that failed is not in the way");
+}
