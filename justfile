@@ -46,3 +46,7 @@ schemathesis examples="200":
 # The integration suite again, over a real Redis that this starts.
 test-redis:
     scripts/test-redis.sh
+
+# The queue service's feature suite on MiniStack, which this starts.
+test-ministack-sqs:
+    MINISTACK_PYTHON="{{tools}}/ministack/bin/python" cargo test -p tests --test suite -- --ignored --exact --nocapture sqs::ministack_has_the_same_features

@@ -21,6 +21,7 @@ pip_tool() { # folder, then packages
     fi
 }
 pip_tool venv aws-sam-cli==1.170.0 cargo-lambda==1.9.2 ziglang cfn-lint rust-just
+pip_tool ministack ministack==1.5.33 aws-sam-translator==1.115.0
 pip_tool schemathesis schemathesis==4.32.5
 
 if [ ! -x "$tools/cargo/bin/cargo-deny" ]; then

@@ -130,7 +130,11 @@ async fn read_page(world: &World, cache: &Cache, dice: &mut Dice, key: u32) {
     if let Ok(Some(page)) = read.await {
         world.reads.fetch_add(1, SeqCst);
         if page.as_of < floor {
-            world.stale.lock().expect("no panic").push(format!("page {key}: read {}, acknowledged {floor}", page.as_of));
+            world
+                .stale
+                .lock()
+                .expect("no panic")
+                .push(format!("page {key}: read {}, acknowledged {floor}", page.as_of));
         }
     }
 }
@@ -215,7 +219,8 @@ fn no_read_is_older_than_an_acknowledged_write() {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| havoc(&server, &stop, seed));
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let mut tasks = tokio::task::JoinSet::new();
             for process in 0..PROCESSES {

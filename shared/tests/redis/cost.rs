@@ -51,7 +51,9 @@ fn a_hit_over_the_bare_get() {
         }
         (median(bare), median(plain), median(full))
     });
-    println!("bare GET {bare} ns; cache.get {plain} ns; get_or_fill on a hit {full} ns (CPU, median of {ROUNDS} rounds)");
+    println!(
+        "bare GET {bare} ns; cache.get {plain} ns; get_or_fill on a hit {full} ns (CPU, median of {ROUNDS} rounds)"
+    );
     assert!(plain <= bare + 15_000, "a hit adds {} ns", plain - bare);
     assert!(full <= plain + 1000, "single flight adds {} ns to a hit", full - plain);
 }
