@@ -25,7 +25,7 @@ fn a_hit_over_the_bare_get() {
     let server = RedisServer::start();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let (bare, plain, full) = runtime.block_on(async {
-        let cache = server.cache();
+        let cache = super::server::open(&server.url());
         let fill = || cache.get_or_fill(&Profile(1), || async { Ok::<_, Failure>(Some(Record::new(1))) });
         fill().await.expect("filled");
         let client = redis::Client::open(server.url()).expect("an address");
