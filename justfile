@@ -39,14 +39,26 @@ validate:
 build:
     cargo lambda build --release --workspace --exclude local --exclude tests
 
+# Measure single functions: CPU, cold start, memory, size (docs/performance.md has the figures).
+bench *arguments:
+    load/bench.py {{arguments}}
+
 # Run the OpenAPI document against a local system with generated requests.
 schemathesis examples="200":
     scripts/schemathesis.sh {{examples}}
 
-# The integration suite again, over a real Redis that this starts.
+# The cache against real servers, processes and faults, then the integration suite over a real Redis.
 test-redis:
     scripts/test-redis.sh
 
 # The queue service's feature suite on MiniStack, which this starts.
 test-ministack-sqs:
     MINISTACK_PYTHON="{{tools}}/ministack/bin/python" cargo test -p tests --test suite -- --ignored --exact --nocapture sqs::ministack_has_the_same_features
+
+# What a cache hit costs over the bare client's GET, in one run.
+bench-cache:
+    cargo test --release -p shared --features redis-tests --test redis -- --ignored --exact cost::a_hit_over_the_bare_get --nocapture
+
+# Plant the bugs of planted-bugs/<group> one by one; the tests must find each.
+planted-bugs group part="":
+    scripts/planted-bugs.sh {{group}} {{part}}

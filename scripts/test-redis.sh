@@ -1,8 +1,13 @@
 #!/usr/bin/env bash
-# The integration suite over a real Redis. Fails where redis-server is missing.
+# The cache's own tests against real servers, then the integration suite over a real Redis. Fails where
+# redis-server or AWS's runtime interface emulator (part of SAM CLI) is missing.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 command -v redis-server >/dev/null || { echo "redis-server is missing: run scripts/install-tools.sh"; exit 1; }
+tools=${CITIZEN_TOOLS:-$HOME/.cache/citizen-tools}
+AWS_LAMBDA_RIE=${AWS_LAMBDA_RIE:-$(find "$tools" -name aws-lambda-rie-x86_64 -print -quit)}
+export AWS_LAMBDA_RIE
+cargo test --manifest-path "$root/Cargo.toml" -p shared --features redis-tests --test redis
 folder=$(mktemp -d)
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 redis-server --bind 127.0.0.1 --port "$port" --dir "$folder" --save '' > "$folder/log" 2>&1 &

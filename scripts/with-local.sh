@@ -8,7 +8,7 @@ cargo build --quiet --manifest-path "$root/Cargo.toml" -p local
 pid=$!
 trap 'kill "$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; rm -f "$log"' EXIT
 for _ in $(seq 100); do
-    URL=$(sed -n 's/.*answers at //p' "$log")
+    URL=$(sed -n 's/.*API answers at //p' "$log")
     [ -n "$URL" ] && break
     kill -0 "$pid" 2>/dev/null || { cat "$log"; exit 1; }
     sleep 0.1

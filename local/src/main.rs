@@ -3,7 +3,8 @@
 use std::{env, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use local::{Options, StartError, Storage, System, catalogue, openapi, system::project_folder};
+use local::system::{TABLE_NAME, project_folder};
+use local::{Options, StartError, Storage, System, catalogue, openapi};
 use shared::{Context, config::Config, telemetry::init_logs};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -114,6 +115,7 @@ async fn serve(options: Options) -> Result<(), StartError> {
     let url = system.url();
     println!("CitizenApp's API answers at {url}");
     println!("Its documentation: {url}/docs");
+    println!("Its embedded database answers at {} (table {TABLE_NAME})", system.database_url());
     println!();
     println!("    curl -i '{url}/models/pricing?provider=anthropic'");
     println!();

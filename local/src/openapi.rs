@@ -67,10 +67,24 @@ pub fn document() -> String {
     for item in document.paths.paths.values_mut() {
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
         for operation in operations.into_iter().flatten() {
+            name_problem_types(operation);
             add_common_responses(operation);
         }
     }
     document.to_pretty_json().expect("the document's maps have string keys") + "\n"
+}
+
+/// What is annotated as a problem travels as `application/problem+json`.
+fn name_problem_types(operation: &mut Operation) {
+    for response in operation.responses.responses.values_mut() {
+        if let RefOr::T(response) = response
+            && let Some(RefOr::T(content)) = response.content.get("application/json")
+            && matches!(&content.schema, Some(RefOr::Ref(schema)) if schema.ref_location.ends_with("/Problem"))
+            && let Some(content) = response.content.swap_remove("application/json")
+        {
+            response.content.insert("application/problem+json".to_owned(), content);
+        }
+    }
 }
 
 /// What follows from an operation's parts: a session can be missing, a body malformed, a path unknown.

@@ -8,7 +8,7 @@ use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 use std::time::Duration;
 
 /// Amazon Trust Services' roots, as PEM.
-const AMAZON_ROOTS: &str = include_str!(concat!(env!("OUT_DIR"), "/amazon-roots.pem"));
+pub(crate) const AMAZON_ROOTS: &str = include_str!(concat!(env!("OUT_DIR"), "/amazon-roots.pem"));
 
 /// Where AWS is and who calls it.
 #[derive(Clone)]
@@ -60,13 +60,13 @@ impl AwsConfig {
 /// retry then opens another.
 const IDLE: Duration = Duration::from_secs(50);
 
-/// Attempts and their bounds. API Gateway gives up after 29 s, a caller long before.
+/// Attempts and their bounds: several operations in a row stay within a function's time limit (15 s).
 #[must_use]
 pub fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(Duration::from_millis(1000))
-        .operation_attempt_timeout(Duration::from_secs(3))
-        .operation_timeout(Duration::from_secs(8))
+        .operation_attempt_timeout(Duration::from_millis(1500))
+        .operation_timeout(Duration::from_secs(4))
         .build()
 }
 

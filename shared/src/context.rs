@@ -1,7 +1,7 @@
 //! What a handler works with: configuration, and clients that are made once per execution environment, on
 //! first use. A function that never asks for a client neither opens it nor links it.
 
-use crate::cache::Cache;
+use crate::cache::{self, Cache, Iam};
 use crate::config::{Config, ConfigError};
 use crate::runtime::Environment;
 use crate::store::Store;
@@ -35,7 +35,15 @@ impl Context {
 
     /// The cache.
     pub fn cache(&self) -> &Cache {
-        self.cache.get_or_init(|| Cache::open(&self.config.cache_url))
+        self.cache.get_or_init(|| {
+            let aws = &self.config.aws;
+            let options = cache::Options {
+                extra_roots: aws.extra_roots.clone(),
+                iam: Some(Iam { region: aws.region.clone(), credentials: aws.credentials.clone() }),
+                ..cache::Options::default()
+            };
+            Cache::with(&self.config.cache_url, options)
+        })
     }
 }
 
@@ -44,6 +52,13 @@ impl Environment for Context {
 
     fn from_env() -> Result<Self, ConfigError> {
         Config::from_env().map(Self::new)
+    }
+
+    async fn after_reply(&self) {
+        if let Some(cache) = self.cache.get() {
+            cache.settle().await;
+            cache.due_report().iter().for_each(|line| println!("{line}"));
+        }
     }
 
     fn log_level(&self) -> tracing::Level {

@@ -1,15 +1,18 @@
 //! Everything that happens around a handler, on Lambda and in the local system alike: request id, CORS,
 //! `Server-Timing`, errors and panics turned into problem+json.
 
+mod after_reply;
 pub mod event;
 
 use crate::response::{Problem, Reply};
 use crate::telemetry;
+use after_reply::AfterReply;
 use futures_util::FutureExt as _;
 use lambda_http::http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ORIGIN, VARY,
 };
 use lambda_http::http::{HeaderName, HeaderValue};
+use lambda_http::lambda_runtime::tower::layer::layer_fn;
 use lambda_http::lambda_runtime::{self, LambdaEvent};
 use lambda_http::request::RequestContext;
 use lambda_http::{Request, RequestExt, service_fn};
@@ -33,6 +36,9 @@ pub trait Environment: Send + Sync + Sized + 'static {
 
     /// The origins that browsers may call from with credentials, each exactly as `Origin` carries it.
     fn allowed_origins(&self) -> &[HeaderValue];
+
+    /// Ends what was started for a request and is not part of its reply, before the environment may freeze.
+    fn after_reply(&self) -> impl Future<Output = ()> + Send;
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -54,12 +60,13 @@ where
 {
     let context: &'static C = Box::leak(Box::new(C::from_env()?));
     telemetry::init_logs(context.log_level());
-    lambda_runtime::run_concurrent(service_fn(move |event: LambdaEvent<event::Event>| async move {
+    let service = service_fn(move |event: LambdaEvent<event::Event>| async move {
         let request = event::into_request(event.payload);
         // Boxed: the compiler's depth limit is short of runtime, handler and SDK nested in one state machine.
         Ok::<_, Infallible>(event::into_response(Box::pin(respond(context, request, handler)).await))
-    }))
-    .await
+    });
+    let after_reply = layer_fn(|inner| AfterReply { inner, environment: context });
+    lambda_runtime::Runtime::new(service).layer(after_reply).run_concurrent().await
 }
 
 /// Answers one request: whatever happens inside, a caller gets an HTTP reply.

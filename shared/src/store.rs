@@ -12,6 +12,7 @@ pub mod prices;
 use crate::aws::{self, AwsConfig};
 use crate::error::ApiError;
 use crate::request::IfMatch;
+use crate::telemetry::{Part, timed};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::BehaviorVersion;
 use aws_sdk_dynamodb::config::http::HttpResponse;
@@ -80,7 +81,8 @@ impl Store {
     /// # Errors
     /// [`ApiError::Unavailable`] or [`ApiError::Internal`].
     pub async fn ping(&self) -> Result<(), ApiError> {
-        self.get::<serde::de::IgnoredAny>(Key { pk: "HEALTH".to_owned(), sk: "HEALTH".to_owned() }).await.map(|_| ())
+        let probe = Key { pk: "HEALTH".to_owned(), sk: "HEALTH".to_owned() };
+        timed(Part::Db, self.get::<serde::de::IgnoredAny>(probe)).await.map(|_| ())
     }
 
     /// Runs a transaction; one that met another on the same record is tried again with jittered backoff.

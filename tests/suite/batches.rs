@@ -70,7 +70,7 @@ async fn a_hundred_items_are_four_batch_writes() {
     let (status, body) = fixture.create(&batch(100)).await;
     assert_eq!((status, body["created"].as_array().unwrap().len()), (201, 100));
     assert_eq!(fixture.database.calls("BatchWriteItem"), 4);
-    // And one read of authority, and one update that takes their room: nothing else.
+    // And one read of authority, and one transaction that takes their room: nothing else.
     assert_eq!(fixture.database.total(), 6);
 }
 
@@ -114,6 +114,25 @@ async fn what_stays_unwritten_is_named_and_its_room_given_back() {
         let part = room.min(100);
         assert_eq!(fixture.create(&batch(part)).await.0, 201);
         room -= part;
+    }
+    assert_eq!(fixture.create(&json!({"name": "a"})).await.0, 429);
+}
+
+#[tokio::test]
+async fn a_batch_whose_replies_are_lost_is_not_called_failed() {
+    let fixture = fixture().await;
+    fixture.database.inject("BatchWriteItem", Fault::LoseReply(u32::MAX));
+    let (status, body) = fixture.create(&batch(30)).await;
+    assert_eq!((status, body["created"].as_array().unwrap().len()), (201, 30), "{body}");
+}
+
+#[tokio::test]
+async fn taking_room_counts_once_though_its_reply_is_lost() {
+    let fixture = fixture().await;
+    fixture.database.inject("TransactWriteItems", Fault::LoseReply(1));
+    assert_eq!(fixture.create(&batch(100)).await.0, 201);
+    for _ in 0..9 {
+        assert_eq!(fixture.create(&batch(100)).await.0, 201, "1,000 in all");
     }
     assert_eq!(fixture.create(&json!({"name": "a"})).await.0, 429);
 }

@@ -70,8 +70,11 @@ async fn every_event_is_accepted_by_its_function() {
             request = request.body(body);
         }
         let reply = crate::api::send(request).await;
-        let known = matches!(reply.status, 200 | 201 | 204 | 401 | 404 | 409);
-        assert!(known && reply.body["code"] != "not_found" || name.contains("user"), "{name}: {}", reply.text);
+        // No session or record of the event exists here: to be asked for them is to be understood. Unknown
+        // routes are 404 too, so only a public read of a record may be one.
+        let understood =
+            matches!(reply.status, 200 | 201 | 204 | 401 | 409) || (name == "get-user" && reply.status == 404);
+        assert!(understood, "{name}: {} {}", reply.status, reply.text);
         assert!(!reply.header("x-request-id").is_empty());
     }
 }

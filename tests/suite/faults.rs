@@ -16,6 +16,8 @@ pub(crate) enum Fault {
     LeaveUnprocessed(u32),
     /// So many times, `ProvisionedThroughputExceededException`.
     Throttle(u32),
+    /// So many times, done, but answered with an internal error.
+    LoseReply(u32),
     /// `TransactWriteItems`: so many times, cancelled for a conflict with another transaction.
     Conflict(u32),
 }
@@ -60,7 +62,9 @@ impl FaultyDatabase {
         let mut faults = self.faults.lock().unwrap();
         let fault = faults.get_mut(operation)?;
         let left = match fault {
-            Fault::LeaveUnprocessed(left) | Fault::Throttle(left) | Fault::Conflict(left) => left,
+            Fault::LeaveUnprocessed(left) | Fault::Throttle(left) | Fault::Conflict(left) | Fault::LoseReply(left) => {
+                left
+            }
         };
         *left = left.checked_sub(1)?;
         Some(*fault)
@@ -85,6 +89,11 @@ async fn answer(State(proxy): State<FaultyDatabase>, headers: HeaderMap, body: B
     *proxy.calls.lock().unwrap().entry(operation.clone()).or_default() += 1;
     match proxy.due(&operation) {
         None => proxy.forward(&headers, body.to_vec()).await,
+        Some(Fault::LoseReply(_)) => {
+            proxy.forward(&headers, body.to_vec()).await;
+            let lost = error("InternalServerError", json!({"message": "lost"}));
+            (StatusCode::INTERNAL_SERVER_ERROR, lost).into_response()
+        }
         Some(Fault::Throttle(_)) => error("ProvisionedThroughputExceededException", json!({"message": "slow down"})),
         Some(Fault::Conflict(_)) => {
             let request: Value = serde_json::from_slice(&body).unwrap();

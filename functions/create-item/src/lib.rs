@@ -94,16 +94,21 @@ async fn create_one(context: &Context, org: &OrgRecord, item: NewItem) -> ApiRes
 
 async fn create_batch(context: &Context, org: &OrgRecord, items: Vec<NewItem>) -> ApiResult {
     let records: Vec<ItemRecord> = items.into_iter().map(|item| item.into_record(org.org_id)).collect();
-    let unwritten = context.store().create_items(org, &records).await?;
+    let outcome = context.store().create_items(org, &records).await;
+    // Whatever came of it: some of the items may be stored.
     context.cache().invalidate(&ItemPagesKey(org.org_id)).await;
-    if unwritten.len() == records.len() {
+    let unwritten = outcome?;
+    if unwritten.absent.len() == records.len() {
         return Err(ApiError::Unavailable("no item of a batch was written".into()));
     }
 
     let mut reply = CreatedItems { created: Vec::with_capacity(records.len()), failed: Vec::new() };
     for (index, record) in records.into_iter().enumerate() {
-        if unwritten.contains(&record.item_id) {
+        if unwritten.absent.contains(&record.item_id) {
             reply.failed.push(FailedItem { index, code: "unavailable", detail: "Not written. Send it again." });
+        } else if unwritten.unknown.contains(&record.item_id) {
+            let detail = "It may have been written. Look for it before sending it again.";
+            reply.failed.push(FailedItem { index, code: "unknown", detail });
         } else {
             reply.created.push(record.into());
         }

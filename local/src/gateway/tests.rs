@@ -188,7 +188,7 @@ async fn bodies_have_a_limit() {
         assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
         assert_eq!(headers[header::CONTENT_TYPE], "application/problem+json");
         let problem: Json = serde_json::from_slice(&body).expect("a problem");
-        assert_eq!(problem["code"], "content_too_large");
+        assert_eq!(problem["code"], "payload_too_large");
     }
 }
 

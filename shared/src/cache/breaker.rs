@@ -41,15 +41,14 @@ impl Breaker {
         self.probe_at.load(Relaxed) != 0
     }
 
-    /// Notes an answer. Gives whether this closed it.
+    /// Notes an answer, which closes it. Gives whether it was open. What failed of the other kind is not
+    /// forgotten: one more failure of that kind opens it again.
     pub(super) fn succeeded(&self, access: Access) -> bool {
         let failures = &self.failures[access as usize];
         if failures.load(Relaxed) != 0 {
             failures.store(0, Relaxed);
         }
-        self.probe_at.load(Relaxed) != 0
-            && self.failures.iter().all(|failures| failures.load(Relaxed) < FAILURES)
-            && self.probe_at.swap(0, Relaxed) != 0
+        self.probe_at.load(Relaxed) != 0 && self.probe_at.swap(0, Relaxed) != 0
     }
 
     /// Notes a failure. Gives whether this opened it.
@@ -100,7 +99,9 @@ mod tests {
             breaker.failed(Write, 0);
         }
         assert!(breaker.is_open());
-        assert!(!breaker.succeeded(Read), "a read alone does not close it");
-        assert!(breaker.succeeded(Write));
+        assert!(breaker.succeeded(Read) && !breaker.is_open());
+        assert!(breaker.failed(Write, 0) && breaker.is_open(), "one more failed write is enough");
+        breaker.succeeded(Write);
+        assert!(!breaker.failed(Write, 0), "a write that works is a new start");
     }
 }

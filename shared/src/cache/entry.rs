@@ -134,3 +134,50 @@ pub(super) fn jittered(fresh: Duration, random: u32) -> Duration {
     let within = (span * 2).as_nanos() * u128::from(random) / u128::from(u32::MAX);
     fresh - span + Duration::from_nanos(u64::try_from(within).unwrap_or(u64::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct Sample {
+        version: u64,
+        text: String,
+        flags: Option<Vec<bool>>,
+    }
+
+    impl Cacheable for Sample {
+        const SCHEMA: u8 = 3;
+        fn version(&self) -> u64 {
+            self.version
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(version: u64, text: String, flags: Option<Vec<bool>>, fresh_until_ms: u64) {
+            let sample = Sample { version, text, flags };
+            let bytes = of_value(&sample, fresh_until_ms).expect("serde takes it");
+            let entry = Entry::read(&bytes).expect("an entry");
+            prop_assert!(entry.is_answer(3) && !entry.is_answer(4));
+            prop_assert_eq!((entry.version, entry.fresh_until_ms, entry.token), (version, fresh_until_ms, Token::NONE));
+            prop_assert_eq!(postcard::from_bytes::<Sample>(entry.payload), Ok(sample));
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes: Vec<u8>) {
+            if let Some(entry) = Entry::read(&bytes) {
+                let _any = postcard::from_bytes::<Sample>(entry.payload);
+            }
+        }
+
+        #[test]
+        fn jitter_stays_within_its_bounds(random: u32, seconds in 1_u64..100_000) {
+            let fresh = Duration::from_secs(seconds);
+            let (low, high) = (fresh * (100 - JITTER_PERCENT) / 100, fresh * (100 + JITTER_PERCENT) / 100);
+            prop_assert!((low..=high).contains(&jittered(fresh, random)));
+        }
+    }
+}

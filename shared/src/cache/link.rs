@@ -4,19 +4,35 @@
 use super::breaker::{Access, Breaker};
 use super::entry::now_ms;
 use super::url::Server;
+use super::{Options, iam};
+use crate::aws::AMAZON_ROOTS;
+use futures_util::FutureExt as _;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, ServerErrorKind, Value};
+use std::io;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{timeout, timeout_at};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 
 /// A connection that was not used for so long may have died unseen, as it does while an environment is
 /// frozen: the first try on it gets [`FIRST_TRY`] only, which leaves time for another on a new connection.
 const IDLE_MS: u64 = 1000;
 const FIRST_TRY: Duration = Duration::from_millis(8);
+
+/// A connection is not used for longer: ElastiCache ends those that logged in with IAM after 12 h.
+const AGE_MS: u64 = 11 * 3600 * 1000;
+
+/// Turns of the scheduler that a late reply gets.
+const TURNS: usize = 3;
 
 /// Making a connection goes on in the background past the deadline of who asked for it, for this long.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
@@ -39,6 +55,7 @@ pub(super) enum LinkError {
 /// The way to one server.
 pub(super) struct Link {
     server: Server,
+    options: Options,
     state: Arc<Mutex<State>>,
     pub(super) breaker: Breaker,
     started: Instant,
@@ -57,6 +74,7 @@ struct Current {
     serial: u64,
     connection: MultiplexedConnection,
     _driver: Arc<Driver>,
+    made_ms: u64,
     used_ms: u64,
 }
 
@@ -71,8 +89,8 @@ impl Drop for Driver {
 }
 
 impl Link {
-    pub(super) fn new(server: Server) -> Self {
-        Self { server, state: Arc::default(), breaker: Breaker::default(), started: Instant::now() }
+    pub(super) fn new(server: Server, options: Options) -> Self {
+        Self { server, options, state: Arc::default(), breaker: Breaker::default(), started: Instant::now() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -126,11 +144,20 @@ impl Link {
     }
 
     async fn attempt(&self, command: &Cmd, mut current: Current, deadline: Instant) -> Result<Value, LinkError> {
-        let reply = timeout_at(deadline.into(), current.connection.send_packed_command(command)).await;
-        let error = match reply.map(|reply| reply.and_then(Value::extract_error)) {
-            Ok(Ok(value)) => return Ok(value),
-            Err(_elapsed) => LinkError::Late,
-            Ok(Err(error)) => match error.kind() {
+        let mut reply = pin!(current.connection.send_packed_command(command));
+        let mut answer = timeout_at(deadline.into(), &mut reply).await.ok();
+        // A process that was not run for a while finds the deadline passed and the reply arrived: the task
+        // that reads it gets its turn first.
+        for _ in 0..TURNS {
+            if answer.is_none() {
+                tokio::task::yield_now().await;
+                answer = reply.as_mut().now_or_never();
+            }
+        }
+        let error = match answer.map(|reply| reply.and_then(Value::extract_error)) {
+            Some(Ok(value)) => return Ok(value),
+            None => LinkError::Late,
+            Some(Err(error)) => match error.kind() {
                 ErrorKind::Server(ServerErrorKind::NoScript) => return Err(LinkError::Refused(error)),
                 ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::AuthenticationFailed => {
                     LinkError::Refused(error)
@@ -154,9 +181,13 @@ impl Link {
     async fn connection(&self, deadline: Instant) -> Result<Current, LinkError> {
         let mut ending = {
             let mut state = self.state();
+            let now = now_ms();
+            if state.current.as_ref().is_some_and(|current| now.saturating_sub(current.made_ms) > AGE_MS) {
+                state.current = None;
+            }
             if let Some(current) = &mut state.current {
                 let found = current.clone();
-                current.used_ms = now_ms();
+                current.used_ms = now;
                 return Ok(found);
             }
             match &state.connecting {
@@ -180,9 +211,9 @@ impl Link {
     fn start_connecting(&self, state: &mut State) -> watch::Receiver<Option<Arc<RedisError>>> {
         let (sender, receiver) = watch::channel(None);
         state.connecting = Some(receiver.clone());
-        let (server, state) = (self.server.clone(), Arc::clone(&self.state));
+        let (server, options, state) = (self.server.clone(), self.options.clone(), Arc::clone(&self.state));
         tokio::spawn(async move {
-            let outcome = match timeout(CONNECT_WITHIN, connect(&server)).await {
+            let outcome = match timeout(CONNECT_WITHIN, connect(&server, &options)).await {
                 Ok(outcome) => outcome,
                 Err(_elapsed) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
             };
@@ -192,7 +223,13 @@ impl Link {
                 Ok((connection, driver)) => {
                     state.made += 1;
                     let serial = state.made;
-                    state.current = Some(Current { serial, connection, _driver: Arc::new(driver), used_ms: now_ms() });
+                    state.current = Some(Current {
+                        serial,
+                        connection,
+                        _driver: Arc::new(driver),
+                        made_ms: now_ms(),
+                        used_ms: now_ms(),
+                    });
                     sender.send_replace(None);
                 }
                 Err(error) => {
@@ -204,18 +241,50 @@ impl Link {
     }
 }
 
-async fn connect(server: &Server) -> Result<(MultiplexedConnection, Driver), RedisError> {
+/// Makes a connection and logs in.
+async fn connect(server: &Server, options: &Options) -> Result<(MultiplexedConnection, Driver), RedisError> {
     let stream = TcpStream::connect((server.host.as_str(), server.port)).await?;
     stream.set_nodelay(true)?;
     let mut info = RedisConnectionInfo::default().set_skip_set_lib_name();
     if let Some(user) = &server.user {
         info = info.set_username(user);
     }
-    if let Some(password) = &server.password {
+    let token = options.iam.as_ref().and_then(|iam| iam::token(iam, server, SystemTime::now()));
+    if let Some(password) = token.as_ref().or(server.password.as_ref()) {
         info = info.set_password(password);
     }
+    if server.tls {
+        let name = ServerName::try_from(server.host.clone()).map_err(io::Error::other)?;
+        let stream = tls(options.extra_roots.as_deref())?.connect(name, stream).await?;
+        drive(&info, stream).await
+    } else {
+        drive(&info, stream).await
+    }
+}
+
+async fn drive<S>(info: &RedisConnectionInfo, stream: S) -> Result<(MultiplexedConnection, Driver), RedisError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     // The deadline is ours: one timer per operation, not two.
     let config = AsyncConnectionConfig::new().set_response_timeout(None);
-    let (connection, driver) = MultiplexedConnection::new_with_config(&info, stream, config).await?;
+    let (connection, driver) = MultiplexedConnection::new_with_config(info, stream, config).await?;
     Ok((connection, Driver(tokio::spawn(driver))))
+}
+
+/// TLS that trusts Amazon's roots and the configured extra ones (PEM) only.
+fn tls(extra_roots: Option<&[u8]>) -> io::Result<TlsConnector> {
+    let mut roots = RootCertStore::empty();
+    for pem in [Some(AMAZON_ROOTS.as_bytes()), extra_roots].into_iter().flatten() {
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            roots.add(certificate.map_err(io::Error::other)?).map_err(io::Error::other)?;
+        }
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
 }

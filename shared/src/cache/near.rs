@@ -68,3 +68,46 @@ impl Shelf {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::{Class, Name};
+    use std::fmt::Write as _;
+    use std::time::Duration;
+
+    struct Numbered(u64);
+
+    impl Name for Numbered {
+        const CLASS: Class = Class::stale_acceptable("numbered", Duration::from_secs(1), Duration::from_secs(2));
+        fn write(&self, out: &mut String) {
+            let _cannot_fail = write!(out, "numbered:{}", self.0);
+        }
+    }
+
+    fn place(number: u64) -> Place {
+        Place::of_name(&Numbered(number))
+    }
+
+    #[test]
+    fn it_holds_so_many_bytes_and_drops_what_ends_first() {
+        let near = Near::default();
+        for number in 0..100 {
+            let until = Until { fresh_ms: 1000 + number, stale_ms: 5000 };
+            near.put(place(number), number, CAPACITY_BYTES / 10, until);
+            assert!(near.0.lock().expect("no panic").bytes <= CAPACITY_BYTES);
+        }
+        let held = (0..100).filter(|number| near.get::<u64>(&place(*number), 0).is_some()).collect::<Vec<_>>();
+        assert_eq!(held, (90..100).collect::<Vec<_>>());
+        near.put(place(7), 7, CAPACITY_BYTES + 1, Until { fresh_ms: 9999, stale_ms: 9999 });
+        assert!(near.get::<u64>(&place(7), 0).is_none(), "too large to hold");
+    }
+
+    #[test]
+    fn values_are_fresh_then_stale_then_gone() {
+        let near = Near::default();
+        near.put(place(1), 1_u64, 8, Until { fresh_ms: 10, stale_ms: 20 });
+        let at = |now| near.get::<u64>(&place(1), now).map(|found| found.fresh);
+        assert_eq!((at(9), at(10), at(19), at(20)), (Some(true), Some(false), Some(false), None));
+    }
+}

@@ -1,11 +1,13 @@
 //! Stale while one refreshes: who finds a value stale gets it at once, and one of them has it fetched anew.
 
+use super::backend::{Budget, Claim};
+use super::class::{Cacheable, Class, Key, Place};
+use super::entry::Token;
 use super::entry::{jittered, millis, now_ms};
+use super::fill::new_token;
 use super::flight::Role;
 use super::near::{Found, Until};
-use super::{
-    Budget, Busy, Cache, Cacheable, Claim, Class, Event, Key, Lookup, PATIENCE, Place, Token, keep, new_token, random,
-};
+use super::{Busy, Cache, Event, Lookup, keep, random};
 use std::fmt::Display;
 use std::future::Future;
 use std::sync::PoisonError;
@@ -38,7 +40,7 @@ impl Cache {
             self.0.meter.count(K::CLASS.name, Event::LocalHit);
             return Ok(Some(value));
         }
-        let mut budget = Budget(PATIENCE);
+        let mut budget = self.budget();
         match self.lookup::<K>(&place, &mut budget).await {
             Lookup::Fresh { value, fresh_until_ms, bytes } => {
                 self.keep_near::<K>(place, value.as_ref(), bytes, fresh_until_ms);
@@ -79,7 +81,7 @@ impl Cache {
 
     async fn claim_refresh<K: Key>(&self, place: &Place, budget: &mut Budget) -> Result<Token, ()> {
         let token = new_token();
-        match self.claim::<K>(place, token, budget).await {
+        match self.claim::<K>(place, token, now_ms(), budget).await {
             Ok(Claim::Granted) => Ok(token),
             Ok(Claim::Held(_) | Claim::Present(_)) => Err(()),
             Err(error) => {
@@ -105,14 +107,14 @@ impl Cache {
             match fetch().await {
                 Ok(value) => {
                     let fresh_until_ms = now_ms() + millis(jittered(K::CLASS.fresh, random()));
-                    cache.store(&key, &place, token, Some(value.as_ref()), &mut Budget(PATIENCE)).await;
+                    cache.store(&key, &place, token, Some(value.as_ref()), &mut cache.budget()).await;
                     let bytes = value.as_ref().map_or(0, encoded_len);
                     cache.keep_near::<K>(place.clone(), value.as_ref(), bytes, fresh_until_ms);
                     lead.land(|| value.map(|value| std::sync::Arc::new(value) as _), fetching);
                 }
                 Err(error) => {
                     tracing::warn!(class = K::CLASS.name, %error, "a refresh failed; the stale value stays");
-                    cache.store(&key, &place, token, None, &mut Budget(PATIENCE)).await;
+                    cache.store(&key, &place, token, None, &mut cache.budget()).await;
                     lead.fail();
                 }
             }

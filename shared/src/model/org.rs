@@ -87,7 +87,8 @@ impl Role {
     }
 }
 
-/// An organization as stored. Its counters are exact: they change in the same transaction as what they count.
+/// An organization as stored. Its counters never fall short of what they count, and match it but while a batch
+/// of items is being written, or after a crash in the midst of one: it takes its room first.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct OrgRecord {
     pub org_id: OrgId,

@@ -73,7 +73,7 @@ mod tests {
             "httpMethod": "GET", "path": "/me",
             "headers": {"Authorization": "b"},
             "multiValueHeaders": {"Authorization": ["a", "b"]},
-            "requestContext": {"requestId": "r"}
+            "requestContext": {"requestId": "r", "httpMethod": "GET"}
         })));
         assert_eq!(request.headers().get_all("authorization").iter().count(), 2);
     }
@@ -82,7 +82,7 @@ mod tests {
     fn a_path_that_is_no_uri_is_no_panic() {
         let request = into_request(event(json!({
             "httpMethod": "GET", "path": "/users/a b\u{0}<>", "pathParameters": {"user_id": "a b"},
-            "requestContext": {}
+            "requestContext": {"httpMethod": "GET"}
         })));
         assert_eq!(crate::request::path(&request, "user_id"), "a b");
     }
@@ -91,7 +91,7 @@ mod tests {
     fn bodies_may_be_base64() {
         for (body, flag, bytes) in [("eA==", true, b"x".as_slice()), ("x", false, b"x"), ("%", true, b"%")] {
             let request = into_request(event(json!({
-                "httpMethod": "POST", "path": "/", "body": body, "isBase64Encoded": flag, "requestContext": {}
+                "httpMethod": "POST", "path": "/", "body": body, "isBase64Encoded": flag, "requestContext": {"httpMethod": "GET"}
             })));
             assert_eq!(crate::request::body_bytes(&request).expect("small"), bytes);
         }

@@ -9,19 +9,32 @@ use crate::model::org::OrgRecord;
 use crate::model::text::Description;
 use crate::model::time::Moment;
 use crate::request::IfMatch;
+use crate::store::authority::sort_key;
 use crate::telemetry::{Part, timed};
 use aws_sdk_dynamodb::types::{
     Delete, PutRequest, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update, WriteRequest,
 };
 use futures_util::future::join_all;
 use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 /// The most that one `BatchWriteItem` takes (DynamoDB's limit).
 pub const BATCH: usize = 25;
 /// How often writes that DynamoDB left unprocessed are sent again.
 const BATCH_ATTEMPTS: u32 = 6;
+/// After this a batch is not sent again: the caller is to get an answer within the function's time limit.
+const BATCH_PATIENCE: Duration = Duration::from_secs(4);
 /// How often a creation is tried whose plan changed meanwhile.
 const PLAN_ATTEMPTS: u32 = 4;
+
+/// What of a batch was not written.
+#[derive(Debug, Default)]
+pub struct Unwritten {
+    /// Certainly not stored.
+    pub absent: HashSet<ItemId>,
+    /// The database went away before it could be told.
+    pub unknown: HashSet<ItemId>,
+}
 
 impl Store {
     /// Stores an item, if the organization's plan has room for it.
@@ -45,38 +58,41 @@ impl Store {
     }
 
     /// Stores many items in batches of [`BATCH`], in parallel, after taking room for all of them at once.
-    /// Returns the ids of those that were not written; their room is given back.
+    /// Returns what was not written; its room is given back.
     ///
     /// # Errors
     /// [`ApiError::QuotaExceeded`] without room for all.
-    pub async fn create_items(&self, org: &OrgRecord, items: &[ItemRecord]) -> Result<HashSet<ItemId>, ApiError> {
+    pub async fn create_items(&self, org: &OrgRecord, items: &[ItemRecord]) -> Result<Unwritten, ApiError> {
         timed(Part::Db, async {
             self.reserve_room(org, items.len()).await?;
-            let failed: HashSet<ItemId> = join_all(items.chunks(BATCH).map(|batch| self.write_batch(batch)))
-                .await
-                .into_iter()
-                .flatten()
-                .collect();
-            if !failed.is_empty() {
-                self.give_room_back(org.org_id, failed.len()).await?;
+            let mut all = Unwritten::default();
+            for unwritten in join_all(items.chunks(BATCH).map(|batch| self.write_batch(batch))).await {
+                all.absent.extend(unwritten.absent);
+                all.unknown.extend(unwritten.unknown);
             }
-            Ok(failed)
+            if !all.absent.is_empty()
+                && let Err(error) = self.give_room_back(org.org_id, all.absent.len()).await
+            {
+                // The items' fate is what the caller asked about. The count stays too high, never too low.
+                tracing::warn!(org_id = %org.org_id, %error, "room of unwritten items was not given back");
+            }
+            Ok(all)
         })
         .await
     }
 
-    /// Writes up to [`BATCH`] items; returns the ids of those it could not. Every write is a put of a fresh
-    /// id, so sending one again is harmless.
-    async fn write_batch(&self, items: &[ItemRecord]) -> Vec<ItemId> {
+    /// Writes up to [`BATCH`] items. Every write is a put of a fresh id, so sending one again is harmless.
+    async fn write_batch(&self, items: &[ItemRecord]) -> Unwritten {
+        let started = Instant::now();
         let mut pending = Vec::with_capacity(items.len());
-        let mut failed = Vec::new();
+        let mut unwritten = Unwritten::default();
         for item in items {
             let request = attributes(Key::item(item.org_id, item.item_id), item)
                 .ok()
                 .and_then(|item| PutRequest::builder().set_item(Some(item)).build().ok());
             match request {
                 Some(put) => pending.push(WriteRequest::builder().put_request(put).build()),
-                None => failed.push(item.item_id),
+                None => drop(unwritten.absent.insert(item.item_id)),
             }
         }
         for attempt in 0..BATCH_ATTEMPTS {
@@ -90,7 +106,7 @@ impl Store {
                 Ok(reply) => {
                     pending = reply.unprocessed_items.unwrap_or_default().into_values().flatten().collect();
                     if pending.is_empty() {
-                        return failed;
+                        return unwritten;
                     }
                 }
                 Err(error) => {
@@ -101,50 +117,46 @@ impl Store {
                     }
                 }
             }
+            if started.elapsed() > BATCH_PATIENCE {
+                break;
+            }
             tokio::time::sleep(backoff(attempt)).await;
         }
-        failed.extend(pending.iter().filter_map(written_id));
-        failed
+        self.look_for(pending.iter().filter_map(written_id), items[0].org_id, &mut unwritten).await;
+        unwritten
     }
 
+    /// Finds out what became of writes whose replies were lost: one that was stored must not be called failed.
+    async fn look_for(&self, ids: impl Iterator<Item = ItemId>, org: OrgId, unwritten: &mut Unwritten) {
+        let ids: HashSet<ItemId> = ids.collect();
+        let keys = ids.iter().map(|id| Key::item(org, *id).attributes()).collect();
+        match self.get_all(keys).await {
+            Ok(found) => {
+                let found: HashSet<ItemId> = found.iter().filter_map(|item| sort_key(item).parse().ok()).collect();
+                unwritten.absent.extend(ids.difference(&found));
+            }
+            Err(_) => unwritten.unknown.extend(ids),
+        }
+    }
+
+    /// As a transaction, though it is one write: its token makes a retry after a lost reply count once.
     async fn reserve_room(&self, org: &OrgRecord, count: usize) -> Result<(), ApiError> {
         let mut plan = org.plan;
         for _ in 0..PLAN_ATTEMPTS {
-            let update: Update =
-                take_room(org.org_id, plan, count).table_name(&self.table).build().map_err(ApiError::internal)?;
-            let reserved = self
-                .client
-                .update_item()
-                .table_name(update.table_name)
-                .set_key(Some(update.key))
-                .update_expression(update.update_expression)
-                .set_condition_expression(update.condition_expression)
-                .set_expression_attribute_names(update.expression_attribute_names)
-                .set_expression_attribute_values(update.expression_attribute_values)
-                .send()
-                .await;
-            match reserved.map_err(update_failed) {
-                Ok(_) => return Ok(()),
-                Err(ApiError::NotFound | ApiError::PreconditionFailed) => {
-                    plan = self.plan_with_room(org.org_id, count).await?;
-                }
-                Err(error) => return Err(error),
+            if self.transact(vec![self.update(take_room(org.org_id, plan, count))?]).await?.is_done() {
+                return Ok(());
             }
+            plan = self.plan_with_room(org.org_id, count).await?;
         }
         Err(ApiError::Contended)
     }
 
     async fn give_room_back(&self, org: OrgId, count: usize) -> Result<(), ApiError> {
-        self.client
-            .update_item()
-            .table_name(&self.table)
+        let back = Update::builder()
             .set_key(Some(Key::org(org).attributes()))
             .update_expression("ADD item_count :back")
-            .expression_attribute_values(":back", number(format!("-{count}")))
-            .send()
-            .await
-            .map_err(classify)?;
-        Ok(())
+            .expression_attribute_values(":back", number(format!("-{count}")));
+        self.transact(vec![self.update(back)?]).await.map(|_| ())
     }
 
     /// The organization's plan, if it has room: then the condition failed for a plan that changed meanwhile.

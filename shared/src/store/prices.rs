@@ -70,6 +70,7 @@ impl Store {
         timed(Part::Db, async {
             let Some(manifest) = self.get::<Manifest>(Key::catalogue_manifest()).await? else { return Ok(None) };
             let mut data = Vec::new();
+            let mut chunks = 0;
             let mut start = None;
             loop {
                 let page = self
@@ -87,8 +88,12 @@ impl Store {
                     let chunk: Chunk = record(item)?;
                     let models: Vec<ModelPrice> = serde_json::from_str(&chunk.models).map_err(ApiError::internal)?;
                     data.extend(models);
+                    chunks += 1;
                 }
                 start = page.last_evaluated_key;
+                if start.is_none() && chunks != manifest.chunks {
+                    return Err(ApiError::internal(format!("{chunks} of the catalogue's {} chunks", manifest.chunks)));
+                }
                 if start.is_none() {
                     return Ok(Some(Catalogue { as_of: manifest.as_of, unit: manifest.unit, data }));
                 }

@@ -21,7 +21,7 @@ async fn assert_hit(cache: &Cache) {
 #[tokio::test]
 async fn a_connection_that_the_server_closed() {
     let server = RedisServer::start();
-    let cache = server.cache();
+    let cache = server::open(&server.url());
     fill(&cache).await;
     server.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
     assert_hit(&cache).await;

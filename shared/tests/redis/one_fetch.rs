@@ -19,7 +19,7 @@ fn reader_process() {
     let (url, port) = (variable("CACHE_URL"), variable("ORIGIN_PORT").parse().expect("a port"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let cache = server::open(&url);
+        let cache = server::open_patient(&url);
         assert_eq!(cache.ping().await, Some(true));
         println!("ready");
         std::io::stdin().read_line(&mut String::new()).expect("a line");

@@ -1,7 +1,7 @@
 //! A redis-server of a test's own, on a free port of 127.0.0.1, without persistence.
 
 use redis::Value;
-use shared::cache::{Cache, CacheUrl};
+use shared::cache::{Cache, CacheUrl, Options};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -38,7 +38,7 @@ impl RedisServer {
 
     /// Starts a server with arguments that make it listen on `port`, and waits until it does.
     pub(crate) fn start_with(port: u16, folder: PathBuf, arguments: &[&str]) -> Self {
-        let process = Command::new("redis-server")
+        let mut process = Command::new("redis-server")
             .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--enable-debug-command", "yes"])
             .args(arguments)
             .current_dir(&folder)
@@ -51,11 +51,8 @@ impl RedisServer {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
+        let _ended = (process.kill(), process.wait());
         panic!("redis-server does not listen on port {port}");
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.process.id()
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -66,9 +63,9 @@ impl RedisServer {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// A cache of its own connection and flights, as another process would have.
+    /// A cache of its own connection and flights, as another process would have; patient.
     pub(crate) fn cache(&self) -> Cache {
-        open(&self.url())
+        open_patient(&self.url())
     }
 
     /// The bare client, for setting a scene and for looking behind the cache.
@@ -95,6 +92,12 @@ impl Drop for RedisServer {
 /// A cache at an address.
 pub(crate) fn open(url: &str) -> Cache {
     Cache::open(&url.parse::<CacheUrl>().expect("a cache address"))
+}
+
+/// A cache that waits for its server however busy this machine is: for tests of everything but deadlines.
+pub(crate) fn open_patient(url: &str) -> Cache {
+    let options = Options { patience: Duration::from_secs(5), ..Options::default() };
+    Cache::with(&url.parse::<CacheUrl>().expect("a cache address"), options)
 }
 
 /// Sends a signal to a process that this test has started.

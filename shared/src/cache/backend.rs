@@ -1,0 +1,133 @@
+//! Where entries lie: on a server, in this process's memory, or nowhere.
+
+use super::class::Place;
+use super::entry::Token;
+use super::link::{Link, LinkError};
+use super::memory::Memory;
+use super::server;
+use crate::telemetry::{Part, timed};
+use std::future::Future;
+use std::time::Duration;
+
+pub(super) enum Backend {
+    Server(Box<Link>),
+    Memory(Memory),
+    Off,
+}
+
+/// What asking for a lease came to.
+pub(super) enum Claim {
+    Granted,
+    /// Somebody else has it, for so long at most.
+    Held(Duration),
+    /// Somebody was faster: the entry, fresh.
+    Present(Vec<u8>),
+}
+
+/// An entry's bytes and how long to keep them.
+#[derive(Clone, Copy)]
+pub(super) struct Kept<'a> {
+    pub(super) entry: &'a [u8],
+    pub(super) keep: Duration,
+}
+
+/// How long this caller waits for an operation. Once one has failed, not at all: one failure per caller is
+/// enough.
+pub(super) struct Budget(pub(super) Duration);
+
+impl Budget {
+    /// Runs one operation, unless one has failed.
+    async fn spend<T, F>(&mut self, operation: impl FnOnce(Duration) -> F) -> Result<T, LinkError>
+    where
+        F: Future<Output = Result<T, LinkError>>,
+    {
+        if self.0.is_zero() {
+            return Err(LinkError::Open);
+        }
+        let result = timed(Part::Cache, operation(self.0)).await;
+        if result.is_err() {
+            self.0 = Duration::ZERO;
+        }
+        result
+    }
+}
+
+impl Backend {
+    pub(super) async fn read(&self, place: &Place, budget: &mut Budget) -> Result<Option<Vec<u8>>, LinkError> {
+        match self {
+            Self::Server(link) => budget.spend(|patience| server::read(link, place, patience)).await,
+            Self::Memory(memory) => Ok(memory.read(place)),
+            Self::Off => Ok(None),
+        }
+    }
+
+    /// Asks for a lease; what is fresh by the clock `now_ms` is given instead.
+    pub(super) async fn claim(
+        &self,
+        place: &Place,
+        lease: &[u8],
+        lease_for: Duration,
+        now_ms: u64,
+        budget: &mut Budget,
+    ) -> Result<Claim, LinkError> {
+        match self {
+            Self::Server(link) => {
+                budget.spend(|patience| server::claim(link, place, lease, lease_for, now_ms, patience)).await
+            }
+            Self::Memory(memory) => Ok(memory.claim(place, lease, lease_for, now_ms)),
+            Self::Off => Err(LinkError::Open),
+        }
+    }
+
+    /// Gives whether the lease stood.
+    pub(super) async fn fill(
+        &self,
+        place: &Place,
+        token: Token,
+        kept: Option<Kept<'_>>,
+        budget: &mut Budget,
+    ) -> Result<bool, LinkError> {
+        match self {
+            Self::Server(link) => budget.spend(|patience| server::fill(link, place, token, kept, patience)).await,
+            Self::Memory(memory) => Ok(memory.fill(place, token, kept)),
+            Self::Off => Ok(false),
+        }
+    }
+
+    pub(super) async fn renew(&self, place: &Place, new: Kept<'_>, budget: &mut Budget) -> Result<(), LinkError> {
+        match self {
+            Self::Server(link) => budget.spend(|patience| server::renew(link, place, new, patience)).await,
+            Self::Memory(memory) => {
+                memory.renew(place, new);
+                Ok(())
+            }
+            Self::Off => Ok(()),
+        }
+    }
+
+    pub(super) async fn invalidate(&self, place: &Place, budget: &mut Budget) -> Result<(), LinkError> {
+        match self {
+            Self::Server(link) => budget.spend(|patience| server::invalidate(link, place, patience)).await,
+            Self::Memory(memory) => {
+                memory.invalidate(place);
+                Ok(())
+            }
+            Self::Off => Ok(()),
+        }
+    }
+
+    /// Whether another absence of `scope` may be remembered: `most` in any `window`.
+    pub(super) async fn absence(
+        &self,
+        scope: &str,
+        window: Duration,
+        most: u32,
+        budget: &mut Budget,
+    ) -> Result<bool, LinkError> {
+        match self {
+            Self::Server(link) => budget.spend(|patience| server::absence(link, scope, window, most, patience)).await,
+            Self::Memory(memory) => Ok(memory.absence(scope, window, most)),
+            Self::Off => Ok(false),
+        }
+    }
+}

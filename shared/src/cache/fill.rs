@@ -1,0 +1,222 @@
+//! Filling what is missing: one flight in this process, one lease among processes, and a fence around both.
+
+use super::backend::{Budget, Claim, Kept};
+use super::class::{ABSENCES_PER_SCOPE, Cacheable, Key, Place};
+use super::entry::{self, Token, now_ms};
+use super::flight::{Landing, Lead, Role};
+use super::link::LinkError;
+use super::meter::Event;
+use super::{Busy, Cache, LEASE, Lookup, decode, keep, random};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a caller waits for its turn to fetch before it is turned away.
+const FETCH_TURN: Duration = Duration::from_millis(500);
+
+/// What waiting for a lease came to.
+enum Leased<V> {
+    Token(Token),
+    /// Somebody else has filled the place meanwhile; read no earlier than `as_of`.
+    Found {
+        value: Option<V>,
+        as_of: Instant,
+    },
+    /// The cache does not answer, or others hold the lease for too long.
+    Without,
+}
+
+impl Cache {
+    /// Fetches what is missing, or waits for who does.
+    pub(super) async fn fill<K, F, Fut, E>(
+        &self,
+        key: &K,
+        place: &Place,
+        asked: Instant,
+        mut budget: Budget,
+        fetch: F,
+    ) -> Result<Option<K::Value>, E>
+    where
+        K: Key,
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<Option<K::Value>, E>>,
+        E: From<Busy>,
+    {
+        loop {
+            let wait = match self.0.flights.join(place) {
+                Role::Lead(lead) => return self.lead(key, lead, budget, fetch).await,
+                Role::Wait(wait) => wait,
+            };
+            self.0.meter.count(K::CLASS.name, Event::Wait);
+            match wait.landing().await {
+                // An answer found out before this caller asked could miss a write acknowledged in between.
+                Some(Landing::Value { value, as_of }) if asked <= as_of => {
+                    match value.map(|value| value.downcast_ref::<K::Value>().cloned()) {
+                        None => return Ok(None),
+                        Some(Some(value)) => return Ok(Some(value)),
+                        Some(None) => {} // another type under the same key
+                    }
+                }
+                Some(Landing::Failed) => return Err(self.busy(K::CLASS.name).into()),
+                _ => {}
+            }
+            if let Lookup::Fresh { value, .. } = self.lookup::<K>(place, &mut budget).await {
+                return Ok(value);
+            }
+        }
+    }
+
+    /// Fetches for all who wait in this process, with the lease that keeps other processes from it.
+    async fn lead<K, F, Fut, E>(
+        &self,
+        key: &K,
+        lead: Lead<'_>,
+        mut budget: Budget,
+        fetch: F,
+    ) -> Result<Option<K::Value>, E>
+    where
+        K: Key,
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<Option<K::Value>, E>>,
+        E: From<Busy>,
+    {
+        let place = lead.place();
+        let token = match self.lease::<K>(place, &mut budget).await {
+            Leased::Found { value, as_of } => {
+                lead.land(|| value.clone().map(|value| Arc::new(value) as _), as_of);
+                return Ok(value);
+            }
+            Leased::Token(token) => Some(token),
+            Leased::Without => None,
+        };
+        let Ok(Ok(turn)) = tokio::time::timeout(FETCH_TURN, self.0.fetches.acquire()).await else {
+            self.store(key, place, token, None, &mut budget).await;
+            lead.fail();
+            return Err(self.busy(K::CLASS.name).into());
+        };
+        let fetching = Instant::now();
+        self.0.meter.count(K::CLASS.name, Event::Fetch);
+        let fetched = fetch().await;
+        drop(turn);
+        match fetched {
+            Ok(value) => {
+                let filling = Instant::now();
+                // A lease that stood until the fill proves that no write was acknowledged since the fetch began.
+                let stood = self.store(key, place, token, Some(value.as_ref()), &mut budget).await;
+                let as_of = if stood { filling } else { fetching };
+                lead.land(|| value.clone().map(|value| Arc::new(value) as _), as_of);
+                Ok(value)
+            }
+            Err(error) => {
+                self.store(key, place, token, None, &mut budget).await;
+                lead.fail();
+                Err(error)
+            }
+        }
+    }
+
+    /// Gets the lease of a place, waiting while somebody else has it.
+    async fn lease<K: Key>(&self, place: &Place, budget: &mut Budget) -> Leased<K::Value> {
+        let token = new_token();
+        let mut pause = Duration::from_millis(2);
+        let give_up = Instant::now() + LEASE * 3;
+        let mut trusted = true;
+        loop {
+            let as_of = Instant::now();
+            // What is there and cannot be read is stale by any clock.
+            let now = if trusted { now_ms() } else { u64::MAX };
+            match self.claim::<K>(place, token, now, budget).await {
+                Ok(Claim::Granted) => return Leased::Token(token),
+                Ok(Claim::Present(bytes)) => match decode::<K>(&bytes, now_ms()) {
+                    Lookup::Fresh { value, .. } => return Leased::Found { value, as_of },
+                    _ if trusted => trusted = false,
+                    _ => return Leased::Without,
+                },
+                Ok(Claim::Held(left)) if as_of < give_up => {
+                    tokio::time::sleep(pause.min(left)).await;
+                    pause = (pause * 3 / 2).min(Duration::from_millis(25));
+                }
+                Ok(Claim::Held(_)) => return Leased::Without,
+                Err(error) => {
+                    self.failed(K::CLASS.name, &error);
+                    return Leased::Without;
+                }
+            }
+        }
+    }
+
+    /// Asks for the lease; what is fresh by the clock `now_ms` is given instead.
+    pub(super) async fn claim<K: Key>(
+        &self,
+        place: &Place,
+        token: Token,
+        now_ms: u64,
+        budget: &mut Budget,
+    ) -> Result<Claim, LinkError> {
+        let lease = entry::of_lease(K::Value::SCHEMA, token);
+        self.0.backend.claim(place, &lease, LEASE, now_ms, budget).await
+    }
+
+    /// Stores what was fetched (`Some(None)` is "no such record"), or gives the lease back. Gives whether the
+    /// lease stood.
+    pub(super) async fn store<K: Key>(
+        &self,
+        key: &K,
+        place: &Place,
+        token: Option<Token>,
+        fetched: Option<Option<&K::Value>>,
+        budget: &mut Budget,
+    ) -> bool {
+        let Some(token) = token else { return false };
+        let class = K::CLASS;
+        let fresh = entry::jittered(class.fresh, random());
+        let bytes = match fetched {
+            Some(Some(value)) => entry::of_value(value, now_ms() + entry::millis(fresh))
+                .inspect_err(|error| tracing::warn!(class = class.name, %error, "a value cannot be encoded"))
+                .ok()
+                .map(|bytes| (bytes, keep(&class, fresh))),
+            Some(None) if self.may_remember_absence(key, budget).await => {
+                let until_ms = now_ms() + entry::millis(class.absent);
+                Some((entry::of_absence(K::Value::SCHEMA, until_ms), class.absent))
+            }
+            _ => None,
+        };
+        let kept = bytes.as_ref().map(|(entry, keep)| Kept { entry, keep: *keep });
+        let result = self.0.backend.fill(place, token, kept, budget).await;
+        let stood = result.unwrap_or_else(|error| {
+            self.failed(class.name, &error);
+            false
+        });
+        if kept.is_some() {
+            self.0.meter.count(class.name, if stood { Event::Fill } else { Event::FillRejected });
+        }
+        stood
+    }
+
+    async fn may_remember_absence<K: Key>(&self, key: &K, budget: &mut Budget) -> bool {
+        let class = K::CLASS;
+        if class.absent.is_zero() {
+            return false;
+        }
+        let mut scope = String::with_capacity(64);
+        key.write_scope(&mut scope);
+        scope.push_str(if scope.is_empty() { "absent:" } else { ":absent:" });
+        scope.push_str(class.name);
+        // Absences of two windows can overlap.
+        let most = ABSENCES_PER_SCOPE / 2;
+        self.0.backend.absence(&scope, class.absent, most, budget).await.unwrap_or(false)
+    }
+
+    fn busy(&self, class: &'static str) -> Busy {
+        self.0.meter.count(class, Event::Busy);
+        Busy { retry_after: Duration::from_secs(1) }
+    }
+}
+
+pub(super) fn new_token() -> Token {
+    let mut token = Token::NONE;
+    while token == Token::NONE {
+        getrandom::fill(&mut token.0).expect("the operating system gives random bytes");
+    }
+    token
+}

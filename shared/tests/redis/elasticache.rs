@@ -1,0 +1,127 @@
+//! A server as ElastiCache Serverless is one: TLS, cluster mode, users with passwords that are tokens.
+
+use super::records::{Failure, PageKey, Pages, Plan, Profile, Record};
+use super::server::{self, RedisServer, free_port};
+use aws_sdk_dynamodb::config::Credentials;
+use shared::cache::{Cache, CacheUrl, Delivery, Iam, Options};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+fn openssl(folder: &Path, arguments: &[&str]) {
+    let status = Command::new("openssl").args(arguments).current_dir(folder).stderr(Stdio::null()).status();
+    assert!(status.is_ok_and(|status| status.success()), "openssl {arguments:?}");
+}
+
+/// An authority and a certificate for `localhost`.
+fn certificates(folder: &Path) {
+    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
+    let authority = ["req", "-x509", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test authority"];
+    openssl(folder, &[&authority[..], &key[..]].concat());
+    let leaf = ["req", "-x509", "-keyout", "tls.key", "-out", "tls.pem", "-subj", "/CN=localhost"];
+    let issued = ["-CA", "ca.pem", "-CAkey", "ca.key", "-addext", "subjectAltName=DNS:localhost"];
+    let plain = ["-addext", "basicConstraints=critical,CA:FALSE"];
+    openssl(folder, &[&leaf[..], &key[..], &issued[..], &plain[..]].concat());
+}
+
+fn start() -> RedisServer {
+    let (folder, port) = (server::folder(), free_port());
+    certificates(&folder);
+    let users = "user default off\nuser app on >right ~* &* +@all\nuser token on nopass ~* &* +@all\n";
+    std::fs::write(folder.join("users.acl"), users).expect("a file");
+    let path = |name: &str| folder.join(name).display().to_string();
+    let (users, cert, key, authority) = (path("users.acl"), path("tls.pem"), path("tls.key"), path("ca.pem"));
+    let (port_text, bus) = (port.to_string(), free_port().to_string());
+    let arguments = [
+        ["--port", "0"],
+        ["--tls-port", &port_text],
+        ["--cluster-enabled", "yes"],
+        ["--cluster-port", &bus],
+        ["--tls-cluster", "yes"],
+        ["--tls-auth-clients", "no"],
+        ["--cluster-announce-hostname", "localhost"],
+        ["--cluster-preferred-endpoint-type", "hostname"],
+        ["--aclfile", &users],
+        ["--tls-cert-file", &cert],
+        ["--tls-key-file", &key],
+        ["--tls-ca-cert-file", &authority],
+    ]
+    .concat();
+    let server = RedisServer::start_with(port, folder.clone(), &arguments);
+    let slots = Command::new("redis-cli")
+        .args([
+            "--tls",
+            "--cacert",
+            &authority,
+            "-h",
+            "localhost",
+            "-p",
+            &port_text,
+            "--user",
+            "app",
+            "--pass",
+            "right",
+        ])
+        .args(["--no-auth-warning", "CLUSTER", "ADDSLOTSRANGE", "0", "16383"])
+        .output()
+        .expect("redis-cli runs");
+    assert_eq!(String::from_utf8_lossy(&slots.stdout).trim(), "OK");
+    server
+}
+
+fn open(server: &RedisServer, login: &str, trusted: bool) -> Cache {
+    let authority = std::fs::read(server.folder().join("ca.pem")).expect("made above");
+    let credentials = Credentials::new("AKIAIOSFODNN7EXAMPLE", "secret", None, None, "test");
+    let options = Options {
+        patience: Duration::from_secs(5),
+        extra_roots: trusted.then_some(authority),
+        iam: Some(Iam { region: "eu-west-1".to_owned(), credentials }),
+    };
+    let url = login.replace("HOST", &format!("localhost:{}", server.port));
+    Cache::with(&url.parse::<CacheUrl>().expect("an address"), options)
+}
+
+async fn until_serving(cache: &Cache) {
+    for _ in 0..500 {
+        if cache.invalidate(&Plan(0)).await == Delivery::Delivered {
+            return; // the cluster says CLUSTERDOWN for a moment after it got its slots
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the server does not serve");
+}
+
+#[tokio::test]
+async fn everything_works_over_tls_in_cluster_mode() {
+    let server = start();
+    for login in ["rediss://app:right@HOST", "rediss://token@HOST?iam=prod-cache"] {
+        let cache = open(&server, login, true);
+        until_serving(&cache).await;
+        let record = |version| async move { Ok::<_, Failure>(Some(Record::new(version))) };
+        for key in 0..50 {
+            assert_eq!(cache.get_or_fill(&Plan(key), || record(1)).await, Ok(Some(Record::new(1))), "{login}");
+            assert_eq!(cache.renew(&Plan(key), &Record::new(2)).await, Delivery::Delivered);
+            assert_eq!(cache.get(&Plan(key)).await, Some(Record::new(2)));
+            assert_eq!(cache.invalidate(&Plan(key)).await, Delivery::Delivered);
+            assert_eq!(cache.get(&Plan(key)).await, None);
+            let page = || async { Ok::<_, Failure>(Some(super::records::Page { as_of: 1 })) };
+            assert!(cache.get_or_fill(&PageKey(key, 1), page).await.is_ok_and(|page| page.is_some()));
+            assert!(cache.get(&PageKey(key, 1)).await.is_some());
+            assert_eq!(cache.invalidate(&Pages(key)).await, Delivery::Delivered);
+            assert_eq!(cache.get(&PageKey(key, 1)).await, None);
+            assert_eq!(cache.get_or_fill(&Profile(key), || async { Ok::<_, Failure>(None) }).await, Ok(None));
+            cache.invalidate(&Profile(key)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_of_another_authority_or_a_refused_login_is_no_cache() {
+    let server = start();
+    for (login, trusted) in [("rediss://app:right@HOST", false), ("rediss://app:wrong@HOST", true)] {
+        let cache = open(&server, login, trusted);
+        assert_eq!(cache.ping().await, Some(false), "{login} trusted: {trusted}");
+        let read = cache.get_or_fill(&Plan(1), || async { Ok::<_, Failure>(Some(Record::new(1))) }).await;
+        assert_eq!(read, Ok(Some(Record::new(1))));
+    }
+}
