@@ -22,7 +22,7 @@ tools:
 # Format, lint, documentation, licences and dependencies.
 lint:
     cargo fmt --all -- --check
-    cargo clippy --workspace --all-targets -- -D warnings
+    cargo clippy --workspace --all-targets --features shared/redis-tests -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
     cargo deny --offline check bans licenses sources
 

@@ -22,6 +22,7 @@ pub use iam::Iam;
 pub use meter::Event;
 pub use url::{CacheUrl, CacheUrlError, Server};
 
+use crate::telemetry::{Part, timed};
 use backend::{Backend, Budget, Kept};
 use class::Place;
 use entry::{Entry, Kind, Token, now_ms};

@@ -7,6 +7,7 @@ pub mod event;
 use crate::response::{Problem, Reply};
 use crate::telemetry;
 use after_reply::AfterReply;
+use event::{Incoming, Outgoing, RequestId};
 use futures_util::FutureExt as _;
 use lambda_http::http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ORIGIN, VARY,
@@ -14,8 +15,7 @@ use lambda_http::http::header::{
 use lambda_http::http::{HeaderName, HeaderValue};
 use lambda_http::lambda_runtime::tower::layer::layer_fn;
 use lambda_http::lambda_runtime::{self, LambdaEvent};
-use lambda_http::request::RequestContext;
-use lambda_http::{Request, RequestExt, service_fn};
+use lambda_http::{Request, service_fn};
 use std::convert::Infallible;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -60,10 +60,10 @@ where
 {
     let context: &'static C = Box::leak(Box::new(C::from_env()?));
     telemetry::init_logs(context.log_level());
-    let service = service_fn(move |event: LambdaEvent<event::Event>| async move {
-        let request = event::into_request(event.payload);
+    let service = service_fn(move |event: LambdaEvent<Incoming>| async move {
+        let Incoming(request) = event.payload;
         // Boxed: the compiler's depth limit is short of runtime, handler and SDK nested in one state machine.
-        Ok::<_, Infallible>(event::into_response(Box::pin(respond(context, request, handler)).await))
+        Ok::<_, Infallible>(Outgoing(Box::pin(respond(context, request, handler)).await))
     });
     let after_reply = layer_fn(|inner| AfterReply { inner, environment: context });
     lambda_runtime::Runtime::new(service).layer(after_reply).run_concurrent().await
@@ -113,12 +113,7 @@ where
 
 /// The gateway's id of the request; a caller cannot set it.
 fn request_id(request: &Request) -> HeaderValue {
-    match request.request_context_ref() {
-        Some(RequestContext::ApiGatewayV1(context)) => context.request_id.as_deref(),
-        _ => None,
-    }
-    .and_then(|id| HeaderValue::from_str(id).ok())
-    .unwrap_or_else(|| HeaderValue::from_static("unknown"))
+    request.extensions().get::<RequestId>().map_or(HeaderValue::from_static("unknown"), |id| id.0.clone())
 }
 
 /// The request's `Origin`, if it has exactly one and that is allowed.
