@@ -38,7 +38,7 @@ validate:
 
 # Build every function for Lambda, each into target/lambda/<name>/bootstrap.
 build:
-    cargo lambda build --release --workspace --exclude local --exclude tests
+    cargo lambda build --release --workspace --exclude local --exclude tests --exclude yardstick
 
 # Measure single functions: CPU, cold start, memory, size (docs/performance.md has the figures).
 bench *arguments:
