@@ -28,7 +28,8 @@ lint:
 
 # Write functions/docs/openapi.json from the functions' types.
 openapi:
-    cargo run --quiet -- openapi > target/openapi.json
+    cargo build --quiet --workspace --bin local --test suite
+    target/debug/local openapi > target/openapi.json
     mv target/openapi.json functions/docs/openapi.json
 
 # Check template.yaml.
@@ -37,7 +38,7 @@ validate:
 
 # Build every function for Lambda, each into target/lambda/<name>/bootstrap.
 build:
-    cargo lambda build --release --workspace --exclude local --exclude tests
+    cargo lambda build --release --workspace --exclude local --exclude tests --exclude yardstick
 
 # Measure single functions: CPU, cold start, memory, size (docs/performance.md has the figures).
 bench *arguments:
@@ -53,7 +54,7 @@ test-redis:
 
 # What a cache hit costs over the bare client's GET, in one run.
 bench-cache:
-    cargo test --release -p shared --features redis-tests --test redis -- --ignored --exact cost::a_hit_over_the_bare_get --nocapture
+    cargo test --release --workspace --features shared/redis-tests --test redis -- --ignored --exact cost::a_hit_over_the_bare_get --nocapture
 
 # Plant the bugs of planted-bugs/<group> one by one; the tests must find each.
 planted-bugs group part="":

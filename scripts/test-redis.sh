@@ -7,7 +7,7 @@ command -v redis-server >/dev/null || { echo "redis-server is missing: run scrip
 tools=${CITIZEN_TOOLS:-$HOME/.cache/citizen-tools}
 AWS_LAMBDA_RIE=${AWS_LAMBDA_RIE:-$(find "$tools" -name aws-lambda-rie-x86_64 -print -quit)}
 export AWS_LAMBDA_RIE
-cargo test --manifest-path "$root/Cargo.toml" -p shared --features redis-tests --test redis
+cargo test --manifest-path "$root/Cargo.toml" --workspace --features shared/redis-tests --test redis
 folder=$(mktemp -d)
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 redis-server --bind 127.0.0.1 --port "$port" --dir "$folder" --save '' > "$folder/log" 2>&1 &
@@ -15,7 +15,7 @@ pid=$!
 trap 'kill "$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; rm -rf "$folder"' EXIT
 for _ in $(seq 50); do redis-cli -p "$port" ping > /dev/null 2>&1 && break; sleep 0.1; done
 redis-cli -p "$port" ping > /dev/null
-CACHE_URL="redis://127.0.0.1:$port/" cargo test --manifest-path "$root/Cargo.toml" -p tests
+CACHE_URL="redis://127.0.0.1:$port/" cargo test --manifest-path "$root/Cargo.toml" --workspace --test suite
 hits=$(redis-cli -p "$port" info stats | sed -n 's/^keyspace_hits:\([0-9]*\).*/\1/p')
 echo "Redis saw $hits hits"
 [ "$hits" -gt 0 ]

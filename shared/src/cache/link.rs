@@ -10,14 +10,14 @@ use futures_util::FutureExt as _;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, ServerErrorKind, Value};
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::{Sleep, sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
@@ -57,6 +57,7 @@ pub(super) struct Link {
     server: Server,
     options: Options,
     state: Arc<Mutex<State>>,
+    timers: Timers,
     pub(super) breaker: Breaker,
     started: Instant,
 }
@@ -88,9 +89,42 @@ impl Drop for Driver {
     }
 }
 
+/// Timers that are kept from one operation to the next. Setting a timer wakes the runtime's driver (a system
+/// call, and a turn for nothing); one that is still set is moved to a later time for free.
+#[derive(Default)]
+struct Timers(Mutex<Vec<Pin<Box<Sleep>>>>);
+
+impl Timers {
+    /// What `future` gives by `deadline`, if it does.
+    async fn within<F: Future + Unpin>(&self, deadline: Instant, mut future: F) -> Option<F::Output> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut timer = match kept {
+            Some(mut timer) => {
+                timer.as_mut().reset(deadline.into());
+                timer
+            }
+            None => Box::pin(sleep_until(deadline.into())),
+        };
+        let output = tokio::select! {
+            biased;
+            output = &mut future => Some(output),
+            () = &mut timer => None,
+        };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(timer);
+        output
+    }
+}
+
 impl Link {
     pub(super) fn new(server: Server, options: Options) -> Self {
-        Self { server, options, state: Arc::default(), breaker: Breaker::default(), started: Instant::now() }
+        Self {
+            server,
+            options,
+            state: Arc::default(),
+            timers: Timers::default(),
+            breaker: Breaker::default(),
+            started: Instant::now(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -145,7 +179,7 @@ impl Link {
 
     async fn attempt(&self, command: &Cmd, mut current: Current, deadline: Instant) -> Result<Value, LinkError> {
         let mut reply = pin!(current.connection.send_packed_command(command));
-        let mut answer = timeout_at(deadline.into(), &mut reply).await.ok();
+        let mut answer = self.timers.within(deadline, reply.as_mut()).await;
         // A process that was not run for a while finds the deadline passed and the reply arrived: the task
         // that reads it gets its turn first.
         for _ in 0..TURNS {
