@@ -67,3 +67,7 @@ kill-test *arguments:
 # The races for idempotency keys in full: 10,000 keys with eight callers each.
 idempotency-test keys="10000":
     CITIZEN_KEYS={{keys}} cargo test --workspace --test suite -- jobs::idempotency::of_eight_racing
+
+# What accepting a job costs beside creating an item, in CPU time, in one run.
+acceptance-cost *arguments:
+    load/acceptance.py {{arguments}}

@@ -49,7 +49,9 @@ pub async fn handle(context: &Context, _tick: Tick, deadline_ms: u64) -> Swept {
         swept.ended += round.iter().map(|shard| shard.ended).sum::<u64>();
         swept.left = round.iter().map(|shard| shard.left).sum();
         if swept.left == 0 || Moment::now().plus(PAUSE + TIME_TO_END) > deadline {
-            tracing::info!(queued = swept.queued, ended = swept.ended, left = swept.left, "swept");
+            if swept != Swept::default() {
+                tracing::info!(queued = swept.queued, ended = swept.ended, left = swept.left, "swept");
+            }
             return swept;
         }
         tokio::time::sleep(PAUSE).await;
