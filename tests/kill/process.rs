@@ -64,6 +64,7 @@ struct Event {
 
 /// One process from its start to its end.
 pub(crate) struct Life {
+    id: u64,
     child: Mutex<Child>,
     stdin: tokio::sync::Mutex<ChildStdin>,
     events: mpsc::Sender<Event>,
@@ -76,7 +77,7 @@ pub(crate) struct Pool {
     pub(crate) role: &'static str,
     timeout: Duration,
     free: Semaphore,
-    lives: Mutex<Vec<Option<(u64, Arc<Life>)>>>,
+    lives: Mutex<Vec<Option<Arc<Life>>>>,
     busy: Mutex<Vec<bool>>,
 }
 
@@ -109,11 +110,11 @@ impl Pool {
 
     async fn invoke_at(&self, world: &Arc<World>, slot: usize, payload: Vec<u8>) -> Result<Bytes, Killed> {
         let known = self.lives.lock().unwrap()[slot].clone();
-        let life = match known.filter(|(_, life)| !*life.ended.borrow()) {
-            Some((_, life)) => life,
+        let life = match known.filter(|life| !*life.ended.borrow()) {
+            Some(life) => life,
             None => {
-                let (id, life) = Life::start(world, self.role).await;
-                self.lives.lock().unwrap()[slot] = Some((id, life.clone()));
+                let life = Life::start(world, self.role).await;
+                self.lives.lock().unwrap()[slot] = Some(life.clone());
                 life
             }
         };
@@ -132,15 +133,15 @@ impl Pool {
 
     /// Kills a process by its number, if it still is this pool's.
     pub(crate) fn kill(&self, id: u64) {
-        let life = self.lives.lock().unwrap().iter().flatten().find(|(known, _)| *known == id).cloned();
-        if let Some((_, life)) = life {
+        let life = self.lives.lock().unwrap().iter().flatten().find(|life| life.id == id).cloned();
+        if let Some(life) = life {
             life.kill();
         }
     }
 }
 
 impl Life {
-    async fn start(world: &Arc<World>, role: &'static str) -> (u64, Arc<Self>) {
+    async fn start(world: &Arc<World>, role: &'static str) -> Arc<Self> {
         let id = NEXT_LIFE.fetch_add(1, Ordering::SeqCst);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -161,9 +162,10 @@ impl Life {
         command.env_clear().envs(world.environment(role, id)).env(ROLE, role).env("AWS_LAMBDA_RUNTIME_API", address);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true).spawn().unwrap();
         let stdin = tokio::sync::Mutex::new(child.stdin.take().unwrap());
-        let life = Arc::new(Self { child: Mutex::new(child), stdin, events, ended: watch::Sender::new(false), server });
+        let life =
+            Arc::new(Self { id, child: Mutex::new(child), stdin, events, ended: watch::Sender::new(false), server });
         tokio::spawn(life.clone().watch());
-        (id, life)
+        life
     }
 
     /// Notices when the process ends, by our hand or its own.

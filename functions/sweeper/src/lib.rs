@@ -3,12 +3,14 @@
 
 use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
+use shared::ids::JobId;
 use shared::jobs::JobMessage;
 use shared::model::job::{Claim, JobRecord, JobState, UNSENT_AFTER, WAITING_AFTER};
 use shared::model::time::Moment;
 use shared::store::jobs::DueJob;
 use shared::store::keys::DUE_SHARDS;
 use shared::{ApiError, Context};
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// Entries of a shard that are read at a time.
@@ -88,7 +90,18 @@ async fn sweep_shard(context: &Context, shard: u8, deadline: Moment) -> Swept {
 
 async fn sweep_page(context: &Context, due: &[DueJob], now: Moment) -> Swept {
     let mut swept = Swept::default();
-    let looks: Vec<_> = due.iter().map(|due| look(context, due, now)).collect();
+    if due.is_empty() {
+        return swept;
+    }
+    let jobs = match context.store().jobs_due(due).await {
+        Ok(jobs) => jobs,
+        Err(error) => {
+            tracing::warn!(%error, "jobs that are due could not be read");
+            return Swept { left: due.len() as u64, ..swept };
+        }
+    };
+    let mut jobs: HashMap<JobId, JobRecord> = jobs.into_iter().map(|job| (job.job_id, job)).collect();
+    let looks: Vec<_> = due.iter().map(|due| look(context, due, jobs.remove(&due.job_id), now)).collect();
     let looked: Vec<Result<Look, ApiError>> = stream::iter(looks).buffer_unordered(AT_ONCE).collect().await;
     let mut waiting = Vec::new();
     for look in looked {
@@ -129,12 +142,9 @@ enum Look {
     Moved,
 }
 
-async fn look(context: &Context, due: &DueJob, now: Moment) -> Result<Look, ApiError> {
+async fn look(context: &Context, due: &DueJob, job: Option<JobRecord>, now: Moment) -> Result<Look, ApiError> {
     let store = context.store();
-    let job = match store.job(due.org_id, due.job_id).await {
-        Err(ApiError::NotFound) => return store.forget_due(due).await.map(|()| Look::Ended),
-        job => job?,
-    };
+    let Some(job) = job else { return store.forget_due(due).await.map(|()| Look::Ended) };
     if job.due_at != Some(due.at) {
         return Ok(Look::Moved);
     }

@@ -257,6 +257,15 @@ impl Store {
         Ok(entries.iter().filter_map(due_entry).collect())
     }
 
+    /// The jobs of up to 100 entries of the index; those that exist, in any order.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn jobs_due(&self, due: &[DueJob]) -> Result<Vec<JobRecord>, ApiError> {
+        let keys = due.iter().map(|due| Key::job(due.org_id, due.job_id).attributes()).collect();
+        timed(Part::Db, self.get_all(keys)).await?.into_iter().map(record).collect()
+    }
+
     /// Removes an entry of the index that no job points to.
     ///
     /// # Errors
