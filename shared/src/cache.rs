@@ -5,6 +5,7 @@
 mod backend;
 mod breaker;
 mod class;
+mod control_plane;
 mod entry;
 mod fill;
 mod flight;
@@ -16,16 +17,18 @@ mod near;
 mod refresh;
 mod server;
 mod url;
+mod whereabouts;
 
 pub use class::{ABSENCES_PER_SCOPE, ABSENT_MAX, Cacheable, Class, JITTER_PERCENT, Key, Name, Rule};
+pub use control_plane::{ControlPlane, FindError, Found, Kind};
 pub use iam::Iam;
 pub use meter::Event;
-pub use url::{CacheUrl, CacheUrlError, Server};
+pub use url::{CacheUrl, CacheUrlError, Endpoint, Server};
 
 use crate::telemetry::{Part, timed};
 use backend::{Backend, Budget, Kept};
 use class::Place;
-use entry::{Entry, Kind, Token, now_ms};
+use entry::{Entry, Token, now_ms};
 use flight::Flights;
 use link::{Link, LinkError};
 use memory::Memory;
@@ -91,11 +94,13 @@ pub struct Options {
     pub extra_roots: Option<Vec<u8>>,
     /// What addresses with `iam` log in with.
     pub iam: Option<Iam>,
+    /// Who knows where addresses with `name` are.
+    pub control_plane: Option<ControlPlane>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { patience: PATIENCE, extra_roots: None, iam: None }
+        Self { patience: PATIENCE, extra_roots: None, iam: None, control_plane: None }
     }
 }
 
@@ -185,6 +190,18 @@ impl Cache {
         }
     }
 
+    /// What ElastiCache's control plane says of this cache, or said less than 10 s ago; `None` where the address
+    /// has no name.
+    ///
+    /// # Errors
+    /// [`FindError`].
+    pub async fn control_plane(&self) -> Option<Result<Found, FindError>> {
+        match &self.0.backend {
+            Backend::Server(link) => link.whereabouts.said().await,
+            _ => None,
+        }
+    }
+
     /// How often `event` happened in `class` since the last report.
     #[must_use]
     pub fn count(&self, class: &Class, event: Event) -> u64 {
@@ -258,7 +275,7 @@ fn decode<K: Key>(bytes: &[u8], now_ms: u64) -> Lookup<K::Value> {
         return Lookup::Miss;
     };
     let value = match entry.kind {
-        Kind::Absent => None,
+        entry::Kind::Absent => None,
         _ => match postcard::from_bytes(entry.payload) {
             Ok(value) => Some(value),
             Err(_another_shape) => return Lookup::Miss,

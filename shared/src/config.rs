@@ -17,6 +17,8 @@ pub struct Config {
     /// `LOG_LEVEL`: `error`, `warn`, `info` (unless set), `debug` or `trace`.
     pub log_level: tracing::Level,
     pub aws: AwsConfig,
+    /// `AWS_ENDPOINT_URL_ELASTICACHE`, or `AWS_ENDPOINT_URL`; none is AWS itself.
+    pub elasticache_endpoint_url: Option<String>,
 }
 
 /// A variable that is missing or has a value that makes no sense.
@@ -48,14 +50,12 @@ impl Config {
         Ok(Self {
             table_name: required("TABLE_NAME")?,
             allowed_origins: parse_origins(&required("ALLOWED_ORIGINS")?)?,
-            cache_url: required("CACHE_URL")?.parse().map_err(|error: CacheUrlError| ConfigError::Invalid {
-                name: "CACHE_URL",
-                reason: error.to_string(),
-            })?,
+            cache_url: cache_url(&required("CACHE_URL")?)?,
             log_level: level.parse().map_err(|_| ConfigError::Invalid {
                 name: "LOG_LEVEL",
                 reason: format!("{level} is none of error, warn, info, debug, trace"),
             })?,
+            elasticache_endpoint_url: optional("AWS_ENDPOINT_URL_ELASTICACHE").or_else(|| optional("AWS_ENDPOINT_URL")),
             aws: AwsConfig {
                 region: required("AWS_REGION")?,
                 endpoint_url: optional("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| optional("AWS_ENDPOINT_URL")),
@@ -69,6 +69,18 @@ impl Config {
                 extra_roots: optional("AWS_CA_BUNDLE").map(|path| read_file("AWS_CA_BUNDLE", &path)).transpose()?,
             },
         })
+    }
+}
+
+/// An address; in a build that cannot look names up, one with an endpoint.
+fn cache_url(text: &str) -> Result<CacheUrl, ConfigError> {
+    let invalid = |reason| ConfigError::Invalid { name: "CACHE_URL", reason };
+    let url = text.parse().map_err(|error: CacheUrlError| invalid(error.to_string()))?;
+    match &url {
+        CacheUrl::Server(server) if server.endpoint.is_none() && !cfg!(feature = "discovery") => {
+            Err(invalid("finding a cache by its name needs a build with the feature shared/discovery".to_owned()))
+        }
+        _ => Ok(url),
     }
 }
 

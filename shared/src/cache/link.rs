@@ -3,7 +3,8 @@
 
 use super::breaker::{Access, Breaker};
 use super::entry::now_ms;
-use super::url::Server;
+use super::url::{Endpoint, Server};
+use super::whereabouts::Whereabouts;
 use super::{Options, iam};
 use crate::aws::AMAZON_ROOTS;
 use futures_util::FutureExt as _;
@@ -56,6 +57,7 @@ pub(super) enum LinkError {
 pub(super) struct Link {
     server: Server,
     options: Options,
+    pub(super) whereabouts: Arc<Whereabouts>,
     state: Arc<Mutex<State>>,
     pub(super) breaker: Breaker,
     started: Instant,
@@ -90,7 +92,9 @@ impl Drop for Driver {
 
 impl Link {
     pub(super) fn new(server: Server, options: Options) -> Self {
-        Self { server, options, state: Arc::default(), breaker: Breaker::default(), started: Instant::now() }
+        let whereabouts = Arc::new(Whereabouts::new(&server, options.control_plane.clone()));
+        let (state, breaker) = (Arc::default(), Breaker::default());
+        Self { server, options, whereabouts, state, breaker, started: Instant::now() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -124,6 +128,9 @@ impl Link {
             Err(error) => {
                 if self.breaker.failed(access, self.elapsed_ms()) {
                     tracing::warn!(%error, "the cache fails; doing without it");
+                }
+                if self.breaker.is_open() {
+                    self.whereabouts.doubt();
                 }
             }
         }
@@ -212,11 +219,18 @@ impl Link {
         let (sender, receiver) = watch::channel(None);
         state.connecting = Some(receiver.clone());
         let (server, options, state) = (self.server.clone(), self.options.clone(), Arc::clone(&self.state));
+        let whereabouts = Arc::clone(&self.whereabouts);
         tokio::spawn(async move {
-            let outcome = match timeout(CONNECT_WITHIN, connect(&server, &options)).await {
-                Ok(outcome) => outcome,
-                Err(_elapsed) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+            let outcome = match whereabouts.endpoint().await {
+                Err(error) => Err(error),
+                Ok(endpoint) => match timeout(CONNECT_WITHIN, connect(&server, &endpoint, &options)).await {
+                    Ok(outcome) => outcome,
+                    Err(_elapsed) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+                },
             };
+            if outcome.is_err() {
+                whereabouts.doubt();
+            }
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
             state.connecting = None;
             match outcome {
@@ -242,8 +256,12 @@ impl Link {
 }
 
 /// Makes a connection and logs in.
-async fn connect(server: &Server, options: &Options) -> Result<(MultiplexedConnection, Driver), RedisError> {
-    let stream = TcpStream::connect((server.host.as_str(), server.port)).await?;
+async fn connect(
+    server: &Server,
+    endpoint: &Endpoint,
+    options: &Options,
+) -> Result<(MultiplexedConnection, Driver), RedisError> {
+    let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
     stream.set_nodelay(true)?;
     let mut info = RedisConnectionInfo::default().set_skip_set_lib_name();
     if let Some(user) = &server.user {
@@ -254,7 +272,7 @@ async fn connect(server: &Server, options: &Options) -> Result<(MultiplexedConne
         info = info.set_password(password);
     }
     if server.tls {
-        let name = ServerName::try_from(server.host.clone()).map_err(io::Error::other)?;
+        let name = ServerName::try_from(endpoint.host.clone()).map_err(io::Error::other)?;
         let stream = tls(options.extra_roots.as_deref())?.connect(name, stream).await?;
         drive(&info, stream).await
     } else {

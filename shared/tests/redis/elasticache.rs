@@ -76,6 +76,7 @@ fn open(server: &RedisServer, login: &str, trusted: bool) -> Cache {
         patience: Duration::from_secs(5),
         extra_roots: trusted.then_some(authority),
         iam: Some(Iam { region: "eu-west-1".to_owned(), credentials }),
+        control_plane: None,
     };
     let url = login.replace("HOST", &format!("localhost:{}", server.port));
     Cache::with(&url.parse::<CacheUrl>().expect("an address"), options)
