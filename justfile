@@ -39,7 +39,7 @@ validate:
 # Build every function for Lambda, each into target/lambda/<name>/bootstrap (`just build --features shared/discovery`
 # for functions that find the cache by its name).
 build *arguments:
-    cargo lambda build --release --workspace --exclude local --exclude tests {{arguments}}
+    cargo lambda build --release --workspace --exclude local --exclude tests --exclude yardstick {{arguments}}
 
 # Measure single functions: CPU, cold start, memory, size (docs/performance.md has the figures).
 bench *arguments:

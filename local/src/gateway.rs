@@ -32,7 +32,6 @@ pub type Reply = Response<lambda_http::Body>;
 
 /// What all paths share.
 struct Api {
-    stage: String,
     domain_name: HeaderValue,
     port: u16,
     allowed_origins: Vec<HeaderValue>,
@@ -61,7 +60,6 @@ pub fn router(
     find: impl Fn(&str) -> Option<Handler>,
 ) -> Result<Router, String> {
     let api = Arc::new(Api {
-        stage: template.stage.clone(),
         domain_name: HeaderValue::from_str(&address.to_string()).expect("an address has only visible ASCII characters"),
         port: address.port(),
         allowed_origins,
@@ -139,16 +137,9 @@ impl Resource {
         let path_parameters =
             RawPathParams::from_request_parts(parts, &()).await.map_err(|_| ResponseType::BadRequest)?;
         let body = body::read(&parts.headers, body).await?;
-        let event = event::Arrival {
-            stage: &self.api.stage,
-            domain_name: &self.api.domain_name,
-            port: self.api.port,
-            resource: &self.path,
-            peer,
-            request_id,
-        }
-        .event(parts, &path_parameters, body);
-        Ok(reply(handler(event).await))
+        let arrival = event::Arrival { domain_name: &self.api.domain_name, port: self.api.port, peer, request_id };
+        let request = arrival.request(parts, &path_parameters, body);
+        Ok(reply(handler(request).await))
     }
 }
 

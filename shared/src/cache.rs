@@ -43,6 +43,10 @@ use tokio::task::JoinSet;
 /// How long one operation on the cache server may take, unless [`Options`] say otherwise.
 pub const PATIENCE: Duration = Duration::from_millis(25);
 
+/// How long a connection is used, unless [`Options`] say otherwise: ElastiCache ends those that logged in with IAM
+/// after 12 h. <https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html>
+pub const CONNECTION_AGE: Duration = Duration::from_secs(11 * 3600);
+
 /// How long a claimant may fetch before another may: what a dead one delays the others by, at most.
 pub const LEASE: Duration = Duration::from_secs(1);
 
@@ -90,6 +94,8 @@ enum Lookup<V> {
 pub struct Options {
     /// The deadline of each operation on the server.
     pub patience: Duration,
+    /// How long a connection is used before another takes its place.
+    pub connection_age: Duration,
     /// PEM of authorities to trust besides Amazon's, for `rediss://`.
     pub extra_roots: Option<Vec<u8>>,
     /// What addresses with `iam` log in with.
@@ -100,7 +106,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { patience: PATIENCE, extra_roots: None, iam: None, control_plane: None }
+        Self { patience: PATIENCE, connection_age: CONNECTION_AGE, extra_roots: None, iam: None, control_plane: None }
     }
 }
 

@@ -1,9 +1,10 @@
 //! Reading a request strictly: bodies, query parameters, path parameters, preconditions.
 
 use crate::response::FieldError;
+use crate::runtime::event::PathParameters;
 use lambda_http::aws_lambda_events::query_map::QueryMap;
 use lambda_http::http::header::{CONTENT_TYPE, IF_MATCH};
-use lambda_http::{Body, Request, RequestExt};
+use lambda_http::{Body, Request, RequestExt as _};
 use serde::de::DeserializeOwned;
 
 /// The largest body that is read, in bytes. Lambda itself takes events of 6 MB.
@@ -145,7 +146,7 @@ fn parse_query<T: DeserializeOwned>(map: &QueryMap) -> Result<T, Rejection> {
 /// A path parameter as the gateway decoded it; empty when the route has none of that name.
 #[must_use]
 pub fn path<'a>(request: &'a Request, name: &str) -> &'a str {
-    request.path_parameters_ref().and_then(|map| map.first(name)).unwrap_or_default()
+    request.extensions().get::<PathParameters>().and_then(|parameters| parameters.get(name)).unwrap_or_default()
 }
 
 /// What `If-Match` demands of the current version (RFC 9110, 13.1.1). Entity tags here are weak and

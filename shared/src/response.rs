@@ -9,6 +9,9 @@ use utoipa::ToSchema;
 /// What every handler replies with.
 pub type Reply = Response<Body>;
 
+/// How many headers there is room for before the map grows: a handler's, and what the runtime adds.
+const HEADERS: usize = 12;
+
 /// A reply with a JSON body.
 #[must_use]
 pub fn json<T: Serialize>(status: StatusCode, value: &T) -> Reply {
@@ -20,6 +23,7 @@ pub fn json<T: Serialize>(status: StatusCode, value: &T) -> Reply {
 pub fn json_text(status: StatusCode, text: String) -> Reply {
     let mut reply = Response::new(Body::Text(text));
     *reply.status_mut() = status;
+    *reply.headers_mut() = HeaderMap::with_capacity(HEADERS);
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     reply
 }

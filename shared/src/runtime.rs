@@ -62,11 +62,12 @@ where
     telemetry::init_logs(context.log_level());
     let service = service_fn(move |event: LambdaEvent<Incoming>| async move {
         let Incoming(request) = event.payload;
-        // Boxed: the compiler's depth limit is short of runtime, handler and SDK nested in one state machine.
-        Ok::<_, Infallible>(Outgoing(Box::pin(respond(context, request, handler)).await))
+        Ok::<_, Infallible>(Outgoing(respond(context, request, handler).await))
     });
     let after_reply = layer_fn(|inner| AfterReply { inner, environment: context });
-    lambda_runtime::Runtime::new(service).layer(after_reply).run_concurrent().await
+    let runtime = lambda_runtime::Runtime::new(service).layer(after_reply);
+    // As a task: a future that a single-threaded runtime blocks on costs one more `epoll_wait` each time it wakes.
+    tokio::spawn(runtime.run_concurrent()).await?
 }
 
 /// Answers one request: whatever happens inside, a caller gets an HTTP reply.
@@ -79,8 +80,10 @@ where
 {
     let request_id = request_id(&request);
     let origin = allowed_origin(context.allowed_origins(), &request);
-    // A handler's state is its request's alone, so nothing half-changed is seen after a panic.
-    let (outcome, timing) = telemetry::measured(AssertUnwindSafe(handler(context, request)).catch_unwind()).await;
+    // Boxed, so that a handler's state is not moved through each of the futures around it (nor the compiler's
+    // depth limit reached). It is its request's alone, so nothing half-changed is seen after a panic.
+    let handled = AssertUnwindSafe(Box::pin(handler(context, request))).catch_unwind();
+    let (outcome, timing) = telemetry::measured(handled).await;
     let mut reply = match outcome {
         Ok(Ok(reply)) => reply,
         Ok(Err(error)) => error.into().into_reply(),

@@ -12,7 +12,7 @@ use flate2::{Compression, write::GzEncoder};
 use lambda_http::{RequestExt, tower::ServiceExt};
 use serde_json::{Value as Json, json};
 
-use shared::runtime::event::RequestId;
+use shared::runtime::event::{PathParameters, RequestId};
 
 use super::{Handler, body::MAX_BODY_BYTES, router};
 use crate::template::Template;
@@ -32,7 +32,7 @@ fn echo() -> Handler {
             let query = request.query_string_parameters();
             let mut names: Vec<_> = query.iter().collect();
             names.sort_unstable();
-            let path_parameters = request.path_parameters();
+            let path_parameters = request.extensions().get::<PathParameters>().cloned().unwrap_or_default();
             let (kind, body) = match request.body() {
                 lambda_http::Body::Text(text) => ("text", text.clone().into_bytes()),
                 lambda_http::Body::Binary(bytes) => ("binary", bytes.clone()),
@@ -41,7 +41,7 @@ fn echo() -> Handler {
             let seen = json!({
                 "method": request.method().as_str(),
                 "path": request.uri().path(),
-                "path_parameters": path_parameters.iter().collect::<Vec<_>>(),
+                "path_parameters": path_parameters.0,
                 "query": names,
                 "headers": headers,
                 "body_kind": kind,

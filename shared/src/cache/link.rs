@@ -11,14 +11,14 @@ use futures_util::FutureExt as _;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, ServerErrorKind, Value};
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::{Sleep, sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
@@ -28,9 +28,6 @@ use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 /// frozen: the first try on it gets [`FIRST_TRY`] only, which leaves time for another on a new connection.
 const IDLE_MS: u64 = 1000;
 const FIRST_TRY: Duration = Duration::from_millis(8);
-
-/// A connection is not used for longer: ElastiCache ends those that logged in with IAM after 12 h.
-const AGE_MS: u64 = 11 * 3600 * 1000;
 
 /// Turns of the scheduler that a late reply gets.
 const TURNS: usize = 3;
@@ -59,6 +56,7 @@ pub(super) struct Link {
     options: Options,
     pub(super) whereabouts: Arc<Whereabouts>,
     state: Arc<Mutex<State>>,
+    timers: Timers,
     pub(super) breaker: Breaker,
     started: Instant,
 }
@@ -90,11 +88,43 @@ impl Drop for Driver {
     }
 }
 
+/// Timers that are kept from one operation to the next. Setting a timer wakes the runtime's driver (a system
+/// call, and a turn for nothing); one that is still set is moved to a later time for free.
+#[derive(Default)]
+struct Timers(Mutex<Vec<Pin<Box<Sleep>>>>);
+
+impl Timers {
+    /// What `future` gives by `deadline`, if it does.
+    async fn within<F: Future + Unpin>(&self, deadline: Instant, mut future: F) -> Option<F::Output> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut timer = match kept {
+            Some(mut timer) => {
+                timer.as_mut().reset(deadline.into());
+                timer
+            }
+            None => Box::pin(sleep_until(deadline.into())),
+        };
+        let output = tokio::select! {
+            biased;
+            output = &mut future => Some(output),
+            () = &mut timer => None,
+        };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(timer);
+        output
+    }
+}
+
 impl Link {
     pub(super) fn new(server: Server, options: Options) -> Self {
-        let whereabouts = Arc::new(Whereabouts::new(&server, options.control_plane.clone()));
-        let (state, breaker) = (Arc::default(), Breaker::default());
-        Self { server, options, whereabouts, state, breaker, started: Instant::now() }
+        Self {
+            whereabouts: Arc::new(Whereabouts::new(&server, options.control_plane.clone())),
+            server,
+            options,
+            state: Arc::default(),
+            timers: Timers::default(),
+            breaker: Breaker::default(),
+            started: Instant::now(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -152,7 +182,7 @@ impl Link {
 
     async fn attempt(&self, command: &Cmd, mut current: Current, deadline: Instant) -> Result<Value, LinkError> {
         let mut reply = pin!(current.connection.send_packed_command(command));
-        let mut answer = timeout_at(deadline.into(), &mut reply).await.ok();
+        let mut answer = self.timers.within(deadline, reply.as_mut()).await;
         // A process that was not run for a while finds the deadline passed and the reply arrived: the task
         // that reads it gets its turn first.
         for _ in 0..TURNS {
@@ -189,7 +219,8 @@ impl Link {
         let mut ending = {
             let mut state = self.state();
             let now = now_ms();
-            if state.current.as_ref().is_some_and(|current| now.saturating_sub(current.made_ms) > AGE_MS) {
+            let oldest_ms = now.saturating_sub(super::entry::millis(self.options.connection_age));
+            if state.current.as_ref().is_some_and(|current| current.made_ms < oldest_ms) {
                 state.current = None;
             }
             if let Some(current) = &mut state.current {
