@@ -6,6 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 group=$1 only=${2:-}
 root=$PWD
+export MINISTACK_PYTHON=${MINISTACK_PYTHON:-${CITIZEN_TOOLS:-$HOME/.cache/citizen-tools}/ministack/bin/python}
 # Not target itself: the copy's crates bear the names of ours, and cargo would take one for the other.
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target/planted-bugs} RUST_BACKTRACE=0
 

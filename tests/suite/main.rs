@@ -5,6 +5,7 @@ mod accounts;
 mod api;
 mod bad_input;
 mod batches;
+mod connections;
 mod conventions;
 mod coverage;
 mod faults;

@@ -100,6 +100,7 @@ async fn deep(context: &Context) -> Health {
         None => (State::Off, None),
         Some(Ok(found)) => (State::Up, Some(found.status)),
         Some(Err(FindError::Unknown)) => (State::Up, Some("unknown".to_owned())),
+        Some(Err(FindError::Sharded)) => (State::Up, Some("sharded".to_owned())),
         Some(Err(_)) => (State::Down, None),
     };
     let dependencies = vec![

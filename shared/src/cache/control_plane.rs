@@ -42,6 +42,8 @@ pub struct Found {
 pub enum FindError {
     #[error("no serverless cache, replication group or cache cluster has this name")]
     Unknown,
+    #[error("it has several shards, and what goes to one connection cannot be routed among them")]
+    Sharded,
     #[error("the control plane did not answer in time")]
     Late,
     #[error("the control plane refused: {0}")]

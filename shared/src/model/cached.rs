@@ -185,3 +185,6 @@ impl Name for CatalogueKey {
 impl Key for CatalogueKey {
     type Value = CachedCatalogue;
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,7 +48,8 @@ impl MiniStack {
         ministack
     }
 
-    /// With a serverless cache `prod-cache`, a replication group `prod-group` and a cluster `prod-cluster`.
+    /// With a serverless cache `prod-cache`, replication groups `prod-group` and (of three shards) `prod-shards`, and a
+    /// cluster `prod-cluster`.
     async fn with_caches(port: u16, redis: u16) -> Self {
         let ministack = Self::start(port, redis).await;
         let config = aws_sdk_elasticache::Config::builder()
@@ -63,6 +64,9 @@ impl MiniStack {
         serverless.send().await.expect("a serverless cache");
         let group = client.create_replication_group().replication_group_id("prod-group").engine("valkey");
         group.replication_group_description("test").send().await.expect("a replication group");
+        let sharded = client.create_replication_group().replication_group_id("prod-shards").engine("valkey");
+        let sharded = sharded.replication_group_description("test").num_node_groups(3);
+        sharded.send().await.expect("a replication group of three shards");
         let cluster = client.create_cache_cluster().cache_cluster_id("prod-cluster").engine("redis");
         cluster.num_cache_nodes(1).send().await.expect("a cache cluster");
         ministack
@@ -132,9 +136,11 @@ async fn each_kind_of_cache_is_found_by_its_name() {
         let found = Found { kind, status: "available".to_owned(), endpoint };
         assert_eq!(cache.control_plane().await, Some(Ok(found)));
     }
-    let unknown = open("redis://?name=another", ministack.port, Duration::from_secs(10));
-    read(&unknown, 9).await;
-    assert_eq!(unknown.control_plane().await, Some(Err(FindError::Unknown)));
+    for (name, error) in [("another", FindError::Unknown), ("prod-shards", FindError::Sharded)] {
+        let cache = open(&format!("redis://?name={name}"), ministack.port, Duration::from_secs(10));
+        read(&cache, 9).await;
+        assert_eq!(cache.control_plane().await, Some(Err(error)));
+    }
     assert_eq!(server.cache().control_plane().await, None);
 }
 

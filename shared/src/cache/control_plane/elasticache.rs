@@ -45,14 +45,16 @@ impl ElastiCache {
     async fn replication_group(&self, name: &str) -> Result<Option<Found>, FindError> {
         let reply = self.client()?.describe_replication_groups().replication_group_id(name).send().await;
         let reply = unless_missing(reply, "ReplicationGroupNotFoundFault")?;
-        Ok(reply.and_then(|reply| reply.replication_groups?.into_iter().next()).map(|group| {
-            // Without cluster mode there is no configuration endpoint; the primary's name follows a failover.
-            let primary = || group.node_groups?.into_iter().next()?.primary_endpoint;
-            Found {
-                kind: Kind::ReplicationGroup,
-                status: group.status.unwrap_or_default(),
-                endpoint: group.configuration_endpoint.or_else(primary).and_then(endpoint),
-            }
+        let Some(group) = reply.and_then(|reply| reply.replication_groups?.into_iter().next()) else { return Ok(None) };
+        if group.node_groups().len() > 1 {
+            return Err(FindError::Sharded);
+        }
+        // Without cluster mode there is no configuration endpoint; the primary's name follows a failover.
+        let primary = || group.node_groups?.into_iter().next()?.primary_endpoint;
+        Ok(Some(Found {
+            kind: Kind::ReplicationGroup,
+            status: group.status.unwrap_or_default(),
+            endpoint: group.configuration_endpoint.or_else(primary).and_then(endpoint),
         }))
     }
 
