@@ -4,6 +4,8 @@ use crate::aws::AwsConfig;
 use crate::cache::{CacheUrl, CacheUrlError};
 use aws_sdk_dynamodb::config::Credentials;
 use lambda_http::http::HeaderValue;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 
 /// What a function needs to know of where it runs.
 #[derive(Debug, Clone)]
@@ -66,7 +68,7 @@ impl Config {
                     None, // Lambda's do not change while an environment lives
                     "environment",
                 ),
-                extra_roots: optional("AWS_CA_BUNDLE").map(|path| read_file("AWS_CA_BUNDLE", &path)).transpose()?,
+                extra_roots: optional("AWS_CA_BUNDLE").map(|path| read_authorities(&path)).transpose()?,
             },
         })
     }
@@ -84,8 +86,15 @@ fn cache_url(text: &str) -> Result<CacheUrl, ConfigError> {
     }
 }
 
-fn read_file(name: &'static str, path: &str) -> Result<Vec<u8>, ConfigError> {
-    std::fs::read(path).map_err(|error| ConfigError::Invalid { name, reason: format!("{path}: {error}") })
+/// The PEM file of authorities to trust besides Amazon's.
+fn read_authorities(path: &str) -> Result<Vec<u8>, ConfigError> {
+    let invalid = |reason| ConfigError::Invalid { name: "AWS_CA_BUNDLE", reason: format!("{path}: {reason}") };
+    let pem = std::fs::read(path).map_err(|error| invalid(error.to_string()))?;
+    match CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>() {
+        Ok(found) if found.is_empty() => Err(invalid("no certificate in it".to_owned())),
+        Ok(_) => Ok(pem),
+        Err(error) => Err(invalid(error.to_string())),
+    }
 }
 
 /// Exact origins (RFC 6454: scheme, host and maybe a port; no path, no `*`), separated by commas.
@@ -143,6 +152,21 @@ mod tests {
         for origin in ["*", "https://", "https://a/", "https://*.a.example", "a.example", "https://a,", "null"] {
             assert!(with(&[("ALLOWED_ORIGINS", origin)]).is_err(), "{origin}");
         }
+    }
+
+    #[test]
+    fn authorities_are_certificates() {
+        let file = std::env::temp_dir().join(format!("authorities-{}.pem", std::process::id()));
+        let path = file.to_str().expect("a path of text");
+        for garbage in ["", "nonsense", "-----BEGIN CERTIFICATE-----\nnonsense!\n-----END CERTIFICATE-----\n"] {
+            std::fs::write(&file, garbage).expect("a file");
+            let error = with(&[("AWS_CA_BUNDLE", path)]).expect_err("no certificate").to_string();
+            assert!(error.contains("AWS_CA_BUNDLE"), "{error}");
+        }
+        std::fs::write(&file, crate::aws::AMAZON_ROOTS).expect("a file");
+        assert!(with(&[("AWS_CA_BUNDLE", path)]).is_ok());
+        std::fs::remove_file(&file).expect("there");
+        assert!(with(&[("AWS_CA_BUNDLE", path)]).is_err());
     }
 
     #[test]

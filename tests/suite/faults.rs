@@ -73,6 +73,21 @@ impl FaultyDatabase {
         self.calls.lock().unwrap().values().sum()
     }
 
+    /// Calls the database itself, past the faults.
+    pub(crate) async fn call(&self, operation: &str, body: &Value) {
+        let credential = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/dynamodb/aws4_request, \
+                          SignedHeaders=host, Signature=0";
+        let request = self
+            .client
+            .post(&self.origin)
+            .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
+            .header("content-type", "application/x-amz-json-1.0")
+            .header("authorization", credential)
+            .header("x-amz-date", "20260101T000000Z");
+        let reply = request.body(body.to_string()).send().await.unwrap();
+        assert!(reply.status().is_success(), "{}", reply.text().await.unwrap());
+    }
+
     /// The fault that applies to this call, counted down.
     fn due(&self, operation: &str) -> Option<Fault> {
         let mut faults = self.faults.lock().unwrap();
