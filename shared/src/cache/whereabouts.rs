@@ -62,6 +62,9 @@ impl Whereabouts {
             let mut known = self.known();
             let due = self.name.is_some() && (known.doubted || known.endpoint.is_none()) && known.next_ms <= now_ms();
             if due {
+                if known.next_ms + LONGEST_PAUSE_MS < now_ms() {
+                    known.pause_ms = FIRST_PAUSE_MS; // another failure than the last one
+                }
                 let half = known.pause_ms / 2;
                 known.next_ms = now_ms() + half + half * u64::from(random()) / u64::from(u32::MAX);
             }
@@ -90,9 +93,11 @@ impl Whereabouts {
         let (name, control_plane) = self.name.as_ref()?;
         let said = control_plane.find(name).await;
         let mut known = self.known();
+        if known.doubted || known.endpoint.is_none() {
+            known.pause_ms = (known.pause_ms * 2).min(LONGEST_PAUSE_MS);
+        }
         known.doubted = false;
         known.said = Some((now_ms(), said.clone()));
-        known.pause_ms = (known.pause_ms * 2).min(LONGEST_PAUSE_MS);
         match &said {
             Ok(Found { endpoint: Some(endpoint), kind, status }) if known.endpoint.as_ref() != Some(endpoint) => {
                 tracing::info!(name, %endpoint, ?kind, status, "the cache was found");
@@ -108,15 +113,24 @@ impl Whereabouts {
     /// What the control plane says of this cache, or said less than 10 s ago; `None` where it has no name.
     pub(super) async fn said(&self) -> Option<Result<Found, FindError>> {
         self.name.as_ref()?;
-        let said = self.known().said.clone();
-        match said {
-            Some((at_ms, said)) if now_ms().saturating_sub(at_ms) < REPEATED_MS => Some(said),
-            _ => self.look_up(Arc::clone(&self.looking).lock_owned().await).await,
+        let recently = || {
+            let (at_ms, said) = self.known().said.clone()?;
+            (now_ms().saturating_sub(at_ms) < REPEATED_MS).then_some(said)
+        };
+        if let Some(said) = recently() {
+            return Some(said);
+        }
+        let looking = Arc::clone(&self.looking).lock_owned().await;
+        match recently() {
+            Some(said) => Some(said),
+            None => self.look_up(looking).await,
         }
     }
 
     /// Waits while the name is looked up: an environment that froze meanwhile would wake to a dead request.
     pub(super) async fn settle(&self) {
-        let _done_or_late = tokio::time::timeout(SETTLE_WITHIN, self.looking.lock()).await;
+        if self.name.is_some() && self.looking.try_lock().is_err() {
+            let _done_or_late = tokio::time::timeout(SETTLE_WITHIN, self.looking.lock()).await;
+        }
     }
 }
