@@ -60,3 +60,15 @@ bench-cache:
 # Plant the bugs of planted-bugs/<group> one by one; the tests must find each.
 planted-bugs group part="":
     scripts/planted-bugs.sh {{group}} {{part}}
+
+# Kill the functions' processes while they accept and run jobs; nothing may be lost or done twice.
+kill-test *arguments:
+    cargo test --workspace --test kill -- {{arguments}}
+
+# The races for idempotency keys in full: 10,000 keys with eight callers each.
+idempotency-test keys="10000":
+    CITIZEN_KEYS={{keys}} cargo test --workspace --test suite -- jobs::idempotency::of_eight_racing
+
+# What accepting a job costs beside creating an item, in CPU time, in one run.
+acceptance-cost *arguments:
+    load/acceptance.py {{arguments}}

@@ -30,7 +30,7 @@ class RuntimeApi(ThreadingHTTPServer):
 
     def __init__(self, events):
         super().__init__(("127.0.0.1", 0), RuntimeApiCall)
-        self.events, self.pid, self.started = events, None, threading.Event()
+        self.events, self.pid, self.started, self.expected = events, None, threading.Event(), (200,)
         self.cpu_ns, self.sent, self.latency_ns, self.bad = [], 0, [], []
         self.finished, self.release = threading.Event(), threading.Event()
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -74,7 +74,7 @@ class RuntimeApiCall(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)) if "Content-Length" in self.headers else self.chunked()
         api.latency_ns.append(time.perf_counter_ns() - api.at)
         status = json.loads(body).get("statusCode") if self.path.endswith("/response") else None
-        if status != 200:
+        if status not in api.expected:
             api.bad.append(body[:300].decode(errors="replace"))
         self.answer(202, b"{}")
 
@@ -87,9 +87,10 @@ class RuntimeApiCall(BaseHTTPRequestHandler):
         return body
 
 
-def run(binary, events, environment):
+def run(binary, events, environment, expected=(200,)):
     """One environment's life: its CPU and latency figures."""
     api = RuntimeApi(events)
+    api.expected = expected
     variables = {
         "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{api.server_port}", "AWS_LAMBDA_FUNCTION_NAME": "bench",
         "AWS_LAMBDA_FUNCTION_VERSION": "1", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512", "AWS_REGION": "us-east-1",

@@ -45,6 +45,12 @@ registry! {
     "get-item" => get_item::handle,
     "update-item" => update_item::handle,
     "delete-item" => delete_item::handle,
+    "analyze" => analyze::handle,
+    "send-email" => send_email::handle,
+    "get-job" => get_job::handle,
+    "list-jobs" => list_jobs::handle,
+    "cancel-job" => cancel_job::handle,
+    "get-usage" => get_usage::handle,
     "health" => health::handle,
     "docs" => docs::handle,
 }

@@ -1,10 +1,15 @@
 //! The whole system in one process: the template's API over an embedded database.
 
+pub mod background;
 pub mod catalogue;
+pub mod commands;
 pub mod database;
+pub mod event_source;
 pub mod functions;
 pub mod gateway;
 pub mod openapi;
+pub mod schedule;
+pub mod sqs;
 pub mod system;
 pub mod template;
 

@@ -1,11 +1,14 @@
 //! `cargo run`: the whole system on this machine.
 
-use std::{env, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, env, path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use local::system::{TABLE_NAME, project_folder};
-use local::{Options, StartError, Storage, System, catalogue, openapi};
-use shared::{Context, config::Config, telemetry::init_logs_without};
+use local::{Options, StartError, Storage, System, catalogue, commands, openapi};
+use shared::ids::{JobId, OrgId};
+use shared::jobs::JobMessage;
+use shared::model::text::Email;
+use shared::{Context, telemetry::init_logs_without};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs CitizenApp's API on this machine: all functions, database and cache in one process.
@@ -44,6 +47,47 @@ enum Command {
         #[arg(long)]
         catalogue: Option<PathBuf>,
     },
+    /// Puts the jobs of all dead letters back on the queue that JOBS_QUEUE_URL names.
+    Redrive {
+        /// The table's name.
+        #[arg(long)]
+        table: String,
+        /// URL of the dead-letter queue.
+        #[arg(long)]
+        dead_letter_queue: String,
+    },
+    /// Says what became of an e-mail whose fate is unknown.
+    SettleEmail {
+        /// The table's name.
+        #[arg(long)]
+        table: String,
+        /// The organization's id.
+        #[arg(long)]
+        org: OrgId,
+        /// The job's id.
+        #[arg(long)]
+        job: JobId,
+        /// Whether the mail service took it.
+        #[arg(long)]
+        fate: EmailFate,
+    },
+    /// Lists an address that is not to be written to.
+    Suppress {
+        /// The table's name.
+        #[arg(long)]
+        table: String,
+        /// The address.
+        address: String,
+        /// Takes it off the list instead.
+        #[arg(long)]
+        remove: bool,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum EmailFate {
+    Sent,
+    NotSent,
 }
 
 #[tokio::main]
@@ -64,6 +108,28 @@ async fn run(arguments: Arguments) -> Result<(), String> {
             Ok(())
         }
         Some(Command::Seed { table, catalogue }) => seed(table, catalogue).await,
+        Some(Command::Redrive { table, dead_letter_queue }) => {
+            let report =
+                commands::redrive_all(&context(&table)?, &dead_letter_queue).await.map_err(|e| e.to_string())?;
+            let commands::Report { queued, not_needed, stay } = report;
+            println!("{queued} jobs are in the queue again, {not_needed} needed nothing, {stay} letters stay.");
+            Ok(())
+        }
+        Some(Command::SettleEmail { table, org, job, fate }) => {
+            let message = JobMessage { org_id: org, job_id: job };
+            let asked = commands::settle(&context(&table)?, message, fate == EmailFate::Sent).await;
+            match asked.map_err(|error| error.to_string())? {
+                true => println!("{job} is settled."),
+                false => println!("{job} is no e-mail of unknown fate: nothing was changed."),
+            }
+            Ok(())
+        }
+        Some(Command::Suppress { table, address, remove }) => {
+            let address = Email::try_from(address)?;
+            commands::suppress(&context(&table)?, &address, !remove).await.map_err(|error| error.to_string())?;
+            println!("{} is {}listed.", address.as_str(), if remove { "no longer " } else { "" });
+            Ok(())
+        }
         None => serve(options(arguments)).await.map_err(|error| error.to_string()),
     }
 }
@@ -75,31 +141,41 @@ fn options(arguments: Arguments) -> Options {
     } else {
         Storage::Folder(arguments.data_dir.unwrap_or_else(|| folder.join(".citizen")))
     };
+    let mailbox = match &storage {
+        Storage::Folder(folder) => folder.join("mail"),
+        Storage::Memory => Options::ephemeral().mailbox,
+    };
     Options {
         port: arguments.port,
         storage,
+        mailbox,
         template: arguments.template.unwrap_or_else(|| folder.join("template.yaml")),
         catalogue: catalogue_file(None),
         cache_url: env::var("CACHE_URL").unwrap_or_else(|_| "memory:".to_owned()),
         allowed_origins: arguments.allowed_origins,
+        environment: chosen_providers(),
+        background: true,
     }
+}
+
+/// The providers that the process's environment chooses, and what they need.
+fn chosen_providers() -> BTreeMap<String, String> {
+    let is_provider = |name: &str| !matches!(name, "JOBS_QUEUE_URL" | "MAILBOX_FOLDER" | "AWS_ENDPOINT_URL");
+    let names = shared::config::SOME_FUNCTIONS.into_iter().filter(|name| is_provider(name));
+    names.filter_map(|name| Some((name.to_owned(), env::var(name).ok()?))).collect()
 }
 
 fn catalogue_file(chosen: Option<PathBuf>) -> PathBuf {
     chosen.unwrap_or_else(|| project_folder().join("data/model-prices.json"))
 }
 
+fn context(table: &str) -> Result<Context, String> {
+    commands::context(table).map_err(|error| error.to_string())
+}
+
 /// Loads the catalogue with the credentials, region and endpoint of AWS's own environment variables.
 async fn seed(table: String, catalogue: Option<PathBuf>) -> Result<(), String> {
-    let config = Config::from_lookup(|name| match name {
-        "TABLE_NAME" => Some(table.clone()),
-        // Nothing here is called from a browser or reads a cache.
-        "ALLOWED_ORIGINS" => Some("http://localhost".to_owned()),
-        "CACHE_URL" => Some("off:".to_owned()),
-        _ => env::var(name).ok(),
-    })
-    .map_err(|error| error.to_string())?;
-    let context = Context::new(config);
+    let context = context(&table)?;
     let loaded = catalogue::load(&catalogue_file(catalogue), context.store()).await;
     let count = loaded.map_err(|error| error.to_string())?;
     println!("{table} has the prices of {count} models.");
@@ -117,6 +193,8 @@ async fn serve(options: Options) -> Result<(), StartError> {
     println!("CitizenApp's API answers at {url}");
     println!("Its documentation: {url}/docs");
     println!("Its embedded database answers at {} (table {TABLE_NAME})", system.database_url());
+    println!("Its embedded queues answer at {}", system.sqs_url());
+    println!("E-mails are delivered to {}", system.mailbox().display());
     println!();
     println!("    curl -i '{url}/models/pricing?provider=anthropic'");
     println!();

@@ -10,22 +10,27 @@ use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 #[openapi(
     info(
         title = "CitizenApp API",
-        description = "Organizations, items, plans and AI model prices. Errors are problem+json (RFC 9457)."
+        description = "Organizations, items, plans, AI model prices, analyses and e-mails. Errors are problem+json (RFC 9457)."
     ),
     paths(
+        analyze::handle,
+        cancel_job::handle,
         create_item::handle,
         delete_item::handle,
         delete_member::handle,
         docs::handle,
         docs::page,
         get_item::handle,
+        get_job::handle,
         get_me::handle,
         get_model_pricing::handle,
         get_org_plan::handle,
         get_org_settings::handle,
+        get_usage::handle,
         get_user::handle,
         health::handle,
         list_items::handle,
+        list_jobs::handle,
         list_members::handle,
         login::handle,
         logout::handle,
@@ -33,6 +38,7 @@ use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
         put_org_plan::handle,
         put_org_settings::handle,
         register::handle,
+        send_email::handle,
         update_item::handle,
         update_me::handle,
     ),

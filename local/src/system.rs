@@ -1,6 +1,7 @@
 //! Starting and stopping the system: database, context, gateway.
 
 use std::{
+    collections::BTreeMap,
     io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -15,14 +16,22 @@ use shared::{
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 use crate::{
+    background::{Background, BackgroundError, Queues},
     catalogue::{self, CatalogueError},
     database::{Database, DatabaseError, Storage},
     functions, gateway,
+    sqs::Sqs,
     template::{Template, TemplateError},
 };
 
 /// The table's name. In AWS, CloudFormation chooses one.
 pub const TABLE_NAME: &str = "citizen-app";
+
+/// The queue of jobs, by its logical id in the template.
+pub const JOBS_QUEUE: &str = "JobsQueue";
+
+/// Where its messages go that were received too often.
+pub const DEAD_LETTER_QUEUE: &str = "JobsDeadLetterQueue";
 
 /// How long requests under way may take to finish when the system stops.
 const CLOSING_TIME: Duration = Duration::from_secs(5);
@@ -40,8 +49,14 @@ pub struct Options {
     pub catalogue: PathBuf,
     /// As the environment variable `CACHE_URL`.
     pub cache_url: String,
+    /// Where e-mails are delivered to, as `.eml` files.
+    pub mailbox: PathBuf,
     /// In place of the template's default origins, separated by commas.
     pub allowed_origins: Option<String>,
+    /// Variables of the functions that count before this system's own: another analysis provider, say.
+    pub environment: BTreeMap<String, String>,
+    /// Whether the queue and the schedule call their functions. A test that calls them itself says no.
+    pub background: bool,
 }
 
 impl Options {
@@ -54,7 +69,10 @@ impl Options {
             template: project_folder().join("template.yaml"),
             catalogue: project_folder().join("data/model-prices.json"),
             cache_url: "memory:".to_owned(),
+            mailbox: std::env::temp_dir().join(format!("citizen-mail-{}", uuid::Uuid::now_v7().simple())),
             allowed_origins: None,
+            environment: BTreeMap::new(),
+            background: true,
         }
     }
 }
@@ -102,6 +120,9 @@ pub enum StartError {
     /// The model prices were not loaded.
     #[error(transparent)]
     Catalogue(#[from] CatalogueError),
+    /// The queue service or what it calls did not start.
+    #[error(transparent)]
+    Background(#[from] BackgroundError),
     /// The functions' configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -114,6 +135,10 @@ pub struct System {
     stop: oneshot::Sender<()>,
     server: JoinHandle<io::Result<()>>,
     database: Database,
+    background: Background,
+    context: &'static Context,
+    sqs_url: String,
+    mailbox: PathBuf,
 }
 
 impl System {
@@ -128,13 +153,26 @@ impl System {
         let address = listener.local_addr().map_err(|source| StartError::Port { port: options.port, source })?;
         let database = Database::open(&options.storage, TABLE_NAME, &template.table)?;
         let origins = options.allowed_origins.unwrap_or_else(|| template.allowed_origins.join(","));
-        let config = config(&database.endpoint_url(), &options.cache_url, &origins)?;
+        let queues = Queues::open(&template).await?;
+        let config = Environment {
+            database_url: &database.endpoint_url(),
+            sqs_url: queues.url(),
+            queue_url: &queues.queue_url(JOBS_QUEUE),
+            cache_url: &options.cache_url,
+            origins: &origins,
+            mailbox: &options.mailbox.to_string_lossy(),
+            chosen: &options.environment,
+        }
+        .config()?;
         let allowed_origins = config.allowed_origins.clone();
         // Lives as long as the process, as in a Lambda environment.
         let context: &'static Context = Box::leak(Box::new(Context::new(config)));
         let router = gateway::router(&template, allowed_origins, address, |name| functions::handler(name, context))
             .map_err(|function| StartError::UnknownFunction { path: options.template, function })?;
         catalogue::load(&options.catalogue, context.store()).await?;
+        let sqs_url = queues.url().to_owned();
+        let events = if options.background { template.event_functions.as_slice() } else { &[] };
+        let background = Background::start(queues, events, context)?;
         let (stop, stopped) = oneshot::channel::<()>();
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let listener = listener.tap_io(|stream| {
@@ -148,7 +186,13 @@ impl System {
                 })
                 .await
         });
-        Ok(Self { address, stop, server, database })
+        Ok(Self { address, stop, server, database, background, context, sqs_url, mailbox: options.mailbox })
+    }
+
+    /// What the functions run in.
+    #[must_use]
+    pub fn context(&self) -> &'static Context {
+        self.context
     }
 
     /// Where the API answers, without a slash at the end.
@@ -163,6 +207,24 @@ impl System {
         self.database.endpoint_url()
     }
 
+    /// The embedded queue service.
+    #[must_use]
+    pub fn sqs(&self) -> &Sqs {
+        self.background.sqs()
+    }
+
+    /// Where the embedded queue service answers.
+    #[must_use]
+    pub fn sqs_url(&self) -> &str {
+        &self.sqs_url
+    }
+
+    /// Where e-mails are delivered to.
+    #[must_use]
+    pub fn mailbox(&self) -> &Path {
+        &self.mailbox
+    }
+
     /// Lets requests under way finish and closes the database.
     pub async fn shutdown(self) {
         let _ = self.stop.send(());
@@ -170,6 +232,8 @@ impl System {
         if tokio::time::timeout(CLOSING_TIME, &mut server).await.is_err() {
             server.abort();
         }
+        // A job that runs on is taken over after the next start.
+        let _ = tokio::time::timeout(CLOSING_TIME, self.background.stop()).await;
         self.database.close().await;
     }
 }
@@ -181,21 +245,42 @@ async fn listen(port: u16) -> Result<TcpListener, StartError> {
     })
 }
 
-/// What the template's `Globals` and Lambda put into a function's environment.
-fn config(endpoint_url: &str, cache_url: &str, origins: &str) -> Result<Config, ConfigError> {
-    Config::from_lookup(|name| {
-        let value = match name {
-            "TABLE_NAME" => TABLE_NAME,
-            "ALLOWED_ORIGINS" => origins,
-            "CACHE_URL" => cache_url,
-            "AWS_REGION" => "us-east-1",
-            "AWS_ENDPOINT_URL_DYNAMODB" => endpoint_url,
-            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "local",
-            "LOG_LEVEL" => return std::env::var("LOG_LEVEL").ok(),
-            _ => return None,
-        };
-        Some(value.to_owned())
-    })
+/// What the template and Lambda put into the functions' environments.
+struct Environment<'a> {
+    database_url: &'a str,
+    sqs_url: &'a str,
+    queue_url: &'a str,
+    cache_url: &'a str,
+    origins: &'a str,
+    mailbox: &'a str,
+    chosen: &'a BTreeMap<String, String>,
+}
+
+impl Environment<'_> {
+    fn config(&self) -> Result<Config, ConfigError> {
+        Config::from_lookup(|name| {
+            if let Some(value) = self.chosen.get(name) {
+                return Some(value.clone());
+            }
+            let value = match name {
+                "TABLE_NAME" => TABLE_NAME,
+                "ALLOWED_ORIGINS" => self.origins,
+                "CACHE_URL" => self.cache_url,
+                "JOBS_QUEUE_URL" => self.queue_url,
+                "ANALYSIS_PROVIDER" => "builtin",
+                "MAIL_PROVIDER" => "mailbox",
+                "MAIL_FROM" => "CitizenApp <no-reply@citizen.example>",
+                "MAILBOX_FOLDER" => self.mailbox,
+                "AWS_REGION" => "us-east-1",
+                "AWS_ENDPOINT_URL_DYNAMODB" => self.database_url,
+                "AWS_ENDPOINT_URL_SQS" => self.sqs_url,
+                "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "local",
+                "LOG_LEVEL" => return std::env::var("LOG_LEVEL").ok(),
+                _ => return None,
+            };
+            Some(value.to_owned())
+        })
+    }
 }
 
 #[cfg(test)]

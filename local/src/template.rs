@@ -1,6 +1,7 @@
 //! `template.yaml` as the local system needs it: routes, preflights, gateway responses, origins,
 //! compression and the table. Read from the file that deploys, so that running locally tests it.
 
+mod events;
 mod functions;
 mod node;
 mod preflights;
@@ -13,6 +14,7 @@ use std::{fmt, fs, path::Path};
 use axum::http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value as Json, json};
 
+pub use events::{EventFunction, Queue, Trigger};
 use node::{Node, Parameters};
 pub use responses::{GatewayResponses, ResponseType};
 
@@ -35,6 +37,10 @@ pub struct Template {
     pub allowed_origins: Vec<String>,
     /// The resource `Table`.
     pub table: Table,
+    /// All queues, dead-letter queues first.
+    pub queues: Vec<Queue>,
+    /// The functions that a queue or a schedule calls.
+    pub event_functions: Vec<EventFunction>,
 }
 
 /// A method and path that a function answers.
@@ -130,6 +136,8 @@ impl Template {
             minimum_compression_size,
             allowed_origins: allowed_origins(&root, &parameters)?,
             table: Table::parse(table.require("Properties")?)?,
+            queues: events::queues(resources)?,
+            event_functions: events::event_functions(&root, resources)?,
         })
     }
 }

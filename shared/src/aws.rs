@@ -40,18 +40,31 @@ impl AwsConfig {
     /// # Errors
     /// A text naming the cause when the extra roots are not PEM certificates.
     pub fn http_client(&self) -> Result<SharedHttpClient, String> {
+        self.client(Builder::new().pool_idle_timeout(IDLE))
+    }
+
+    /// Like [`Self::http_client`], but with a connection of its own for each request: for calls that may not be
+    /// repeated blindly. A kept connection that died while the environment slept fails only after the request was
+    /// written to it, and then nobody can tell whether it arrived.
+    ///
+    /// # Errors
+    /// As [`Self::http_client`].
+    pub fn unpooled_http_client(&self) -> Result<SharedHttpClient, String> {
+        self.client(Builder::new().pool_max_idle_per_host(0))
+    }
+
+    fn client(&self, builder: Builder) -> Result<SharedHttpClient, String> {
         if self.endpoint_url.as_deref().is_some_and(|url| url.starts_with("http://")) {
-            return Ok(Builder::new().pool_idle_timeout(IDLE).build_http());
+            return Ok(builder.build_http());
         }
         let mut roots = tls::TrustStore::empty().with_pem_certificate(AMAZON_ROOTS.as_bytes());
         if let Some(pem) = &self.extra_roots {
             roots.add_pem_certificate(pem.clone());
         }
         let context = tls::TlsContext::builder().with_trust_store(roots).build().map_err(|error| error.to_string())?;
-        Ok(Builder::new()
+        Ok(builder
             .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
             .tls_context(context)
-            .pool_idle_timeout(IDLE)
             .build_https())
     }
 }

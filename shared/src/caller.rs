@@ -5,6 +5,8 @@ use crate::context::Context;
 use crate::error::ApiError;
 use crate::ids::{OrgId, SessionId, UserId};
 use crate::model::org::{OrgRecord, Role};
+use crate::model::settings::Settings;
+use crate::store::authority::Beside;
 use crate::telemetry::{Part, timed};
 use crate::token::{Token, TokenHash};
 use lambda_http::Request;
@@ -15,7 +17,7 @@ use lambda_http::http::{HeaderMap, Method};
 pub const SESSION_COOKIE: &str = "__Host-session";
 
 /// A verified caller: its session lives and its user is a member of the session's organization, now.
-/// Built only by [`Caller::verify`] and [`Caller::verify_with_org`].
+/// Built only by [`Caller::verify`] and its siblings.
 #[derive(Debug)]
 pub struct Caller {
     pub user_id: UserId,
@@ -33,7 +35,7 @@ impl Caller {
     /// several credentials.
     pub async fn verify(context: &Context, request: &Request) -> Result<Self, ApiError> {
         let token = token(context, request)?;
-        let authority = timed(Part::Auth, context.store().authority(&token, false)).await?;
+        let authority = timed(Part::Auth, context.store().authority(&token, Beside::Nothing)).await?;
         Self::from_authority(token, authority.session_id, authority.role)
     }
 
@@ -43,9 +45,24 @@ impl Caller {
     /// As [`Caller::verify`].
     pub async fn verify_with_org(context: &Context, request: &Request) -> Result<(Self, OrgRecord), ApiError> {
         let token = token(context, request)?;
-        let authority = timed(Part::Auth, context.store().authority(&token, true)).await?;
+        let authority = timed(Part::Auth, context.store().authority(&token, Beside::Org)).await?;
         let caller = Self::from_authority(token, authority.session_id, authority.role)?;
         Ok((caller, authority.org.ok_or(ApiError::InvalidToken)?))
+    }
+
+    /// The same, with the organization's record and settings from the same round trip.
+    ///
+    /// # Errors
+    /// As [`Caller::verify`].
+    pub async fn verify_with_settings(
+        context: &Context,
+        request: &Request,
+    ) -> Result<(Self, OrgRecord, Settings), ApiError> {
+        let token = token(context, request)?;
+        let authority = timed(Part::Auth, context.store().authority(&token, Beside::OrgAndSettings)).await?;
+        let caller = Self::from_authority(token, authority.session_id, authority.role)?;
+        let org = authority.org.ok_or(ApiError::InvalidToken)?;
+        Ok((caller, org, authority.settings.map(|record| record.settings).unwrap_or_default()))
     }
 
     fn from_authority(token: Token, session: Option<SessionId>, role: Option<Role>) -> Result<Self, ApiError> {

@@ -4,6 +4,7 @@ use crate::aws::AwsConfig;
 use crate::cache::{CacheUrl, CacheUrlError};
 use aws_sdk_dynamodb::config::Credentials;
 use lambda_http::http::HeaderValue;
+use std::collections::BTreeMap;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 
@@ -21,6 +22,34 @@ pub struct Config {
     pub aws: AwsConfig,
     /// `AWS_ENDPOINT_URL_ELASTICACHE`, or `AWS_ENDPOINT_URL`; none is AWS itself.
     pub elasticache_endpoint_url: Option<String>,
+    /// `AWS_ENDPOINT_URL_SQS`, or `AWS_ENDPOINT_URL`; none is AWS itself.
+    pub sqs_endpoint_url: Option<String>,
+    /// What only some functions need ([`SOME_FUNCTIONS`]), by name.
+    of_some: BTreeMap<&'static str, String>,
+}
+
+/// Variables that only some functions need. Those check them at their start with [`require`].
+pub const SOME_FUNCTIONS: [&str; 11] = [
+    "JOBS_QUEUE_URL",
+    "ANALYSIS_PROVIDER",
+    "ANTHROPIC_SECRET_ID",
+    "ANTHROPIC_BASE_URL",
+    "MAIL_PROVIDER",
+    "MAIL_FROM",
+    "MAILBOX_FOLDER",
+    "SES_CONFIGURATION_SET",
+    "AWS_ENDPOINT_URL_SESV2",
+    "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+    "AWS_ENDPOINT_URL",
+];
+
+/// Checks that the process's environment has these variables.
+///
+/// # Errors
+/// [`ConfigError::Missing`] with the first one that it has not.
+pub fn require(names: &[&'static str]) -> Result<(), ConfigError> {
+    let present = |name: &str| std::env::var(name).is_ok_and(|value| !value.is_empty());
+    names.iter().find(|name| !present(name)).map_or(Ok(()), |name| Err(ConfigError::Missing(name)))
 }
 
 /// A variable that is missing or has a value that makes no sense.
@@ -58,6 +87,8 @@ impl Config {
                 reason: format!("{level} is none of error, warn, info, debug, trace"),
             })?,
             elasticache_endpoint_url: optional("AWS_ENDPOINT_URL_ELASTICACHE").or_else(|| optional("AWS_ENDPOINT_URL")),
+            sqs_endpoint_url: optional("AWS_ENDPOINT_URL_SQS").or_else(|| optional("AWS_ENDPOINT_URL")),
+            of_some: SOME_FUNCTIONS.into_iter().filter_map(|name| Some((name, optional(name)?))).collect(),
             aws: AwsConfig {
                 region: required("AWS_REGION")?,
                 endpoint_url: optional("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| optional("AWS_ENDPOINT_URL")),
@@ -71,6 +102,22 @@ impl Config {
                 extra_roots: optional("AWS_CA_BUNDLE").map(|path| read_authorities(&path)).transpose()?,
             },
         })
+    }
+}
+
+impl Config {
+    /// A variable of [`SOME_FUNCTIONS`], if it is set.
+    #[must_use]
+    pub fn optional(&self, name: &str) -> Option<&str> {
+        self.of_some.get(name).map(String::as_str)
+    }
+
+    /// A variable of [`SOME_FUNCTIONS`] that this function needs.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`].
+    pub fn required(&self, name: &'static str) -> Result<&str, ConfigError> {
+        self.optional(name).ok_or(ConfigError::Missing(name))
     }
 }
 

@@ -4,6 +4,8 @@
 use crate::aws::AwsConfig;
 use crate::cache::{self, Cache, ControlPlane, Iam};
 use crate::config::{Config, ConfigError};
+use crate::error::ApiError;
+use crate::queue::Queue;
 use crate::runtime::Environment;
 use crate::store::Store;
 use lambda_http::http::HeaderValue;
@@ -14,13 +16,14 @@ pub struct Context {
     config: Config,
     store: OnceLock<Store>,
     cache: OnceLock<Cache>,
+    queue: OnceLock<Queue>,
 }
 
 impl Context {
     /// A context for a configuration.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        Self { config, store: OnceLock::new(), cache: OnceLock::new() }
+        Self { config, store: OnceLock::new(), cache: OnceLock::new(), queue: OnceLock::new() }
     }
 
     /// The configuration.
@@ -49,6 +52,32 @@ impl Context {
             };
             Cache::with(&self.config.cache_url, options)
         })
+    }
+
+    /// The queue of jobs.
+    ///
+    /// # Errors
+    /// [`ApiError::Internal`] in a function that did not ask for `JOBS_QUEUE_URL` at its start.
+    pub fn queue(&self) -> Result<&Queue, ApiError> {
+        if let Some(queue) = self.queue.get() {
+            return Ok(queue);
+        }
+        let url = self.config.required("JOBS_QUEUE_URL").map_err(ApiError::internal)?;
+        Ok(self.queue.get_or_init(|| self.queue_at(url.to_owned())))
+    }
+
+    /// Any queue, by its URL.
+    #[must_use]
+    pub fn queue_at(&self, url: String) -> Queue {
+        let mut aws = self.config.aws.clone();
+        aws.endpoint_url = self.config.sqs_endpoint_url.clone();
+        Queue::open(&aws, url)
+    }
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").field("config", &self.config).finish_non_exhaustive()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::cache::Busy;
 use crate::request::Rejection;
-use crate::response::{Problem, Reply};
+use crate::response::{FieldError, Problem, Reply};
 use lambda_http::http::header::WWW_AUTHENTICATE;
 use lambda_http::http::{HeaderName, HeaderValue, StatusCode};
 
@@ -38,6 +38,14 @@ pub enum ApiError {
     Contended,
     #[error("the version does not match")]
     PreconditionFailed,
+    #[error("the idempotency key came with another body before")]
+    IdempotencyMismatch,
+    #[error("a request with this idempotency key is under way")]
+    IdempotencyInFlight { retry_after_seconds: u64 },
+    #[error("the job can no longer be cancelled")]
+    JobEnded,
+    #[error("the month's budget is used up")]
+    BudgetExceeded { retry_after_seconds: u64 },
     #[error("too many failed log-ins")]
     TooManyAttempts { retry_after_seconds: u64 },
     #[error("the plan's limit of {limit} {what} is reached")]
@@ -88,6 +96,20 @@ impl ApiError {
             Self::PreconditionFailed => {
                 (S::PRECONDITION_FAILED, "precondition_failed", "The resource has another version than If-Match names.")
             }
+            Self::IdempotencyMismatch => (
+                S::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reuse",
+                "This Idempotency-Key came with another body before.",
+            ),
+            Self::IdempotencyInFlight { .. } => {
+                (S::CONFLICT, "idempotency_in_flight", "A request with this Idempotency-Key is under way.")
+            }
+            Self::JobEnded => (S::CONFLICT, "job_ended", "The job has ended, or its e-mail is on its way."),
+            Self::BudgetExceeded { .. } => (
+                S::TOO_MANY_REQUESTS,
+                "budget_exceeded",
+                "Your organization's budget of this month has no room for it.",
+            ),
             Self::TooManyAttempts { .. } => {
                 (S::TOO_MANY_REQUESTS, "too_many_attempts", "Too many failed log-ins for this account. Wait.")
             }
@@ -127,10 +149,16 @@ impl From<ApiError> for Problem {
         let mut problem = Self::new(status, code, detail);
         match error {
             ApiError::Rejected(Rejection::Invalid(errors)) => problem.errors = errors,
+            ApiError::IdempotencyMismatch => {
+                let (pointer, message) = ("header/Idempotency-Key".into(), "came with another body before".into());
+                problem.errors = vec![FieldError { pointer, message }];
+            }
             ApiError::NoToken | ApiError::InvalidToken | ApiError::WrongCredentials => {
                 problem.headers.push((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
             }
-            ApiError::TooManyAttempts { retry_after_seconds } => problem = problem.retry_after(retry_after_seconds),
+            ApiError::TooManyAttempts { retry_after_seconds }
+            | ApiError::IdempotencyInFlight { retry_after_seconds }
+            | ApiError::BudgetExceeded { retry_after_seconds } => problem = problem.retry_after(retry_after_seconds),
             ApiError::QuotaExceeded { limit, retry_after_seconds, .. } => {
                 problem.headers.push((RATE_LIMIT_LIMIT, HeaderValue::from(limit)));
                 problem.headers.push((RATE_LIMIT_REMAINING, HeaderValue::from(0)));
@@ -196,6 +224,10 @@ mod tests {
             E::LastOwner,
             E::Contended,
             E::PreconditionFailed,
+            E::IdempotencyMismatch,
+            E::IdempotencyInFlight { retry_after_seconds: 1 },
+            E::JobEnded,
+            E::BudgetExceeded { retry_after_seconds: 1 },
             E::TooManyAttempts { retry_after_seconds: 1 },
             E::QuotaExceeded { what: "", limit: 0, retry_after_seconds: 1 },
             E::Unavailable("".into()),

@@ -1,9 +1,9 @@
 //! What two or more functions need. Two storeys; the arrow never points up:
 //!
 //! * *mechanism*, which knows nothing of CitizenApp and could serve another product unchanged:
-//!   [`aws`], [`cache`], [`request`], [`response`], [`runtime`], [`telemetry`];
-//! * *product*, built on it: [`caller`], [`config`], [`context`], [`cursor`], [`error`], [`ids`],
-//!   [`model`], [`password`], [`store`], [`token`].
+//!   [`aws`], [`cache`], [`idempotency`], [`queue`], [`request`], [`response`], [`runtime`], [`telemetry`];
+//! * *product*, built on it: [`caller`], [`config`], [`context`], [`creation`], [`cursor`], [`error`], [`ids`],
+//!   [`jobs`], [`model`], [`password`], [`store`], [`token`].
 //!
 //! Nobody outside this crate talks to AWS or to a cache.
 
@@ -12,11 +12,15 @@ pub mod cache;
 pub mod caller;
 pub mod config;
 pub mod context;
+pub mod creation;
 pub mod cursor;
 pub mod error;
+pub mod idempotency;
 pub mod ids;
+pub mod jobs;
 pub mod model;
 pub mod password;
+pub mod queue;
 pub mod request;
 pub mod response;
 pub mod runtime;

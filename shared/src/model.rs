@@ -1,11 +1,15 @@
 //! Pure types that check themselves on construction; no I/O.
 
+pub mod analysis;
 pub mod cached;
+pub mod email;
 pub mod item;
+pub mod job;
 pub mod org;
 pub mod price;
 pub mod session;
 pub mod settings;
 pub mod text;
 pub mod time;
+pub mod usage;
 pub mod user;

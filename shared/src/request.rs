@@ -143,6 +143,23 @@ fn parse_query<T: DeserializeOwned>(map: &QueryMap) -> Result<T, Rejection> {
     })
 }
 
+/// The longest that a caller may ask to be kept waiting, in seconds; API Gateway gives up after 29.
+pub const WAIT_MAX_SECONDS: u64 = 20;
+
+/// The seconds of `Prefer: wait=N` (RFC 7240), at most [`WAIT_MAX_SECONDS`]. A preference that makes no sense
+/// is ignored, as the RFC has it.
+#[must_use]
+pub fn preferred_wait(request: &Request) -> Option<u64> {
+    let preferences = request.headers().get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    let mut parts = preferences.flat_map(|list| list.split(','));
+    let wait = parts.find_map(|part| {
+        let (name, value) = part.split(';').next()?.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("wait").then(|| value.trim().trim_matches('"').to_owned())
+    })?;
+    let digits = !wait.is_empty() && wait.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| wait.parse().unwrap_or(u64::MAX).min(WAIT_MAX_SECONDS))
+}
+
 /// A path parameter as the gateway decoded it; empty when the route has none of that name.
 #[must_use]
 pub fn path<'a>(request: &'a Request, name: &str) -> &'a str {
@@ -271,6 +288,21 @@ mod tests {
         for query in ["provider=x&provider=y", "other=1"] {
             let Err(Rejection::Invalid(errors)) = asking(query) else { panic!("{query}") };
             assert!(errors[0].pointer.starts_with("query/"), "{errors:?}");
+        }
+    }
+
+    #[test]
+    fn a_preferred_wait_is_bounded_and_nonsense_ignored() {
+        let of = |prefer: &str| {
+            let mut request = Request::new(Body::Empty);
+            request.headers_mut().insert("prefer", HeaderValue::from_str(prefer).expect("valid"));
+            preferred_wait(&request)
+        };
+        for (prefer, wait) in [("wait=5", 5), ("respond-async, Wait = \"7\"", 7), ("wait=99999999999999999999", 20)] {
+            assert_eq!(of(prefer), Some(wait), "{prefer}");
+        }
+        for prefer in ["wait", "wait=", "wait=-1", "wait=x", "await=3"] {
+            assert_eq!(of(prefer), None, "{prefer}");
         }
     }
 

@@ -85,6 +85,13 @@ pub fn with_etag(mut reply: Reply, version: u64) -> Reply {
     reply
 }
 
+/// What may change at any moment: nobody keeps a copy.
+#[must_use]
+pub fn live(mut reply: Reply) -> Reply {
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}
+
 /// Private to its caller, revalidated each time.
 pub const PRIVATE: &str = "private, no-cache";
 /// For anyone, revalidated each time.

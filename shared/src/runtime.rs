@@ -16,6 +16,8 @@ use lambda_http::http::{HeaderName, HeaderValue};
 use lambda_http::lambda_runtime::tower::layer::layer_fn;
 use lambda_http::lambda_runtime::{self, LambdaEvent};
 use lambda_http::{Request, service_fn};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::convert::Infallible;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -68,6 +70,27 @@ where
     let runtime = lambda_runtime::Runtime::new(service).layer(after_reply);
     // As a task: a future that a single-threaded runtime blocks on costs one more `epoll_wait` each time it wakes.
     tokio::spawn(runtime.run_concurrent()).await?
+}
+
+/// Serves Lambda invocations by events (a queue, a schedule) with `handler` until the environment ends; it is
+/// given the moment by which it must be done, in epoch milliseconds.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_events<C, H, T, R, F>(handler: H) -> Result<(), lambda_http::Error>
+where
+    C: Environment,
+    H: Fn(&'static C, T, u64) -> F + Copy + Send + 'static,
+    T: DeserializeOwned + Send + 'static,
+    R: Serialize + Send + 'static,
+    F: Future<Output = R> + Send + 'static,
+{
+    let context: &'static C = Box::leak(Box::new(C::from_env()?));
+    telemetry::init_logs(context.log_level());
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<T>| async move {
+        Ok::<_, Infallible>(Box::pin(handler(context, event.payload, event.context.deadline)).await)
+    }))
+    .await
 }
 
 /// Answers one request: whatever happens inside, a caller gets an HTTP reply.

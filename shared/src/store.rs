@@ -3,11 +3,15 @@
 
 pub mod accounts;
 pub mod authority;
+pub mod idempotency;
 pub mod items;
+pub mod jobs;
 pub mod keys;
 pub mod members;
 pub mod orgs;
 pub mod prices;
+pub mod suppression;
+pub mod usage;
 
 use crate::aws::{self, AwsConfig};
 use crate::error::ApiError;

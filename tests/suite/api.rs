@@ -34,6 +34,7 @@ static URL: LazyLock<String> = LazyLock::new(|| {
 /// A client of the API.
 pub(crate) struct Api {
     client: Client,
+    url: String,
 }
 
 /// A reply, read to its end.
@@ -60,12 +61,17 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 
 impl Api {
     pub(crate) fn new() -> Self {
-        // No decompression: tests look at what is on the wire.
-        Self { client: Client::builder().no_gzip().build().unwrap() }
+        Self::at(URL.clone())
     }
 
-    pub(crate) fn url(&self) -> &'static str {
-        &URL
+    /// A client of a system of the test's own.
+    pub(crate) fn at(url: String) -> Self {
+        // No decompression: tests look at what is on the wire.
+        Self { client: Client::builder().no_gzip().build().unwrap(), url }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -139,6 +145,30 @@ impl Api {
     }
 }
 
+impl Api {
+    /// The job as it is when it has ended.
+    pub(crate) async fn ended(&self, actor: &Actor, job_id: &str) -> Value {
+        for _ in 0..600 {
+            let job = self.get(actor, &format!("/jobs/{job_id}")).await;
+            assert_eq!(job.status, 200, "{}", job.text);
+            if !["queued", "running"].contains(&job.body["state"].as_str().unwrap()) {
+                return job.body;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("{job_id} does not end");
+    }
+
+    /// The id of a job that has ended.
+    pub(crate) async fn ended_job(&self, actor: &Actor) -> String {
+        let accepted = self.post(actor, "/analyze", json!({"text": "A short text."})).await;
+        assert_eq!(accepted.status, 202, "{}", accepted.text);
+        let job_id = accepted.body["id"].as_str().unwrap().to_owned();
+        self.ended(actor, &job_id).await;
+        job_id
+    }
+}
+
 impl Actor {
     pub(crate) fn of(session: &Value, email: &str) -> Self {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -201,7 +231,7 @@ pub(crate) fn redacted(value: &Value) -> Value {
     match value {
         Value::String(text) => {
             let hex = |rest: &str| rest.len() == 32 && rest.bytes().all(|byte| byte.is_ascii_hexdigit());
-            let id = ["usr_", "org_", "itm_", "ses_"].iter().find(|p| text.strip_prefix(**p).is_some_and(hex));
+            let id = ["usr_", "org_", "itm_", "job_", "ses_"].iter().find(|p| text.strip_prefix(**p).is_some_and(hex));
             let time = text.len() == 24 && text.ends_with('Z') && text.as_bytes()[10] == b'T';
             match id {
                 Some(prefix) => json!(format!("{prefix}*")),

@@ -3,7 +3,7 @@
 
 use crate::api::Api;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyRequest;
-use local::{functions, openapi, system::project_folder};
+use local::{Options, System, background, functions, openapi, system::project_folder};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -30,12 +30,15 @@ fn every_function_stands_everywhere() {
         .flat_map(|path| path.as_object().unwrap().values())
         .map(|operation| operation["operationId"].as_str().unwrap())
         .collect();
-    let mounted: BTreeSet<String> = functions::NAMES.iter().map(|name| (*name).to_owned()).collect();
-    assert_eq!(mounted, folders(), "local/src/functions.rs mounts every folder of functions/");
+    let mounted: BTreeSet<String> =
+        functions::NAMES.iter().chain(&background::NAMES).map(|name| (*name).to_owned()).collect();
+    assert_eq!(mounted, folders(), "local/src/functions.rs or background.rs mounts every folder of functions/");
     for name in folders() {
         assert!(template.contains(&format!("\n  {}Function:\n", pascal_case(&name))), "{name} in template.yaml");
         assert!(template.contains(&format!("CodeUri: target/lambda/{name}/\n")), "{name}'s CodeUri");
-        assert!(operations.contains(name.replace('-', "_").as_str()), "{name} in the OpenAPI document");
+        // A function that an event calls has no operation.
+        let has_operation = operations.contains(name.replace('-', "_").as_str());
+        assert_eq!(has_operation, functions::NAMES.contains(&name.as_str()), "{name} in the OpenAPI document");
         assert!(root.join(format!("events/{name}.json")).exists(), "events/{name}.json");
     }
     let events = fs::read_dir(root.join("events")).unwrap().count();
@@ -109,7 +112,7 @@ fn the_committed_document_is_current() {
 #[tokio::test]
 async fn every_event_is_accepted_by_its_function() {
     let api = Api::new();
-    for name in folders() {
+    for name in functions::NAMES {
         let text = fs::read_to_string(project_folder().join(format!("events/{name}.json"))).unwrap();
         let event: ApiGatewayProxyRequest =
             serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -129,8 +132,21 @@ async fn every_event_is_accepted_by_its_function() {
         // No session or record of the event exists here: to be asked for them is to be understood. Unknown
         // routes are 404 too, so only a public read of a record may be one.
         let understood =
-            matches!(reply.status, 200 | 201 | 204 | 401 | 409) || (name == "get-user" && reply.status == 404);
+            matches!(reply.status, 200 | 201 | 204 | 401 | 409) || (*name == "get-user" && reply.status == 404);
         assert!(understood, "{name}: {} {}", reply.status, reply.text);
         assert!(!reply.header("x-request-id").is_empty());
     }
+}
+
+/// The events of the functions that have no route: read, and nothing is left to be tried again.
+#[tokio::test]
+async fn every_other_event_is_accepted_too() {
+    let system = System::start(Options { background: false, ..Options::ephemeral() }).await.unwrap();
+    let event = |name: &str| fs::read_to_string(project_folder().join(format!("events/{name}.json"))).unwrap();
+    let worker = worker::Worker::new(system.context().config().clone()).unwrap();
+    // Its job does not exist here: there is nothing to do, now or later.
+    let answer = worker::handle(&worker, serde_json::from_str(&event("worker")).unwrap(), u64::MAX).await;
+    assert!(answer.batch_item_failures.is_empty());
+    let tick = serde_json::from_str(&event("sweeper")).unwrap();
+    assert_eq!(sweeper::handle(system.context(), tick, u64::MAX).await, sweeper::Swept::default());
 }

@@ -1,4 +1,5 @@
-//! The API as callers see it, over the local system, or over `CITIZEN_URL` where that is set.
+//! The API as callers see it, over the local system, or over `CITIZEN_URL` where that is set;
+//! and the embedded queue service's features.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod accounts;
@@ -11,8 +12,10 @@ mod coverage;
 mod faults;
 mod health;
 mod items;
+mod jobs;
 mod matrix;
 mod members;
 mod one_read;
 mod orgs;
 mod prices;
+mod sqs;

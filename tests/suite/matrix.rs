@@ -15,7 +15,7 @@ const fn row(operation: &'static str, statuses: [u16; 5]) -> Row {
 }
 
 /// The other organization's owner calls with this organization's ids wherever an id goes.
-const ROWS: [Row; 22] = [
+const ROWS: [Row; 28] = [
     row("register", [201, 201, 201, 201, 201]),
     row("login", [200, 200, 200, 200, 200]),
     row("logout", [401, 204, 204, 204, 204]),
@@ -35,6 +35,13 @@ const ROWS: [Row; 22] = [
     row("get_item", [401, 200, 200, 200, 404]),
     row("update_item", [401, 200, 200, 200, 404]),
     row("delete_item", [401, 204, 204, 204, 404]),
+    row("analyze", [401, 202, 202, 202, 202]),
+    // The other organization is on the free plan: it writes to its own members only.
+    row("send_email", [401, 202, 202, 202, 422]),
+    row("get_job", [401, 200, 200, 200, 404]),
+    row("list_jobs", [401, 200, 200, 200, 200]),
+    row("cancel_job", [401, 409, 409, 409, 404]),
+    row("get_usage", [401, 200, 200, 200, 200]),
     row("health", [200, 200, 200, 200, 200]),
     row("docs", [200, 200, 200, 200, 200]),
     row("docs_page", [200, 200, 200, 200, 200]),
@@ -51,6 +58,8 @@ fn body(operation: &str, email: &str) -> Option<Value> {
         "put_org_plan" => Some(json!({"plan": "pro"})),
         "put_org_settings" => Some(json!({"settings": {}})),
         "put_member" => Some(json!({"role": "member"})),
+        "analyze" => Some(json!({"text": "A short text about a long day."})),
+        "send_email" => Some(json!({"to": email, "subject": "Hello", "text": "A line."})),
         "create_item" | "update_item" => Some(json!({"name": "thing"})),
         _ => None,
     }
@@ -100,6 +109,8 @@ struct Target {
     org_id: String,
     user_id: String,
     item_id: String,
+    /// Has ended.
+    job_id: String,
 }
 
 impl Target {
@@ -110,14 +121,16 @@ impl Target {
             _ => owner.user_id.clone(),
         };
         let item_id = if operation.ends_with("_item") { api.item(owner).await } else { String::new() };
-        Self { org_id: owner.org_id.clone(), user_id, item_id }
+        let job_id = if operation.ends_with("_job") { api.ended_job(owner).await } else { String::new() };
+        Self { org_id: owner.org_id.clone(), user_id, item_id, job_id }
     }
 
     fn path(&self, template: &str) -> String {
         let path = template
             .replace("{org_id}", &self.org_id)
             .replace("{user_id}", &self.user_id)
-            .replace("{item_id}", &self.item_id);
+            .replace("{item_id}", &self.item_id)
+            .replace("{job_id}", &self.job_id);
         assert!(!path.contains('{'), "{template} has a parameter that the matrix does not know");
         path
     }

@@ -27,7 +27,7 @@ async fn settings_are_replaced_as_a_whole() {
     let api = Api::new();
     let owner = api.register().await;
     let path = format!("/orgs/{}/settings", owner.org_id);
-    let defaults = json!({"default_model": "builtin", "email_recipients": "members", "timezone": "UTC",
+    let defaults = json!({"default_model": "builtin", "email_recipients": "anyone", "timezone": "UTC",
         "monthly_budget_usd": null});
     let first = api.get(&owner, &path).await;
     assert_eq!((&first.body["settings"], &first.body["version"]), (&defaults, &json!(1)));

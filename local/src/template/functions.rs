@@ -33,7 +33,7 @@ pub(super) fn functions(resources: &Node) -> Result<(Vec<String>, Vec<Route>), T
 }
 
 /// The folder name from `CodeUri`, which the logical id must agree with.
-fn function_name(id: &str, properties: &Node) -> Result<String, TemplateError> {
+pub(super) fn function_name(id: &str, properties: &Node) -> Result<String, TemplateError> {
     let code = properties.require("CodeUri")?;
     let name = code
         .text()?

@@ -143,6 +143,14 @@ impl Node {
         }
     }
 
+    /// What a `!GetAtt` names: `<logical id>.<attribute>`.
+    pub(super) fn attribute(&self) -> Option<&str> {
+        match (&self.value, self.tag.as_deref()) {
+            (Value::Scalar(name), Some("GetAtt")) => Some(name),
+            _ => None,
+        }
+    }
+
     /// A text with `!Ref` and `!Sub` of parameters carried out.
     ///
     /// # Errors

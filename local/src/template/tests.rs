@@ -183,7 +183,9 @@ fn a_missing_file_is_an_error() {
 fn every_function_has_an_event_of_one_of_its_routes() {
     let template = parse(TEMPLATE);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events");
-    for function in &template.functions {
+    // What a queue or a schedule calls has no route; `tests` hands those their events.
+    let is_called = |function: &str| template.event_functions.iter().any(|event| event.function == function);
+    for function in template.functions.iter().filter(|function| !is_called(function)) {
         let path = folder.join(format!("{function}.json"));
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let event: ApiGatewayProxyRequest =

@@ -5,7 +5,7 @@ use crate::cache::{ABSENT_MAX, Cacheable, Class, Key, Name};
 use crate::ids::{ItemId, OrgId, UserId};
 use crate::model::item::ItemPage;
 use crate::model::org::OrgPlan;
-use crate::model::price::Catalogue;
+use crate::model::price::{Catalogue, Rates};
 use crate::model::settings::SettingsRecord;
 use crate::model::user::Profile;
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,13 @@ impl CachedCatalogue {
             model: price.model,
         });
         Self { models: models.collect(), as_of: catalogue.as_of, unit: catalogue.unit }
+    }
+
+    /// What a provider's model costs, if it is known.
+    #[must_use]
+    pub fn rates(&self, provider: &str, model: &str) -> Option<Rates> {
+        let entry = self.models.iter().find(|entry| entry.provider == provider && entry.model == model)?;
+        Rates::of(&serde_json::from_str(&entry.json).ok()?)
     }
 
     /// The JSON of a [`Catalogue`] with the models that match.

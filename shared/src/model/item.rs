@@ -57,9 +57,14 @@ impl NewItem {
     /// Its record: a new id, version 1.
     #[must_use]
     pub fn into_record(self, org_id: OrgId) -> ItemRecord {
-        let now = Moment::now();
+        self.into_record_of(org_id, ItemId::new(), Moment::now())
+    }
+
+    /// Its record under an id that was chosen before.
+    #[must_use]
+    pub fn into_record_of(self, org_id: OrgId, item_id: ItemId, now: Moment) -> ItemRecord {
         ItemRecord {
-            item_id: ItemId::new(),
+            item_id,
             org_id,
             name: self.name.into_string(),
             description: self.description.map(Description::into_string),

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 pub struct Settings {
     /// The model that analyses use unless a call names one; `builtin` needs no provider.
     pub default_model: ModelName,
-    /// Who may be written to.
+    /// Who may be written to; on the free plan members only, whatever stands here.
     pub email_recipients: EmailRecipients,
     /// An IANA time zone.
     pub timezone: Timezone,
@@ -23,7 +23,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             default_model: ModelName("builtin".to_owned()),
-            email_recipients: EmailRecipients::Members,
+            email_recipients: EmailRecipients::Anyone,
             timezone: Timezone("UTC".to_owned()),
             monthly_budget_usd: None,
         }
@@ -36,7 +36,7 @@ impl Default for Settings {
 pub enum EmailRecipients {
     /// The organization's members.
     Members,
-    /// Anyone; on paid plans only.
+    /// Anyone.
     Anyone,
 }
 

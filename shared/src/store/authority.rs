@@ -6,6 +6,7 @@ use super::{Attributes, Store, backoff, classify, record};
 use crate::error::ApiError;
 use crate::ids::SessionId;
 use crate::model::org::{OrgRecord, Role};
+use crate::model::settings::SettingsRecord;
 use crate::model::time::Moment;
 use crate::token::Token;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
@@ -21,6 +22,15 @@ pub(crate) struct Authority {
     pub(crate) session_id: Option<SessionId>,
     pub(crate) role: Option<Role>,
     pub(crate) org: Option<OrgRecord>,
+    pub(crate) settings: Option<SettingsRecord>,
+}
+
+/// What is read beside session and membership.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Beside {
+    Nothing,
+    Org,
+    OrgAndSettings,
 }
 
 #[derive(Deserialize)]
@@ -36,17 +46,21 @@ struct Membership {
 
 impl Store {
     /// Reads what a token may do. An expired session is none, whether or not it was removed yet.
-    pub(crate) async fn authority(&self, token: &Token, with_org: bool) -> Result<Authority, ApiError> {
+    pub(crate) async fn authority(&self, token: &Token, beside: Beside) -> Result<Authority, ApiError> {
         let mut keys = vec![
             Key::session(token.user_id, &token.hash()).attributes(),
             Key::membership(token.user_id, token.org_id).attributes(),
         ];
-        if with_org {
+        if beside >= Beside::Org {
             keys.push(Key::org(token.org_id).attributes());
+        }
+        if beside >= Beside::OrgAndSettings {
+            keys.push(Key::settings(token.org_id).attributes());
         }
         let mut authority = Authority::default();
         for found in self.get_all(keys).await? {
             match sort_key(&found) {
+                "SETTINGS" => authority.settings = Some(record(found)?),
                 "ORG" => authority.org = Some(record(found)?),
                 sk if sk.starts_with(MEMBERSHIP) => authority.role = Some(record::<Membership>(found)?.role),
                 _ => {

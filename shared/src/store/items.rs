@@ -1,162 +1,70 @@
 //! Items. An organization's counter of them changes in the same transaction, so a plan's limit is exact.
 
-use super::keys::{self, Key, PK, SK};
-use super::{Precondition, Store, attributes, backoff, classify, number, record, string, update_failed};
+use super::idempotency::Creation;
+use super::keys::{self, Key};
+use super::{Precondition, Store, Transaction, attributes, classify, number, record, string, update_failed};
 use crate::error::ApiError;
+use crate::idempotency::{KeyRecord, Once};
 use crate::ids::{ItemId, OrgId};
 use crate::model::item::{ItemChanges, ItemRecord};
 use crate::model::org::OrgRecord;
 use crate::model::text::Description;
 use crate::model::time::Moment;
 use crate::request::IfMatch;
-use crate::store::authority::sort_key;
 use crate::telemetry::{Part, timed};
-use aws_sdk_dynamodb::types::{
-    Delete, PutRequest, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update, WriteRequest,
-};
-use futures_util::future::join_all;
-use std::collections::{HashMap, HashSet};
-use std::time::{Duration, Instant};
+use aws_sdk_dynamodb::types::{Delete, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
+use std::collections::HashMap;
 
-/// The most that one `BatchWriteItem` takes (DynamoDB's limit).
-pub const BATCH: usize = 25;
-/// How often writes that DynamoDB left unprocessed are sent again.
-const BATCH_ATTEMPTS: u32 = 6;
-/// After this a batch is not sent again: the caller is to get an answer within the function's time limit.
-const BATCH_PATIENCE: Duration = Duration::from_secs(4);
+mod batch;
+
+pub use batch::{BATCH, Unwritten};
+
 /// How often a creation is tried whose plan changed meanwhile.
 const PLAN_ATTEMPTS: u32 = 4;
 
-/// What of a batch was not written.
-#[derive(Debug, Default)]
-pub struct Unwritten {
-    /// Certainly not stored.
-    pub absent: HashSet<ItemId>,
-    /// The database went away before it could be told.
-    pub unknown: HashSet<ItemId>,
-}
-
 impl Store {
-    /// Stores an item, if the organization's plan has room for it.
+    /// Stores an item, if the organization's plan has room for it, and with it the idempotency key.
     ///
     /// # Errors
     /// [`ApiError::QuotaExceeded`] without room.
-    pub async fn create_item(&self, org: &OrgRecord, item: &ItemRecord) -> Result<(), ApiError> {
+    pub async fn create_item(
+        &self,
+        org: &OrgRecord,
+        item: &ItemRecord,
+        once: Option<(&Once, &KeyRecord)>,
+    ) -> Result<Creation, ApiError> {
         let put = self.put_new(attributes(Key::item(item.org_id, item.item_id), item)?)?;
-        timed(Part::Db, async {
-            let mut plan = org.plan;
-            for _ in 0..PLAN_ATTEMPTS {
-                let writes = vec![put.clone(), self.update(take_room(org.org_id, plan, 1))?];
-                if self.transact(writes).await?.is_done() {
-                    return Ok(());
-                }
-                plan = self.plan_with_room(org.org_id, 1).await?;
-            }
-            Err(ApiError::Contended)
-        })
-        .await
+        timed(Part::Db, self.with_room(org, 1, once, vec![put])).await
     }
 
-    /// Stores many items in batches of [`BATCH`], in parallel, after taking room for all of them at once.
-    /// Returns what was not written; its room is given back.
-    ///
-    /// # Errors
-    /// [`ApiError::QuotaExceeded`] without room for all.
-    pub async fn create_items(&self, org: &OrgRecord, items: &[ItemRecord]) -> Result<Unwritten, ApiError> {
-        timed(Part::Db, async {
-            self.reserve_room(org, items.len()).await?;
-            let mut all = Unwritten::default();
-            for unwritten in join_all(items.chunks(BATCH).map(|batch| self.write_batch(batch))).await {
-                all.absent.extend(unwritten.absent);
-                all.unknown.extend(unwritten.unknown);
-            }
-            if !all.absent.is_empty()
-                && let Err(error) = self.give_room_back(org.org_id, all.absent.len()).await
-            {
-                // The items' fate is what the caller asked about. The count stays too high, never too low.
-                tracing::warn!(org_id = %org.org_id, %error, "room of unwritten items was not given back");
-            }
-            Ok(all)
-        })
-        .await
-    }
-
-    /// Writes up to [`BATCH`] items. Every write is a put of a fresh id, so sending one again is harmless.
-    async fn write_batch(&self, items: &[ItemRecord]) -> Unwritten {
-        let started = Instant::now();
-        let mut pending = Vec::with_capacity(items.len());
-        let mut unwritten = Unwritten::default();
-        for item in items {
-            let request = attributes(Key::item(item.org_id, item.item_id), item)
-                .ok()
-                .and_then(|item| PutRequest::builder().set_item(Some(item)).build().ok());
-            match request {
-                Some(put) => pending.push(WriteRequest::builder().put_request(put).build()),
-                None => drop(unwritten.absent.insert(item.item_id)),
-            }
-        }
-        for attempt in 0..BATCH_ATTEMPTS {
-            let sent = self
-                .client
-                .batch_write_item()
-                .set_request_items(Some(HashMap::from([(self.table.clone(), pending.clone())])))
-                .send()
-                .await;
-            match sent {
-                Ok(reply) => {
-                    pending = reply.unprocessed_items.unwrap_or_default().into_values().flatten().collect();
-                    if pending.is_empty() {
-                        return unwritten;
-                    }
-                }
-                Err(error) => {
-                    let error = classify(error);
-                    tracing::warn!(%error, attempt, "a batch of items was not written");
-                    if matches!(error, ApiError::Internal(_)) {
-                        break;
-                    }
-                }
-            }
-            if started.elapsed() > BATCH_PATIENCE {
-                break;
-            }
-            tokio::time::sleep(backoff(attempt)).await;
-        }
-        self.look_for(pending.iter().filter_map(written_id), items[0].org_id, &mut unwritten).await;
-        unwritten
-    }
-
-    /// Finds out what became of writes whose replies were lost: one that was stored must not be called failed.
-    async fn look_for(&self, ids: impl Iterator<Item = ItemId>, org: OrgId, unwritten: &mut Unwritten) {
-        let ids: HashSet<ItemId> = ids.collect();
-        let keys = ids.iter().map(|id| Key::item(org, *id).attributes()).collect();
-        match self.get_all(keys).await {
-            Ok(found) => {
-                let found: HashSet<ItemId> = found.iter().filter_map(|item| sort_key(item).parse().ok()).collect();
-                unwritten.absent.extend(ids.difference(&found));
-            }
-            Err(_) => unwritten.unknown.extend(ids),
-        }
-    }
-
-    /// As a transaction, though it is one write: its token makes a retry after a lost reply count once.
-    async fn reserve_room(&self, org: &OrgRecord, count: usize) -> Result<(), ApiError> {
+    /// Takes room for so many items, and stores what goes with it, together or not at all. As a transaction
+    /// even if it is one write: its token makes a retry after a lost reply count once.
+    async fn with_room(
+        &self,
+        org: &OrgRecord,
+        count: usize,
+        once: Option<(&Once, &KeyRecord)>,
+        puts: Vec<TransactWriteItem>,
+    ) -> Result<Creation, ApiError> {
         let mut plan = org.plan;
         for _ in 0..PLAN_ATTEMPTS {
-            if self.transact(vec![self.update(take_room(org.org_id, plan, count))?]).await?.is_done() {
-                return Ok(());
+            let mut writes = Vec::with_capacity(puts.len() + 2);
+            if let Some((once, record)) = once {
+                writes.push(self.take_key(org.org_id, once, record)?);
+            }
+            writes.push(self.update(take_room(org.org_id, plan, count))?);
+            writes.extend(puts.iter().cloned());
+            let outcome = self.transact(writes).await?;
+            let Transaction::Refused(reasons) = &outcome else { return Ok(Creation::Created) };
+            if let Some((once, _)) = once.filter(|_| outcome.refused(0)) {
+                match self.key_taken(org.org_id, once, &reasons[0]).await? {
+                    Some(earlier) => return Ok(earlier),
+                    None => continue,
+                }
             }
             plan = self.plan_with_room(org.org_id, count).await?;
         }
         Err(ApiError::Contended)
-    }
-
-    async fn give_room_back(&self, org: OrgId, count: usize) -> Result<(), ApiError> {
-        let back = Update::builder()
-            .set_key(Some(Key::org(org).attributes()))
-            .update_expression("ADD item_count :back")
-            .expression_attribute_values(":back", number(format!("-{count}")));
-        self.transact(vec![self.update(back)?]).await.map(|_| ())
     }
 
     /// The organization's plan, if it has room: then the condition failed for a plan that changed meanwhile.
@@ -242,8 +150,8 @@ impl Store {
             .expression_attribute_values(":minus", number(-1));
         let writes = vec![TransactWriteItem::builder().delete(delete).build(), self.update(count)?];
         match timed(Part::Db, self.transact(writes)).await? {
-            super::Transaction::Done => Ok(()),
-            super::Transaction::Refused(reasons) => {
+            Transaction::Done => Ok(()),
+            Transaction::Refused(reasons) => {
                 let exists =
                     reasons.first().is_some_and(|reason| reason.item.as_ref().is_some_and(|item| !item.is_empty()));
                 Err(if exists { ApiError::PreconditionFailed } else { ApiError::NotFound })
@@ -296,11 +204,4 @@ fn take_room(
         .expression_attribute_values(":plan", string(plan.as_str()))
         .expression_attribute_values(":count", number(count))
         .expression_attribute_values(":highest", number(highest))
-}
-
-/// The id of the item that a write would have put.
-fn written_id(write: &WriteRequest) -> Option<ItemId> {
-    let item = &write.put_request.as_ref()?.item;
-    debug_assert!(item.contains_key(PK));
-    item.get(SK)?.as_s().ok()?.parse().ok()
 }

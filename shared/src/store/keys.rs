@@ -11,10 +11,18 @@
 //! | settings | `ORG#<org>` | `SETTINGS` |
 //! | member (copy of the membership) | `ORG#<org>` | `MEMBER#<user>` |
 //! | item | `ITEMS#<org>` | `<item>` |
+//! | job | `JOBS#<org>` | `<job>` |
+//! | piece of a job's input | `INPUT#<org>#<job>` | `<number, 4 digits>` |
+//! | job to be looked at | `DUE#<shard, 00–15>` | `<epoch ms, 13 digits>#<job>` |
+//! | month's usage | `USAGE#<org>` | `<YYYY-MM>` |
+//! | idempotency key | `IDEMPOTENCY#<org>#<endpoint>` | `<sha-256 of the key>` |
+//! | suppressed address | `SUPPRESSED#<address>` | `SUPPRESSION` |
 //! | catalogue's manifest | `PRICES` | `MANIFEST` |
 //! | catalogue's chunk | `PRICES#<version>` | `<number, 4 digits>` |
 
-use crate::ids::{ItemId, OrgId, UserId};
+use crate::idempotency::Once;
+use crate::ids::{ItemId, JobId, OrgId, UserId};
+use crate::model::time::Moment;
 use crate::token::TokenHash;
 use aws_sdk_dynamodb::types::AttributeValue;
 use std::collections::HashMap;
@@ -89,6 +97,36 @@ impl Key {
     }
 
     #[must_use]
+    pub fn job(org: OrgId, job: JobId) -> Self {
+        Self::new(jobs_pk(org), job.to_string())
+    }
+
+    #[must_use]
+    pub fn job_input(org: OrgId, job: JobId, piece: u32) -> Self {
+        Self::new(format!("INPUT#{org}#{job}"), format!("{piece:04}"))
+    }
+
+    #[must_use]
+    pub fn due(job: JobId, at: Moment) -> Self {
+        Self::new(due_pk(job.as_bytes()[15] % DUE_SHARDS), format!("{}#{job}", due_sk(at)))
+    }
+
+    #[must_use]
+    pub fn usage(org: OrgId, month: &str) -> Self {
+        Self::new(format!("USAGE#{org}"), month)
+    }
+
+    #[must_use]
+    pub fn idempotency(org: OrgId, once: &Once) -> Self {
+        Self::new(format!("IDEMPOTENCY#{org}#{}", once.endpoint), once.key_hash.clone())
+    }
+
+    #[must_use]
+    pub fn suppression(address: &str) -> Self {
+        Self::new(format!("SUPPRESSED#{address}"), "SUPPRESSION")
+    }
+
+    #[must_use]
     pub fn catalogue_manifest() -> Self {
         Self::new("PRICES".to_owned(), "MANIFEST")
     }
@@ -121,6 +159,27 @@ pub fn org_pk(org: OrgId) -> String {
 #[must_use]
 pub fn items_pk(org: OrgId) -> String {
     format!("ITEMS#{org}")
+}
+
+/// The partition of an organization's jobs.
+#[must_use]
+pub fn jobs_pk(org: OrgId) -> String {
+    format!("JOBS#{org}")
+}
+
+/// Partitions of what is to be looked at: one would bound the writes of all organizations together.
+pub const DUE_SHARDS: u8 = 16;
+
+/// One of them.
+#[must_use]
+pub fn due_pk(shard: u8) -> String {
+    format!("DUE#{shard:02}")
+}
+
+/// What its sort keys start with: 13 digits sort by time until the year 2286.
+#[must_use]
+pub fn due_sk(at: Moment) -> String {
+    format!("{:013}", at.as_millis().max(0))
 }
 
 /// The partition of one version of the catalogue.

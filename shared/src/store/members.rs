@@ -8,11 +8,12 @@ use crate::ids::{OrgId, UserId};
 use crate::model::org::{Member, MembershipRecord, OrgRecord, Role};
 use crate::model::time::Moment;
 use crate::model::user::UserRecord;
+use crate::store::accounts::LoginRecord;
 use crate::store::authority::sort_key;
 use crate::telemetry::{Part, timed};
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{ConditionCheck, Delete, TransactWriteItem, Update};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// How often a change is tried whose ground moved meanwhile.
 const ATTEMPTS: u32 = 6;
@@ -55,6 +56,28 @@ impl Store {
             Ok((self.named(records).await?, next))
         })
         .await
+    }
+
+    /// Which of these addresses are those of the organization's members, in order.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn are_members(&self, org: OrgId, emails: &[&str]) -> Result<Vec<bool>, ApiError> {
+        let logins = emails.iter().map(|email| Key::login(email).attributes()).collect();
+        let mut users: HashMap<String, UserId> = HashMap::new();
+        for login in timed(Part::Db, self.get_all(logins)).await? {
+            let pk = login.get(keys::PK).and_then(|pk| pk.as_s().ok()).cloned().unwrap_or_default();
+            users.insert(pk, record::<LoginRecord>(login)?.user_id);
+        }
+        let mut members = HashSet::new();
+        if !users.is_empty() {
+            let memberships = users.values().map(|user| Key::membership(*user, org).attributes()).collect();
+            for membership in timed(Part::Db, self.get_all(memberships)).await? {
+                members.insert(record::<MembershipRecord>(membership)?.user_id);
+            }
+        }
+        let user = |email: &&str| users.get(&Key::login(email).pk);
+        Ok(emails.iter().map(|email| user(email).is_some_and(|user| members.contains(user))).collect())
     }
 
     /// Memberships with their users' names.

@@ -1,0 +1,167 @@
+//! `POST /analyze`, member: `202` with the job that analyses the text; with `Prefer: wait=N` (at most 20 s)
+//! `200` with the analysis if it is done in time.
+
+use lambda_http::http::{HeaderName, HeaderValue};
+use rust_decimal::prelude::ToPrimitive as _;
+use serde::{Deserialize, Serialize};
+use shared::caller::Caller;
+use shared::idempotency::Once;
+use shared::jobs::{Accepted, NewJob};
+use shared::model::analysis::{Analysis, OUTPUT_TOKENS_MAX, TokenUsage, input_tokens_max};
+use shared::model::cached::{CachedCatalogue, CatalogueKey};
+use shared::model::job::{Job, JobKind, JobRecord, JobResult, JobState, JobUsage};
+use shared::model::org::OrgRecord;
+use shared::model::price::Rates;
+use shared::model::settings::{ModelName, Settings};
+use shared::request::Rejection;
+use shared::response::Reply;
+use shared::{ApiError, ApiResult, Context, Request, StatusCode, creation, jobs, request, response};
+use std::time::Duration;
+use tokio::time::Instant;
+use utoipa::ToSchema;
+
+const ENDPOINT: &str = "analyze";
+/// The model that needs no provider.
+const BUILTIN: &str = "builtin";
+/// The provider of all other models, as configuration and the catalogue name it.
+const ANTHROPIC: &str = "anthropic";
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// How long a waiting caller's job is left alone before it is read again: first and at most.
+const POLL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+
+/// What a waiting request takes beside its wait, generously: longer than the function may run.
+const TIME_TO_REPLY: Duration = Duration::from_secs(10);
+
+/// A text to analyse.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewAnalysis {
+    /// Not blank; the plan bounds its bytes.
+    #[schema(min_length = 1)]
+    text: String,
+    /// The organization's default model unless given.
+    model: Option<ModelName>,
+}
+
+/// An analysis that was done in time.
+#[derive(Serialize, ToSchema)]
+pub struct DoneAnalysis {
+    analysis: Analysis,
+    usage: JobUsage,
+    job: Job,
+}
+
+/// Analyse a text
+///
+/// # Errors
+/// `422` for a text beyond the plan's size or a model that is not on offer, `429 quota_exceeded`,
+/// `429 budget_exceeded`.
+#[utoipa::path(post, path = "/analyze", operation_id = "analyze", tag = "jobs", request_body = NewAnalysis,
+    params(("Idempotency-Key" = Option<String>, Header, description = "The same key and body take effect once"),
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds, at most 20, for the analysis")),
+    responses((status = 200, description = "Done in time", body = DoneAnalysis),
+        (status = 202, description = "Accepted", body = Job),
+        (status = 409, description = "A request with this Idempotency-Key is under way",
+            body = shared::response::ProblemBody, content_type = "application/problem+json")),
+    security(("session" = []), ("cookie" = [])))]
+pub async fn handle(context: &Context, request: Request) -> ApiResult {
+    let (caller, org, settings) = Caller::verify_with_settings(context, &request).await?;
+    let once = Once::of(ENDPOINT, request.headers(), request::body_bytes(&request)?)?;
+    let outcome = create(context, &request, (&caller, &org, &settings), once.as_ref()).await;
+    creation::or_first_reply(context, org.org_id, once.as_ref(), outcome).await
+}
+
+async fn create(
+    context: &Context,
+    request: &Request,
+    (caller, org, settings): (&Caller, &OrgRecord, &Settings),
+    once: Option<&Once>,
+) -> ApiResult {
+    let body: NewAnalysis = request::json(request)?;
+    check_text(&body.text, org)?;
+    let seconds = request::preferred_wait(request).unwrap_or(0);
+    let new = new_job(context, settings, body, seconds).await?;
+    let accepted = jobs::accept(context, request, (caller, org), (new, once), accepted_reply).await?;
+    let (job, reply, held) = match accepted {
+        Accepted::Repeated(reply) => return Ok(reply),
+        Accepted::New { job, reply, held } => (job, reply, held),
+        Accepted::Resumed { job, held } => {
+            let reply = jobs::with_location(accepted_reply(&job), &job)?;
+            (job, reply, Some(held))
+        }
+    };
+    let reply = if seconds == 0 { reply } else { wait(context, *job, reply, seconds).await? };
+    creation::keep(context, org.org_id, once.zip(held), reply).await
+}
+
+fn accepted_reply(job: &JobRecord) -> Reply {
+    response::json(StatusCode::ACCEPTED, &Job::from(job))
+}
+
+fn check_text(text: &str, org: &OrgRecord) -> Result<(), Rejection> {
+    let limit = org.plan.limits().input_bytes;
+    if text.trim().is_empty() {
+        return Err(Rejection::field("/text", "must not be blank"));
+    }
+    if text.len() as u64 > limit {
+        return Err(Rejection::field("/text", format!("must have at most {limit} bytes on your plan")));
+    }
+    Ok(())
+}
+
+/// The job, with what it may cost at most: no text has more tokens than bytes.
+async fn new_job(context: &Context, settings: &Settings, body: NewAnalysis, seconds: u64) -> Result<NewJob, ApiError> {
+    let model = body.model.as_ref().unwrap_or(&settings.default_model).as_str().to_owned();
+    let rates = if model == BUILTIN { None } else { Some(rates(context, &model).await?) };
+    let most = TokenUsage { input_tokens: input_tokens_max(body.text.len()), output_tokens: OUTPUT_TOKENS_MAX };
+    Ok(NewJob {
+        kind: JobKind::Analyze,
+        reserved_nanos: rates.as_ref().map_or(0, |rates| rates.cost_nanos_max(most)),
+        budget_nanos: settings
+            .monthly_budget_usd
+            .as_ref()
+            .and_then(|budget| (budget.amount() * rust_decimal::Decimal::from(1_000_000_000)).to_u64()),
+        input: body.text,
+        model: Some(model),
+        rates,
+        replies_within: (seconds > 0).then(|| Duration::from_secs(seconds) + TIME_TO_REPLY),
+    })
+}
+
+/// What a provider's model costs. Only what has a price is on offer, or a budget could not hold.
+async fn rates(context: &Context, model: &str) -> Result<Rates, ApiError> {
+    let unknown = || Rejection::field("/model", "is not on offer here");
+    if context.config().required("ANALYSIS_PROVIDER").map_err(ApiError::internal)? != ANTHROPIC {
+        return Err(unknown().into());
+    }
+    let store = context.store().clone();
+    let catalogue = context
+        .cache()
+        .get_or_refresh(CatalogueKey, || async move {
+            Ok::<_, ApiError>(store.catalogue().await?.map(CachedCatalogue::new))
+        })
+        .await?;
+    let rates = catalogue.and_then(|catalogue| catalogue.rates(ANTHROPIC, model));
+    rates.ok_or_else(|| unknown().into())
+}
+
+/// Looks at the job until it has ended or the time is over; then it is `accepted` after all.
+async fn wait(context: &Context, mut job: JobRecord, accepted: Reply, seconds: u64) -> ApiResult {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    let (mut pause, longest) = POLL;
+    while !job.state.has_ended() && Instant::now() + pause < deadline {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 3 / 2).min(longest);
+        job = context.store().job(job.org_id, job.job_id).await?;
+    }
+    let mut reply = match job.result() {
+        Some(JobResult::Analysis { analysis, usage }) if job.state == JobState::Succeeded => {
+            response::json(StatusCode::OK, &DoneAnalysis { analysis, usage, job: Job::from(&job) })
+        }
+        _ => return Ok(accepted),
+    };
+    let applied = HeaderValue::try_from(format!("wait={seconds}")).map_err(ApiError::internal)?;
+    reply.headers_mut().insert(PREFERENCE_APPLIED, applied);
+    Ok(response::live(reply))
+}

@@ -1,0 +1,21 @@
+//! `GET /jobs/{job_id}`, member: `200` with the job as it is now. Never cached.
+
+use shared::caller::Caller;
+use shared::ids::JobId;
+use shared::model::job::Job;
+use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, response};
+
+/// Get a job
+///
+/// # Errors
+/// `404` for a job that is not the organization's.
+#[utoipa::path(get, path = "/jobs/{job_id}", operation_id = "get_job", tag = "jobs",
+    params(("job_id" = JobId, Path)),
+    responses((status = 200, description = "The job", body = Job)),
+    security(("session" = []), ("cookie" = [])))]
+pub async fn handle(context: &Context, request: Request) -> ApiResult {
+    let caller = Caller::verify(context, &request).await?;
+    let job_id: JobId = request::path(&request, "job_id").parse().map_err(|_| ApiError::NotFound)?;
+    let job = context.store().job(caller.org_id, job_id).await?;
+    Ok(response::live(response::json(StatusCode::OK, &Job::from(&job))))
+}

@@ -1,0 +1,86 @@
+//! `POST /send-email`, member: `202` with the id of the job that sends it. Free plans, and organizations whose
+//! settings say so, write to their own members only.
+
+use serde::Serialize;
+use shared::caller::Caller;
+use shared::idempotency::Once;
+use shared::ids::{JobId, OrgId};
+use shared::jobs::{Accepted, NewJob};
+use shared::model::email::{Message, SendEmail};
+use shared::model::job::JobKind;
+use shared::model::org::{OrgRecord, Plan};
+use shared::model::settings::{EmailRecipients, Settings};
+use shared::request::Rejection;
+use shared::response::FieldError;
+use shared::{ApiError, ApiResult, Context, Request, StatusCode, creation, jobs, request, response};
+use utoipa::ToSchema;
+
+const ENDPOINT: &str = "send-email";
+
+/// An accepted e-mail.
+#[derive(Serialize, ToSchema)]
+pub struct QueuedEmail {
+    #[schema(pattern = "^queued$")]
+    status: &'static str,
+    job_id: JobId,
+}
+
+/// Send an e-mail
+///
+/// It counts once in the month's limit, however many recipients it has.
+///
+/// # Errors
+/// `422` for a recipient that the organization may not write to, `429 quota_exceeded`.
+#[utoipa::path(post, path = "/send-email", operation_id = "send_email", tag = "jobs", request_body = SendEmail,
+    params(("Idempotency-Key" = Option<String>, Header, description = "The same key and body take effect once")),
+    responses((status = 202, description = "Accepted", body = QueuedEmail),
+        (status = 409, description = "A request with this Idempotency-Key is under way",
+            body = shared::response::ProblemBody, content_type = "application/problem+json")),
+    security(("session" = []), ("cookie" = [])))]
+pub async fn handle(context: &Context, request: Request) -> ApiResult {
+    let (caller, org, settings) = Caller::verify_with_settings(context, &request).await?;
+    let once = Once::of(ENDPOINT, request.headers(), request::body_bytes(&request)?)?;
+    let outcome = create(context, &request, (&caller, &org, &settings), once.as_ref()).await;
+    creation::or_first_reply(context, org.org_id, once.as_ref(), outcome).await
+}
+
+async fn create(
+    context: &Context,
+    request: &Request,
+    (caller, org, settings): (&Caller, &OrgRecord, &Settings),
+    once: Option<&Once>,
+) -> ApiResult {
+    let message = request::json::<SendEmail>(request)?.parse().map_err(Rejection::Invalid)?;
+    if org.plan == Plan::Free || settings.email_recipients == EmailRecipients::Members {
+        only_members(context, caller.org_id, &message).await?;
+    }
+    let new = NewJob {
+        kind: JobKind::SendEmail,
+        input: serde_json::to_string(&message).map_err(ApiError::internal)?,
+        model: None,
+        rates: None,
+        reserved_nanos: 0,
+        budget_nanos: None,
+        replies_within: None,
+    };
+    let accepted = jobs::accept(context, request, (caller, org), (new, once), |job| {
+        response::json(StatusCode::ACCEPTED, &QueuedEmail { status: "queued", job_id: job.job_id })
+    });
+    match accepted.await? {
+        Accepted::New { reply, .. } | Accepted::Repeated(reply) => Ok(reply),
+        Accepted::Resumed { .. } => Err(ApiError::internal("an e-mail's key was kept without its reply")),
+    }
+}
+
+async fn only_members(context: &Context, org: OrgId, message: &Message) -> Result<(), ApiError> {
+    let addresses: Vec<&str> = message.to.as_slice().iter().map(|email| email.as_str()).collect();
+    let are_members = context.store().are_members(org, &addresses).await?;
+    let strangers = addresses.iter().zip(are_members).filter(|(_, is_member)| !is_member);
+    let errors: Vec<FieldError> = strangers
+        .map(|(address, _)| FieldError {
+            pointer: "/to".to_owned(),
+            message: format!("{address} is no member: your organization writes to its members only"),
+        })
+        .collect();
+    if errors.is_empty() { Ok(()) } else { Err(Rejection::Invalid(errors).into()) }
+}

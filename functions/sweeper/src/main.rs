@@ -1,0 +1,7 @@
+//! Runs [`sweeper::handle`] on Lambda.
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    shared::config::require(&["JOBS_QUEUE_URL"])?;
+    shared::runtime::run_events(sweeper::handle).await
+}

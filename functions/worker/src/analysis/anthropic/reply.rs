@@ -1,0 +1,121 @@
+//! Reading the reply: an outer shape that may grow, and inside it the analysis, held to the letter.
+
+use super::super::{AnalysisError, Billed, Outcome, builtin};
+use super::request::TOOL;
+use serde::Deserialize;
+use serde_json::Value;
+use shared::model::analysis::{Analysis, Sentiment, TokenUsage};
+
+/// A message as the API returns it; the API's versioning lets it grow fields.
+#[derive(Deserialize)]
+struct Message {
+    content: Vec<Block>,
+    stop_reason: Option<String>,
+    usage: Usage,
+}
+
+#[derive(Deserialize)]
+struct Block {
+    #[serde(rename = "type")]
+    kind: String,
+    name: Option<String>,
+    input: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Usage {
+    input_tokens: u64,
+    output_tokens: u64,
+    #[serde(default)]
+    cache_creation_input_tokens: Option<u64>,
+    #[serde(default)]
+    cache_read_input_tokens: Option<u64>,
+}
+
+/// What the model says of the text. Counts and readability are measured here, not asked for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reading {
+    language: String,
+    summary: String,
+    key_phrases: Vec<String>,
+    sentiment: Sentiment,
+}
+
+#[derive(Deserialize)]
+struct ErrorBody {
+    error: ErrorKind,
+}
+
+#[derive(Deserialize)]
+struct ErrorKind {
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+/// The analysis in a reply of status 200 to a request with `text`.
+pub(super) fn read(body: &[u8], text: &str) -> Result<Outcome, AnalysisError> {
+    let message: Message =
+        serde_json::from_slice(body).map_err(|_| malformed("the model's reply was malformed", Billed::Unknown))?;
+    let usage = message.usage.total();
+    let billed = Billed::Tokens(usage);
+    let never = |code, detail: &str| Err(AnalysisError::Permanent { code, detail: detail.into(), billed });
+    match message.stop_reason.as_deref() {
+        Some("refusal") => return never("model_refused", "the model declined to analyse this text"),
+        Some("max_tokens") => return never("model_output_too_long", "the model's analysis did not end in time"),
+        Some("model_context_window_exceeded") => {
+            return never("input_too_large", "the text is too long for the model");
+        }
+        // The tool's input is checked whatever else the model says about why it stopped.
+        _ => {}
+    }
+    let mut inputs = message
+        .content
+        .into_iter()
+        .filter(|block| block.kind == "tool_use" && block.name.as_deref() == Some(TOOL))
+        .filter_map(|block| block.input);
+    let (Some(input), None) = (inputs.next(), inputs.next()) else {
+        return Err(malformed("the model gave no analysis", billed));
+    };
+    let reading: Reading =
+        serde_json::from_value(input).map_err(|_| malformed("the model's analysis has another shape", billed))?;
+    let measured = builtin::measure(text, &reading.language);
+    Analysis {
+        language: reading.language,
+        summary: reading.summary,
+        key_phrases: reading.key_phrases,
+        sentiment: reading.sentiment,
+        readability: measured.readability,
+        word_count: measured.word_count,
+        sentence_count: measured.sentence_count,
+    }
+    .checked()
+    .map(|analysis| Outcome { analysis, usage })
+    .map_err(|problem| malformed(&format!("in the model's analysis, {problem}"), billed))
+}
+
+/// The kind of an error reply, for the log: the API's own word if it is one, never its message.
+pub(super) fn error_kind(body: &[u8]) -> String {
+    serde_json::from_slice::<ErrorBody>(body)
+        .map(|body| body.error.kind)
+        .ok()
+        .filter(|kind| kind.len() <= 40 && kind.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+        .unwrap_or_else(|| "unreadable".into())
+}
+
+impl Usage {
+    fn total(&self) -> TokenUsage {
+        TokenUsage {
+            input_tokens: self
+                .input_tokens
+                .saturating_add(self.cache_creation_input_tokens.unwrap_or(0))
+                .saturating_add(self.cache_read_input_tokens.unwrap_or(0)),
+            output_tokens: self.output_tokens,
+        }
+    }
+}
+
+/// Models do not say the same thing twice: another attempt may do.
+fn malformed(detail: &str, billed: Billed) -> AnalysisError {
+    AnalysisError::Transient { retry_after: None, detail: detail.into(), billed }
+}

@@ -1,0 +1,53 @@
+//! What a batch's report says, whatever becomes of its messages.
+
+use super::*;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+fn messages() -> Vec<SqsMessage> {
+    let message = |number: usize| {
+        let mut message = SqsMessage::default();
+        message.message_id = Some(number.to_string());
+        message
+    };
+    (0..10).map(message).collect()
+}
+
+/// Two failing messages in a row fail in different ways: one returns, the next panics.
+async fn fail(number: usize) -> bool {
+    tokio::task::yield_now().await;
+    assert!(number.is_multiple_of(2), "on purpose");
+    true
+}
+
+#[tokio::test]
+async fn of_all_patterns_of_failures_and_panics_only_those_return() {
+    // The panics of this test are meant; a thousand reports of them would hide another.
+    std::panic::set_hook(Box::new(|_| {}));
+    for pattern in 0..1u32 << 10 {
+        let fails = |number: usize| pattern >> number & 1 == 1;
+        let response = batch(messages(), |message| async move {
+            let number: usize = message.message_id.and_then(|id| id.parse().ok()).expect("a number");
+            if fails(number) { fail(number).await } else { false }
+        })
+        .await;
+        let returned: BTreeSet<String> =
+            response.batch_item_failures.iter().map(|failure| failure.item_identifier.clone()).collect();
+        let expected: BTreeSet<String> = (0..10).filter(|number| fails(*number)).map(|n| n.to_string()).collect();
+        assert_eq!((returned.len(), returned), (response.batch_item_failures.len(), expected), "{pattern:010b}");
+    }
+    drop(std::panic::take_hook());
+}
+
+#[tokio::test]
+async fn a_bounded_number_runs_at_a_time() {
+    let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    batch(messages(), |_| async {
+        most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        tokio::task::yield_now().await;
+        running.fetch_sub(1, Ordering::SeqCst);
+        false
+    })
+    .await;
+    assert_eq!(most.into_inner(), AT_ONCE);
+}

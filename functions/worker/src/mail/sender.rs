@@ -1,0 +1,101 @@
+//! The one From of every e-mail, from configuration.
+
+use shared::model::text::Email;
+use std::fmt;
+use std::str::FromStr;
+
+/// Longest display name, in characters.
+const NAME_MAX_CHARS: usize = 64;
+
+/// Who all e-mails are from: `no-reply@example.com` or `CitizenApp <no-reply@example.com>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sender {
+    name: Option<String>,
+    email: Email,
+}
+
+/// Why a text is no [`Sender`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be an e-mail address, or a name of plain ASCII letters and digits followed by <address>")]
+pub struct InvalidSender;
+
+impl Sender {
+    /// The display name, if there is one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The address.
+    #[must_use]
+    pub fn email(&self) -> &Email {
+        &self.email
+    }
+
+    /// The domain of the address.
+    #[must_use]
+    pub fn domain(&self) -> &str {
+        self.email.as_str().rsplit_once('@').map_or("", |(_, domain)| domain)
+    }
+}
+
+impl FromStr for Sender {
+    type Err = InvalidSender;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSender> {
+        let (name, address) = match text.strip_suffix('>').and_then(|text| text.split_once('<')) {
+            Some((name, address)) => (Some(name.trim()), address),
+            None => (None, text),
+        };
+        // Letters, digits, spaces and hyphens need neither quoting nor encoding in any header.
+        let is_plain = |name: &str| {
+            (1..=NAME_MAX_CHARS).contains(&name.len())
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b' ' | b'-'))
+        };
+        if name.is_some_and(|name| !is_plain(name)) {
+            return Err(InvalidSender);
+        }
+        let email = address.parse().map_err(|_| InvalidSender)?;
+        Ok(Self { name: name.map(str::to_owned), email })
+    }
+}
+
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{name} <{}>", self.email.as_str()),
+            None => f.write_str(self.email.as_str()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_are_read_and_written() {
+        for text in ["no-reply@example.com", "Citizen App <no-reply@example.com>"] {
+            let sender: Sender = text.parse().expect("both forms are fine");
+            assert_eq!(sender.to_string(), text);
+            assert_eq!(sender.domain(), "example.com");
+        }
+    }
+
+    #[test]
+    fn nothing_else_is() {
+        for text in [
+            "",
+            "CitizenApp",
+            "<a@example.com>",
+            "A <a@example.com",
+            "A \"B\" <a@example.com>",
+            "A, B <a@example.com>",
+            "A\r\nBcc: b@example.com\r\nX: <a@example.com>",
+            "Ä <a@example.com>",
+            "A <a@example.com> <b@example.com>",
+        ] {
+            assert_eq!(text.parse::<Sender>(), Err(InvalidSender), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! What runs beside the API: the embedded queue service, and the functions that a queue or a schedule calls.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use shared::{Context, model::time::Moment};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::event_source::{EventSource, FunctionError, Mapping, MappingError};
+use crate::schedule::{Rate, RateError};
+use crate::sqs::{Clock, Sqs, SqsError};
+use crate::template::{EventFunction, Queue, Template, Trigger};
+
+/// Folder names of the functions that events call: one by a queue, one by a schedule.
+pub const NAMES: [&str; 2] = [WORKER, SWEEPER];
+const WORKER: &str = "worker";
+const SWEEPER: &str = "sweeper";
+
+/// The region of everything here.
+const REGION: &str = "us-east-1";
+
+/// Why it did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum BackgroundError {
+    /// No port for the queue service.
+    #[error("embedded queue service: {0}")]
+    Port(#[from] io::Error),
+    /// The template's queue is not one that SQS takes.
+    #[error("embedded queue service: {0}")]
+    Queue(#[from] SqsError),
+    /// The template's mapping is not one that Lambda takes.
+    #[error(transparent)]
+    Mapping(#[from] MappingError),
+    /// The template's schedule is not one that EventBridge takes.
+    #[error(transparent)]
+    Rate(#[from] RateError),
+    /// The worker's configuration is wrong.
+    #[error(transparent)]
+    Worker(#[from] worker::StartError),
+    /// The template names a function that this program does not have.
+    #[error("no handler for the function {0}")]
+    UnknownFunction(String),
+}
+
+/// The queue service, with the template's queues.
+#[derive(Debug)]
+pub struct Queues {
+    sqs: Sqs,
+    listener: TcpListener,
+    url: String,
+}
+
+impl Queues {
+    /// Makes the template's queues.
+    ///
+    /// # Errors
+    /// [`BackgroundError`].
+    pub async fn open(template: &Template) -> Result<Self, BackgroundError> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let sqs = Sqs::new(&url, REGION, Clock::system());
+        for queue in &template.queues {
+            create(&sqs, queue)?;
+        }
+        Ok(Self { sqs, listener, url })
+    }
+
+    /// Where the service answers.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where one of its queues is.
+    #[must_use]
+    pub fn queue_url(&self, id: &str) -> String {
+        self.sqs.queue_url(id)
+    }
+}
+
+fn create(sqs: &Sqs, queue: &Queue) -> Result<(), SqsError> {
+    let mut attributes = queue.attributes.clone();
+    if let Some((target, count)) = &queue.redrive {
+        let arn = sqs.queue_arn(target)?;
+        let policy = serde_json::json!({"deadLetterTargetArn": arn, "maxReceiveCount": count});
+        attributes.insert("RedrivePolicy".to_owned(), policy.to_string());
+    }
+    sqs.create_queue(&queue.id, &attributes).map(|_| ())
+}
+
+/// Running background work. Dropping it ends it, without waiting.
+#[derive(Debug)]
+pub struct Background {
+    sqs: Sqs,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Background {
+    /// Starts the queue service and the functions that events call.
+    ///
+    /// # Errors
+    /// [`BackgroundError`].
+    pub fn start(queues: Queues, events: &[EventFunction], context: &'static Context) -> Result<Self, BackgroundError> {
+        let Queues { sqs, listener, .. } = queues;
+        let stop = watch::Sender::new(false);
+        let mut tasks = JoinSet::new();
+        let (service, stopped) = (sqs.clone(), stopped(&stop));
+        tasks.spawn(async move {
+            if let Err(error) = service.serve(listener, stopped).await {
+                tracing::error!(%error, "the embedded queue service ended");
+            }
+        });
+        for event in events {
+            match &event.trigger {
+                Trigger::Queue { .. } => tasks.spawn(from_queue(&sqs, event, context, &stop)?),
+                Trigger::Schedule { expression } => tasks.spawn(on_schedule(&sqs, event, expression, context, &stop)?),
+            };
+        }
+        Ok(Self { sqs, stop, tasks })
+    }
+
+    /// The queue service.
+    #[must_use]
+    pub fn sqs(&self) -> &Sqs {
+        &self.sqs
+    }
+
+    /// Lets what runs end.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+fn stopped(stop: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + 'static {
+    let mut stop = stop.subscribe();
+    async move {
+        // An error means that the system is gone: a stop too.
+        let _ = stop.wait_for(|stop| *stop).await;
+    }
+}
+
+/// The end of an invocation that begins now, in epoch milliseconds.
+fn deadline_ms(event: &EventFunction) -> u64 {
+    u64::try_from(Moment::now().plus(event.timeout).as_millis()).unwrap_or(u64::MAX)
+}
+
+fn from_queue(
+    sqs: &Sqs,
+    event: &EventFunction,
+    context: &'static Context,
+    stop: &watch::Sender<bool>,
+) -> Result<impl Future<Output = ()> + Send + 'static, BackgroundError> {
+    let Trigger::Queue { queue, batch_size, window, maximum_concurrency, reports_failures } = event.trigger.clone()
+    else {
+        return Err(BackgroundError::UnknownFunction(event.function.clone()));
+    };
+    if event.function != WORKER {
+        return Err(BackgroundError::UnknownFunction(event.function.clone()));
+    }
+    // Lives as long as the process, as in a Lambda environment.
+    let worker: &'static worker::Worker = Box::leak(Box::new(worker::Worker::new(context.config().clone())?));
+    let mapping = Mapping {
+        queue,
+        batch_size,
+        maximum_batching_window: window,
+        maximum_concurrency,
+        report_batch_item_failures: reports_failures,
+        function_timeout: event.timeout,
+    };
+    let event = event.clone();
+    let function: crate::event_source::Function = Arc::new(move |batch| {
+        let deadline = deadline_ms(&event);
+        Box::pin(async move { Ok(serde_json::to_value(worker::handle(worker, batch, deadline).await)?) })
+    });
+    let source = EventSource::new(sqs.clone(), mapping, function)?;
+    let stopped = stopped(stop);
+    Ok(async move {
+        if let Err(error) = source.run(stopped).await {
+            tracing::error!(%error, "the queue no longer feeds the worker");
+        }
+    })
+}
+
+fn on_schedule(
+    sqs: &Sqs,
+    event: &EventFunction,
+    expression: &str,
+    context: &'static Context,
+    stop: &watch::Sender<bool>,
+) -> Result<impl Future<Output = ()> + Send + 'static, BackgroundError> {
+    let rate: Rate = expression.parse()?;
+    if event.function != SWEEPER {
+        return Err(BackgroundError::UnknownFunction(event.function.clone()));
+    }
+    let (event, clock, stopped) = (event.clone(), sqs.clock().clone(), stopped(stop));
+    let function: crate::schedule::ScheduledFunction = Arc::new(move |tick| {
+        let deadline = deadline_ms(&event);
+        Box::pin(async move {
+            let tick: sweeper::Tick = serde_json::from_value(tick).map_err(FunctionError::from)?;
+            sweeper::handle(context, tick, deadline).await;
+            Ok(())
+        })
+    });
+    Ok(async move { rate.run(&clock, REGION, function, stopped).await })
+}

@@ -1,0 +1,91 @@
+//! What an operator does by hand, to a deployed system or a local one: by AWS's own environment variables.
+
+use std::env;
+use std::time::Duration;
+
+use shared::config::Config;
+use shared::jobs::{JobMessage, Redriven, redrive, settle_email};
+use shared::model::job::Fate;
+use shared::model::text::Email;
+use shared::store::suppression::Reason;
+use shared::{ApiError, Context};
+
+/// How long a dead letter is hidden from others while it is dealt with.
+const HIDDEN: Duration = Duration::from_secs(60);
+
+/// A context for a table, with the credentials, region and endpoints of the process's environment.
+///
+/// # Errors
+/// A variable is missing or wrong.
+pub fn context(table: &str) -> Result<Context, shared::config::ConfigError> {
+    let config = Config::from_lookup(|name| match name {
+        "TABLE_NAME" => Some(table.to_owned()),
+        // Nothing here is called from a browser or reads a cache.
+        "ALLOWED_ORIGINS" => Some("http://localhost".to_owned()),
+        "CACHE_URL" => Some("off:".to_owned()),
+        _ => env::var(name).ok(),
+    })?;
+    Ok(Context::new(config))
+}
+
+/// What a redrive did.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Report {
+    /// Jobs that are in the queue again.
+    pub queued: u32,
+    /// Letters whose jobs needed nothing.
+    pub not_needed: u32,
+    /// Letters that stay: no budget, or no job of ours.
+    pub stay: u32,
+}
+
+/// Puts the jobs of all dead letters back on the queue of `JOBS_QUEUE_URL`.
+///
+/// # Errors
+/// When the database or a queue is away; what was done by then stands.
+pub async fn redrive_all(context: &Context, dead_letter_queue_url: &str) -> Result<Report, ApiError> {
+    let letters = context.queue_at(dead_letter_queue_url.to_owned());
+    let mut report = Report::default();
+    loop {
+        let batch = letters.receive(HIDDEN).await.map_err(ApiError::internal)?;
+        if batch.is_empty() {
+            return Ok(report);
+        }
+        for letter in batch {
+            match redrive(context, &letter.body).await? {
+                Redriven::Queued => report.queued += 1,
+                Redriven::NotNeeded => report.not_needed += 1,
+                Redriven::OverBudget | Redriven::Unreadable => {
+                    report.stay += 1;
+                    continue;
+                }
+            }
+            letters.delete(&letter.receipt_handle).await.map_err(ApiError::internal)?;
+        }
+    }
+}
+
+/// Says what became of an e-mail of unknown fate. Whether that was the question.
+///
+/// # Errors
+/// [`ApiError::NotFound`] when there is no such job.
+pub async fn settle(context: &Context, message: JobMessage, was_sent: bool) -> Result<bool, ApiError> {
+    let fate = if was_sent {
+        Fate::Sent { message_id: "settled by a person".to_owned() }
+    } else {
+        Fate::NotSent { code: "not_sent", detail: "A person found that it was not sent." }
+    };
+    settle_email(context, message, &fate).await
+}
+
+/// Lists an address that is not to be written to, or takes it off the list.
+///
+/// # Errors
+/// When the database is away.
+pub async fn suppress(context: &Context, address: &Email, is_listed: bool) -> Result<(), ApiError> {
+    if is_listed {
+        context.store().suppress(address, Reason::Person).await
+    } else {
+        context.store().allow(address).await
+    }
+}

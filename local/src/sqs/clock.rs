@@ -1,0 +1,80 @@
+//! The queue's clock: epoch milliseconds that tests and simulations can move forward at once.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+
+/// A monotonic clock in milliseconds since the Unix epoch. Clones share the same time.
+///
+/// Visibility timeouts, delays, retention, batching windows and schedules all read it, so that
+/// [`Clock::jump`] lets twelve hours pass without a test waiting for them.
+#[derive(Clone, Debug)]
+pub struct Clock {
+    origin: Instant,
+    origin_ms: u64,
+    jumped_ms: Arc<watch::Sender<u64>>,
+}
+
+impl Clock {
+    /// A clock that starts at the machine's time and never goes back.
+    pub fn system() -> Self {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { origin: Instant::now(), origin_ms: millis(since_epoch), jumped_ms: Arc::new(watch::Sender::new(0)) }
+    }
+
+    /// The current time in milliseconds since the Unix epoch.
+    pub fn now_ms(&self) -> u64 {
+        self.origin_ms + millis(self.origin.elapsed()) + *self.jumped_ms.borrow()
+    }
+
+    /// Moves the clock forward and wakes everything that sleeps on it.
+    pub fn jump(&self, by: Duration) {
+        self.jumped_ms.send_modify(|jumped_ms| *jumped_ms += millis(by));
+    }
+
+    /// Returns once [`Clock::now_ms`] has reached `due_ms`, however it got there.
+    pub async fn sleep_until(&self, due_ms: u64) {
+        let mut jumps = self.jumped_ms.subscribe();
+        loop {
+            let now_ms = self.now_ms();
+            if now_ms >= due_ms {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_millis(due_ms - now_ms)) => {}
+                // The sender lives in `self`, so this cannot report a closed channel.
+                _ = jumps.changed() => {}
+            }
+        }
+    }
+
+    /// Sleeps for `duration` of this clock's time.
+    pub async fn sleep(&self, duration: Duration) {
+        self.sleep_until(self.now_ms().saturating_add(millis(duration))).await;
+    }
+}
+
+/// Whole milliseconds of a duration; beyond 584 million years it saturates.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_jump_ends_a_sleep_of_a_day() {
+        let clock = Clock::system();
+        let sleeper = tokio::spawn({
+            let clock = clock.clone();
+            async move { clock.sleep(Duration::from_secs(86_400)).await }
+        });
+        clock.jump(Duration::from_secs(86_399));
+        tokio::task::yield_now().await;
+        assert!(!sleeper.is_finished());
+        clock.jump(Duration::from_secs(86_400));
+        sleeper.await.expect("the sleeper does not panic");
+    }
+}

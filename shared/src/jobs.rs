@@ -1,0 +1,223 @@
+//! Accepting jobs: stored first, then put on the queue. If the second step fails, the sweeper makes up for it.
+
+use crate::caller::Caller;
+use crate::context::Context;
+use crate::error::ApiError;
+use crate::idempotency::{KeyRecord, Once, StoredReply};
+use crate::ids::{JobId, OrgId};
+use crate::model::job::{Fate, JobKind, JobRecord, JobState, UNSENT_AFTER};
+use crate::model::org::OrgRecord;
+use crate::model::price::Rates;
+use crate::model::time::Moment;
+use crate::model::usage::month_of;
+use crate::queue::Outgoing;
+use crate::response::Reply;
+use crate::store::idempotency::Creation;
+use crate::store::jobs::{Advance, piece_count};
+use lambda_http::Request;
+use lambda_http::http::HeaderValue;
+use lambda_http::http::header::LOCATION;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// The longest trace header that is passed on, in bytes; X-Ray's own are far shorter.
+const TRACE_BYTES_MAX: usize = 256;
+
+/// How long a request that does not wait itself may take for the reply to an earlier one that did.
+const RESUMED_LEASE: Duration = Duration::from_secs(10);
+
+/// What a message on the queue says: which job. All else is read from the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobMessage {
+    pub org_id: OrgId,
+    pub job_id: JobId,
+}
+
+impl JobMessage {
+    /// The message of a job, grouped by its organization.
+    ///
+    /// # Panics
+    /// Never: ids serialize.
+    #[must_use]
+    pub fn of(job: &JobRecord) -> Outgoing {
+        let message = Self { org_id: job.org_id, job_id: job.job_id };
+        Outgoing {
+            group_id: job.org_id.to_string(),
+            body: serde_json::to_string(&message).expect("ids serialize"),
+            trace_header: job.trace.clone(),
+            delay: Duration::ZERO,
+        }
+    }
+}
+
+/// A job to accept.
+#[derive(Debug)]
+pub struct NewJob {
+    pub kind: JobKind,
+    pub input: String,
+    pub model: Option<String>,
+    pub rates: Option<Rates>,
+    /// What one run costs at most, in nano-dollars.
+    pub reserved_nanos: u64,
+    pub budget_nanos: Option<u64>,
+    /// An idempotency key's reply is not that of the acceptance, but follows within this time.
+    pub replies_within: Option<Duration>,
+}
+
+/// What became of a request for a job.
+#[derive(Debug)]
+pub enum Accepted {
+    /// It is stored, and on the queue or soon will be. `held` is the key that still waits for its reply.
+    New { job: Box<JobRecord>, reply: Reply, held: Option<KeyRecord> },
+    /// It repeats an earlier request: that one's reply.
+    Repeated(Reply),
+    /// It repeats an earlier request that died while it waited for this job; the key is ours now.
+    Resumed { job: Box<JobRecord>, held: KeyRecord },
+}
+
+impl NewJob {
+    fn into_record(self, caller: &Caller, trace: Option<String>) -> (JobRecord, String) {
+        let now = Moment::now();
+        let job = JobRecord {
+            job_id: JobId::new(),
+            org_id: caller.org_id,
+            user_id: caller.user_id,
+            kind: self.kind,
+            state: JobState::Queued,
+            attempts: 0,
+            fence: 0,
+            lease_until: None,
+            sending: false,
+            cancel_requested: false,
+            created_at: now,
+            started_at: None,
+            finished_at: None,
+            due_at: Some(now.plus(UNSENT_AFTER)),
+            month: month_of(now).0,
+            model: self.model,
+            rates: self.rates,
+            reserved_nanos: self.reserved_nanos,
+            charged_nanos: 0,
+            budget_nanos: self.budget_nanos,
+            input_pieces: piece_count(&self.input),
+            result: None,
+            error: None,
+            trace,
+            version: 1,
+        };
+        (job, self.input)
+    }
+}
+
+/// Accepts a job and puts it on the queue. `reply` makes the answer, which an idempotency key keeps.
+///
+/// # Errors
+/// As [`crate::store::Store::accept_job`].
+pub async fn accept(
+    context: &Context,
+    request: &Request,
+    (caller, org): (&Caller, &OrgRecord),
+    (new, once): (NewJob, Option<&Once>),
+    reply: impl FnOnce(&JobRecord) -> Reply,
+) -> Result<Accepted, ApiError> {
+    let replies_within = new.replies_within;
+    let (job, input) = new.into_record(caller, trace(request));
+    let reply = with_location(reply(&job), &job)?;
+    let now_ms = Moment::now().as_millis();
+    let record = once.map(|once| match replies_within {
+        None => KeyRecord::complete(once, StoredReply::of(&reply), now_ms),
+        Some(lease) => KeyRecord::begun(once, Some(job.job_id.to_string()), lease, now_ms),
+    });
+    match context.store().accept_job(org, &job, &input, once.zip(record.as_ref())).await? {
+        Creation::Created => {}
+        Creation::Repeated(first) => return Ok(Accepted::Repeated(first.replayed())),
+        Creation::Abandoned(left) => {
+            let job_id = left.work.as_deref().unwrap_or_default().parse().map_err(ApiError::internal)?;
+            let once = once.ok_or(ApiError::Contended)?;
+            let lease = replies_within.unwrap_or(RESUMED_LEASE);
+            let held = context.store().resume_key(org.org_id, once, &left, lease).await?;
+            let job = context.store().job(org.org_id, job_id).await?;
+            return Ok(Accepted::Resumed { job: Box::new(job), held });
+        }
+    }
+    if let Err(error) = context.queue()?.send(&JobMessage::of(&job)).await {
+        // It is accepted all the same: the sweeper sends what is due.
+        tracing::warn!(job_id = %job.job_id, %error, "a job was stored and not put on the queue");
+    }
+    let held = record.filter(|record| record.reply.is_none());
+    Ok(Accepted::New { job: Box::new(job), reply, held })
+}
+
+/// A reply that names where the job is found.
+///
+/// # Errors
+/// Never: ids are valid in headers.
+pub fn with_location(mut reply: Reply, job: &JobRecord) -> Result<Reply, ApiError> {
+    let location = HeaderValue::try_from(format!("/jobs/{}", job.job_id)).map_err(ApiError::internal)?;
+    reply.headers_mut().insert(LOCATION, location);
+    Ok(reply)
+}
+
+fn trace(request: &Request) -> Option<String> {
+    let trace = request.headers().get("x-amzn-trace-id")?.to_str().ok()?;
+    (!trace.is_empty() && trace.len() <= TRACE_BYTES_MAX).then(|| trace.to_owned())
+}
+
+/// How often a write is tried whose job changed meanwhile.
+const WRITES: u32 = 6;
+
+/// Writes what became of an e-mail whose fate was unknown. Whether anybody asked.
+///
+/// # Errors
+/// [`ApiError::NotFound`] when there is no such job.
+pub async fn settle_email(context: &Context, message: JobMessage, fate: &Fate) -> Result<bool, ApiError> {
+    for _ in 0..WRITES {
+        let job = context.store().job(message.org_id, message.job_id).await?;
+        let Some((ended, settlement)) = job.settled(fate.clone(), Moment::now()) else { return Ok(false) };
+        if context.store().advance_job(&job, &ended, &settlement).await? == Advance::Done {
+            return Ok(true);
+        }
+    }
+    Err(ApiError::Contended)
+}
+
+/// What became of a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Redriven {
+    /// Its job is in the queue again.
+    Queued,
+    /// Its job did not fail: it went on by another message, or was cancelled. The letter is done with.
+    NotNeeded,
+    /// The month's budget has no room for another run: the letter stays.
+    OverBudget,
+    /// It names no job of ours: a person has to look at it. It stays.
+    Unreadable,
+}
+
+/// Puts the job of a dead letter's text back on the queue.
+///
+/// # Errors
+/// When the database or the queue is away.
+pub async fn redrive(context: &Context, body: &str) -> Result<Redriven, ApiError> {
+    let Ok(message) = serde_json::from_str::<JobMessage>(body) else { return Ok(Redriven::Unreadable) };
+    for _ in 0..WRITES {
+        let job = match context.store().job(message.org_id, message.job_id).await {
+            Err(ApiError::NotFound) => return Ok(Redriven::Unreadable),
+            job => job?,
+        };
+        let Some((again, held)) = job.redriven(Moment::now()) else { return Ok(Redriven::NotNeeded) };
+        match context.store().advance_job(&job, &again, &held).await? {
+            Advance::Done => {
+                // As with an acceptance: if this fails, the sweeper sends what is due.
+                if let Err(error) = context.queue()?.send(&JobMessage::of(&again)).await {
+                    tracing::warn!(job_id = %again.job_id, %error, "a redriven job was not put on the queue");
+                }
+                return Ok(Redriven::Queued);
+            }
+            Advance::OverBudget => return Ok(Redriven::OverBudget),
+            Advance::Changed => {}
+        }
+    }
+    Err(ApiError::Contended)
+}

@@ -1,0 +1,131 @@
+use super::*;
+use crate::model::price::Price;
+
+fn job() -> JobRecord {
+    JobRecord {
+        job_id: JobId::new(),
+        org_id: OrgId::new(),
+        user_id: UserId::new(),
+        kind: JobKind::Analyze,
+        state: JobState::Queued,
+        attempts: 0,
+        fence: 0,
+        lease_until: None,
+        sending: false,
+        cancel_requested: false,
+        created_at: Moment::from_millis(0),
+        started_at: None,
+        finished_at: None,
+        due_at: Some(Moment::from_millis(30_000)),
+        month: "1970-01".into(),
+        model: None,
+        rates: Some(Rates { input: Price::Flat("1".into()), output: Price::Flat("1".into()) }),
+        reserved_nanos: 5_000,
+        charged_nanos: 0,
+        budget_nanos: Some(9_000),
+        input_pieces: 1,
+        result: None,
+        error: None,
+        trace: None,
+        version: 1,
+    }
+}
+
+fn at(ms: i64) -> Moment {
+    Moment::from_millis(ms)
+}
+
+fn claimed(job: &JobRecord, now: Moment) -> JobRecord {
+    match job.claim(now) {
+        Claim::Run(job) => *job,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_queued_job_is_claimed_and_a_running_one_only_when_its_lease_is_over() {
+    let first = claimed(&job(), at(0));
+    assert_eq!((first.state, first.attempts, first.fence, first.version), (JobState::Running, 1, 1, 2));
+    let lease = i64::try_from(LEASE.as_millis()).expect("small");
+    assert_eq!(first.due_at, Some(at(lease)));
+    assert_eq!(first.claim(at(lease - 1)), Claim::Leave);
+    let second = claimed(&first, at(lease));
+    assert_eq!((second.attempts, second.fence, second.started_at), (2, 2, Some(at(0))));
+    assert_eq!(first.takeover_charge().cost_nanos, 5_000, "the dead run may have cost it all");
+    assert_eq!(job().takeover_charge(), Settlement::default());
+}
+
+#[test]
+fn an_ended_job_is_left_alone() {
+    for state in [JobState::Succeeded, JobState::Failed, JobState::Cancelled, JobState::Unknown] {
+        let job = JobRecord { state, ..job() };
+        assert_eq!(job.claim(at(i64::MAX)), Claim::Leave);
+        assert_eq!(job.cancel(at(0)), None);
+    }
+}
+
+#[test]
+fn an_email_that_may_be_out_is_never_run_again() {
+    let run = JobRecord { kind: JobKind::SendEmail, ..claimed(&job(), at(0)) }.sending();
+    assert_eq!(run.cancel(at(1)), None);
+    let Claim::End(ended, _) = run.claim(at(i64::MAX)) else { panic!("it runs again") };
+    assert_eq!((ended.state, ended.due_at), (JobState::Unknown, None));
+}
+
+#[test]
+fn a_job_whose_runs_all_died_fails() {
+    let mut run = job();
+    for _ in 0..ATTEMPTS_MAX {
+        run = JobRecord { lease_until: Some(at(0)), ..claimed(&run, at(0)) };
+    }
+    let Claim::End(ended, _) = run.claim(at(1)) else { panic!("a sixth run") };
+    assert_eq!((ended.state, ended.attempts), (JobState::Failed, ATTEMPTS_MAX));
+}
+
+#[test]
+fn cancelling_ends_what_waits_and_marks_what_runs() {
+    let (ended, settlement) = job().cancel(at(1)).expect("it waits");
+    assert_eq!((ended.state, ended.due_at), (JobState::Cancelled, None));
+    assert_eq!((settlement.spent_nanos, settlement.give_unit_back), (-5_000, true));
+    let (marked, settlement) = claimed(&job(), at(0)).cancel(at(1)).expect("it runs");
+    assert!(marked.state == JobState::Running && marked.cancel_requested && settlement.is_empty());
+}
+
+#[test]
+fn what_was_reserved_is_settled_with_what_was_used() {
+    let run = claimed(&job(), at(0));
+    let tokens = TokenUsage { input_tokens: 2, output_tokens: 1 };
+    let (_, settlement) = run.end(JobState::Failed, Err(None), Cost::Tokens(tokens), at(1));
+    assert_eq!((settlement.spent_nanos, settlement.cost_nanos, settlement.tokens), (3_000 - 5_000, 3_000, tokens));
+    let (retried, charge) = run.retry(Duration::ZERO, Cost::Tokens(tokens), at(1));
+    assert_eq!((charge.spent_nanos, charge.within_nanos), (3_000, Some(9_000)), "the next run is reserved too");
+    assert_eq!((retried.state, retried.charged_nanos), (JobState::Queued, 3_000));
+    let many = TokenUsage { input_tokens: u64::MAX, output_tokens: 0 };
+    assert_eq!(run.price(Cost::Tokens(many)).0, 5_000, "never more than was held");
+}
+
+#[test]
+fn only_an_email_of_unknown_fate_is_settled_and_once() {
+    let sent = || Fate::Sent { message_id: "m".into() };
+    let run = JobRecord { kind: JobKind::SendEmail, ..claimed(&job(), at(0)) };
+    assert_eq!(job().settled(sent(), at(1)), None);
+    assert_eq!(run.settled(sent(), at(1)), None, "nothing was handed over yet");
+    let Claim::End(unknown, _) = run.sending().claim(at(i64::MAX)) else { panic!("it runs again") };
+    for open in [run.sending(), *unknown] {
+        let (ended, _) = open.settled(sent(), at(1)).expect("its fate is unknown");
+        assert_eq!((ended.state, ended.due_at, ended.error.clone()), (JobState::Succeeded, None, None));
+        assert_eq!(ended.settled(Fate::NotSent { code: "c", detail: "d" }, at(2)), None);
+    }
+}
+
+#[test]
+fn a_failed_job_is_redriven_with_its_reservation_and_no_other() {
+    let (failed, released) = claimed(&job(), at(0)).end(JobState::Failed, Err(None), Cost::Nothing, at(1));
+    let (again, held) = failed.redriven(at(2)).expect("it failed");
+    assert_eq!((again.state, again.attempts, again.finished_at), (JobState::Queued, 0, None));
+    assert_eq!((released.spent_nanos + held.spent_nanos, held.cost_nanos), (0, 0));
+    assert_eq!(held.within_nanos, Some(9_000));
+    for state in [JobState::Queued, JobState::Running, JobState::Succeeded, JobState::Cancelled, JobState::Unknown] {
+        assert_eq!(JobRecord { state, ..job() }.redriven(at(0)), None);
+    }
+}

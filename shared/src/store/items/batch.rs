@@ -1,0 +1,171 @@
+//! Batches of items: room for all of them is taken first, then they are written, and what could not be is
+//! named. Under an idempotency key the ids are noted before anything is written: who goes on with a batch whose
+//! writer died writes the same items, not others.
+
+use super::super::idempotency::Creation;
+use super::super::keys::{Key, PK, SK};
+use super::super::{Store, Transaction, attributes, backoff, classify, number};
+use crate::error::ApiError;
+use crate::idempotency::{KeyRecord, Once, StoredReply};
+use crate::ids::{ItemId, OrgId};
+use crate::model::item::ItemRecord;
+use crate::model::org::OrgRecord;
+use crate::store::authority::sort_key;
+use crate::telemetry::{Part, timed};
+use aws_sdk_dynamodb::types::{PutRequest, TransactWriteItem, Update, WriteRequest};
+use futures_util::future::join_all;
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+/// The most that one `BatchWriteItem` takes (DynamoDB's limit).
+pub const BATCH: usize = 25;
+/// How often writes that DynamoDB left unprocessed are sent again.
+const BATCH_ATTEMPTS: u32 = 6;
+/// After this a batch is not sent again: the caller is to get an answer within the function's time limit.
+const BATCH_PATIENCE: Duration = Duration::from_secs(4);
+
+/// What of a batch was not written.
+#[derive(Debug, Default)]
+pub struct Unwritten {
+    /// Certainly not stored.
+    pub absent: HashSet<ItemId>,
+    /// The database went away before it could be told.
+    pub unknown: HashSet<ItemId>,
+}
+
+impl Store {
+    /// Takes room for a batch, if the plan has it for all, and with it the idempotency key.
+    ///
+    /// # Errors
+    /// [`ApiError::QuotaExceeded`] without room for all.
+    pub async fn begin_items(
+        &self,
+        org: &OrgRecord,
+        count: usize,
+        once: Option<(&Once, &KeyRecord)>,
+    ) -> Result<Creation, ApiError> {
+        timed(Part::Db, self.with_room(org, count, once, Vec::new())).await
+    }
+
+    /// Writes items that have their room, in batches of [`BATCH`], in parallel. Returns what was not written.
+    pub async fn write_items(&self, items: &[ItemRecord]) -> Unwritten {
+        timed(Part::Db, async {
+            let mut all = Unwritten::default();
+            for unwritten in join_all(items.chunks(BATCH).map(|batch| self.write_batch(batch))).await {
+                all.absent.extend(unwritten.absent);
+                all.unknown.extend(unwritten.unknown);
+            }
+            all
+        })
+        .await
+    }
+
+    /// Which of these items stand.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn standing_items(&self, org: OrgId, ids: &[ItemId]) -> Result<HashSet<ItemId>, ApiError> {
+        timed(Part::Db, self.find_items(org, ids)).await
+    }
+
+    async fn find_items(&self, org: OrgId, ids: &[ItemId]) -> Result<HashSet<ItemId>, ApiError> {
+        let keys = ids.iter().map(|id| Key::item(org, *id).attributes()).collect();
+        let found = self.get_all(keys).await?;
+        Ok(found.iter().filter_map(|item| sort_key(item).parse().ok()).collect())
+    }
+
+    /// Ends a batch: gives the room of what is not there back and keeps the reply under the key (without one,
+    /// gives the key back too), both or neither. `false` if somebody else goes on with the batch by now.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn end_items(
+        &self,
+        org: OrgId,
+        absent: usize,
+        held: Option<(&Once, &KeyRecord, Option<StoredReply>)>,
+    ) -> Result<bool, ApiError> {
+        let mut writes: Vec<TransactWriteItem> = Vec::new();
+        match held {
+            Some((once, held, Some(reply))) => {
+                let next = KeyRecord { reply: Some(reply), work: None, ..held.clone() };
+                writes.push(self.replace_key(org, once, (held, &next))?);
+            }
+            Some((once, held, None)) => writes.push(self.release_key(org, once, held)?),
+            None => {}
+        }
+        if absent > 0 {
+            let back = Update::builder()
+                .set_key(Some(Key::org(org).attributes()))
+                .update_expression("ADD item_count :back")
+                .expression_attribute_values(":back", number(format!("-{absent}")));
+            writes.push(self.update(back)?);
+        }
+        if writes.is_empty() {
+            return Ok(true);
+        }
+        Ok(matches!(timed(Part::Db, self.transact(writes)).await?, Transaction::Done))
+    }
+
+    /// Writes up to [`BATCH`] items. Every write is a put of a fresh id, so sending one again is harmless.
+    async fn write_batch(&self, items: &[ItemRecord]) -> Unwritten {
+        let started = Instant::now();
+        let mut pending = Vec::with_capacity(items.len());
+        let mut unwritten = Unwritten::default();
+        for item in items {
+            let request = attributes(Key::item(item.org_id, item.item_id), item)
+                .ok()
+                .and_then(|item| PutRequest::builder().set_item(Some(item)).build().ok());
+            match request {
+                Some(put) => pending.push(WriteRequest::builder().put_request(put).build()),
+                None => drop(unwritten.absent.insert(item.item_id)),
+            }
+        }
+        for attempt in 0..BATCH_ATTEMPTS {
+            let sent = self
+                .client
+                .batch_write_item()
+                .set_request_items(Some(HashMap::from([(self.table.clone(), pending.clone())])))
+                .send()
+                .await;
+            match sent {
+                Ok(reply) => {
+                    pending = reply.unprocessed_items.unwrap_or_default().into_values().flatten().collect();
+                    if pending.is_empty() {
+                        return unwritten;
+                    }
+                }
+                Err(error) => {
+                    let error = classify(error);
+                    tracing::warn!(%error, attempt, "a batch of items was not written");
+                    if matches!(error, ApiError::Internal(_)) {
+                        break;
+                    }
+                }
+            }
+            if started.elapsed() > BATCH_PATIENCE {
+                break;
+            }
+            tokio::time::sleep(backoff(attempt)).await;
+        }
+        self.look_for(pending.iter().filter_map(written_id), items[0].org_id, &mut unwritten).await;
+        unwritten
+    }
+
+    /// Finds out what became of writes whose replies were lost: one that was stored must not be called failed.
+    async fn look_for(&self, ids: impl Iterator<Item = ItemId>, org: OrgId, unwritten: &mut Unwritten) {
+        let ids: HashSet<ItemId> = ids.collect();
+        let wanted: Vec<ItemId> = ids.iter().copied().collect();
+        match self.find_items(org, &wanted).await {
+            Ok(found) => unwritten.absent.extend(ids.difference(&found)),
+            Err(_) => unwritten.unknown.extend(ids),
+        }
+    }
+}
+
+/// The id of the item that a write would have put.
+fn written_id(write: &WriteRequest) -> Option<ItemId> {
+    let item = &write.put_request.as_ref()?.item;
+    debug_assert!(item.contains_key(PK));
+    item.get(SK)?.as_s().ok()?.parse().ok()
+}

@@ -1,0 +1,303 @@
+//! Jobs. Each write of one is conditional on the version that was read, and moves its entry in the index of
+//! what is due in the same transaction: nothing that was accepted can be forgotten.
+
+use super::idempotency::Creation;
+use super::keys::{self, Key, SK};
+use super::{Store, Transaction, attributes, classify, number, record, string, usage};
+use crate::error::ApiError;
+use crate::idempotency::{KeyRecord, Once};
+use crate::ids::{JobId, OrgId};
+use crate::model::job::{JobRecord, Settlement};
+use crate::model::org::OrgRecord;
+use crate::model::time::Moment;
+use crate::telemetry::{Part, timed};
+use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem};
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// Bytes of input in one record: DynamoDB takes 400 KB.
+const PIECE_BYTES: usize = 300_000;
+/// How long an input is kept: longer than any message of its job lives, dead-letter queue included.
+const INPUT_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How often an acceptance is tried whose plan or key changed meanwhile.
+const ATTEMPTS: u32 = 6;
+
+/// An entry of the index of what is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueJob {
+    pub org_id: OrgId,
+    pub job_id: JobId,
+    pub at: Moment,
+}
+
+/// What became of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advance {
+    Done,
+    /// The job is not what it was when it was read. Nothing was written.
+    Changed,
+    /// The month's budget has no room. Nothing was written.
+    OverBudget,
+}
+
+/// How many pieces an input takes.
+#[must_use]
+pub fn piece_count(input: &str) -> u32 {
+    u32::try_from(pieces(input).len()).unwrap_or(u32::MAX)
+}
+
+impl Store {
+    /// Accepts a job: the job, its input, its place in the month's limit and budget, and the idempotency key
+    /// with its reply are stored together, or nothing is.
+    ///
+    /// # Errors
+    /// [`ApiError::QuotaExceeded`], [`ApiError::BudgetExceeded`], [`ApiError::IdempotencyMismatch`].
+    pub async fn accept_job(
+        &self,
+        org: &OrgRecord,
+        job: &JobRecord,
+        input: &str,
+        once: Option<(&Once, &KeyRecord)>,
+    ) -> Result<Creation, ApiError> {
+        timed(Part::Db, self.try_accept(org, job, input, once)).await
+    }
+
+    async fn try_accept(
+        &self,
+        org: &OrgRecord,
+        job: &JobRecord,
+        input: &str,
+        once: Option<(&Once, &KeyRecord)>,
+    ) -> Result<Creation, ApiError> {
+        if job.reserved_nanos > 0 && job.budget_nanos.is_some_and(|budget| budget < job.reserved_nanos) {
+            return usage::refused(job, org.plan, None).and_then(Err);
+        }
+        let job_writes = self.first_writes(job, input)?;
+        let mut plan = org.plan;
+        for _ in 0..ATTEMPTS {
+            let mut writes = Vec::new();
+            if let Some((once, record)) = once {
+                writes.push(self.take_key(org.org_id, once, record)?);
+            }
+            let at = writes.len();
+            writes.push(self.update(usage::take(job, plan))?);
+            writes.push(self.plan_is(org.org_id, plan)?);
+            writes.extend(job_writes.iter().cloned());
+            let outcome = self.transact(writes).await?;
+            let Transaction::Refused(reasons) = &outcome else { return Ok(Creation::Created) };
+            if let Some((once, _)) = once.filter(|_| outcome.refused(0)) {
+                match self.key_taken(org.org_id, once, &reasons[0]).await? {
+                    Some(earlier) => return Ok(earlier),
+                    None => continue,
+                }
+            }
+            if outcome.refused(at + 1) {
+                plan = self.get::<OrgRecord>(Key::org(org.org_id)).await?.ok_or(ApiError::NotFound)?.plan;
+            } else if outcome.refused(at) {
+                return usage::refused(job, plan, reasons[at].item.clone()).and_then(Err);
+            } else {
+                return Err(ApiError::internal("a job's id was not new"));
+            }
+        }
+        Err(ApiError::Contended)
+    }
+
+    /// The job, its entry in the index and its input.
+    fn first_writes(&self, job: &JobRecord, input: &str) -> Result<Vec<TransactWriteItem>, ApiError> {
+        let mut writes = vec![self.put_new(attributes(Key::job(job.org_id, job.job_id), job)?)?];
+        writes.extend(job.due_at.map(|at| self.put_due(job, at)).transpose()?);
+        let ttl = job.created_at.plus(INPUT_LIFETIME).as_ttl_seconds();
+        for (number, piece) in (0..).zip(pieces(input)) {
+            let mut item = Key::job_input(job.org_id, job.job_id, number).attributes();
+            item.insert("text".to_owned(), string(piece));
+            item.insert(keys::TTL.to_owned(), super::number(ttl));
+            let put =
+                Put::builder().table_name(&self.table).set_item(Some(item)).build().map_err(ApiError::internal)?;
+            writes.push(TransactWriteItem::builder().put(put).build());
+        }
+        Ok(writes)
+    }
+
+    fn plan_is(&self, org: OrgId, plan: crate::model::org::Plan) -> Result<TransactWriteItem, ApiError> {
+        let check = ConditionCheck::builder()
+            .table_name(&self.table)
+            .set_key(Some(Key::org(org).attributes()))
+            .condition_expression("#plan = :plan")
+            .expression_attribute_names("#plan", "plan")
+            .expression_attribute_values(":plan", string(plan.as_str()))
+            .build()
+            .map_err(ApiError::internal)?;
+        Ok(TransactWriteItem::builder().condition_check(check).build())
+    }
+
+    fn put_due(&self, job: &JobRecord, at: Moment) -> Result<TransactWriteItem, ApiError> {
+        let mut item = Key::due(job.job_id, at).attributes();
+        item.insert("org_id".to_owned(), string(job.org_id));
+        let put = Put::builder().table_name(&self.table).set_item(Some(item)).build().map_err(ApiError::internal)?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    fn delete_due(&self, job: JobId, at: Moment) -> Result<TransactWriteItem, ApiError> {
+        let delete = Delete::builder()
+            .table_name(&self.table)
+            .set_key(Some(Key::due(job, at).attributes()))
+            .build()
+            .map_err(ApiError::internal)?;
+        Ok(TransactWriteItem::builder().delete(delete).build())
+    }
+
+    /// Writes a job's next state if it is still as it was read, with what changes in the month's usage.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn advance_job(
+        &self,
+        before: &JobRecord,
+        after: &JobRecord,
+        settlement: &Settlement,
+    ) -> Result<Advance, ApiError> {
+        let put = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(attributes(Key::job(after.org_id, after.job_id), after)?))
+            .condition_expression("#version = :version")
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":version", number(before.version))
+            .build()
+            .map_err(ApiError::internal)?;
+        let mut writes = vec![TransactWriteItem::builder().put(put).build()];
+        let settles = !settlement.is_empty();
+        if settles {
+            writes.push(self.update(usage::settle(after, settlement))?);
+        }
+        if before.due_at != after.due_at {
+            writes.extend(before.due_at.map(|at| self.delete_due(before.job_id, at)).transpose()?);
+            writes.extend(after.due_at.map(|at| self.put_due(after, at)).transpose()?);
+        }
+        let outcome = timed(Part::Db, self.transact(writes)).await?;
+        Ok(match &outcome {
+            Transaction::Done => Advance::Done,
+            _ if settles && outcome.refused(1) && !outcome.refused(0) => Advance::OverBudget,
+            Transaction::Refused(_) => Advance::Changed,
+        })
+    }
+
+    /// A job.
+    ///
+    /// # Errors
+    /// [`ApiError::NotFound`].
+    pub async fn job(&self, org: OrgId, job: JobId) -> Result<JobRecord, ApiError> {
+        timed(Part::Db, self.get(Key::job(org, job))).await?.ok_or(ApiError::NotFound)
+    }
+
+    /// What a job works on.
+    ///
+    /// # Errors
+    /// [`ApiError::NotFound`] when it is no longer kept.
+    pub async fn job_input(&self, job: &JobRecord) -> Result<String, ApiError> {
+        let key = |number| Key::job_input(job.org_id, job.job_id, number).attributes();
+        let mut found = timed(Part::Db, self.get_all((0..job.input_pieces).map(key).collect())).await?;
+        if found.len() != job.input_pieces as usize {
+            return Err(ApiError::NotFound);
+        }
+        found.sort_by(|one, other| super::authority::sort_key(one).cmp(super::authority::sort_key(other)));
+        let mut input = String::new();
+        for piece in &found {
+            if let Some(AttributeValue::S(text)) = piece.get("text") {
+                input.push_str(text);
+            }
+        }
+        Ok(input)
+    }
+
+    /// Up to `limit` jobs, newest first, those before `after` in the order of creation; and whether there
+    /// are more.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn list_jobs(
+        &self,
+        org: OrgId,
+        limit: u8,
+        after: Option<JobId>,
+    ) -> Result<(Vec<JobRecord>, bool), ApiError> {
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .scan_index_forward(false)
+            .limit(i32::from(limit))
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", string(keys::jobs_pk(org)))
+            .set_exclusive_start_key(after.map(|job| Key::job(org, job).attributes()))
+            .send();
+        let page = timed(Part::Db, query).await.map_err(classify)?;
+        let more = page.last_evaluated_key.is_some();
+        let jobs = page.items.unwrap_or_default().into_iter().map(record).collect::<Result<_, _>>()?;
+        Ok((jobs, more))
+    }
+
+    /// Up to `limit` jobs of a shard that are due, the longest due first.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn due_jobs(&self, shard: u8, now: Moment, limit: i32) -> Result<Vec<DueJob>, ApiError> {
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .limit(limit)
+            .key_condition_expression("pk = :pk AND sk < :now")
+            .expression_attribute_values(":pk", string(keys::due_pk(shard)))
+            .expression_attribute_values(":now", string(keys::due_sk(now)))
+            .send();
+        let page = timed(Part::Db, query).await.map_err(classify)?;
+        let entries = page.items.unwrap_or_default();
+        Ok(entries.iter().filter_map(due_entry).collect())
+    }
+
+    /// Removes an entry of the index that no job points to.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn forget_due(&self, due: &DueJob) -> Result<(), ApiError> {
+        timed(Part::Db, self.transact(vec![self.delete_due(due.job_id, due.at)?])).await.map(|_| ())
+    }
+}
+
+fn due_entry(item: &HashMap<String, AttributeValue>) -> Option<DueJob> {
+    let text = |name: &str| item.get(name)?.as_s().ok();
+    let (at, job) = text(SK)?.split_once('#')?;
+    Some(DueJob {
+        org_id: text("org_id")?.parse().ok()?,
+        job_id: job.parse().ok()?,
+        at: Moment::from_millis(at.parse().ok()?),
+    })
+}
+
+/// Cuts a text into pieces of at most [`PIECE_BYTES`].
+fn pieces(text: &str) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (piece, later) = rest.split_at(rest.floor_char_boundary(PIECE_BYTES));
+        pieces.push(piece);
+        rest = later;
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_whole_characters_and_make_the_text_again() {
+        assert!(pieces("").is_empty());
+        let text = format!("x{}", "é".repeat(PIECE_BYTES));
+        let pieces = pieces(&text);
+        assert_eq!((pieces.len(), pieces.concat() == text), (3, true));
+        assert!(pieces.iter().all(|piece| piece.len() <= PIECE_BYTES));
+    }
+}

@@ -1,0 +1,69 @@
+//! Addresses that are not written to: they bounced, complained, or a person listed them. They are everybody's:
+//! what a provider thinks of this service's mail does not depend on the organization that sent it.
+
+use super::keys::{Key, PK};
+use super::{Attributes, Store, attributes};
+use crate::error::ApiError;
+use crate::model::text::Email;
+use crate::model::time::Moment;
+use crate::telemetry::{Part, timed};
+use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem};
+use serde::{Deserialize, Serialize};
+
+/// Why an address is listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Its mail server says that it does not exist.
+    Bounce,
+    /// Its reader called an e-mail unwanted.
+    Complaint,
+    /// A person listed it.
+    Person,
+}
+
+#[derive(Serialize)]
+struct Suppression {
+    reason: Reason,
+    since: Moment,
+}
+
+impl Store {
+    /// Lists an address.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn suppress(&self, address: &Email, reason: Reason) -> Result<(), ApiError> {
+        let item = attributes(Key::suppression(address.as_str()), &Suppression { reason, since: Moment::now() })?;
+        let put = Put::builder().table_name(&self.table).set_item(Some(item)).build().map_err(ApiError::internal)?;
+        timed(Part::Db, self.transact(vec![TransactWriteItem::builder().put(put).build()])).await.map(|_| ())
+    }
+
+    /// Takes an address off the list.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn allow(&self, address: &Email) -> Result<(), ApiError> {
+        let delete = Delete::builder()
+            .table_name(&self.table)
+            .set_key(Some(Key::suppression(address.as_str()).attributes()))
+            .build()
+            .map_err(ApiError::internal)?;
+        timed(Part::Db, self.transact(vec![TransactWriteItem::builder().delete(delete).build()])).await.map(|_| ())
+    }
+
+    /// Those of these addresses that are listed.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn suppressed<'a>(&self, addresses: &'a [Email]) -> Result<Vec<&'a Email>, ApiError> {
+        let key = |address: &Email| Key::suppression(address.as_str());
+        let keys = addresses.iter().map(|address| key(address).attributes()).collect();
+        let found: Vec<Attributes> = timed(Part::Db, self.get_all(keys)).await?;
+        let is_listed = |address: &&Email| {
+            let pk = key(address).pk;
+            found.iter().any(|item| item.get(PK).and_then(|found| found.as_s().ok()) == Some(&pk))
+        };
+        Ok(addresses.iter().filter(is_listed).collect())
+    }
+}

@@ -1,0 +1,83 @@
+//! The queue is away for 30 minutes while jobs are accepted: when it is back, one run of the sweeper queues them all.
+//! The sweeper ends itself at its time limit, so a run that is enough is one that takes less than a minute.
+
+use futures_util::{StreamExt as _, stream};
+use local::system::JOBS_QUEUE;
+use local::{Options, System};
+use serde_json::{Value, json};
+use shared::model::time::Moment;
+use std::time::{Duration, Instant};
+use sweeper::Swept;
+
+/// The template's time limit for the sweeper.
+const TIME_LIMIT: Duration = Duration::from_secs(55);
+/// Left to a run that finds the queue away, so that it looks once and does not wait in real time.
+const ONE_LOOK: Duration = Duration::from_secs(14);
+
+async fn sweep(system: &System, time: Duration) -> Swept {
+    let deadline_ms = u64::try_from(Moment::now().plus(time).as_millis()).unwrap();
+    let tick = serde_json::from_value(json!({})).unwrap();
+    sweeper::handle(system.context(), tick, deadline_ms).await
+}
+
+pub(crate) async fn run(jobs: usize) -> Result<String, Vec<String>> {
+    // A port where nobody listens for now.
+    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = gone.local_addr().unwrap();
+    drop(gone);
+    let environment = [("AWS_ENDPOINT_URL_SQS".to_owned(), format!("http://{address}"))].into();
+    let system = System::start(Options { background: false, environment, ..Options::ephemeral() }).await.unwrap();
+    let refused = accept(&system.url(), jobs).await;
+    if !refused.is_empty() {
+        return Err(refused);
+    }
+
+    let mut wrong = Vec::new();
+    for _ in 0..6 {
+        Moment::skip(Duration::from_secs(5 * 60));
+        let swept = sweep(&system, ONE_LOOK).await;
+        if swept.queued > 0 || swept.left == 0 {
+            wrong.push(format!("{swept:?} while the queue was away"));
+        }
+    }
+    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+    let sqs = system.sqs().clone();
+    tokio::spawn(async move { sqs.serve(listener, std::future::pending()).await });
+    let back = Instant::now();
+    let swept = sweep(&system, TIME_LIMIT).await;
+    let took = back.elapsed();
+    let counts = system.sqs().counts(JOBS_QUEUE).unwrap();
+    if (swept.queued, swept.left) != (jobs as u64, 0) {
+        wrong.push(format!("{swept:?} in the first run after its return"));
+    }
+    if counts.visible < jobs {
+        wrong.push(format!("{counts:?} for {jobs} jobs"));
+    }
+    let again = sweep(&system, ONE_LOOK).await;
+    if again != Swept::default() {
+        wrong.push(format!("{again:?} though all are queued"));
+    }
+    if wrong.is_empty() {
+        Ok(format!(
+            "{jobs} jobs accepted while the queue was away for 30 minutes: all queued {took:.1?} after its return"
+        ))
+    } else {
+        Err(wrong)
+    }
+}
+
+/// Accepts so many jobs over HTTP; says what was refused.
+async fn accept(url: &str, jobs: usize) -> Vec<String> {
+    let http = reqwest::Client::new();
+    let owner = crate::world::Owner::register(&http, url).await;
+    let calls = (0..jobs).map(|number| {
+        let call = http.post(format!("{url}/analyze")).bearer_auth(&owner.token);
+        async move {
+            let reply = call.json(&json!({"text": format!("text {number}")})).send().await.unwrap();
+            let (status, body) = (reply.status(), reply.json::<Value>().await.unwrap());
+            (status != 202).then(|| format!("{status} {body}"))
+        }
+    });
+    let calls: Vec<_> = calls.collect();
+    stream::iter(calls).buffer_unordered(128).filter_map(std::future::ready).collect().await
+}

@@ -1,0 +1,221 @@
+//! A function in a process of its own, as Lambda runs it, and Lambda's side of it: the Runtime API.
+
+use crate::plan::Point;
+use crate::world::World;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use shared::model::time::Moment;
+use std::collections::HashMap;
+use std::io::BufRead as _;
+use std::process::{ExitCode, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+/// The environment variable that makes this program one of the functions.
+pub(crate) const ROLE: &str = "KILL_TEST_ROLE";
+
+/// Runs a function, as its own `main` does. The simulation's time comes in by lines: its whole distance from
+/// the real one, in milliseconds.
+pub(crate) fn run(role: &str) -> ExitCode {
+    std::thread::spawn(|| {
+        let mut skipped_ms = 0;
+        for line in std::io::stdin().lock().lines() {
+            let all_ms: u64 = line.unwrap().parse().unwrap();
+            Moment::skip(Duration::from_millis(all_ms - skipped_ms));
+            skipped_ms = all_ms;
+        }
+        // The test is gone.
+        std::process::exit(1);
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let ended = runtime.block_on(async {
+        match role {
+            "analyze" => shared::runtime::run(analyze::handle).await,
+            "send-email" => shared::runtime::run(send_email::handle).await,
+            "worker" => shared::runtime::run_events(worker::handle).await,
+            "sweeper" => shared::runtime::run_events(sweeper::handle).await,
+            other => panic!("{other} is no role"),
+        }
+    });
+    // Lambda went away: the test ends.
+    drop(ended);
+    ExitCode::FAILURE
+}
+
+/// The process was killed before it answered.
+#[derive(Debug, thiserror::Error)]
+#[error("the process was killed")]
+pub(crate) struct Killed;
+
+struct Event {
+    payload: Vec<u8>,
+    deadline_ms: i64,
+    answer: oneshot::Sender<Bytes>,
+}
+
+/// One process from its start to its end.
+pub(crate) struct Life {
+    child: Mutex<Child>,
+    stdin: tokio::sync::Mutex<ChildStdin>,
+    events: mpsc::Sender<Event>,
+    ended: watch::Sender<bool>,
+    server: JoinHandle<()>,
+}
+
+/// Processes of one function: each runs one event at a time, and a killed one has a successor.
+pub(crate) struct Pool {
+    pub(crate) role: &'static str,
+    timeout: Duration,
+    free: Semaphore,
+    lives: Mutex<Vec<Option<(u64, Arc<Life>)>>>,
+    busy: Mutex<Vec<bool>>,
+}
+
+static NEXT_LIFE: AtomicU64 = AtomicU64::new(1);
+
+impl Pool {
+    pub(crate) fn new(role: &'static str, processes: usize, timeout: Duration) -> Self {
+        Self {
+            role,
+            timeout,
+            free: Semaphore::new(processes),
+            lives: Mutex::new((0..processes).map(|_| None).collect()),
+            busy: Mutex::new(vec![false; processes]),
+        }
+    }
+
+    /// Hands an event to a free process and waits for its answer.
+    pub(crate) async fn invoke(&self, world: &Arc<World>, payload: Vec<u8>) -> Result<Bytes, Killed> {
+        let _permit = self.free.acquire().await.unwrap();
+        let slot = {
+            let mut busy = self.busy.lock().unwrap();
+            let slot = busy.iter().position(|busy| !busy).unwrap();
+            busy[slot] = true;
+            slot
+        };
+        let answer = self.invoke_at(world, slot, payload).await;
+        self.busy.lock().unwrap()[slot] = false;
+        answer
+    }
+
+    async fn invoke_at(&self, world: &Arc<World>, slot: usize, payload: Vec<u8>) -> Result<Bytes, Killed> {
+        let known = self.lives.lock().unwrap()[slot].clone();
+        let life = match known.filter(|(_, life)| !*life.ended.borrow()) {
+            Some((_, life)) => life,
+            None => {
+                let (id, life) = Life::start(world, self.role).await;
+                self.lives.lock().unwrap()[slot] = Some((id, life.clone()));
+                life
+            }
+        };
+        life.tell(world.skipped_ms()).await;
+        let (answer, answered) = oneshot::channel();
+        let deadline_ms = Moment::now().plus(self.timeout).as_millis();
+        let mut ended = life.ended.subscribe();
+        if life.events.send(Event { payload, deadline_ms, answer }).await.is_err() {
+            return Err(Killed);
+        }
+        tokio::select! {
+            answer = answered => answer.map_err(|_| Killed),
+            _ = ended.wait_for(|ended| *ended) => Err(Killed),
+        }
+    }
+
+    /// Kills a process by its number, if it still is this pool's.
+    pub(crate) fn kill(&self, id: u64) {
+        let life = self.lives.lock().unwrap().iter().flatten().find(|(known, _)| *known == id).cloned();
+        if let Some((_, life)) = life {
+            life.kill();
+        }
+    }
+}
+
+impl Life {
+    async fn start(world: &Arc<World>, role: &'static str) -> (u64, Arc<Self>) {
+        let id = NEXT_LIFE.fetch_add(1, Ordering::SeqCst);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (events, waiting) = mpsc::channel(1);
+        let api = RuntimeApi {
+            world: world.clone(),
+            role,
+            id,
+            waiting: Arc::new(tokio::sync::Mutex::new(waiting)),
+            running: Arc::default(),
+        };
+        let router = Router::new()
+            .route("/2018-06-01/runtime/invocation/next", get(next))
+            .route("/2018-06-01/runtime/invocation/{id}/response", post(answer))
+            .with_state(api);
+        let server = tokio::spawn(async move { drop(axum::serve(listener, router).await) });
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.env_clear().envs(world.environment(role, id)).env(ROLE, role).env("AWS_LAMBDA_RUNTIME_API", address);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true).spawn().unwrap();
+        let stdin = tokio::sync::Mutex::new(child.stdin.take().unwrap());
+        let life = Arc::new(Self { child: Mutex::new(child), stdin, events, ended: watch::Sender::new(false), server });
+        tokio::spawn(life.clone().watch());
+        (id, life)
+    }
+
+    /// Notices when the process ends, by our hand or its own.
+    async fn watch(self: Arc<Self>) {
+        while matches!(self.child.lock().unwrap().try_wait(), Ok(None)) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.ended.send_replace(true);
+    }
+
+    /// What time it is.
+    async fn tell(&self, skipped_ms: u64) {
+        // A process that died on its own answers nothing, and that is noticed.
+        let _ = self.stdin.lock().await.write_all(format!("{skipped_ms}\n").as_bytes()).await;
+    }
+
+    fn kill(&self) {
+        let _ = self.child.lock().unwrap().start_kill();
+        self.server.abort();
+        self.ended.send_replace(true);
+    }
+}
+
+#[derive(Clone)]
+struct RuntimeApi {
+    world: Arc<World>,
+    role: &'static str,
+    id: u64,
+    waiting: Arc<tokio::sync::Mutex<mpsc::Receiver<Event>>>,
+    running: Arc<Mutex<HashMap<String, oneshot::Sender<Bytes>>>>,
+}
+
+async fn next(State(api): State<RuntimeApi>) -> Response {
+    let Some(event) = api.waiting.lock().await.recv().await else { return StatusCode::GONE.into_response() };
+    let request_id = uuid::Uuid::now_v7().to_string();
+    api.running.lock().unwrap().insert(request_id.clone(), event.answer);
+    let headers = [
+        ("content-type", "application/json".to_owned()),
+        ("lambda-runtime-aws-request-id", request_id),
+        ("lambda-runtime-deadline-ms", event.deadline_ms.to_string()),
+        ("lambda-runtime-invoked-function-arn", format!("arn:aws:lambda:us-east-1:0:function:{}", api.role)),
+    ];
+    (headers, event.payload).into_response()
+}
+
+async fn answer(State(api): State<RuntimeApi>, Path(request_id): Path<String>, body: Bytes) -> StatusCode {
+    if api.role == "worker" && api.world.plan.strikes(Point::BeforeDelete, api.world.next_batch()) {
+        api.world.kill(api.id);
+        return StatusCode::GONE;
+    }
+    if let Some(answer) = api.running.lock().unwrap().remove(&request_id) {
+        let _ = answer.send(body);
+    }
+    StatusCode::ACCEPTED
+}

@@ -1,0 +1,261 @@
+//! All that the functions live in, and its time: nobody waits for minutes that can be skipped.
+
+use crate::oracle::Oracle;
+use crate::plan::{Plan, Point};
+use crate::process::Pool;
+use crate::{Size, checks, clients, proxy};
+use local::event_source::{EventSource, Function, Mapping};
+use local::system::{JOBS_QUEUE, TABLE_NAME};
+use local::{Options, System};
+use serde_json::{Value, json};
+use shared::ids::OrgId;
+use shared::model::time::Moment;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Time limits of the template.
+const WORKER_TIMEOUT: Duration = Duration::from_secs(60);
+const SWEEPER_TIMEOUT: Duration = Duration::from_secs(55);
+const API_TIMEOUT: Duration = Duration::from_secs(28);
+/// Skipped when nothing is going on.
+const STEP: Duration = Duration::from_secs(15);
+/// A job that has not ended after so much time is stuck.
+const PATIENCE: Duration = Duration::from_secs(6 * 3_600);
+
+pub(crate) struct World {
+    pub(crate) plan: Plan,
+    pub(crate) oracle: Oracle,
+    pub(crate) http: reqwest::Client,
+    pub(crate) database_url: String,
+    pub(crate) sqs_url: String,
+    pub(crate) system: System,
+    pub(crate) owner: Owner,
+    pub(crate) analyze: Pool,
+    pub(crate) send_email: Pool,
+    worker: Pool,
+    sweeper: Pool,
+    proxy_url: String,
+    queue_url: String,
+    cases: Mutex<HashMap<String, u32>>,
+    lost: Mutex<HashMap<String, u32>>,
+    skipped_ms: AtomicU64,
+    batches: AtomicU64,
+    running: AtomicUsize,
+}
+
+pub(crate) struct Owner {
+    pub(crate) org_id: OrgId,
+    pub(crate) token: String,
+}
+
+/// Accepts the jobs, runs them to their ends, and tells what is wrong.
+pub(crate) async fn run(size: &Size, seed: u64) -> Result<String, Vec<String>> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let world = Arc::new(World::start(size, seed, format!("http://{}", listener.local_addr().unwrap())).await);
+    tokio::spawn(proxy::serve(world.clone(), listener));
+    let source = world.event_source();
+    tokio::spawn(async move { source.run(std::future::pending()).await });
+    let told = clients::accept_all(&world, size.jobs).await?;
+    world.finish(size.jobs).await;
+    checks::all(&world, &told).await
+}
+
+impl World {
+    async fn start(size: &Size, seed: u64, proxy_url: String) -> Self {
+        let system = System::start(Options { background: false, ..Options::ephemeral() }).await.unwrap();
+        let http = reqwest::Client::new();
+        let owner = Owner::register(&http, &system.url()).await;
+        Self {
+            plan: Plan::new(seed, size.jobs, size.kills),
+            oracle: Oracle::default(),
+            database_url: system.database_url(),
+            sqs_url: system.sqs_url().to_owned(),
+            queue_url: system.sqs().queue_url(JOBS_QUEUE),
+            http,
+            system,
+            owner,
+            analyze: Pool::new("analyze", 2, API_TIMEOUT),
+            send_email: Pool::new("send-email", 2, API_TIMEOUT),
+            worker: Pool::new("worker", 2, WORKER_TIMEOUT),
+            sweeper: Pool::new("sweeper", 1, SWEEPER_TIMEOUT),
+            proxy_url,
+            cases: Mutex::default(),
+            lost: Mutex::default(),
+            skipped_ms: AtomicU64::new(0),
+            batches: AtomicU64::new(0),
+            running: AtomicUsize::new(0),
+        }
+    }
+
+    /// The variables of a function's process; all its calls bear its name.
+    pub(crate) fn environment(&self, role: &str, id: u64) -> HashMap<&'static str, String> {
+        let service = |name: &str| format!("{}/{role}/{id}/{name}", self.proxy_url);
+        HashMap::from([
+            ("AWS_LAMBDA_FUNCTION_NAME", role.to_owned()),
+            ("AWS_LAMBDA_FUNCTION_VERSION", "1".to_owned()),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512".to_owned()),
+            ("AWS_LAMBDA_LOG_GROUP_NAME", "g".to_owned()),
+            ("AWS_LAMBDA_LOG_STREAM_NAME", "s".to_owned()),
+            ("AWS_REGION", "us-east-1".to_owned()),
+            ("AWS_ACCESS_KEY_ID", "test".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
+            ("AWS_ENDPOINT_URL_DYNAMODB", service("db")),
+            ("AWS_ENDPOINT_URL_SQS", service("sqs")),
+            ("AWS_ENDPOINT_URL_SESV2", service("mail")),
+            ("AWS_ENDPOINT_URL_SECRETS_MANAGER", service("secrets")),
+            ("ANTHROPIC_BASE_URL", service("model")),
+            ("TABLE_NAME", TABLE_NAME.to_owned()),
+            ("ALLOWED_ORIGINS", "http://localhost:5173".to_owned()),
+            ("CACHE_URL", "memory:".to_owned()),
+            ("LOG_LEVEL", "error".to_owned()),
+            ("JOBS_QUEUE_URL", self.queue_url.clone()),
+            ("ANALYSIS_PROVIDER", "anthropic".to_owned()),
+            ("ANTHROPIC_SECRET_ID", "key".to_owned()),
+            ("MAIL_PROVIDER", "ses".to_owned()),
+            ("MAIL_FROM", "no-reply@citizen.example".to_owned()),
+        ])
+    }
+
+    /// The queue feeds the worker's processes. Some of what they finished comes again all the same.
+    fn event_source(self: &Arc<Self>) -> EventSource {
+        let world = self.clone();
+        let function: Function = Arc::new(move |event| {
+            let world = world.clone();
+            Box::pin(async move {
+                world.running.fetch_add(1, Ordering::SeqCst);
+                let answer = world.worker.invoke(&world, serde_json::to_vec(&event)?).await;
+                world.running.fetch_sub(1, Ordering::SeqCst);
+                let mut answer: Value = serde_json::from_slice(&answer?)?;
+                let failures = answer["batchItemFailures"].as_array_mut().ok_or("no report")?;
+                for message in &event.records {
+                    let case = world.case_of(message.body.as_deref().unwrap_or_default());
+                    let again = json!({"itemIdentifier": message.message_id});
+                    let whom = case.map_or(u64::MAX, u64::from);
+                    if !failures.contains(&again) && world.plan.strikes(Point::Redelivered, whom) {
+                        failures.push(again);
+                    }
+                }
+                Ok(answer)
+            })
+        });
+        let mapping = Mapping {
+            queue: JOBS_QUEUE.to_owned(),
+            batch_size: 10,
+            maximum_batching_window: Duration::ZERO,
+            maximum_concurrency: 2,
+            report_batch_item_failures: true,
+            function_timeout: WORKER_TIMEOUT,
+        };
+        EventSource::new(self.system.sqs().clone(), mapping, function).unwrap()
+    }
+
+    /// Lets time pass, sweeping every minute of it, until all jobs have ended and the queue is empty.
+    async fn finish(self: &Arc<Self>, jobs: u32) {
+        let (start, mut next_sweep) = (Moment::now(), Moment::now());
+        loop {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let counts = self.system.sqs().counts(JOBS_QUEUE).unwrap();
+            if counts.visible > 0 || self.running.load(Ordering::SeqCst) > 0 {
+                continue;
+            }
+            if Moment::now() < next_sweep {
+                self.skip(STEP);
+                continue;
+            }
+            next_sweep = Moment::now().plus(Duration::from_secs(60));
+            // A sweep that is killed has the next one for a successor.
+            let _ = self.sweeper.invoke(self, b"{}".to_vec()).await;
+            let waiting = counts.in_flight + counts.delayed > 0;
+            if (!waiting && checks::ended(self).await == jobs as usize) || Moment::now() > start.plus(PATIENCE) {
+                return;
+            }
+        }
+    }
+
+    fn skip(&self, by: Duration) {
+        Moment::skip(by);
+        self.system.sqs().clock().jump(by);
+        self.skipped_ms.fetch_add(u64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    pub(crate) fn skipped_ms(&self) -> u64 {
+        self.skipped_ms.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn next_batch(&self) -> u64 {
+        self.batches.fetch_add(1, Ordering::SeqCst) + (1 << 40)
+    }
+
+    pub(crate) fn kill(&self, id: u64) {
+        for pool in [&self.analyze, &self.send_email, &self.worker, &self.sweeper] {
+            pool.kill(id);
+        }
+    }
+
+    pub(crate) fn note_lost(&self, service: &str) {
+        *self.lost.lock().unwrap().entry(service.to_owned()).or_default() += 1;
+    }
+
+    pub(crate) fn lost(&self, service: &str) -> u32 {
+        self.lost.lock().unwrap().get(service).copied().unwrap_or(0)
+    }
+
+    /// The job that a call is about: its number stands in its text, and its id is known from its acceptance.
+    pub(crate) fn case_of(&self, body: &str) -> Option<u32> {
+        number_in(body).or_else(|| {
+            let cases = self.cases.lock().unwrap();
+            job_ids(body).find_map(|id| cases.get(id).copied())
+        })
+    }
+
+    /// Learns the ids of a job from the call that stored it.
+    pub(crate) fn learn(&self, body: &str) {
+        if let Some(case) = number_in(body) {
+            let mut cases = self.cases.lock().unwrap();
+            for id in job_ids(body) {
+                cases.insert(id.to_owned(), case);
+            }
+        }
+    }
+
+    pub(crate) fn case_of_job(&self, id: &str) -> Option<u32> {
+        self.cases.lock().unwrap().get(id).copied()
+    }
+}
+
+/// The text that carries a job's number.
+pub(crate) fn marker(case: u32) -> String {
+    format!("case-{case:08}")
+}
+
+fn number_in(body: &str) -> Option<u32> {
+    let at = body.find("case-")? + "case-".len();
+    body.get(at..at + 8)?.parse().ok()
+}
+
+fn job_ids(body: &str) -> impl Iterator<Item = &str> {
+    body.match_indices("job_")
+        .filter_map(|(at, _)| body.get(at..at + 36))
+        .filter(|id| id[4..].bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+impl Owner {
+    pub(crate) async fn register(http: &reqwest::Client, url: &str) -> Self {
+        let account = json!({"email": "owner@example.com", "password": "correct horse battery", "name": "Ada",
+            "org_name": "Analytical Engines"});
+        let registered: Value =
+            http.post(format!("{url}/auth/register")).json(&account).send().await.unwrap().json().await.unwrap();
+        let token = registered["token"].as_str().unwrap().to_owned();
+        let org = registered["org"]["id"].as_str().unwrap();
+        for (what, body) in [
+            ("plan", json!({"plan": "enterprise"})),
+            ("settings", json!({"settings": {"monthly_budget_usd": "100000"}})),
+        ] {
+            let put = http.put(format!("{url}/orgs/{org}/{what}")).bearer_auth(&token).json(&body);
+            assert_eq!(put.send().await.unwrap().status(), 200);
+        }
+        Self { org_id: org.parse().unwrap(), token }
+    }
+}

@@ -1,0 +1,12 @@
+//! Jobs, from their acceptance to their effect.
+
+mod acceptance;
+mod analyses;
+mod cancelling;
+mod emails;
+mod failures;
+mod fairness;
+mod idempotency;
+mod limits;
+mod providers;
+mod rig;

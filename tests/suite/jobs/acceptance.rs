@@ -1,0 +1,194 @@
+//! Between the store and the queue, and after a worker's death: what was accepted is run, whatever is away.
+
+use super::providers::{Answer, Providers};
+use super::rig::{MODEL, Rig};
+use crate::api::Actor;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use shared::model::time::Moment;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// What stands before the queue service.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Gate {
+    Open,
+    /// Nothing gets through.
+    Shut,
+    /// Everything gets through, and no answer comes back.
+    LosesReplies,
+}
+
+/// The way to the queue service, and where that is.
+#[derive(Clone)]
+struct Way {
+    url: String,
+    state: Arc<Mutex<(Gate, String)>>,
+}
+
+impl Way {
+    async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let way = Self { url, state: Arc::new(Mutex::new((Gate::Open, String::new()))) };
+        let router = Router::new().fallback(pass).with_state(way.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        way
+    }
+
+    fn becomes(&self, gate: Gate) {
+        self.state.lock().unwrap().0 = gate;
+    }
+
+    /// A rig whose functions go this way to their queue.
+    async fn rig(&self) -> Rig {
+        let rig = Rig::with([("AWS_ENDPOINT_URL_SQS", self.url.clone())]).await;
+        self.state.lock().unwrap().1 = rig.system.sqs_url().to_owned();
+        rig
+    }
+}
+
+async fn pass(State(way): State<Way>, headers: HeaderMap, body: Bytes) -> Response {
+    let (gate, target) = way.state.lock().unwrap().clone();
+    let gone = || StatusCode::SERVICE_UNAVAILABLE.into_response();
+    if gate == Gate::Shut {
+        return gone();
+    }
+    let mut request = reqwest::Client::new().post(target).body(body);
+    for name in ["x-amz-target", "content-type"] {
+        request = request.header(name, headers[name].as_bytes());
+    }
+    let reply = request.send().await.unwrap();
+    if gate == Gate::LosesReplies {
+        return gone();
+    }
+    let status = reply.status();
+    (status, [("content-type", "application/x-amz-json-1.0")], reply.bytes().await.unwrap()).into_response()
+}
+
+/// As if so much time had passed for a job: the sweeper is to look at it, and a run's lease is over.
+async fn time_passes(rig: &Rig, owner: &Actor, id: &str) {
+    let store = rig.system.context().store();
+    let job = store.job(owner.org_id.parse().unwrap(), id.parse().unwrap()).await.unwrap();
+    let past = Moment::from_millis(Moment::now().as_millis() - 1_000);
+    let later = shared::model::job::JobRecord { lease_until: job.lease_until.map(|_| past), ..job.due(past) };
+    let written = store.advance_job(&job, &later, &Default::default()).await.unwrap();
+    assert_eq!(written, shared::store::jobs::Advance::Done);
+}
+
+#[tokio::test]
+async fn a_job_that_was_not_queued_is_queued_by_the_sweeper_when_the_queue_is_back() {
+    let way = Way::start().await;
+    let rig = way.rig().await;
+    let owner = rig.owner("free").await;
+    way.becomes(Gate::Shut);
+    let id = rig.accepted(&owner, "/analyze", json!({"text": "a text"})).await;
+    assert_eq!(rig.visible(), 0);
+    assert_eq!(rig.sweep_once().await.queued, 0, "it is not due yet");
+    time_passes(&rig, &owner, &id).await;
+    let swept = rig.sweep_once().await;
+    assert_eq!((swept.queued, swept.left), (0, 1), "the queue is away: it stays due");
+    way.becomes(Gate::Open);
+    let swept = rig.sweep_once().await;
+    assert_eq!((swept.queued, swept.left), (1, 0));
+    assert_eq!(rig.sweep_once().await.queued, 0, "it is on the queue now");
+    rig.deliver().await;
+    let job = rig.job(&owner, &id).await;
+    assert_eq!((job["state"].as_str(), job["attempts"].as_u64()), (Some("succeeded"), Some(1)), "{job}");
+}
+
+/// The message was sent each time and each reply was lost: it lies there several times, and the job runs once.
+#[tokio::test]
+async fn a_job_with_several_messages_runs_once() {
+    let way = Way::start().await;
+    let rig = way.rig().await;
+    let owner = rig.owner("pro").await;
+    way.becomes(Gate::LosesReplies);
+    let id = rig.accepted(&owner, "/send-email", json!({"to": "a@example.com", "subject": "s", "text": "t"})).await;
+    way.becomes(Gate::Open);
+    assert!(rig.visible() > 1, "the client tried again");
+    rig.deliver_all().await;
+    let job = rig.job(&owner, &id).await;
+    assert_eq!((job["state"].as_str(), job["attempts"].as_u64()), (Some("succeeded"), Some(1)), "{job}");
+    assert_eq!(rig.visible() + rig.dead_letters(), 0);
+}
+
+/// Delivers to a worker that is gone as soon as the provider has taken the call.
+async fn deliver_to_the_dying(rig: &Rig, taken: impl Fn() -> usize) {
+    let before = taken();
+    let died = async {
+        while taken() == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        _ = rig.deliver() => panic!("it is to wait for the provider"),
+        () = died => {}
+    }
+}
+
+#[tokio::test]
+async fn a_dead_workers_analysis_is_run_again_and_both_runs_are_paid() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("free").await;
+    providers.will([Answer::Silence]);
+    let id = rig.accepted(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await;
+    deliver_to_the_dying(&rig, || providers.analyses().len()).await;
+    assert_eq!(rig.job(&owner, &id).await["state"], "running");
+    assert_eq!(rig.sweep_once().await, sweeper::Swept::default(), "its lease runs");
+    time_passes(&rig, &owner, &id).await;
+    assert_eq!(rig.sweep_once().await.queued, 1);
+    rig.deliver().await;
+    let job = rig.job(&owner, &id).await;
+    assert_eq!((job["state"].as_str(), job["attempts"].as_u64()), (Some("succeeded"), Some(2)), "{job}");
+    assert_eq!(providers.analyses().len(), 2, "one extra call for one crash");
+    // 3,001 tokens in at most and 1,500 out for the dead run, 0.0045 for the other.
+    assert_eq!(rig.usage(&owner).await["cost_usd"], "0.036003");
+    rig.drain().await;
+    assert_eq!(providers.analyses().len(), 2, "the first message does nothing any more");
+}
+
+#[tokio::test]
+async fn a_dead_workers_email_is_unknown_and_not_sent_again() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("free").await;
+    providers.will([Answer::Silence]);
+    let id = rig.accepted(&owner, "/send-email", json!({"to": owner.email, "subject": "s", "text": "t"})).await;
+    deliver_to_the_dying(&rig, || providers.emails().len()).await;
+    time_passes(&rig, &owner, &id).await;
+    let swept = rig.sweep_once().await;
+    assert_eq!((swept.queued, swept.ended), (0, 1));
+    assert_eq!(rig.job(&owner, &id).await["state"], "unknown");
+    rig.drain().await;
+    assert_eq!(providers.emails().len(), 1);
+}
+
+/// A worker that was thought dead ends after all: what it says no longer counts.
+#[tokio::test]
+async fn a_run_that_was_taken_over_writes_nothing() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("free").await;
+    let told = Arc::new(tokio::sync::Notify::new());
+    providers.will([Answer::HoldThenRefuse(told.clone(), 400)]);
+    let id = rig.accepted(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await;
+    let meanwhile = async {
+        while providers.analyses().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        time_passes(&rig, &owner, &id).await;
+        assert_eq!(rig.sweep_once().await.queued, 1);
+        rig.deliver().await;
+        assert_eq!(rig.job(&owner, &id).await["state"], "succeeded");
+        told.notify_one();
+    };
+    tokio::join!(rig.deliver(), meanwhile);
+    let job = rig.job(&owner, &id).await;
+    assert_eq!((job["state"].as_str(), job["attempts"].as_u64()), (Some("succeeded"), Some(2)), "{job}");
+}

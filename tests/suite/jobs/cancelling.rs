@@ -1,0 +1,77 @@
+//! `POST /jobs/{job_id}/cancel`.
+
+use super::providers::{Answer, Providers};
+use super::rig::{MODEL, Rig};
+use reqwest::Method;
+use serde_json::json;
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+#[tokio::test]
+async fn a_queued_job_is_cancelled_at_once_and_its_message_does_nothing() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("free").await;
+    rig.settings(&owner, json!({"monthly_budget_usd": "0.05"})).await;
+    let id = rig.accepted(&owner, "/analyze", json!({"text": "a text", "model": MODEL})).await;
+    let cancelled = rig.api.call(Some(&owner), Method::POST, &format!("/jobs/{id}/cancel"), None).await;
+    assert_eq!((cancelled.status, cancelled.body["state"].as_str()), (200, Some("cancelled")), "{}", cancelled.text);
+    assert_eq!(rig.usage(&owner).await["analyses"]["used"], 0, "it never ran: its place is free again");
+    let delivery = rig.deliver().await;
+    assert_eq!((delivery.deleted.len(), providers.analyses().len()), (1, 0));
+    assert_eq!(rig.job(&owner, &id).await["state"], "cancelled");
+    let again = rig.api.call(Some(&owner), Method::POST, &format!("/jobs/{id}/cancel"), None).await;
+    again.is_problem(409, "job_ended");
+    // What it held of the budget is free again: one run of this model needs more than half of it.
+    rig.accepted(&owner, "/analyze", json!({"text": "a text", "model": MODEL})).await;
+}
+
+#[tokio::test]
+async fn a_running_job_takes_no_effect_but_costs_what_it_cost() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("free").await;
+    let told = Arc::new(Notify::new());
+    providers.will([Answer::Hold(told.clone())]);
+    let id = rig.accepted(&owner, "/analyze", json!({"text": "a text", "model": MODEL})).await;
+    let cancel = async {
+        while providers.analyses().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let reply = rig.api.call(Some(&owner), Method::POST, &format!("/jobs/{id}/cancel"), None).await;
+        assert_eq!((reply.status, reply.body["state"].as_str()), (202, Some("running")), "{}", reply.text);
+        told.notify_one();
+    };
+    let (delivery, ()) = tokio::join!(rig.deliver(), cancel);
+    assert_eq!(delivery.deleted.len(), 1);
+    let job = rig.job(&owner, &id).await;
+    assert_eq!((job["state"].as_str(), job.get("result")), (Some("cancelled"), None), "{job}");
+    assert_eq!(rig.usage(&owner).await["cost_usd"], "0.0045", "the provider is paid all the same");
+}
+
+/// An e-mail that was handed over cannot be called back; one that was not is not sent.
+#[tokio::test]
+async fn an_email_on_its_way_cannot_be_cancelled() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("free").await;
+    let told = Arc::new(Notify::new());
+    providers.will([Answer::Hold(told.clone())]);
+    let id = rig.accepted(&owner, "/send-email", json!({"to": owner.email, "subject": "s", "text": "t"})).await;
+    let cancel = async {
+        while providers.emails().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let reply = rig.api.call(Some(&owner), Method::POST, &format!("/jobs/{id}/cancel"), None).await;
+        reply.is_problem(409, "job_ended");
+        told.notify_one();
+    };
+    tokio::join!(rig.deliver(), cancel);
+    assert_eq!(rig.job(&owner, &id).await["state"], "succeeded");
+
+    let id = rig.accepted(&owner, "/send-email", json!({"to": owner.email, "subject": "s", "text": "t"})).await;
+    let reply = rig.api.call(Some(&owner), Method::POST, &format!("/jobs/{id}/cancel"), None).await;
+    assert_eq!(reply.status, 200);
+    rig.deliver().await;
+    assert_eq!(providers.emails().len(), 1, "the cancelled one was not sent");
+}

@@ -1,0 +1,204 @@
+//! `POST /send-email`: who may be written to, what arrives, and that nothing is sent twice.
+
+use super::providers::{Answer, Providers};
+use super::rig::Rig;
+use crate::api::Actor;
+use local::commands;
+use local::sqs::Draft;
+use local::system::JOBS_QUEUE;
+use serde_json::{Value, json};
+use shared::jobs::JobMessage;
+use shared::model::text::Email;
+use std::fs;
+
+fn letter(to: Value) -> Value {
+    json!({"to": to, "subject": "Grüße", "text": "First line.\nSecond line."})
+}
+
+#[tokio::test]
+async fn an_email_lies_in_the_mailbox_as_a_standard_file() {
+    let rig = Rig::new().await;
+    let owner = rig.owner("pro").await;
+    let id = rig.accepted(&owner, "/send-email", letter(json!(["ada@example.com", "bob@example.net"]))).await;
+    assert_eq!(rig.usage(&owner).await["emails"]["used"], 1);
+    rig.deliver().await;
+    assert_eq!(rig.job(&owner, &id).await["state"], "succeeded");
+    let text = fs::read_to_string(rig.system.mailbox().join(format!("{id}.eml"))).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    for header in ["From: ", "To: ", "Subject: ", "Date: ", "Message-ID: ", "MIME-Version: 1.0"] {
+        assert!(head.lines().any(|line| line.starts_with(header)), "{header} in {head}");
+    }
+    assert!(head.contains("ada@example.com") && head.contains("bob@example.net"), "{head}");
+    assert!(body.contains("Second line."), "{body}");
+}
+
+#[tokio::test]
+async fn a_free_plan_writes_to_its_members_only_and_so_does_who_chose_to() {
+    let rig = Rig::new().await;
+    let owner = rig.owner("free").await;
+    let refused = rig.api.post(&owner, "/send-email", letter(json!([owner.email, "stranger@example.com"]))).await;
+    assert_eq!(refused.pointer(), "/to");
+    rig.accepted(&owner, "/send-email", letter(json!(owner.email))).await;
+    let payer = rig.owner("pro").await;
+    rig.accepted(&payer, "/send-email", letter(json!("stranger@example.com"))).await;
+    rig.settings(&payer, json!({"email_recipients": "members"})).await;
+    assert_eq!(rig.api.post(&payer, "/send-email", letter(json!("stranger@example.com"))).await.pointer(), "/to");
+    // Somebody else's member is a stranger.
+    assert_eq!(rig.api.post(&payer, "/send-email", letter(json!(owner.email))).await.pointer(), "/to");
+    assert_eq!(rig.usage(&payer).await["emails"]["used"], 1);
+}
+
+#[tokio::test]
+async fn what_no_header_may_hold_is_refused() {
+    let rig = Rig::new().await;
+    let owner = rig.owner("pro").await;
+    let eleven: Vec<String> = (0..11).map(|number| format!("a{number}@example.com")).collect();
+    for (body, pointer) in [
+        (json!({"to": "a@example.com", "subject": "s\r\nBcc: b@example.com", "text": "t"}), "/subject"),
+        (json!({"to": "a@example.com", "subject": "s\u{0}", "text": "t"}), "/subject"),
+        (json!({"to": "a@example.com\nBcc: b@example.com", "subject": "s", "text": "t"}), "/to"),
+        (json!({"to": ["a@example.com", "b\r@example.com"], "subject": "s", "text": "t"}), "/to/1"),
+        (json!({"to": eleven, "subject": "s", "text": "t"}), "/to"),
+        (json!({"to": [], "subject": "s", "text": "t"}), "/to"),
+        (json!({"to": "a@example.com", "subject": "s"}), "/text"),
+        (json!({"to": "a@example.com", "template": "no-such"}), "/template"),
+        (json!({"to": "a@example.com", "from": "b@example.com", "subject": "s", "text": "t"}), "/from"),
+    ] {
+        assert_eq!(rig.api.post(&owner, "/send-email", body.clone()).await.pointer(), pointer, "{body}");
+    }
+    assert_eq!((rig.visible(), rig.usage(&owner).await["emails"]["used"].as_u64()), (0, Some(0)));
+}
+
+#[tokio::test]
+async fn a_refusal_that_may_pass_is_tried_again_and_arrives_once() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("free").await;
+    providers.will([Answer::Refuse(429, None), Answer::Refuse(503, None)]);
+    let id = rig.accepted(&owner, "/send-email", letter(json!(owner.email))).await;
+    rig.drain().await;
+    let job = rig.job(&owner, &id).await;
+    assert_eq!((job["state"].as_str(), job["attempts"].as_u64()), (Some("succeeded"), Some(3)), "{job}");
+    let emails = providers.emails();
+    assert_eq!(emails.len(), 1);
+    assert_eq!(emails[0]["Destination"]["ToAddresses"], json!([owner.email]));
+    assert_eq!(emails[0]["Content"]["Simple"]["Subject"]["Data"], "Grüße");
+}
+
+/// A failure that does not say whether the e-mail was taken: shown as unknown, and never sent again.
+#[tokio::test]
+async fn an_email_whose_fate_nobody_knows_is_unknown_and_not_sent_again() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("free").await;
+    providers.will([Answer::Refuse(500, None)]);
+    let id = rig.accepted(&owner, "/send-email", letter(json!(owner.email))).await;
+    assert_eq!(rig.deliver().await.deleted.len(), 1);
+    let job = rig.job(&owner, &id).await;
+    assert_eq!((job["state"].as_str(), job["error"]["code"].as_str()), (Some("unknown"), Some("outcome_unknown")));
+    rig.drain().await;
+    rig.sweep_once().await;
+    assert_eq!((rig.visible(), providers.emails().len()), (0, 0));
+}
+
+/// An event of SES's, as EventBridge puts it on the queue.
+fn happened(rig: &Rig, owner: &Actor, job: &str, kind: &str, more: Value) {
+    let mut detail = json!({"eventType": kind, "mail": {"messageId": "ses-9",
+        "tags": {"org_id": [owner.org_id], "job_id": [job]}}});
+    detail.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let event = json!({"version": "0", "source": "aws.ses", "detail-type": "Email", "detail": detail});
+    rig.system.sqs().send(JOBS_QUEUE, Draft { message_body: event.to_string(), ..Draft::default() }).unwrap();
+}
+
+/// An e-mail of unknown fate.
+async fn unknown(rig: &Rig, providers: &Providers, owner: &Actor) -> String {
+    providers.will([Answer::Refuse(500, None)]);
+    let id = rig.accepted(owner, "/send-email", letter(json!(owner.email))).await;
+    rig.deliver().await;
+    assert_eq!(rig.job(owner, &id).await["state"], "unknown");
+    id
+}
+
+#[tokio::test]
+async fn the_providers_events_settle_what_is_unknown() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("free").await;
+    for (kind, state) in
+        [("Send", "succeeded"), ("Delivery", "succeeded"), ("Bounce", "succeeded"), ("Reject", "failed")]
+    {
+        let id = unknown(&rig, &providers, &owner).await;
+        happened(&rig, &owner, &id, kind, json!({}));
+        assert_eq!(rig.deliver().await.deleted.len(), 1);
+        let job = rig.job(&owner, &id).await;
+        assert_eq!(job["state"], state, "{kind}: {job}");
+        // What is settled stays so.
+        happened(&rig, &owner, &id, if state == "failed" { "Send" } else { "Reject" }, json!({}));
+        rig.deliver().await;
+        assert_eq!(rig.job(&owner, &id).await["state"], state, "{kind}");
+    }
+    let foreign = rig.owner("free").await;
+    let id = unknown(&rig, &providers, &owner).await;
+    happened(&rig, &foreign, &id, "Send", json!({}));
+    assert_eq!(rig.deliver().await.deleted.len(), 1);
+    assert_eq!(rig.job(&owner, &id).await["state"], "unknown", "another organization's tag settles nothing");
+    assert_eq!(providers.emails().len(), 0, "and nothing is ever sent again");
+}
+
+#[tokio::test]
+async fn a_person_settles_what_is_unknown() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("free").await;
+    for (was_sent, state) in [(true, "succeeded"), (false, "failed")] {
+        let id = unknown(&rig, &providers, &owner).await;
+        let job = JobMessage { org_id: owner.org_id.parse().unwrap(), job_id: id.parse().unwrap() };
+        assert!(commands::settle(rig.system.context(), job, was_sent).await.unwrap());
+        assert_eq!(rig.job(&owner, &id).await["state"], state);
+        assert!(!commands::settle(rig.system.context(), job, !was_sent).await.unwrap(), "once");
+    }
+}
+
+#[tokio::test]
+async fn who_bounced_complained_or_was_listed_is_not_written_to() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("pro").await;
+    let to = |address: &str| json!({"to": ["fine@example.com", address], "subject": "s", "text": "t"});
+    let first = rig.accepted(&owner, "/send-email", to("gone@example.com")).await;
+    rig.deliver().await;
+    let recipients = |address: &str| json!([{"emailAddress": address}]);
+    let lasting = json!({"bounce": {"bounceType": "Permanent", "bouncedRecipients": recipients("gone@example.com")}});
+    happened(&rig, &owner, &first, "Bounce", lasting);
+    let passing = json!({"bounce": {"bounceType": "Transient", "bouncedRecipients": recipients("full@example.com")}});
+    happened(&rig, &owner, &first, "Bounce", passing);
+    happened(
+        &rig,
+        &owner,
+        &first,
+        "Complaint",
+        json!({"complaint": {"complainedRecipients": recipients("cross@example.com")}}),
+    );
+    rig.deliver_all().await;
+    let listed = Email::try_from("listed@example.com".to_owned()).unwrap();
+    commands::suppress(rig.system.context(), &listed, true).await.unwrap();
+    for (address, state) in [
+        ("gone@example.com", "failed"),
+        ("full@example.com", "succeeded"),
+        ("cross@example.com", "failed"),
+        ("listed@example.com", "failed"),
+    ] {
+        let id = rig.accepted(&owner, "/send-email", to(address)).await;
+        rig.deliver().await;
+        let job = rig.job(&owner, &id).await;
+        assert_eq!(job["state"], state, "{address}: {job}");
+        if state == "failed" {
+            assert_eq!(job["error"]["code"], "recipient_suppressed");
+        }
+    }
+    commands::suppress(rig.system.context(), &listed, false).await.unwrap();
+    let id = rig.accepted(&owner, "/send-email", to("listed@example.com")).await;
+    rig.deliver().await;
+    assert_eq!(rig.job(&owner, &id).await["state"], "succeeded");
+    assert_eq!(providers.emails().len(), 3);
+}

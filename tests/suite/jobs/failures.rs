@@ -1,0 +1,162 @@
+//! Runs that fail: tried again with growing delays, ended with their reason, buried after five receives; and
+//! none takes its batch with it.
+
+use super::providers::{Answer, Providers};
+use super::rig::{MODEL, Rig};
+use local::commands::{Report, redrive_all};
+use local::sqs::Draft;
+use local::system::{DEAD_LETTER_QUEUE, JOBS_QUEUE};
+use reqwest::Method;
+use serde_json::json;
+use std::time::Duration;
+
+fn refusals(count: usize) -> Vec<Answer> {
+    vec![Answer::Refuse(529, None); count]
+}
+
+#[tokio::test]
+async fn after_five_runs_the_job_says_failed_and_its_message_rests_with_the_dead_letters() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("free").await;
+    providers.will(refusals(50));
+    let id = rig.accepted(&owner, "/analyze", json!({"text": "a text", "model": MODEL})).await;
+    rig.drain().await;
+    let job = rig.job(&owner, &id).await;
+    assert_eq!((job["state"].as_str(), job["attempts"].as_u64()), (Some("failed"), Some(5)), "{job}");
+    assert_eq!(job["error"]["code"], "attempts_exhausted");
+    assert_eq!(rig.dead_letters(), 1);
+    assert_eq!(rig.usage(&owner).await["cost_usd"], "0", "refused calls cost nothing");
+}
+
+#[tokio::test]
+async fn a_transient_failure_waits_as_long_as_the_provider_asks_for() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("free").await;
+    providers.will([Answer::Refuse(429, Some(120))]);
+    let id = rig.accepted(&owner, "/analyze", json!({"text": "a text", "model": MODEL})).await;
+    assert_eq!(rig.deliver().await.kept.len(), 1);
+    let job = rig.job(&owner, &id).await;
+    assert_eq!((job["state"].as_str(), job["attempts"].as_u64()), (Some("queued"), Some(1)), "{job}");
+    rig.system.sqs().clock().jump(Duration::from_secs(119));
+    assert_eq!(rig.visible(), 0, "not before");
+    rig.system.sqs().clock().jump(Duration::from_secs(2));
+    rig.deliver().await;
+    assert_eq!(rig.job(&owner, &id).await["state"], "succeeded");
+}
+
+#[tokio::test]
+async fn a_permanent_failure_ends_the_job_at_once_with_its_reason() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("free").await;
+    providers.will([Answer::Refuse(400, None)]);
+    let id = rig.accepted(&owner, "/analyze", json!({"text": "a text", "model": MODEL})).await;
+    assert_eq!(rig.deliver().await.deleted.len(), 1);
+    let job = rig.job(&owner, &id).await;
+    assert_eq!((job["state"].as_str(), job["attempts"].as_u64()), (Some("failed"), Some(1)));
+    assert_eq!(job["error"]["code"], "request_refused");
+    assert_eq!(rig.dead_letters(), 0);
+}
+
+/// A message that names no job: the others of its batch are done, and it is buried after five receives.
+#[tokio::test]
+async fn a_poison_message_never_takes_its_batch_with_it() {
+    let rig = Rig::new().await;
+    let owner = rig.owner("free").await;
+    let mut ids = Vec::new();
+    for number in 0..9 {
+        if number == 4 {
+            let draft = Draft { message_body: "{\"poison\":true}".into(), ..Draft::default() };
+            rig.system.sqs().send(JOBS_QUEUE, draft).unwrap();
+        }
+        ids.push(rig.accepted(&owner, "/analyze", json!({"text": format!("text {number}")})).await);
+    }
+    let delivery = rig.deliver().await;
+    assert_eq!((delivery.deleted.len(), delivery.kept.len()), (9, 1));
+    for id in &ids {
+        assert_eq!(rig.job(&owner, id).await["state"], "succeeded");
+    }
+    rig.drain().await;
+    assert_eq!(rig.dead_letters(), 1);
+}
+
+/// Every way in which the jobs of a batch of ten can fail: exactly the failures return, in the real worker.
+#[tokio::test]
+async fn of_any_pattern_of_failures_only_the_failures_return() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("enterprise").await;
+    // All 1,024 patterns of the worker's report are in its own tests, and those of what the queue does with a
+    // report in `local`'s event_source tests; here some go through both, with real jobs.
+    for pattern in [0b0, 0b11_1111_1111, 0b01_0101_0101, 0b10_0011_1001] {
+        let mut ids = Vec::new();
+        for bit in 0..10 {
+            let text = if pattern >> bit & 1 == 1 { "refuse this" } else { "a text" };
+            ids.push(rig.accepted(&owner, "/analyze", json!({"text": text, "model": MODEL})).await);
+        }
+        let failing: usize = (0..10).filter(|bit| pattern >> bit & 1 == 1).count();
+        let delivery = rig.deliver().await;
+        assert_eq!((delivery.deleted.len(), delivery.kept.len()), (10 - failing, failing), "{pattern:010b}");
+        for (bit, id) in ids.iter().enumerate() {
+            let expected = if pattern >> bit & 1 == 1 { "queued" } else { "succeeded" };
+            assert_eq!(rig.job(&owner, id).await["state"], expected, "{pattern:010b} {bit}");
+        }
+        // The refused ones are told to come back; the provider takes them then.
+        providers.accept_everything();
+        rig.drain().await;
+        for id in &ids {
+            assert_eq!(rig.job(&owner, id).await["state"], "succeeded");
+        }
+        providers.refuse_what_asks_for_it();
+    }
+}
+
+#[tokio::test]
+async fn the_worker_begins_nothing_it_cannot_end_in_time() {
+    let rig = Rig::new().await;
+    let owner = rig.owner("free").await;
+    let id = rig.accepted(&owner, "/analyze", json!({"text": "a text"})).await;
+    let event = json!({"Records": [{"messageId": "m", "receiptHandle": "none", "attributes": {},
+        "body": json!({"org_id": owner.org_id, "job_id": id}).to_string()}]});
+    let soon = u64::try_from(shared::model::time::Moment::now().as_millis()).unwrap() + 5_000;
+    let answer = worker::handle(rig.worker, serde_json::from_value(event).unwrap(), soon).await;
+    assert_eq!(answer.batch_item_failures.len(), 1, "it comes again");
+    let job = rig.job(&owner, &id).await;
+    assert_eq!((job["state"].as_str(), job["attempts"].as_u64()), (Some("queued"), Some(0)));
+    rig.deliver().await;
+    assert_eq!(rig.job(&owner, &id).await["state"], "succeeded");
+}
+
+#[tokio::test]
+async fn dead_letters_are_redriven_by_a_command() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("free").await;
+    providers.will(refusals(10));
+    let mut ids = Vec::new();
+    for text in ["one", "two"] {
+        ids.push(rig.accepted(&owner, "/analyze", json!({"text": text, "model": MODEL})).await);
+    }
+    let poison = Draft { message_body: "poison".into(), ..Draft::default() };
+    rig.system.sqs().send(JOBS_QUEUE, poison).unwrap();
+    rig.drain().await;
+    assert_eq!(rig.dead_letters(), 3);
+
+    let url = rig.system.sqs().queue_url(DEAD_LETTER_QUEUE);
+    let report = redrive_all(rig.system.context(), &url).await.unwrap();
+    assert_eq!(report, Report { queued: 2, not_needed: 0, stay: 1 });
+    for id in &ids {
+        assert_eq!(rig.job(&owner, id).await["state"], "queued");
+    }
+    rig.drain().await;
+    for id in &ids {
+        let job = rig.job(&owner, id).await;
+        assert_eq!((job["state"].as_str(), job["attempts"].as_u64()), (Some("succeeded"), Some(1)), "{job}");
+    }
+    let usage = rig.usage(&owner).await;
+    assert_eq!((&usage["analyses"]["used"], &usage["cost_usd"]), (&json!(2), &json!("0.009")), "each counts once");
+    let cancel = rig.api.call(Some(&owner), Method::POST, &format!("/jobs/{}/cancel", ids[0]), None).await;
+    cancel.is_problem(409, "job_ended");
+}

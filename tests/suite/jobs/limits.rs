@@ -1,0 +1,93 @@
+//! The month's limits and the budget: exact, however many ask at once.
+
+use super::providers::{Answer, Providers};
+use super::rig::{MODEL, Rig};
+use futures_util::future::join_all;
+use serde_json::json;
+
+/// A plan with 100 analyses a month: of 1,000 calls at once exactly 100 are accepted, and the others are told
+/// until when they wait.
+#[tokio::test]
+async fn of_a_thousand_simultaneous_calls_exactly_the_limit_is_accepted() {
+    let rig = Rig::new().await;
+    let owner = rig.owner("free").await;
+    // Each call has a key of its own, so that one that met a busy database can be sent again as what it is.
+    let calls = (0..1_000).map(|number| rig.decided(&owner, "/analyze", number.to_string(), r#"{"text":"a text"}"#));
+    let replies = join_all(calls).await;
+    let accepted = replies.iter().filter(|reply| reply.status == 202).count();
+    assert_eq!(accepted, 100);
+    let refused = replies.iter().find(|reply| reply.status != 202).unwrap();
+    for reply in replies.iter().filter(|reply| reply.status != 202) {
+        reply.is_problem(429, "quota_exceeded");
+    }
+    assert_eq!((refused.header("ratelimit-limit"), refused.header("ratelimit-remaining")), ("100", "0"));
+    let reset: u64 = refused.header("ratelimit-reset").parse().unwrap();
+    assert!((1..=31 * 86_400).contains(&reset) && refused.header("retry-after") == reset.to_string());
+    assert_eq!(rig.usage(&owner).await["analyses"], json!({"used": 100, "limit": 100}));
+    rig.deliver_all().await;
+    let listed = rig.api.get(&owner, "/jobs?limit=100").await;
+    let jobs = listed.body["data"].as_array().unwrap();
+    assert_eq!(jobs.iter().filter(|job| job["state"] == "succeeded").count(), 100);
+}
+
+#[tokio::test]
+async fn a_larger_plan_makes_room_at_once() {
+    let rig = Rig::new().await;
+    let owner = rig.owner("free").await;
+    for _ in 0..100 {
+        rig.accepted(&owner, "/send-email", json!({"to": owner.email, "subject": "s", "text": "t"})).await;
+    }
+    let letter = json!({"to": owner.email, "subject": "s", "text": "t"});
+    rig.api.post(&owner, "/send-email", letter.clone()).await.is_problem(429, "quota_exceeded");
+    rig.api.put(&owner, &format!("/orgs/{}/plan", owner.org_id), json!({"plan": "pro"})).await;
+    rig.accepted(&owner, "/send-email", letter).await;
+}
+
+/// One run of the model may cost up to 0.0315 dollars and a little: a budget of ten cents has room for three at
+/// a time. What they really cost is a seventh of that, so when they are done there is room again; and what
+/// is spent never exceeds the budget.
+#[tokio::test]
+async fn a_budget_is_never_overshot_and_what_was_not_used_is_free_again() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("pro").await;
+    rig.settings(&owner, json!({"monthly_budget_usd": "0.10"})).await;
+    let mut done = 0;
+    loop {
+        let calls = (0..20).map(|_| rig.api.post(&owner, "/analyze", json!({"text": "a", "model": MODEL})));
+        let replies = join_all(calls).await;
+        let accepted = replies.iter().filter(|reply| reply.status == 202).count();
+        let refused = replies.iter().find(|reply| reply.status != 202).unwrap();
+        refused.is_problem(429, "budget_exceeded");
+        assert!(!refused.header("retry-after").is_empty());
+        assert!(accepted <= 3, "{accepted} at a time");
+        if accepted == 0 {
+            break;
+        }
+        done += accepted;
+        rig.deliver_all().await;
+    }
+    let cost: f64 = rig.usage(&owner).await["cost_usd"].as_str().unwrap().parse().unwrap();
+    assert!(cost <= 0.10 && (cost - 0.0045 * done as f64).abs() < 1e-9, "{cost} for {done}");
+    assert!(done > 3, "room comes back");
+    assert_eq!(providers.analyses().len(), done);
+    rig.settings(&owner, json!({"monthly_budget_usd": "0"})).await;
+    rig.accepted(&owner, "/analyze", json!({"text": "a"})).await; // The builtin analysis costs nothing.
+}
+
+/// A call that may have been billed counts in full; the job fails rather than overshoot.
+#[tokio::test]
+async fn runs_that_may_have_cost_all_they_could_use_up_the_budget() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("pro").await;
+    rig.settings(&owner, json!({"monthly_budget_usd": "0.05"})).await;
+    // 500 does not say whether the work was done.
+    providers.will(vec![Answer::Refuse(500, None); 10]);
+    let id = rig.accepted(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await;
+    rig.drain().await;
+    let job = rig.job(&owner, &id).await;
+    assert_eq!(job["state"], "failed", "{job}");
+    let cost: f64 = rig.usage(&owner).await["cost_usd"].as_str().unwrap().parse().unwrap();
+    assert!(cost <= 0.05, "{cost}");
+}

@@ -1,0 +1,143 @@
+//! The outside world that jobs call: a model provider, a mail service and the keeper of the key to the first.
+//! Each notes an accepted call before it answers.
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// What the provider does with its next call, before it goes back to answering well.
+#[derive(Clone)]
+pub(crate) enum Answer {
+    /// A status and a `retry-after` in seconds.
+    Refuse(u16, Option<u64>),
+    /// Well, but only when told.
+    Hold(Arc<Notify>),
+    /// The call is noted, and refused when told.
+    HoldThenRefuse(Arc<Notify>, u16),
+    /// The call is noted and never answered.
+    Silence,
+}
+
+/// All of them on one port.
+#[derive(Clone)]
+pub(crate) struct Providers {
+    pub(crate) url: String,
+    analyses: Arc<Mutex<Vec<Value>>>,
+    emails: Arc<Mutex<Vec<Value>>>,
+    next: Arc<Mutex<VecDeque<Answer>>>,
+    /// Whether texts that say "refuse this" are taken all the same.
+    takes_all: Arc<AtomicBool>,
+}
+
+impl Providers {
+    pub(crate) async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let providers = Self {
+            url,
+            analyses: Arc::default(),
+            emails: Arc::default(),
+            next: Arc::default(),
+            takes_all: Arc::default(),
+        };
+        let router = Router::new()
+            .route("/", post(secret))
+            .route("/v1/messages", post(analyze))
+            .route("/v2/email/{*rest}", post(send))
+            .with_state(providers.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        providers
+    }
+
+    /// The variables that make functions call these.
+    pub(crate) fn environment(&self) -> [(&'static str, String); 6] {
+        [
+            ("ANALYSIS_PROVIDER", "anthropic".to_owned()),
+            ("ANTHROPIC_SECRET_ID", "key".to_owned()),
+            ("ANTHROPIC_BASE_URL", self.url.clone()),
+            ("AWS_ENDPOINT_URL_SECRETS_MANAGER", self.url.clone()),
+            ("AWS_ENDPOINT_URL_SESV2", self.url.clone()),
+            ("MAIL_PROVIDER", "ses".to_owned()),
+        ]
+    }
+
+    /// From now on, one after the other.
+    pub(crate) fn will(&self, answers: impl IntoIterator<Item = Answer>) {
+        self.next.lock().unwrap().extend(answers);
+    }
+
+    /// Texts that say "refuse this" are taken.
+    pub(crate) fn accept_everything(&self) {
+        self.takes_all.store(true, Ordering::SeqCst);
+    }
+
+    /// They are refused for now, as they are at the start.
+    pub(crate) fn refuse_what_asks_for_it(&self) {
+        self.takes_all.store(false, Ordering::SeqCst);
+    }
+
+    /// The accepted requests for an analysis.
+    pub(crate) fn analyses(&self) -> Vec<Value> {
+        self.analyses.lock().unwrap().clone()
+    }
+
+    /// The accepted e-mails.
+    pub(crate) fn emails(&self) -> Vec<Value> {
+        self.emails.lock().unwrap().clone()
+    }
+
+    /// A refusal at once; else notes the call, and answers `well` when it is time.
+    async fn answer(&self, noted: &Mutex<Vec<Value>>, body: &Bytes, well: Value) -> Response {
+        let asks_for_it = String::from_utf8_lossy(body).contains("refuse this");
+        let next = if asks_for_it && !self.takes_all.load(Ordering::SeqCst) {
+            Some(Answer::Refuse(529, None))
+        } else {
+            self.next.lock().unwrap().pop_front()
+        };
+        if let Some(Answer::Refuse(status, retry_after)) = next {
+            let status = StatusCode::from_u16(status).unwrap();
+            let error = json!({"type": "error", "error": {"type": "refused", "message": "not now"}}).to_string();
+            return match retry_after {
+                Some(seconds) => (status, [("retry-after", seconds.to_string())], error).into_response(),
+                None => (status, error).into_response(),
+            };
+        }
+        noted.lock().unwrap().push(serde_json::from_slice(body).unwrap());
+        match next {
+            Some(Answer::Hold(told)) => told.notified().await,
+            Some(Answer::HoldThenRefuse(told, status)) => {
+                told.notified().await;
+                return StatusCode::from_u16(status).unwrap().into_response();
+            }
+            Some(Answer::Silence) => tokio::time::sleep(Duration::from_secs(3_600)).await,
+            _ => {}
+        }
+        well.to_string().into_response()
+    }
+}
+
+async fn secret() -> String {
+    json!({"Name": "key", "SecretString": "sk-a-key"}).to_string()
+}
+
+async fn analyze(State(providers): State<Providers>, body: Bytes) -> Response {
+    let input = json!({"language": "en", "summary": "A text.", "key_phrases": ["text"],
+        "sentiment": {"label": "neutral", "score": 0.0}});
+    let well = json!({"id": "msg", "type": "message", "role": "assistant", "model": "m", "stop_reason": "tool_use",
+        "content": [{"type": "tool_use", "id": "t", "name": "record_analysis", "input": input}],
+        "usage": {"input_tokens": 1_000, "output_tokens": 100}});
+    providers.answer(&providers.analyses, &body, well).await
+}
+
+async fn send(State(providers): State<Providers>, Path(_): Path<String>, body: Bytes) -> Response {
+    providers.answer(&providers.emails, &body, json!({"MessageId": "ses-1"})).await
+}

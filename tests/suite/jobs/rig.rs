@@ -1,0 +1,158 @@
+//! A system whose queue and schedule call nothing by themselves: the test delivers, sweeps and lets time pass.
+
+use super::providers::Providers;
+use crate::api::{Actor, Api, Reply};
+use local::event_source::{Delivery, EventSource, Function, Mapping};
+use local::system::{DEAD_LETTER_QUEUE, JOBS_QUEUE};
+use local::{Options, System};
+use reqwest::Method;
+use serde_json::{Value, json};
+use shared::model::time::Moment;
+use std::sync::Arc;
+use std::time::Duration;
+use worker::Worker;
+
+/// Time limit of the worker, as in the template.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+pub(crate) struct Rig {
+    pub(crate) api: Api,
+    pub(crate) system: System,
+    pub(crate) worker: &'static Worker,
+    source: EventSource,
+}
+
+impl Rig {
+    /// With the builtin analysis and the mailbox.
+    pub(crate) async fn new() -> Self {
+        Self::with([]).await
+    }
+
+    /// With a model provider and a mail service of the test's.
+    pub(crate) async fn over(providers: &Providers) -> Self {
+        Self::with(providers.environment()).await
+    }
+
+    pub(crate) async fn with<const N: usize>(environment: [(&str, String); N]) -> Self {
+        let environment = environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let options = Options { background: false, environment, ..Options::ephemeral() };
+        let system = System::start(options).await.unwrap();
+        let worker: &'static Worker = Box::leak(Box::new(Worker::new(system.context().config().clone()).unwrap()));
+        let function: Function = Arc::new(move |event| {
+            let deadline = u64::try_from(Moment::now().plus(TIMEOUT).as_millis()).unwrap();
+            Box::pin(async move { Ok(serde_json::to_value(worker::handle(worker, event, deadline).await)?) })
+        });
+        let mapping = Mapping {
+            queue: JOBS_QUEUE.to_owned(),
+            batch_size: 10,
+            maximum_batching_window: Duration::ZERO,
+            maximum_concurrency: 2,
+            report_batch_item_failures: true,
+            function_timeout: TIMEOUT,
+        };
+        let source = EventSource::new(system.sqs().clone(), mapping, function).unwrap();
+        Self { api: Api::at(system.url()), system, worker, source }
+    }
+
+    /// Hands one batch to the worker; there must be something on the queue.
+    pub(crate) async fn deliver(&self) -> Delivery {
+        assert!(self.visible() > 0, "nothing is on the queue");
+        self.source.deliver().await.unwrap()
+    }
+
+    /// Delivers until nothing is visible.
+    pub(crate) async fn deliver_all(&self) {
+        while self.visible() > 0 {
+            self.source.deliver().await.unwrap();
+        }
+    }
+
+    /// Delivers until nothing is left on the queue, letting time pass where messages are hidden.
+    pub(crate) async fn drain(&self) {
+        for _ in 0..50 {
+            self.deliver_all().await;
+            let counts = self.system.sqs().counts(JOBS_QUEUE).unwrap();
+            if counts.visible + counts.in_flight + counts.delayed == 0 {
+                return;
+            }
+            self.system.sqs().clock().jump(Duration::from_secs(400));
+        }
+        panic!("the queue does not drain");
+    }
+
+    pub(crate) fn visible(&self) -> usize {
+        self.system.sqs().counts(JOBS_QUEUE).unwrap().visible
+    }
+
+    pub(crate) fn dead_letters(&self) -> usize {
+        self.system.sqs().counts(DEAD_LETTER_QUEUE).unwrap().visible
+    }
+
+    /// One round of the sweeper: it has no time to wait for what is away.
+    pub(crate) async fn sweep_once(&self) -> sweeper::Swept {
+        let tick = serde_json::from_value(json!({})).unwrap();
+        let soon = u64::try_from(Moment::now().plus(Duration::from_secs(14)).as_millis()).unwrap();
+        sweeper::handle(self.system.context(), tick, soon).await
+    }
+
+    /// An owner on a plan.
+    pub(crate) async fn owner(&self, plan: &str) -> Actor {
+        let owner = self.api.register().await;
+        let changed = self.api.put(&owner, &format!("/orgs/{}/plan", owner.org_id), json!({"plan": plan})).await;
+        assert_eq!(changed.status, 200, "{}", changed.text);
+        owner
+    }
+
+    pub(crate) async fn settings(&self, owner: &Actor, settings: Value) {
+        let path = format!("/orgs/{}/settings", owner.org_id);
+        let changed = self.api.put(owner, &path, json!({"settings": settings})).await;
+        assert_eq!(changed.status, 200, "{}", changed.text);
+    }
+
+    pub(crate) async fn job(&self, actor: &Actor, id: &str) -> Value {
+        let job = self.api.get(actor, &format!("/jobs/{id}")).await;
+        assert_eq!(job.status, 200, "{}", job.text);
+        job.body
+    }
+
+    pub(crate) async fn usage(&self, actor: &Actor) -> Value {
+        let usage = self.api.get(actor, "/usage").await;
+        assert_eq!(usage.status, 200, "{}", usage.text);
+        usage.body
+    }
+
+    /// The id of an accepted job.
+    pub(crate) async fn accepted(&self, actor: &Actor, path: &str, body: Value) -> String {
+        let reply = self.api.post(actor, path, body).await;
+        assert_eq!(reply.status, 202, "{}", reply.text);
+        let id = if path == "/analyze" { &reply.body["id"] } else { &reply.body["job_id"] };
+        id.as_str().unwrap().to_owned()
+    }
+
+    /// A `POST` with more headers.
+    pub(crate) async fn post_with(&self, actor: &Actor, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+        let mut request = self.api.request(Method::POST, path).bearer_auth(&actor.token);
+        request = request.header("content-type", "application/json").body(body.to_owned());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        crate::api::send(request).await
+    }
+}
+
+impl Rig {
+    /// A `POST` under a key, sent again while the service is too busy to say yes or no.
+    pub(crate) async fn decided(&self, actor: &Actor, path: &str, key: String, body: &str) -> Reply {
+        for _ in 0..60 {
+            let reply = self.post_with(actor, path, &[("Idempotency-Key", &key)], body).await;
+            if reply.status != 503 {
+                return reply;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        panic!("{path} stays busy");
+    }
+}
+
+/// A model with a price, whose budget can be used up.
+pub(crate) const MODEL: &str = "claude-sonnet-4-0";

@@ -1,0 +1,86 @@
+//! The queue service's features, written once and run on two servers: the embedded one with every
+//! `cargo test`, and MiniStack with `just test-ministack-sqs`. What holds on both can be relied on.
+
+mod batches;
+mod dead_letters;
+mod delivery;
+mod messages;
+mod production;
+mod queues;
+mod target;
+
+use std::pin::Pin;
+
+use target::Target;
+
+type Feature = for<'a> fn(&'a Target) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// Declares the suite: a test of its own for each feature on the embedded server, and the list for others.
+macro_rules! suite {
+    ($($module:ident::$feature:ident,)*) => {
+        const FEATURES: &[(&str, Feature)] =
+            &[$((stringify!($feature), |target| Box::pin($module::$feature(target)))),*];
+
+        mod embedded {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $feature() {
+                    super::$module::$feature(&super::Target::embedded().await).await;
+                }
+            )*
+        }
+    };
+}
+
+suite! {
+    queues::creating_twice_is_fine_unless_attributes_differ,
+    queues::attributes_are_given_back_and_can_be_changed,
+    queues::attributes_outside_their_limits_are_refused,
+    queues::a_missing_queue_has_its_legacy_code,
+    queues::queues_are_listed_by_prefix_and_page,
+    queues::a_purge_takes_everything,
+    messages::a_message_arrives_as_it_was_sent,
+    messages::attributes_are_shown_as_asked,
+    messages::bodies_outside_the_allowed_characters_are_refused,
+    messages::a_message_has_one_mebibyte_with_its_attributes,
+    messages::arguments_outside_their_limits_are_refused,
+    delivery::a_received_message_is_hidden_until_its_timeout,
+    delivery::visibility_can_be_extended_and_given_up,
+    delivery::a_delayed_message_waits,
+    delivery::a_deleted_message_is_gone,
+    delivery::a_stale_receipt_deletes_nothing,
+    delivery::a_foreign_receipt_is_refused,
+    delivery::a_long_poll_wakes_for_a_message,
+    delivery::counts_follow_each_message,
+    delivery::a_noisy_group_holds_nobody_up,
+    batches::a_batch_reports_each_entry,
+    batches::a_batch_outside_its_limits_is_refused_whole,
+    batches::deletes_and_timeouts_come_in_batches_too,
+    dead_letters::a_message_is_dead_after_exactly_its_receives,
+    dead_letters::sources_of_a_dead_letter_queue_are_listed,
+    dead_letters::dead_messages_move_back_as_new_ones,
+    production::the_production_client_sends_and_hides,
+    production::the_production_client_tells_errors_apart,
+}
+
+/// Where MiniStack is known to answer otherwise, and why the suite keeps to what AWS documents. A feature that
+/// starts to work there fails the run until it is taken off this list.
+const MINISTACK_DIFFERS: &[(&str, &str)] = &[];
+
+/// Needs `MINISTACK_PYTHON`, a Python with MiniStack installed. It fails where MiniStack does not start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs MiniStack: run `just test-ministack-sqs`"]
+async fn ministack_has_the_same_features() {
+    let (target, _running) = Target::ministack().await;
+    let mut wrong = Vec::new();
+    for &(name, feature) in FEATURES {
+        let target = target.clone();
+        let holds = tokio::spawn(async move { feature(&target).await }).await.is_ok();
+        let differs = MINISTACK_DIFFERS.iter().find(|(feature, _)| *feature == name);
+        println!("{} {name} {}", if holds { "same   " } else { "differs" }, differs.map_or("", |(_, why)| why));
+        if holds == differs.is_some() {
+            wrong.push(name);
+        }
+    }
+    assert!(wrong.is_empty(), "not as expected on MiniStack: {wrong:?}");
+}
