@@ -15,7 +15,7 @@ test:
 ci:
     .ci/run
 
-# Install the tools that the recipes below use (sam, cargo-lambda, cargo-deny, schemathesis, redis-server).
+# Install the tools that the recipes below use (sam, cargo-lambda, cargo-deny, schemathesis, MiniStack, redis-server).
 tools:
     scripts/install-tools.sh
 
@@ -36,9 +36,10 @@ openapi:
 validate:
     scripts/validate-template.sh
 
-# Build every function for Lambda, each into target/lambda/<name>/bootstrap.
-build:
-    cargo lambda build --release --workspace --exclude local --exclude tests --exclude yardstick
+# Build every function for Lambda, each into target/lambda/<name>/bootstrap (`just build --features shared/discovery`
+# for functions that find the cache by its name).
+build *arguments:
+    cargo lambda build --release --workspace --exclude local --exclude tests --exclude yardstick {{arguments}}
 
 # Measure single functions: CPU, cold start, memory, size (docs/performance.md has the figures).
 bench *arguments:

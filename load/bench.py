@@ -210,6 +210,30 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def requests_per_cpu_second(pid, url, path, requests=20_000, connections=16):
+    """What a server answers in one second of its own CPU: all connections ask, then all are read."""
+    host, port = url.removeprefix("http://").split(":")
+    sockets = [socket.create_connection((host, int(port))) for _ in range(connections)]
+    request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept-Encoding: gzip\r\nOrigin: http://localhost:5173\r\n\r\n".encode()
+    clock = lambda: time.clock_gettime_ns((~pid << 3) | 2)
+
+    def round():
+        for connection in sockets:
+            connection.sendall(request)
+        for connection in sockets:
+            reply = connection.recv(65536)
+            head, _, body = reply.partition(b"\r\n\r\n")
+            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            assert head.startswith(b"HTTP/1.1 200") and len(body) == length, reply
+
+    for _ in range(20):
+        round()
+    start = clock()
+    for _ in range(requests // connections):
+        round()
+    return requests // connections * connections / ((clock() - start) / 1e9)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
@@ -218,9 +242,8 @@ def main():
     parser.add_argument("--binaries", type=pathlib.Path, default=ROOT / "target/release")
     options = parser.parse_args()
     if not options.no_build:
-        binaries = [word for name in (*FUNCTIONS, "yardstick") for word in ("--bin", name)]
+        binaries = [word for name in (*FUNCTIONS, "yardstick", "local") for word in ("--bin", name)]
         subprocess.run(["cargo", "build", "--workspace", "--release", *binaries], cwd=ROOT, check=True)
-        subprocess.run(["cargo", "build", "--workspace", "--bin", "local"], cwd=ROOT, check=True)
     started = []
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
@@ -245,7 +268,7 @@ def main():
 
 
 def measure(options, folder, started):
-    local, lines = start([str(ROOT / "target/debug/local"), "--ephemeral", "--port", "0"],
+    local, lines = start([str(options.binaries / "local"), "--ephemeral", "--port", "0"],
                          {"api": "API answers at ", "database": "database answers at "})
     started.append(local)
     redis_port = free_port()
@@ -275,7 +298,7 @@ def measure(options, folder, started):
     }
     warm = {name: [] for name in scenarios}
     cold = {"plain": [], "tls": []}
-    peaks = []
+    peaks, rates = [], []
     for number in range(options.rounds):
         print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
         for name, (function, events, environment) in scenarios.items():
@@ -284,6 +307,7 @@ def measure(options, folder, started):
                                latency[int(len(latency) * 0.99)] / 1e3))
             if function != "yardstick":
                 peaks.append(peak)
+        rates.append(requests_per_cpu_second(local.pid, lines["api"], f"/users/{one}"))
         for kind, environment in (("plain", plain), ("tls", tls)):
             for _ in range(3):
                 # Nothing cached: the first invocation connects to both cache and database.
@@ -310,6 +334,7 @@ def measure(options, folder, started):
         row("yardstick, miss: CPU per invocation", cpu["yardstick, miss"], "µs", YARDSTICK["miss"], scale["miss"]),
         row("init + first invocation, plain: CPU", median(cold["plain"]), "ms", 6),
         row("init + first invocation, TLS to the database: CPU", median(cold["tls"]), "ms", 10),
+        row("local, GET /users/{id}: CPU per request", 1e6 / median(rates), "µs", 125),
         row("zip, the larger", max(zips), "MB", 4.5),
         row("peak RSS, the largest", max(peaks) / 1e3, "MB", 12),
     ]

@@ -22,6 +22,7 @@ pip_tool() { # folder, then packages
 }
 pip_tool venv aws-sam-cli==1.170.0 cargo-lambda==1.9.2 ziglang cfn-lint rust-just
 pip_tool schemathesis schemathesis==4.32.5
+pip_tool ministack ministack==1.5.33 aws-sam-translator==1.115.0
 
 if [ ! -x "$tools/cargo/bin/cargo-deny" ]; then
     cargo install --quiet --locked --root "$tools/cargo" cargo-deny

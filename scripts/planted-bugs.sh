@@ -6,8 +6,22 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 group=$1 only=${2:-}
 root=$PWD
+export MINISTACK_PYTHON=${MINISTACK_PYTHON:-${CITIZEN_TOOLS:-$HOME/.cache/citizen-tools}/ministack/bin/python}
 # Not target itself: the copy's crates bear the names of ours, and cargo would take one for the other.
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target/planted-bugs} RUST_BACKTRACE=0
+
+# Dependencies are the same: what the workspace's own tests have compiled of them is taken over.
+if [ ! -e "$CARGO_TARGET_DIR/debug" ] && [ -d "$root/target/debug/deps" ]; then
+    mkdir -p "$CARGO_TARGET_DIR/debug"
+    own=$(cargo metadata --no-deps --offline --format-version 1 | grep -o '"name":"[^"]*","version":"[^"]*","id":"path' |
+        sed 's/"name":"\([^"]*\)".*/\1/' | tr - _ | sort -u | paste -sd '|')'|suite'
+    for part in build deps .fingerprint; do
+        mkdir "$CARGO_TARGET_DIR/debug/$part"
+        (cd "$root/target/debug/$part" && find . -mindepth 1 -maxdepth 1 -print0 |
+            grep -zvE "^\./(lib)?($(sed 's/_/[-_]/g' <<< "$own"))-[0-9a-f]{16}" |
+            xargs -0 cp -a -t "$CARGO_TARGET_DIR/debug/$part")
+    done
+fi
 
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT

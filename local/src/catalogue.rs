@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use shared::{ApiError, model::price::Catalogue, store::Store};
+use shared::{ApiError, error::chain, model::price::Catalogue, store::Store};
 
 /// Why the catalogue was not loaded.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +28,7 @@ pub enum CatalogueError {
         source: serde_json::Error,
     },
     /// The table did not take it.
-    #[error("the price catalogue: {0}")]
+    #[error("the price catalogue: {}", chain(.0))]
     Store(ApiError),
 }
 

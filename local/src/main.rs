@@ -8,7 +8,7 @@ use local::{Options, StartError, Storage, System, catalogue, commands, openapi};
 use shared::ids::{JobId, OrgId};
 use shared::jobs::JobMessage;
 use shared::model::text::Email;
-use shared::{Context, telemetry::init_logs};
+use shared::{Context, telemetry::init_logs_without};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs CitizenApp's API on this machine: all functions, database and cache in one process.
@@ -185,7 +185,8 @@ async fn seed(table: String, catalogue: Option<PathBuf>) -> Result<(), String> {
 /// Serves until Ctrl-C or SIGTERM.
 async fn serve(options: Options) -> Result<(), StartError> {
     if let Ok(level) = env::var("LOG_LEVEL").as_deref().unwrap_or("info").parse() {
-        init_logs(level);
+        // The embedded database warns of each condition that does not hold.
+        init_logs_without(level, "dynoxide");
     }
     let system = System::start(options).await?;
     let url = system.url();

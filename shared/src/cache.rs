@@ -5,6 +5,7 @@
 mod backend;
 mod breaker;
 mod class;
+mod control_plane;
 mod entry;
 mod fill;
 mod flight;
@@ -16,16 +17,18 @@ mod near;
 mod refresh;
 mod server;
 mod url;
+mod whereabouts;
 
 pub use class::{ABSENCES_PER_SCOPE, ABSENT_MAX, Cacheable, Class, JITTER_PERCENT, Key, Name, Rule};
+pub use control_plane::{ControlPlane, FindError, Found, Kind};
 pub use iam::Iam;
 pub use meter::Event;
-pub use url::{CacheUrl, CacheUrlError, Server};
+pub use url::{CacheUrl, CacheUrlError, Endpoint, Server};
 
 use crate::telemetry::{Part, timed};
 use backend::{Backend, Budget, Kept};
 use class::Place;
-use entry::{Entry, Kind, Token, now_ms};
+use entry::{Entry, Token, now_ms};
 use flight::Flights;
 use link::{Link, LinkError};
 use memory::Memory;
@@ -39,6 +42,10 @@ use tokio::task::JoinSet;
 
 /// How long one operation on the cache server may take, unless [`Options`] say otherwise.
 pub const PATIENCE: Duration = Duration::from_millis(25);
+
+/// How long a connection is used, unless [`Options`] say otherwise: ElastiCache ends those that logged in with IAM
+/// after 12 h. <https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html>
+pub const CONNECTION_AGE: Duration = Duration::from_secs(11 * 3600);
 
 /// How long a claimant may fetch before another may: what a dead one delays the others by, at most.
 pub const LEASE: Duration = Duration::from_secs(1);
@@ -87,15 +94,19 @@ enum Lookup<V> {
 pub struct Options {
     /// The deadline of each operation on the server.
     pub patience: Duration,
+    /// How long a connection is used before another takes its place.
+    pub connection_age: Duration,
     /// PEM of authorities to trust besides Amazon's, for `rediss://`.
     pub extra_roots: Option<Vec<u8>>,
     /// What addresses with `iam` log in with.
     pub iam: Option<Iam>,
+    /// Who knows where addresses with `name` are.
+    pub control_plane: Option<ControlPlane>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { patience: PATIENCE, extra_roots: None, iam: None }
+        Self { patience: PATIENCE, connection_age: CONNECTION_AGE, extra_roots: None, iam: None, control_plane: None }
     }
 }
 
@@ -185,6 +196,18 @@ impl Cache {
         }
     }
 
+    /// What ElastiCache's control plane says of this cache, or said less than 10 s ago; `None` where the address
+    /// has no name.
+    ///
+    /// # Errors
+    /// [`FindError`].
+    pub async fn control_plane(&self) -> Option<Result<Found, FindError>> {
+        match &self.0.backend {
+            Backend::Server(link) => link.whereabouts.said().await,
+            _ => None,
+        }
+    }
+
     /// How often `event` happened in `class` since the last report.
     #[must_use]
     pub fn count(&self, class: &Class, event: Event) -> u64 {
@@ -258,7 +281,7 @@ fn decode<K: Key>(bytes: &[u8], now_ms: u64) -> Lookup<K::Value> {
         return Lookup::Miss;
     };
     let value = match entry.kind {
-        Kind::Absent => None,
+        entry::Kind::Absent => None,
         _ => match postcard::from_bytes(entry.payload) {
             Ok(value) => Some(value),
             Err(_another_shape) => return Lookup::Miss,

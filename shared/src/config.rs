@@ -5,6 +5,8 @@ use crate::cache::{CacheUrl, CacheUrlError};
 use aws_sdk_dynamodb::config::Credentials;
 use lambda_http::http::HeaderValue;
 use std::collections::BTreeMap;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 
 /// What a function needs to know of where it runs.
 #[derive(Debug, Clone)]
@@ -18,6 +20,8 @@ pub struct Config {
     /// `LOG_LEVEL`: `error`, `warn`, `info` (unless set), `debug` or `trace`.
     pub log_level: tracing::Level,
     pub aws: AwsConfig,
+    /// `AWS_ENDPOINT_URL_ELASTICACHE`, or `AWS_ENDPOINT_URL`; none is AWS itself.
+    pub elasticache_endpoint_url: Option<String>,
     /// `AWS_ENDPOINT_URL_SQS`, or `AWS_ENDPOINT_URL`; none is AWS itself.
     pub sqs_endpoint_url: Option<String>,
     /// What only some functions need ([`SOME_FUNCTIONS`]), by name.
@@ -77,14 +81,12 @@ impl Config {
         Ok(Self {
             table_name: required("TABLE_NAME")?,
             allowed_origins: parse_origins(&required("ALLOWED_ORIGINS")?)?,
-            cache_url: required("CACHE_URL")?.parse().map_err(|error: CacheUrlError| ConfigError::Invalid {
-                name: "CACHE_URL",
-                reason: error.to_string(),
-            })?,
+            cache_url: cache_url(&required("CACHE_URL")?)?,
             log_level: level.parse().map_err(|_| ConfigError::Invalid {
                 name: "LOG_LEVEL",
                 reason: format!("{level} is none of error, warn, info, debug, trace"),
             })?,
+            elasticache_endpoint_url: optional("AWS_ENDPOINT_URL_ELASTICACHE").or_else(|| optional("AWS_ENDPOINT_URL")),
             sqs_endpoint_url: optional("AWS_ENDPOINT_URL_SQS").or_else(|| optional("AWS_ENDPOINT_URL")),
             of_some: SOME_FUNCTIONS.into_iter().filter_map(|name| Some((name, optional(name)?))).collect(),
             aws: AwsConfig {
@@ -97,7 +99,7 @@ impl Config {
                     None, // Lambda's do not change while an environment lives
                     "environment",
                 ),
-                extra_roots: optional("AWS_CA_BUNDLE").map(|path| read_file("AWS_CA_BUNDLE", &path)).transpose()?,
+                extra_roots: optional("AWS_CA_BUNDLE").map(|path| read_authorities(&path)).transpose()?,
             },
         })
     }
@@ -119,8 +121,27 @@ impl Config {
     }
 }
 
-fn read_file(name: &'static str, path: &str) -> Result<Vec<u8>, ConfigError> {
-    std::fs::read(path).map_err(|error| ConfigError::Invalid { name, reason: format!("{path}: {error}") })
+/// An address; in a build that cannot look names up, one with an endpoint.
+fn cache_url(text: &str) -> Result<CacheUrl, ConfigError> {
+    let invalid = |reason| ConfigError::Invalid { name: "CACHE_URL", reason };
+    let url = text.parse().map_err(|error: CacheUrlError| invalid(error.to_string()))?;
+    match &url {
+        CacheUrl::Server(server) if server.endpoint.is_none() && !cfg!(feature = "discovery") => {
+            Err(invalid("finding a cache by its name needs a build with the feature shared/discovery".to_owned()))
+        }
+        _ => Ok(url),
+    }
+}
+
+/// The PEM file of authorities to trust besides Amazon's.
+fn read_authorities(path: &str) -> Result<Vec<u8>, ConfigError> {
+    let invalid = |reason| ConfigError::Invalid { name: "AWS_CA_BUNDLE", reason: format!("{path}: {reason}") };
+    let pem = std::fs::read(path).map_err(|error| invalid(error.to_string()))?;
+    match CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>() {
+        Ok(found) if found.is_empty() => Err(invalid("no certificate in it".to_owned())),
+        Ok(_) => Ok(pem),
+        Err(error) => Err(invalid(error.to_string())),
+    }
 }
 
 /// Exact origins (RFC 6454: scheme, host and maybe a port; no path, no `*`), separated by commas.
@@ -178,6 +199,21 @@ mod tests {
         for origin in ["*", "https://", "https://a/", "https://*.a.example", "a.example", "https://a,", "null"] {
             assert!(with(&[("ALLOWED_ORIGINS", origin)]).is_err(), "{origin}");
         }
+    }
+
+    #[test]
+    fn authorities_are_certificates() {
+        let file = std::env::temp_dir().join(format!("authorities-{}.pem", std::process::id()));
+        let path = file.to_str().expect("a path of text");
+        for garbage in ["", "nonsense", "-----BEGIN CERTIFICATE-----\nnonsense!\n-----END CERTIFICATE-----\n"] {
+            std::fs::write(&file, garbage).expect("a file");
+            let error = with(&[("AWS_CA_BUNDLE", path)]).expect_err("no certificate").to_string();
+            assert!(error.contains("AWS_CA_BUNDLE"), "{error}");
+        }
+        std::fs::write(&file, crate::aws::AMAZON_ROOTS).expect("a file");
+        assert!(with(&[("AWS_CA_BUNDLE", path)]).is_ok());
+        std::fs::remove_file(&file).expect("there");
+        assert!(with(&[("AWS_CA_BUNDLE", path)]).is_err());
     }
 
     #[test]

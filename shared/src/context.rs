@@ -1,7 +1,8 @@
 //! What a handler works with: configuration, and clients that are made once per execution environment, on
 //! first use. A function that never asks for a client neither opens it nor links it.
 
-use crate::cache::{self, Cache, Iam};
+use crate::aws::AwsConfig;
+use crate::cache::{self, Cache, ControlPlane, Iam};
 use crate::config::{Config, ConfigError};
 use crate::error::ApiError;
 use crate::queue::Queue;
@@ -43,6 +44,10 @@ impl Context {
             let options = cache::Options {
                 extra_roots: aws.extra_roots.clone(),
                 iam: Some(Iam { region: aws.region.clone(), credentials: aws.credentials.clone() }),
+                control_plane: ControlPlane::new(AwsConfig {
+                    endpoint_url: self.config.elasticache_endpoint_url.clone(),
+                    ..aws.clone()
+                }),
                 ..cache::Options::default()
             };
             Cache::with(&self.config.cache_url, options)

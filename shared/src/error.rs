@@ -176,8 +176,9 @@ impl From<ApiError> for Problem {
     }
 }
 
-/// An error and its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error and its causes on one line: for logs and for operators, never for callers.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -4,6 +4,9 @@ use std::cell::Cell;
 use std::fmt::Write as _;
 use std::future::Future;
 use std::time::Instant;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 
 /// A part of a request that takes time, as `Server-Timing` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,14 +70,23 @@ impl Timings {
 
 /// Starts JSON logs on standard output at `level` and above. A second call changes nothing.
 pub fn init_logs(level: tracing::Level) {
-    let subscriber = tracing_subscriber::fmt()
+    let _already_set = tracing::subscriber::set_global_default(json_logs(level));
+}
+
+/// The same without what `quiet`'s modules log, errors apart: for parts that warn of what is business as usual here.
+pub fn init_logs_without(level: tracing::Level, quiet: &'static str) {
+    let wanted = filter_fn(move |line| *line.level() == tracing::Level::ERROR || !line.target().starts_with(quiet));
+    let _already_set = tracing::subscriber::set_global_default(json_logs(level).with(wanted));
+}
+
+fn json_logs(level: tracing::Level) -> impl tracing::Subscriber + for<'a> LookupSpan<'a> + Send + Sync {
+    tracing_subscriber::fmt()
         .json()
         .with_max_level(level)
         .with_current_span(false)
         .with_span_list(false)
         .without_time() // CloudWatch stamps each line
-        .finish();
-    let _already_set = tracing::subscriber::set_global_default(subscriber);
+        .finish()
 }
 
 #[cfg(test)]

@@ -65,6 +65,26 @@ fn batch(count: usize) -> Value {
 }
 
 #[tokio::test]
+async fn an_expired_session_is_none_though_its_record_is_still_there() {
+    let fixture = fixture().await;
+    assert_eq!(fixture.create(&json!({"name": "a"})).await.0, 201);
+    let token = shared::token::Token::parse(&fixture.token).unwrap();
+    let update = json!({
+        "TableName": local::system::TABLE_NAME,
+        "Key": {
+            "pk": {"S": format!("USER#{}", token.user_id)},
+            "sk": {"S": format!("SESSION#{}", token.hash().as_str())}
+        },
+        "UpdateExpression": "SET expires_at = :past",
+        "ConditionExpression": "attribute_exists(pk)",
+        "ExpressionAttributeValues": {":past": {"N": "1"}}
+    });
+    fixture.database.call("UpdateItem", &update).await;
+    let (status, body) = fixture.create(&json!({"name": "a"})).await;
+    assert_eq!((status, &body["code"]), (401, &json!("invalid_token")));
+}
+
+#[tokio::test]
 async fn a_hundred_items_are_four_batch_writes() {
     let fixture = fixture().await;
     let (status, body) = fixture.create(&batch(100)).await;

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// What the proxy does with calls of one operation.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub(crate) enum Fault {
     LoseReply(u32),
     /// `TransactWriteItems`: so many times, cancelled for a conflict with another transaction.
     Conflict(u32),
+    /// So many times, done so much later.
+    Delay(u32, Duration),
 }
 
 #[derive(Clone)]
@@ -27,6 +30,7 @@ pub(crate) struct FaultyDatabase {
     origin: String,
     client: reqwest::Client,
     calls: Arc<Mutex<HashMap<String, u32>>>,
+    callers: Arc<Mutex<Vec<String>>>,
     faults: Arc<Mutex<HashMap<String, Fault>>>,
     pub(crate) url: String,
 }
@@ -36,7 +40,14 @@ impl FaultyDatabase {
     pub(crate) async fn before(origin: String) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let proxy = Self { origin, client: reqwest::Client::new(), calls: Arc::default(), faults: Arc::default(), url };
+        let proxy = Self {
+            origin,
+            client: reqwest::Client::new(),
+            calls: Arc::default(),
+            callers: Arc::default(),
+            faults: Arc::default(),
+            url,
+        };
         let router = Router::new().fallback(answer).with_state(proxy.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         proxy
@@ -52,9 +63,29 @@ impl FaultyDatabase {
         self.calls.lock().unwrap().get(operation).copied().unwrap_or(0)
     }
 
+    /// The access keys of who has called, in order.
+    pub(crate) fn callers(&self) -> Vec<String> {
+        self.callers.lock().unwrap().clone()
+    }
+
     /// All calls so far.
     pub(crate) fn total(&self) -> u32 {
         self.calls.lock().unwrap().values().sum()
+    }
+
+    /// Calls the database itself, past the faults.
+    pub(crate) async fn call(&self, operation: &str, body: &Value) {
+        let credential = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/dynamodb/aws4_request, \
+                          SignedHeaders=host, Signature=0";
+        let request = self
+            .client
+            .post(&self.origin)
+            .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
+            .header("content-type", "application/x-amz-json-1.0")
+            .header("authorization", credential)
+            .header("x-amz-date", "20260101T000000Z");
+        let reply = request.body(body.to_string()).send().await.unwrap();
+        assert!(reply.status().is_success(), "{}", reply.text().await.unwrap());
     }
 
     /// The fault that applies to this call, counted down.
@@ -62,9 +93,11 @@ impl FaultyDatabase {
         let mut faults = self.faults.lock().unwrap();
         let fault = faults.get_mut(operation)?;
         let left = match fault {
-            Fault::LeaveUnprocessed(left) | Fault::Throttle(left) | Fault::Conflict(left) | Fault::LoseReply(left) => {
-                left
-            }
+            Fault::LeaveUnprocessed(left)
+            | Fault::Throttle(left)
+            | Fault::Conflict(left)
+            | Fault::LoseReply(left)
+            | Fault::Delay(left, _) => left,
         };
         *left = left.checked_sub(1)?;
         Some(*fault)
@@ -87,7 +120,14 @@ async fn answer(State(proxy): State<FaultyDatabase>, headers: HeaderMap, body: B
     let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
     let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
     *proxy.calls.lock().unwrap().entry(operation.clone()).or_default() += 1;
+    let signature = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let key = signature.split_once("Credential=").and_then(|(_, rest)| rest.split('/').next()).unwrap_or_default();
+    proxy.callers.lock().unwrap().push(key.to_owned());
     match proxy.due(&operation) {
+        Some(Fault::Delay(_, delay)) => {
+            tokio::time::sleep(delay).await;
+            proxy.forward(&headers, body.to_vec()).await
+        }
         None => proxy.forward(&headers, body.to_vec()).await,
         Some(Fault::LoseReply(_)) => {
             proxy.forward(&headers, body.to_vec()).await;

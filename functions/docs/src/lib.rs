@@ -32,7 +32,9 @@ pub async fn handle(_: &Context, request: Request) -> ApiResult {
     Ok(reply)
 }
 
-/// The page, in the document: `handle` serves both.
+/// Get the interactive page
+///
+/// [`handle`] serves it too; this carries its documentation.
 #[utoipa::path(get, path = "/docs", operation_id = "docs_page", tag = "service",
     responses((status = 200, description = "The interactive page", content_type = "text/html"),
         (status = 304, description = "The copy held is current")))]

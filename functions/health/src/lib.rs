@@ -4,6 +4,7 @@
 use lambda_http::http::HeaderValue;
 use lambda_http::http::header::CACHE_CONTROL;
 use serde::{Deserialize, Serialize};
+use shared::cache::FindError;
 use shared::request::Rejection;
 use shared::{ApiResult, Context, Request, StatusCode, request, response};
 use utoipa::{IntoParams, ToSchema};
@@ -44,6 +45,10 @@ pub enum Status {
 pub struct Dependency {
     name: &'static str,
     state: State,
+    /// What it says of itself, such as `available` or `modifying`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    detail: Option<String>,
 }
 
 /// A dependency's state.
@@ -52,7 +57,7 @@ pub struct Dependency {
 pub enum State {
     Up,
     Down,
-    /// Switched off by configuration.
+    /// Switched off, or not needed, by configuration.
     Off,
 }
 
@@ -77,19 +82,31 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
 }
 
 async fn deep(context: &Context) -> Health {
-    let (database, cache) = tokio::join!(context.store().ping(), context.cache().ping());
+    let cache = context.cache();
+    let (database, answers, control_plane) = tokio::join!(context.store().ping(), cache.ping(), cache.control_plane());
     let database = if database.is_ok() { State::Up } else { State::Down };
-    let cache = match cache {
+    let cache = match answers {
         None => State::Off,
         Some(true) => State::Up,
         Some(false) => State::Down,
     };
+    // The control plane is asked where the cache is, and for nothing else: the service is well without it.
     let status = match (database, cache) {
         (State::Down, _) => Status::Down,
         (_, State::Down) => Status::Degraded,
         _ => Status::Ok,
     };
-    let dependencies =
-        vec![Dependency { name: "database", state: database }, Dependency { name: "cache", state: cache }];
+    let (control_plane, detail) = match control_plane {
+        None => (State::Off, None),
+        Some(Ok(found)) => (State::Up, Some(found.status)),
+        Some(Err(FindError::Unknown)) => (State::Up, Some("unknown".to_owned())),
+        Some(Err(FindError::Sharded)) => (State::Up, Some("sharded".to_owned())),
+        Some(Err(_)) => (State::Down, None),
+    };
+    let dependencies = vec![
+        Dependency { name: "database", state: database, detail: None },
+        Dependency { name: "cache", state: cache, detail: None },
+        Dependency { name: "cache_control_plane", state: control_plane, detail },
+    ];
     Health { status, dependencies: Some(dependencies) }
 }

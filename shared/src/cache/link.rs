@@ -3,7 +3,8 @@
 
 use super::breaker::{Access, Breaker};
 use super::entry::now_ms;
-use super::url::Server;
+use super::url::{Endpoint, Server};
+use super::whereabouts::Whereabouts;
 use super::{Options, iam};
 use crate::aws::AMAZON_ROOTS;
 use futures_util::FutureExt as _;
@@ -27,9 +28,6 @@ use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 /// frozen: the first try on it gets [`FIRST_TRY`] only, which leaves time for another on a new connection.
 const IDLE_MS: u64 = 1000;
 const FIRST_TRY: Duration = Duration::from_millis(8);
-
-/// A connection is not used for longer: ElastiCache ends those that logged in with IAM after 12 h.
-const AGE_MS: u64 = 11 * 3600 * 1000;
 
 /// Turns of the scheduler that a late reply gets.
 const TURNS: usize = 3;
@@ -56,6 +54,7 @@ pub(super) enum LinkError {
 pub(super) struct Link {
     server: Server,
     options: Options,
+    pub(super) whereabouts: Arc<Whereabouts>,
     state: Arc<Mutex<State>>,
     timers: Timers,
     pub(super) breaker: Breaker,
@@ -118,6 +117,7 @@ impl Timers {
 impl Link {
     pub(super) fn new(server: Server, options: Options) -> Self {
         Self {
+            whereabouts: Arc::new(Whereabouts::new(&server, options.control_plane.clone())),
             server,
             options,
             state: Arc::default(),
@@ -158,6 +158,9 @@ impl Link {
             Err(error) => {
                 if self.breaker.failed(access, self.elapsed_ms()) {
                     tracing::warn!(%error, "the cache fails; doing without it");
+                }
+                if self.breaker.is_open() {
+                    self.whereabouts.doubt();
                 }
             }
         }
@@ -216,7 +219,8 @@ impl Link {
         let mut ending = {
             let mut state = self.state();
             let now = now_ms();
-            if state.current.as_ref().is_some_and(|current| now.saturating_sub(current.made_ms) > AGE_MS) {
+            let oldest_ms = now.saturating_sub(super::entry::millis(self.options.connection_age));
+            if state.current.as_ref().is_some_and(|current| current.made_ms < oldest_ms) {
                 state.current = None;
             }
             if let Some(current) = &mut state.current {
@@ -246,11 +250,18 @@ impl Link {
         let (sender, receiver) = watch::channel(None);
         state.connecting = Some(receiver.clone());
         let (server, options, state) = (self.server.clone(), self.options.clone(), Arc::clone(&self.state));
+        let whereabouts = Arc::clone(&self.whereabouts);
         tokio::spawn(async move {
-            let outcome = match timeout(CONNECT_WITHIN, connect(&server, &options)).await {
-                Ok(outcome) => outcome,
-                Err(_elapsed) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+            let outcome = match whereabouts.endpoint().await {
+                Err(error) => Err(error),
+                Ok(endpoint) => match timeout(CONNECT_WITHIN, connect(&server, &endpoint, &options)).await {
+                    Ok(outcome) => outcome,
+                    Err(_elapsed) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+                },
             };
+            if outcome.is_err() {
+                whereabouts.doubt();
+            }
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
             state.connecting = None;
             match outcome {
@@ -276,8 +287,12 @@ impl Link {
 }
 
 /// Makes a connection and logs in.
-async fn connect(server: &Server, options: &Options) -> Result<(MultiplexedConnection, Driver), RedisError> {
-    let stream = TcpStream::connect((server.host.as_str(), server.port)).await?;
+async fn connect(
+    server: &Server,
+    endpoint: &Endpoint,
+    options: &Options,
+) -> Result<(MultiplexedConnection, Driver), RedisError> {
+    let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
     stream.set_nodelay(true)?;
     let mut info = RedisConnectionInfo::default().set_skip_set_lib_name();
     if let Some(user) = &server.user {
@@ -288,7 +303,7 @@ async fn connect(server: &Server, options: &Options) -> Result<(MultiplexedConne
         info = info.set_password(password);
     }
     if server.tls {
-        let name = ServerName::try_from(server.host.clone()).map_err(io::Error::other)?;
+        let name = ServerName::try_from(endpoint.host.clone()).map_err(io::Error::other)?;
         let stream = tls(options.extra_roots.as_deref())?.connect(name, stream).await?;
         drive(&info, stream).await
     } else {

@@ -1,6 +1,6 @@
 //! Stale while one refreshes: who finds a value stale gets it at once, and one of them has it fetched anew.
 
-use super::backend::{Budget, Claim};
+use super::backend::{Backend, Budget, Claim};
 use super::class::{Cacheable, Class, Key, Place};
 use super::entry::Token;
 use super::entry::{jittered, millis, now_ms};
@@ -66,8 +66,12 @@ impl Cache {
         Ok(value)
     }
 
-    /// Waits until the refreshes that this process started have ended, or for 10 s.
+    /// Waits until the refreshes that this process started have ended, or for 10 s; and for a look at where the
+    /// server is, if one is under way.
     pub async fn settle(&self) {
+        if let Backend::Server(link) = &self.0.backend {
+            link.whereabouts.settle().await;
+        }
         let mut running = {
             let mut refreshes = self.0.refreshes.lock().unwrap_or_else(PoisonError::into_inner);
             if refreshes.is_empty() {

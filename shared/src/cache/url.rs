@@ -8,6 +8,8 @@ use std::str::FromStr;
 /// - `redis://[user:password@]host[:port]`: plain TCP, for a trusted network only;
 /// - `rediss://[user[:password]@]host[:port][?iam=cache-name]`: TLS; with `iam` the user logs in with a
 ///   token made from the process's AWS credentials, for the ElastiCache Serverless cache of that name;
+/// - either with `name=cache-name`: an ElastiCache cache. Without a host its endpoint is found by this name;
+///   with one it is looked up once that endpoint stops answering;
 /// - `memory:`: in the process's own memory, for one process only;
 /// - `off:`: none; every lookup reads the origin.
 #[derive(Clone, PartialEq, Eq)]
@@ -20,13 +22,28 @@ pub enum CacheUrl {
 /// A server that speaks the Redis protocol.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Server {
-    pub host: String,
-    pub port: u16,
+    /// None where `name` has to be looked up.
+    pub endpoint: Option<Endpoint>,
     pub tls: bool,
     pub user: Option<String>,
     pub password: Option<String>,
     /// The name of the ElastiCache Serverless cache to log in to with IAM.
     pub iam: Option<String>,
+    /// The name by which ElastiCache's control plane knows it.
+    pub name: Option<String>,
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    pub host: String,
+    pub port: u16,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
 }
 
 /// Why a text is no cache address.
@@ -55,22 +72,38 @@ impl FromStr for CacheUrl {
             Some((user, password)) => (text_of(user)?, text_of(password)?),
             None => (None, None),
         };
-        let (host, port) = address.rsplit_once(':').map_or((address, "6379"), |(host, port)| (host, port));
-        let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-        if host.is_empty() || !host.chars().all(valid) {
-            return Err(CacheUrlError("no host"));
+        let (mut iam, mut name) = (None, None);
+        for parameter in query.into_iter().flat_map(|query| query.split('&')) {
+            match parameter.split_once('=') {
+                Some((_, value)) if value.is_empty() || !value.chars().all(is_name) => {
+                    return Err(CacheUrlError("a parameter that is no name"));
+                }
+                Some(("iam", value)) => iam = Some(value.to_owned()),
+                Some(("name", value)) => name = Some(value.to_owned()),
+                _ => return Err(CacheUrlError("the only parameters are iam=cache-name and name=cache-name")),
+            }
         }
-        let port = port.parse().map_err(|_| CacheUrlError("the port is no number"))?;
-        let iam = match query.map(|query| query.split_once('=')) {
-            None => None,
-            Some(Some(("iam", name))) if !name.is_empty() && name.chars().all(valid) => Some(name.to_owned()),
-            Some(_) => return Err(CacheUrlError("the only parameter is iam=cache-name")),
-        };
+        let endpoint = if address.is_empty() && name.is_some() { None } else { Some(endpoint_of(address)?) };
         if iam.is_some() && (!tls || user.is_none() || password.is_some()) {
             return Err(CacheUrlError("iam needs rediss://, a user and no password"));
         }
-        Ok(Self::Server(Server { host: host.to_owned(), port, tls, user, password, iam }))
+        Ok(Self::Server(Server { endpoint, tls, user, password, iam, name }))
     }
+}
+
+/// What hosts and ElastiCache's names are made of.
+fn is_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')
+}
+
+/// `host[:port]`.
+fn endpoint_of(address: &str) -> Result<Endpoint, CacheUrlError> {
+    let (host, port) = address.rsplit_once(':').unwrap_or((address, "6379"));
+    if host.is_empty() || !host.chars().all(is_name) {
+        return Err(CacheUrlError("no host"));
+    }
+    let port = port.parse().map_err(|_| CacheUrlError("the port is no number"))?;
+    Ok(Endpoint { host: host.to_owned(), port })
 }
 
 /// A percent-encoded part (RFC 3986); `None` when empty.
@@ -96,7 +129,9 @@ impl fmt::Display for CacheUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Server(server) => {
-                write!(f, "redis{}://{}:{}", if server.tls { "s" } else { "" }, server.host, server.port)
+                write!(f, "redis{}://", if server.tls { "s" } else { "" })?;
+                server.endpoint.as_ref().map_or(Ok(()), |endpoint| write!(f, "{endpoint}"))?;
+                server.name.as_ref().map_or(Ok(()), |name| write!(f, "?name={name}"))
             }
             Self::Memory => f.write_str("memory:"),
             Self::Off => f.write_str("off:"),
@@ -125,12 +160,17 @@ mod tests {
     fn addresses_are_read() {
         assert_eq!("memory:".parse(), Ok(CacheUrl::Memory));
         assert_eq!("off:".parse(), Ok(CacheUrl::Off));
+        let endpoint = |host: &str, port| Some(Endpoint { host: host.to_owned(), port });
         let plain = server("redis://127.0.0.1:7000");
-        assert_eq!((plain.host.as_str(), plain.port, plain.tls), ("127.0.0.1", 7000, false));
+        assert_eq!((&plain.endpoint, plain.tls), (&endpoint("127.0.0.1", 7000), false));
         let full = server("rediss://app:p%40ss@cache.example");
-        assert_eq!((full.port, full.tls), (6379, true));
+        assert_eq!((&full.endpoint, full.tls), (&endpoint("cache.example", 6379), true));
         assert_eq!((full.user.as_deref(), full.password.as_deref()), (Some("app"), Some("p@ss")));
         assert_eq!(server("rediss://app@h?iam=prod").iam.as_deref(), Some("prod"));
+        let found = server("rediss://app@?iam=prod&name=prod");
+        assert_eq!((found.endpoint, found.iam.as_deref(), found.name.as_deref()), (None, Some("prod"), Some("prod")));
+        let both = server("redis://h:7000/?name=staging");
+        assert_eq!((both.endpoint, both.name.as_deref()), (endpoint("h", 7000), Some("staging")));
     }
 
     #[test]
@@ -150,6 +190,11 @@ mod tests {
             "rediss://u:p@h?iam=c",
             "rediss://u@h?iam=",
             "rediss://u@h?x=1",
+            "rediss://u@?iam=c",
+            "redis://?name=",
+            "redis://?name=a/b",
+            "redis://?name",
+            "redis://:7000?name=c",
         ] {
             assert!(text.parse::<CacheUrl>().is_err(), "{text}");
         }

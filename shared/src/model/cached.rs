@@ -192,3 +192,6 @@ impl Name for CatalogueKey {
 impl Key for CatalogueKey {
     type Value = CachedCatalogue;
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use super::records::{Failure, PageKey, Pages, Plan, Profile, Record};
 use super::server::{self, RedisServer, free_port};
 use aws_sdk_dynamodb::config::Credentials;
-use shared::cache::{Cache, CacheUrl, Delivery, Iam, Options};
+use shared::cache::{CONNECTION_AGE, Cache, CacheUrl, Delivery, Event, Iam, Name, Options};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -70,12 +70,18 @@ fn start() -> RedisServer {
 }
 
 fn open(server: &RedisServer, login: &str, trusted: bool) -> Cache {
+    open_for(server, login, trusted, CONNECTION_AGE)
+}
+
+fn open_for(server: &RedisServer, login: &str, trusted: bool, connection_age: Duration) -> Cache {
     let authority = std::fs::read(server.folder().join("ca.pem")).expect("made above");
     let credentials = Credentials::new("AKIAIOSFODNN7EXAMPLE", "secret", None, None, "test");
     let options = Options {
         patience: Duration::from_secs(5),
+        connection_age,
         extra_roots: trusted.then_some(authority),
         iam: Some(Iam { region: "eu-west-1".to_owned(), credentials }),
+        ..Options::default()
     };
     let url = login.replace("HOST", &format!("localhost:{}", server.port));
     Cache::with(&url.parse::<CacheUrl>().expect("an address"), options)
@@ -124,4 +130,47 @@ async fn a_server_of_another_authority_or_a_refused_login_is_no_cache() {
         let read = cache.get_or_fill(&Plan(1), || async { Ok::<_, Failure>(Some(Record::new(1))) }).await;
         assert_eq!(read, Ok(Some(Record::new(1))));
     }
+}
+
+/// ElastiCache ends a connection 12 h after its log-in with IAM: it is replaced before, with a token made then, and
+/// no caller notices.
+#[tokio::test]
+async fn a_connection_is_replaced_when_it_is_old() {
+    const { assert!(CONNECTION_AGE.as_secs() < 12 * 3600) };
+    let server = start();
+    let age = Duration::from_millis(200);
+    let cache = open_for(&server, "rediss://token@HOST?iam=prod-cache", true, age);
+    until_serving(&cache).await;
+    let log_ins = || {
+        let authority = server.folder().join("ca.pem");
+        let port = server.port.to_string();
+        let output = Command::new("redis-cli")
+            .args(["--tls", "--cacert", &authority.display().to_string(), "-h", "localhost", "-p", &port])
+            .args(["--user", "app", "--pass", "right", "--no-auth-warning", "CLIENT", "LIST"])
+            .output()
+            .expect("redis-cli runs");
+        let list = String::from_utf8_lossy(&output.stdout).into_owned();
+        let ids = list.lines().filter(|line| line.contains("user=token"));
+        ids.filter_map(|line| line.split(' ').next()).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let failures = cache.count(&Plan::CLASS, Event::Failure);
+    let mut old = log_ins();
+    for _ in 0..3 {
+        tokio::time::sleep(age * 2).await;
+        cache.invalidate(&Plan(1)).await;
+        let asked = std::time::Instant::now();
+        while log_ins().len() != 1 || log_ins() == old {
+            assert!(asked.elapsed() < Duration::from_secs(5), "{old:?} became {:?}", log_ins());
+            tokio::time::sleep(Duration::from_millis(10)).await; // until the server has seen the old one's end
+        }
+        old = log_ins();
+    }
+    assert_eq!(cache.count(&Plan::CLASS, Event::Failure), failures, "no caller noticed");
+    drop(cache);
+    let lasting = open(&server, "rediss://token@HOST?iam=prod-cache", true);
+    lasting.invalidate(&Plan(1)).await;
+    let first = log_ins();
+    tokio::time::sleep(age * 2).await;
+    lasting.invalidate(&Plan(1)).await;
+    assert!(first.iter().any(|id| log_ins().contains(id)), "a younger one is kept");
 }

@@ -6,6 +6,7 @@
 mod absence;
 mod consistency;
 mod cost;
+mod discovery;
 mod elasticache;
 mod faults;
 mod frozen;

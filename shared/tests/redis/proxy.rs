@@ -3,7 +3,7 @@
 use super::server::free_port;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ struct Shared {
     fault: Mutex<Fault>,
     connections: Mutex<Vec<(TcpStream, Arc<AtomicBool>)>>,
     stop: AtomicBool,
+    accepted: AtomicU64,
 }
 
 /// A running proxy; it ends when dropped.
@@ -42,13 +43,23 @@ impl Proxy {
             fault: Mutex::new(Fault::None),
             connections: Mutex::default(),
             stop: AtomicBool::new(false),
+            accepted: AtomicU64::new(0),
         });
         let proxy = Self { shared: Arc::clone(&shared), port };
         std::thread::spawn(move || listen(&shared, port, upstream));
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             std::thread::sleep(Duration::from_millis(1));
         }
+        while proxy.accepted() == 0 {
+            std::thread::sleep(Duration::from_millis(1)); // the connection just above
+        }
+        proxy.shared.accepted.store(0, SeqCst);
         proxy
+    }
+
+    /// How many connections were made to it.
+    pub(crate) fn accepted(&self) -> u64 {
+        self.shared.accepted.load(SeqCst)
     }
 
     pub(crate) fn url(&self) -> String {
@@ -102,7 +113,10 @@ fn listen(shared: &Arc<Shared>, port: u16, upstream: u16) {
             listener
         });
         match open.accept() {
-            Ok((client, _)) => serve(shared, client, upstream),
+            Ok((client, _)) => {
+                shared.accepted.fetch_add(1, SeqCst);
+                serve(shared, client, upstream);
+            }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => panic!("accept: {error}"),
         }
