@@ -53,9 +53,9 @@ schemathesis examples="200":
 test-redis:
     scripts/test-redis.sh
 
-# What a cache hit costs over the bare client's GET, in one run.
+# What a cache hit costs over the bare client's GET, and single flight over a hit.
 bench-cache:
-    cargo test --release --workspace --features shared/redis-tests --test redis -- --ignored --exact cost::a_hit_over_the_bare_get --nocapture
+    cargo test --release --workspace --features shared/redis-tests --test redis -- --ignored --nocapture --test-threads 1 cost::
 
 # Plant the bugs of planted-bugs/<group> one by one; the tests must find each.
 planted-bugs group part="":

@@ -1,7 +1,7 @@
 //! The cache can hold as many connections as the template's concurrency allows to be made.
 
 use local::system::project_folder;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 /// What Lambda keeps unreserved in each account, and what an account has unless it was raised.
@@ -20,6 +20,20 @@ fn functions_with_a_cache() -> Vec<String> {
         })
     };
     folders.map(|folder| folder.unwrap().file_name().into_string().unwrap()).filter(uses).collect()
+}
+
+/// The folders of the functions to which the template gives the cache of their own process only.
+fn with_memory_only(template: &str) -> BTreeSet<&str> {
+    let mut function = "";
+    let mut found = BTreeSet::new();
+    for line in template.lines().map(str::trim) {
+        if let Some(folder) = line.strip_prefix("CodeUri: target/lambda/") {
+            function = folder.trim_end_matches('/');
+        } else if line == "CACHE_URL: \"memory:\"" {
+            found.insert(function);
+        }
+    }
+    found
 }
 
 /// Environments reserved by each function that reserves any, by folder.
@@ -52,7 +66,9 @@ fn stated(template: &str, name: &str) -> u32 {
 fn the_cache_can_hold_the_connections_of_all_environments() {
     let template = fs::read_to_string(project_folder().join("template.yaml")).unwrap();
     let reserved = reserved(&template);
-    let functions = functions_with_a_cache();
+    let alone = with_memory_only(&template);
+    let functions: Vec<_> =
+        functions_with_a_cache().into_iter().filter(|name| !alone.contains(name.as_str())).collect();
     assert!(functions.len() >= 12, "{functions:?}");
     let environments: u32 = functions
         .iter()

@@ -24,13 +24,13 @@ fn median(mut values: Vec<u64>) -> u64 {
 fn a_hit_over_the_bare_get() {
     let server = RedisServer::start();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let (bare, plain, full) = runtime.block_on(async {
+    let (bare, hit) = runtime.block_on(async {
         let cache = super::server::open(&server.url());
         let fill = || cache.get_or_fill(&Profile(1), || async { Ok::<_, Failure>(Some(Record::new(1))) });
         fill().await.expect("filled");
         let client = redis::Client::open(server.url()).expect("an address");
         let mut connection = client.get_multiplexed_async_connection().await.expect("the server answers");
-        let (mut bare, mut plain, mut full) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut bare, mut hit) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             let start = cpu_ns();
             for _ in 0..CALLS {
@@ -39,21 +39,41 @@ fn a_hit_over_the_bare_get() {
             }
             let middle = cpu_ns();
             for _ in 0..CALLS {
-                assert!(cache.get(&Profile(1)).await.is_some());
-            }
-            let last = cpu_ns();
-            for _ in 0..CALLS {
                 assert!(fill().await.is_ok_and(|value| value.is_some()));
             }
             bare.push((middle - start) / u64::from(CALLS));
-            plain.push((last - middle) / u64::from(CALLS));
-            full.push((cpu_ns() - last) / u64::from(CALLS));
+            hit.push((cpu_ns() - middle) / u64::from(CALLS));
         }
-        (median(bare), median(plain), median(full))
+        (median(bare), median(hit))
     });
-    println!(
-        "bare GET {bare} ns; cache.get {plain} ns; get_or_fill on a hit {full} ns (CPU, median of {ROUNDS} rounds)"
-    );
-    assert!(plain <= bare + 15_000, "a hit adds {} ns", plain - bare);
-    assert!(full <= plain + 1000, "single flight adds {} ns to a hit", full - plain);
+    println!("bare GET {bare} ns; get_or_fill on a hit {hit} ns (CPU, median of {ROUNDS} rounds)");
+    assert!(hit <= bare + 15_000, "a hit adds {} ns", hit.saturating_sub(bare));
+}
+
+/// Over the memory back end: waiting for a server costs twenty times as much as what is measured, and varies by more.
+#[test]
+#[ignore = "a measurement: just bench-cache runs it on a release build"]
+fn single_flight_over_a_hit() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (plain, full) = runtime.block_on(async {
+        let cache = super::server::open("memory:");
+        let fill = || cache.get_or_fill(&Profile(1), || async { Ok::<_, Failure>(Some(Record::new(1))) });
+        fill().await.expect("filled");
+        let (mut plain, mut full) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let start = cpu_ns();
+            for _ in 0..CALLS {
+                assert!(cache.get(&Profile(1)).await.is_some());
+            }
+            let middle = cpu_ns();
+            for _ in 0..CALLS {
+                assert!(fill().await.is_ok_and(|value| value.is_some()));
+            }
+            plain.push((middle - start) / u64::from(CALLS));
+            full.push((cpu_ns() - middle) / u64::from(CALLS));
+        }
+        (median(plain), median(full))
+    });
+    println!("get {plain} ns; get_or_fill on a hit {full} ns (CPU, median of {ROUNDS} rounds)");
+    assert!(full <= plain + 1000, "single flight adds {} ns to a hit", full.saturating_sub(plain));
 }
