@@ -53,6 +53,10 @@ schemathesis examples="200":
 test-redis:
     scripts/test-redis.sh
 
+# The features of the embedded queue service on MiniStack's too.
+test-ministack-sqs:
+    scripts/test-ministack-sqs.sh
+
 # What a cache hit costs over the bare client's GET, and single flight over a hit.
 bench-cache:
     cargo test --release --workspace --features shared/redis-tests --test redis -- --ignored --nocapture --test-threads 1 cost::

@@ -20,10 +20,10 @@ pip_tool() { # folder, then packages
         echo "$*" > "$venv/.installed"
     fi
 }
-pip_tool venv aws-sam-cli==1.170.0 cargo-lambda==1.9.2 ziglang cfn-lint rust-just
+pip_tool venv aws-sam-cli==1.170.0 cargo-lambda==1.9.2 ziglang==0.17.1 cfn-lint==1.58.0 rust-just==1.59.0
 pip_tool schemathesis schemathesis==4.32.5
 pip_tool ministack ministack==1.5.33 aws-sam-translator==1.115.0
 
 if [ ! -x "$tools/cargo/bin/cargo-deny" ]; then
-    cargo install --quiet --locked --root "$tools/cargo" cargo-deny
+    cargo install --quiet --locked --root "$tools/cargo" cargo-deny@0.20.2
 fi

@@ -9,11 +9,13 @@ mod production;
 mod queues;
 mod target;
 
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 
+use futures_util::FutureExt as _;
 use target::Target;
 
-type Feature = for<'a> fn(&'a Target) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+type Feature = for<'a> fn(&'a Target) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// Declares the suite: a test of its own for each feature on the embedded server, and the list for others.
 macro_rules! suite {
@@ -42,8 +44,10 @@ suite! {
     messages::a_message_arrives_as_it_was_sent,
     messages::attributes_are_shown_as_asked,
     messages::bodies_outside_the_allowed_characters_are_refused,
-    messages::a_message_has_one_mebibyte_with_its_attributes,
-    messages::arguments_outside_their_limits_are_refused,
+    messages::a_body_has_one_mebibyte_at_most,
+    messages::attributes_count_against_the_mebibyte,
+    messages::a_receive_takes_one_to_ten_messages,
+    messages::other_arguments_outside_their_limits_are_refused,
     delivery::a_received_message_is_hidden_until_its_timeout,
     delivery::visibility_can_be_extended_and_given_up,
     delivery::a_delayed_message_waits,
@@ -64,8 +68,15 @@ suite! {
 }
 
 /// Where MiniStack is known to answer otherwise, and why the suite keeps to what AWS documents. A feature that
-/// starts to work there fails the run until it is taken off this list.
-const MINISTACK_DIFFERS: &[(&str, &str)] = &[];
+/// starts to work there fails the run until it is taken off this list. As of MiniStack 1.5.33.
+const MINISTACK_DIFFERS: &[(&str, &str)] = &[
+    ("attributes_count_against_the_mebibyte", "MiniStack counts the body only; SQS counts message attributes too"),
+    ("other_arguments_outside_their_limits_are_refused", "MiniStack checks only the number of messages of a receive"),
+    ("a_stale_receipt_deletes_nothing", "MiniStack refuses stale and used receipts; SQS documents success"),
+    ("a_noisy_group_holds_nobody_up", "MiniStack delivers in order of arrival; it has no fair queues"),
+    ("sources_of_a_dead_letter_queue_are_listed", "MiniStack has no ListDeadLetterSourceQueues"),
+    ("dead_messages_move_back_as_new_ones", "MiniStack has no StartMessageMoveTask"),
+];
 
 /// Needs `MINISTACK_PYTHON`, a Python with MiniStack installed. It fails where MiniStack does not start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -74,8 +85,7 @@ async fn ministack_has_the_same_features() {
     let (target, _running) = Target::ministack().await;
     let mut wrong = Vec::new();
     for &(name, feature) in FEATURES {
-        let target = target.clone();
-        let holds = tokio::spawn(async move { feature(&target).await }).await.is_ok();
+        let holds = AssertUnwindSafe(feature(&target)).catch_unwind().await.is_ok();
         let differs = MINISTACK_DIFFERS.iter().find(|(feature, _)| *feature == name);
         println!("{} {name} {}", if holds { "same   " } else { "differs" }, differs.map_or("", |(_, why)| why));
         if holds == differs.is_some() {

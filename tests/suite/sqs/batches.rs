@@ -1,7 +1,8 @@
 //! Batches of sends, deletes and timeouts.
 
 use aws_sdk_sqs::types::{
-    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, SendMessageBatchRequestEntry,
+    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, QueueAttributeName as Name,
+    SendMessageBatchRequestEntry,
 };
 
 use super::target::{Target, receipt, refusal};
@@ -44,7 +45,7 @@ pub(super) async fn a_batch_outside_its_limits_is_refused_whole(target: &Target)
 }
 
 pub(super) async fn deletes_and_timeouts_come_in_batches_too(target: &Target) {
-    let url = target.queue(&[]).await;
+    let url = target.queue(&[(Name::VisibilityTimeout, "10")]).await;
     for _ in 0..3 {
         target.send(&url, "body").await;
     }
@@ -68,6 +69,6 @@ pub(super) async fn deletes_and_timeouts_come_in_batches_too(target: &Target) {
         delete = delete.entries(entry.receipt_handle(receipt(message)).build().expect("all is given"));
     }
     assert_eq!(delete.send().await.expect("it is sound").successful().len(), 3);
-    target.pass(30).await;
+    target.pass(10).await;
     assert!(target.receive(&url).await.is_empty());
 }

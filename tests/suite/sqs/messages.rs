@@ -99,27 +99,38 @@ pub(super) async fn bodies_outside_the_allowed_characters_are_refused(target: &T
     assert_eq!(refusal(empty.send().await), "MissingParameter");
 }
 
-pub(super) async fn a_message_has_one_mebibyte_with_its_attributes(target: &Target) {
+pub(super) async fn a_body_has_one_mebibyte_at_most(target: &Target) {
     let url = target.queue(&[]).await;
-    let send = |bytes: usize| target.client.send_message().queue_url(&url).message_body("x".repeat(bytes));
-    send(1 << 20).send().await.expect("exactly one mebibyte");
-    assert_eq!(refusal(send((1 << 20) + 1).send().await), "InvalidParameterValue");
-    let beside = send((1 << 20) - 10).message_attributes("name", text("value"));
-    assert_eq!(refusal(beside.send().await), "InvalidParameterValue");
+    let send = |bytes: usize| target.client.send_message().queue_url(&url).message_body("x".repeat(bytes)).send();
+    send(1 << 20).await.expect("exactly one mebibyte");
+    assert_eq!(refusal(send((1 << 20) + 1).await), "InvalidParameterValue");
 }
 
-pub(super) async fn arguments_outside_their_limits_are_refused(target: &Target) {
+pub(super) async fn attributes_count_against_the_mebibyte(target: &Target) {
+    let url = target.queue(&[]).await;
+    let send = |bytes: usize| {
+        let send = target.client.send_message().queue_url(&url).message_body("x".repeat(bytes));
+        send.message_attributes("name", text("value")).send()
+    };
+    // Four bytes of name, six of type and five of value.
+    send((1 << 20) - 15).await.expect("exactly one mebibyte");
+    assert_eq!(refusal(send((1 << 20) - 14).await), "InvalidParameterValue");
+}
+
+pub(super) async fn a_receive_takes_one_to_ten_messages(target: &Target) {
     let url = target.queue(&[]).await;
     for max in [0, 11, -1] {
         let receive = target.client.receive_message().queue_url(&url).max_number_of_messages(max);
         assert_eq!(refusal(receive.send().await), "InvalidParameterValue", "max {max}");
     }
-    let receive = target.client.receive_message().queue_url(&url).wait_time_seconds(21);
-    assert_eq!(refusal(receive.send().await), "InvalidParameterValue");
-    let receive = target.client.receive_message().queue_url(&url).visibility_timeout(43_201);
-    assert_eq!(refusal(receive.send().await), "InvalidParameterValue");
-    let send = target.client.send_message().queue_url(&url).message_body("body").delay_seconds(901);
-    assert_eq!(refusal(send.send().await), "InvalidParameterValue");
-    let send = target.client.send_message().queue_url(&url).message_body("body").message_group_id("a b");
-    assert_eq!(refusal(send.send().await), "InvalidParameterValue");
+}
+
+pub(super) async fn other_arguments_outside_their_limits_are_refused(target: &Target) {
+    let url = target.queue(&[]).await;
+    let receive = || target.client.receive_message().queue_url(&url);
+    assert_eq!(refusal(receive().wait_time_seconds(21).send().await), "InvalidParameterValue");
+    assert_eq!(refusal(receive().visibility_timeout(43_201).send().await), "InvalidParameterValue");
+    let send = || target.client.send_message().queue_url(&url).message_body("body");
+    assert_eq!(refusal(send().delay_seconds(901).send().await), "InvalidParameterValue");
+    assert_eq!(refusal(send().message_group_id("a b").send().await), "InvalidParameterValue");
 }

@@ -17,7 +17,6 @@ const REGION: &str = "us-east-1";
 /// How long MiniStack may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-#[derive(Clone)]
 pub(super) struct Target {
     pub(super) client: Client,
     pub(super) aws: AwsConfig,
