@@ -7,7 +7,7 @@ Prints a table of medians with their budgets and writes target/bench.json.
 
 What a system call, a waking or a cache line costs differs several times over between machines. So the rounds also
 run the yardstick (load/yardstick: the same endpoint written by hand, with the same runtime, SDK and Redis client),
-which took 35 µs on a hit and 191 µs on a miss where the budgets were set: here they are scaled by what it takes here.
+for such a function 35 µs on a hit and 191 µs on a miss are given where the budgets were set: they are scaled by what it takes here.
 
 Usage: load/bench.py [--rounds 7] [--invocations 1500] [--no-build] [--binaries FOLDER]
 """
