@@ -15,9 +15,9 @@ pub fn add_to(router: Router, sqs: Sqs) -> Router {
     router.route(
         PATH,
         get(async move || {
-            let queue = sqs.counts(JOBS_QUEUE).ok().map(|counts| {
-                json!({"visible": counts.visible, "in_flight": counts.in_flight, "delayed": counts.delayed})
-            });
+            let queue = sqs.counts(JOBS_QUEUE).ok().map(
+                |counts| json!({"visible": counts.visible, "in_flight": counts.in_flight, "delayed": counts.delayed}),
+            );
             Json(json!({"database_calls": database_calls(), "queue": queue}))
         }),
     )
