@@ -152,7 +152,7 @@ impl Actor<'_> {
     /// Sends a creation once, or twice under one key: then both replies are of one item.
     async fn create_item(&self, random: &mut Random, times: usize) {
         let body = json!({"name": format!("Item {}", random.below(1_000_000)), "description": "Of some importance."});
-        let key = [("idempotency-key", format!("load-{}-{}", random.next(), random.next()))];
+        let key = [("idempotency-key", format!("load-{}-{}", random.bits(), random.bits()))];
         let headers: &[_] = if times > 1 { &key } else { &[] };
         let mut first = None;
         for _ in 0..times {

@@ -11,12 +11,12 @@ impl Random {
     #[must_use]
     pub fn new(seed: u64, stream: u64) -> Self {
         let mut random = Self(seed ^ stream.wrapping_mul(0xD134_2543_DE82_EF95));
-        random.next();
+        random.bits();
         random
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -25,13 +25,13 @@ impl Random {
 
     /// From 0 up to `count`, without it; 0 for none.
     pub fn below(&mut self, count: usize) -> usize {
-        usize::try_from(self.next() % (count.max(1) as u64)).unwrap_or(0)
+        usize::try_from(self.bits() % (count.max(1) as u64)).unwrap_or(0)
     }
 
     /// From 0 up to 1, without it.
     #[expect(clippy::cast_precision_loss, reason = "53 bits are what a double holds")]
     pub fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+        (self.bits() >> 11) as f64 / (1u64 << 53) as f64
     }
 
     /// The time to the next arrival of a Poisson process.
@@ -74,8 +74,8 @@ mod tests {
     #[test]
     fn a_seed_repeats_and_the_first_rank_is_asked_for_most() {
         let (mut one, mut two) = (Random::new(7, 1), Random::new(7, 1));
-        assert!((0..100).all(|_| one.next() == two.next()));
-        assert_ne!(Random::new(7, 1).next(), Random::new(7, 2).next());
+        assert!((0..100).all(|_| one.bits() == two.bits()));
+        assert_ne!(Random::new(7, 1).bits(), Random::new(7, 2).bits());
         let zipf = Zipf::new(50);
         let mut counts = [0u32; 50];
         (0..100_000).for_each(|_| counts[zipf.pick(&mut one)] += 1);

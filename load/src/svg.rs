@@ -80,9 +80,9 @@ pub fn bars(title: &str, bars: &[(String, f64)]) -> String {
             y + 16
         );
     }
-    let _ = write!(
+    let _ = writeln!(
         svg,
-        "<line x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"38\" y2=\"{1}\" stroke-dasharray=\"4 3\"/></svg>\n",
+        "<line x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"38\" y2=\"{1}\" stroke-dasharray=\"4 3\"/></svg>",
         x(1.0),
         height - 12
     );
