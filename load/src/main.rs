@@ -5,7 +5,7 @@ use load::run::observed;
 use load::server::Server;
 use load::world::World;
 use load::{arrivals, before_after, closed};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -88,7 +88,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn compare(rounds: usize, actions: u64, seed: u64, local: &PathBuf, out: &PathBuf) -> Result<ExitCode, String> {
+async fn compare(rounds: usize, actions: u64, seed: u64, local: &Path, out: &Path) -> Result<ExitCode, String> {
     let (table, plot) = before_after::run(local, rounds, actions, seed).await?;
     let written = std::fs::create_dir_all(out)
         .and_then(|()| std::fs::write(out.join("before-after.md"), &table))
