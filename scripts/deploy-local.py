@@ -68,11 +68,15 @@ class Deployment:
         access = re.search(r'AccessString: "on (.*)"', (ROOT / "template.yaml").read_text())[1]
         acl = folder / "users.acl"
         acl.write_text(f"user default off\nuser citizen on >citizen {access}\nuser probe on >probe ~* +@all\n")
+        self.redis_port = redis_port
+
+    def begin(self):
+        """Starts both."""
+        redis_port, acl = self.redis_port, self.folder / "users.acl"
         self.start("redis", ["redis-server", "--bind", "127.0.0.1", "--port", str(redis_port), "--save", "", "--aclfile", str(acl),
-                             "--dir", str(folder)])
+                             "--dir", str(self.folder)])
         self.start("ministack", [TOOLS / "ministack/bin/python", "-m", "ministack"])
         wait_for("MiniStack and Redis", lambda: listens(self.port) and listens(redis_port))
-        self.redis_port = redis_port
         dev = tomllib.loads((ROOT / "samconfig.toml").read_text())["dev"]["deploy"]["parameters"]["parameter_overrides"]
         self.parameters = [p for p in dev if not p.startswith("CacheUrl=")]
         self.parameters += [f"CacheUrl=redis://citizen:citizen@127.0.0.1:{redis_port}", "MailIdentity=example.com"]
@@ -258,10 +262,10 @@ def main():
         sys.exit(f"not built: {', '.join(missing)}: run `just build`")
     folder = pathlib.Path(tempfile.mkdtemp(prefix="deploy-local-"))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    deployment = None
+    deployment = Deployment(folder)
     try:
         with Part("MiniStack and Redis"):
-            deployment = Deployment(folder)
+            deployment.begin()
         with Part("sam deploy"):
             deployment.deploy()
         with Part("prices"):
@@ -286,8 +290,7 @@ def main():
             print(f"--- {log.name}\n{log.read_text()[-3000:]}", file=sys.stderr)
         raise
     finally:
-        if deployment:
-            deployment.stop()
+        deployment.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
 
