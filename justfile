@@ -76,3 +76,11 @@ idempotency-test keys="10000":
 # What accepting a job costs beside creating an item, in CPU time, in one run.
 acceptance-cost *arguments:
     load/acceptance.py {{arguments}}
+
+# Each function once under AWS's runtime interface emulator, over a local system (after `just build`).
+rie:
+    scripts/with-local.sh scripts/rie_smoke.py
+
+# `sam local invoke` of every function in a container, over a local system (after `just build`; needs root).
+sam-local:
+    scripts/with-local.sh scripts/sam-local.sh
