@@ -32,7 +32,7 @@ openapi:
     target/debug/local openapi > target/openapi.json
     mv target/openapi.json functions/docs/openapi.json
 
-# Check template.yaml.
+# Check template.yaml: sam validate, cfn-lint, the guard rules of policies/, checkov.
 validate:
     scripts/validate-template.sh
 
