@@ -39,7 +39,7 @@ validate:
 # Build every function for Lambda, each into target/lambda/<name>/bootstrap (`just build --features shared/discovery`
 # for functions that find the cache by its name).
 build *arguments:
-    cargo lambda build --release --workspace --exclude local --exclude tests --exclude yardstick {{arguments}}
+    cargo lambda build --release --workspace --exclude local --exclude load --exclude tests --exclude yardstick {{arguments}}
 
 # Measure single functions: CPU, cold start, memory, size (docs/performance.md has the figures).
 bench *arguments:
@@ -72,6 +72,18 @@ kill-test *arguments:
 # The races for idempotency keys in full: 10,000 keys with eight callers each.
 idempotency-test keys="10000":
     CITIZEN_KEYS={{keys}} cargo test --workspace --test suite -- jobs::idempotency::of_eight_racing
+
+# Put realistic load on the system (its own unless --url names one) and check the truth; the report lies in target/load/.
+load *arguments:
+    cargo build --quiet --workspace --bin local --test suite
+    cargo build --quiet -p load --features goose
+    target/debug/load {{arguments}}
+
+# Measure what each lesson is worth: the same load without one at a time, into target/load/before-after.md and .svg.
+before-after *arguments:
+    cargo build --release --workspace --bin local
+    cargo build --quiet -p load --features goose
+    target/debug/load before-after {{arguments}}
 
 # What accepting a job costs beside creating an item, in CPU time, in one run.
 acceptance-cost *arguments:

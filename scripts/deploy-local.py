@@ -176,7 +176,7 @@ class Caller(threading.Thread):
     """Keeps reading and creating until it is told to stop."""
 
     def __init__(self, deployment, stop):
-        super().__init__()
+        super().__init__(daemon=True)
         self.deployment, self.stop, self.calls, self.failed, self.created = deployment, stop, 0, [], set()
         email = f"caller-{id(self)}@example.com"
         status, session = deployment.call("POST", "/auth/register", {"email": email, "password": "correct horse battery", "name": "C", "org_name": "C"})
@@ -207,7 +207,8 @@ def update_in_place(deployment, folder):
     for bootstrap in second.glob("target/lambda/*/bootstrap"):
         with bootstrap.open("ab") as file:
             file.write(b"\nsecond version\n")  # other code to Lambda; the program is the same
-    shutil.copy(ROOT / "template.yaml", second)
+    for name in ("template.yaml", "samconfig.toml"):
+        shutil.copy(ROOT / name, second)
     before, stop = deployment.versions(), threading.Event()
     callers = [Caller(deployment, stop) for _ in range(3)]
     for caller in callers:

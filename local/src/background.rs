@@ -68,6 +68,12 @@ impl Queues {
         Ok(Self { sqs, listener, url })
     }
 
+    /// The service.
+    #[must_use]
+    pub fn sqs(&self) -> &Sqs {
+        &self.sqs
+    }
+
     /// Where the service answers.
     #[must_use]
     pub fn url(&self) -> &str {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use shared::measuring::{Lesson, is_without};
 use shared::{Context, runtime::respond};
 
 use crate::gateway::Handler;
@@ -16,7 +17,11 @@ macro_rules! registry {
         #[must_use]
         pub fn handler(name: &str, context: &'static Context) -> Option<Handler> {
             match name {
-                $($name => Some(Arc::new(move |request| {
+                $($name if is_without(Lesson::ClientReuse) => Some(Arc::new(move |request| {
+                    let context = context.with_new_clients();
+                    Box::pin(async move { respond(&context, request, $handle).await })
+                })),
+                $name => Some(Arc::new(move |request| {
                     Box::pin(respond(context, request, $handle))
                 })),)*
                 _ => None,

@@ -5,6 +5,7 @@ pub mod catalogue;
 pub mod commands;
 pub mod database;
 pub mod event_source;
+pub mod figures;
 pub mod functions;
 pub mod gateway;
 pub mod openapi;

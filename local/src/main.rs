@@ -7,6 +7,7 @@ use local::system::{TABLE_NAME, project_folder};
 use local::{Options, StartError, Storage, System, catalogue, commands, openapi};
 use shared::ids::{JobId, OrgId};
 use shared::jobs::JobMessage;
+use shared::measuring::Lesson;
 use shared::model::text::Email;
 use shared::{Context, telemetry::init_logs_without};
 use tokio::signal::unix::{SignalKind, signal};
@@ -32,6 +33,9 @@ struct Arguments {
     /// SAM template to read [default: the project's template.yaml].
     #[arg(long)]
     template: Option<PathBuf>,
+    /// Do without cache, batches, compression, queue, client-reuse or single-authority-read, to measure what it is worth.
+    #[arg(long)]
+    without: Option<Lesson>,
 }
 
 #[derive(Subcommand)]
@@ -155,6 +159,7 @@ fn options(arguments: Arguments) -> Options {
         allowed_origins: arguments.allowed_origins,
         environment: chosen_providers(),
         background: true,
+        without: arguments.without,
     }
 }
 

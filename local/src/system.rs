@@ -12,6 +12,7 @@ use axum::serve::ListenerExt;
 use shared::{
     Context,
     config::{Config, ConfigError},
+    measuring::{self, Lesson},
 };
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
@@ -19,7 +20,7 @@ use crate::{
     background::{Background, BackgroundError, Queues},
     catalogue::{self, CatalogueError},
     database::{Database, DatabaseError, Storage},
-    functions, gateway,
+    figures, functions, gateway,
     sqs::Sqs,
     template::{Template, TemplateError},
 };
@@ -57,6 +58,8 @@ pub struct Options {
     pub environment: BTreeMap<String, String>,
     /// Whether the queue and the schedule call their functions. A test that calls them itself says no.
     pub background: bool,
+    /// What the whole process is to do without, to be measured.
+    pub without: Option<Lesson>,
 }
 
 impl Options {
@@ -73,6 +76,7 @@ impl Options {
             allowed_origins: None,
             environment: BTreeMap::new(),
             background: true,
+            without: None,
         }
     }
 }
@@ -147,8 +151,15 @@ impl System {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let template = Template::read(&options.template)
+        let mut template = Template::read(&options.template)
             .map_err(|source| StartError::Template { path: options.template.clone(), source })?;
+        if let Some(lesson) = options.without {
+            measuring::take_away(lesson);
+        }
+        if options.without == Some(Lesson::Compression) {
+            template.minimum_compression_size = None;
+        }
+        let cache_url = if options.without == Some(Lesson::Cache) { "off:" } else { &options.cache_url };
         let listener = listen(options.port).await?;
         let address = listener.local_addr().map_err(|source| StartError::Port { port: options.port, source })?;
         let database = Database::open(&options.storage, TABLE_NAME, &template.table)?;
@@ -158,7 +169,7 @@ impl System {
             database_url: &database.endpoint_url(),
             sqs_url: queues.url(),
             queue_url: &queues.queue_url(JOBS_QUEUE),
-            cache_url: &options.cache_url,
+            cache_url,
             origins: &origins,
             mailbox: &options.mailbox.to_string_lossy(),
             chosen: &options.environment,
@@ -169,6 +180,7 @@ impl System {
         let context: &'static Context = Box::leak(Box::new(Context::new(config)));
         let router = gateway::router(&template, allowed_origins, address, |name| functions::handler(name, context))
             .map_err(|function| StartError::UnknownFunction { path: options.template, function })?;
+        let router = figures::add_to(router, queues.sqs().clone());
         catalogue::load(&options.catalogue, context.store()).await?;
         let sqs_url = queues.url().to_owned();
         let events = if options.background { template.event_functions.as_slice() } else { &[] };

@@ -26,6 +26,13 @@ impl Context {
         Self { config, store: OnceLock::new(), cache: OnceLock::new(), queue: OnceLock::new() }
     }
 
+    /// Another environment's context: clients of its own, and the same cache.
+    #[cfg(feature = "measuring")]
+    #[must_use]
+    pub fn with_new_clients(&self) -> Self {
+        Self { cache: OnceLock::from(self.cache().clone()), ..Self::new(self.config.clone()) }
+    }
+
     /// The configuration.
     #[must_use]
     pub fn config(&self) -> &Config {

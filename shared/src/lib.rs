@@ -3,7 +3,7 @@
 //! * *mechanism*, which knows nothing of CitizenApp and could serve another product unchanged:
 //!   [`aws`], [`cache`], [`idempotency`], [`queue`], [`request`], [`response`], [`runtime`], [`telemetry`];
 //! * *product*, built on it: [`caller`], [`config`], [`context`], [`creation`], [`cursor`], [`error`], [`ids`],
-//!   [`jobs`], [`model`], [`password`], [`store`], [`token`].
+//!   [`jobs`], [`measuring`], [`model`], [`password`], [`store`], [`token`].
 //!
 //! Nobody outside this crate talks to AWS or to a cache.
 
@@ -18,6 +18,7 @@ pub mod error;
 pub mod idempotency;
 pub mod ids;
 pub mod jobs;
+pub mod measuring;
 pub mod model;
 pub mod password;
 pub mod queue;

@@ -63,6 +63,8 @@ impl Store {
             .timeout_config(aws::timeouts())
             .stalled_stream_protection(aws_sdk_dynamodb::config::StalledStreamProtectionConfig::disabled());
         config.set_endpoint_url(aws.endpoint_url.clone());
+        #[cfg(feature = "measuring")]
+        config.push_interceptor(aws_sdk_dynamodb::config::SharedInterceptor::new(crate::measuring::DatabaseCalls));
         Self { client: Client::from_conf(config.build()), table }
     }
 

@@ -5,6 +5,7 @@ use super::keys::{Key, MEMBERSHIP, SK};
 use super::{Attributes, Store, backoff, classify, record};
 use crate::error::ApiError;
 use crate::ids::SessionId;
+use crate::measuring::{Lesson, is_without};
 use crate::model::org::{OrgRecord, Role};
 use crate::model::settings::SettingsRecord;
 use crate::model::time::Moment;
@@ -58,7 +59,12 @@ impl Store {
             keys.push(Key::settings(token.org_id).attributes());
         }
         let mut authority = Authority::default();
-        for found in self.get_all(keys).await? {
+        let mut records = Vec::with_capacity(keys.len());
+        if is_without(Lesson::SingleAuthorityRead) {
+            records.extend(self.get_all(keys.drain(..1).collect()).await?);
+        }
+        records.extend(self.get_all(keys).await?);
+        for found in records {
             match sort_key(&found) {
                 "SETTINGS" => authority.settings = Some(record(found)?),
                 "ORG" => authority.org = Some(record(found)?),

@@ -8,6 +8,7 @@ use super::super::{Store, Transaction, attributes, backoff, classify, number};
 use crate::error::ApiError;
 use crate::idempotency::{KeyRecord, Once, StoredReply};
 use crate::ids::{ItemId, OrgId};
+use crate::measuring::{Lesson, is_without};
 use crate::model::item::ItemRecord;
 use crate::model::org::OrgRecord;
 use crate::store::authority::sort_key;
@@ -51,7 +52,8 @@ impl Store {
     pub async fn write_items(&self, items: &[ItemRecord]) -> Unwritten {
         timed(Part::Db, async {
             let mut all = Unwritten::default();
-            for unwritten in join_all(items.chunks(BATCH).map(|batch| self.write_batch(batch))).await {
+            let size = if is_without(Lesson::Batches) { 1 } else { BATCH };
+            for unwritten in join_all(items.chunks(size).map(|batch| self.write_batch(batch))).await {
                 all.absent.extend(unwritten.absent);
                 all.unknown.extend(unwritten.unknown);
             }

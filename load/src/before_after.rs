@@ -1,0 +1,133 @@
+//! The same load on the system as it is and without one lesson at a time, in interleaved rounds.
+
+use crate::arrivals::closed;
+use crate::client::Sample;
+use crate::figures::summary;
+use crate::report::Run;
+use crate::run::observed;
+use crate::server::Server;
+use crate::svg;
+use crate::world::World;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+/// What is taken away, and the replies that it changes (all, when none are named).
+pub const LESSONS: [(&str, &[&str]); 6] = [
+    ("cache", &["get-user", "get-org-plan", "get-org-settings", "list-items", "get-model-pricing"]),
+    ("batches", &["create-item (batch)"]),
+    ("compression", &["list-items", "get-model-pricing"]),
+    ("queue", &["analyze"]),
+    ("client-reuse", &[]),
+    ("single-authority-read", &[]),
+];
+
+/// Callers at a time: few, so that latency is work and not waiting for two processors.
+const CALLERS: u64 = 4;
+
+/// The figures of one run that are compared.
+#[derive(Clone, Copy, Debug, Default)]
+struct Figures {
+    cpu_us: f64,
+    calls: f64,
+    bytes: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+}
+
+/// Runs `rounds` rounds of `actions` each and gives the table and the plot.
+///
+/// # Errors
+/// When the system does not start, or the truth did not hold in one of the runs.
+pub async fn run(program: &Path, rounds: usize, actions: u64, seed: u64) -> Result<(String, String), String> {
+    let mut whole: Vec<Run> = Vec::new();
+    let mut without: Vec<Vec<Run>> = LESSONS.iter().map(|_| Vec::new()).collect();
+    for round in 0..rounds {
+        eprintln!("round {} of {rounds}", round + 1);
+        whole.push(one(program, None, actions, seed + round as u64).await?);
+        for (at, (lesson, _)) in LESSONS.iter().enumerate() {
+            without[at].push(one(program, Some(lesson), actions, seed + round as u64).await?);
+        }
+    }
+    let everything = figures(&whole, &[]);
+    let mut table =
+        "| without | CPU a request | database calls a request | body bytes a reply | replies looked at | p50 | p99 |\n\
+                     |---|---|---|---|---|---|---|\n"
+            .to_owned();
+    line(&mut table, "nothing", "all", everything, None);
+    let mut bars = Vec::new();
+    for ((lesson, endpoints), runs) in LESSONS.iter().zip(&without) {
+        let (here, before) = (figures(runs, endpoints), figures(&whole, endpoints));
+        let which = if endpoints.is_empty() { "all".to_owned() } else { endpoints.join(", ") };
+        line(&mut table, lesson, &which, here, Some(before));
+        bars.push((format!("{lesson}: CPU"), here.cpu_us / before.cpu_us.max(1e-9)));
+        bars.push((format!("{lesson}: p50"), here.p50_ms / before.p50_ms.max(1e-9)));
+    }
+    Ok((table, svg::bars("Without one lesson, compared with all of them", &bars)))
+}
+
+async fn one(program: &Path, without: Option<&str>, actions: u64, seed: u64) -> Result<Run, String> {
+    let server = Server::start(program, without).await?;
+    let world = World::found(&server.url, 12, seed).await?;
+    // Caches, connections and lists as they are after a while.
+    closed(&world, CALLERS, actions..actions + actions / 5).await;
+    let load = async {
+        closed(&world, CALLERS, 0..actions).await;
+        Ok(0)
+    };
+    let run = observed(&world, server.pid(), (Duration::from_secs(1), false), load).await?;
+    server.stop().await;
+    let name = without.unwrap_or("nothing");
+    let failed = run.samples.iter().filter(|sample| sample.failed).count();
+    eprintln!("  without {name}: {:.0} µs CPU a request, {failed} failed", run.cpu_us().unwrap_or(0.0));
+    match run.violations.0.first() {
+        Some(first) => Err(format!("without {name}: {} violations, the first: {first}", run.violations.1)),
+        None => Ok(run),
+    }
+}
+
+/// The medians over all rounds: CPU and database calls of all requests, the rest of these endpoints' alone.
+#[expect(clippy::cast_precision_loss, reason = "figures to look at")]
+fn figures(runs: &[Run], endpoints: &[&str]) -> Figures {
+    let all = runs.iter().map(|run| {
+        let looked_at = |sample: &&Sample| endpoints.is_empty() || endpoints.contains(&sample.endpoint);
+        let of = summary(run.samples.iter().filter(looked_at));
+        Figures {
+            cpu_us: run.cpu_us().unwrap_or(0.0),
+            calls: run.database_calls().unwrap_or(0.0),
+            bytes: of.bytes as f64 / of.count.max(1) as f64,
+            p50_ms: of.latency_us[0] as f64 / 1_000.0,
+            p99_ms: of.latency_us[2] as f64 / 1_000.0,
+        }
+    });
+    let all: Vec<Figures> = all.collect();
+    let median = |of: &dyn Fn(&Figures) -> f64| {
+        let mut values: Vec<f64> = all.iter().map(of).collect();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied().unwrap_or(0.0)
+    };
+    Figures {
+        cpu_us: median(&|one| one.cpu_us),
+        calls: median(&|one| one.calls),
+        bytes: median(&|one| one.bytes),
+        p50_ms: median(&|one| one.p50_ms),
+        p99_ms: median(&|one| one.p99_ms),
+    }
+}
+
+/// One row; each figure with what it is with everything in its place, if that is another run's.
+fn line(table: &mut String, lesson: &str, which: &str, here: Figures, before: Option<Figures>) {
+    let cell = |of: &dyn Fn(&Figures) -> f64, digits: usize, unit: &str| match &before {
+        Some(before) => format!("{:.digits$}{unit} (for {:.digits$})", of(&here), of(before)),
+        None => format!("{:.digits$}{unit}", of(&here)),
+    };
+    let _ = writeln!(
+        table,
+        "| {lesson} | {} | {} | {} | {which} | {} | {} |",
+        cell(&|one| one.cpu_us, 0, " µs"),
+        cell(&|one| one.calls, 2, ""),
+        cell(&|one| one.bytes, 0, ""),
+        cell(&|one| one.p50_ms, 2, " ms"),
+        cell(&|one| one.p99_ms, 1, " ms"),
+    );
+}

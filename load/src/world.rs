@@ -1,0 +1,117 @@
+//! Who calls: organizations of skewed popularity, and their users.
+
+use crate::client::{Call, Client};
+use crate::random::{Random, Zipf};
+use crate::truth::Truth;
+use futures_util::{StreamExt as _, stream};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What everybody registers with.
+pub const PASSWORD: &str = "correct horse battery";
+
+/// A user with a session in an organization.
+#[derive(Debug)]
+pub struct User {
+    pub token: String,
+    pub user_id: String,
+    pub email: String,
+    /// How often the profile was renewed: only one at a time, so that its versions are ordered.
+    pub renewals: tokio::sync::Mutex<u64>,
+}
+
+/// An organization: its owner first.
+#[derive(Debug)]
+pub struct Org {
+    pub id: String,
+    pub users: Vec<User>,
+    /// Acknowledged items and jobs that may be asked for.
+    pub items: std::sync::Mutex<Vec<String>>,
+    pub jobs: std::sync::Mutex<Vec<String>>,
+}
+
+/// Everything that one run shares.
+pub struct World {
+    pub client: Client,
+    pub truth: Truth,
+    pub orgs: Vec<Org>,
+    pub popularity: Zipf,
+    pub seed: u64,
+}
+
+impl World {
+    /// Registers `count` organizations with one to three users each.
+    ///
+    /// # Errors
+    /// What the API answered instead.
+    pub async fn found(url: &str, count: usize, seed: u64) -> Result<Arc<Self>, String> {
+        let client = Client::new(url).map_err(|error| error.to_string())?;
+        let marker = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos());
+        let numbers = stream::iter(0..count);
+        let orgs: Vec<_> = numbers.map(|at| org(&client, marker, at, 1 + at % 3)).buffered(4).collect().await;
+        let orgs = orgs.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let _registrations = client.take();
+        Ok(Arc::new(Self { client, truth: Truth::default(), popularity: Zipf::new(count), orgs, seed }))
+    }
+
+    /// An organization as popular as its rank says, and one of its users.
+    pub fn anybody(&self, random: &mut Random) -> (&Org, &User) {
+        let org = &self.orgs[self.popularity.pick(random)];
+        (org, &org.users[random.below(org.users.len())])
+    }
+}
+
+/// A call outside the statistics that must succeed.
+async fn must(
+    client: &Client,
+    method: Method,
+    path: String,
+    token: Option<&str>,
+    body: Value,
+) -> Result<Value, String> {
+    let call = Call {
+        endpoint: "setup",
+        method,
+        path: path.clone(),
+        token,
+        body: Some(body),
+        headers: &[],
+        expected: &[200, 201],
+        intended: None::<Instant>,
+    };
+    let reply = client.call(call).await;
+    if matches!(reply.status, 200 | 201) {
+        Ok(reply.body)
+    } else {
+        Err(format!("{path}: {} {}", reply.status, reply.body))
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+async fn org(client: &Client, marker: u128, at: usize, users: usize) -> Result<Org, String> {
+    let mut all: Vec<User> = Vec::new();
+    let mut org_id = String::new();
+    for number in 0..users {
+        let email = format!("load-{marker}-{at}-{number}@example.com");
+        let account = json!({"email": email, "password": PASSWORD, "name": "Ada 0", "org_name": format!("Org {at}")});
+        let registered = must(client, Method::POST, "/auth/register".to_owned(), None, account).await?;
+        let (mut token, user_id) = (text(&registered["token"]), text(&registered["user"]["id"]));
+        if let Some(owner) = all.first() {
+            let path = format!("/orgs/{org_id}/members/{user_id}");
+            must(client, Method::PUT, path, Some(&owner.token), json!({"role": "admin"})).await?;
+            let login = json!({"email": email, "password": PASSWORD, "org_id": org_id});
+            token = text(&must(client, Method::POST, "/auth/login".to_owned(), None, login).await?["token"]);
+        } else {
+            org_id = text(&registered["org"]["id"]);
+            let path = format!("/orgs/{org_id}/plan");
+            must(client, Method::PUT, path, Some(&token), json!({"plan": "enterprise"})).await?;
+        }
+        all.push(User { token, user_id, email, renewals: tokio::sync::Mutex::new(0) });
+    }
+    Ok(Org { id: org_id, users: all, items: std::sync::Mutex::default(), jobs: std::sync::Mutex::default() })
+}
