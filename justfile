@@ -32,7 +32,7 @@ openapi:
     target/debug/local openapi > target/openapi.json
     mv target/openapi.json functions/docs/openapi.json
 
-# Check template.yaml.
+# Check template.yaml: sam validate, cfn-lint, the guard rules of policies/, checkov.
 validate:
     scripts/validate-template.sh
 
@@ -88,3 +88,11 @@ before-after *arguments:
 # What accepting a job costs beside creating an item, in CPU time, in one run.
 acceptance-cost *arguments:
     load/acceptance.py {{arguments}}
+
+# Each function once under AWS's runtime interface emulator, over a local system (after `just build`).
+rie:
+    scripts/with-local.sh scripts/rie_smoke.py
+
+# `sam local invoke` of every function in a container, over a local system (after `just build`; needs root).
+sam-local:
+    scripts/with-local.sh scripts/sam-local.sh

@@ -9,6 +9,12 @@ if ! command -v redis-server >/dev/null || ! command -v curl >/dev/null; then
     DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends redis-server curl
 fi
 
+# Containers, for `just sam-local` (scripts/sam-local.sh starts an engine of its own).
+if ! command -v dockerd >/dev/null || ! command -v iptables >/dev/null || [ ! -x /bin/busybox ]; then
+    apt-get update -q
+    DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends docker.io iptables busybox-static
+fi
+
 # One environment each where their dependencies disagree.
 pip_tool() { # folder, then packages
     local venv=$tools/$1
@@ -24,6 +30,12 @@ pip_tool venv aws-sam-cli==1.170.0 cargo-lambda==1.9.2 ziglang==0.17.1 cfn-lint=
 pip_tool schemathesis schemathesis==4.32.5
 pip_tool ministack ministack==1.5.33 aws-sam-translator==1.115.0
 
-if [ ! -x "$tools/cargo/bin/cargo-deny" ]; then
-    cargo install --quiet --locked --root "$tools/cargo" cargo-deny@0.20.2
-fi
+pip_tool checkov checkov==3.3.30
+
+cargo_tool() { # binary, then package@version
+    if [ ! -x "$tools/cargo/bin/$1" ]; then
+        cargo install --quiet --locked --root "$tools/cargo" "$2"
+    fi
+}
+cargo_tool cargo-deny cargo-deny@0.20.2
+cargo_tool cfn-guard cfn-guard@3.2.1

@@ -1,0 +1,47 @@
+#!/usr/bin/env python3
+"""Prints template.yaml as CloudFormation gets it, with SAM's transform done, so that rules see everything that is
+deployed. For them, each `Fn::If` is what it gives where its condition holds, each `Fn::Sub` its text, `!Ref A` is
+"${A}" and `!GetAtt A.B` "${A.B}".
+
+Usage, with the Python that has aws-sam-translator: transform_template.py <template>
+"""
+import json, logging, pathlib, sys
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+from samtranslator.yaml_helper import yaml_parse
+
+
+NOTHING = {"Ref": "AWS::NoValue"}
+
+
+def plain(value):
+    if isinstance(value, list):
+        return [plain(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if "Fn::If" in value:
+        _, yes, no = value["Fn::If"]
+        return plain(no if yes == NOTHING else yes)
+    if "Fn::Sub" in value:
+        text = value["Fn::Sub"]
+        return text if isinstance(text, str) else text[0]
+    if "Ref" in value:
+        return "${" + value["Ref"] + "}"
+    if "Fn::GetAtt" in value:
+        return "${" + ".".join(value["Fn::GetAtt"]) + "}"
+    return {key: plain(one) for key, one in value.items()}
+
+
+def transformed(template):
+    """The template in a file, as JSON."""
+    logging.getLogger("samtranslator").setLevel(logging.ERROR)
+    source = yaml_parse(pathlib.Path(template).read_text())
+    # Where the code is does not matter here.
+    for resource in source["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::Function":
+            resource["Properties"]["CodeUri"] = "s3://bucket/key"
+    return json.dumps(plain(Translator({}, Parser()).translate(source, {})), indent=1)
+
+
+if __name__ == "__main__":
+    print(transformed(sys.argv[1]))
