@@ -41,6 +41,11 @@ validate:
 build *arguments:
     cargo lambda build --release --workspace --exclude local --exclude load --exclude tests --exclude yardstick {{arguments}}
 
+# Deploy to MiniStack and a real Redis here and try it: the suite, an e-mail, an update in place, the deletion (after
+# `just build`). `--keep` leaves it running.
+deploy-local *arguments:
+    scripts/deploy-local.py {{arguments}}
+
 # Measure single functions: CPU, cold start, memory, size (docs/performance.md has the figures).
 bench *arguments:
     load/bench.py {{arguments}}

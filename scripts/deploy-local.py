@@ -14,8 +14,6 @@ STACK = "citizen-dev"
 # The parts of the suite that call the system under test; the others start systems of their own.
 SUITE = ("accounts::", "bad_input::", "conventions::", "coverage::", "items::", "jobs::analyses::",
          "matrix::", "members::", "orgs::", "prices::")
-# What deleting the stack leaves: it holds data, or other stacks use it.
-RETAINED = {"AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::IAM::Role", "AWS::ApiGateway::Account", "AWS::Lambda::Version"}
 
 
 def free_port():
@@ -238,8 +236,6 @@ def update_in_place(deployment, folder):
 
 
 def delete(deployment):
-    resources = deployment.client("cloudformation").list_stack_resources(StackName=STACK)["StackResourceSummaries"]
-    assert len(resources) > 100, len(resources)
     deployment.sam("delete", "--stack-name", STACK, "--region", "us-east-1", "--no-prompts")
     stacks = deployment.client("cloudformation").describe_stacks()["Stacks"]
     assert not any(stack["StackName"] == STACK and stack["StackStatus"] != "DELETE_COMPLETE" for stack in stacks), stacks

@@ -114,7 +114,8 @@ async fn another_organizations_resource_and_a_missing_one_answer_alike() {
         assert_eq!(reply.text, foreign.text);
         let shape = |reply: &crate::api::Reply| {
             // `x-amz…`: what API Gateway adds by itself, among it more ids of the request.
-            let hidden = |name: &str| ["x-request-id", "server-timing", "date"].contains(&name) || name.starts_with("x-amz");
+            let hidden =
+                |name: &str| ["x-request-id", "server-timing", "date"].contains(&name) || name.starts_with("x-amz");
             let mut headers: Vec<_> = reply.headers.iter().filter(|(name, _)| !hidden(name.as_str())).collect();
             headers.sort_by_key(|(name, _)| name.as_str());
             format!("{headers:?}")
