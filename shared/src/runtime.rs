@@ -44,6 +44,8 @@ pub trait Environment: Send + Sync + Sized + 'static {
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// X-Ray's trace, as API Gateway passes it on.
+const TRACE: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// What a script at an allowed origin may read of a reply.
 pub const EXPOSED_HEADERS: &str = "ETag, Idempotent-Replayed, Location, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, Server-Timing, X-Request-Id";
@@ -61,7 +63,7 @@ where
     E: Into<Problem> + 'static,
 {
     let context: &'static C = Box::leak(Box::new(C::from_env()?));
-    telemetry::init_logs(context.log_level());
+    begin(context);
     let service = service_fn(move |event: LambdaEvent<Incoming>| async move {
         let Incoming(request) = event.payload;
         Ok::<_, Infallible>(Outgoing(respond(context, request, handler).await))
@@ -86,11 +88,18 @@ where
     F: Future<Output = R> + Send + 'static,
 {
     let context: &'static C = Box::leak(Box::new(C::from_env()?));
-    telemetry::init_logs(context.log_level());
+    begin(context);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<T>| async move {
         Ok::<_, Infallible>(Box::pin(handler(context, event.payload, event.context.deadline)).await)
     }))
     .await
+}
+
+/// What a deployed function's process does once it has its environment.
+fn begin<C: Environment>(context: &C) {
+    telemetry::init_logs(context.log_level());
+    telemetry::init_panic_log();
+    telemetry::init_metrics();
 }
 
 /// Answers one request: whatever happens inside, a caller gets an HTTP reply.
@@ -102,6 +111,7 @@ where
     E: Into<Problem>,
 {
     let request_id = request_id(&request);
+    let trace_id = request.headers().get(TRACE).cloned();
     let origin = allowed_origin(context.allowed_origins(), &request);
     // Boxed, so that a handler's state is not moved through each of the futures around it (nor the compiler's
     // depth limit reached). It is its request's alone, so nothing half-changed is seen after a panic.
@@ -109,10 +119,15 @@ where
     let (outcome, timing) = telemetry::measured(handled).await;
     let mut reply = match outcome {
         Ok(Ok(reply)) => reply,
-        Ok(Err(error)) => error.into().into_reply(),
+        Ok(Err(error)) => {
+            // Made for errors only: a request that goes well pays for no span.
+            let _lines = request_span(&request_id, trace_id.as_ref()).entered();
+            error.into().into_reply()
+        }
         Err(_panic) => {
-            // The panic's own text may hold a caller's data; the hook has printed where it happened.
-            tracing::error!(request_id = request_id.to_str().unwrap_or_default(), "handler panicked");
+            let _lines = request_span(&request_id, trace_id.as_ref()).entered();
+            // The panic's own text may hold a caller's data; the hook has logged where it happened.
+            tracing::error!("handler panicked");
             Problem::new(
                 lambda_http::http::StatusCode::INTERNAL_SERVER_ERROR,
                 "internal_error",
@@ -135,6 +150,12 @@ where
         headers.insert(SERVER_TIMING, timing);
     }
     reply
+}
+
+/// What lines about a request carry.
+fn request_span(request_id: &HeaderValue, trace_id: Option<&HeaderValue>) -> tracing::Span {
+    let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
+    tracing::error_span!("request", request_id = text(request_id), trace_id = trace_id.map(text))
 }
 
 /// The gateway's id of the request; a caller cannot set it.

@@ -1,9 +1,12 @@
-//! What one request took (for `Server-Timing`) and how this process logs.
+//! What one request took (for `Server-Timing`), and how this process logs and counts.
 
+use serde_json::{Value, json};
 use std::cell::Cell;
 use std::fmt::Write as _;
 use std::future::Future;
-use std::time::Instant;
+use std::panic;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
@@ -70,12 +73,23 @@ impl Timings {
 
 /// Starts JSON logs on standard output at `level` and above. A second call changes nothing.
 pub fn init_logs(level: tracing::Level) {
-    let _already_set = tracing::subscriber::set_global_default(json_logs(level));
+    let ours = filter_fn(|line| is_harmless(line.level(), line.target()));
+    let _already_set = tracing::subscriber::set_global_default(json_logs(level).with(ours));
+}
+
+/// Libraries' finer lines hold whole requests and replies: only their warnings and errors are logged.
+fn is_harmless(level: &tracing::Level, target: &str) -> bool {
+    const LIBRARIES: [&str; 10] =
+        ["aws_", "dynoxide", "h2", "hyper", "lambda_", "mio", "redis", "reqwest", "rustls", "tower"];
+    *level <= tracing::Level::WARN || !LIBRARIES.iter().any(|library| target.starts_with(library))
 }
 
 /// The same without what `quiet`'s modules log, errors apart: for parts that warn of what is business as usual here.
 pub fn init_logs_without(level: tracing::Level, quiet: &'static str) {
-    let wanted = filter_fn(move |line| *line.level() == tracing::Level::ERROR || !line.target().starts_with(quiet));
+    let wanted = filter_fn(move |line| {
+        let loud = *line.level() == tracing::Level::ERROR || !line.target().starts_with(quiet);
+        loud && is_harmless(line.level(), line.target())
+    });
     let _already_set = tracing::subscriber::set_global_default(json_logs(level).with(wanted));
 }
 
@@ -83,10 +97,47 @@ fn json_logs(level: tracing::Level) -> impl tracing::Subscriber + for<'a> Lookup
     tracing_subscriber::fmt()
         .json()
         .with_max_level(level)
-        .with_current_span(false)
+        .with_current_span(true)
         .with_span_list(false)
         .without_time() // CloudWatch stamps each line
         .finish()
+}
+
+/// Has panics logged as a line that says where. What a panic says may hold a caller's data: it is not written.
+pub fn init_panic_log() {
+    panic::set_hook(Box::new(|info| {
+        let location = info.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(location, "panicked");
+    }));
+}
+
+static METRICS: AtomicBool = AtomicBool::new(false);
+
+/// Lets [`metrics`] write. For deployed functions, whose standard output goes to CloudWatch.
+pub fn init_metrics() {
+    METRICS.store(true, Ordering::Relaxed);
+}
+
+/// Writes values as a line in CloudWatch's embedded metric format, without dimensions; outside a deployed function
+/// nothing. Not for what happens on each request.
+/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
+pub fn metrics(namespace: &str, values: &[(&'static str, u64)]) {
+    if METRICS.load(Ordering::Relaxed) && !values.is_empty() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        println!("{}", document(namespace, values, u64::try_from(now.as_millis()).unwrap_or(u64::MAX)));
+    }
+}
+
+fn document(namespace: &str, values: &[(&'static str, u64)], now_ms: u64) -> Value {
+    let names: Vec<Value> = values.iter().map(|(name, _)| json!({"Name": name})).collect();
+    let mut line = json!({"_aws": {
+        "Timestamp": now_ms,
+        "CloudWatchMetrics": [{"Namespace": namespace, "Dimensions": [[]], "Metrics": names}],
+    }});
+    for (name, value) in values {
+        line[*name] = json!(value);
+    }
+    line
 }
 
 #[cfg(test)]
@@ -102,6 +153,23 @@ mod tests {
         .await;
         assert!(header.starts_with("auth;dur=") && header.contains(", db;dur="), "{header}");
         assert!(!header.contains("cache"), "{header}");
+    }
+
+    #[test]
+    fn a_document_has_each_value_and_its_definition() {
+        let line = document("CitizenApp/Jobs", &[("Failed", 1), ("SpendingNanoUsd", 1_500)], 7);
+        assert_eq!(
+            line,
+            json!({
+                "_aws": {"Timestamp": 7, "CloudWatchMetrics": [{
+                    "Namespace": "CitizenApp/Jobs",
+                    "Dimensions": [[]],
+                    "Metrics": [{"Name": "Failed"}, {"Name": "SpendingNanoUsd"}],
+                }]},
+                "Failed": 1,
+                "SpendingNanoUsd": 1500,
+            })
+        );
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ mod accounts;
 mod api;
 mod bad_input;
 mod batches;
+mod canary;
 mod conventions;
 mod coverage;
 mod faults;

@@ -19,6 +19,7 @@ use shared::jobs::JobMessage;
 use shared::model::time::Moment;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
+use tracing::Instrument as _;
 
 pub use providers::{StartError, Worker};
 
@@ -116,7 +117,14 @@ async fn receive(worker: &Worker, message: &SqsMessage, deadline: Moment) -> Ver
         return Verdict::Return(Some(Duration::ZERO));
     }
     let receives = message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok());
-    run::run(worker, parsed, receives.unwrap_or(1), deadline).await.unwrap_or_else(|error| {
+    let lines = tracing::error_span!(
+        "job",
+        org_id = %parsed.org_id,
+        job_id = %parsed.job_id,
+        trace_id = message.attributes.get("AWSTraceHeader"),
+    );
+    let run = run::run(worker, parsed, receives.unwrap_or(1), deadline).instrument(lines);
+    run.await.unwrap_or_else(|error| {
         tracing::warn!(job_id = %parsed.job_id, %error, "a job's state could not be read or written");
         Verdict::Return(None)
     })

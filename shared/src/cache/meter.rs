@@ -109,7 +109,7 @@ fn document(class: &str, counts: &[(&str, u64)], now_ms: u64, breaker_open: bool
     let mut line = json!({
         "_aws": {
             "Timestamp": now_ms,
-            "CloudWatchMetrics": [{"Namespace": "CitizenApp/Cache", "Dimensions": [["Class"]], "Metrics": names}],
+            "CloudWatchMetrics": [{"Namespace": "CitizenApp/Cache", "Dimensions": [["Class"], []], "Metrics": names}],
         },
         "Class": class,
         "BreakerOpen": u8::from(breaker_open),

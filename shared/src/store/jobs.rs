@@ -7,10 +7,10 @@ use super::{Store, Transaction, attributes, classify, number, record, string, us
 use crate::error::ApiError;
 use crate::idempotency::{KeyRecord, Once};
 use crate::ids::{JobId, OrgId};
-use crate::model::job::{JobRecord, Settlement};
+use crate::model::job::{JobRecord, JobState, Settlement};
 use crate::model::org::OrgRecord;
 use crate::model::time::Moment;
-use crate::telemetry::{Part, timed};
+use crate::telemetry::{self, Part, timed};
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -175,7 +175,10 @@ impl Store {
         }
         let outcome = timed(Part::Db, self.transact(writes)).await?;
         Ok(match &outcome {
-            Transaction::Done => Advance::Done,
+            Transaction::Done => {
+                count(before, after, settlement);
+                Advance::Done
+            }
             _ if settles && outcome.refused(1) && !outcome.refused(0) => Advance::OverBudget,
             Transaction::Refused(_) => Advance::Changed,
         })
@@ -273,6 +276,21 @@ impl Store {
     pub async fn forget_due(&self, due: &DueJob) -> Result<(), ApiError> {
         timed(Part::Db, self.transact(vec![self.delete_due(due.job_id, due.at)?])).await.map(|_| ())
     }
+}
+
+/// Counts how a job ended and what was spent: alarms and the dashboard read it (docs/operations.md, "Metrics").
+fn count(before: &JobRecord, after: &JobRecord, settlement: &Settlement) {
+    let ended = match after.state {
+        JobState::Queued | JobState::Running => None,
+        JobState::Succeeded => Some("Succeeded"),
+        JobState::Failed => Some("Failed"),
+        JobState::Cancelled => Some("Cancelled"),
+        JobState::Unknown => Some("Unknown"),
+    };
+    let ended = ended.filter(|_| before.state != after.state).map(|name| (name, 1));
+    let spent = Some(("SpendingNanoUsd", settlement.cost_nanos)).filter(|(_, nanos)| *nanos > 0);
+    let values: Vec<_> = ended.into_iter().chain(spent).collect();
+    telemetry::metrics("CitizenApp/Jobs", &values);
 }
 
 fn due_entry(item: &HashMap<String, AttributeValue>) -> Option<DueJob> {

@@ -1,0 +1,195 @@
+//! Nothing that a caller sends, and no secret, is ever logged: not at the finest level, not when the database fails.
+
+use crate::api::{Actor, Api, send};
+use crate::faults::{Fault, FaultyDatabase};
+use local::{Options, System};
+use reqwest::Method;
+use serde_json::{Value, json};
+use shared::telemetry;
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+/// Part of every text that must not be logged; nothing else has it.
+const CANARY: &str = "xanthic-finch";
+
+/// A process with a whole system that logs all it can, over a database that fails once a line has been read.
+#[test]
+#[ignore = "a role of the other test"]
+fn logging_process() {
+    telemetry::init_logs(tracing::Level::TRACE);
+    telemetry::init_panic_log();
+    telemetry::init_metrics();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let origin = System::start(Options { background: false, ..Options::ephemeral() }).await.unwrap();
+        let database = FaultyDatabase::before(origin.database_url()).await;
+        let environment = [("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), database.url.clone())].into();
+        let system = System::start(Options { environment, ..Options::ephemeral() }).await.unwrap();
+        println!("URL {}", system.url());
+        let line = async || tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new())).await;
+        line().await.unwrap().unwrap();
+        for operation in
+            ["GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "BatchGetItem", "TransactWriteItems"]
+        {
+            database.inject(operation, Fault::Throttle(u32::MAX));
+        }
+        println!("FAILING");
+        line().await.unwrap().unwrap();
+        let said = format!("{CANARY} in a panic");
+        tokio::spawn(async move { panic!("{said}") }).await.unwrap_err();
+    });
+}
+
+/// The process, and what it says: read all the while, so that it never waits for its reader.
+struct Logging {
+    process: Child,
+    said: Receiver<String>,
+    lines: Vec<String>,
+}
+
+impl Logging {
+    fn start() -> Self {
+        let mut process = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "canary::logging_process", "--ignored", "--nocapture"])
+            .env_remove("CITIZEN_URL")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (send, said) = channel();
+        let streams: [Box<dyn Read + Send>; 2] =
+            [Box::new(process.stdout.take().unwrap()), Box::new(process.stderr.take().unwrap())];
+        for stream in streams {
+            let send = send.clone();
+            std::thread::spawn(move || {
+                BufReader::new(stream).lines().for_each(|line| send.send(line.unwrap()).unwrap())
+            });
+        }
+        Self { process, said, lines: Vec::new() }
+    }
+
+    /// Waits for a line with this, and gives what follows in it.
+    fn wait_for(&mut self, mark: &str) -> String {
+        loop {
+            let line = self.said.recv_timeout(Duration::from_secs(60)).unwrap();
+            if let Some((_, rest)) = line.split_once(mark) {
+                return rest.trim().to_owned();
+            }
+            self.lines.push(line);
+        }
+    }
+
+    /// Lets it go on.
+    fn go_on(&mut self) {
+        writeln!(self.process.stdin.as_mut().unwrap()).unwrap();
+    }
+
+    /// All that it said, to its end.
+    fn end(mut self) -> Vec<String> {
+        drop(self.process.stdin.take());
+        self.process.wait().unwrap();
+        self.lines.extend(self.said);
+        self.lines
+    }
+}
+
+fn marked(name: &str) -> String {
+    format!("{name} {CANARY}")
+}
+
+/// Calls everything that takes a text, with a canary in each.
+async fn call_everything(api: &Api, actor: &Actor) -> Vec<u16> {
+    let bodies = [
+        (
+            Method::POST,
+            "/auth/register",
+            json!({"email": format!("{CANARY}.2@example.com"), "password": marked("password"), "name": marked("n"), "org_name": marked("o")}),
+        ),
+        (Method::POST, "/auth/login", json!({"email": format!("{CANARY}@example.com"), "password": marked("wrong")})),
+        (Method::POST, "/auth/login", json!({"email": marked("no address"), "password": 7})),
+        (Method::PATCH, "/me", json!({"name": marked("name")})),
+        (Method::POST, "/items", json!({"name": marked("item"), "description": marked("description")})),
+        (Method::POST, "/items", json!({"items": [{"name": marked("one")}, {"name": marked("two")}]})),
+        (Method::POST, "/items", json!({CANARY: marked("unknown field")})),
+        (Method::POST, "/analyze", json!({"text": marked("A text to analyze.")})),
+        (Method::POST, "/analyze", json!({"text": "x", "model": marked("model")})),
+        (
+            Method::POST,
+            "/send-email",
+            json!({"to": format!("{CANARY}@example.com"), "subject": marked("subject"), "text": marked("text")}),
+        ),
+        (
+            Method::POST,
+            "/send-email",
+            json!({"to": marked("to"), "template": marked("template"), "data": {"name": marked("data")}}),
+        ),
+    ];
+    let mut statuses = Vec::new();
+    for (method, path, body) in bodies {
+        let request = api
+            .request(method, path)
+            .bearer_auth(&actor.token)
+            .header("Idempotency-Key", format!("{CANARY}-{}", statuses.len()));
+        statuses.push(send(request.json(&body)).await.status);
+    }
+    let odd = [
+        api.request(Method::POST, "/items")
+            .bearer_auth(&actor.token)
+            .header("content-type", "application/json")
+            .body(format!("{{{CANARY}")),
+        api.request(Method::GET, "/me").bearer_auth(CANARY),
+        api.request(Method::GET, "/me").header("cookie", format!("__Host-session={CANARY}")),
+        api.request(Method::GET, &format!("/items?cursor={CANARY}")).bearer_auth(&actor.token),
+        api.request(Method::GET, &format!("/items/{CANARY}")).bearer_auth(&actor.token),
+        api.request(Method::GET, &format!("/models/pricing?provider={CANARY}")),
+        api.request(Method::GET, "/items")
+            .bearer_auth(&actor.token)
+            .header("origin", format!("https://{CANARY}.example")),
+    ];
+    for request in odd {
+        statuses.push(send(request).await.status);
+    }
+    statuses
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_line_has_what_callers_sent() {
+    let mut logging = Logging::start();
+    let api = Api::at(logging.wait_for("URL "));
+    let registration = json!({"email": format!("{CANARY}@example.com"), "password": marked("password"), "name": marked("Ada"), "org_name": marked("Org")});
+    let registered = api.call(None, Method::POST, "/auth/register", Some(registration)).await;
+    assert_eq!(registered.status, 201, "{}", registered.text);
+    let actor = Actor::of(&registered.body, CANARY);
+    let statuses = call_everything(&api, &actor).await;
+    assert!(
+        statuses.contains(&201) && statuses.contains(&202) && statuses.iter().all(|status| *status < 500),
+        "{statuses:?}"
+    );
+    // Whatever was accepted has been worked on.
+    for job in api.get(&actor, "/jobs").await.body["data"].as_array().unwrap() {
+        api.ended(&actor, job["id"].as_str().unwrap()).await;
+    }
+    logging.go_on();
+    logging.wait_for("FAILING");
+    let statuses = call_everything(&api, &actor).await;
+    assert!(statuses.contains(&503), "the database is to fail: {statuses:?}");
+    logging.go_on();
+    let lines = logging.end();
+
+    let secrets = [CANARY, &actor.token, "$argon2"];
+    for line in &lines {
+        assert!(!secrets.iter().any(|secret| line.contains(secret)), "{line}");
+    }
+    let logged: Vec<Value> =
+        lines.iter().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).unwrap()).collect();
+    let said = |message: &str| logged.iter().filter(|line| line["fields"]["message"] == message).collect::<Vec<_>>();
+    let unavailable = said("a dependency is unavailable");
+    assert!(!unavailable.is_empty());
+    assert!(unavailable.iter().any(|line| line["span"]["request_id"].is_string()), "{unavailable:?}");
+    assert!(said("panicked")[0]["fields"]["location"].as_str().unwrap().contains("canary.rs"));
+    let ended = logged.iter().any(|line| line["Succeeded"] == 1 && line["_aws"]["Timestamp"].is_u64());
+    assert!(ended, "a job's end is counted");
+}
