@@ -1,6 +1,6 @@
 //! What one request took (for `Server-Timing`), and how this process logs and counts.
 
-use serde_json::{Value, json};
+use serde_json::{Number, Value, json};
 use std::cell::Cell;
 use std::fmt::Write as _;
 use std::future::Future;
@@ -121,14 +121,14 @@ pub fn init_metrics() {
 /// Writes values as a line in CloudWatch's embedded metric format, without dimensions; outside a deployed function
 /// nothing. Not for what happens on each request.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
-pub fn metrics(namespace: &str, values: &[(&'static str, u64)]) {
+pub fn metrics(namespace: &str, values: &[(&'static str, Number)]) {
     if METRICS.load(Ordering::Relaxed) && !values.is_empty() {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         println!("{}", document(namespace, values, u64::try_from(now.as_millis()).unwrap_or(u64::MAX)));
     }
 }
 
-fn document(namespace: &str, values: &[(&'static str, u64)], now_ms: u64) -> Value {
+fn document(namespace: &str, values: &[(&'static str, Number)], now_ms: u64) -> Value {
     let names: Vec<Value> = values.iter().map(|(name, _)| json!({"Name": name})).collect();
     let mut line = json!({"_aws": {
         "Timestamp": now_ms,
@@ -157,17 +157,17 @@ mod tests {
 
     #[test]
     fn a_document_has_each_value_and_its_definition() {
-        let line = document("CitizenApp/Jobs", &[("Failed", 1), ("SpendingNanoUsd", 1_500)], 7);
+        let line = document("CitizenApp/Jobs", &[("Failed", 1.into()), ("SpendingUsd", 15.into())], 7);
         assert_eq!(
             line,
             json!({
                 "_aws": {"Timestamp": 7, "CloudWatchMetrics": [{
                     "Namespace": "CitizenApp/Jobs",
                     "Dimensions": [[]],
-                    "Metrics": [{"Name": "Failed"}, {"Name": "SpendingNanoUsd"}],
+                    "Metrics": [{"Name": "Failed"}, {"Name": "SpendingUsd"}],
                 }]},
                 "Failed": 1,
-                "SpendingNanoUsd": 1500,
+                "SpendingUsd": 15,
             })
         );
     }

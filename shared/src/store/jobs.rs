@@ -9,6 +9,7 @@ use crate::idempotency::{KeyRecord, Once};
 use crate::ids::{JobId, OrgId};
 use crate::model::job::{JobRecord, JobState, Settlement};
 use crate::model::org::OrgRecord;
+use crate::model::price::usd;
 use crate::model::time::Moment;
 use crate::telemetry::{self, Part, timed};
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem};
@@ -287,8 +288,9 @@ fn count(before: &JobRecord, after: &JobRecord, settlement: &Settlement) {
         JobState::Cancelled => Some("Cancelled"),
         JobState::Unknown => Some("Unknown"),
     };
-    let ended = ended.filter(|_| before.state != after.state).map(|name| (name, 1));
-    let spent = Some(("SpendingNanoUsd", settlement.cost_nanos)).filter(|(_, nanos)| *nanos > 0);
+    let ended = ended.filter(|_| before.state != after.state).map(|name| (name, 1.into()));
+    let spent = Some(settlement.cost_nanos).filter(|nanos| *nanos > 0).and_then(|nanos| usd(nanos).parse().ok());
+    let spent = spent.map(|dollars| ("SpendingUsd", dollars));
     let values: Vec<_> = ended.into_iter().chain(spent).collect();
     telemetry::metrics("CitizenApp/Jobs", &values);
 }
