@@ -56,7 +56,7 @@ class Deployment:
         self.folder, self.children = folder, []
         self.port, redis_port = free_port(), free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
-        kept = ("PATH", "HOME", "LANG", "CARGO_HOME", "RUSTUP_HOME", "TMPDIR")
+        kept = ("PATH", "HOME", "LANG", "TMPDIR", "RUSTUP_HOME", "CARGO_HOME", "CARGO_INCREMENTAL", "CARGO_TARGET_DIR")
         self.environment = {name: os.environ[name] for name in kept if name in os.environ} | {
             "AWS_ENDPOINT_URL": self.endpoint, "AWS_DEFAULT_REGION": "us-east-1", "AWS_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "SAM_CLI_TELEMETRY": "0",
