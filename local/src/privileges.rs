@@ -98,28 +98,27 @@ impl Privileges {
         let resource = self.label(&need.resource);
         let grants = |held: &&Held| {
             held.grant.action == need.action
-                && held.grant.resource == resource
+                && resource == Some(held.grant.resource.as_str())
                 && (!held.grant.is_for_sender || need.sender == self.sender)
         };
         let Some(held) = self.roles.get(function).and_then(|role| role.iter().find(grants)) else {
-            let action = &need.action;
-            tracing::error!(function, action, resource, "template.yaml does not grant this");
-            return Err(refusal(function, action, resource));
+            return Err(refused(function, &need.action, resource.unwrap_or("one that is not the template's")));
         };
         held.used.store(true, Relaxed);
         Ok(())
     }
 
-    /// What the template calls a resource; for one that is not the template's, its own name, which no grant has.
-    fn label<'a>(&self, resource: &'a Resource) -> &'a str {
-        let known = |ours: Option<&str>, name: &'a str, label| if ours == Some(name) { label } else { name };
+    /// What the template calls a resource; `None` for one that is not the template's.
+    fn label<'a>(&self, resource: &'a Resource) -> Option<&'a str> {
+        let ours = |ours: Option<&str>, name: &str, label| (ours == Some(name)).then_some(label);
         match resource {
-            Resource::Table(name) => known(Some(&self.table), name, "Table"),
-            Resource::Queue(name) => name,
-            Resource::Secret(name) => known(self.secret.as_deref(), name, "AnthropicApiKey"),
-            Resource::MailIdentity => "identity/*",
+            Resource::Table(name) => ours(Some(&self.table), name, "Table"),
+            // Here, queues have their logical ids as names.
+            Resource::Queue(name) => Some(name),
+            Resource::Secret(name) => ours(self.secret.as_deref(), name, "AnthropicApiKey"),
+            Resource::MailIdentity => Some("identity/*"),
             Resource::MailConfiguration(name) => {
-                known(self.mail_configuration.as_deref(), name, "configuration-set/${MailConfiguration}")
+                ours(self.mail_configuration.as_deref(), name, "configuration-set/${MailConfiguration}")
             }
         }
     }
@@ -129,13 +128,14 @@ impl Judge for Privileges {
     fn judge(&self, call: &Call<'_>) -> Result<(), Refusal> {
         let Some(needs) = needs(call) else {
             let operation = call.target.unwrap_or(call.path);
-            return Err(refusal(call.access_key, &format!("{}:{operation}", call.service), "*"));
+            return Err(refused(call.access_key, &format!("{}:{operation}", call.service), "*"));
         };
         needs.iter().try_for_each(|need| self.take(call.access_key, need))
     }
 }
 
-fn refusal(function: &str, action: &str, resource: &str) -> Refusal {
+fn refused(function: &str, action: &str, resource: &str) -> Refusal {
+    tracing::error!(function, action, resource, "template.yaml does not grant this");
     Refusal {
         status: if action.starts_with("sqs:") || action.starts_with("ses:") { 403 } else { 400 },
         message: format!(
