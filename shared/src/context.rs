@@ -30,7 +30,14 @@ impl Context {
     #[cfg(feature = "measuring")]
     #[must_use]
     pub fn with_new_clients(&self) -> Self {
-        Self { cache: OnceLock::from(self.cache().clone()), ..Self::new(self.config.clone()) }
+        self.with_config(self.config.clone())
+    }
+
+    /// A context for another configuration, with clients of its own and the same cache.
+    #[cfg(feature = "measuring")]
+    #[must_use]
+    pub fn with_config(&self, config: Config) -> Self {
+        Self { cache: OnceLock::from(self.cache().clone()), ..Self::new(config) }
     }
 
     /// The configuration.
