@@ -105,12 +105,16 @@ impl Environment for Context {
     async fn after_reply(&self) {
         if let Some(cache) = self.cache.get() {
             cache.settle().await;
-            cache.due_report().iter().for_each(|line| println!("{line}"));
+            cache.report();
         }
     }
 
     fn log_level(&self) -> tracing::Level {
         self.config.log_level
+    }
+
+    fn deployment(&self) -> &str {
+        &self.config.table_name
     }
 
     fn allowed_origins(&self) -> &[HeaderValue] {
