@@ -9,6 +9,12 @@ if ! command -v redis-server >/dev/null || ! command -v curl >/dev/null; then
     DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends redis-server curl
 fi
 
+# Counts instructions, for `just instructions`.
+if ! command -v valgrind >/dev/null; then
+    apt-get update -q
+    DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends valgrind libc6-dbg
+fi
+
 # Containers, for `just sam-local` (scripts/sam-local.sh starts an engine of its own).
 if ! command -v dockerd >/dev/null || ! command -v iptables >/dev/null || [ ! -x /bin/busybox ]; then
     apt-get update -q
@@ -32,10 +38,14 @@ pip_tool ministack ministack==1.5.33 aws-sam-translator==1.115.0
 
 pip_tool checkov checkov==3.3.30
 
-cargo_tool() { # binary, then package@version
-    if [ ! -x "$tools/cargo/bin/$1" ]; then
-        cargo install --quiet --locked --root "$tools/cargo" "$2"
+cargo_tool() { # binary, then package@version and options
+    local binary=$1
+    shift
+    if [ ! -x "$tools/cargo/bin/$binary" ]; then
+        cargo install --quiet --locked --root "$tools/cargo" "$@"
     fi
 }
 cargo_tool cargo-deny cargo-deny@0.20.2
 cargo_tool cfn-guard cfn-guard@3.2.1
+# Starts callgrind and adds up what it prints: not worth an optimized build. The version is that of gungraun in Cargo.toml.
+CARGO_PROFILE_DEV_DEBUG=0 cargo_tool gungraun-runner gungraun-runner@0.20.0 --debug
