@@ -38,14 +38,13 @@ pip_tool ministack ministack==1.5.33 aws-sam-translator==1.115.0
 
 pip_tool checkov checkov==3.3.30
 
-cargo_tool() { # binary, then package@version and options
-    local binary=$1
-    shift
-    if [ ! -x "$tools/cargo/bin/$binary" ]; then
-        cargo install --quiet --locked --root "$tools/cargo" "$@"
+cargo_tool() { # binary, then package@version; they run for seconds, so their own speed is not worth its compilation
+    if [ ! -x "$tools/cargo/bin/$1" ]; then
+        CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+            cargo install --quiet --locked --root "$tools/cargo" "$2"
     fi
 }
 cargo_tool cargo-deny cargo-deny@0.20.2
 cargo_tool cfn-guard cfn-guard@3.2.1
-# Starts callgrind and adds up what it prints: not worth an optimized build. The version is that of gungraun in Cargo.toml.
-CARGO_PROFILE_DEV_DEBUG=0 cargo_tool gungraun-runner gungraun-runner@0.20.0 --debug
+# The version is that of gungraun in Cargo.toml.
+cargo_tool gungraun-runner gungraun-runner@0.20.0
