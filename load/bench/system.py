@@ -33,7 +33,11 @@ class System:
     def __exit__(self, *_):
         for process in self.started:
             process.terminate()
-            process.wait()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
         self.folder.cleanup()
 
     def start(self, command, ready, **options):
