@@ -17,7 +17,7 @@ class RuntimeApi(ThreadingHTTPServer):
     def __init__(self, events, expected=(200,), asked=lambda n: None, ends=False):
         super().__init__(("127.0.0.1", 0), RuntimeApiCall)
         self.events, self.expected, self.asked, self.ends = events, expected, asked, ends
-        self.sent, self.latency_ns, self.bad = 0, [], []
+        self.sent, self.latency_ns, self.bad, self.replies = 0, [], [], None
         self.finished, self.release = threading.Event(), threading.Event()
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -60,7 +60,7 @@ class RuntimeApiCall(BaseHTTPRequestHandler):
         api.at = time.perf_counter_ns()
         self.answer(200, event, [
             ("Lambda-Runtime-Aws-Request-Id", str(uuid.uuid4())),
-            ("Lambda-Runtime-Deadline-Ms", int(time.time() * 1000) + 10_000),
+            ("Lambda-Runtime-Deadline-Ms", int(time.time() * 1000) + 60_000),
             ("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:000000000000:function:bench"),
         ])
 
@@ -68,6 +68,8 @@ class RuntimeApiCall(BaseHTTPRequestHandler):
         api = self.server
         body = self.rfile.read(int(self.headers["Content-Length"])) if "Content-Length" in self.headers else self.chunked()
         api.latency_ns.append(time.perf_counter_ns() - api.at)
+        if api.replies is not None:
+            api.replies.append(body)
         if not api.accepts(self.path, body):
             api.bad.append(body[:300].decode(errors="replace"))
         self.answer(202, b"{}")
@@ -91,9 +93,9 @@ def variables(api, environment):
     }
 
 
-def run(binary, events, environment, expected=(200,)):
+def run(binary, events, environment, expected=(200,), replies=None):
     """One environment's life. Its CPU clock at each time it asks for an event and its latencies in ns, its peak memory
-    in KB."""
+    in KB. Its replies are put into `replies`, if that is a list."""
     started, process, cpu_ns = threading.Event(), None, []
 
     def note(_):
@@ -102,6 +104,7 @@ def run(binary, events, environment, expected=(200,)):
         cpu_ns.append(time.clock_gettime_ns((~process.pid << 3) | 2))
 
     api = RuntimeApi(events, expected, asked=note)
+    api.replies = replies
     process = subprocess.Popen([binary], env=variables(api, environment), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     printed = []
     reader = threading.Thread(target=lambda: printed.extend(process.stdout), daemon=True)

@@ -81,6 +81,28 @@ class System:
         self.call("PUT", f"/orgs/{session['org']['id']}/plan", {"plan": plan}, session["token"])
         return session
 
+    def example(self, function):
+        """The function's event of the project's, as bytes."""
+        return (ROOT / f"events/{function}.json").read_bytes()
+
+    def queue(self, name):
+        """The URL of a new queue that nothing reads."""
+        return self.queues_call("CreateQueue", {"QueueName": name, "Attributes": {"VisibilityTimeout": "43200"}})["QueueUrl"]
+
+    def messages(self, queue):
+        """All messages of a queue, which it then keeps hidden, as event source mappings hand them to a function."""
+        while received := self.queues_call("ReceiveMessage", {
+                "QueueUrl": queue, "MaxNumberOfMessages": 10, "AttributeNames": ["All"]}).get("Messages"):
+            for one in received:
+                yield {"messageId": one["MessageId"], "receiptHandle": one["ReceiptHandle"], "body": one["Body"],
+                       "attributes": one["Attributes"], "md5OfBody": one["MD5OfBody"]}
+
+    def queues_call(self, action, body):
+        request = urllib.request.Request(self.queues, json.dumps(body).encode(), {
+            "X-Amz-Target": f"AmazonSQS.{action}", "Content-Type": "application/x-amz-json-1.0"})
+        with contextlib.closing(urllib.request.urlopen(request)) as reply:
+            return json.load(reply)
+
     def write(self, records):
         """Records straight into the table."""
         for start in range(0, len(records), 25):

@@ -1,7 +1,8 @@
 //! Runs the deployed binaries under callgrind. `load/bench/instructions.py` serves them and compares the counts.
 
 use gungraun::{
-    Bench, BinaryBenchmark, BinaryBenchmarkConfig, BinaryBenchmarkGroup, Callgrind, Command, ExitWith, Stdio, binary_benchmark_group, main,
+    Bench, BinaryBenchmark, BinaryBenchmarkConfig, BinaryBenchmarkGroup, Callgrind, Command, ExitWith, Stdio,
+    binary_benchmark_group, main,
 };
 use std::path::Path;
 
