@@ -4,6 +4,8 @@ FIGURES = ("warm CPU, µs", "p50, µs", "p99, µs", "init + first, ms", "init + 
 # CPU of the yardstick, in µs, on the machine for which the budgets of warm invocations were set.
 YARDSTICK = {"hit": 35, "miss": 191}
 
+HASHING = ("register", "login")
+
 
 def number(value):
     if value is None:
@@ -33,8 +35,13 @@ def budgets(functions, served):
         first = deployed["get-user, hit"]["init + first, TLS, ms"]
         rows.append(("get-user: CPU of init + first invocation, TLS", first, 6, 6, "ms"))
     for what, figure, budget in (("zip", "zip, MB", 3.5), ("peak RSS", "peak RSS, MB", 10)):
-        name = max(deployed, key=lambda name: deployed[name][figure])
-        rows.append((f"{what}, the largest ({name})", deployed[name][figure], budget, budget, "MB"))
+        # Hashing a password takes 19 MiB on purpose: not what is to be small.
+        small = {name: of_one[figure] for name, of_one in deployed.items() if figure == "zip, MB" or name not in HASHING}
+        if "get-user, hit" in small:
+            rows.append((f"{what}, get-user", small["get-user, hit"], budget, budget, "MB"))
+        if small:
+            name = max(small, key=small.get)
+            rows.append((f"{what}, the largest ({name})", small[name], budget, budget, "MB"))
     lines = ["| figure | measured | budget | budget here | |", "|---|---|---|---|---|"]
     lines += [f"| {what} | {number(measured)} {unit} | {number(budget)} {unit} | {number(here)} {unit} | {'over' if measured > here else ''} |"
               for what, measured, budget, here, unit in rows]
