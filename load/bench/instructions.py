@@ -88,8 +88,8 @@ def per_invocation(totals):
 def callgrind(plan, folder):
     """Instructions of each run, start to end, by its identifier."""
     # Small, and not what is measured: no need to wait for its optimization.
-    command = ["cargo", "bench", "--quiet", "--locked", "-p", "instructions", "--profile", "dev", "--bench", "functions",
-               "--", "--output-format=json", f"--home={folder}/gungraun"]
+    command = ["cargo", "bench", "--quiet", "--locked", "-p", "instructions", "--features", "gungraun", "--profile", "dev",
+               "--bench", "functions", "--", "--output-format=json", f"--home={folder}/gungraun"]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                           env=os.environ | {"INSTRUCTIONS_PLAN": str(plan)})
     if done.returncode:
