@@ -39,7 +39,7 @@ validate:
 # Build every function for Lambda, each into target/lambda/<name>/bootstrap (`just build --features shared/discovery`
 # for functions that find the cache by its name).
 build *arguments:
-    cargo lambda build --release --workspace --exclude local --exclude load --exclude tests --exclude yardstick {{arguments}}
+    cargo lambda build --release --workspace --exclude local --exclude load --exclude tests --exclude yardstick --exclude instructions {{arguments}}
 
 # Deploy to MiniStack and a real Redis here and try it: the suite, an e-mail, an update in place, the deletion (after
 # `just build`). `--keep` leaves it running.
@@ -48,7 +48,12 @@ deploy-local *arguments:
 
 # Measure single functions: CPU, cold start, memory, size (docs/performance.md has the figures).
 bench *arguments:
-    load/bench.py {{arguments}}
+    python3 load/bench {{arguments}}
+
+# Count the instructions of deployed functions and hold them against load/instructions.json (after `just build`); with
+# `--renew --reason WHY` write that file anew.
+instructions *arguments:
+    load/bench/instructions.py {{arguments}}
 
 # Run the OpenAPI document against a local system with generated requests.
 schemathesis examples="200":
@@ -92,7 +97,7 @@ before-after *arguments:
 
 # What accepting a job costs beside creating an item, in CPU time, in one run.
 acceptance-cost *arguments:
-    load/acceptance.py {{arguments}}
+    load/bench/acceptance.py {{arguments}}
 
 # Each function once under AWS's runtime interface emulator, over a local system (after `just build`).
 rie:

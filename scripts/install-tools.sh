@@ -9,6 +9,12 @@ if ! command -v redis-server >/dev/null || ! command -v curl >/dev/null; then
     DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends redis-server curl
 fi
 
+# Counts instructions, for `just instructions`.
+if ! command -v valgrind >/dev/null; then
+    apt-get update -q
+    DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends valgrind libc6-dbg
+fi
+
 # Containers, for `just sam-local` (scripts/sam-local.sh starts an engine of its own).
 if ! command -v dockerd >/dev/null || ! command -v iptables >/dev/null || [ ! -x /bin/busybox ]; then
     apt-get update -q
@@ -40,3 +46,5 @@ cargo_tool() { # binary, then package@version; they run for seconds, so their ow
 }
 cargo_tool cargo-deny cargo-deny@0.20.2
 cargo_tool cfn-guard cfn-guard@3.2.1
+# The version is that of gungraun in Cargo.toml.
+cargo_tool gungraun-runner gungraun-runner@0.20.0

@@ -152,6 +152,8 @@ impl EventSource {
             if !batch.is_empty() {
                 return Ok((slot, batch));
             }
+            // A queue that is going away answers at once: without a pause, `run` would never look at its stop.
+            tokio::task::yield_now().await;
         }
     }
 

@@ -232,6 +232,21 @@ async fn the_loop_keeps_to_its_concurrency_and_ends_cleanly() {
     assert_eq!(sqs.counts("jobs"), Ok(Counts::default()));
 }
 
+/// A service that has stopped serving answers each receive at once; the loop still hears its own stop. (Where it does
+/// not, it never yields, and this test never ends.)
+#[tokio::test]
+async fn the_loop_ends_after_its_queue_has_gone() {
+    let sqs = service();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    sqs.serve(listener, async {}).await.expect("it serves");
+    let source = source(&sqs, mapping(), |_| Ok(Value::Null));
+    let (stop, stopped) = oneshot::channel::<()>();
+    let looping = tokio::spawn(async move { source.run(async { drop(stopped.await) }).await });
+    tokio::task::yield_now().await;
+    stop.send(()).expect("the loop listens");
+    assert_eq!(looping.await.expect("no panic"), Ok(()));
+}
+
 #[tokio::test]
 async fn a_batching_window_fills_a_batch_beyond_one_receive_or_ends() {
     let sqs = service();

@@ -1,0 +1,190 @@
+"""What functions work with while they are measured: the local system's database and queues, a Redis, a TLS front."""
+import contextlib, json, pathlib, socket, ssl, subprocess, sys, tempfile, threading, urllib.request, uuid
+from runtime_api import ORIGIN, ROOT, TABLE
+
+
+class System:
+    """All of it, started and ended together: `with System(local_binary) as system`."""
+
+    def __init__(self, local):
+        self.local_binary, self.started = local, []
+
+    def __enter__(self):
+        self.folder = tempfile.TemporaryDirectory()
+        try:
+            self.local, lines = self.start([str(self.local_binary), "--ephemeral", "--port", "0"], {
+                "api": "API answers at ", "database": "database answers at ", "queues": "queues answer at "}, cwd=ROOT)
+            self.api, self.database, self.queues = lines["api"], lines["database"], lines["queues"]
+            self.redis_port = free_port()
+            self.start(["redis-server", "--bind", "127.0.0.1", "--port", str(self.redis_port), "--save", "",
+                        "--dir", self.folder.name], {"ready": "Ready to accept connections"})
+        except BaseException:
+            self.__exit__()
+            raise
+        # What the functions find in their environment.
+        self.plain = {
+            "CACHE_URL": f"redis://127.0.0.1:{self.redis_port}/", "AWS_ENDPOINT_URL_DYNAMODB": self.database,
+            "AWS_ENDPOINT_URL_SQS": self.queues, "JOBS_QUEUE_URL": f"{self.queues}/000000000000/JobsQueue",
+            "ANALYSIS_PROVIDER": "builtin", "MAIL_PROVIDER": "mailbox", "MAIL_FROM": "no-reply@citizen.example",
+            "MAILBOX_FOLDER": self.folder.name,
+        }
+        return self
+
+    def __exit__(self, *_):
+        for process in self.started:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self.folder.cleanup()
+
+    def start(self, command, ready, **options):
+        """A process of which each text in `ready` has been printed, and the words that followed them."""
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+        self.started.append(process)
+        found = {}
+        for line in process.stdout:
+            for name, text in ready.items():
+                if text in line:
+                    found[name] = (line.split(text, 1)[1].split() or [""])[0]
+            if len(found) == len(ready):
+                threading.Thread(target=lambda: [None for _ in process.stdout], daemon=True).start()
+                return process, found
+        sys.exit(f"{command[0]} did not start")
+
+    def tls(self):
+        """The environment of a function that reaches the database over TLS."""
+        url, authority = tls_front(self.database, pathlib.Path(self.folder.name))
+        return self.plain | {"AWS_ENDPOINT_URL_DYNAMODB": url, "AWS_CA_BUNDLE": authority}
+
+    def forget_cache(self):
+        """Empties the cache."""
+        with socket.create_connection(("127.0.0.1", self.redis_port)) as connection:
+            connection.sendall(b"FLUSHALL\r\n")
+            connection.recv(64)
+
+    def call(self, method, path, body=None, token=None):
+        """What the API replies, parsed."""
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        data = None if body is None else json.dumps(body).encode()
+        with contextlib.closing(urllib.request.urlopen(
+                urllib.request.Request(self.api + path, data, headers, method=method))) as reply:
+            text = reply.read()
+            return json.loads(text) if text else None
+
+    def register(self, name, plan="enterprise"):
+        """A new account with an organization: the session."""
+        session = self.call("POST", "/auth/register", {
+            "email": f"{name}@example.com", "password": "correct horse battery", "name": name, "org_name": name})
+        self.call("PUT", f"/orgs/{session['org']['id']}/plan", {"plan": plan}, session["token"])
+        return session
+
+    def example(self, function):
+        """The function's event of the project's, as bytes."""
+        return (ROOT / f"events/{function}.json").read_bytes()
+
+    def queue(self, name):
+        """The URL of a new queue that nothing reads."""
+        return self.queues_call("CreateQueue", {"QueueName": name, "Attributes": {"VisibilityTimeout": "43200"}})["QueueUrl"]
+
+    def messages(self, queue):
+        """All messages of a queue, which it then keeps hidden, as event source mappings hand them to a function."""
+        while received := self.queues_call("ReceiveMessage", {
+                "QueueUrl": queue, "MaxNumberOfMessages": 10, "AttributeNames": ["All"]}).get("Messages"):
+            for one in received:
+                yield {"messageId": one["MessageId"], "receiptHandle": one["ReceiptHandle"], "body": one["Body"],
+                       "attributes": one["Attributes"], "md5OfBody": one["MD5OfBody"]}
+
+    def queues_call(self, action, body):
+        request = urllib.request.Request(self.queues, json.dumps(body).encode(), {
+            "X-Amz-Target": f"AmazonSQS.{action}", "Content-Type": "application/x-amz-json-1.0"})
+        with contextlib.closing(urllib.request.urlopen(request)) as reply:
+            return json.load(reply)
+
+    def write(self, records):
+        """Records straight into the table."""
+        for start in range(0, len(records), 25):
+            puts = [{"PutRequest": {"Item": record}} for record in records[start:start + 25]]
+            request = urllib.request.Request(self.database, json.dumps({"RequestItems": {TABLE: puts}}).encode(), {
+                "X-Amz-Target": "DynamoDB_20120810.BatchWriteItem", "Content-Type": "application/x-amz-json-1.0",
+                "Authorization": "AWS4-HMAC-SHA256 Credential=bench/20260101/us-east-1/dynamodb/aws4_request, "
+                                 "SignedHeaders=host, Signature=0", "X-Amz-Date": "20260101T000000Z"})
+            urllib.request.urlopen(request).close()
+
+    def users(self, count):
+        """Ids of new users, written straight into the table: registering each would spend minutes on hashing passwords."""
+        users = [f"usr_{uuid.uuid4().hex}" for _ in range(count)]
+        self.write([{
+            "pk": {"S": f"USER#{user}"}, "sk": {"S": "PROFILE"}, "user_id": {"S": user}, "name": {"S": "Ada Lovelace"},
+            "email": {"S": f"{user}@example.com"}, "created_at": {"N": "1795000000000"}, "version": {"N": "1"},
+        } for user in users])
+        return users
+
+
+def event(method, path, parameters=None, token=None, body=None, query=None, headers=None):
+    """An API Gateway (REST) event with such a request, as bytes."""
+    headers = {"Accept": "application/json", "Host": "api.example.com", "Origin": ORIGIN, "User-Agent": "bench/1",
+               "X-Forwarded-For": "192.0.2.1", "X-Forwarded-Port": "443", "X-Forwarded-Proto": "https"} | (headers or {})
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    if body is not None:
+        headers["Content-Type"] = "application/json"
+    base = json.loads((ROOT / "events" / "get-user.json").read_text())
+    base |= {"httpMethod": method, "path": path, "pathParameters": parameters, "headers": headers,
+             "multiValueHeaders": {name: [value] for name, value in headers.items()},
+             "queryStringParameters": query,
+             "multiValueQueryStringParameters": query and {name: [value] for name, value in query.items()},
+             "body": None if body is None else json.dumps(body)}
+    return json.dumps(base).encode()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def tls_front(target, folder):
+    """A TLS server before the database, with an authority of its own. Returns its URL and the authority's file."""
+    openssl = lambda *words: subprocess.run(["openssl", *words], check=True, cwd=folder, stderr=subprocess.DEVNULL)
+    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", "ca.key",
+            "-out", "ca.pem", "-days", "2", "-subj", "/CN=bench authority")
+    openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", "key.pem",
+            "-out", "request.pem", "-subj", "/CN=localhost")
+    (folder / "names").write_text("subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n")
+    openssl("x509", "-req", "-in", "request.pem", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
+            "-extfile", "names", "-out", "cert.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    listener = socket.create_server(("127.0.0.1", 0))
+    host, port = target.removeprefix("http://").split(":")
+
+    def copy(source, sink):
+        try:
+            while data := source.recv(65536):
+                sink.sendall(data)
+        except OSError:
+            pass
+        finally:
+            try:
+                sink.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass
+
+    def serve():
+        while True:
+            plain, _ = listener.accept()
+            try:
+                client = context.wrap_socket(plain, server_side=True)
+            except OSError:
+                continue
+            origin = socket.create_connection((host, int(port)))
+            for pair in ((client, origin), (origin, client)):
+                threading.Thread(target=copy, args=pair, daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    return f"https://localhost:{listener.getsockname()[1]}", str(folder / "ca.pem")
+
+
