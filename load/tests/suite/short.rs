@@ -1,5 +1,4 @@
 //! A short run over a system in this process: the truth holds, the report has its figures, and a planted lie is found.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use load::{arrivals, run::observed, settle::settle, world::World};
 use local::{Options, System};
