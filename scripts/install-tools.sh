@@ -32,9 +32,10 @@ pip_tool ministack ministack==1.5.33 aws-sam-translator==1.115.0
 
 pip_tool checkov checkov==3.3.30
 
-cargo_tool() { # binary, then package@version
+cargo_tool() { # binary, then package@version; they run for seconds, so their own speed is not worth its compilation
     if [ ! -x "$tools/cargo/bin/$1" ]; then
-        cargo install --quiet --locked --root "$tools/cargo" "$2"
+        CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+            cargo install --quiet --locked --root "$tools/cargo" "$2"
     fi
 }
 cargo_tool cargo-deny cargo-deny@0.20.2

@@ -12,10 +12,14 @@ host=172.29.77.1
 pids=()
 
 end() {
-    for pid in "${pids[@]}"; do
-        kill "$pid" 2>/dev/null || true
-        wait "$pid" 2>/dev/null || true
+    # Ten seconds to end by themselves: an engine that hangs must not hang us.
+    kill "${pids[@]}" 2>/dev/null || true
+    for _ in $(seq 100); do
+        kill -0 "${pids[@]}" 2>/dev/null || break
+        sleep 0.1
     done
+    kill -9 "${pids[@]}" 2>/dev/null || true
+    wait "${pids[@]}" 2>/dev/null || true
     ip link delete "$bridge" 2>/dev/null || true
     rm -rf "$work"
 }
@@ -38,6 +42,12 @@ done
 # The local system listens on loopback only: what containers ask their host for is passed on.
 python3 scripts/forward.py "$host" "${DATABASE_URL##*:}" "${QUEUES_URL##*:}" &
 pids+=($!)
+for port in "${DATABASE_URL##*:}" "${QUEUES_URL##*:}"; do
+    for _ in $(seq 100); do
+        (exec 3<> "/dev/tcp/$host/$port") 2>/dev/null && break
+        sleep 0.1
+    done
+done
 export DATABASE_URL=http://$host:${DATABASE_URL##*:} QUEUES_URL=http://$host:${QUEUES_URL##*:}
 
 # No image can be pulled here. What SAM wants of AWS's base image for a compiled function: a shell, glibc, and SAM's

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::environment::Contexts;
 use crate::event_source::{EventSource, FunctionError, Mapping, MappingError};
 use crate::schedule::{Rate, RateError};
 use crate::sqs::{Clock, Sqs, SqsError};
@@ -110,7 +111,7 @@ impl Background {
     ///
     /// # Errors
     /// [`BackgroundError`].
-    pub fn start(queues: Queues, events: &[EventFunction], context: &'static Context) -> Result<Self, BackgroundError> {
+    pub fn start(queues: Queues, events: &[EventFunction], contexts: &Contexts) -> Result<Self, BackgroundError> {
         let Queues { sqs, listener, .. } = queues;
         let stop = watch::Sender::new(false);
         let mut tasks = JoinSet::new();
@@ -122,8 +123,8 @@ impl Background {
         });
         for event in events {
             match &event.trigger {
-                Trigger::Queue { .. } => tasks.spawn(from_queue(&sqs, event, context, &stop)?),
-                Trigger::Schedule { expression } => tasks.spawn(on_schedule(&sqs, event, expression, context, &stop)?),
+                Trigger::Queue { .. } => tasks.spawn(from_queue(&sqs, event, contexts, &stop)?),
+                Trigger::Schedule { expression } => tasks.spawn(on_schedule(&sqs, event, expression, contexts, &stop)?),
             };
         }
         Ok(Self { sqs, stop, tasks })
@@ -155,19 +156,23 @@ fn deadline_ms(event: &EventFunction) -> u64 {
     u64::try_from(Moment::now().plus(event.timeout).as_millis()).unwrap_or(u64::MAX)
 }
 
+/// The context of the one function that this program calls so.
+fn known(event: &EventFunction, function: &str, contexts: &Contexts) -> Result<&'static Context, BackgroundError> {
+    let context = if event.function == function { contexts.get(function) } else { None };
+    context.ok_or_else(|| BackgroundError::UnknownFunction(event.function.clone()))
+}
+
 fn from_queue(
     sqs: &Sqs,
     event: &EventFunction,
-    context: &'static Context,
+    contexts: &Contexts,
     stop: &watch::Sender<bool>,
 ) -> Result<impl Future<Output = ()> + Send + 'static, BackgroundError> {
     let Trigger::Queue { queue, batch_size, window, maximum_concurrency, reports_failures } = event.trigger.clone()
     else {
         return Err(BackgroundError::UnknownFunction(event.function.clone()));
     };
-    if event.function != WORKER {
-        return Err(BackgroundError::UnknownFunction(event.function.clone()));
-    }
+    let context = known(event, WORKER, contexts)?;
     // Lives as long as the process, as in a Lambda environment.
     let worker: &'static worker::Worker = Box::leak(Box::new(worker::Worker::new(context.config().clone())?));
     let mapping = Mapping {
@@ -196,13 +201,11 @@ fn on_schedule(
     sqs: &Sqs,
     event: &EventFunction,
     expression: &str,
-    context: &'static Context,
+    contexts: &Contexts,
     stop: &watch::Sender<bool>,
 ) -> Result<impl Future<Output = ()> + Send + 'static, BackgroundError> {
     let rate: Rate = expression.parse()?;
-    if event.function != SWEEPER {
-        return Err(BackgroundError::UnknownFunction(event.function.clone()));
-    }
+    let context = known(event, SWEEPER, contexts)?;
     let (event, clock, stopped) = (event.clone(), sqs.clock().clone(), stopped(stop));
     let function: crate::schedule::ScheduledFunction = Arc::new(move |tick| {
         let deadline = deadline_ms(&event);

@@ -60,6 +60,11 @@ registry! {
     "docs" => docs::handle,
 }
 
+/// The crates of all functions, those for events too: their lines are logged as finely as ours.
+pub fn crates() -> impl Iterator<Item = String> {
+    NAMES.iter().chain(&["worker", "sweeper"]).map(|name| name.replace('-', "_"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::NAMES;

@@ -4,12 +4,15 @@ use std::{collections::BTreeMap, env, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use local::system::{TABLE_NAME, project_folder};
-use local::{Options, StartError, Storage, System, catalogue, commands, openapi};
+use local::{Options, StartError, Storage, System, catalogue, commands, functions, openapi};
 use shared::ids::{JobId, OrgId};
 use shared::jobs::JobMessage;
 use shared::measuring::Lesson;
 use shared::model::text::Email;
-use shared::{Context, telemetry::init_logs_without};
+use shared::{
+    Context,
+    telemetry::logs::{self, Crates},
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs CitizenApp's API on this machine: all functions, database and cache in one process.
@@ -191,7 +194,9 @@ async fn seed(table: String, catalogue: Option<PathBuf>) -> Result<(), String> {
 async fn serve(options: Options) -> Result<(), StartError> {
     if let Ok(level) = env::var("LOG_LEVEL").as_deref().unwrap_or("info").parse() {
         // The embedded database warns of each condition that does not hold.
-        init_logs_without(level, "dynoxide");
+        let ours = functions::crates().chain(["local".to_owned()]).collect();
+        logs::init(level, Crates { ours, quiet: vec!["dynoxide".to_owned()] });
+        logs::init_panics();
     }
     let system = System::start(options).await?;
     let url = system.url();

@@ -5,13 +5,15 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use axum::serve::ListenerExt;
 use shared::{
     Context,
-    config::{Config, ConfigError},
+    aws::{Judge, Refusal},
+    config::ConfigError,
     measuring::{self, Lesson},
 };
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
@@ -20,7 +22,9 @@ use crate::{
     background::{Background, BackgroundError, Queues},
     catalogue::{self, CatalogueError},
     database::{Database, DatabaseError, Storage},
+    environment::{Contexts, Environment},
     figures, functions, gateway,
+    privileges::Privileges,
     sqs::Sqs,
     template::{Template, TemplateError},
 };
@@ -127,6 +131,9 @@ pub enum StartError {
     /// The queue service or what it calls did not start.
     #[error(transparent)]
     Background(#[from] BackgroundError),
+    /// The template's role of a function that a queue calls does not let Lambda poll that queue.
+    #[error(transparent)]
+    Role(#[from] Refusal),
     /// The functions' configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -141,6 +148,8 @@ pub struct System {
     database: Database,
     background: Background,
     context: &'static Context,
+    contexts: Contexts,
+    privileges: Arc<Privileges>,
     sqs_url: String,
     mailbox: PathBuf,
 }
@@ -165,7 +174,7 @@ impl System {
         let database = Database::open(&options.storage, TABLE_NAME, &template.table)?;
         let origins = options.allowed_origins.unwrap_or_else(|| template.allowed_origins.join(","));
         let queues = Queues::open(&template).await?;
-        let config = Environment {
+        let environment = Environment {
             database_url: &database.endpoint_url(),
             sqs_url: queues.url(),
             queue_url: &queues.queue_url(JOBS_QUEUE),
@@ -173,18 +182,24 @@ impl System {
             origins: &origins,
             mailbox: &options.mailbox.to_string_lossy(),
             chosen: &options.environment,
-        }
-        .config()?;
+        };
+        let config = environment.config()?;
         let allowed_origins = config.allowed_origins.clone();
         // Lives as long as the process, as in a Lambda environment.
         let context: &'static Context = Box::leak(Box::new(Context::new(config)));
-        let router = gateway::router(&template, allowed_origins, address, |name| functions::handler(name, context))
-            .map_err(|function| StartError::UnknownFunction { path: options.template, function })?;
+        let privileges = Arc::new(Privileges::new(&template, context.config()));
+        template.event_functions.iter().try_for_each(|event| privileges.poll(event))?;
+        // Without a lesson, functions make other calls than their roles are for.
+        let judge: Option<Arc<dyn Judge>> = options.without.is_none().then(|| privileges.clone() as _);
+        let contexts = environment.contexts(&template.functions, context, judge.as_ref())?;
+        let router =
+            gateway::router(&template, allowed_origins, address, |name| functions::handler(name, contexts.get(name)?))
+                .map_err(|function| StartError::UnknownFunction { path: options.template, function })?;
         let router = figures::add_to(router, queues.sqs().clone());
         catalogue::load(&options.catalogue, context.store()).await?;
         let sqs_url = queues.url().to_owned();
         let events = if options.background { template.event_functions.as_slice() } else { &[] };
-        let background = Background::start(queues, events, context)?;
+        let background = Background::start(queues, events, &contexts)?;
         let (stop, stopped) = oneshot::channel::<()>();
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let listener = listener.tap_io(|stream| {
@@ -198,13 +213,36 @@ impl System {
                 })
                 .await
         });
-        Ok(Self { address, stop, server, database, background, context, sqs_url, mailbox: options.mailbox })
+        Ok(Self {
+            address,
+            stop,
+            server,
+            database,
+            background,
+            context,
+            contexts,
+            privileges,
+            sqs_url,
+            mailbox: options.mailbox,
+        })
     }
 
-    /// What the functions run in.
+    /// What an operator or a test works with, who may do everything.
     #[must_use]
     pub fn context(&self) -> &'static Context {
         self.context
+    }
+
+    /// What the functions run in, which may do what the template grants them.
+    #[must_use]
+    pub fn contexts(&self) -> &Contexts {
+        &self.contexts
+    }
+
+    /// The functions' roles, and what was used of them.
+    #[must_use]
+    pub fn privileges(&self) -> &Privileges {
+        &self.privileges
     }
 
     /// Where the API answers, without a slash at the end.
@@ -255,44 +293,6 @@ async fn listen(port: u16) -> Result<TcpListener, StartError> {
         io::ErrorKind::AddrInUse => StartError::PortInUse(port),
         _ => StartError::Port { port, source },
     })
-}
-
-/// What the template and Lambda put into the functions' environments.
-struct Environment<'a> {
-    database_url: &'a str,
-    sqs_url: &'a str,
-    queue_url: &'a str,
-    cache_url: &'a str,
-    origins: &'a str,
-    mailbox: &'a str,
-    chosen: &'a BTreeMap<String, String>,
-}
-
-impl Environment<'_> {
-    fn config(&self) -> Result<Config, ConfigError> {
-        Config::from_lookup(|name| {
-            if let Some(value) = self.chosen.get(name) {
-                return Some(value.clone());
-            }
-            let value = match name {
-                "TABLE_NAME" => TABLE_NAME,
-                "ALLOWED_ORIGINS" => self.origins,
-                "CACHE_URL" => self.cache_url,
-                "JOBS_QUEUE_URL" => self.queue_url,
-                "ANALYSIS_PROVIDER" => "builtin",
-                "MAIL_PROVIDER" => "mailbox",
-                "MAIL_FROM" => "CitizenApp <no-reply@citizen.example>",
-                "MAILBOX_FOLDER" => self.mailbox,
-                "AWS_REGION" => "us-east-1",
-                "AWS_ENDPOINT_URL_DYNAMODB" => self.database_url,
-                "AWS_ENDPOINT_URL_SQS" => self.sqs_url,
-                "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "local",
-                "LOG_LEVEL" => return std::env::var("LOG_LEVEL").ok(),
-                _ => return None,
-            };
-            Some(value.to_owned())
-        })
-    }
 }
 
 #[cfg(test)]

@@ -4,18 +4,20 @@
 mod events;
 mod functions;
 mod node;
+mod policies;
 mod preflights;
 mod responses;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, fs, path::Path};
+use std::{collections::BTreeMap, fmt, fs, path::Path};
 
 use axum::http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value as Json, json};
 
 pub use events::{EventFunction, Queue, Trigger};
 use node::{Node, Parameters};
+pub use policies::Grant;
 pub use responses::{GatewayResponses, ResponseType};
 
 /// What the local system takes from the template.
@@ -41,6 +43,8 @@ pub struct Template {
     pub queues: Vec<Queue>,
     /// The functions that a queue or a schedule calls.
     pub event_functions: Vec<EventFunction>,
+    /// What each function's role allows, by folder name.
+    pub grants: BTreeMap<String, Vec<Grant>>,
 }
 
 /// A method and path that a function answers.
@@ -138,6 +142,7 @@ impl Template {
             table: Table::parse(table.require("Properties")?)?,
             queues: events::queues(resources)?,
             event_functions: events::event_functions(&root, resources)?,
+            grants: policies::grants(resources)?,
         })
     }
 }

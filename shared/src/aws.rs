@@ -1,11 +1,15 @@
 //! What every AWS client here shares: credentials from Lambda's environment, one HTTP client with an
 //! explicit trust store, short timeouts. Built once per execution environment.
 
+mod gate;
+
 use aws_sdk_dynamodb::config::{Credentials, Region};
 use aws_smithy_http_client::{Builder, tls};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 use std::time::Duration;
+
+pub use gate::*;
 
 /// Amazon Trust Services' roots, as PEM.
 pub(crate) const AMAZON_ROOTS: &str = include_str!(concat!(env!("OUT_DIR"), "/amazon-roots.pem"));
@@ -19,6 +23,8 @@ pub struct AwsConfig {
     pub credentials: Credentials,
     /// PEM of additional authorities to trust (`AWS_CA_BUNDLE`).
     pub extra_roots: Option<Vec<u8>>,
+    /// Judges calls in IAM's place; open in a deployed function.
+    pub gate: Gate,
 }
 
 impl std::fmt::Debug for AwsConfig {
@@ -55,17 +61,15 @@ impl AwsConfig {
 
     fn client(&self, builder: Builder) -> Result<SharedHttpClient, String> {
         if self.endpoint_url.as_deref().is_some_and(|url| url.starts_with("http://")) {
-            return Ok(builder.build_http());
+            return Ok(self.gate.before(builder.build_http()));
         }
         let mut roots = tls::TrustStore::empty().with_pem_certificate(AMAZON_ROOTS.as_bytes());
         if let Some(pem) = &self.extra_roots {
             roots.add_pem_certificate(pem.clone());
         }
         let context = tls::TlsContext::builder().with_trust_store(roots).build().map_err(|error| error.to_string())?;
-        Ok(builder
-            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
-            .tls_context(context)
-            .build_https())
+        let builder = builder.tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc));
+        Ok(self.gate.before(builder.tls_context(context).build_https()))
     }
 }
 

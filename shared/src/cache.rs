@@ -25,6 +25,7 @@ pub use iam::Iam;
 pub use meter::Event;
 pub use url::{CacheUrl, CacheUrlError, Endpoint, Server};
 
+use crate::telemetry::metrics::metrics;
 use crate::telemetry::{Part, timed};
 use backend::{Backend, Budget, Kept};
 use class::Place;
@@ -214,12 +215,17 @@ impl Cache {
         self.0.meter.read(class.name, event)
     }
 
-    /// What happened since the last report, as CloudWatch EMF documents (one line each, one per class), once a
-    /// minute; nothing in between.
-    #[must_use]
-    pub fn due_report(&self) -> Vec<String> {
-        let now = now_ms();
-        if self.0.meter.is_due(now) { self.0.meter.take(now, self.breaker_is_open()) } else { Vec::new() }
+    /// Writes what happened in each class since the last report as metrics, once a minute; nothing in between. A
+    /// process that does without the cache counts one as `BreakerOpen`.
+    pub fn report(&self) {
+        if self.0.meter.is_due(now_ms()) {
+            for (class, counts) in self.0.meter.take() {
+                metrics("CitizenApp/Cache", Some(("Class", class)), &counts);
+            }
+            if self.breaker_is_open() {
+                metrics("CitizenApp/Cache", None, &[("BreakerOpen", 1.into())]);
+            }
+        }
     }
 
     /// Whether operations are skipped because they failed.

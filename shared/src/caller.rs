@@ -7,7 +7,7 @@ use crate::ids::{OrgId, SessionId, UserId};
 use crate::model::org::{OrgRecord, Role};
 use crate::model::settings::Settings;
 use crate::store::authority::Beside;
-use crate::telemetry::{Part, timed};
+use crate::telemetry::{self, Part, timed};
 use crate::token::{Token, TokenHash};
 use lambda_http::Request;
 use lambda_http::http::header::{AUTHORIZATION, COOKIE};
@@ -67,6 +67,7 @@ impl Caller {
 
     fn from_authority(token: Token, session: Option<SessionId>, role: Option<Role>) -> Result<Self, ApiError> {
         let (Some(session_id), Some(role)) = (session, role) else { return Err(ApiError::InvalidToken) };
+        telemetry::note_org(token.org_id.parts());
         let token_hash = token.hash();
         Ok(Self { user_id: token.user_id, org_id: token.org_id, session_id, role, token_hash })
     }

@@ -1,6 +1,6 @@
 //! Configuration, read once at start. What is missing or wrong is named, and nothing starts without it.
 
-use crate::aws::AwsConfig;
+use crate::aws::{AwsConfig, Gate};
 use crate::cache::{CacheUrl, CacheUrlError};
 use aws_sdk_dynamodb::config::Credentials;
 use lambda_http::http::HeaderValue;
@@ -100,6 +100,7 @@ impl Config {
                     "environment",
                 ),
                 extra_roots: optional("AWS_CA_BUNDLE").map(|path| read_authorities(&path)).transpose()?,
+                gate: Gate::default(),
             },
         })
     }

@@ -30,7 +30,14 @@ impl Context {
     #[cfg(feature = "measuring")]
     #[must_use]
     pub fn with_new_clients(&self) -> Self {
-        Self { cache: OnceLock::from(self.cache().clone()), ..Self::new(self.config.clone()) }
+        self.with_config(self.config.clone())
+    }
+
+    /// A context for another configuration, with clients of its own and the same cache.
+    #[cfg(feature = "measuring")]
+    #[must_use]
+    pub fn with_config(&self, config: Config) -> Self {
+        Self { cache: OnceLock::from(self.cache().clone()), ..Self::new(config) }
     }
 
     /// The configuration.
@@ -98,12 +105,16 @@ impl Environment for Context {
     async fn after_reply(&self) {
         if let Some(cache) = self.cache.get() {
             cache.settle().await;
-            cache.due_report().iter().for_each(|line| println!("{line}"));
+            cache.report();
         }
     }
 
     fn log_level(&self) -> tracing::Level {
         self.config.log_level
+    }
+
+    fn deployment(&self) -> &str {
+        &self.config.table_name
     }
 
     fn allowed_origins(&self) -> &[HeaderValue] {

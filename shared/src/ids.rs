@@ -30,6 +30,12 @@ macro_rules! id {
                 self.0.as_bytes()
             }
 
+            /// The prefix and the bits behind it.
+            #[must_use]
+            pub fn parts(&self) -> crate::telemetry::IdParts {
+                ($prefix, self.0.as_u128())
+            }
+
             /// The id with these 16 bytes.
             #[must_use]
             pub fn from_bytes(bytes: [u8; 16]) -> Self {

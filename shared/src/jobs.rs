@@ -14,14 +14,12 @@ use crate::queue::Outgoing;
 use crate::response::Reply;
 use crate::store::idempotency::Creation;
 use crate::store::jobs::{Advance, piece_count};
+use crate::{telemetry, trace};
 use lambda_http::Request;
 use lambda_http::http::HeaderValue;
 use lambda_http::http::header::LOCATION;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-
-/// The longest trace header that is passed on, in bytes; X-Ray's own are far shorter.
-const TRACE_BYTES_MAX: usize = 256;
 
 /// How long a request that does not wait itself may take for the reply to an earlier one that did.
 const RESUMED_LEASE: Duration = Duration::from_secs(10);
@@ -35,6 +33,12 @@ pub struct JobMessage {
 }
 
 impl JobMessage {
+    /// Has log lines of the present work say that they are about this job.
+    pub fn note(self) {
+        telemetry::note_org(self.org_id.parts());
+        telemetry::note_job(self.job_id.parts());
+    }
+
     /// The message of a job, grouped by its organization.
     ///
     /// # Panics
@@ -143,7 +147,8 @@ pub async fn accept(
     }
     if let Err(error) = context.queue()?.send(&JobMessage::of(&job)).await {
         // It is accepted all the same: the sweeper sends what is due.
-        tracing::warn!(job_id = %job.job_id, %error, "a job was stored and not put on the queue");
+        telemetry::note_job(job.job_id.parts());
+        tracing::warn!(%error, "a job was stored and not put on the queue");
     }
     let held = record.filter(|record| record.reply.is_none());
     Ok(Accepted::New { job: Box::new(job), reply, held })
@@ -160,8 +165,7 @@ pub fn with_location(mut reply: Reply, job: &JobRecord) -> Result<Reply, ApiErro
 }
 
 fn trace(request: &Request) -> Option<String> {
-    let trace = request.headers().get("x-amzn-trace-id")?.to_str().ok()?;
-    (!trace.is_empty() && trace.len() <= TRACE_BYTES_MAX).then(|| trace.to_owned())
+    trace::header(request.headers().get(trace::HEADER)?.to_str().ok()?)
 }
 
 /// How often a write is tried whose job changed meanwhile.

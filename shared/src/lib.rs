@@ -28,6 +28,7 @@ pub mod runtime;
 pub mod store;
 pub mod telemetry;
 pub mod token;
+pub mod trace;
 
 pub use context::Context;
 pub use error::{ApiError, ApiResult};

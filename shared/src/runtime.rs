@@ -5,7 +5,9 @@ mod after_reply;
 pub mod event;
 
 use crate::response::{Problem, Reply};
-use crate::telemetry;
+use crate::telemetry::logs::{self, Crates};
+use crate::telemetry::{self, About, metrics};
+use crate::trace;
 use after_reply::AfterReply;
 use event::{Incoming, Outgoing, RequestId};
 use futures_util::FutureExt as _;
@@ -36,6 +38,9 @@ pub trait Environment: Send + Sync + Sized + 'static {
     /// The least severe level that is logged.
     fn log_level(&self) -> tracing::Level;
 
+    /// What tells this deployment's metrics from those of others in the same account.
+    fn deployment(&self) -> &str;
+
     /// The origins that browsers may call from with credentials, each exactly as `Origin` carries it.
     fn allowed_origins(&self) -> &[HeaderValue];
 
@@ -44,8 +49,6 @@ pub trait Environment: Send + Sync + Sized + 'static {
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// X-Ray's trace, as API Gateway passes it on.
-const TRACE: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// What a script at an allowed origin may read of a reply.
 pub const EXPOSED_HEADERS: &str = "ETag, Idempotent-Replayed, Location, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, Server-Timing, X-Request-Id";
@@ -63,7 +66,7 @@ where
     E: Into<Problem> + 'static,
 {
     let context: &'static C = Box::leak(Box::new(C::from_env()?));
-    begin(context);
+    begin(context, &handler);
     let service = service_fn(move |event: LambdaEvent<Incoming>| async move {
         let Incoming(request) = event.payload;
         Ok::<_, Infallible>(Outgoing(respond(context, request, handler).await))
@@ -88,7 +91,7 @@ where
     F: Future<Output = R> + Send + 'static,
 {
     let context: &'static C = Box::leak(Box::new(C::from_env()?));
-    begin(context);
+    begin(context, &handler);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<T>| async move {
         Ok::<_, Infallible>(Box::pin(handler(context, event.payload, event.context.deadline)).await)
     }))
@@ -96,10 +99,15 @@ where
 }
 
 /// What a deployed function's process does once it has its environment.
-fn begin<C: Environment>(context: &C) {
-    telemetry::init_logs(context.log_level());
-    telemetry::init_panic_log();
-    telemetry::init_metrics();
+fn begin<C: Environment, H>(context: &C, _handler: &H) {
+    logs::init(context.log_level(), Crates { ours: vec![crate_of::<H>().to_owned()], quiet: Vec::new() });
+    logs::init_panics();
+    metrics::init(context.deployment());
+}
+
+/// The crate of a handler's type, whose name begins with it.
+fn crate_of<H>() -> &'static str {
+    std::any::type_name::<H>().split("::").next().unwrap_or_default()
 }
 
 /// Answers one request: whatever happens inside, a caller gets an HTTP reply.
@@ -111,31 +119,24 @@ where
     E: Into<Problem>,
 {
     let request_id = request_id(&request);
-    let trace_id = request.headers().get(TRACE).cloned();
+    let about = About::request(request_id.clone(), request.headers().get(trace::HEADER).cloned());
     let origin = allowed_origin(context.allowed_origins(), &request);
     // Boxed, so that a handler's state is not moved through each of the futures around it (nor the compiler's
     // depth limit reached). It is its request's alone, so nothing half-changed is seen after a panic.
     let handled = AssertUnwindSafe(Box::pin(handler(context, request))).catch_unwind();
-    let (outcome, timing) = telemetry::measured(handled).await;
-    let mut reply = match outcome {
-        Ok(Ok(reply)) => reply,
-        Ok(Err(error)) => {
-            // Made for errors only: a request that goes well pays for no span.
-            let _lines = request_span(&request_id, trace_id.as_ref()).entered();
-            error.into().into_reply()
-        }
-        Err(_panic) => {
-            let _lines = request_span(&request_id, trace_id.as_ref()).entered();
-            // The panic's own text may hold a caller's data; the hook has logged where it happened.
-            tracing::error!("handler panicked");
-            Problem::new(
-                lambda_http::http::StatusCode::INTERNAL_SERVER_ERROR,
-                "internal_error",
-                "Something went wrong on our side.",
-            )
-            .into_reply()
+    let answered = async {
+        match handled.await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(error)) => error.into().into_reply(),
+            Err(_panic) => {
+                // The panic's own text may hold a caller's data; the hook has logged where it happened.
+                tracing::error!("handler panicked");
+                let status = lambda_http::http::StatusCode::INTERNAL_SERVER_ERROR;
+                Problem::new(status, "internal_error", "Something went wrong on our side.").into_reply()
+            }
         }
     };
+    let (mut reply, timing) = telemetry::measured(about, answered).await;
     let headers = reply.headers_mut();
     headers.insert(REQUEST_ID, request_id);
     headers.insert(VARY, HeaderValue::from_static("Origin"));
@@ -150,12 +151,6 @@ where
         headers.insert(SERVER_TIMING, timing);
     }
     reply
-}
-
-/// What lines about a request carry.
-fn request_span(request_id: &HeaderValue, trace_id: Option<&HeaderValue>) -> tracing::Span {
-    let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
-    tracing::error_span!("request", request_id = text(request_id), trace_id = trace_id.map(text))
 }
 
 /// The gateway's id of the request; a caller cannot set it.

@@ -1,15 +1,14 @@
-//! What one request took (for `Server-Timing`), and how this process logs and counts.
+//! What a piece of work takes (for `Server-Timing`) and is about (for log lines), and how this process logs and counts.
 
-use serde_json::{Number, Value, json};
+pub mod logs;
+pub mod metrics;
+
+use crate::trace;
+use lambda_http::http::HeaderValue;
 use std::cell::Cell;
 use std::fmt::Write as _;
 use std::future::Future;
-use std::panic;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use tracing_subscriber::filter::filter_fn;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::registry::LookupSpan;
+use std::time::Instant;
 
 /// A part of a request that takes time, as `Server-Timing` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,21 +27,82 @@ const NAMES: [&str; 4] = ["auth", "cache", "db", "queue"];
 
 /// The time each part of one request took, in nanoseconds.
 #[derive(Default)]
-pub struct Timings([Cell<u64>; 4]);
+struct Timings([Cell<u64>; 4]);
 
-tokio::task_local! {
-    static TIMINGS: Timings;
+/// An id's prefix and its 128 bits.
+pub type IdParts = (&'static str, u128);
+
+/// What a piece of work is about, as far as it is known: log lines written meanwhile carry it.
+#[derive(Debug, Default)]
+pub struct About {
+    request_id: Option<HeaderValue>,
+    /// X-Ray's header as it came.
+    trace: Option<HeaderValue>,
+    org: Cell<Option<IdParts>>,
+    job: Cell<Option<IdParts>>,
 }
 
-/// Runs one request's future, and gives its output with what [`timed`] noted meanwhile, as the value of a
+impl About {
+    /// A request: the gateway's id of it, and the header that names its trace.
+    #[must_use]
+    pub fn request(request_id: HeaderValue, trace: Option<HeaderValue>) -> Self {
+        Self { request_id: Some(request_id), trace, ..Self::default() }
+    }
+
+    /// A message off a queue, with the header that names the trace of the request that it goes back to.
+    #[must_use]
+    pub fn message(trace: Option<&str>) -> Self {
+        Self { trace: trace.and_then(|trace| HeaderValue::try_from(trace).ok()), ..Self::default() }
+    }
+}
+
+struct Work {
+    about: About,
+    timings: Timings,
+}
+
+tokio::task_local! {
+    static WORK: Work;
+}
+
+/// Runs a future whose log lines are about `about`.
+pub async fn during<F: Future>(about: About, future: F) -> F::Output {
+    WORK.scope(Work { about, timings: Timings::default() }, future).await
+}
+
+/// The same for a request's future, and gives with its output what [`timed`] noted meanwhile, as the value of a
 /// `Server-Timing` header (W3C Server Timing; milliseconds), empty when nothing was noted.
-pub async fn measured<F: Future>(future: F) -> (F::Output, String) {
-    TIMINGS
-        .scope(Timings::default(), async {
-            let output = future.await;
-            (output, TIMINGS.with(Timings::header))
-        })
-        .await
+pub async fn measured<F: Future>(about: About, future: F) -> (F::Output, String) {
+    let noted = async {
+        let output = future.await;
+        (output, WORK.with(|work| work.timings.header()))
+    };
+    during(about, noted).await
+}
+
+/// Notes the organization that the present work turned out to be about.
+pub fn note_org(org_id: IdParts) {
+    let _outside_any_work = WORK.try_with(|work| work.about.org.set(Some(org_id)));
+}
+
+/// Notes the job that the present work turned out to be about.
+pub fn note_job(job_id: IdParts) {
+    let _outside_any_work = WORK.try_with(|work| work.about.job.set(Some(job_id)));
+}
+
+/// Gives each thing that is known of what the present work is about, by its name in a log line.
+fn about(mut give: impl FnMut(&'static str, String)) {
+    let _outside_any_work = WORK.try_with(|Work { about, .. }| {
+        let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
+        let id = |id: &Cell<Option<IdParts>>| id.get().map(|(prefix, bits)| format!("{prefix}{bits:032x}"));
+        let known = [
+            ("request_id", about.request_id.as_ref().and_then(text)),
+            ("trace_id", about.trace.as_ref().and_then(text).and_then(|header| trace::header(&header))),
+            ("org_id", id(&about.org)),
+            ("job_id", id(&about.job)),
+        ];
+        known.into_iter().for_each(|(name, value)| value.into_iter().for_each(|value| give(name, value)));
+    });
 }
 
 /// Runs a future and notes the time it took under `part`. Outside a request it only runs it.
@@ -50,8 +110,8 @@ pub async fn timed<F: Future>(part: Part, future: F) -> F::Output {
     let start = Instant::now();
     let output = future.await;
     let nanos = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    let _outside_a_request = TIMINGS.try_with(|timings| {
-        let cell = &timings.0[part as usize];
+    let _outside_a_request = WORK.try_with(|work| {
+        let cell = &work.timings.0[part as usize];
         cell.set(cell.get().saturating_add(nanos));
     });
     output
@@ -71,105 +131,19 @@ impl Timings {
     }
 }
 
-/// Starts JSON logs on standard output at `level` and above. A second call changes nothing.
-pub fn init_logs(level: tracing::Level) {
-    let ours = filter_fn(|line| is_harmless(line.level(), line.target()));
-    let _already_set = tracing::subscriber::set_global_default(json_logs(level).with(ours));
-}
-
-/// Libraries' finer lines hold whole requests and replies: only their warnings and errors are logged.
-fn is_harmless(level: &tracing::Level, target: &str) -> bool {
-    const LIBRARIES: [&str; 10] =
-        ["aws_", "dynoxide", "h2", "hyper", "lambda_", "mio", "redis", "reqwest", "rustls", "tower"];
-    *level <= tracing::Level::WARN || !LIBRARIES.iter().any(|library| target.starts_with(library))
-}
-
-/// The same without what `quiet`'s modules log, errors apart: for parts that warn of what is business as usual here.
-pub fn init_logs_without(level: tracing::Level, quiet: &'static str) {
-    let wanted = filter_fn(move |line| {
-        let loud = *line.level() == tracing::Level::ERROR || !line.target().starts_with(quiet);
-        loud && is_harmless(line.level(), line.target())
-    });
-    let _already_set = tracing::subscriber::set_global_default(json_logs(level).with(wanted));
-}
-
-fn json_logs(level: tracing::Level) -> impl tracing::Subscriber + for<'a> LookupSpan<'a> + Send + Sync {
-    tracing_subscriber::fmt()
-        .json()
-        .with_max_level(level)
-        .with_current_span(true)
-        .with_span_list(false)
-        .without_time() // CloudWatch stamps each line
-        .finish()
-}
-
-/// Has panics logged as a line that says where. What a panic says may hold a caller's data: it is not written.
-pub fn init_panic_log() {
-    panic::set_hook(Box::new(|info| {
-        let location = info.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(location, "panicked");
-    }));
-}
-
-static METRICS: AtomicBool = AtomicBool::new(false);
-
-/// Lets [`metrics`] write. For deployed functions, whose standard output goes to CloudWatch.
-pub fn init_metrics() {
-    METRICS.store(true, Ordering::Relaxed);
-}
-
-/// Writes values as a line in CloudWatch's embedded metric format, without dimensions; outside a deployed function
-/// nothing. Not for what happens on each request.
-/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
-pub fn metrics(namespace: &str, values: &[(&'static str, Number)]) {
-    if METRICS.load(Ordering::Relaxed) && !values.is_empty() {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        println!("{}", document(namespace, values, u64::try_from(now.as_millis()).unwrap_or(u64::MAX)));
-    }
-}
-
-fn document(namespace: &str, values: &[(&'static str, Number)], now_ms: u64) -> Value {
-    let names: Vec<Value> = values.iter().map(|(name, _)| json!({"Name": name})).collect();
-    let mut line = json!({"_aws": {
-        "Timestamp": now_ms,
-        "CloudWatchMetrics": [{"Namespace": namespace, "Dimensions": [[]], "Metrics": names}],
-    }});
-    for (name, value) in values {
-        line[*name] = json!(value);
-    }
-    line
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[tokio::test]
     async fn parts_that_took_time_are_named_in_order() {
-        let ((), header) = measured(async {
+        let ((), header) = measured(About::default(), async {
             timed(Part::Db, tokio::time::sleep(std::time::Duration::from_millis(2))).await;
             timed(Part::Auth, tokio::time::sleep(std::time::Duration::from_millis(1))).await;
         })
         .await;
         assert!(header.starts_with("auth;dur=") && header.contains(", db;dur="), "{header}");
         assert!(!header.contains("cache"), "{header}");
-    }
-
-    #[test]
-    fn a_document_has_each_value_and_its_definition() {
-        let line = document("CitizenApp/Jobs", &[("Failed", 1.into()), ("SpendingUsd", 15.into())], 7);
-        assert_eq!(
-            line,
-            json!({
-                "_aws": {"Timestamp": 7, "CloudWatchMetrics": [{
-                    "Namespace": "CitizenApp/Jobs",
-                    "Dimensions": [[]],
-                    "Metrics": [{"Name": "Failed"}, {"Name": "SpendingUsd"}],
-                }]},
-                "Failed": 1,
-                "SpendingUsd": 15,
-            })
-        );
     }
 
     #[tokio::test]

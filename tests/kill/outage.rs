@@ -17,7 +17,7 @@ const ONE_LOOK: Duration = Duration::from_secs(14);
 async fn sweep(system: &System, time: Duration) -> Swept {
     let deadline_ms = u64::try_from(Moment::now().plus(time).as_millis()).unwrap();
     let tick = serde_json::from_value(json!({})).unwrap();
-    sweeper::handle(system.context(), tick, deadline_ms).await
+    sweeper::handle(system.contexts().get("sweeper").unwrap(), tick, deadline_ms).await
 }
 
 pub(crate) async fn run(jobs: usize) -> Result<String, Vec<String>> {

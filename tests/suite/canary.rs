@@ -2,10 +2,19 @@
 
 use crate::api::{Actor, Api, send};
 use crate::faults::{Fault, FaultyDatabase};
+use crate::jobs::providers::{Answer, KEY, Providers};
+use crate::jobs::rig::MODEL;
+use lambda_http::Request;
+use lambda_http::http::HeaderValue;
 use local::{Options, System};
 use reqwest::Method;
 use serde_json::{Value, json};
-use shared::telemetry;
+use shared::ApiResult;
+use shared::runtime::event::RequestId;
+use shared::runtime::respond;
+use shared::telemetry::logs::{self, Crates};
+use shared::telemetry::metrics;
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -14,19 +23,31 @@ use std::time::Duration;
 /// Part of every text that must not be logged; nothing else has it.
 const CANARY: &str = "xanthic-finch";
 
+/// A trace, in a header with more than X-Ray defines.
+const TRACE: &str = "Root=1-5759e988-bd862e3fe1be46a994272793";
+
 /// A process with a whole system that logs all it can, over a database that fails once a line has been read.
 #[test]
 #[ignore = "a role of the other test"]
 fn logging_process() {
-    telemetry::init_logs(tracing::Level::TRACE);
-    telemetry::init_panic_log();
-    telemetry::init_metrics();
+    let ours = local::functions::crates().chain(["local", "suite"].map(str::to_owned)).collect();
+    logs::init(tracing::Level::TRACE, Crates { ours, quiet: Vec::new() });
+    logs::init_panics();
+    metrics::init("canary");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let origin = System::start(Options { background: false, ..Options::ephemeral() }).await.unwrap();
         let database = FaultyDatabase::before(origin.database_url()).await;
-        let environment = [("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), database.url.clone())].into();
-        let system = System::start(Options { environment, ..Options::ephemeral() }).await.unwrap();
+        let providers = Providers::start().await;
+        providers.will_always(Answer::Say(format!("no use for {CANARY}")));
+        let mut environment: BTreeMap<_, _> =
+            providers.environment().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        environment.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), database.url.clone());
+        let system = System::start(Options { environment: environment.clone(), ..Options::ephemeral() }).await.unwrap();
+        environment.insert("AWS_ENDPOINT_URL_SQS".to_owned(), providers.url.clone());
+        let without_queue =
+            System::start(Options { environment, background: false, ..Options::ephemeral() }).await.unwrap();
+        println!("WITHOUT A QUEUE {}", without_queue.url());
         println!("URL {}", system.url());
         let line = async || tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new())).await;
         line().await.unwrap().unwrap();
@@ -37,8 +58,13 @@ fn logging_process() {
         }
         println!("FAILING");
         line().await.unwrap().unwrap();
-        let said = format!("{CANARY} in a panic");
-        tokio::spawn(async move { panic!("{said}") }).await.unwrap_err();
+        let mut request = Request::default();
+        request.extensions_mut().insert(RequestId(HeaderValue::from_static("r-panic")));
+        let reply = respond(system.context(), request, |_, _| async {
+            let panics: ApiResult = None.ok_or_else(|| panic!("{CANARY} in a panic"));
+            panics
+        });
+        assert_eq!(reply.await.status(), 500);
     });
 }
 
@@ -115,6 +141,7 @@ async fn call_everything(api: &Api, actor: &Actor) -> Vec<u16> {
         (Method::POST, "/items", json!({"items": [{"name": marked("one")}, {"name": marked("two")}]})),
         (Method::POST, "/items", json!({CANARY: marked("unknown field")})),
         (Method::POST, "/analyze", json!({"text": marked("A text to analyze.")})),
+        (Method::POST, "/analyze", json!({"text": marked("A text for the provider."), "model": MODEL})),
         (Method::POST, "/analyze", json!({"text": "x", "model": marked("model")})),
         (
             Method::POST,
@@ -132,7 +159,8 @@ async fn call_everything(api: &Api, actor: &Actor) -> Vec<u16> {
         let request = api
             .request(method, path)
             .bearer_auth(&actor.token)
-            .header("Idempotency-Key", format!("{CANARY}-{}", statuses.len()));
+            .header("Idempotency-Key", format!("{CANARY}-{}", statuses.len()))
+            .header("X-Amzn-Trace-Id", format!("{TRACE};Name={CANARY}"));
         statuses.push(send(request.json(&body)).await.status);
     }
     let odd = [
@@ -141,6 +169,7 @@ async fn call_everything(api: &Api, actor: &Actor) -> Vec<u16> {
             .header("content-type", "application/json")
             .body(format!("{{{CANARY}")),
         api.request(Method::GET, "/me").bearer_auth(CANARY),
+        api.request(Method::GET, "/me").bearer_auth(&actor.token).header("X-Amzn-Trace-Id", CANARY),
         api.request(Method::GET, "/me").header("cookie", format!("__Host-session={CANARY}")),
         api.request(Method::GET, &format!("/items?cursor={CANARY}")).bearer_auth(&actor.token),
         api.request(Method::GET, &format!("/items/{CANARY}")).bearer_auth(&actor.token),
@@ -158,6 +187,7 @@ async fn call_everything(api: &Api, actor: &Actor) -> Vec<u16> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_line_has_what_callers_sent() {
     let mut logging = Logging::start();
+    let without_queue = Api::at(logging.wait_for("WITHOUT A QUEUE "));
     let api = Api::at(logging.wait_for("URL "));
     let registration = json!({"email": format!("{CANARY}@example.com"), "password": marked("password"), "name": marked("Ada"), "org_name": marked("Org")});
     let registered = api.call(None, Method::POST, "/auth/register", Some(registration)).await;
@@ -172,6 +202,12 @@ async fn no_line_has_what_callers_sent() {
     for job in api.get(&actor, "/jobs").await.body["data"].as_array().unwrap() {
         api.ended(&actor, job["id"].as_str().unwrap()).await;
     }
+    let accepted = without_queue
+        .request(Method::POST, "/analyze")
+        .bearer_auth(&actor.token)
+        .header("X-Amzn-Trace-Id", TRACE)
+        .json(&json!({"text": marked("A text without a queue.")}));
+    assert_eq!(send(accepted).await.status, 202);
     logging.go_on();
     logging.wait_for("FAILING");
     let statuses = call_everything(&api, &actor).await;
@@ -179,17 +215,29 @@ async fn no_line_has_what_callers_sent() {
     logging.go_on();
     let lines = logging.end();
 
-    let secrets = [CANARY, &actor.token, "$argon2"];
+    let secrets = [CANARY, &actor.token, "$argon2", KEY];
     for line in &lines {
         assert!(!secrets.iter().any(|secret| line.contains(secret)), "{line}");
     }
     let logged: Vec<Value> =
         lines.iter().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).unwrap()).collect();
-    let said = |message: &str| logged.iter().filter(|line| line["fields"]["message"] == message).collect::<Vec<_>>();
-    let unavailable = said("a dependency is unavailable");
-    assert!(!unavailable.is_empty());
-    assert!(unavailable.iter().any(|line| line["span"]["request_id"].is_string()), "{unavailable:?}");
-    assert!(said("panicked")[0]["fields"]["location"].as_str().unwrap().contains("canary.rs"));
-    let ended = logged.iter().any(|line| line["Succeeded"] == 1 && line["_aws"]["Timestamp"].is_u64());
+    let about = |message: &str, target: &str, names: &[&str]| {
+        let mut lines = logged.iter().filter(|line| {
+            line["message"].as_str().is_some_and(|text| text.starts_with(message)) && line["target"] == target
+        });
+        let with_all = lines.clone().any(|line| names.iter().all(|name| line[name].is_string()));
+        let first = lines.next().unwrap_or_else(|| panic!("nobody said: {message}"));
+        assert!(with_all, "{message}: not with all of {names:?}: {first}");
+    };
+    about("a dependency is unavailable", "shared::error", &["request_id", "trace_id"]);
+    about("a job was stored", "shared::jobs", &["request_id", "trace_id", "org_id", "job_id"]);
+    about("the model", "worker::analysis::anthropic", &["trace_id", "org_id", "job_id"]);
+    about("SES did not confirm", "worker::mail::ses", &["trace_id", "org_id", "job_id"]);
+    about("panicked", "shared::telemetry::logs", &["request_id", "location"]);
+    about("handler panicked", "shared::runtime", &["request_id"]);
+    for line in logged.iter().filter(|line| line["target"].as_str().is_some_and(|of| of.starts_with("worker::"))) {
+        assert!(line["org_id"].is_string() && line["job_id"].is_string(), "{line}");
+    }
+    let ended = logged.iter().any(|line| line["Failed"] == 1 && line["Deployment"] == "canary");
     assert!(ended, "a job's end is counted");
 }

@@ -8,5 +8,5 @@ mod failures;
 mod fairness;
 mod idempotency;
 mod limits;
-mod providers;
-mod rig;
+pub(crate) mod providers;
+pub(crate) mod rig;

@@ -18,5 +18,6 @@ mod members;
 mod one_read;
 mod orgs;
 mod prices;
+mod privileges;
 mod sqs;
 mod template;

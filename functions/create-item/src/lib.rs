@@ -176,9 +176,9 @@ async fn end_batch(
         }
         (Err(error), Some(_)) => return Err(error),
         // The items' fate is what the caller asked about. The count stays too high, never too low.
-        (Ok(false), None) => tracing::warn!(org_id = %org.org_id, "room of unwritten items was not given back"),
+        (Ok(false), None) => tracing::warn!("room of unwritten items was not given back"),
         (Err(error), None) => {
-            tracing::warn!(org_id = %org.org_id, %error, "room of unwritten items was not given back");
+            tracing::warn!(%error, "room of unwritten items was not given back");
         }
     }
     if nothing_stands { Err(ApiError::Unavailable("no item of a batch was written".into())) } else { Ok(reply) }

@@ -9,6 +9,7 @@ use shared::model::job::{Claim, JobRecord, JobState, UNSENT_AFTER, WAITING_AFTER
 use shared::model::time::Moment;
 use shared::store::jobs::DueJob;
 use shared::store::keys::DUE_SHARDS;
+use shared::telemetry::{self, About};
 use shared::{ApiError, Context};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -101,7 +102,17 @@ async fn sweep_page(context: &Context, due: &[DueJob], now: Moment) -> Swept {
         }
     };
     let mut jobs: HashMap<JobId, JobRecord> = jobs.into_iter().map(|job| (job.job_id, job)).collect();
-    let looks: Vec<_> = due.iter().map(|due| look(context, due, jobs.remove(&due.job_id), now)).collect();
+    let looks: Vec<_> = due
+        .iter()
+        .map(|due| {
+            let look = look(context, due, jobs.remove(&due.job_id), now);
+            let message = JobMessage { org_id: due.org_id, job_id: due.job_id };
+            telemetry::during(About::default(), async move {
+                message.note();
+                look.await.inspect_err(|error| tracing::warn!(%error, "a job that is due could not be dealt with"))
+            })
+        })
+        .collect();
     let looked: Vec<Result<Look, ApiError>> = stream::iter(looks).buffer_unordered(AT_ONCE).collect().await;
     let mut waiting = Vec::new();
     for look in looked {
@@ -109,10 +120,7 @@ async fn sweep_page(context: &Context, due: &[DueJob], now: Moment) -> Swept {
             Ok(Look::Send(job)) => waiting.push(*job),
             Ok(Look::Ended) => swept.ended += 1,
             Ok(Look::Moved) => {}
-            Err(error) => {
-                tracing::warn!(%error, "a job that is due could not be dealt with");
-                swept.left += 1;
-            }
+            Err(_) => swept.left += 1,
         }
     }
     let messages: Vec<_> = waiting.iter().map(JobMessage::of).collect();
@@ -128,7 +136,8 @@ async fn sweep_page(context: &Context, due: &[DueJob], now: Moment) -> Swept {
     swept.queued = sent.len() as u64;
     swept.left += (waiting.len() - sent.len()) as u64;
     // Sent first, noted then: a crash between the two sends a message twice, which a claim bears.
-    let notes: Vec<_> = sent.into_iter().map(|job| note_sent(context, job)).collect();
+    let notes: Vec<_> =
+        sent.into_iter().map(|job| telemetry::during(About::default(), note_sent(context, job))).collect();
     swept.left +=
         stream::iter(notes).buffer_unordered(AT_ONCE).filter(|noted| std::future::ready(!noted)).count().await as u64;
     swept
@@ -161,9 +170,10 @@ async fn look(context: &Context, due: &DueJob, job: Option<JobRecord>, now: Mome
 
 /// The message is on the queue: look again when it has had time to be received. Whether that stands.
 async fn note_sent(context: &Context, job: &JobRecord) -> bool {
+    JobMessage { org_id: job.org_id, job_id: job.job_id }.note();
     let wait = if job.state == JobState::Queued { WAITING_AFTER } else { UNSENT_AFTER };
     let later = job.due(Moment::now().plus(wait));
     // If the job went on meanwhile, all the better.
     let noted = context.store().advance_job(job, &later, &Default::default()).await;
-    noted.map_err(|error| tracing::warn!(job_id = %job.job_id, %error, "a job was queued and may be once more")).is_ok()
+    noted.map_err(|error| tracing::warn!(%error, "a job was queued and may be once more")).is_ok()
 }

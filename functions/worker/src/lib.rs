@@ -17,9 +17,9 @@ use provider_event::ProviderEvent;
 use serde::Deserialize;
 use shared::jobs::JobMessage;
 use shared::model::time::Moment;
+use shared::telemetry::{self, About};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
-use tracing::Instrument as _;
 
 pub use providers::{StartError, Worker};
 
@@ -61,8 +61,9 @@ where
         .into_iter()
         .map(|message| {
             let message_id = message.message_id.clone().unwrap_or_default();
+            let about = About::message(message.attributes.get("AWSTraceHeader").map(String::as_str));
             let returns = AssertUnwindSafe(returns(message)).catch_unwind();
-            async move {
+            telemetry::during(about, async move {
                 let returns = returns.await.unwrap_or_else(|_panic| {
                     // What it held is given free when its lease ends.
                     tracing::error!(message_id, "a job panicked");
@@ -73,7 +74,7 @@ where
                     failure.item_identifier = message_id;
                     failure
                 })
-            }
+            })
         })
         .collect();
     let mut response = SqsBatchResponse::default();
@@ -97,7 +98,10 @@ async fn returns(worker: &Worker, message: SqsMessage, deadline: Moment) -> bool
 async fn receive(worker: &Worker, message: &SqsMessage, deadline: Moment) -> Verdict {
     let body = message.body.as_deref().unwrap_or_default();
     let parsed = match serde_json::from_str::<Message>(body) {
-        Ok(Message::Job(message)) => message,
+        Ok(Message::Job(message)) => {
+            message.note();
+            message
+        }
         Ok(Message::Provider(event)) => {
             return event.apply(worker).await.map_or_else(
                 |error| {
@@ -117,15 +121,8 @@ async fn receive(worker: &Worker, message: &SqsMessage, deadline: Moment) -> Ver
         return Verdict::Return(Some(Duration::ZERO));
     }
     let receives = message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok());
-    let lines = tracing::error_span!(
-        "job",
-        org_id = %parsed.org_id,
-        job_id = %parsed.job_id,
-        trace_id = message.attributes.get("AWSTraceHeader"),
-    );
-    let run = run::run(worker, parsed, receives.unwrap_or(1), deadline).instrument(lines);
-    run.await.unwrap_or_else(|error| {
-        tracing::warn!(job_id = %parsed.job_id, %error, "a job's state could not be read or written");
+    run::run(worker, parsed, receives.unwrap_or(1), deadline).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "a job's state could not be read or written");
         Verdict::Return(None)
     })
 }

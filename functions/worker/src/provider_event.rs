@@ -73,8 +73,9 @@ impl ProviderEvent {
             worker.context.store().suppress(&address, reason).await?;
         }
         let (Some(message), Some(fate)) = (self.job(), self.fate()) else { return Ok(()) };
+        message.note();
         match settle_email(&worker.context, message, &fate).await {
-            Ok(true) => tracing::info!(job_id = %message.job_id, "the mail service settled an e-mail"),
+            Ok(true) => tracing::info!("the mail service settled an e-mail"),
             Ok(false) | Err(ApiError::NotFound) => {}
             Err(error) => return Err(error),
         }

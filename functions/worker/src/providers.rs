@@ -109,6 +109,10 @@ impl Environment for Worker {
         self.context.config().log_level
     }
 
+    fn deployment(&self) -> &str {
+        &self.context.config().table_name
+    }
+
     fn allowed_origins(&self) -> &[HeaderValue] {
         &[]
     }

@@ -53,7 +53,7 @@ async fn claim(store: &Store, message: JobMessage) -> Result<Option<JobRecord>, 
     for _ in 0..WRITES {
         let job = match store.job(message.org_id, message.job_id).await {
             Err(ApiError::NotFound) => {
-                tracing::warn!(job_id = %message.job_id, "a message's job does not exist");
+                tracing::warn!("a message's job does not exist");
                 return Ok(None);
             }
             job => job?,
@@ -184,7 +184,7 @@ async fn write(store: &Store, mine: JobRecord, ended: Ended, receives: u32) -> R
         }
         job = store.job(job.org_id, job.job_id).await?;
         if job.fence != fence || job.state != JobState::Running {
-            tracing::warn!(job_id = %job.job_id, fence, "a job was taken over: this run's outcome is dropped");
+            tracing::warn!(fence, "a job was taken over: this run's outcome is dropped");
             return Ok(Verdict::Delete);
         }
     }

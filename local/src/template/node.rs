@@ -151,6 +151,30 @@ impl Node {
         }
     }
 
+    /// The text of a `!Sub`, as it is written.
+    pub(super) fn substitution(&self) -> Option<&str> {
+        match (&self.value, self.tag.as_deref()) {
+            (Value::Scalar(text), Some("Sub")) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The two values that an `!If` chooses from.
+    pub(super) fn alternatives(&self) -> Option<&[Self]> {
+        match (&self.value, self.tag.as_deref()) {
+            (Value::Sequence(items), Some("If")) => items.get(1..),
+            _ => None,
+        }
+    }
+
+    /// The entries of a list, or this alone.
+    pub(super) fn one_or_more(&self) -> &[Self] {
+        match (&self.value, &self.tag) {
+            (Value::Sequence(items), None) => items,
+            _ => std::slice::from_ref(self),
+        }
+    }
+
     /// A text with `!Ref` and `!Sub` of parameters carried out.
     ///
     /// # Errors

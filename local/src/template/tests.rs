@@ -203,3 +203,75 @@ fn every_function_has_an_event_of_one_of_its_routes() {
         assert_eq!(event.path, Some(filled), "{function}");
     }
 }
+
+#[test]
+fn grants_are_single_actions_on_named_resources() {
+    let grants = parse(TEMPLATE).grants;
+    let of = |function: &str| -> Vec<String> {
+        grants[function].iter().map(|grant| format!("{} {}", grant.action, grant.resource)).collect()
+    };
+    assert_eq!(of("docs"), Vec::<String>::new());
+    assert_eq!(
+        of("get-user"),
+        [
+            "dynamodb:GetItem Table",
+            "elasticache:Connect serverlesscache:citizen-${Environment}",
+            "elasticache:Connect user:citizen-${Environment}",
+        ]
+    );
+    assert!(of("worker").contains(&"secretsmanager:GetSecretValue AnthropicApiKey".to_owned()));
+    let mail: Vec<_> = grants["worker"].iter().filter(|grant| grant.is_for_sender).collect();
+    assert_eq!(
+        mail.iter().map(|grant| grant.resource.as_str()).collect::<Vec<_>>(),
+        ["identity/*", "configuration-set/${MailConfiguration}"]
+    );
+}
+
+#[test]
+fn what_cannot_be_held_to_is_no_grant() {
+    let role = "Resources.RegisterFunction.Properties.Policies[0].Statement[0]";
+    for (from, to, message) in [
+        ("[dynamodb:PutItem]", "[\"dynamodb:*\"]", format!("{role}.Action[0]: must be one action by its name")),
+        ("[dynamodb:PutItem]", "\"*\"", format!("{role}.Action: must be one action by its name")),
+        ("Effect: Allow", "Effect: Deny", format!("{role}.Effect: must be Allow")),
+        (
+            "Action: [dynamodb:PutItem]",
+            "NotAction: [dynamodb:PutItem]",
+            format!("{role}.NotAction: is not known locally"),
+        ),
+        (
+            "Resource: !GetAtt Table.Arn",
+            "Resource: \"*\"",
+            format!("{role}.Resource: must be !GetAtt <id>.Arn, !Ref <id> or !Sub of a whole ARN"),
+        ),
+        (
+            "Action: [dynamodb:PutItem]",
+            "Action: [dynamodb:PutItem]\n              Condition: { StringEquals: { \"aws:RequestedRegion\": x } }",
+            format!("{role}.Condition: is not known locally"),
+        ),
+    ] {
+        let (before, function) = TEMPLATE.split_once("  RegisterFunction:\n").expect("registration");
+        let changed = format!("{before}  RegisterFunction:\n{}", function.replacen(from, to, 1));
+        let error = Template::parse(&changed).expect_err("refused").to_string();
+        assert!(error.ends_with(&message), "{error}");
+    }
+}
+
+#[test]
+fn the_networks_endpoint_lets_through_what_is_needed_inside() {
+    let place = "Resources.DynamoDbEndpoint.Properties.PolicyDocument";
+    assert_eq!(
+        broken(
+            "dynamodb:BatchWriteItem, dynamodb:DeleteItem, dynamodb:GetItem, dynamodb:PutItem, dynamodb:Query",
+            "dynamodb:GetItem"
+        ),
+        format!("{place}: lets no dynamodb:BatchWriteItem through, which a function in its network may do")
+    );
+    assert_eq!(
+        broken(
+            "dynamodb:UpdateItem]\n            Resource: !GetAtt Table.Arn\n\n  FunctionsSecurityGroup",
+            "dynamodb:UpdateItem, dynamodb:Scan]\n            Resource: !GetAtt Table.Arn\n\n  FunctionsSecurityGroup"
+        ),
+        format!("{place}: lets dynamodb:Scan through, which no function in its network may do")
+    );
+}

@@ -1,6 +1,6 @@
-//! Counts what lookups came to, per class, and writes the counts as CloudWatch EMF lines, a batch a minute.
+//! Counts what lookups came to, per class, and gives the counts for metrics, a batch a minute.
 
-use serde_json::{Value, json};
+use serde_json::Number;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -89,35 +89,16 @@ impl Meter {
         now_ms >= due && self.due_ms.compare_exchange(due, now_ms + BATCH_MS, Relaxed, Relaxed).is_ok() && due != 0
     }
 
-    /// Takes the counts, as one EMF document per class in which something happened.
-    pub(super) fn take(&self, now_ms: u64, breaker_open: bool) -> Vec<String> {
+    /// Takes the counts of each class in which something happened.
+    pub(super) fn take(&self) -> Vec<(&'static str, Vec<(&'static str, Number)>)> {
         let classes = self.classes.iter().filter_map(|counts| Some((*counts.class.get()?, counts)));
-        classes
-            .filter_map(|(class, counts)| {
-                let taken = EVENTS.map(|(event, name)| (name, counts.events[event as usize].swap(0, Relaxed)));
-                taken.iter().any(|(_, count)| *count > 0).then(|| document(class, &taken, now_ms, breaker_open))
-            })
-            .collect()
+        let taken = classes.map(|(class, counts)| {
+            let taken = EVENTS.map(|(event, name)| (name, counts.events[event as usize].swap(0, Relaxed)));
+            let happened = taken.into_iter().filter(|(_, count)| *count > 0);
+            (class, happened.map(|(name, count)| (name, count.into())).collect())
+        });
+        taken.filter(|(_, counts): &(_, Vec<_>)| !counts.is_empty()).collect()
     }
-}
-
-/// One EMF document (CloudWatch's embedded metric format): a log line that CloudWatch turns into metrics.
-fn document(class: &str, counts: &[(&str, u64)], now_ms: u64, breaker_open: bool) -> String {
-    let happened = || counts.iter().filter(|(_, count)| *count > 0);
-    let mut names: Vec<Value> = happened().map(|(name, _)| json!({"Name": name, "Unit": "Count"})).collect();
-    names.push(json!({"Name": "BreakerOpen", "Unit": "Count"}));
-    let mut line = json!({
-        "_aws": {
-            "Timestamp": now_ms,
-            "CloudWatchMetrics": [{"Namespace": "CitizenApp/Cache", "Dimensions": [["Class"], []], "Metrics": names}],
-        },
-        "Class": class,
-        "BreakerOpen": u8::from(breaker_open),
-    });
-    for (name, count) in happened() {
-        line[*name] = json!(count);
-    }
-    line.to_string()
 }
 
 #[cfg(test)]
@@ -131,17 +112,9 @@ mod tests {
             meter.count("plan", Event::Hit);
         }
         meter.count("prices", Event::StaleHit);
-        let lines: Vec<Value> = meter.take(7, true).iter().map(|line| line.parse().expect("JSON")).collect();
-        assert_eq!(lines.len(), 2);
-        assert_eq!((&lines[0]["Class"], &lines[0]["Hits"]), (&json!("plan"), &json!(3)));
-        assert_eq!((&lines[1]["StaleHits"], &lines[1]["BreakerOpen"]), (&json!(1), &json!(1)));
-        for line in &lines {
-            for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().expect("a list") {
-                let name = metric["Name"].as_str().expect("a name");
-                assert!(line[name].is_u64(), "{name} is named and not given");
-            }
-        }
-        assert!(meter.take(8, false).is_empty());
+        let taken = meter.take();
+        assert_eq!(taken, [("plan", vec![("Hits", 3.into())]), ("prices", vec![("StaleHits", 1.into())])]);
+        assert!(meter.take().is_empty());
     }
 
     #[test]

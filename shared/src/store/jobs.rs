@@ -11,7 +11,8 @@ use crate::model::job::{JobRecord, JobState, Settlement};
 use crate::model::org::OrgRecord;
 use crate::model::price::usd;
 use crate::model::time::Moment;
-use crate::telemetry::{self, Part, timed};
+use crate::telemetry::metrics::metrics;
+use crate::telemetry::{Part, timed};
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -292,7 +293,7 @@ fn count(before: &JobRecord, after: &JobRecord, settlement: &Settlement) {
     let spent = Some(settlement.cost_nanos).filter(|nanos| *nanos > 0).and_then(|nanos| usd(nanos).parse().ok());
     let spent = spent.map(|dollars| ("SpendingUsd", dollars));
     let values: Vec<_> = ended.into_iter().chain(spent).collect();
-    telemetry::metrics("CitizenApp/Jobs", &values);
+    metrics("CitizenApp/Jobs", None, &values);
 }
 
 fn due_entry(item: &HashMap<String, AttributeValue>) -> Option<DueJob> {

@@ -5,7 +5,7 @@ use super::proxy::{Fault, Proxy};
 use super::records::{Failure, Plan, Record};
 use super::server::{self, RedisServer, free_port};
 use aws_sdk_elasticache::config::{BehaviorVersion, Credentials, Region};
-use shared::aws::AwsConfig;
+use shared::aws::{AwsConfig, Gate};
 use shared::cache::{Cache, CacheUrl, ControlPlane, Endpoint, FindError, Found, Kind, Options, PATIENCE};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -91,6 +91,7 @@ fn aws(port: u16) -> AwsConfig {
         endpoint_url: Some(format!("http://127.0.0.1:{port}")),
         credentials: credentials(),
         extra_roots: None,
+        gate: Gate::default(),
     }
 }
 

@@ -32,6 +32,10 @@ impl Environment for Function {
         tracing::Level::ERROR
     }
 
+    fn deployment(&self) -> &str {
+        "test"
+    }
+
     fn allowed_origins(&self) -> &[lambda_http::http::HeaderValue] {
         &[]
     }

@@ -2,14 +2,12 @@
 
 use super::providers::{Answer, Providers};
 use super::rig::{MODEL, Rig};
-use crate::api::Actor;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-use shared::model::time::Moment;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -70,16 +68,6 @@ async fn pass(State(way): State<Way>, headers: HeaderMap, body: Bytes) -> Respon
     (status, [("content-type", "application/x-amz-json-1.0")], reply.bytes().await.unwrap()).into_response()
 }
 
-/// As if so much time had passed for a job: the sweeper is to look at it, and a run's lease is over.
-async fn time_passes(rig: &Rig, owner: &Actor, id: &str) {
-    let store = rig.system.context().store();
-    let job = store.job(owner.org_id.parse().unwrap(), id.parse().unwrap()).await.unwrap();
-    let past = Moment::from_millis(Moment::now().as_millis() - 1_000);
-    let later = shared::model::job::JobRecord { lease_until: job.lease_until.map(|_| past), ..job.due(past) };
-    let written = store.advance_job(&job, &later, &Default::default()).await.unwrap();
-    assert_eq!(written, shared::store::jobs::Advance::Done);
-}
-
 #[tokio::test]
 async fn a_job_that_was_not_queued_is_queued_by_the_sweeper_when_the_queue_is_back() {
     let way = Way::start().await;
@@ -89,7 +77,7 @@ async fn a_job_that_was_not_queued_is_queued_by_the_sweeper_when_the_queue_is_ba
     let id = rig.accepted(&owner, "/analyze", json!({"text": "a text"})).await;
     assert_eq!(rig.visible(), 0);
     assert_eq!(rig.sweep_once().await.queued, 0, "it is not due yet");
-    time_passes(&rig, &owner, &id).await;
+    rig.time_passes(&owner, &id).await;
     let swept = rig.sweep_once().await;
     assert_eq!((swept.queued, swept.left), (0, 1), "the queue is away: it stays due");
     way.becomes(Gate::Open);
@@ -141,7 +129,7 @@ async fn a_dead_workers_analysis_is_run_again_and_both_runs_are_paid() {
     deliver_to_the_dying(&rig, || providers.analyses().len()).await;
     assert_eq!(rig.job(&owner, &id).await["state"], "running");
     assert_eq!(rig.sweep_once().await, sweeper::Swept::default(), "its lease runs");
-    time_passes(&rig, &owner, &id).await;
+    rig.time_passes(&owner, &id).await;
     assert_eq!(rig.sweep_once().await.queued, 1);
     rig.deliver().await;
     let job = rig.job(&owner, &id).await;
@@ -161,7 +149,7 @@ async fn a_dead_workers_email_is_unknown_and_not_sent_again() {
     providers.will([Answer::Silence]);
     let id = rig.accepted(&owner, "/send-email", json!({"to": owner.email, "subject": "s", "text": "t"})).await;
     deliver_to_the_dying(&rig, || providers.emails().len()).await;
-    time_passes(&rig, &owner, &id).await;
+    rig.time_passes(&owner, &id).await;
     let swept = rig.sweep_once().await;
     assert_eq!((swept.queued, swept.ended), (0, 1));
     assert_eq!(rig.job(&owner, &id).await["state"], "unknown");
@@ -182,7 +170,7 @@ async fn a_run_that_was_taken_over_writes_nothing() {
         while providers.analyses().is_empty() {
             tokio::task::yield_now().await;
         }
-        time_passes(&rig, &owner, &id).await;
+        rig.time_passes(&owner, &id).await;
         assert_eq!(rig.sweep_once().await.queued, 1);
         rig.deliver().await;
         assert_eq!(rig.job(&owner, &id).await["state"], "succeeded");

@@ -4,7 +4,7 @@
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde_json::{Value, json};
@@ -13,6 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
+
+/// The model provider's key.
+pub(crate) const KEY: &str = "sk-a-key";
 
 /// What the provider does with its next call, before it goes back to answering well.
 #[derive(Clone)]
@@ -25,6 +28,8 @@ pub(crate) enum Answer {
     HoldThenRefuse(Arc<Notify>, u16),
     /// The call is noted and never answered.
     Silence,
+    /// A refusal that says this, as services do that quote what they were sent.
+    Say(String),
 }
 
 /// All of them on one port.
@@ -50,7 +55,7 @@ impl Providers {
             takes_all: Arc::default(),
         };
         let router = Router::new()
-            .route("/", post(secret))
+            .route("/", post(by_target))
             .route("/v1/messages", post(analyze))
             .route("/v2/email/{*rest}", post(send))
             .with_state(providers.clone());
@@ -68,6 +73,11 @@ impl Providers {
             ("AWS_ENDPOINT_URL_SESV2", self.url.clone()),
             ("MAIL_PROVIDER", "ses".to_owned()),
         ]
+    }
+
+    /// From now on, whatever is asked.
+    pub(crate) fn will_always(&self, answer: Answer) {
+        self.next.lock().unwrap().extend(vec![answer; 10_000]);
     }
 
     /// From now on, one after the other.
@@ -111,6 +121,10 @@ impl Providers {
                 None => (status, error).into_response(),
             };
         }
+        if let Some(Answer::Say(message)) = next {
+            let error = json!({"type": "error", "error": {"type": "invalid_request_error", "message": message}});
+            return (StatusCode::BAD_REQUEST, error.to_string()).into_response();
+        }
         noted.lock().unwrap().push(serde_json::from_slice(body).unwrap());
         match next {
             Some(Answer::Hold(told)) => told.notified().await,
@@ -125,8 +139,12 @@ impl Providers {
     }
 }
 
-async fn secret() -> String {
-    json!({"Name": "key", "SecretString": "sk-a-key"}).to_string()
+/// The keeper of the key, or a queue.
+async fn by_target(State(providers): State<Providers>, headers: HeaderMap, body: Bytes) -> Response {
+    if headers.get("x-amz-target").is_some_and(|target| target == "secretsmanager.GetSecretValue") {
+        return json!({"Name": "key", "SecretString": KEY}).to_string().into_response();
+    }
+    providers.answer(&Mutex::default(), &body, json!({})).await
 }
 
 async fn analyze(State(providers): State<Providers>, body: Bytes) -> Response {

@@ -7,7 +7,9 @@ use local::system::{DEAD_LETTER_QUEUE, JOBS_QUEUE};
 use local::{Options, System};
 use reqwest::Method;
 use serde_json::{Value, json};
+use shared::model::job::JobRecord;
 use shared::model::time::Moment;
+use shared::store::jobs::Advance;
 use std::sync::Arc;
 use std::time::Duration;
 use worker::Worker;
@@ -35,9 +37,14 @@ impl Rig {
 
     pub(crate) async fn with<const N: usize>(environment: [(&str, String); N]) -> Self {
         let environment = environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        let options = Options { background: false, environment, ..Options::ephemeral() };
-        let system = System::start(options).await.unwrap();
-        let worker: &'static Worker = Box::leak(Box::new(Worker::new(system.context().config().clone()).unwrap()));
+        Self::start(Options { environment, ..Options::ephemeral() }).await
+    }
+
+    /// With these options.
+    pub(crate) async fn start(options: Options) -> Self {
+        let system = System::start(Options { background: false, ..options }).await.unwrap();
+        let worker: &'static Worker =
+            Box::leak(Box::new(Worker::new(system.contexts().get("worker").unwrap().config().clone()).unwrap()));
         let function: Function = Arc::new(move |event| {
             let deadline = u64::try_from(Moment::now().plus(TIMEOUT).as_millis()).unwrap();
             Box::pin(async move { Ok(serde_json::to_value(worker::handle(worker, event, deadline).await)?) })
@@ -80,6 +87,15 @@ impl Rig {
         panic!("the queue does not drain");
     }
 
+    /// As if so much time had passed for a job: the sweeper is to look at it, and a run's lease is over.
+    pub(crate) async fn time_passes(&self, owner: &Actor, id: &str) {
+        let store = self.system.context().store();
+        let job = store.job(owner.org_id.parse().unwrap(), id.parse().unwrap()).await.unwrap();
+        let past = Moment::from_millis(Moment::now().as_millis() - 1_000);
+        let later = JobRecord { lease_until: job.lease_until.map(|_| past), ..job.due(past) };
+        assert_eq!(store.advance_job(&job, &later, &Default::default()).await.unwrap(), Advance::Done);
+    }
+
     pub(crate) fn visible(&self) -> usize {
         self.system.sqs().counts(JOBS_QUEUE).unwrap().visible
     }
@@ -92,7 +108,7 @@ impl Rig {
     pub(crate) async fn sweep_once(&self) -> sweeper::Swept {
         let tick = serde_json::from_value(json!({})).unwrap();
         let soon = u64::try_from(Moment::now().plus(Duration::from_secs(14)).as_millis()).unwrap();
-        sweeper::handle(self.system.context(), tick, soon).await
+        sweeper::handle(self.system.contexts().get("sweeper").unwrap(), tick, soon).await
     }
 
     /// An owner on a plan.

@@ -10,7 +10,7 @@ use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
 use local::sqs::{Clock, Sqs};
-use shared::aws::AwsConfig;
+use shared::aws::{AwsConfig, Gate};
 
 const REGION: &str = "us-east-1";
 
@@ -81,6 +81,7 @@ impl Target {
             endpoint_url: Some(url.to_owned()),
             credentials: credentials.clone(),
             extra_roots: None,
+            gate: Gate::default(),
         };
         let config = aws_sdk_sqs::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())

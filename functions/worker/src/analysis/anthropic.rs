@@ -81,14 +81,14 @@ impl Anthropic {
         if reply.status != 200 {
             tracing::warn!(
                 status = reply.status,
-                request_id = reply.request_id,
+                provider_request_id = reply.request_id,
                 kind = reply::error_kind(&reply.body),
                 "the model provider returned an error"
             );
             return Err(refused(reply.status, reply.retry_after));
         }
         reply::read(&reply.body, text).inspect_err(|error| {
-            tracing::warn!(request_id = reply.request_id, %error, "the model's reply was not usable");
+            tracing::warn!(provider_request_id = reply.request_id, %error, "the model's reply was not usable");
         })
     }
 

@@ -53,34 +53,37 @@ impl Mailbox {
         let mailbox = self.clone();
         let message = message.clone();
         // Files are written off the async thread: a sync may take long.
-        tokio::task::spawn_blocking(move || mailbox.deliver(job_id, &message)).await.unwrap_or_else(|stopped| {
-            match stopped.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(MailError::Transient { retry_after: None, detail: "the process was ending".into() }),
+        let again = |detail: &str| Err(MailError::Transient { retry_after: None, detail: detail.to_owned() });
+        match tokio::task::spawn_blocking(move || mailbox.deliver(job_id, &message)).await {
+            Ok(Ok(delivered)) => delivered,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the mailbox could not be written");
+                again("the mailbox could not be written")
             }
-        })
+            Err(stopped) => match stopped.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => again("the process was ending"),
+            },
+        }
     }
 
-    fn deliver(&self, job_id: JobId, message: &Message) -> Result<Sent, MailError> {
-        let failed = |error: io::Error| {
-            tracing::warn!(%error, %job_id, "the mailbox could not be written");
-            MailError::Transient { retry_after: None, detail: "the mailbox could not be written".into() }
-        };
+    /// What became of it, unless the disk fails.
+    fn deliver(&self, job_id: JobId, message: &Message) -> io::Result<Result<Sent, MailError>> {
         let provider_id = format!("{job_id}.eml");
         // Before the suppression list: what was delivered stays so, whoever has been listed since.
-        if self.folder.join(&provider_id).try_exists().map_err(failed)? {
-            return Ok(Sent { provider_id, is_repeat: true });
+        if self.folder.join(&provider_id).try_exists()? {
+            return Ok(Ok(Sent { provider_id, is_repeat: true }));
         }
-        let suppressed = self.suppressed().map_err(failed)?;
+        let suppressed = self.suppressed()?;
         if message.to.as_slice().iter().any(|email| suppressed.iter().any(|known| known == email.as_str())) {
-            return Err(MailError::Permanent {
+            return Ok(Err(MailError::Permanent {
                 code: "recipient_suppressed",
                 detail: "a recipient is on the suppression list".into(),
-            });
+            }));
         }
-        let bytes = compose(&self.sender, job_id, message, Timestamp::now()).map_err(failed)?;
-        let is_repeat = !self.write(&provider_id, &bytes).map_err(failed)?;
-        Ok(Sent { provider_id, is_repeat })
+        let bytes = compose(&self.sender, job_id, message, Timestamp::now())?;
+        let is_repeat = !self.write(&provider_id, &bytes)?;
+        Ok(Ok(Sent { provider_id, is_repeat }))
     }
 
     /// Whether the file is new. Its bytes are on the disk before its name is, and the name before this returns.

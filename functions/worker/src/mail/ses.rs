@@ -65,7 +65,7 @@ impl Ses {
             Ok(reply) => Ok(Sent { provider_id: reply.message_id().unwrap_or_default().to_owned(), is_repeat: false }),
             Err(error) => {
                 let outcome = classify(&error);
-                tracing::warn!(%job_id, outcome = %outcome, code = error.code(), cause = cause(&error), "SES did not confirm an e-mail");
+                tracing::warn!(outcome = %outcome, code = error.code(), cause = cause(&error), "SES did not confirm an e-mail");
                 Err(outcome)
             }
         }

@@ -1,0 +1,146 @@
+//! IAM's part, in this process: each function may make the calls that its `Policies` in the template grant, and no other; and
+//! which grants were ever used.
+//!
+//! Who calls is told by the access key that signs: a function's is its folder's name. Calls are judged where they leave the
+//! client (`shared::aws::Gate`): a proxy in front of the embedded services would cost each of them another hop.
+
+mod call;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use shared::aws::{Call, Judge, Refusal};
+use shared::config::Config;
+
+use crate::template::{EventFunction, Grant, Template, Trigger};
+use call::{Need, Resource, address, needs};
+
+/// A grant of a function.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Privilege {
+    /// Its folder's name.
+    pub function: String,
+    /// As IAM names it: `dynamodb:GetItem`.
+    pub action: String,
+    /// As in [`Grant::resource`].
+    pub resource: String,
+}
+
+impl fmt::Display for Privilege {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} on {}", self.function, self.action, self.resource)
+    }
+}
+
+/// The roles of all functions.
+#[derive(Debug)]
+pub struct Privileges {
+    roles: BTreeMap<String, Vec<Held>>,
+    /// The table's name, which a deployment chooses.
+    table: String,
+    secret: Option<String>,
+    mail_configuration: Option<String>,
+    sender: Option<String>,
+}
+
+#[derive(Debug)]
+struct Held {
+    grant: Grant,
+    used: AtomicBool,
+}
+
+impl Privileges {
+    /// The template's roles, for functions with this configuration.
+    #[must_use]
+    pub fn new(template: &Template, config: &Config) -> Self {
+        let held = |grant: &Grant| Held { grant: grant.clone(), used: AtomicBool::new(false) };
+        let roles = template.grants.iter().map(|(name, grants)| (name.clone(), grants.iter().map(held).collect()));
+        let optional = |name| config.optional(name).map(str::to_owned);
+        Self {
+            roles: roles.collect(),
+            table: config.table_name.clone(),
+            secret: optional("ANTHROPIC_SECRET_ID"),
+            mail_configuration: optional("SES_CONFIGURATION_SET"),
+            sender: config.optional("MAIL_FROM").map(|mailbox| address(mailbox).to_owned()),
+        }
+    }
+
+    /// Uses what Lambda itself needs of the role of a function that a queue calls: to poll in its name
+    /// (<https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>).
+    ///
+    /// # Errors
+    /// Lambda would not make such an event source.
+    pub fn poll(&self, event: &EventFunction) -> Result<(), Refusal> {
+        let Trigger::Queue { queue, .. } = &event.trigger else { return Ok(()) };
+        ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"].into_iter().try_for_each(|action| {
+            let resource = Resource::Queue(queue.clone());
+            self.take(&event.function, &Need { action: action.to_owned(), resource, sender: None })
+        })
+    }
+
+    /// The grants that no call has needed so far.
+    #[must_use]
+    pub fn unused(&self) -> BTreeSet<Privilege> {
+        let privilege = |function: &str, grant: &Grant| Privilege {
+            function: function.to_owned(),
+            action: grant.action.clone(),
+            resource: grant.resource.clone(),
+        };
+        let all = self.roles.iter().flat_map(|(function, role)| role.iter().map(move |held| (function, held)));
+        let unused = all.filter(|(_, held)| !held.used.load(Relaxed));
+        unused.map(|(function, held)| privilege(function, &held.grant)).collect()
+    }
+
+    fn take(&self, function: &str, need: &Need) -> Result<(), Refusal> {
+        let resource = self.label(&need.resource);
+        let grants = |held: &&Held| {
+            held.grant.action == need.action
+                && resource == Some(held.grant.resource.as_str())
+                && (!held.grant.is_for_sender || need.sender == self.sender)
+        };
+        let Some(held) = self.roles.get(function).and_then(|role| role.iter().find(grants)) else {
+            return Err(refused(function, &need.action, resource.unwrap_or("one that is not the template's")));
+        };
+        held.used.store(true, Relaxed);
+        Ok(())
+    }
+
+    /// What the template calls a resource; `None` for one that is not the template's.
+    fn label<'a>(&self, resource: &'a Resource) -> Option<&'a str> {
+        let ours = |ours: Option<&str>, name: &str, label| (ours == Some(name)).then_some(label);
+        match resource {
+            Resource::Table(name) => ours(Some(&self.table), name, "Table"),
+            // Here, queues have their logical ids as names.
+            Resource::Queue(name) => Some(name),
+            Resource::Secret(name) => ours(self.secret.as_deref(), name, "AnthropicApiKey"),
+            Resource::MailIdentity => Some("identity/*"),
+            Resource::MailConfiguration(name) => {
+                ours(self.mail_configuration.as_deref(), name, "configuration-set/${MailConfiguration}")
+            }
+        }
+    }
+}
+
+impl Judge for Privileges {
+    fn judge(&self, call: &Call<'_>) -> Result<(), Refusal> {
+        let Some(needs) = needs(call) else {
+            let operation = call.target.unwrap_or(call.path);
+            return Err(refused(call.access_key, &format!("{}:{operation}", call.service), "*"));
+        };
+        needs.iter().try_for_each(|need| self.take(call.access_key, need))
+    }
+}
+
+fn refused(function: &str, action: &str, resource: &str) -> Refusal {
+    tracing::error!(function, action, resource, "template.yaml does not grant this");
+    Refusal {
+        status: if action.starts_with("sqs:") || action.starts_with("ses:") { 403 } else { 400 },
+        message: format!(
+            "User: arn:aws:sts::000000000000:assumed-role/{function} is not authorized to perform: {action} on resource: \
+             {resource} because no identity-based policy allows the {action} action"
+        ),
+    }
+}

@@ -1,0 +1,232 @@
+//! Least privilege: `local` holds each function to its `Policies` in the template, so all other tests show that they suffice.
+//! These show that each grant is needed, and that too little and too much are both found.
+
+use crate::api::Api;
+use crate::faults::{Fault, FaultyDatabase};
+use crate::jobs::providers::{Answer, Providers};
+use crate::jobs::rig::{MODEL, Rig};
+use local::privileges::Privilege;
+use local::system::project_folder;
+use local::{Options, StartError, System};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::Duration;
+
+/// What no call to AWS shows, and why each function that has it needs it.
+const UNSEEN: [(&str, &str); 1] = [(
+    "elasticache:Connect",
+    "is asked by the cache at log-in; template.rs compares who has it with who uses the cache",
+)];
+
+/// A system that has nothing cached, whose database can fail, with all that jobs call outside.
+struct World {
+    rig: Rig,
+    database: FaultyDatabase,
+    providers: Providers,
+    /// Has the database, and functions of its own.
+    origin: System,
+}
+
+impl World {
+    async fn start() -> Self {
+        let origin = System::start(Options { background: false, ..Options::ephemeral() }).await.unwrap();
+        let database = FaultyDatabase::before(origin.database_url()).await;
+        let providers = Providers::start().await;
+        let environment = providers.environment().into_iter().chain([
+            ("AWS_ENDPOINT_URL_DYNAMODB", database.url.clone()),
+            ("SES_CONFIGURATION_SET", "mail-events".to_owned()),
+        ]);
+        let environment = environment.map(|(name, value)| (name.to_owned(), value)).collect();
+        let cache_url = "off:".to_owned();
+        let rig = Rig::start(Options { cache_url, environment, ..Options::ephemeral() }).await;
+        Self { rig, database, providers, origin }
+    }
+
+    /// Calls that together need every grant of the functions of accounts and organizations.
+    async fn accounts_and_orgs(&self) {
+        let api = &self.rig.api;
+        let owner = self.rig.owner("pro").await;
+        let wrong = json!({"email": owner.email, "password": "not the one at all"});
+        assert_eq!(api.call(None, Method::POST, "/auth/login", Some(wrong)).await.status, 401);
+        ok(api.get(&owner, "/me").await.status);
+        ok(api.patch(&owner, "/me", json!({"name": "Ada"})).await.status);
+        ok(api.get(&owner, &format!("/users/{}", owner.user_id)).await.status);
+        let org = format!("/orgs/{}", owner.org_id);
+        ok(api.get(&owner, &format!("{org}/plan")).await.status);
+        ok(api.get(&owner, &format!("{org}/settings")).await.status);
+        self.rig.settings(&owner, json!({"timezone": "Europe/Vienna"})).await;
+        let member = api.join(&owner, "member").await;
+        let path = format!("{org}/members/{}", member.user_id);
+        ok(api.put(&owner, &path, json!({"role": "admin"})).await.status);
+        ok(api.get(&owner, &format!("{org}/members")).await.status);
+        ok(api.delete(&owner, &path).await.status);
+        ok(api.call(None, Method::GET, "/health?deep=1", None).await.status);
+        ok(api.call(Some(&owner), Method::POST, "/auth/logout", None).await.status);
+    }
+
+    /// The same of items: among them a batch that the database does not take, which gives its key back.
+    async fn items(&self) {
+        let api = &self.rig.api;
+        let owner = self.rig.owner("pro").await;
+        let item = format!("/items/{}", api.item(&owner).await);
+        let batch = json!({"items": [{"name": "one"}, {"name": "two"}]});
+        ok(api.post(&owner, "/items", batch.clone()).await.status);
+        ok(api.get(&owner, "/items").await.status);
+        ok(api.get(&owner, &item).await.status);
+        ok(api.patch(&owner, &item, json!({"name": "another"})).await.status);
+        ok(api.delete(&owner, &item).await.status);
+        let with_key = async |body: &Value| {
+            self.rig.post_with(&owner, "/items", &[("Idempotency-Key", "a-key")], &body.to_string()).await.status
+        };
+        assert_eq!(with_key(&json!({})).await, 422, "it may repeat something: the key is looked up");
+        self.database.inject("BatchWriteItem", Fault::Throttle(u32::MAX));
+        assert_eq!(with_key(&batch).await, 503);
+        self.database.inject("BatchWriteItem", Fault::Throttle(0));
+        assert_eq!(with_key(&batch).await, 201, "nothing came of the first");
+    }
+
+    /// The catalogue, which an analysis needs too: who asks first reads it, and all functions of a system share what was
+    /// read. So here another system is asked.
+    async fn prices(&self) {
+        let api = Api::at(self.origin.url());
+        ok(api.call(None, Method::GET, "/models/pricing?provider=anthropic", None).await.status);
+    }
+
+    /// What no call to either system has needed.
+    fn unused(&self) -> BTreeSet<Privilege> {
+        let (one, other) = (self.rig.system.privileges().unused(), self.origin.privileges().unused());
+        one.intersection(&other).cloned().collect()
+    }
+
+    /// The same of jobs: run, refused for now, cancelled, and left by a dying worker.
+    async fn jobs(&self) {
+        let (rig, api) = (&self.rig, &self.rig.api);
+        let owner = rig.owner("pro").await;
+        let text = json!({"text": "A text.", "model": MODEL});
+        let waits = rig.post_with(&owner, "/analyze", &[("Prefer", "wait=1")], &text.to_string()).await;
+        assert_eq!(waits.status, 202, "{}", waits.text);
+        let mail = json!({"to": owner.email, "subject": "s", "text": "t"});
+        rig.accepted(&owner, "/send-email", mail).await;
+        let keyed = rig.post_with(&owner, "/send-email", &[("Idempotency-Key", "a-key")], "{}").await;
+        assert_eq!(keyed.status, 422, "it may repeat something: the key is looked up");
+        self.providers.will([Answer::Refuse(503, Some(1))]);
+        rig.drain().await;
+        assert_eq!((self.providers.analyses().len(), self.providers.emails().len()), (1, 1));
+
+        ok(api.get(&owner, &format!("/jobs/{}", waits.body["id"].as_str().unwrap())).await.status);
+        let cancelled = rig.accepted(&owner, "/analyze", text.clone()).await;
+        ok(api.post(&owner, &format!("/jobs/{cancelled}/cancel"), json!(null)).await.status);
+        ok(api.get(&owner, "/jobs").await.status);
+        ok(api.get(&owner, "/usage").await.status);
+        rig.drain().await;
+
+        self.providers.will([Answer::Silence]);
+        let left = rig.accepted(&owner, "/analyze", text.clone()).await;
+        let taken = async {
+            while self.providers.analyses().len() == 1 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            _ = rig.deliver() => panic!("it is to wait for the provider"),
+            () = taken => {}
+        }
+        ok(api.post(&owner, &format!("/jobs/{left}/cancel"), json!(null)).await.status);
+        let lost = rig.accepted(&owner, "/analyze", text).await;
+        rig.time_passes(&owner, &left).await;
+        rig.time_passes(&owner, &lost).await;
+        let swept = rig.sweep_once().await;
+        assert_eq!((swept.queued, swept.ended, swept.left), (1, 1, 0));
+    }
+}
+
+#[track_caller]
+fn ok(status: u16) {
+    assert!((200..300).contains(&status), "{status}");
+}
+
+#[tokio::test]
+async fn every_grant_is_needed() {
+    let world = World::start().await;
+    world.accounts_and_orgs().await;
+    world.items().await;
+    world.jobs().await;
+    world.prices().await;
+    let (unseen, unused): (Vec<_>, Vec<_>) =
+        world.unused().into_iter().partition(|one| UNSEEN.iter().any(|(action, _)| *action == one.action));
+    let unused: Vec<String> = unused.iter().map(Privilege::to_string).collect();
+    assert!(unused.is_empty(), "granted in template.yaml, and needed by no call here: {unused:#?}");
+    for (action, why) in UNSEEN {
+        assert!(unseen.iter().any(|one| one.action == action), "nothing is granted {action}, which {why}");
+    }
+}
+
+/// A system over the template with a function's statement changed.
+async fn changed(function: &str, from: &str, to: &str) -> Result<System, StartError> {
+    let text = fs::read_to_string(project_folder().join("template.yaml")).unwrap();
+    let (before, block) = text.split_once(&format!("\n  {function}:\n")).unwrap();
+    let (block, after) = block.split_once("\n\n").unwrap();
+    assert!(block.contains(from), "{block}");
+    let text = format!("{before}\n  {function}:\n{}\n\n{after}", block.replacen(from, to, 1));
+    let path = std::env::temp_dir().join(format!("template-{}.yaml", uuid::Uuid::now_v7().simple()));
+    fs::write(&path, text).unwrap();
+    let started = System::start(Options { background: false, template: path.clone(), ..Options::ephemeral() }).await;
+    fs::remove_file(path).unwrap();
+    started
+}
+
+#[tokio::test]
+async fn what_is_not_granted_is_refused_as_aws_refuses_it() {
+    let system = changed("GetItemFunction", "dynamodb:BatchGetItem, dynamodb:GetItem", "dynamodb:BatchGetItem").await;
+    let system = system.unwrap();
+    let api = Api::at(system.url());
+    let owner = api.register().await;
+    let item = api.item(&owner).await;
+    api.get(&owner, &format!("/items/{item}")).await.is_problem(500, "internal_error");
+    ok(api.patch(&owner, &format!("/items/{item}"), json!({"name": "another"})).await.status);
+    // A function that has no grant at all.
+    let error = system.contexts().get("docs").unwrap().store().ping().await.unwrap_err();
+    let said = format!("{error:?}");
+    assert!(said.contains("AccessDeniedException") && said.contains("assumed-role/docs is not authorized"), "{said}");
+}
+
+#[tokio::test]
+async fn a_transaction_is_refused_for_one_part_and_writes_nothing() {
+    let statement = "dynamodb:PutItem, dynamodb:UpdateItem";
+    let system = changed("PutMemberFunction", statement, "dynamodb:UpdateItem").await.unwrap();
+    let api = Api::at(system.url());
+    let (owner, user) = (api.register().await, api.register().await);
+    let members = format!("/orgs/{}/members", owner.org_id);
+    let path = format!("{members}/{}", user.user_id);
+    api.put(&owner, &path, json!({"role": "member"})).await.is_problem(500, "internal_error");
+    assert_eq!(api.get(&owner, &members).await.body["data"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_message_that_may_not_be_sent_is_not_on_the_queue() {
+    let system = changed("AnalyzeFunction", "sqs:SendMessage", "sqs:GetQueueUrl").await.unwrap();
+    let api = Api::at(system.url());
+    let owner = api.register().await;
+    let accepted = api.post(&owner, "/analyze", json!({"text": "A text."})).await;
+    assert_eq!(accepted.status, 202, "it is stored, and the sweeper would queue it: {}", accepted.text);
+    assert_eq!(system.sqs().counts(local::system::JOBS_QUEUE).unwrap().visible, 0);
+}
+
+#[tokio::test]
+async fn a_grant_that_nothing_needs_is_reported() {
+    let added = "[dynamodb:Scan, dynamodb:BatchGetItem, ";
+    let system = changed("GetMeFunction", "[dynamodb:BatchGetItem, ", added).await.unwrap();
+    let api = Api::at(system.url());
+    let owner = api.register().await;
+    ok(api.get(&owner, "/me").await.status);
+    let unused: Vec<_> = system.privileges().unused().into_iter().filter(|one| one.function == "get-me").collect();
+    assert_eq!(unused.iter().map(Privilege::to_string).collect::<Vec<_>>(), ["get-me: dynamodb:Scan on Table"]);
+}
+
+#[tokio::test]
+async fn no_event_source_starts_without_the_right_to_poll() {
+    let error = changed("WorkerFunction", ", sqs:ReceiveMessage]", "]").await.unwrap_err().to_string();
+    assert!(error.contains("sqs:ReceiveMessage on resource: JobsQueue"), "{error}");
+}
