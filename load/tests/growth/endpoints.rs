@@ -129,7 +129,11 @@ pub(crate) async fn prepare(scene: &Scene, ground: &Ground, endpoint: Endpoint, 
             scene.must(&new_analysis(scene)).await;
             return Work::Deliver;
         }
-        "sweeper" => return Work::Sweep,
+        "sweeper" => {
+            // Jobs of before that have waited for long are looked at, and so not due for the next quarter of an hour.
+            scene.sweep(PLAIN).await;
+            return Work::Sweep;
+        }
         "list-jobs" => get(name).query(page("jobs", &ground.job)),
         "get-job" => get(name).of("job_id", &ground.job),
         "list-items" | "list-items, hit" => get(name).query(format!("limit={PAGE}")),

@@ -33,9 +33,9 @@ struct Arguments {
     /// Calls in a round.
     #[arg(long, default_value_t = 8)]
     calls: u64,
-    /// Folder for `growth.md` and `growth.json`.
-    #[arg(long, default_value = "target/load")]
-    out: PathBuf,
+    /// Folder for `growth.md` and `growth.json` [default with --full: target/load].
+    #[arg(long)]
+    out: Option<PathBuf>,
     /// For `cargo test`'s sake: without `growth` among the names, a run for other tests is not for this one.
     names: Vec<String>,
     /// For `cargo test`'s sake.
@@ -64,9 +64,9 @@ fn main() -> ExitCode {
         let dimension = measure(&arguments, what, sizes, (&systems, &here));
         grown.extend(dimension.grown());
         dimensions.push(dimension);
-    }
-    if arguments.full {
-        write(&arguments.out, &dimensions);
+        if let Some(folder) = arguments.out.clone().or(arguments.full.then(|| "target/load".into())) {
+            write(&folder, &dimensions);
+        }
     }
     grown.iter().for_each(|what| println!("GROWN: {what}"));
     println!("growth: {} figures of {} endpoints grew that must not", grown.len(), ENDPOINTS.len());
@@ -79,7 +79,6 @@ fn write(folder: &Path, dimensions: &[Dimension]) {
     std::fs::create_dir_all(folder).unwrap();
     std::fs::write(folder.join("growth.md"), tables.join("\n")).unwrap();
     std::fs::write(folder.join("growth.json"), format!("{:#}\n", serde_json::Value::Array(json))).unwrap();
-    tables.iter().for_each(|table| println!("{table}"));
 }
 
 /// Fills one system for each size, and calls each endpoint on all of them in turn.
