@@ -68,7 +68,13 @@ impl Client {
     pub fn new(url: &str) -> Result<Self, reqwest::Error> {
         // The bytes on the wire are counted, so they are unpacked here.
         let http = reqwest::Client::builder().no_gzip().timeout(PATIENCE).build()?;
-        Ok(Self { http, url: url.to_owned(), start: Instant::now(), samples: Mutex::default(), phases: Mutex::default() })
+        Ok(Self {
+            http,
+            url: url.to_owned(),
+            start: Instant::now(),
+            samples: Mutex::default(),
+            phases: Mutex::default(),
+        })
     }
 
     /// Time since it was made.

@@ -152,15 +152,8 @@ mod tests {
 
     #[test]
     fn phases_part_the_samples() {
-        let sample = |at_ms| Sample {
-            endpoint: "e",
-            at_ms,
-            latency_us: 1_000,
-            status: 200,
-            bytes: 1,
-            hit: None,
-            failed: false,
-        };
+        let sample =
+            |at_ms| Sample { endpoint: "e", at_ms, latency_us: 1_000, status: 200, bytes: 1, hit: None, failed: false };
         let mut run = Run { samples: (0..10).map(|at| sample(at * 100)).collect(), ..Run::default() };
         assert_eq!(run.by_phase()[0].2.len(), 10);
         run.phases = vec![(CLOSED, 0), (OPEN, 600)];

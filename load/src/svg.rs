@@ -97,8 +97,7 @@ impl Chart<'_> {
             );
         }
         for (at, (_, points)) in lines.iter().enumerate() {
-            let path: Vec<String> =
-                points.iter().map(|(px, py)| format!("{:.1},{:.1}", x(*px), axis.y(*py))).collect();
+            let path: Vec<String> = points.iter().map(|(px, py)| format!("{:.1},{:.1}", x(*px), axis.y(*py))).collect();
             if let (1, Some((first, _)), Some((last, _))) = (lines.len(), points.first(), points.last()) {
                 let (floor, path) = (HEIGHT - BOTTOM, path.join(" "));
                 let (from, to) = (x(*first), x(*last));

@@ -109,7 +109,8 @@ impl Run {
 
     /// Closed and open load apart: latency of the open kind counts from when a request was to start.
     fn phase_table(&self) -> String {
-        let mut html = format!("<div class=\"box\"><table><tr><th>phase<th>seconds<th>requests<th>a second{COLUMNS}</tr>");
+        let mut html =
+            format!("<div class=\"box\"><table><tr><th>phase<th>seconds<th>requests<th>a second{COLUMNS}</tr>");
         for (name, long_ms, samples) in self.by_phase() {
             let all = summary(samples.into_iter());
             let failed = all.failed + if name == OPEN { self.turned_away } else { 0 };
@@ -147,7 +148,8 @@ impl Run {
         html += &linear("Cache hits", "% of cacheable reads")
             .lines(&[("hits", over(&|all| 100.0 * ratio(all.hits, all.cacheable)))]);
         html += &linear("Database calls", "a request, jobs' work included").lines(&[("calls", self.calls())]);
-        let depth = |of: &dyn Fn(&Figures) -> u64| self.figures.iter().map(|at| (seconds(at), double(of(at)))).collect();
+        let depth =
+            |of: &dyn Fn(&Figures) -> u64| self.figures.iter().map(|at| (seconds(at), double(of(at)))).collect();
         let queue = [("waiting", depth(&|at| at.visible)), ("in flight", depth(&|at| at.in_flight))];
         html += &linear("Queue depth", "messages").lines(&queue);
         html += &linear("Queue age", "ms from acceptance to start, the longest").lines(&[("age", self.ages(width))]);

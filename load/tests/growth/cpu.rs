@@ -13,6 +13,7 @@ pub(crate) fn threads(name: &str) -> Vec<u32> {
 }
 
 /// CPU time of this thread, in ns. It sleeps first: the kernel brings the account up to date when a thread stops.
+#[expect(clippy::disallowed_methods, reason = "nothing else is to run here meanwhile, and the thread is to stop")]
 pub(crate) fn here() -> u64 {
     std::thread::sleep(Duration::from_micros(20));
     of_file("/proc/thread-self/schedstat")

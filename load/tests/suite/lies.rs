@@ -19,8 +19,11 @@ use std::time::Duration;
 struct Lie {
     method: &'static str,
     path: &'static str,
-    tell: fn(usize, &mut u16, &mut Value),
+    tell: Tell,
 }
+
+/// How a reply is changed: its number, its status, its body.
+type Tell = fn(usize, &mut u16, &mut Value);
 
 #[derive(Clone)]
 struct Liar {
@@ -66,7 +69,7 @@ async fn answer(State(liar): State<Liar>, method: Method, uri: Uri, headers: Hea
 }
 
 /// What the API says wrong, in what it is asked then, and what must be found.
-const LIES: [(&str, &str, fn(usize, &mut u16, &mut Value), Action, &str); 23] = [
+const LIES: [(&str, &str, Tell, Action, &str); 23] = [
     ("GET", "/items", |_, _, body| drop_first(body), Action::ListItems, "stale: a page of"),
     ("POST", "/items", |at, _, body| body["name"] = at.into(), Action::CreateAgain, "made twice: one key gave"),
     ("POST", "/items", |_, _, body| body["id"] = "itm_1".into(), Action::CreateItem, "one item for two creations"),
@@ -111,7 +114,7 @@ const LIES: [(&str, &str, fn(usize, &mut u16, &mut Value), Action, &str); 23] = 
 ];
 
 /// All that is told at the end of a run.
-const LAST_LIES: [(&str, fn(usize, &mut u16, &mut Value), &str); 5] = [
+const LAST_LIES: [(&str, Tell, &str); 5] = [
     ("/items", |_, _, body| drop_first(body), "lost: item"),
     ("/jobs", |_, _, body| drop_first(body), "job job_"),
     ("/jobs", |_, _, body| body["data"][0]["state"] = "running".into(), "never ended: job"),
