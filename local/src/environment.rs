@@ -1,11 +1,10 @@
 //! What the template and Lambda put into the functions' environments, and the context that each function runs in.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
+use shared::Context;
 use shared::aws::Gate;
 use shared::config::{Config, ConfigError};
-use shared::{Context, aws::Judge};
 
 use crate::system::TABLE_NAME;
 
@@ -57,14 +56,13 @@ impl Environment<'_> {
     }
 
     /// A context for each of these functions: all with the cache of `operator`, and each with clients that sign in its name
-    /// and pass `judge` first, if there is one.
+    /// and pass `gate`.
     pub(crate) fn contexts(
         &self,
         functions: &[String],
         operator: &Context,
-        judge: Option<&Arc<dyn Judge>>,
+        gate: &Gate,
     ) -> Result<Contexts, ConfigError> {
-        let gate = judge.map_or_else(Gate::default, |judge| Gate::new(judge.clone()));
         let contexts = functions.iter().map(|function| {
             let mut config = self.config_of(function)?;
             config.aws.gate = gate.clone();

@@ -12,7 +12,7 @@ use std::{
 use axum::serve::ListenerExt;
 use shared::{
     Context,
-    aws::{Judge, Refusal},
+    aws::{Gate, Refusal},
     config::ConfigError,
     measuring::{self, Lesson},
 };
@@ -189,9 +189,13 @@ impl System {
         let context: &'static Context = Box::leak(Box::new(Context::new(config)));
         let privileges = Arc::new(Privileges::new(&template, context.config()));
         template.event_functions.iter().try_for_each(|event| privileges.poll(event))?;
-        // Without a lesson, functions make other calls than their roles are for.
-        let judge: Option<Arc<dyn Judge>> = options.without.is_none().then(|| privileges.clone() as _);
-        let contexts = environment.contexts(&template.functions, context, judge.as_ref())?;
+        let gate = match options.without {
+            None => Gate::new(Some(privileges.clone())),
+            Some(Lesson::ClientReuse) => Gate::default(),
+            // Without a lesson, functions make other calls than their roles are for.
+            Some(_) => Gate::new(None),
+        };
+        let contexts = environment.contexts(&template.functions, context, &gate)?;
         let router =
             gateway::router(&template, allowed_origins, address, |name| functions::handler(name, contexts.get(name)?))
                 .map_err(|function| StartError::UnknownFunction { path: options.template, function })?;

@@ -46,7 +46,8 @@ impl AwsConfig {
     /// # Errors
     /// A text naming the cause when the extra roots are not PEM certificates.
     pub fn http_client(&self) -> Result<SharedHttpClient, String> {
-        self.client(Builder::new().pool_idle_timeout(IDLE))
+        let make = || self.client(Builder::new().pool_idle_timeout(IDLE));
+        if self.is_plain() { self.gate.one(make) } else { make() }
     }
 
     /// Like [`Self::http_client`], but with a connection of its own for each request: for calls that may not be
@@ -59,8 +60,12 @@ impl AwsConfig {
         self.client(Builder::new().pool_max_idle_per_host(0))
     }
 
+    fn is_plain(&self) -> bool {
+        self.endpoint_url.as_deref().is_some_and(|url| url.starts_with("http://"))
+    }
+
     fn client(&self, builder: Builder) -> Result<SharedHttpClient, String> {
-        if self.endpoint_url.as_deref().is_some_and(|url| url.starts_with("http://")) {
+        if self.is_plain() {
             return Ok(self.gate.before(builder.build_http()));
         }
         let mut roots = tls::TrustStore::empty().with_pem_certificate(AMAZON_ROOTS.as_bytes());

@@ -1,16 +1,17 @@
-//! Where IAM stands in AWS: `local` puts a judge in front of each function's clients. Without the feature `gate`, which no
-//! function has, nothing of it is there.
+//! Where IAM stands in AWS: `local` puts a judge in front of the functions' clients, which share their connections. Without the
+//! feature `gate`, which no function has, nothing of it is there.
 
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 #[cfg(feature = "gate")]
 pub use judged::{Call, Judge, Refusal};
 
-/// In front of all clients of an [`AwsConfig`](super::AwsConfig). It is open unless it was given a judge.
+/// What clients of an [`AwsConfig`](super::AwsConfig) pass. It is open, and each client has connections of its own, unless it
+/// is a [`Gate::new`].
 #[derive(Clone, Debug, Default)]
 pub struct Gate {
     #[cfg(feature = "gate")]
-    judge: Option<std::sync::Arc<dyn Judge>>,
+    shared: Option<std::sync::Arc<judged::Shared>>,
 }
 
 #[cfg(not(feature = "gate"))]
@@ -18,21 +19,35 @@ impl Gate {
     pub(super) fn before(&self, client: SharedHttpClient) -> SharedHttpClient {
         client
     }
+
+    pub(super) fn one<E>(&self, make: impl FnOnce() -> Result<SharedHttpClient, E>) -> Result<SharedHttpClient, E> {
+        make()
+    }
 }
 
 #[cfg(feature = "gate")]
 impl Gate {
-    /// A gate that lets pass what `judge` allows.
+    /// A gate that lets pass what `judge` allows, or everything. Whatever has it or a clone shares connections: `local` runs
+    /// each function under its own name, and is still one process.
     #[must_use]
-    pub fn new(judge: std::sync::Arc<dyn Judge>) -> Self {
-        Self { judge: Some(judge) }
+    pub fn new(judge: Option<std::sync::Arc<dyn Judge>>) -> Self {
+        Self { shared: Some(std::sync::Arc::new(judged::Shared { judge, client: std::sync::OnceLock::new() })) }
     }
 
     /// A client whose calls have to pass.
     pub(super) fn before(&self, client: SharedHttpClient) -> SharedHttpClient {
-        match &self.judge {
+        match self.shared.as_ref().and_then(|shared| shared.judge.as_ref()) {
             Some(judge) => SharedHttpClient::new(judged::Client { judge: judge.clone(), client }),
             None => client,
+        }
+    }
+
+    /// The client that all share, which is made if there is none yet.
+    pub(super) fn one<E>(&self, make: impl FnOnce() -> Result<SharedHttpClient, E>) -> Result<SharedHttpClient, E> {
+        let Some(shared) = &self.shared else { return make() };
+        match shared.client.get() {
+            Some(client) => Ok(client.clone()),
+            None => make().map(|made| shared.client.get_or_init(|| made).clone()),
         }
     }
 }
@@ -49,7 +64,7 @@ mod judged {
     use aws_smithy_types::body::SdkBody;
     use serde_json::json;
     use std::fmt::Debug;
-    use std::sync::Arc;
+    use std::sync::{Arc, OnceLock};
 
     /// Says whether a call may be made.
     pub trait Judge: Debug + Send + Sync {
@@ -112,6 +127,12 @@ mod judged {
             response.headers_mut().insert("x-amzn-errortype", name);
             Ok(response)
         }
+    }
+
+    #[derive(Debug)]
+    pub(super) struct Shared {
+        pub(super) judge: Option<Arc<dyn Judge>>,
+        pub(super) client: OnceLock<SharedHttpClient>,
     }
 
     #[derive(Debug)]
