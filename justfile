@@ -106,3 +106,8 @@ rie:
 # `sam local invoke` of every function in a container, over a local system (after `just build`; needs root).
 sam-local:
     scripts/with-local.sh scripts/sam-local.sh
+
+# How the cost of each function grows with 10³ to 10⁶ items, 10 to 10⁵ organizations, 1 to 10⁵ queued jobs: into
+# target/load/growth.md and growth.json (ten minutes, 2 GB under TMPDIR; without `--full`, as `cargo test` runs it, seconds).
+growth *arguments="--full":
+    CARGO_PROFILE_DEV_OPT_LEVEL=1 cargo test --workspace --test growth -- {{arguments}}

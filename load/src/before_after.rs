@@ -3,6 +3,7 @@
 use crate::arrivals::closed;
 use crate::client::Sample;
 use crate::figures::summary;
+use crate::random::Random;
 use crate::report::Run;
 use crate::run::observed;
 use crate::server::Server;
@@ -24,6 +25,8 @@ pub const LESSONS: [(&str, &[&str]); 6] = [
 
 /// Callers at a time: few, so that latency is work and not waiting for two processors.
 const CALLERS: u64 = 4;
+/// The stream of random numbers of the order.
+const ORDER: u64 = 1 << 40;
 
 /// The figures of one run that are compared.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,9 +47,12 @@ pub async fn run(program: &Path, rounds: usize, actions: u64, seed: u64) -> Resu
     let mut without: Vec<Vec<Run>> = LESSONS.iter().map(|_| Vec::new()).collect();
     for round in 0..rounds {
         eprintln!("round {} of {rounds}", round + 1);
-        whole.push(one(program, None, actions, seed + round as u64).await?);
-        for (at, (lesson, _)) in LESSONS.iter().enumerate() {
-            without[at].push(one(program, Some(lesson), actions, seed + round as u64).await?);
+        let seed = seed + round as u64;
+        for variant in order(seed) {
+            match variant {
+                None => whole.push(one(program, None, actions, seed).await?),
+                Some(at) => without[at].push(one(program, Some(LESSONS[at].0), actions, seed).await?),
+            }
         }
     }
     let everything = figures(&whole, &[]);
@@ -64,6 +70,16 @@ pub async fn run(program: &Path, rounds: usize, actions: u64, seed: u64) -> Resu
         bars.push((format!("{lesson}: p50"), here.p50_ms / before.p50_ms.max(1e-9)));
     }
     Ok((table, svg::bars("Without one lesson, compared with all of them", &bars)))
+}
+
+/// The order of a round, by its seed: nothing taken away, or which lesson. Who is first finds the machine as it was left.
+fn order(seed: u64) -> Vec<Option<usize>> {
+    let mut order: Vec<Option<usize>> = std::iter::once(None).chain((0..LESSONS.len()).map(Some)).collect();
+    let mut random = Random::new(seed, ORDER);
+    for last in (1..order.len()).rev() {
+        order.swap(last, random.below(last + 1));
+    }
+    order
 }
 
 async fn one(program: &Path, without: Option<&str>, actions: u64, seed: u64) -> Result<Run, String> {
@@ -130,4 +146,21 @@ fn line(table: &mut String, lesson: &str, which: &str, here: Figures, before: Op
         cell(&|one| one.p50_ms, 2, " ms"),
         cell(&|one| one.p99_ms, 1, " ms"),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_has_everything_once_in_an_order_of_its_own() {
+        let orders: Vec<_> = (1..=20).map(order).collect();
+        for order in &orders {
+            let all = std::iter::once(None).chain((0..LESSONS.len()).map(Some));
+            assert!(all.clone().all(|one| order.contains(&one)) && order.len() == all.count());
+        }
+        assert_eq!(orders[0], order(1));
+        let first_is_whole = orders.iter().filter(|order| order[0].is_none()).count();
+        assert!((1..10).contains(&first_is_whole), "{first_is_whole} of 20");
+    }
 }

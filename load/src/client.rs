@@ -54,6 +54,7 @@ pub struct Client {
     url: String,
     start: Instant,
     samples: Mutex<Vec<Sample>>,
+    phases: Mutex<Vec<(&'static str, u64)>>,
 }
 
 /// Endpoints whose replies may come from the cache.
@@ -67,7 +68,13 @@ impl Client {
     pub fn new(url: &str) -> Result<Self, reqwest::Error> {
         // The bytes on the wire are counted, so they are unpacked here.
         let http = reqwest::Client::builder().no_gzip().timeout(PATIENCE).build()?;
-        Ok(Self { http, url: url.to_owned(), start: Instant::now(), samples: Mutex::default() })
+        Ok(Self {
+            http,
+            url: url.to_owned(),
+            start: Instant::now(),
+            samples: Mutex::default(),
+            phases: Mutex::default(),
+        })
     }
 
     /// Time since it was made.
@@ -92,6 +99,18 @@ impl Client {
     #[must_use]
     pub fn take(&self) -> Vec<Sample> {
         std::mem::take(&mut *self.samples.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Says that another kind of load begins now.
+    pub fn phase(&self, name: &'static str) {
+        let at_ms = millis(self.elapsed());
+        self.phases.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((name, at_ms));
+    }
+
+    /// Takes the phases that were begun, with when, in ms since this was made.
+    #[must_use]
+    pub fn take_phases(&self) -> Vec<(&'static str, u64)> {
+        std::mem::take(&mut *self.phases.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
     /// How many replies are noted, and how many of them failed.

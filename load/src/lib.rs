@@ -8,6 +8,7 @@ pub mod client;
 #[cfg(feature = "goose")]
 pub mod closed;
 pub mod figures;
+pub mod growth;
 pub mod random;
 pub mod report;
 pub mod run;

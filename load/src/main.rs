@@ -1,6 +1,7 @@
 //! `just load` and `just before-after`.
 
 use clap::{Args, Parser, Subcommand};
+use load::report::{CLOSED, OPEN};
 use load::run::observed;
 use load::server::Server;
 use load::world::World;
@@ -110,9 +111,14 @@ async fn put_load(load: Load) -> Result<ExitCode, String> {
     let (ramp, duration) = (Duration::from_secs(load.ramp), Duration::from_secs(load.seconds));
     let both = async {
         if load.users > 0 {
+            world.client.phase(CLOSED);
             closed::run(&world, load.users, ramp, duration).await?;
         }
-        if load.rate > 0.0 { Ok(arrivals::open(&world, load.rate, ramp, duration).await) } else { Ok(0) }
+        if load.rate <= 0.0 {
+            return Ok(0);
+        }
+        world.client.phase(OPEN);
+        Ok(arrivals::open(&world, load.rate, ramp, duration).await)
     };
     let pid = server.as_ref().and_then(Server::pid);
     let mut run = observed(&world, pid, (Duration::from_secs(1), true), both).await?;

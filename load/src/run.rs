@@ -22,9 +22,11 @@ pub async fn observed(
     (every, progress): (Duration, bool),
     load: impl Future<Output = Result<usize, String>>,
 ) -> Result<Run, String> {
-    let _from_here_on = world.client.take();
+    let (_from_here_on, _none_yet) = (world.client.take(), world.client.take_phases());
     let now = || millis(world.client.elapsed());
     let begun = now();
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, millis);
+    let begun_of_day = since % (24 * 60 * 60 * 1_000);
     let mut seen: Vec<_> = figures(world.client.http(), world.client.url(), pid, now()).await.into_iter().collect();
     tokio::pin!(load);
     let mut count_before = 0;
@@ -52,11 +54,11 @@ pub async fn observed(
     for at in &mut seen {
         at.at_ms = at.at_ms.saturating_sub(begun);
     }
-    let mut waits = settle(world, PATIENCE).await?;
-    let first = waits.iter().map(|(at, _)| *at).min().unwrap_or(0);
-    for wait in &mut waits {
-        wait.0 -= first;
-    }
+    let phases = world.client.take_phases().into_iter();
+    let phases = phases.map(|(name, at_ms)| (name, at_ms.saturating_sub(begun))).collect();
+    // A job that was created before this run began is none of its own.
+    let waits = settle(world, PATIENCE).await?.into_iter();
+    let waits = waits.filter_map(|(at, wait)| Some((at.checked_sub(begun_of_day)?, wait))).collect();
     let (told, violations) = (world.truth.told(), world.truth.violations());
-    Ok(Run { title: String::new(), samples, figures: seen, waits, violations, turned_away, told })
+    Ok(Run { title: String::new(), samples, phases, figures: seen, waits, violations, turned_away, told })
 }

@@ -68,16 +68,36 @@ fn seen(job: &Value) -> JobSeen {
         state: text("state"),
         input_tokens: tokens("input_tokens"),
         output_tokens: tokens("output_tokens"),
+        cost_nanos: nanos(&job["result"]["usage"]["cost_usd"]),
     }
 }
 
-fn usage(body: &Value) -> UsageSeen {
+/// The month's usage of a reply.
+pub(crate) fn usage(body: &Value) -> UsageSeen {
     let number = |value: &Value| value.as_u64().unwrap_or(0);
     UsageSeen {
         analyses: number(&body["analyses"]["used"]),
         emails: number(&body["emails"]["used"]),
         input_tokens: number(&body["input_tokens"]),
         output_tokens: number(&body["output_tokens"]),
+        cost_nanos: nanos(&body["cost_usd"]),
+    }
+}
+
+/// A decimal text in dollars as nano-dollars. What is none counts as an impossible sum, except where nothing is said.
+fn nanos(dollars: &Value) -> u64 {
+    let parse = |text: &str| {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+        let fraction = format!("{fraction:0<9}");
+        if fraction.len() > 9 {
+            return None;
+        }
+        whole.parse::<u64>().ok()?.checked_mul(1_000_000_000)?.checked_add(fraction.parse().ok()?)
+    };
+    match dollars {
+        Value::Null => 0,
+        Value::String(text) => parse(text).unwrap_or(u64::MAX / 2),
+        _ => u64::MAX / 2,
     }
 }
 
@@ -97,7 +117,19 @@ fn of_day_ms(time: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::of_day_ms;
+    use super::{nanos, of_day_ms};
+    use serde_json::json;
+
+    #[test]
+    fn dollars_are_read_exactly() {
+        for (text, expected) in [("0", 0), ("1.5", 1_500_000_000), ("0.000000001", 1), ("12.000123", 12_000_123_000)] {
+            assert_eq!(nanos(&json!(text)), expected, "{text}");
+        }
+        assert_eq!(nanos(&json!(null)), 0);
+        for nonsense in [json!("x"), json!("0.0000000001"), json!(1.5), json!("-1")] {
+            assert_eq!(nanos(&nonsense), u64::MAX / 2, "{nonsense}");
+        }
+    }
 
     #[test]
     fn times_of_day_are_read() {

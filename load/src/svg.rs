@@ -3,31 +3,119 @@
 use std::fmt::Write as _;
 
 const WIDTH: f64 = 640.0;
-const HEIGHT: f64 = 180.0;
+const HEIGHT: f64 = 200.0;
 const LEFT: f64 = 52.0;
-const BOTTOM: f64 = 22.0;
-const TOP: f64 = 10.0;
-const RIGHT: f64 = 24.0;
+const BOTTOM: f64 = 24.0;
+const TOP: f64 = 12.0;
+const RIGHT: f64 = 16.0;
 
-/// A named line: points of x and y.
+/// A named line: points of x (seconds) and y.
 pub type Line<'a> = (&'a str, Vec<(f64, f64)>);
 
-/// A chart of lines over seconds, from 0 up.
-#[must_use]
-pub fn lines(title: &str, unit: &str, lines: &[Line<'_>]) -> String {
-    let points = || lines.iter().flat_map(|(_, points)| points);
-    let last = points().map(|(x, _)| *x).fold(1.0, f64::max);
-    let top = nice(points().map(|(_, y)| *y).fold(1.0, f64::max));
-    let x = |value: f64| LEFT + value / last * (WIDTH - LEFT - RIGHT);
-    let y = |value: f64| TOP + (1.0 - value / top) * (HEIGHT - TOP - BOTTOM);
-    let mut svg = format!("<figure><figcaption>{title} <small>{unit}</small>");
-    for (at, (name, _)) in lines.iter().enumerate().filter(|_| lines.len() > 1) {
-        let _ = write!(svg, " <span class=\"key\"><i style=\"background:var(--line{at})\"></i>{name}</span>");
+/// How values become heights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// From 0 up.
+    Linear,
+    /// Decades, for what spans several of them.
+    Decades,
+}
+
+/// A chart of lines over seconds up to `end`, with marks where something begins.
+pub struct Chart<'a> {
+    pub title: &'a str,
+    pub unit: &'a str,
+    pub scale: Scale,
+    pub end: f64,
+    pub marks: &'a [(f64, &'a str)],
+}
+
+/// Where the values of a chart lie.
+struct Axis {
+    scale: Scale,
+    bottom: f64,
+    top: f64,
+}
+
+impl Axis {
+    fn over(scale: Scale, values: impl Iterator<Item = f64> + Clone) -> Self {
+        let most = values.clone().fold(0.0, f64::max);
+        if scale == Scale::Linear {
+            return Self { scale, bottom: 0.0, top: nice(most.max(1.0)) };
+        }
+        let least = values.filter(|value| *value > 0.0).fold(most, f64::min).max(0.01);
+        let (bottom, top) = (10f64.powf(least.log10().floor()), 10f64.powf(most.max(0.1).log10().ceil()));
+        Self { scale, bottom, top: if top > bottom { top } else { bottom * 10.0 } }
     }
-    let _ = write!(svg, "</figcaption><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}\">");
-    for step in 0..=4 {
-        let value = top * f64::from(step) / 4.0;
-        let at = y(value);
+
+    fn y(&self, value: f64) -> f64 {
+        let share = match self.scale {
+            Scale::Linear => value / self.top,
+            Scale::Decades => (value.max(self.bottom) / self.bottom).log10() / (self.top / self.bottom).log10(),
+        };
+        TOP + (1.0 - share) * (HEIGHT - TOP - BOTTOM)
+    }
+
+    fn steps(&self) -> Vec<f64> {
+        match self.scale {
+            Scale::Linear => (0..=4).map(|step| self.top * f64::from(step) / 4.0).collect(),
+            Scale::Decades => std::iter::successors(Some(self.bottom), |value| Some(value * 10.0))
+                .take_while(|value| *value < self.top * 1.5)
+                .collect(),
+        }
+    }
+}
+
+impl Chart<'_> {
+    /// The chart of these lines; a single one is filled below.
+    #[must_use]
+    pub fn lines(&self, lines: &[Line<'_>]) -> String {
+        let points = || lines.iter().flat_map(|(_, points)| points);
+        let axis = Axis::over(self.scale, points().map(|(_, y)| *y));
+        let end = points().map(|(x, _)| *x).fold(self.end.max(1.0), f64::max);
+        let x = |value: f64| LEFT + value / end * (WIDTH - LEFT - RIGHT);
+        let Self { title, unit, .. } = self;
+        let mut svg = format!("<figure><figcaption>{title} <small>{unit}</small><span class=\"keys\">");
+        for (at, (name, _)) in lines.iter().enumerate().filter(|_| lines.len() > 1) {
+            let _ = write!(svg, "<span class=\"key\"><i style=\"background:var(--line{at})\"></i>{name}</span>");
+        }
+        let label = format!("{title}, {unit}").replace('"', "");
+        let _ = write!(
+            svg,
+            "</span></figcaption><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{label}\">"
+        );
+        grid(&mut svg, &axis, end, x);
+        for (at, name) in self.marks {
+            let _ = write!(
+                svg,
+                "<line class=\"mark\" x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"{TOP}\" y2=\"{1}\"/>\
+                 <text class=\"mark\" x=\"{2:.1}\" y=\"{3}\">{name}</text>",
+                x(*at),
+                HEIGHT - BOTTOM,
+                x(*at) + 4.0,
+                TOP + 9.0
+            );
+        }
+        for (at, (_, points)) in lines.iter().enumerate() {
+            let path: Vec<String> = points.iter().map(|(px, py)| format!("{:.1},{:.1}", x(*px), axis.y(*py))).collect();
+            if let (1, Some((first, _)), Some((last, _))) = (lines.len(), points.first(), points.last()) {
+                let (floor, path) = (HEIGHT - BOTTOM, path.join(" "));
+                let (from, to) = (x(*first), x(*last));
+                let _ = write!(
+                    svg,
+                    "<polygon points=\"{from:.1},{floor} {path} {to:.1},{floor}\" style=\"fill:var(--line{at})\"/>"
+                );
+            }
+            let _ = write!(svg, "<polyline points=\"{}\" style=\"stroke:var(--line{at})\"/>", path.join(" "));
+        }
+        svg.push_str("</svg></figure>");
+        svg
+    }
+}
+
+fn grid(svg: &mut String, axis: &Axis, end: f64, x: impl Fn(f64) -> f64) {
+    for value in axis.steps() {
+        let at = axis.y(value);
         let _ = write!(
             svg,
             "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{:.0}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>\
@@ -38,22 +126,13 @@ pub fn lines(title: &str, unit: &str, lines: &[Line<'_>]) -> String {
             short(value)
         );
     }
-    for step in 0..=5 {
-        let value = last * f64::from(step) / 5.0;
-        let _ = write!(
-            svg,
-            "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{} s</text>",
-            x(value),
-            HEIGHT - 6.0,
-            short(value)
-        );
+    let step = nice(end / 8.0).max(1.0);
+    let marks = std::iter::successors(Some(0.0), |at| Some(at + step)).take_while(|at| *at <= end);
+    for value in marks {
+        let at = x(value);
+        let y = HEIGHT - 7.0;
+        let _ = write!(svg, "<text x=\"{at:.1}\" y=\"{y}\" text-anchor=\"middle\">{} s</text>", short(value));
     }
-    for (at, (_, points)) in lines.iter().enumerate() {
-        let path: Vec<String> = points.iter().map(|(px, py)| format!("{:.1},{:.1}", x(*px), y(*py))).collect();
-        let _ = write!(svg, "<polyline points=\"{}\" style=\"stroke:var(--line{at})\"/>", path.join(" "));
-    }
-    svg.push_str("</svg></figure>");
-    svg
 }
 
 /// Horizontal bars of ratios to 1 (a mark), each with its text, as a file of its own that suits both themes.
@@ -105,4 +184,20 @@ fn nice(value: f64) -> f64 {
 fn short(value: f64) -> String {
     let text = if value >= 10.0 { format!("{value:.0}") } else { format!("{value:.2}") };
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn axes_hold_all_values() {
+        let linear = Axis::over(Scale::Linear, [3.0, 130.0].into_iter());
+        assert_eq!((linear.y(0.0), linear.y(200.0)), (HEIGHT - BOTTOM, TOP));
+        let decades = Axis::over(Scale::Decades, [0.0, 3.0, 130.0].into_iter());
+        assert_eq!(decades.steps(), [1.0, 10.0, 100.0, 1_000.0]);
+        assert!((decades.y(1_000.0) - TOP).abs() < 1e-6 && (decades.y(0.0) - (HEIGHT - BOTTOM)).abs() < 1e-6);
+        let nothing = Axis::over(Scale::Decades, std::iter::empty());
+        assert!(nothing.y(0.05).is_finite() && nothing.steps().len() >= 2);
+    }
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Mutex;
+use std::time::Duration;
 
 /// More violations than this are only counted.
 const TOLD: usize = 50;
@@ -12,8 +13,8 @@ const TOLD: usize = 50;
 struct Told {
     /// Acknowledged items, with how many had been acknowledged before.
     items: BTreeMap<String, usize>,
-    /// Accepted jobs and their kinds.
-    jobs: HashMap<String, &'static str>,
+    /// Accepted jobs, with how many had been accepted before, and their kinds.
+    jobs: BTreeMap<String, (usize, &'static str)>,
     /// Requests whose replies said neither yes nor no: each may have made so many items or one job.
     unsure_items: usize,
     unsure_jobs: usize,
@@ -27,6 +28,8 @@ pub struct JobSeen {
     pub state: String,
     pub input_tokens: u64,
     pub output_tokens: u64,
+    /// In nano-dollars.
+    pub cost_nanos: u64,
 }
 
 /// A month's usage as the API tells it.
@@ -36,6 +39,18 @@ pub struct UsageSeen {
     pub emails: u64,
     pub input_tokens: u64,
     pub output_tokens: u64,
+    /// In nano-dollars.
+    pub cost_nanos: u64,
+}
+
+/// The longest that prices may be served after others were seen: their class is stale acceptable, a day.
+const PRICES_STALE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The prices that were seen: each catalogue's date with when it was first seen, and what it says of a provider.
+#[derive(Default)]
+struct Prices {
+    first_seen: BTreeMap<String, Duration>,
+    said: HashMap<(String, String), Value>,
 }
 
 /// The oracle of one run.
@@ -44,6 +59,7 @@ pub struct Truth {
     orgs: Mutex<HashMap<String, Told>>,
     /// The newest acknowledged version of each record.
     versions: Mutex<HashMap<String, u64>>,
+    prices: Mutex<Prices>,
     wrong: Mutex<(Vec<String>, usize)>,
 }
 
@@ -111,7 +127,10 @@ impl Truth {
 
     /// A job was accepted.
     pub fn job(&self, org: &str, id: &str, kind: &'static str) {
-        if lock(&self.orgs).entry(org.to_owned()).or_default().jobs.insert(id.to_owned(), kind).is_some() {
+        let mut orgs = lock(&self.orgs);
+        let jobs = &mut orgs.entry(org.to_owned()).or_default().jobs;
+        let before = jobs.len();
+        if jobs.insert(id.to_owned(), (before, kind)).is_some() {
             self.violated(format!("one job for two requests: {id} of {org}"));
         }
     }
@@ -130,76 +149,103 @@ impl Truth {
         lock(&self.orgs).get(org).map_or(0, |told| told.items.len())
     }
 
-    /// The first page of a list, newest first, read after `floor` items were acknowledged: of these, all that are
+    /// How many jobs are accepted by now: of all kinds, analyses, e-mails.
+    #[must_use]
+    pub fn jobs_floor(&self, org: &str) -> (usize, u64, u64) {
+        let orgs = lock(&self.orgs);
+        let Some(told) = orgs.get(org) else { return (0, 0, 0) };
+        let of = |kind: &str| told.jobs.values().filter(|(_, of)| *of == kind).count() as u64;
+        (told.jobs.len(), of("analyze"), of("send_email"))
+    }
+
+    /// The first page of the items, newest first, read after `floor` of them were acknowledged: of these, all that are
     /// newer than the page's last must be on it.
     pub fn first_page(&self, org: &str, floor: usize, ids: &[String], more: bool) {
         let orgs = lock(&self.orgs);
         let Some(told) = orgs.get(org) else { return };
+        self.page_has(org, told.items.iter().map(|(id, at)| (id, *at)), (floor, ids, more));
+    }
+
+    /// The same of the jobs.
+    pub fn first_jobs(&self, org: &str, floor: usize, ids: &[String], more: bool) {
+        let orgs = lock(&self.orgs);
+        let Some(told) = orgs.get(org) else { return };
+        self.page_has(org, told.jobs.iter().map(|(id, (at, _))| (id, *at)), (floor, ids, more));
+    }
+
+    fn page_has<'a>(
+        &self,
+        org: &str,
+        told: impl Iterator<Item = (&'a String, usize)>,
+        (floor, ids, more): (usize, &[String], bool),
+    ) {
         let on_it: HashSet<&str> = ids.iter().map(String::as_str).collect();
-        let from = if more { ids.last().cloned().unwrap_or_default() } else { String::new() };
-        let missing = told.items.range(from..).find(|(id, at)| **at < floor && !on_it.contains(id.as_str()));
-        if let Some((id, _)) = missing {
+        let from = if more { ids.last().map_or("", String::as_str) } else { "" };
+        let mut wanted = told.filter(|(id, at)| *at < floor && id.as_str() >= from);
+        if let Some((id, _)) = wanted.find(|(id, _)| !on_it.contains(id.as_str())) {
             self.violated(format!("stale: a page of {org} lacks {id}, which was acknowledged before it was asked for"));
         }
     }
 
-    /// The end of a run: all items and jobs of an organization, and its usage.
-    pub fn settle(&self, org: &str, items: &[String], jobs: &[JobSeen], usage: UsageSeen) {
-        let orgs = lock(&self.orgs);
-        let nothing = Told::default();
-        let told = orgs.get(org).unwrap_or(&nothing);
-        self.settle_items(org, told, items);
-        self.settle_jobs(org, told, jobs);
-        let of = |kind: &str| jobs.iter().filter(|job| job.kind == kind).count() as u64;
-        let sum = UsageSeen {
-            analyses: of("analyze"),
-            emails: of("send_email"),
-            input_tokens: jobs.iter().map(|job| job.input_tokens).sum(),
-            output_tokens: jobs.iter().map(|job| job.output_tokens).sum(),
-        };
-        if usage != sum {
-            self.violated(format!("usage does not add up: {org} says {usage:?}, its jobs {sum:?}"));
+    /// The month's usage, read after so many analyses and e-mails were accepted: it is never cached.
+    pub fn usage(&self, org: &str, (_, analyses, emails): (usize, u64, u64), seen: UsageSeen) {
+        if seen.analyses < analyses || seen.emails < emails {
+            self.violated(format!("stale: usage of {org} is {seen:?} after {analyses} analyses and {emails} e-mails"));
         }
     }
 
-    fn settle_items(&self, org: &str, told: &Told, items: &[String]) {
-        let there: HashSet<&str> = items.iter().map(String::as_str).collect();
-        if there.len() < items.len() {
-            self.violated(format!("listed twice: {} items of {org}", items.len() - there.len()));
-        }
-        for lost in told.items.keys().filter(|id| !there.contains(id.as_str())) {
-            self.violated(format!("lost: item {lost} of {org}"));
-        }
-        let extra = there.iter().filter(|id| !told.items.contains_key(**id)).count();
-        if extra > told.unsure_items {
-            self.violated(format!(
-                "made twice: {org} has {extra} items nobody was told of ({} unsure)",
-                told.unsure_items
-            ));
+    /// What was answered to one request that was sent twice under one key.
+    pub fn repeated(&self, first: &Value, again: &Value) {
+        if first != again {
+            self.violated(format!("made twice: one key gave {first} and {again}"));
         }
     }
 
-    fn settle_jobs(&self, org: &str, told: &Told, jobs: &[JobSeen]) {
-        let mut there: HashMap<&str, &JobSeen> = HashMap::new();
-        for job in jobs {
-            if there.insert(&job.id, job).is_some() {
-                self.violated(format!("listed twice: job {} of {org}", job.id));
-            }
-            if !matches!(job.state.as_str(), "succeeded" | "failed" | "cancelled" | "unknown") {
-                self.violated(format!("never ended: job {} of {org} is {}", job.id, job.state));
-            }
+    /// What was acknowledged is asked for by its own organization.
+    pub fn is_there(&self, org: &str, what: &str, status: u16) {
+        if status == 404 {
+            self.violated(format!("lost: {what} of {org} is not found"));
         }
-        for (lost, kind) in &told.jobs {
-            if there.get(lost.as_str()).is_none_or(|job| job.kind != *kind) {
-                self.violated(format!("lost: {kind} job {lost} of {org}"));
-            }
+    }
+
+    /// What belongs to `other` is asked for by `org`.
+    pub fn foreign(&self, org: &str, (what, other): (&str, &str), status: u16) {
+        if (200..300).contains(&status) {
+            self.violated(format!("crossed an org: {org} was shown {what} of {other}"));
         }
-        let extra = there.keys().filter(|id| !told.jobs.contains_key(**id)).count();
-        if extra > told.unsure_jobs {
-            self.violated(format!(
-                "made twice: {org} has {extra} jobs nobody was told of ({} unsure)",
-                told.unsure_jobs
-            ));
+    }
+
+    /// A log-in to `org` opened a session of `opened`.
+    pub fn session(&self, org: &str, opened: Option<&str>) {
+        if opened != Some(org) {
+            self.violated(format!("crossed an org: a log-in to {org} gave {opened:?}"));
+        }
+    }
+
+    /// An ended session is used.
+    pub fn ended_session(&self, org: &str, status: u16) {
+        if (200..300).contains(&status) {
+            self.violated(format!("stale: an ended session of {org} was let in"));
+        }
+    }
+
+    /// One provider's prices, read at `now` on the run's clock: all of one catalogue, the same whenever that is shown, and
+    /// none that a newer one replaced longer ago than their class allows.
+    pub fn prices(&self, provider: &str, body: &Value, now: Duration) {
+        let models = body["data"].as_array().map_or(&[][..], Vec::as_slice);
+        if models.is_empty() || models.iter().any(|model| model["provider"].as_str() != Some(provider)) {
+            self.violated(format!("prices: not those of {provider} alone"));
+        }
+        let as_of = body["as_of"].as_str().unwrap_or_default().to_owned();
+        let mut prices = lock(&self.prices);
+        let said = prices.said.entry((as_of.clone(), provider.to_owned())).or_insert_with(|| body["data"].clone());
+        if *said != body["data"] {
+            self.violated(format!("prices: the catalogue of {as_of} says two things of {provider}"));
+        }
+        prices.first_seen.entry(as_of.clone()).or_insert(now);
+        let replaced = prices.first_seen.range(as_of.clone()..).skip(1).map(|(_, seen)| *seen).min();
+        if replaced.is_some_and(|seen| now.saturating_sub(seen) > PRICES_STALE) {
+            self.violated(format!("stale: prices of {as_of} more than a day after newer ones"));
         }
     }
 
@@ -215,5 +261,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
+mod settle;
 #[cfg(test)]
 mod tests;

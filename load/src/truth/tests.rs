@@ -10,7 +10,14 @@ fn ids(ids: &[&str]) -> Vec<String> {
 }
 
 fn job(id: &str, kind: &str, state: &str) -> JobSeen {
-    JobSeen { id: id.to_owned(), kind: kind.to_owned(), state: state.to_owned(), input_tokens: 3, output_tokens: 2 }
+    JobSeen {
+        id: id.to_owned(),
+        kind: kind.to_owned(),
+        state: state.to_owned(),
+        input_tokens: 3,
+        output_tokens: 2,
+        cost_nanos: 7,
+    }
 }
 
 /// Two items and a job of each kind were acknowledged.
@@ -25,11 +32,11 @@ fn told() -> Truth {
 
 fn jobs() -> Vec<JobSeen> {
     let mut email = job("job_2", "send_email", "succeeded");
-    (email.input_tokens, email.output_tokens) = (0, 0);
+    (email.input_tokens, email.output_tokens, email.cost_nanos) = (0, 0, 0);
     vec![job("job_1", "analyze", "succeeded"), email]
 }
 
-const USAGE: UsageSeen = UsageSeen { analyses: 1, emails: 1, input_tokens: 3, output_tokens: 2 };
+const USAGE: UsageSeen = UsageSeen { analyses: 1, emails: 1, input_tokens: 3, output_tokens: 2, cost_nanos: 7 };
 
 /// What a settlement finds wrong.
 fn found(truth: &Truth, items: &[&str], jobs: &[JobSeen], usage: UsageSeen) -> String {
@@ -82,6 +89,7 @@ fn usage_that_does_not_add_up_is_found() {
         UsageSeen { emails: 0, ..USAGE },
         UsageSeen { input_tokens: 4, ..USAGE },
         UsageSeen { output_tokens: 1, ..USAGE },
+        UsageSeen { cost_nanos: 6, ..USAGE },
     ] {
         assert!(found(&told(), &["itm_2", "itm_1"], &jobs(), wrong).contains("usage does not add up"), "{wrong:?}");
     }
@@ -122,4 +130,59 @@ fn crossed_replies_are_found() {
     assert_eq!(truth.violations().1, 0);
     truth.reply(ORG, "list-items", &json!({"data": [{"org_id": ORG}, {"org_id": "org_2"}]}));
     assert!(truth.violations().0[0].contains("crossed an org"));
+}
+
+#[test]
+fn stale_lists_of_jobs_and_usage_are_found() {
+    let truth = told();
+    let floor = truth.jobs_floor(ORG);
+    assert_eq!((floor, truth.jobs_floor("org_2")), ((2, 1, 1), (0, 0, 0)));
+    truth.first_jobs(ORG, 2, &ids(&["job_2", "job_1"]), false);
+    truth.usage(ORG, floor, USAGE);
+    assert_eq!(truth.violations().1, 0);
+    truth.first_jobs(ORG, 2, &ids(&["job_1"]), true);
+    truth.usage(ORG, floor, UsageSeen { analyses: 0, ..USAGE });
+    truth.usage(ORG, floor, UsageSeen { emails: 0, ..USAGE });
+    assert_eq!(truth.violations().1, 3);
+}
+
+#[test]
+fn what_is_lost_doubled_foreign_or_let_in_is_found() {
+    let truth = Truth::default();
+    truth.repeated(&json!({"id": 1}), &json!({"id": 1}));
+    truth.is_there(ORG, "itm_1", 200);
+    truth.foreign(ORG, ("itm_3", "org_2"), 404);
+    truth.session(ORG, Some(ORG));
+    truth.ended_session(ORG, 401);
+    assert_eq!(truth.violations().1, 0);
+    truth.repeated(&json!({"id": 1}), &json!({"id": 2}));
+    truth.is_there(ORG, "itm_1", 404);
+    truth.foreign(ORG, ("itm_3", "org_2"), 200);
+    truth.session(ORG, Some("org_2"));
+    truth.session(ORG, None);
+    truth.ended_session(ORG, 200);
+    let (found, count) = truth.violations();
+    assert_eq!(count, 6, "{found:?}");
+}
+
+#[test]
+fn prices_are_whole_the_same_and_not_too_old() {
+    let hours = |hours: u64| std::time::Duration::from_secs(hours * 3_600);
+    let of = |as_of: &str, price: &str| json!({"as_of": as_of, "data": [{"provider": "p", "price": price}]});
+    let truth = Truth::default();
+    truth.prices("p", &of("2026-01", "1"), hours(0));
+    truth.prices("p", &of("2026-02", "2"), hours(1));
+    // Old prices may be served for a day after newer ones were seen.
+    truth.prices("p", &of("2026-01", "1"), hours(25));
+    truth.prices("p", &of("2026-02", "2"), hours(99));
+    assert_eq!(truth.violations().1, 0);
+    truth.prices("p", &of("2026-01", "1"), hours(26));
+    truth.prices("p", &of("2026-02", "3"), hours(26));
+    truth.prices("q", &of("2026-02", "2"), hours(26));
+    truth.prices("p", &json!({"as_of": "2026-02", "data": []}), hours(26));
+    let (found, _) = truth.violations();
+    // The last two are also another text of a catalogue that was seen, or are of nobody.
+    for (what, count) in [("more than a day", 1), ("says two things of p", 2), ("not those of", 2)] {
+        assert_eq!(found.iter().filter(|one| one.contains(what)).count(), count, "{what}: {found:?}");
+    }
 }

@@ -1,6 +1,6 @@
 //! A short run over a system in this process: the truth holds, the report has its figures, and a planted lie is found.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use load::report::{CLOSED, OPEN};
 use load::{arrivals, run::observed, settle::settle, world::World};
 use local::{Options, System};
 use std::time::Duration;
@@ -10,7 +10,9 @@ async fn the_truth_holds_under_load_and_a_lie_is_found() {
     let system = System::start(Options::ephemeral()).await.unwrap();
     let world = World::found(&system.url(), 3, 1).await.unwrap();
     let load = async {
+        world.client.phase(CLOSED);
         arrivals::closed(&world, 4, 0..250).await;
+        world.client.phase(OPEN);
         Ok(arrivals::open(&world, 100.0, Duration::ZERO, Duration::from_secs(1)).await)
     };
     let run = observed(&world, None, (Duration::from_millis(200), false), load).await.unwrap();
@@ -24,7 +26,7 @@ async fn the_truth_holds_under_load_and_a_lie_is_found() {
     let folder = std::env::temp_dir().join(format!("load-report-{}", std::process::id()));
     run.write(&folder).unwrap();
     let page = std::fs::read_to_string(folder.join("report.html")).unwrap();
-    for part in ["p99.9", "Queue depth", "Queue age", "Database calls", "Cache hits", "The truth held"] {
+    for part in ["p99.9", "Queue depth", "Queue age", "Database calls", "Cache hits", "The truth held", CLOSED, OPEN] {
         assert!(page.contains(part), "{part}");
     }
     assert!(!page.contains("http://") || page.matches("http").count() == page.matches("http://127").count());

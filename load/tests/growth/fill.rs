@@ -1,0 +1,174 @@
+//! Many rows, each a copy of one that the API made, with ids and times of its own.
+
+use crate::scene::{Actor, Ask, PASSWORD, PLAIN, Scene};
+use lambda_http::http::Method;
+use local::system::JOBS_QUEUE;
+use serde_json::{Value, json};
+use shared::ids::{ItemId, JobId, OrgId, UserId};
+use shared::model::time::Moment;
+use shared::store::keys::{self, Key};
+use shared::token::Token;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// When filled jobs are to be looked at: not within any run.
+const LATER: Duration = Duration::from_secs(24 * 60 * 60);
+const AN_HOUR_MS: usize = 60 * 60 * 1_000;
+
+/// An id as old as the `back`th millisecond before `template` was made, and so in its place in the order.
+fn older(template: [u8; 16], back: usize) -> [u8; 16] {
+    let mut bytes = template;
+    let made = bytes[..6].iter().fold(0u64, |all, byte| all << 8 | u64::from(*byte));
+    bytes[..6].copy_from_slice(&(made - back as u64).to_be_bytes()[2..]);
+    bytes[12..].copy_from_slice(&u32::try_from(back).unwrap().wrapping_mul(0x9E37_79B9).to_be_bytes());
+    bytes
+}
+
+fn number(row: &Value, attribute: &str) -> String {
+    row[attribute]["N"].as_str().unwrap().to_owned()
+}
+
+/// Attributes with types and lengths: what two rows of one kind share.
+fn shape(row: &Value) -> BTreeMap<String, String> {
+    let length = |value: &Value| match value.as_object().and_then(|typed| typed.iter().next()) {
+        Some((kind, Value::String(text))) => format!("{kind} {}", text.len()),
+        _ => value.to_string(),
+    };
+    row.as_object().unwrap().iter().map(|(name, value)| (name.clone(), length(value))).collect()
+}
+
+/// A row of ours is like one of the API's.
+fn assert_alike(ours: &Value, api: &Value) {
+    assert_eq!(shape(ours), shape(api), "{ours} is not as the API makes it: {api}");
+}
+
+pub(crate) fn new_item(scene: &Scene) -> Ask {
+    let body = json!({"name": "An item of some kind", "description": "It has its purpose, and somebody cares for it."});
+    Ask::new("create-item", Method::POST, Some(&scene.owner.token)).body(body)
+}
+
+pub(crate) fn new_analysis(scene: &Scene) -> Ask {
+    let text = "The slow train was late again, but we love it. ".repeat(10);
+    let body = json!({"text": text, "model": "builtin"});
+    Ask::new("analyze", Method::POST, Some(&scene.owner.token)).body(body)
+}
+
+/// Fills the owner's organization up to `count` items. Returns the one in the middle.
+pub(crate) async fn items(scene: &Scene, count: usize) -> ItemId {
+    let org = scene.owner.org_id;
+    let made: ItemId = scene.must(&new_item(scene)).await["id"].as_str().unwrap().parse().unwrap();
+    let row = scene.raw.row(Key::item(org, made)).await;
+    let (text, at) = (row.to_string(), number(&row, "created_at"));
+    let id = |back| ItemId::from_bytes(older(*made.as_bytes(), back));
+    let time = |back: usize| (at.parse::<u64>().unwrap() - back as u64).to_string();
+    let rows = (1..count).map(|back| {
+        let row = text.replace(&made.to_string(), &id(back).to_string());
+        row.replace(&format!("\"{at}\""), &format!("\"{}\"", time(back)))
+    });
+    scene.raw.put_all(rows).await;
+    scene.raw.set(Key::org(org), "item_count", count).await;
+    let middle = if count > 1 { id(count / 2) } else { made };
+    let other: ItemId = scene.must(&new_item(scene)).await["id"].as_str().unwrap().parse().unwrap();
+    assert_alike(&scene.raw.row(Key::item(org, middle)).await, &scene.raw.row(Key::item(org, other)).await);
+    let seen = scene.must(&Ask::new("get-item", Method::GET, Some(&scene.owner.token)).of("item_id", middle)).await;
+    assert_eq!(seen["id"], middle.to_string());
+    middle
+}
+
+/// Founds organizations, each with an owner who is logged in, until there are `count`. Returns the owner of the one in
+/// the middle.
+pub(crate) async fn orgs(scene: &Scene, count: usize) -> Actor {
+    let made = scene.register(2).await;
+    let rows = rows_of(scene, &made).await;
+    let rows: Vec<String> = rows.iter().map(Value::to_string).collect();
+    let hash = Token::parse(&made.token).unwrap().hash().as_str().to_owned();
+    let actor = |back: usize| Actor {
+        token: String::new(),
+        user_id: UserId::from_bytes(older(*made.user_id.as_bytes(), back)),
+        org_id: OrgId::from_bytes(older(*made.org_id.as_bytes(), back)),
+        email: format!("growth-{:012}@example.com", 1_000 + back),
+    };
+    let copies = (1..count.saturating_sub(2)).flat_map(|back| {
+        let copy = actor(back);
+        let session = format!("{:0width$x}", back, width = hash.len());
+        let renamed = |row: &String| {
+            let row = row.replace(&made.user_id.to_string(), &copy.user_id.to_string());
+            let row = row.replace(&made.org_id.to_string(), &copy.org_id.to_string());
+            row.replace(&made.email, &copy.email).replace(&hash, &session)
+        };
+        rows.iter().map(renamed).collect::<Vec<_>>()
+    });
+    scene.raw.put_all(copies).await;
+    let middle = actor((count / 2).clamp(1, count.saturating_sub(3).max(1)));
+    let login = json!({"email": middle.email, "password": PASSWORD});
+    let session = scene.must(&Ask::new("login", Method::POST, None).body(login)).await;
+    assert_eq!(session["org"]["id"], middle.org_id.to_string());
+    let middle = Actor { token: session["token"].as_str().unwrap().to_owned(), ..middle };
+    let other = scene.register(3).await;
+    // The log-in above is a session of its own; the filled one beside it is as old as its copy.
+    let (ours, api) = (rows_of(scene, &middle).await, rows_of(scene, &other).await);
+    assert_eq!(ours.len(), api.len() + 1);
+    for row in &api {
+        let alike = ours.iter().filter(|our| shape(our) == shape(row)).count();
+        assert!(alike >= 1, "no filled row is like {row}");
+    }
+    middle
+}
+
+/// All rows of a registration.
+async fn rows_of(scene: &Scene, actor: &Actor) -> Vec<Value> {
+    let mut rows = scene.raw.partition(keys::user_pk(actor.user_id)).await;
+    rows.extend(scene.raw.partition(keys::org_pk(actor.org_id)).await);
+    rows.push(scene.raw.row(Key::login(&actor.email)).await);
+    rows
+}
+
+/// Accepts jobs until `count` of the owner's are queued: rows, entries in the index, inputs, messages, and their units
+/// of the month. They are older than all others.
+pub(crate) async fn jobs(scene: &Scene, count: usize) {
+    let org = scene.owner.org_id;
+    let made: JobId = scene.must(&new_analysis(scene)).await["id"].as_str().unwrap().parse().unwrap();
+    let job = scene.raw.row(Key::job(org, made)).await;
+    let (at, due) = (number(&job, "created_at"), number(&job, "due_at"));
+    let from = Key::due(made, Moment::from_millis(due.parse().unwrap()));
+    let entry = scene.raw.row(from.clone()).await;
+    let input = scene.raw.row(Key::job_input(org, made, 0)).await;
+    let later = Moment::now().plus(LATER);
+    let month = job["month"]["S"].as_str().unwrap().to_owned();
+    let id = |back| JobId::from_bytes(older(*made.as_bytes(), AN_HOUR_MS + back));
+    // One more than asked for, if one is to be run to see that it can be.
+    let filled = count + usize::from(count > 1);
+    let (job, entry, input) = (job.to_string(), entry.to_string(), input.to_string());
+    let rows = (1..=filled).flat_map(|back| {
+        let copy = id(back);
+        let renamed = |row: &str| row.replace(&made.to_string(), &copy.to_string());
+        let created = (at.parse::<u64>().unwrap() - (AN_HOUR_MS + back) as u64).to_string();
+        let job = renamed(&job).replace(&format!("\"{at}\""), &format!("\"{created}\""));
+        let job = job.replace(&format!("\"{due}\""), &format!("\"{}\"", later.as_millis()));
+        let to = Key::due(copy, later);
+        let entry = entry.replace(&from.sk, &to.sk).replace(&format!("\"{}\"", from.pk), &format!("\"{}\"", to.pk));
+        [job, entry, renamed(&input)]
+    });
+    scene.raw.put_all(rows).await;
+    let used = usage(scene, "/analyses/used").await;
+    scene.raw.set(Key::usage(org, &month), "analyses", used + filled).await;
+    assert_eq!(scene.deliver(PLAIN).await, 1, "the one that the API made");
+    for back in 1..=filled {
+        let body = json!({"org_id": org, "job_id": id(back)}).to_string();
+        let draft = json!({"MessageBody": body, "MessageGroupId": org.to_string()});
+        scene.system.sqs().send(JOBS_QUEUE, serde_json::from_value(draft).unwrap()).unwrap();
+    }
+    if filled > count {
+        let row = scene.raw.row(Key::job(org, id(count / 2))).await;
+        assert_alike(&row, &serde_json::from_str(&job).unwrap());
+        let before = usage(scene, "/output_tokens").await;
+        assert_eq!(scene.deliver(PLAIN).await, 1);
+        assert!(usage(scene, "/output_tokens").await > before, "the worker did not run a filled job");
+    }
+}
+
+/// A number of this month's usage.
+async fn usage(scene: &Scene, pointer: &str) -> usize {
+    let usage = scene.must(&Ask::new("get-usage", Method::GET, Some(&scene.owner.token))).await;
+    usize::try_from(usage.pointer(pointer).unwrap().as_u64().unwrap()).unwrap()
+}

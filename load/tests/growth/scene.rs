@@ -1,0 +1,228 @@
+//! One system of one size, whose functions are called in this thread, with and without the meter between.
+
+use crate::cpu;
+use crate::meter::Meter;
+use crate::raw::Raw;
+use lambda_http::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use lambda_http::http::{HeaderMap, Method};
+use lambda_http::{Body, Request};
+use local::event_source::{EventSource, Function, Mapping};
+use local::system::JOBS_QUEUE;
+use local::{Options, Storage, System};
+use serde_json::{Value, json};
+use shared::Context;
+use shared::config::Config;
+use shared::ids::{OrgId, UserId};
+use shared::model::time::Moment;
+use shared::runtime::event::{Parts, PathParameters};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use worker::Worker;
+
+/// What everybody registers with.
+pub(crate) const PASSWORD: &str = "correct horse battery";
+/// Time limit of the worker and the sweeper, as in the template.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How the functions reach the database and the cache.
+#[derive(Clone, Copy)]
+pub(crate) struct Via {
+    /// Through the meter.
+    pub(crate) metered: bool,
+    /// With a cache; without one, each read is a miss.
+    pub(crate) cached: bool,
+}
+
+/// Straight to the database, without a cache.
+pub(crate) const PLAIN: Via = Via { metered: false, cached: false };
+
+/// One request.
+#[derive(Clone, Debug)]
+pub(crate) struct Ask {
+    pub(crate) function: &'static str,
+    pub(crate) method: Method,
+    pub(crate) parameters: Vec<(&'static str, String)>,
+    pub(crate) query: String,
+    pub(crate) token: Option<String>,
+    pub(crate) body: Option<Value>,
+    /// `Idempotency-Key`.
+    pub(crate) key: Option<String>,
+}
+
+impl Ask {
+    pub(crate) fn new(function: &'static str, method: Method, token: Option<&str>) -> Self {
+        let token = token.map(str::to_owned);
+        Self { function, method, parameters: Vec::new(), query: String::new(), token, body: None, key: None }
+    }
+
+    pub(crate) fn of(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.parameters.push((name, value.to_string()));
+        self
+    }
+
+    pub(crate) fn query(mut self, query: impl ToString) -> Self {
+        self.query = query.to_string();
+        self
+    }
+
+    pub(crate) fn body(mut self, body: Value) -> Self {
+        self.body = Some(body);
+        self
+    }
+
+    pub(crate) fn key(mut self, key: String) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    fn request(&self) -> Request {
+        let mut headers = HeaderMap::new();
+        if let Some(token) = &self.token {
+            headers.insert(AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
+        }
+        if self.body.is_some() {
+            headers.insert(CONTENT_TYPE, "application/json".parse().unwrap());
+        }
+        if let Some(key) = &self.key {
+            headers.insert("idempotency-key", key.parse().unwrap());
+        }
+        let parameters = self.parameters.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        Parts {
+            method: self.method.clone(),
+            path: format!("/{}", self.function),
+            headers,
+            query: self.query.parse().unwrap(),
+            path_parameters: PathParameters(parameters.collect()),
+            request_id: None,
+            body: self.body.as_ref().map_or(Body::Empty, |body| Body::Text(body.to_string())),
+        }
+        .into_request()
+    }
+}
+
+/// A registered user with a session.
+#[derive(Clone, Debug)]
+pub(crate) struct Actor {
+    pub(crate) token: String,
+    pub(crate) user_id: UserId,
+    pub(crate) org_id: OrgId,
+    pub(crate) email: String,
+}
+
+/// A system, and all that calls it.
+pub(crate) struct Scene {
+    pub(crate) system: System,
+    pub(crate) raw: Raw,
+    pub(crate) meter: Meter,
+    /// The thread of its database.
+    pub(crate) database: u32,
+    /// By metered and cached.
+    contexts: [[&'static Context; 2]; 2],
+    sources: [EventSource; 2],
+    pub(crate) owner: Actor,
+    pub(crate) member: Actor,
+}
+
+impl Scene {
+    /// Starts one on `systems`; nothing of it runs in this thread but what is called.
+    pub(crate) fn start(
+        systems: &tokio::runtime::Runtime,
+        here: &tokio::runtime::Runtime,
+        folder: Option<PathBuf>,
+    ) -> Self {
+        let before = cpu::threads("database");
+        let storage = folder.map_or(Storage::Memory, Storage::Folder);
+        let options = Options { background: false, storage, ..Options::ephemeral() };
+        let system = systems.block_on(System::start(options)).unwrap();
+        let database = cpu::threads("database").into_iter().find(|thread| !before.contains(thread)).unwrap();
+        let meter = systems.block_on(Meter::before(system.database_url()));
+        let config = |metered: bool, cached: bool| {
+            let mut config: Config = system.context().config().clone();
+            if metered {
+                config.aws.endpoint_url = Some(meter.url.clone());
+            }
+            config.cache_url = if cached { "memory:" } else { "off:" }.parse().unwrap();
+            config
+        };
+        let context = |metered, cached| -> &'static Context {
+            // Lives as long as the process, as in a Lambda environment.
+            Box::leak(Box::new(Context::new(config(metered, cached))))
+        };
+        let contexts = [false, true].map(|metered| [false, true].map(|cached| context(metered, cached)));
+        let sources = [false, true].map(|metered| source(&system, config(metered, false)));
+        let raw = Raw::new(system.database_url());
+        let nobody =
+            || Actor { token: String::new(), user_id: UserId::new(), org_id: OrgId::new(), email: String::new() };
+        let mut scene = Self { system, raw, meter, database, contexts, sources, owner: nobody(), member: nobody() };
+        here.block_on(async {
+            scene.owner = scene.register(0).await;
+            scene.member = scene.register(1).await;
+            let org = scene.owner.org_id;
+            let plan = Ask::new("put-org-plan", Method::PUT, Some(&scene.owner.token)).of("org_id", org);
+            scene.must(&plan.body(json!({"plan": "enterprise"}))).await;
+            let member = Ask::new("put-member", Method::PUT, Some(&scene.owner.token)).of("org_id", org);
+            scene.must(&member.of("user_id", scene.member.user_id).body(json!({"role": "member"}))).await;
+        });
+        scene
+    }
+
+    /// Registers the `number`th account (all addresses are as long).
+    pub(crate) async fn register(&self, number: u64) -> Actor {
+        let email = format!("growth-{number:012}@example.com");
+        let body = json!({"email": email, "password": PASSWORD, "name": "Ada Lovelace", "org_name": "Analytical Ltd"});
+        let reply = self.must(&Ask::new("register", Method::POST, None).body(body)).await;
+        let id = |value: &Value| value.as_str().unwrap().to_owned();
+        Actor {
+            token: id(&reply["token"]),
+            user_id: id(&reply["user"]["id"]).parse().unwrap(),
+            org_id: id(&reply["org"]["id"]).parse().unwrap(),
+            email,
+        }
+    }
+
+    /// Asks, and gives the status with the body's text.
+    pub(crate) async fn ask(&self, via: Via, ask: &Ask) -> (u16, Body) {
+        let context = self.contexts[usize::from(via.metered)][usize::from(via.cached)];
+        let handler = local::functions::handler(ask.function, context).unwrap();
+        let reply = handler(ask.request()).await;
+        (reply.status().as_u16(), reply.into_body())
+    }
+
+    /// Asks for what must succeed.
+    pub(crate) async fn must(&self, ask: &Ask) -> Value {
+        let (status, body) = self.ask(PLAIN, ask).await;
+        let Body::Text(text) = body else { return Value::Null };
+        assert!((200..300).contains(&status), "{ask:?}: {status} {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// Hands one message to the worker.
+    pub(crate) async fn deliver(&self, via: Via) -> usize {
+        self.sources[usize::from(via.metered)].deliver().await.unwrap().deleted.len()
+    }
+
+    /// One round of the sweeper: it has no time to wait for what is away.
+    pub(crate) async fn sweep(&self, via: Via) -> sweeper::Swept {
+        let tick = serde_json::from_value(json!({})).unwrap();
+        let soon = u64::try_from(Moment::now().plus(Duration::from_secs(14)).as_millis()).unwrap();
+        sweeper::handle(self.contexts[usize::from(via.metered)][0], tick, soon).await
+    }
+}
+
+fn source(system: &System, config: Config) -> EventSource {
+    let worker: &'static Worker = Box::leak(Box::new(Worker::new(config).unwrap()));
+    let function: Function = Arc::new(move |event| {
+        let deadline = u64::try_from(Moment::now().plus(TIMEOUT).as_millis()).unwrap();
+        Box::pin(async move { Ok(serde_json::to_value(worker::handle(worker, event, deadline).await)?) })
+    });
+    let mapping = Mapping {
+        queue: JOBS_QUEUE.to_owned(),
+        batch_size: 1,
+        maximum_batching_window: Duration::ZERO,
+        maximum_concurrency: 1,
+        report_batch_item_failures: true,
+        function_timeout: TIMEOUT,
+    };
+    EventSource::new(system.sqs().clone(), mapping, function).unwrap()
+}
