@@ -7,14 +7,14 @@ writes target/bench.json and prints it beside the budgets.
 
 What a system call, a waking or a cache line costs differs several times over between machines. So the rounds also run the
 yardstick (load/yardstick: get-user written by hand, with the same runtime, SDK and Redis client), and a FastAPI service
-that does what two of `local`'s endpoints do.
+that does what three of `local`'s endpoints do.
 
 Usage: just bench [--rounds 5] [--invocations 600] [--only NAME …] [--no-build] [--binaries FOLDER] [--out FILE]
        just bench --commits A B       builds two commits, each in a worktree of its own, and measures both in the same rounds
        just bench --compare A.json B.json
 """
 import argparse, io, json, pathlib, subprocess, sys, time, zipfile
-from report import budgets, comparison, table
+from report import against_fastapi, budgets, comparison, table
 from runtime_api import ROOT, run
 from scenarios import all_scenarios
 from served import cpu_per_request, prepare
@@ -90,7 +90,7 @@ def measure(options, trees, system, local):
     for label, folder in trees.items():
         for name, scenario in known.items():
             medians[label][name]["zip, MB"] = zipped(folder / scenario.function / "bootstrap")
-    return medians, {" from ".join(request): median(cpu for cpu, _ in values) for request, values in served.items()}
+    return medians, {" from ".join(request): median(values) for request, values in served.items()}
 
 
 def zipped(binary):
@@ -142,7 +142,8 @@ def main():
         print(comparison(functions))
     else:
         print(table(functions["here"]))
-        print("\n" + budgets(functions["here"], served))
+        print("\n" + budgets(functions["here"]))
+        print("\n" + against_fastapi(served))
 
 
 main()

@@ -1,17 +1,20 @@
-"""A server's requests per second of its own CPU: the local system, and a FastAPI/uvicorn service that does the same."""
+"""A server's CPU for a request: the local system's, and a FastAPI/uvicorn service's that does the same, or has no database."""
 import json, os, pathlib, socket, subprocess, sys, time
 from runtime_api import ROOT
 from system import free_port
 
 SERVICE = ROOT / "load/yardstick/fastapi_service.py"
-PACKAGES = ("fastapi==0.165.0", "uvicorn[standard]")
+PACKAGES = ("fastapi==0.165.0", "uvicorn[standard]", "aiobotocore==3.10.0")
+
+# The requests, and how many there are of each in the mix of `just load` (load/src/actions.rs).
+MIX = {"cached read": 160, "gzipped list page": 270, "creation": 90}
+# The servers: the system, the same with FastAPI over the same database, and FastAPI with dictionaries for a database.
+SERVERS = ("local", "FastAPI", "FastAPI without a database")
 
 
-def cpu_per_request(pid, port, path, headers=(), requests=8_000, connections=16):
+def cpu_per_request(pid, port, request, status, requests=4_000, connections=16):
     """µs of CPU of a server's process for a request, over connections that all ask before any reply is read."""
     sockets = [socket.create_connection(("127.0.0.1", port)) for _ in range(connections)]
-    lines = [f"GET {path} HTTP/1.1", "Host: 127.0.0.1", "Accept-Encoding: gzip", "Origin: http://localhost:5173", *headers]
-    request = "\r\n".join([*lines, "", ""]).encode()
     clock = lambda: time.clock_gettime_ns((~pid << 3) | 2)
 
     def once(connection):
@@ -20,8 +23,8 @@ def cpu_per_request(pid, port, path, headers=(), requests=8_000, connections=16)
             reply += connection.recv(65536)
         head, _, body = reply.partition(b"\r\n\r\n")
         head = head.lower()
-        if not head.startswith(b"http/1.1 200"):
-            sys.exit(f"{path} answered {reply[:300]}")
+        if not head.startswith(f"http/1.1 {status}".encode()):
+            sys.exit(f"{request} was answered {reply[:300]}")
         if b"content-length: " in head:
             length = int(head.split(b"content-length: ")[1].split(b"\r\n")[0])
             while len(body) < length:
@@ -29,49 +32,66 @@ def cpu_per_request(pid, port, path, headers=(), requests=8_000, connections=16)
         else:
             while not body.endswith(b"0\r\n\r\n"):
                 body += connection.recv(65536)
-        return head
+        if len(body) > 1_000 and b"content-encoding: gzip" not in head:
+            sys.exit(f"{request} was answered with {len(body)} bytes that are not gzipped")
 
     def around():
         for connection in sockets:
             connection.sendall(request)
-        return [once(connection) for connection in sockets]
+        for connection in sockets:
+            once(connection)
 
     for _ in range(20):
-        heads = around()
+        around()
     started = clock()
     for _ in range(requests // connections):
         around()
     spent = clock() - started
     for connection in sockets:
         connection.close()
-    return spent / (requests // connections * connections) / 1e3, b"content-encoding: gzip" in heads[0]
+    return spent / (requests // connections * connections) / 1e3
 
 
-def fastapi(system):
-    """Starts the FastAPI service in an environment of its own. Its process and port."""
+def http(method, path, token, body=None):
+    """A request's bytes."""
+    data = json.dumps(body).encode() if body else b""
+    lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", "Accept-Encoding: gzip", "Origin: http://localhost:5173"]
+    lines += [f"Authorization: Bearer {token}"] * (token is not None)
+    lines += ["Content-Type: application/json", f"Content-Length: {len(data)}"] * (body is not None)
+    return "\r\n".join([*lines, "", ""]).encode() + data
+
+
+def fastapi(system, database=None):
+    """Starts the FastAPI service, in an environment of its own. Its process and port."""
     folder = ROOT / "target/bench/fastapi"
-    if not (folder / "installed").exists():
+    installed = folder / "installed"
+    if not installed.exists() or installed.read_text() != str(PACKAGES):
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         subprocess.run([folder / "bin/pip", "install", "-q", *PACKAGES], check=True)
-        (folder / "installed").touch()
+        installed.write_text(str(PACKAGES))
     port = free_port()
-    process, _ = system.start([str(folder / "bin/python"), "-m", "uvicorn", "--port", str(port), "--no-access-log",
-                               "--app-dir", str(SERVICE.parent), f"{SERVICE.stem}:app"], {"ready": "Uvicorn running"})
-    return process, port
+    process, _ = system.start(
+        [str(folder / "bin/python"), "-m", "uvicorn", "--port", str(port), "--no-access-log", "--app-dir",
+         str(SERVICE.parent), f"{SERVICE.stem}:app"], {"ready": "Uvicorn running"},
+        env={**os.environ, **({"DATABASE_URL": database} if database else {})})
+    return process.pid, port
 
 
 def prepare(system):
     """What to ask of whom: by (request, server), the arguments of `cpu_per_request`."""
     session = system.register("served")
-    authority = (f"Authorization: Bearer {session['token']}",)
-    system.call("POST", "/items", {"items": [
-        {"name": f"Item {n}", "description": "Of some importance."} for n in range(50)]}, session["token"])
+    token = session["token"]
+    item = {"name": "An item", "description": "Of some importance."}
+    system.call("POST", "/items", {"items": [item] * 50}, token)
     user, = system.users(1)
-    local_port = int(system.api.rsplit(":", 1)[1])
-    other, other_port = fastapi(system)
-    return {
-        ("cached read", "local"): (system.local.pid, local_port, f"/users/{user}"),
-        ("cached read", "FastAPI"): (other.pid, other_port, f"/users/{user}"),
-        ("gzipped list page", "local"): (system.local.pid, local_port, "/items", authority),
-        ("gzipped list page", "FastAPI"): (other.pid, other_port, "/items", ("Authorization: Bearer token",)),
-    }
+    requests = {"cached read": (http("GET", f"/users/{user}", None), 200),
+                "gzipped list page": (http("GET", "/items", token), 200),
+                "creation": (http("POST", "/items", token, item), 201)}
+    servers = ((system.local.pid, int(system.api.rsplit(":", 1)[1])), fastapi(system, system.database), fastapi(system))
+    return {(name, server): (*where, *request) for name, request in requests.items()
+            for server, where in zip(SERVERS, servers)}
+
+
+def of_the_mix(served, server):
+    """µs of CPU for a request of the mix."""
+    return sum(served[f"{name} from {server}"] * share for name, share in MIX.items()) / sum(MIX.values())
