@@ -50,8 +50,8 @@ pub async fn run(program: &Path, rounds: usize, actions: u64, seed: u64) -> Resu
         let seed = seed + round as u64;
         for variant in order(seed) {
             match variant {
-                None => whole.push(one(program, None, actions, seed).await?),
-                Some(at) => without[at].push(one(program, Some(LESSONS[at].0), actions, seed).await?),
+                None => whole.push(one(program, "nothing", actions, seed).await?),
+                Some(at) => without[at].push(one(program, LESSONS[at].0, actions, seed).await?),
             }
         }
     }
@@ -82,8 +82,8 @@ fn order(seed: u64) -> Vec<Option<usize>> {
     order
 }
 
-async fn one(program: &Path, without: Option<&str>, actions: u64, seed: u64) -> Result<Run, String> {
-    let server = Server::start(program, without).await?;
+async fn one(program: &Path, without: &str, actions: u64, seed: u64) -> Result<Run, String> {
+    let server = Server::start(program, Some(without)).await?;
     let world = World::found(&server.url, 12, seed).await?;
     // Caches, connections and lists as they are after a while.
     closed(&world, CALLERS, actions..actions + actions / 5).await;
@@ -93,11 +93,10 @@ async fn one(program: &Path, without: Option<&str>, actions: u64, seed: u64) -> 
     };
     let run = observed(&world, server.pid(), (Duration::from_secs(1), false), load).await?;
     server.stop().await;
-    let name = without.unwrap_or("nothing");
     let failed = run.samples.iter().filter(|sample| sample.failed).count();
-    eprintln!("  without {name}: {:.0} µs CPU a request, {failed} failed", run.cpu_us().unwrap_or(0.0));
+    eprintln!("  without {without}: {:.0} µs CPU a request, {failed} failed", run.cpu_us().unwrap_or(0.0));
     match run.violations.0.first() {
-        Some(first) => Err(format!("without {name}: {} violations, the first: {first}", run.violations.1)),
+        Some(first) => Err(format!("without {without}: {} violations, the first: {first}", run.violations.1)),
         None => Ok(run),
     }
 }

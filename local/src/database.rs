@@ -1,18 +1,22 @@
-//! The embedded DynamoDB: `dynoxide` over SQLite, served over HTTP to the production SDK client
-//! on a thread and a runtime of its own (its calls block, and would hold the API up).
+//! The embedded DynamoDB: `dynoxide` over SQLite, on a thread and a runtime of its own (its calls block, and would hold the API
+//! up). The functions' SDK clients reach it without a connection; scripts, tests and other processes over HTTP.
+
+mod calls;
 
 use std::{
     fs::{self, File, TryLockError},
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
+    sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
 };
 
 use dynoxide::{Database as Dynoxide, DynoxideError, server::serve_with_shutdown};
 use serde_json::{Value as Json, json};
-use tokio::sync::oneshot;
+use shared::aws::Service;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::template::Table;
 
@@ -60,6 +64,7 @@ pub enum DatabaseError {
 #[derive(Debug)]
 pub struct Database {
     address: SocketAddr,
+    calls: calls::Calls,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
     /// Held as long as the folder is used.
@@ -91,22 +96,29 @@ impl Database {
         listener.set_nonblocking(true).map_err(DatabaseError::Server)?;
         let address = listener.local_addr().map_err(DatabaseError::Server)?;
         let (stop, stopped) = oneshot::channel();
+        let (calls, called) = calls::channel();
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(DatabaseError::Server)?;
         let thread = thread::Builder::new()
             .name("database".to_owned())
             .spawn(move || {
-                runtime.block_on(serve(listener, engine, stopped));
+                runtime.block_on(serve(listener, called, engine, stopped));
                 runtime.shutdown_timeout(CLOSING_TIME);
             })
             .map_err(DatabaseError::Server)?;
-        Ok(Self { address, stop, thread, _lock: lock })
+        Ok(Self { address, calls, stop, thread, _lock: lock })
     }
 
     /// Where the SDK's client finds it.
     #[must_use]
     pub fn endpoint_url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// The same, for clients in this process.
+    #[must_use]
+    pub fn service(&self) -> Arc<dyn Service> {
+        Arc::new(self.calls.clone())
     }
 
     /// Lets requests under way finish, writes everything to disk and closes.
@@ -118,11 +130,17 @@ impl Database {
 }
 
 /// Serves until `stopped`, sweeping expired records meanwhile.
-async fn serve(listener: TcpListener, engine: Dynoxide, stopped: oneshot::Receiver<()>) {
+async fn serve(
+    listener: TcpListener,
+    called: mpsc::UnboundedReceiver<calls::Call>,
+    engine: Dynoxide,
+    stopped: oneshot::Receiver<()>,
+) {
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
         return;
     };
     let sweeper = tokio::spawn(sweep(engine.clone()));
+    let calls = tokio::spawn(calls::serve(called, engine.clone()));
     let (closing, mut closed) = oneshot::channel();
     let serving = serve_with_shutdown(listener, engine, async move {
         let _ = stopped.await;
@@ -135,6 +153,7 @@ async fn serve(listener: TcpListener, engine: Dynoxide, stopped: oneshot::Receiv
             let _ = tokio::time::timeout(CLOSING_TIME, serving).await;
         }
     }
+    calls.abort();
     sweeper.abort();
 }
 

@@ -4,6 +4,8 @@
 /// Something that makes the system faster, and that `just before-after` takes away to see by how much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lesson {
+    /// None: what the others are compared with.
+    Nothing,
     /// Reads come from the cache.
     Cache,
     /// Items are written 25 a call.
@@ -20,7 +22,8 @@ pub enum Lesson {
 
 impl Lesson {
     /// All of them, with the names that `local --without` takes.
-    pub const ALL: [(Self, &str); 6] = [
+    pub const ALL: [(Self, &str); 7] = [
+        (Self::Nothing, "nothing"),
         (Self::Cache, "cache"),
         (Self::Batches, "batches"),
         (Self::Compression, "compression"),
