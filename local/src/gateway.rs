@@ -16,6 +16,7 @@ use axum::{
     routing::any,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
+use tower_http::CompressionLevel;
 use tower_http::compression::{CompressionLayer, predicate::SizeAbove};
 use uuid::Uuid;
 
@@ -86,7 +87,8 @@ pub fn router(
     }
     router = router.fallback(any(unknown).with_state(api));
     if let Some(bytes) = template.minimum_compression_size {
-        let compression = CompressionLayer::new().compress_when(SizeAbove::new(bytes));
+        let compression =
+            CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(SizeAbove::new(bytes));
         router = router.layer(compression);
     }
     Ok(router)
