@@ -147,11 +147,12 @@ def free_port():
 
 
 def tls_front(target, folder):
-    """A TLS server before the database, with an authority of its own. Returns its URL and the authority's file."""
+    """A TLS server before the database, with RSA certificates as DynamoDB's endpoints have, and an authority of its own.
+    Returns its URL and the authority's file."""
     openssl = lambda *words: subprocess.run(["openssl", *words], check=True, cwd=folder, stderr=subprocess.DEVNULL)
-    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", "ca.key",
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key",
             "-out", "ca.pem", "-days", "2", "-subj", "/CN=bench authority")
-    openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", "key.pem",
+    openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem",
             "-out", "request.pem", "-subj", "/CN=localhost")
     (folder / "names").write_text("subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n")
     openssl("x509", "-req", "-in", "request.pem", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
