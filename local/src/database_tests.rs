@@ -66,3 +66,26 @@ async fn databases_in_memory_are_apart() {
     one.close().await;
     two.close().await;
 }
+
+#[tokio::test]
+async fn a_call_in_the_process_is_answered_as_one_over_http_until_the_database_is_closed() {
+    let database = Database::open(&Storage::Memory, "records", &table()).expect("opens");
+    let service = database.service();
+    let call = async |operation: &str, body: &str| {
+        let answer = service.call(&format!("DynamoDB_20120810.{operation}"), body.as_bytes()).await;
+        answer.map(|answer| (answer.status, answer.body))
+    };
+    let put = r#"{"TableName": "records", "Item": {"pk": {"S": "a"}, "sk": {"S": "b"}},
+        "ConditionExpression": "attribute_not_exists(pk)"}"#;
+    let get = r#"{"TableName": "records", "Key": {"pk": {"S": "a"}, "sk": {"S": "b"}}}"#;
+    assert_eq!(call("PutItem", put).await, Ok((200, "{}".to_owned())));
+    let (status, refusal) = call("PutItem", put).await.expect("answered");
+    assert!(status == 400 && refusal.contains("#ConditionalCheckFailedException"), "{refusal}");
+    assert_eq!(call("GetItem", get).await.map(|(status, body)| (status, body.contains("Item"))), Ok((200, true)));
+    for (operation, body) in [("GetItem", "{"), ("GetItem", "{}"), ("Unheard", "{}")] {
+        let (status, refusal) = call(operation, body).await.expect("answered");
+        assert!(status == 400 && refusal.contains("#ValidationException"), "{operation}: {refusal}");
+    }
+    database.close().await;
+    assert!(call("GetItem", get).await.is_err());
+}
