@@ -2,6 +2,7 @@
 //! up). The functions' SDK clients reach it without a connection; scripts, tests and other processes over HTTP.
 
 mod calls;
+mod tokens;
 
 use std::{
     fs::{self, File, TryLockError},

@@ -86,6 +86,23 @@ async fn a_call_in_the_process_is_answered_as_one_over_http_until_the_database_i
         let (status, refusal) = call(operation, body).await.expect("answered");
         assert!(status == 400 && refusal.contains("#ValidationException"), "{operation}: {refusal}");
     }
+    let transaction = |token: &str, sort: &str| {
+        format!(
+            r#"{{"ClientRequestToken": "{token}", "TransactItems": [{{"Put": {{"TableName": "records",
+            "Item": {{"pk": {{"S": "a"}}, "sk": {{"S": "{sort}"}}}}, "ConditionExpression": "attribute_not_exists(pk)"}}}}]}}"#
+        )
+    };
+    for (token, sort, expected) in [
+        ("one", "c", "{}"),
+        // Run again, it would fail on its condition.
+        ("one", "c", "{}"),
+        ("two", "c", "#TransactionCanceledException"),
+        ("one", "d", "#IdempotentParameterMismatchException"),
+        (&"t".repeat(37), "d", "#ValidationException"),
+    ] {
+        let (_, body) = call("TransactWriteItems", &transaction(token, sort)).await.expect("answered");
+        assert!(body == expected || expected != "{}" && body.contains(expected), "{token} {sort}: {body}");
+    }
     database.close().await;
     assert!(call("GetItem", get).await.is_err());
 }

@@ -1,14 +1,20 @@
 //! Calls of the functions' clients to the embedded database without a connection: what the signed request says is handed to the
 //! database's thread. Its HTTP server answers everybody else, and checks more of what is malformed.
 
+use super::tokens::Tokens;
+use dynoxide::actions::transact_write_items::TransactWriteItemsRequest;
 use dynoxide::{Database as Dynoxide, DynoxideError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shared::aws::{Answer, Service};
+use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 /// What an operation's name follows in `X-Amz-Target`.
 const TARGET_PREFIX: &str = "DynamoDB_20120810.";
+
+/// Characters of a `ClientRequestToken` at most.
+const LONGEST_TOKEN: usize = 36;
 
 /// Takes calls to the database's thread.
 #[derive(Clone, Debug)]
@@ -39,8 +45,9 @@ impl Service for Calls {
 
 /// Answers calls until nobody can make any.
 pub(super) async fn serve(mut calls: mpsc::UnboundedReceiver<Call>, engine: Dynoxide) {
+    let mut tokens = Tokens::default();
     while let Some(call) = calls.recv().await {
-        let answer = match run(&engine, &call) {
+        let answer = match run(&engine, &mut tokens, &call) {
             Ok(body) => Answer { status: 200, body },
             Err(error) => Answer { status: error.status_code(), body: error.to_json() },
         };
@@ -49,7 +56,7 @@ pub(super) async fn serve(mut calls: mpsc::UnboundedReceiver<Call>, engine: Dyno
     }
 }
 
-fn run(engine: &Dynoxide, call: &Call) -> Result<String, DynoxideError> {
+fn run(engine: &Dynoxide, tokens: &mut Tokens, call: &Call) -> Result<String, DynoxideError> {
     let body = call.body.as_slice();
     match call.target.strip_prefix(TARGET_PREFIX).unwrap_or_default() {
         "GetItem" => json(engine.get_item(request(body)?)?),
@@ -59,7 +66,16 @@ fn run(engine: &Dynoxide, call: &Call) -> Result<String, DynoxideError> {
         "Query" => json(engine.query(request(body)?)?),
         "BatchGetItem" => json(engine.batch_get_item(request(body)?)?),
         "BatchWriteItem" => json(engine.batch_write_item(request(body)?)?),
-        "TransactWriteItems" => json(engine.transact_write_items(request(body)?)?),
+        "TransactWriteItems" => {
+            let mut transaction: TransactWriteItemsRequest = request(body)?;
+            // A longer one is left for the engine to refuse.
+            let token = transaction.client_request_token.take_if(|token| token.len() <= LONGEST_TOKEN);
+            let run = || json(engine.transact_write_items(transaction)?);
+            match token {
+                Some(token) => tokens.once(token, body, Instant::now(), run),
+                None => run(),
+            }
+        }
         _ => Err(DynoxideError::ValidationException(format!("{} is not answered in the process", call.target))),
     }
 }
