@@ -35,17 +35,20 @@ struct Axis {
     scale: Scale,
     bottom: f64,
     top: f64,
+    /// Between two lines of a linear axis.
+    step: f64,
 }
 
 impl Axis {
     fn over(scale: Scale, values: impl Iterator<Item = f64> + Clone) -> Self {
         let most = values.clone().fold(0.0, f64::max);
         if scale == Scale::Linear {
-            return Self { scale, bottom: 0.0, top: nice(most.max(1.0)) };
+            let step = nice(most.max(1.0) / 5.0);
+            return Self { scale, bottom: 0.0, top: step * (most.max(1.0) / step).ceil(), step };
         }
         let least = values.filter(|value| *value > 0.0).fold(most, f64::min).max(0.01);
         let (bottom, top) = (10f64.powf(least.log10().floor()), 10f64.powf(most.max(0.1).log10().ceil()));
-        Self { scale, bottom, top: if top > bottom { top } else { bottom * 10.0 } }
+        Self { scale, bottom, top: if top > bottom { top } else { bottom * 10.0 }, step: 0.0 }
     }
 
     fn y(&self, value: f64) -> f64 {
@@ -58,7 +61,9 @@ impl Axis {
 
     fn steps(&self) -> Vec<f64> {
         match self.scale {
-            Scale::Linear => (0..=4).map(|step| self.top * f64::from(step) / 4.0).collect(),
+            Scale::Linear => std::iter::successors(Some(0.0), |value| Some(value + self.step))
+                .take_while(|value| *value < self.top + self.step / 2.0)
+                .collect(),
             Scale::Decades => std::iter::successors(Some(self.bottom), |value| Some(value * 10.0))
                 .take_while(|value| *value < self.top * 1.5)
                 .collect(),
@@ -193,7 +198,9 @@ mod tests {
     #[test]
     fn axes_hold_all_values() {
         let linear = Axis::over(Scale::Linear, [3.0, 130.0].into_iter());
-        assert_eq!((linear.y(0.0), linear.y(200.0)), (HEIGHT - BOTTOM, TOP));
+        assert_eq!((linear.y(0.0), linear.y(150.0)), (HEIGHT - BOTTOM, TOP));
+        // What stands beside a line is where it is: no 12.5 that reads 12.
+        assert_eq!(linear.steps(), [0.0, 50.0, 100.0, 150.0]);
         let decades = Axis::over(Scale::Decades, [0.0, 3.0, 130.0].into_iter());
         assert_eq!(decades.steps(), [1.0, 10.0, 100.0, 1_000.0]);
         assert!((decades.y(1_000.0) - TOP).abs() < 1e-6 && (decades.y(0.0) - (HEIGHT - BOTTOM)).abs() < 1e-6);

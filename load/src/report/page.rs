@@ -15,7 +15,7 @@ const STYLE: &str = "
 *{box-sizing:border-box}body{font:15px/1.5 system-ui,-apple-system,\"Segoe UI\",sans-serif;background:var(--back);color:var(--text);
 max-width:1400px;margin:0 auto;padding:28px 24px 64px}
 h1{font-size:26px;margin:0;letter-spacing:-.01em}h2{font-size:18px;margin:36px 0 10px}p,small{color:var(--soft)}
-.lead{margin:4px 0 18px}.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));gap:10px;margin:18px 0}
+.lead{margin:4px 0 18px}.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(160px,1fr));gap:10px;margin:18px 0}
 .tile,figure,.box{background:var(--card);border:1px solid var(--rule);border-radius:10px}
 .tile{padding:10px 14px;color:var(--soft);font-size:13px}.tile b{display:block;font-size:21px;color:var(--text);white-space:nowrap;
 font-variant-numeric:tabular-nums}.tile.wrong b{color:var(--bad)}
