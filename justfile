@@ -52,8 +52,9 @@ bench *arguments:
 
 # Count the instructions of deployed functions and hold them against load/instructions.json (after `just build`); with
 # `--renew --reason WHY` write that file anew.
+[positional-arguments]
 instructions *arguments:
-    load/bench/instructions.py {{arguments}}
+    load/bench/instructions.py "$@"
 
 # Run the OpenAPI document against a local system with generated requests.
 schemathesis examples="200":
