@@ -66,10 +66,21 @@ pub async fn run(program: &Path, rounds: usize, actions: u64, seed: u64) -> Resu
         let (here, before) = (figures(runs, endpoints), figures(&whole, endpoints));
         let which = if endpoints.is_empty() { "all".to_owned() } else { endpoints.join(", ") };
         line(&mut table, lesson, &which, here, Some(before));
-        bars.push((format!("{lesson}: CPU"), here.cpu_us / before.cpu_us.max(1e-9)));
-        bars.push((format!("{lesson}: p50"), here.p50_ms / before.p50_ms.max(1e-9)));
+        bars.extend(ratios(lesson, here, before));
     }
     Ok((table, svg::bars("Without one lesson, compared with all of them", &bars)))
+}
+
+/// The bars of a lesson: what takes time, and of what repeats from run to run that which the lesson changes.
+fn ratios(lesson: &str, here: Figures, before: Figures) -> Vec<(String, f64)> {
+    let ratio = |of: &dyn Fn(&Figures) -> f64| of(&here) / of(&before).max(1e-9);
+    let exact = [("calls", ratio(&|one| one.calls)), ("bytes", ratio(&|one| one.bytes))];
+    let changed = exact.into_iter().filter(|(_, ratio)| (ratio - 1.0).abs() > 0.05);
+    [("CPU", ratio(&|one| one.cpu_us)), ("p50", ratio(&|one| one.p50_ms))]
+        .into_iter()
+        .chain(changed)
+        .map(|(figure, ratio)| (format!("{lesson}: {figure}"), ratio))
+        .collect()
 }
 
 /// The order of a round, by its seed: nothing taken away, or which lesson. Who is first finds the machine as it was left.

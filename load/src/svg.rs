@@ -140,12 +140,14 @@ fn grid(svg: &mut String, axis: &Axis, end: f64, x: impl Fn(f64) -> f64) {
     }
 }
 
-/// Horizontal bars of ratios to 1 (a mark), each with its text, as a file of its own that suits both themes.
+/// Horizontal bars of ratios from 1 (a mark) in a logarithmic scale, each with its text, as a file of its own that suits both
+/// themes.
 #[must_use]
 pub fn bars(title: &str, bars: &[(String, f64)]) -> String {
     let height = 60 + 34 * bars.len();
-    let most = nice(bars.iter().map(|(_, value)| *value).fold(1.2, f64::max));
-    let x = |value: f64| 230.0 + value / most * 400.0;
+    let values = || bars.iter().map(|(_, value)| value.max(1e-3));
+    let (least, most) = (values().fold(0.8, f64::min), values().fold(1.25, f64::max));
+    let x = |value: f64| 240.0 + (value.max(1e-3) / least).ln() / (most / least).ln() * 400.0;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 720 {height}\" font-family=\"system-ui, sans-serif\" \
          font-size=\"14\"><style>text{{fill:#222}}rect{{fill:#3b6fd4}}line{{stroke:#888}}\
@@ -153,14 +155,16 @@ pub fn bars(title: &str, bars: &[(String, f64)]) -> String {
          <text x=\"12\" y=\"24\" font-weight=\"600\">{title}</text>"
     );
     for (at, (name, value)) in bars.iter().enumerate() {
+        let value = *value;
         let y = 44 + 34 * at;
         let _ = write!(
             svg,
             "<text x=\"220\" y=\"{}\" text-anchor=\"end\">{name}</text>\
-             <rect x=\"230\" y=\"{y}\" width=\"{:.1}\" height=\"22\" rx=\"3\"/><text x=\"{:.1}\" y=\"{}\">{value:.2}×</text>",
+             <rect x=\"{:.1}\" y=\"{y}\" width=\"{:.1}\" height=\"22\" rx=\"3\"/><text x=\"{:.1}\" y=\"{}\">{value:.2}×</text>",
             y + 16,
-            x(*value) - 230.0,
-            x(*value) + 8.0,
+            x(value.min(1.0)),
+            x(value.max(1.0)) - x(value.min(1.0)),
+            x(value.max(1.0)) + 8.0,
             y + 16
         );
     }
@@ -194,6 +198,19 @@ fn short(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bars_reach_from_one_to_their_ratio() {
+        let svg = bars("title", &[("half".to_owned(), 0.5), ("twice".to_owned(), 2.0), ("eight".to_owned(), 8.0)]);
+        // Of four doublings, 100 each: the mark is one in, and the bars are 1, 1 and 3 long.
+        assert!(svg.contains("x1=\"340.0\" x2=\"340.0\""), "{svg}");
+        for (from, width) in [("240.0", "100.0"), ("340.0", "100.0"), ("340.0", "300.0")] {
+            assert!(
+                svg.contains(&format!("<rect x=\"{from}\" y=")) && svg.contains(&format!("width=\"{width}\"")),
+                "{svg}"
+            );
+        }
+    }
 
     #[test]
     fn axes_hold_all_values() {
