@@ -9,9 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a token is known. DynamoDB promises ten minutes to callers anywhere; those in this process stop trying after
-/// seconds (`shared::aws::timeouts`).
-const WINDOW: Duration = Duration::from_secs(60);
+/// How long a token is known, as DynamoDB promises (its API Reference, `TransactWriteItems`, `ClientRequestToken`).
+const WINDOW: Duration = Duration::from_secs(600);
 
 /// Answers to transactions that were done.
 #[derive(Debug, Default)]
@@ -99,11 +98,11 @@ mod tests {
     #[test]
     fn tokens_are_forgotten_in_time_and_leave_nothing() {
         let (mut tokens, start) = (Tokens::default(), Instant::now());
-        for (token, second) in [("a", 0), ("b", 30), ("c", 61)] {
+        for (token, second) in [("a", 0), ("b", 300), ("c", 601)] {
             done(&mut tokens, token, "write", start + Duration::from_secs(second), "first").expect("done");
         }
         assert_eq!((tokens.answers.len(), tokens.order.len()), (2, 2));
-        let later = start + Duration::from_secs(62);
+        let later = start + Duration::from_secs(602);
         assert_eq!(done(&mut tokens, "b", "write", later, "second").expect("done"), "first");
         assert_eq!(done(&mut tokens, "a", "write", later, "second").expect("done"), "second");
     }
