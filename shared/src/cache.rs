@@ -1,4 +1,4 @@
-//! Typed cache: a hit is one `GET`; a miss is fetched once, by whoever holds the lease; what a write has
+//! Typed cache: a hit is one command; a miss is fetched once, by whoever holds the lease; what a write has
 //! replaced is never served once the write is acknowledged; a cache that fails is a miss and a warning.
 //! `docs/caching.md` has the design and its proofs.
 
@@ -27,7 +27,7 @@ pub use url::{CacheUrl, CacheUrlError, Endpoint, Server};
 
 use crate::telemetry::metrics::metrics;
 use crate::telemetry::{Part, timed};
-use backend::{Backend, Budget, Kept};
+use backend::{Backend, Budget, Kept, Read};
 use class::Place;
 use entry::{Entry, Token, now_ms};
 use flight::Flights;
@@ -85,8 +85,17 @@ struct Inner {
 
 /// What a lookup came to.
 enum Lookup<V> {
-    Fresh { value: Option<V>, fresh_until_ms: u64, bytes: usize },
-    Stale { value: Option<V>, leased: bool },
+    Fresh {
+        value: Option<V>,
+        fresh_until_ms: u64,
+        bytes: usize,
+    },
+    Stale {
+        value: Option<V>,
+        leased: bool,
+    },
+    /// There was nothing, and now there is this caller's lease.
+    Claimed(Token),
     Miss,
 }
 
@@ -162,11 +171,13 @@ impl Cache {
         let asked = Instant::now();
         let place = Place::of(key);
         let mut budget = self.budget();
-        if let Lookup::Fresh { value, .. } = self.lookup::<K>(&place, &mut budget).await {
-            return Ok(value);
-        }
+        let claimed = match self.lookup_or_claim::<K>(&place, &mut budget).await {
+            Lookup::Fresh { value, .. } => return Ok(value),
+            Lookup::Claimed(token) => Some(token),
+            Lookup::Stale { .. } | Lookup::Miss => None,
+        };
         // Boxed, so that a hit does not carry the fetch's state around.
-        Box::pin(self.fill(key, &place, asked, budget, fetch)).await
+        Box::pin(self.fill(key, &place, asked, claimed, budget, fetch)).await
     }
 
     /// After a committed write and before it is acknowledged: puts the new value in the place of an older one.
@@ -261,17 +272,35 @@ impl Cache {
     }
 
     async fn lookup<K: Key>(&self, place: &Place, budget: &mut Budget) -> Lookup<K::Value> {
-        let class = K::CLASS.name;
         let now = now_ms();
-        let found = self.0.backend.read(place, budget).await.unwrap_or_else(|error| {
+        let found = self.0.backend.read(place, budget).await;
+        self.looked_up::<K>(found.map(|found| found.map_or(Lookup::Miss, |bytes| decode::<K>(&bytes, now))))
+    }
+
+    /// The same, and the lease too where there is nothing, as far as one command can do both.
+    async fn lookup_or_claim<K: Key>(&self, place: &Place, budget: &mut Budget) -> Lookup<K::Value> {
+        let now = now_ms();
+        let token = Token::unique();
+        let lease = entry::of_lease(K::Value::SCHEMA, token);
+        let found = self.0.backend.read_or_claim(place, &lease, LEASE, budget).await;
+        self.looked_up::<K>(found.map(|found| match found {
+            Read::Found(bytes) => decode::<K>(&bytes, now),
+            Read::Claimed => Lookup::Claimed(token),
+            Read::Nothing => Lookup::Miss,
+        }))
+    }
+
+    /// Counts a lookup; one that failed is a miss.
+    fn looked_up<K: Key>(&self, lookup: Result<Lookup<K::Value>, LinkError>) -> Lookup<K::Value> {
+        let class = K::CLASS.name;
+        let lookup = lookup.unwrap_or_else(|error| {
             self.failed(class, &error);
-            None
+            Lookup::Miss
         });
-        let lookup = found.map_or(Lookup::Miss, |bytes| decode::<K>(&bytes, now));
         let event = match &lookup {
             Lookup::Fresh { .. } => Event::Hit,
             Lookup::Stale { .. } if !K::CLASS.is_renewed() => Event::StaleHit,
-            Lookup::Stale { .. } | Lookup::Miss => Event::Miss,
+            Lookup::Stale { .. } | Lookup::Claimed(_) | Lookup::Miss => Event::Miss,
         };
         self.0.meter.count(class, event);
         lookup

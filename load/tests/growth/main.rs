@@ -43,6 +43,9 @@ struct Arguments {
     quiet: bool,
 }
 
+/// The workspace's `target/load`: cargo runs tests in their package's folder.
+const REPORTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/load");
+
 /// What grows, with its sizes in full and in small.
 const DIMENSIONS: [(&str, [usize; 3], &[usize]); 3] = [
     ("items in the organization", [1_000, 100_000, 1_000_000], &[100, 2_000]),
@@ -64,7 +67,7 @@ fn main() -> ExitCode {
         let dimension = measure(&arguments, what, sizes, (&systems, &here));
         grown.extend(dimension.grown());
         dimensions.push(dimension);
-        if let Some(folder) = arguments.out.clone().or(arguments.full.then(|| "target/load".into())) {
+        if let Some(folder) = arguments.out.clone().or(arguments.full.then(|| REPORTS.into())) {
             write(&folder, &dimensions);
         }
     }

@@ -1,7 +1,7 @@
 //! Where entries lie: on a server, in this process's memory, or nowhere.
 
 use super::class::Place;
-use super::entry::Token;
+use super::entry::{HEADER, Token};
 use super::link::{Link, LinkError};
 use super::memory::Memory;
 use super::server;
@@ -13,6 +13,15 @@ pub(super) enum Backend {
     Server(Box<Link>),
     Memory(Memory),
     Off,
+}
+
+/// What a lookup that may claim came to.
+pub(super) enum Read {
+    Found(Vec<u8>),
+    /// There was nothing, and now there is the lease.
+    Claimed,
+    /// Nothing to be read, and no lease: it has to be [claimed](Backend::claim).
+    Nothing,
 }
 
 /// What asking for a lease came to.
@@ -58,6 +67,24 @@ impl Backend {
             Self::Server(link) => budget.spend(|patience| server::read(link, place, patience)).await,
             Self::Memory(memory) => Ok(memory.read(place)),
             Self::Off => Ok(None),
+        }
+    }
+
+    /// Reads, and where there is nothing puts `lease` there for `lease_for`. Pages are only read: no command of
+    /// the server does both for them.
+    pub(super) async fn read_or_claim(
+        &self,
+        place: &Place,
+        lease: &[u8; HEADER],
+        lease_for: Duration,
+        budget: &mut Budget,
+    ) -> Result<Read, LinkError> {
+        match self {
+            Self::Server(link) if place.page().is_empty() => {
+                budget.spend(|patience| server::read_or_claim(link, place, lease, lease_for, patience)).await
+            }
+            Self::Memory(memory) if place.page().is_empty() => Ok(memory.read_or_claim(place, lease, lease_for)),
+            _ => Ok(self.read(place, budget).await?.map_or(Read::Nothing, Read::Found)),
         }
     }
 

@@ -2,10 +2,13 @@
 //! Whatever cannot be read in full reads as a miss.
 
 use super::class::{Cacheable, JITTER_PERCENT};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 // Byte 0: format; 1: kind; 2: schema; 3–10 version; 11–18 fresh until (ms since 1970, filler's clock);
-// 19–26 token of the lease; 27–34 lease until (ms since 1970, server's clock). Numbers are big-endian.
+// 19–26 token of the lease; 27–34 lease until (ms since 1970, server's clock; 0 for
+// a lease that ends with its key). Numbers are big-endian.
 // The scripts in `scripts/` know these offsets.
 pub(super) const FORMAT: u8 = 1;
 pub(super) const HEADER: usize = 35;
@@ -36,6 +39,15 @@ pub(super) struct Token(pub(super) [u8; 8]);
 
 impl Token {
     pub(super) const NONE: Self = Self([0; 8]);
+
+    /// A token that no other lease has: they are counted from a number that each process draws once, since every
+    /// lookup that may claim needs one.
+    pub(super) fn unique() -> Self {
+        static NEXT: LazyLock<AtomicU64> =
+            LazyLock::new(|| AtomicU64::new(getrandom::u64().expect("the operating system gives random bytes")));
+        let token = Self(NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        if token == Self::NONE { Self::unique() } else { token }
+    }
 }
 
 /// An entry as read.
@@ -73,13 +85,19 @@ impl<'a> Entry<'a> {
     /// The entry's bytes.
     pub(super) fn write(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEADER + self.payload.len());
-        bytes.extend([FORMAT, self.kind.byte(), self.schema]);
-        bytes.extend(self.version.to_be_bytes());
-        bytes.extend(self.fresh_until_ms.to_be_bytes());
-        bytes.extend(self.token.0);
-        bytes.extend(self.lease_until_ms.to_be_bytes());
+        bytes.extend(self.header());
         bytes.extend(self.payload);
         bytes
+    }
+
+    fn header(&self) -> [u8; HEADER] {
+        let mut header = [0; HEADER];
+        header[..3].copy_from_slice(&[FORMAT, self.kind.byte(), self.schema]);
+        header[3..11].copy_from_slice(&self.version.to_be_bytes());
+        header[11..19].copy_from_slice(&self.fresh_until_ms.to_be_bytes());
+        header[19..27].copy_from_slice(&self.token.0);
+        header[27..].copy_from_slice(&self.lease_until_ms.to_be_bytes());
+        header
     }
 
     /// Whether this is a value or an absence of the wanted shape.
@@ -102,9 +120,9 @@ pub(super) fn of_absence(schema: u8, fresh_until_ms: u64) -> Vec<u8> {
     Entry { kind: Kind::Absent, fresh_until_ms, ..empty(schema) }.write()
 }
 
-/// Only a lease. The server writes until when.
-pub(super) fn of_lease(schema: u8, token: Token) -> Vec<u8> {
-    Entry { kind: Kind::Lease, token, ..empty(schema) }.write()
+/// Only a lease. Until when is the server's to say: the scripts write it, or the key's own expiry ends it.
+pub(super) fn of_lease(schema: u8, token: Token) -> [u8; HEADER] {
+    Entry { kind: Kind::Lease, token, ..empty(schema) }.header()
 }
 
 fn empty(schema: u8) -> Entry<'static> {

@@ -27,12 +27,13 @@ enum Leased<V> {
 }
 
 impl Cache {
-    /// Fetches what is missing, or waits for who does.
+    /// Fetches what is missing, or waits for who does. `claimed` is the lease that the lookup brought, if any.
     pub(super) async fn fill<K, F, Fut, E>(
         &self,
         key: &K,
         place: &Place,
         asked: Instant,
+        mut claimed: Option<Token>,
         mut budget: Budget,
         fetch: F,
     ) -> Result<Option<K::Value>, E>
@@ -44,10 +45,12 @@ impl Cache {
     {
         loop {
             let wait = match self.0.flights.join(place) {
-                Role::Lead(lead) => return self.lead(key, lead, budget, fetch).await,
+                Role::Lead(lead) => return self.lead(key, lead, claimed, budget, fetch).await,
                 Role::Wait(wait) => wait,
             };
             self.0.meter.count(K::CLASS.name, Event::Wait);
+            // Who leads may be waiting for this very lease.
+            self.store(key, place, claimed.take(), None, &mut budget).await;
             match wait.landing().await {
                 // An answer found out before this caller asked could miss a write acknowledged in between.
                 Some(Landing::Value { value, as_of }) if asked <= as_of => {
@@ -60,8 +63,10 @@ impl Cache {
                 Some(Landing::Failed) => return Err(self.busy(K::CLASS.name).into()),
                 _ => {}
             }
-            if let Lookup::Fresh { value, .. } = self.lookup::<K>(place, &mut budget).await {
-                return Ok(value);
+            match self.lookup_or_claim::<K>(place, &mut budget).await {
+                Lookup::Fresh { value, .. } => return Ok(value),
+                Lookup::Claimed(token) => claimed = Some(token),
+                Lookup::Stale { .. } | Lookup::Miss => {}
             }
         }
     }
@@ -71,6 +76,7 @@ impl Cache {
         &self,
         key: &K,
         lead: Lead<'_>,
+        claimed: Option<Token>,
         mut budget: Budget,
         fetch: F,
     ) -> Result<Option<K::Value>, E>
@@ -81,7 +87,11 @@ impl Cache {
         E: From<Busy>,
     {
         let place = lead.place();
-        let token = match self.lease::<K>(place, &mut budget).await {
+        let leased = match claimed {
+            Some(token) => Leased::Token(token),
+            None => self.lease::<K>(place, &mut budget).await,
+        };
+        let token = match leased {
             Leased::Found { value, as_of } => {
                 lead.land(|| value.clone().map(|value| Arc::new(value) as _), as_of);
                 return Ok(value);
@@ -117,7 +127,7 @@ impl Cache {
 
     /// Gets the lease of a place, waiting while somebody else has it.
     async fn lease<K: Key>(&self, place: &Place, budget: &mut Budget) -> Leased<K::Value> {
-        let token = new_token();
+        let token = Token::unique();
         let mut pause = Duration::from_millis(2);
         let give_up = Instant::now() + LEASE * 3;
         let mut trusted = true;
@@ -211,12 +221,4 @@ impl Cache {
         self.0.meter.count(class, Event::Busy);
         Busy { retry_after: Duration::from_secs(1) }
     }
-}
-
-pub(super) fn new_token() -> Token {
-    let mut token = Token::NONE;
-    while token == Token::NONE {
-        getrandom::fill(&mut token.0).expect("the operating system gives random bytes");
-    }
-    token
 }

@@ -1,6 +1,6 @@
 //! The cache server's stand-in within one process: the same rules as the scripts, on a map bounded in bytes.
 
-use super::backend::{Claim, Kept};
+use super::backend::{Claim, Kept, Read};
 use super::class::Place;
 use super::entry::{Entry, HEADER, Kind, Token, millis, now_ms};
 use std::collections::{HashMap, VecDeque};
@@ -42,6 +42,17 @@ impl Memory {
 
     pub(super) fn read(&self, place: &Place) -> Option<Vec<u8>> {
         self.shelf().get(place).map(<[u8]>::to_vec)
+    }
+
+    pub(super) fn read_or_claim(&self, place: &Place, lease: &[u8; HEADER], lease_for: Duration) -> Read {
+        let mut shelf = self.shelf();
+        if let Some(bytes) = shelf.get(place) {
+            return Read::Found(bytes.to_vec());
+        }
+        let lease_until_ms = now_ms() + millis(lease_for);
+        let claimed = Entry::read(lease).expect("a lease is an entry");
+        shelf.put(place, Entry { lease_until_ms, ..claimed }.write(), lease_until_ms);
+        Read::Claimed
     }
 
     pub(super) fn claim(&self, place: &Place, lease: &[u8], lease_for: Duration, now: u64) -> Claim {

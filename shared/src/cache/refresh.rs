@@ -4,7 +4,6 @@ use super::backend::{Backend, Budget, Claim};
 use super::class::{Cacheable, Class, Key, Place};
 use super::entry::Token;
 use super::entry::{jittered, millis, now_ms};
-use super::fill::new_token;
 use super::flight::Role;
 use super::near::{Found, Until};
 use super::{Busy, Cache, Event, Lookup, keep, random};
@@ -52,14 +51,14 @@ impl Cache {
                 }
                 return Ok(value);
             }
-            Lookup::Miss => {}
+            Lookup::Claimed(_) | Lookup::Miss => {}
         }
         if let Some(Found { value, .. }) = near {
             // The server has nothing or does not answer: what this process has still serves.
             self.refresh(key, place, None, fetch);
             return Ok(Some(value));
         }
-        let value = Box::pin(self.fill(&key, &place, asked, budget, fetch)).await?;
+        let value = Box::pin(self.fill(&key, &place, asked, None, budget, fetch)).await?;
         let fresh_until_ms = now_ms() + millis(jittered(K::CLASS.fresh, random()));
         let bytes = value.as_ref().map_or(0, encoded_len);
         self.keep_near::<K>(place, value.as_ref(), bytes, fresh_until_ms);
@@ -84,7 +83,7 @@ impl Cache {
     }
 
     async fn claim_refresh<K: Key>(&self, place: &Place, budget: &mut Budget) -> Result<Token, ()> {
-        let token = new_token();
+        let token = Token::unique();
         match self.claim::<K>(place, token, now_ms(), budget).await {
             Ok(Claim::Granted) => Ok(token),
             Ok(Claim::Held(_) | Claim::Present(_)) => Err(()),

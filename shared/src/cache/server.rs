@@ -1,10 +1,10 @@
-//! The cache on a Redis or Valkey server: a plain `GET` to look up, one script per change. Every command
+//! The cache on a Redis or Valkey server: a plain command to look up, one script per change. Every command
 //! touches one key, as cluster mode wants it.
 
-use super::backend::{Claim, Kept};
+use super::backend::{Claim, Kept, Read};
 use super::breaker::Access;
 use super::class::Place;
-use super::entry::{Token, millis};
+use super::entry::{HEADER, Token, millis};
 use super::link::{Link, LinkError};
 use redis::{Cmd, ErrorKind, ServerErrorKind, Value};
 use std::sync::LazyLock;
@@ -43,6 +43,24 @@ pub(super) async fn read(link: &Link, place: &Place, patience: Duration) -> Resu
         Value::BulkString(bytes) => Ok(Some(bytes)),
         _ => Ok(None),
     }
+}
+
+/// Reads a value that stands alone; where there is none, puts `lease` there for `lease_for`, by the same command.
+/// `NX` together with `GET` is Redis 7's and Valkey's. <https://redis.io/docs/latest/commands/set/>
+pub(super) async fn read_or_claim(
+    link: &Link,
+    place: &Place,
+    lease: &[u8; HEADER],
+    lease_for: Duration,
+    patience: Duration,
+) -> Result<Read, LinkError> {
+    let mut command = Cmd::with_capacity(7, 20 + place.key().len() + HEADER);
+    command.arg("SET").arg(place.key()).arg(&lease[..]).arg("NX").arg("GET").arg("PX").arg(millis(lease_for));
+    Ok(match link.run(&command, Access::Write, patience, false).await? {
+        // Its own lease is what a command finds that was sent twice, its first reply lost.
+        Value::BulkString(bytes) if bytes != lease => Read::Found(bytes),
+        _ => Read::Claimed,
+    })
 }
 
 pub(super) async fn claim(

@@ -3,11 +3,14 @@
 //! each event twice, and panics on a path that is no URI. Only what a request carries is read, straight
 //! into its place; the rest of an event (about half of it) is skipped over.
 
+mod headers;
+
 use crate::response::Reply;
+use headers::Headers;
 use lambda_http::aws_lambda_events::query_map::QueryMap;
-use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use lambda_http::http::{HeaderMap, HeaderValue, Method, Uri, header};
 use lambda_http::{Body, Request, RequestExt as _};
-use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -170,136 +173,6 @@ impl<'de> Deserialize<'de> for PathParameters {
     }
 }
 
-/// Headers from a map of names to a value or to a list of values. What is no header is left out: no caller
-/// can send it, and no handler reads it.
-#[derive(Default)]
-struct Headers(HeaderMap);
-
-/// How many headers there is room for before the map grows.
-const HEADERS: usize = 24;
-
-impl<'de> Deserialize<'de> for Headers {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Map;
-
-        impl<'de> Visitor<'de> for Map {
-            type Value = Headers;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a map of headers")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Headers, A::Error> {
-                let mut headers = HeaderMap::with_capacity(HEADERS);
-                while let Some(name) = map.next_key_seed(Name)? {
-                    map.next_value_seed(Values { name, headers: &mut headers })?;
-                }
-                Ok(Headers(headers))
-            }
-        }
-
-        deserializer.deserialize_map(Map)
-    }
-}
-
-/// Reads a header's name; `None` is none.
-struct Name;
-
-impl<'de> DeserializeSeed<'de> for Name {
-    type Value = Option<HeaderName>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Name {
-    type Value = Option<HeaderName>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a header's name")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(HeaderName::from_bytes(name.as_bytes()).ok())
-    }
-}
-
-/// Reads a header's value.
-struct Text;
-
-impl<'de> DeserializeSeed<'de> for Text {
-    type Value = Option<HeaderValue>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Text {
-    type Value = Option<HeaderValue>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a header's value")
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
-        Ok(HeaderValue::from_str(value).ok())
-    }
-}
-
-/// Reads what one name has, a value or a list of them, into the map.
-struct Values<'a> {
-    name: Option<HeaderName>,
-    headers: &'a mut HeaderMap,
-}
-
-impl Values<'_> {
-    fn add(self, value: Option<HeaderValue>) {
-        if let (Some(name), Some(value)) = (self.name, value) {
-            self.headers.append(name, value);
-        }
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Values<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Values<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a header's value or a list of values")
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<(), E> {
-        self.add(HeaderValue::from_str(value).ok());
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<(), A::Error> {
-        // Nearly always there is one, which the name goes with; another needs a copy of it.
-        let mut last = None;
-        while let Some(value) = values.next_element_seed(Text)? {
-            let Some(value) = value else { continue };
-            if let (Some(name), Some(before)) = (&self.name, last.replace(value)) {
-                self.headers.append(name, before);
-            }
-        }
-        self.add(last);
-        Ok(())
-    }
-}
-
 impl Serialize for Outgoing {
     /// The proxy response. Headers go into the multi-value map only: API Gateway merges both.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -332,110 +205,4 @@ impl Serialize for Texts<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use lambda_http::http::StatusCode;
-    use serde_json::json;
-
-    fn request(event: &serde_json::Value) -> Request {
-        let Incoming(request) = serde_json::from_str(&event.to_string()).expect("a REST API event");
-        request
-    }
-
-    #[test]
-    fn every_value_of_a_header_is_seen() {
-        let request = request(&json!({
-            "httpMethod": "GET", "path": "/me",
-            "headers": {"Authorization": "b"},
-            "multiValueHeaders": {"Authorization": ["a", "b"]},
-            "requestContext": {"requestId": "r"}
-        }));
-        assert_eq!(request.headers().get_all("authorization").iter().count(), 2);
-        assert_eq!(request.extensions().get::<RequestId>().expect("an id").0, "r");
-    }
-
-    #[test]
-    fn single_values_serve_where_lists_are_missing() {
-        let request = request(&json!({
-            "httpMethod": "GET", "path": "/items", "headers": {"Accept": "a\"b"}, "multiValueHeaders": null,
-            "queryStringParameters": {"limit": "5"}, "requestContext": {}
-        }));
-        assert_eq!(request.headers()["accept"], "a\"b");
-        assert_eq!(request.query_string_parameters().first("limit"), Some("5"));
-    }
-
-    #[test]
-    fn a_path_that_is_no_uri_is_no_panic() {
-        let request = request(&json!({
-            "httpMethod": "GET", "path": "/users/a b\u{0}<>", "pathParameters": {"user_id": "a b"},
-            "requestContext": {}
-        }));
-        assert_eq!(crate::request::path(&request, "user_id"), "a b");
-    }
-
-    #[test]
-    fn bodies_may_be_base64() {
-        for (body, flag, bytes) in [("eA==", true, b"x".as_slice()), ("x", false, b"x"), ("%", true, b"%")] {
-            let request = request(&json!({
-                "httpMethod": "POST", "path": "/", "body": body, "isBase64Encoded": flag, "requestContext": {}
-            }));
-            assert_eq!(crate::request::body_bytes(&request).expect("small"), bytes);
-        }
-    }
-
-    /// The events that the project's tools send: nothing that a handler reads is lost.
-    #[test]
-    fn the_projects_events_are_read_whole() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../events");
-        let mut seen = 0;
-        for entry in std::fs::read_dir(folder).expect("the project's events") {
-            let text = std::fs::read_to_string(entry.expect("an entry").path()).expect("an event");
-            let event: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-            if event["httpMethod"].is_null() {
-                continue;
-            }
-            let request = request(&event);
-            assert_eq!(event["httpMethod"], request.method().as_str());
-            assert_eq!(event["path"], request.uri().path());
-            for (name, value) in event["headers"].as_object().into_iter().flatten() {
-                assert_eq!(request.headers()[name.as_str()], value.as_str().expect("text"), "{name}");
-            }
-            for (name, value) in event["pathParameters"].as_object().into_iter().flatten() {
-                assert_eq!(crate::request::path(&request, name), value.as_str().expect("text"), "{name}");
-            }
-            for (name, value) in event["queryStringParameters"].as_object().into_iter().flatten() {
-                assert_eq!(request.query_string_parameters().first(name), value.as_str(), "{name}");
-            }
-            let body = event["body"].as_str().unwrap_or_default();
-            assert_eq!(crate::request::body_bytes(&request).expect("small"), body.as_bytes());
-            seen += 1;
-        }
-        assert!(seen > 20, "{seen}");
-    }
-
-    #[test]
-    fn repeated_headers_keep_their_order_and_what_is_no_header_is_left_out() {
-        let request = request(&json!({
-            "httpMethod": "GET", "path": "/", "requestContext": {},
-            "multiValueHeaders": {"X-Many": ["1", "2", "a\nb", "3"], "X-None": [], "X-Null": null, "no name": ["x"]}
-        }));
-        let many: Vec<_> = request.headers().get_all("x-many").iter().collect();
-        assert_eq!(many, ["1", "2", "3"]);
-        assert_eq!(request.headers().len(), 3);
-    }
-
-    #[test]
-    fn replies_are_proxy_responses() {
-        let mut reply = Reply::new(Body::Text("{}".into()));
-        *reply.status_mut() = StatusCode::CREATED;
-        reply.headers_mut().append("set-cookie", HeaderValue::from_static("a=1"));
-        reply.headers_mut().append("set-cookie", HeaderValue::from_static("b=2"));
-        assert_eq!(
-            serde_json::to_value(Outgoing(reply)).expect("JSON"),
-            json!({"statusCode": 201, "multiValueHeaders": {"set-cookie": ["a=1", "b=2"]}, "isBase64Encoded": false,
-                "body": "{}"})
-        );
-        let empty = serde_json::to_value(Outgoing(Reply::new(Body::Empty))).expect("JSON");
-        assert!(empty.get("body").is_none());
-    }
-}
+mod tests;

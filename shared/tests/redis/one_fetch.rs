@@ -160,3 +160,39 @@ async fn a_late_waiter_does_not_take_an_early_answer() {
     assert_eq!(second, Ok(Some(Record::new(2))), "it asked after the write");
     assert_eq!(early.get(&Plan(7)).await, Some(Record::new(2)), "the early answer was not stored");
 }
+
+/// A lookup claims before it is known whether this process fetches already. The lease that such a reader got is
+/// given back at once: who fetches, here or elsewhere, may wait for it.
+#[tokio::test]
+async fn who_waits_gives_its_lease_back() {
+    let server = RedisServer::start();
+    let cache = server.cache();
+    let (fetched, go_on) = (tokio::sync::Notify::new(), tokio::sync::Notify::new());
+    let first = cache.get_or_fill(&Plan(3), || async {
+        fetched.notify_one();
+        go_on.notified().await;
+        Ok::<_, Failure>(Some(Record::new(1)))
+    });
+    let second = async {
+        fetched.notified().await;
+        server.command(&["UNLINK", "org:3:plan"]); // the first one's lease is gone: the second one's lookup claims
+        let late = cache.get_or_fill(&Plan(3), || async { Ok::<_, Failure>(Some(Record::new(2))) });
+        let given_back = async {
+            for _ in 0..500 {
+                let ran = format!("{:?}", server.command(&["INFO", "commandstats"]));
+                if ran.contains("cmdstat_eval:calls=1,") {
+                    return server.command(&["EXISTS", "org:3:plan"]);
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            panic!("the lease was kept")
+        };
+        let release = async {
+            assert_eq!(given_back.await, redis::Value::Int(0), "the lease is there still");
+            go_on.notify_one();
+        };
+        tokio::join!(late, release).0
+    };
+    let (first, second) = tokio::join!(first, second);
+    assert_eq!((first, second), (Ok(Some(Record::new(1))), Ok(Some(Record::new(2)))));
+}

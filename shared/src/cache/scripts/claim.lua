@@ -17,7 +17,8 @@ if known then
   if answer and struct.unpack('>I8', head:sub(12, 19)) > tonumber(ARGV[4]) then
     return page == '' and redis.call('GET', key) or head
   end
-  local left = struct.unpack('>I8', head:sub(28, 35)) - now
+  local ends = struct.unpack('>I8', head:sub(28, 35)) -- 0: with its key, as a lookup's lease does
+  local left = ends == 0 and redis.call('PTTL', key) or ends - now
   if held ~= '\0\0\0\0\0\0\0\0' and left > 0 then return left end
   if answer then -- stale: it stays readable while the claimant fetches
     local leased = token .. lease_until

@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::analysis::TokenUsage;
 use crate::model::price::Price;
 
 fn job() -> JobRecord {
