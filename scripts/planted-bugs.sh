@@ -25,7 +25,8 @@ fi
 
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
-git ls-files -z --cached --others --exclude-standard | tar --null --files-from=- -c | tar -x -C "$copy"
+# With new times: what an earlier run built, with a bug or in another folder, is not taken for what these sources give.
+git ls-files -z --cached --others --exclude-standard | tar --null --files-from=- -c | tar -x -m -C "$copy"
 cd "$copy"
 
 shopt -s nullglob
