@@ -2,6 +2,8 @@
 //! explicit trust store, short timeouts. Built once per execution environment.
 
 mod gate;
+mod signer;
+mod user_agent;
 
 use aws_sdk_dynamodb::config::{Credentials, Region};
 use aws_smithy_http_client::{Builder, tls};
@@ -10,6 +12,8 @@ use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 use std::time::Duration;
 
 pub use gate::*;
+pub(crate) use signer::Signer;
+pub(crate) use user_agent::user_agent;
 
 /// Amazon Trust Services' roots, as PEM.
 pub(crate) const AMAZON_ROOTS: &str = include_str!(concat!(env!("OUT_DIR"), "/amazon-roots.pem"));

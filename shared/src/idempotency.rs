@@ -1,6 +1,7 @@
 //! `Idempotency-Key`: the key, what it was first sent with, and the reply that a repetition gets. Knows
 //! nothing of what was created, nor of where the records lie.
 
+use crate::hex;
 use crate::request::Rejection;
 use crate::response::Reply;
 use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -46,7 +47,7 @@ impl Once {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::digits(&Sha256::digest(bytes))
 }
 
 /// A reply as kept: a repetition gets its bytes.

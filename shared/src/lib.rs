@@ -1,7 +1,7 @@
 //! What two or more functions need. Two storeys; the arrow never points up:
 //!
 //! * *mechanism*, which knows nothing of CitizenApp and could serve another product unchanged:
-//!   [`aws`], [`cache`], [`idempotency`], [`queue`], [`request`], [`response`], [`runtime`], [`telemetry`];
+//!   [`aws`], [`cache`], [`hex`], [`idempotency`], [`queue`], [`request`], [`response`], [`runtime`], [`telemetry`];
 //! * *product*, built on it: [`caller`], [`config`], [`context`], [`creation`], [`cursor`], [`error`], [`ids`],
 //!   [`jobs`], [`measuring`], [`model`], [`password`], [`store`], [`token`].
 //!
@@ -15,6 +15,7 @@ pub mod context;
 pub mod creation;
 pub mod cursor;
 pub mod error;
+pub mod hex;
 pub mod idempotency;
 pub mod ids;
 pub mod jobs;

@@ -3,7 +3,7 @@
 
 mod error;
 
-use crate::aws::{self, AwsConfig};
+use crate::aws::{self, AwsConfig, Signer};
 use crate::telemetry::{Part, timed};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::{BehaviorVersion, StalledStreamProtectionConfig};
@@ -67,11 +67,13 @@ impl Queue {
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(aws.region())
             .credentials_provider(aws.credentials.clone())
+            .push_auth_scheme(Signer::new(aws.region.clone(), "sqs"))
             .http_client(http)
             .retry_config(aws::retries())
             .timeout_config(aws::timeouts())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         config.set_endpoint_url(aws.endpoint_url.clone());
+        config.push_interceptor(aws::user_agent());
         Self { client: Client::from_conf(config.build()), url }
     }
 

@@ -13,7 +13,7 @@ pub mod prices;
 pub mod suppression;
 pub mod usage;
 
-use crate::aws::{self, AwsConfig};
+use crate::aws::{self, AwsConfig, Signer};
 use crate::error::ApiError;
 use crate::request::IfMatch;
 use crate::telemetry::{Part, timed};
@@ -58,11 +58,13 @@ impl Store {
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(aws.region())
             .credentials_provider(aws.credentials.clone())
+            .push_auth_scheme(Signer::new(aws.region.clone(), "dynamodb"))
             .http_client(http)
             .retry_config(aws::retries())
             .timeout_config(aws::timeouts())
             .stalled_stream_protection(aws_sdk_dynamodb::config::StalledStreamProtectionConfig::disabled());
         config.set_endpoint_url(aws.endpoint_url.clone());
+        config.push_interceptor(aws::user_agent());
         #[cfg(feature = "measuring")]
         config.push_interceptor(aws_sdk_dynamodb::config::SharedInterceptor::new(crate::measuring::DatabaseCalls));
         Self { client: Client::from_conf(config.build()), table }

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use md5::{Digest as _, Md5};
 use serde::{Deserialize, Serialize};
+use shared::hex;
 
 use super::attributes::DELAY_SECONDS_MAX;
 use super::error::{ErrorKind, SqsError, in_range};
@@ -94,7 +95,7 @@ impl Draft {
         let trace_header = trace_header(&system)?;
         let sent = Sent {
             message_id: random_id(),
-            md5_of_body: hex(&Md5::digest(&self.message_body)),
+            md5_of_body: hex::digits(&Md5::digest(&self.message_body)),
             md5_of_attributes: md5_of_attributes(&attributes),
             md5_of_system_attributes: md5_of_attributes(&system),
         };
@@ -243,11 +244,7 @@ pub(super) fn md5_of_attributes(attributes: &BTreeMap<String, MessageAttribute>)
         digest.update([transport]);
         part(&mut digest, &value);
     }
-    Some(hex(&digest.finalize()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Some(hex::digits(&digest.finalize()))
 }
 
 pub(super) fn random_id() -> String {

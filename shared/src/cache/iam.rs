@@ -47,19 +47,12 @@ pub(super) fn token(iam: &Iam, server: &Server, now: SystemTime) -> Option<Strin
 mod tests {
     use super::*;
     use crate::cache::CacheUrl;
+    use crate::hex::digits as hex;
     use hmac::{Hmac, KeyInit as _, Mac as _};
     use sha2::{Digest as _, Sha256};
     use std::collections::BTreeMap;
-    use std::fmt::Write as _;
 
     const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().fold(String::new(), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("a String takes everything");
-            text
-        })
-    }
 
     fn hmac(key: &[u8], text: &str) -> Vec<u8> {
         let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any length");
