@@ -3,6 +3,7 @@
 //! `docs/caching.md` has the design and its proofs.
 
 mod backend;
+mod background;
 mod breaker;
 mod class;
 mod control_plane;
@@ -75,12 +76,13 @@ pub struct Cache(Arc<Inner>);
 
 struct Inner {
     backend: Backend,
-    flights: Flights,
+    flights: Arc<Flights>,
     near: Near,
     meter: Meter,
     options: Options,
     fetches: Semaphore,
-    refreshes: Mutex<JoinSet<()>>,
+    /// Fills and refreshes.
+    running: Mutex<JoinSet<()>>,
 }
 
 /// What a lookup came to.
@@ -137,12 +139,12 @@ impl Cache {
         };
         Self(Arc::new(Inner {
             backend,
-            flights: Flights::default(),
+            flights: Arc::default(),
             near: Near::default(),
             meter: Meter::default(),
             options,
             fetches: Semaphore::new(FETCHES),
-            refreshes: Mutex::default(),
+            running: Mutex::default(),
         }))
     }
 
@@ -162,7 +164,7 @@ impl Cache {
     /// What `fetch` fails with, or [`Busy`].
     pub async fn get_or_fill<K, F, Fut, E>(&self, key: &K, fetch: F) -> Result<Option<K::Value>, E>
     where
-        K: Key,
+        K: Key + 'static,
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<Option<K::Value>, E>>,
         E: From<Busy>,

@@ -1,7 +1,7 @@
 //! Filling what is missing: one flight in this process, one lease among processes, and a fence around both.
 
-use super::backend::{Budget, Claim, Kept};
-use super::class::{ABSENCES_PER_SCOPE, Cacheable, Key, Place};
+use super::backend::{Backend, Budget, Claim, Kept};
+use super::class::{ABSENCES_PER_SCOPE, Cacheable, Class, Key, Place};
 use super::entry::{self, Token, now_ms};
 use super::flight::{Landing, Lead, Role};
 use super::link::LinkError;
@@ -38,7 +38,7 @@ impl Cache {
         fetch: F,
     ) -> Result<Option<K::Value>, E>
     where
-        K: Key,
+        K: Key + 'static,
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<Option<K::Value>, E>>,
         E: From<Busy>,
@@ -50,7 +50,7 @@ impl Cache {
             };
             self.0.meter.count(K::CLASS.name, Event::Wait);
             // Who leads may be waiting for this very lease.
-            self.store(key, place, claimed.take(), None, &mut budget).await;
+            self.give_back::<K>(place, claimed.take(), &mut budget).await;
             match wait.landing().await {
                 // An answer found out before this caller asked could miss a write acknowledged in between.
                 Some(Landing::Value { value, as_of }) if asked <= as_of => {
@@ -75,21 +75,20 @@ impl Cache {
     async fn lead<K, F, Fut, E>(
         &self,
         key: &K,
-        lead: Lead<'_>,
+        lead: Lead,
         claimed: Option<Token>,
         mut budget: Budget,
         fetch: F,
     ) -> Result<Option<K::Value>, E>
     where
-        K: Key,
+        K: Key + 'static,
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<Option<K::Value>, E>>,
         E: From<Busy>,
     {
-        let place = lead.place();
         let leased = match claimed {
             Some(token) => Leased::Token(token),
-            None => self.lease::<K>(place, &mut budget).await,
+            None => self.lease::<K>(lead.place(), &mut budget).await,
         };
         let token = match leased {
             Leased::Found { value, as_of } => {
@@ -100,7 +99,7 @@ impl Cache {
             Leased::Without => None,
         };
         let Ok(Ok(turn)) = tokio::time::timeout(FETCH_TURN, self.0.fetches.acquire()).await else {
-            self.store(key, place, token, None, &mut budget).await;
+            self.give_back::<K>(lead.place(), token, &mut budget).await;
             lead.fail();
             return Err(self.busy(K::CLASS.name).into());
         };
@@ -110,19 +109,37 @@ impl Cache {
         drop(turn);
         match fetched {
             Ok(value) => {
-                let filling = Instant::now();
-                // A lease that stood until the fill proves that no write was acknowledged since the fetch began.
-                let stood = self.store(key, place, token, Some(value.as_ref()), &mut budget).await;
-                let as_of = if stood { filling } else { fetching };
-                lead.land(|| value.clone().map(|value| Arc::new(value) as _), as_of);
+                let absence = value.is_none().then(|| absence_scope(key)).flatten();
+                let landing = self.clone().land::<K>(lead, token, value.clone(), absence, fetching);
+                match &self.0.backend {
+                    // The caller's answer does not wait for the server's.
+                    Backend::Server(_) => self.later(landing),
+                    Backend::Memory(_) | Backend::Off => landing.await,
+                }
                 Ok(value)
             }
             Err(error) => {
-                self.store(key, place, token, None, &mut budget).await;
+                self.give_back::<K>(lead.place(), token, &mut budget).await;
                 lead.fail();
                 Err(error)
             }
         }
+    }
+
+    /// Stores what was fetched, then tells those who wait for it.
+    async fn land<K: Key>(
+        self,
+        lead: Lead,
+        token: Option<Token>,
+        value: Option<K::Value>,
+        absence: Option<String>,
+        fetching: Instant,
+    ) {
+        let filling = Instant::now();
+        // A lease that stood until the fill proves that no write was acknowledged since the fetch began.
+        let stood = self.store::<K>(lead.place(), token, value.as_ref(), absence, &mut self.budget()).await;
+        let as_of = if stood { filling } else { fetching };
+        lead.land(|| value.map(|value| Arc::new(value) as _), as_of);
     }
 
     /// Gets the lease of a place, waiting while somebody else has it.
@@ -167,58 +184,82 @@ impl Cache {
         self.0.backend.claim(place, &lease, LEASE, now_ms, budget).await
     }
 
-    /// Stores what was fetched (`Some(None)` is "no such record"), or gives the lease back. Gives whether the
-    /// lease stood.
+    /// Stores what was fetched; that there is nothing, if its `absence` may be remembered. Gives whether the lease stood.
     pub(super) async fn store<K: Key>(
         &self,
-        key: &K,
         place: &Place,
         token: Option<Token>,
-        fetched: Option<Option<&K::Value>>,
+        value: Option<&K::Value>,
+        absence: Option<String>,
         budget: &mut Budget,
     ) -> bool {
         let Some(token) = token else { return false };
         let class = K::CLASS;
-        let fresh = entry::jittered(class.fresh, random());
-        let bytes = match fetched {
-            Some(Some(value)) => entry::of_value(value, now_ms() + entry::millis(fresh))
-                .inspect_err(|error| tracing::warn!(class = class.name, %error, "a value cannot be encoded"))
-                .ok()
-                .map(|bytes| (bytes, keep(&class, fresh))),
-            Some(None) if self.may_remember_absence(key, budget).await => {
+        let kept = match (value, absence) {
+            (Some(value), _) => {
+                let fresh = entry::jittered(class.fresh, random());
+                entry::of_value(value, now_ms() + entry::millis(fresh))
+                    .inspect_err(|error| tracing::warn!(class = class.name, %error, "a value cannot be encoded"))
+                    .ok()
+                    .map(|bytes| (bytes, keep(&class, fresh)))
+            }
+            (None, Some(scope)) if self.may_remember_absence(&scope, &class, budget).await => {
                 let until_ms = now_ms() + entry::millis(class.absent);
                 Some((entry::of_absence(K::Value::SCHEMA, until_ms), class.absent))
             }
             _ => None,
         };
-        let kept = bytes.as_ref().map(|(entry, keep)| Kept { entry, keep: *keep });
-        let result = self.0.backend.fill(place, token, kept, budget).await;
-        let stood = result.unwrap_or_else(|error| {
-            self.failed(class.name, &error);
-            false
-        });
+        let kept = kept.as_ref().map(|(entry, keep)| Kept { entry, keep: *keep });
+        let stood = self.put(&class, place, token, kept, budget).await;
         if kept.is_some() {
             self.0.meter.count(class.name, if stood { Event::Fill } else { Event::FillRejected });
         }
         stood
     }
 
-    async fn may_remember_absence<K: Key>(&self, key: &K, budget: &mut Budget) -> bool {
-        let class = K::CLASS;
-        if class.absent.is_zero() {
-            return false;
+    /// Gives a lease back that nothing was fetched with.
+    pub(super) async fn give_back<K: Key>(&self, place: &Place, token: Option<Token>, budget: &mut Budget) {
+        if let Some(token) = token {
+            self.put(&K::CLASS, place, token, None, budget).await;
         }
-        let mut scope = String::with_capacity(64);
-        key.write_scope(&mut scope);
-        scope.push_str(if scope.is_empty() { "absent:" } else { ":absent:" });
-        scope.push_str(class.name);
+    }
+
+    /// Puts an entry, or nothing, in the lease's place. Gives whether it stood.
+    async fn put(
+        &self,
+        class: &Class,
+        place: &Place,
+        token: Token,
+        kept: Option<Kept<'_>>,
+        budget: &mut Budget,
+    ) -> bool {
+        let result = self.0.backend.fill(place, token, kept, budget).await;
+        result.unwrap_or_else(|error| {
+            self.failed(class.name, &error);
+            false
+        })
+    }
+
+    async fn may_remember_absence(&self, scope: &str, class: &Class, budget: &mut Budget) -> bool {
         // Absences of two windows can overlap.
         let most = ABSENCES_PER_SCOPE / 2;
-        self.0.backend.absence(&scope, class.absent, most, budget).await.unwrap_or(false)
+        self.0.backend.absence(scope, class.absent, most, budget).await.unwrap_or(false)
     }
 
     fn busy(&self, class: &'static str) -> Busy {
         self.0.meter.count(class, Event::Busy);
         Busy { retry_after: Duration::from_secs(1) }
     }
+}
+
+/// The scope that counts a key's absences, if its class remembers them.
+pub(super) fn absence_scope<K: Key>(key: &K) -> Option<String> {
+    if K::CLASS.absent.is_zero() {
+        return None;
+    }
+    let mut scope = String::with_capacity(64);
+    key.write_scope(&mut scope);
+    scope.push_str(if scope.is_empty() { "absent:" } else { ":absent:" });
+    scope.push_str(K::CLASS.name);
+    Some(scope)
 }

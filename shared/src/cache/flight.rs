@@ -28,15 +28,15 @@ type Outcome = Option<Landing>;
 pub(super) struct Flights(Mutex<HashMap<Place, watch::Receiver<Outcome>>>);
 
 /// What a caller who missed is to do.
-pub(super) enum Role<'a> {
-    Lead(Lead<'a>),
+pub(super) enum Role {
+    Lead(Lead),
     Wait(Wait),
 }
 
 /// The right to fetch, until it is dropped.
-pub(super) struct Lead<'a> {
-    flights: &'a Flights,
-    place: &'a Place,
+pub(super) struct Lead {
+    flights: Arc<Flights>,
+    place: Place,
     outcome: watch::Sender<Outcome>,
 }
 
@@ -47,22 +47,22 @@ pub(super) struct Wait {
 
 impl Flights {
     /// Joins the flight to `place`, or starts it.
-    pub(super) fn join<'a>(&'a self, place: &'a Place) -> Role<'a> {
+    pub(super) fn join(self: &Arc<Self>, place: &Place) -> Role {
         let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match flights.entry(place.clone()) {
             Entry::Occupied(flight) => Role::Wait(Wait { outcome: flight.get().clone() }),
             Entry::Vacant(free) => {
                 let (sender, receiver) = watch::channel(None);
                 free.insert(receiver);
-                Role::Lead(Lead { flights: self, place, outcome: sender })
+                Role::Lead(Lead { flights: self.clone(), place: place.clone(), outcome: sender })
             }
         }
     }
 }
 
-impl<'a> Lead<'a> {
-    pub(super) fn place(&self) -> &'a Place {
-        self.place
+impl Lead {
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Ends the flight with a value that holds for who asked before `as_of`. A flight that is dropped without
@@ -79,9 +79,9 @@ impl<'a> Lead<'a> {
     }
 }
 
-impl Drop for Lead<'_> {
+impl Drop for Lead {
     fn drop(&mut self) {
-        self.flights.0.lock().unwrap_or_else(PoisonError::into_inner).remove(self.place);
+        self.flights.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.place);
     }
 }
 

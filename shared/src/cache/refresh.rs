@@ -1,19 +1,16 @@
 //! Stale while one refreshes: who finds a value stale gets it at once, and one of them has it fetched anew.
 
-use super::backend::{Backend, Budget, Claim};
+use super::backend::{Budget, Claim};
 use super::class::{Cacheable, Class, Key, Place};
 use super::entry::Token;
 use super::entry::{jittered, millis, now_ms};
+use super::fill::absence_scope;
 use super::flight::Role;
 use super::near::{Found, Until};
 use super::{Busy, Cache, Event, Lookup, keep, random};
 use std::fmt::Display;
 use std::future::Future;
-use std::sync::PoisonError;
-use std::time::{Duration, Instant};
-
-/// A refresh that is not done by then is left to the next one.
-const SETTLE_WITHIN: Duration = Duration::from_secs(10);
+use std::time::Instant;
 
 impl Cache {
     /// A value of a class that may be served stale: from this process's memory while fresh, else from the
@@ -65,23 +62,6 @@ impl Cache {
         Ok(value)
     }
 
-    /// Waits until the refreshes that this process started have ended, or for 10 s; and for a look at where the
-    /// server is, if one is under way.
-    pub async fn settle(&self) {
-        if let Backend::Server(link) = &self.0.backend {
-            link.whereabouts.settle().await;
-        }
-        let mut running = {
-            let mut refreshes = self.0.refreshes.lock().unwrap_or_else(PoisonError::into_inner);
-            if refreshes.is_empty() {
-                return;
-            }
-            std::mem::take(&mut *refreshes)
-        };
-        let all = async { while running.join_next().await.is_some() {} };
-        let _late = tokio::time::timeout(SETTLE_WITHIN, all).await;
-    }
-
     async fn claim_refresh<K: Key>(&self, place: &Place, budget: &mut Budget) -> Result<Token, ()> {
         let token = Token::unique();
         match self.claim::<K>(place, token, now_ms(), budget).await {
@@ -110,21 +90,20 @@ impl Cache {
             match fetch().await {
                 Ok(value) => {
                     let fresh_until_ms = now_ms() + millis(jittered(K::CLASS.fresh, random()));
-                    cache.store(&key, &place, token, Some(value.as_ref()), &mut cache.budget()).await;
+                    let absence = value.is_none().then(|| absence_scope(&key)).flatten();
+                    cache.store::<K>(&place, token, value.as_ref(), absence, &mut cache.budget()).await;
                     let bytes = value.as_ref().map_or(0, encoded_len);
                     cache.keep_near::<K>(place.clone(), value.as_ref(), bytes, fresh_until_ms);
                     lead.land(|| value.map(|value| std::sync::Arc::new(value) as _), fetching);
                 }
                 Err(error) => {
                     tracing::warn!(class = K::CLASS.name, %error, "a refresh failed; the stale value stays");
-                    cache.store(&key, &place, token, None, &mut cache.budget()).await;
+                    cache.give_back::<K>(&place, token, &mut cache.budget()).await;
                     lead.fail();
                 }
             }
         };
-        let mut refreshes = self.0.refreshes.lock().unwrap_or_else(PoisonError::into_inner);
-        while refreshes.try_join_next().is_some() {}
-        refreshes.spawn(task);
+        self.later(task);
     }
 
     fn keep_near<K: Key>(&self, place: Place, value: Option<&K::Value>, bytes: usize, fresh_ms: u64) {

@@ -17,7 +17,9 @@ async fn read(cache: &Cache, key: u32, fetched: &Cell<u32>, record: Option<Recor
         fetched.set(fetched.get() + 1);
         Ok::<_, Failure>(record)
     };
-    cache.get_or_fill(&Profile(key), fetch).await.expect("no failure")
+    let found = cache.get_or_fill(&Profile(key), fetch).await.expect("no failure");
+    cache.settle().await;
+    found
 }
 
 async fn an_absence_is_remembered(cache: &Cache) {

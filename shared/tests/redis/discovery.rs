@@ -103,6 +103,7 @@ fn open(url: &str, control_plane: u16, patience: Duration) -> Cache {
 async fn read(cache: &Cache, key: u32) {
     let value = cache.get_or_fill(&Plan(key), || async { Ok::<_, Failure>(Some(Record::new(1))) }).await;
     assert_eq!(value, Ok(Some(Record::new(1))), "a caller noticed");
+    cache.settle().await;
 }
 
 /// Reads until what is filled arrives at a server, and no reader notices.

@@ -106,16 +106,19 @@ async fn everything_works_over_tls_in_cluster_mode() {
         let record = |version| async move { Ok::<_, Failure>(Some(Record::new(version))) };
         for key in 0..50 {
             assert_eq!(cache.get_or_fill(&Plan(key), || record(1)).await, Ok(Some(Record::new(1))), "{login}");
+            cache.settle().await;
             assert_eq!(cache.renew(&Plan(key), &Record::new(2)).await, Delivery::Delivered);
             assert_eq!(cache.get(&Plan(key)).await, Some(Record::new(2)));
             assert_eq!(cache.invalidate(&Plan(key)).await, Delivery::Delivered);
             assert_eq!(cache.get(&Plan(key)).await, None);
             let page = || async { Ok::<_, Failure>(Some(super::records::Page { as_of: 1 })) };
             assert!(cache.get_or_fill(&PageKey(key, 1), page).await.is_ok_and(|page| page.is_some()));
+            cache.settle().await;
             assert!(cache.get(&PageKey(key, 1)).await.is_some());
             assert_eq!(cache.invalidate(&Pages(key)).await, Delivery::Delivered);
             assert_eq!(cache.get(&PageKey(key, 1)).await, None);
             assert_eq!(cache.get_or_fill(&Profile(key), || async { Ok::<_, Failure>(None) }).await, Ok(None));
+            cache.settle().await;
             cache.invalidate(&Profile(key)).await;
         }
     }

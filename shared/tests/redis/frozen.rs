@@ -11,6 +11,7 @@ use std::time::Duration;
 async fn fill(cache: &Cache) {
     let value = cache.get_or_fill(&Plan(1), || async { Ok::<_, Failure>(Some(Record::new(1))) }).await;
     assert_eq!(value, Ok(Some(Record::new(1))));
+    cache.settle().await;
 }
 
 async fn assert_hit(cache: &Cache) {

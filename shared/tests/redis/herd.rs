@@ -24,6 +24,7 @@ async fn ten_thousand_keys_expire_evenly() {
     for fill in fills {
         fill.await.expect("no panic");
     }
+    cache.settle().await;
 
     let mut pipeline = redis::pipe();
     for key in 0..KEYS {

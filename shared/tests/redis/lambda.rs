@@ -163,11 +163,14 @@ fn version(reply: &str) -> u64 {
 }
 
 #[test]
-fn a_refresh_ends_after_the_reply_and_before_the_freeze() {
+fn fills_and_refreshes_end_after_the_reply_and_before_the_freeze() {
     let (server, origin) = (RedisServer::start(), Origin::start(ORIGIN_TAKES));
     let mut lambda = RuntimeApi::start(&server, &origin);
     assert_eq!(version(&lambda.invoke()), 1);
     lambda.freeze_at_next();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let filled = runtime.block_on(async { server.cache().get(&Prices(1)).await });
+    assert_eq!(filled, Some(Record::new(1)), "frozen before what it fetched was stored");
 
     origin.set_version(2);
     std::thread::sleep(Prices::CLASS.fresh * 12 / 10);
@@ -178,7 +181,6 @@ fn a_refresh_ends_after_the_reply_and_before_the_freeze() {
 
     // Frozen now, until the next event. What this leaves behind is there for every other environment.
     assert_eq!(origin.reads(), 2);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let other =
         runtime.block_on(async { server.cache().get_or_refresh(Prices(1), || async { Err(Failure::Origin) }).await });
     assert_eq!(other, Ok(Some(Record::new(2))));

@@ -1,9 +1,10 @@
 //! One origin read per miss, within a process and across processes.
 
 use super::origin::{self, Origin};
+use super::proxy::{Fault, Proxy};
 use super::records::{Failure, Plan, Record};
 use super::server::{self, RedisServer};
-use shared::cache::LEASE;
+use shared::cache::{Event, LEASE, Name};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -158,6 +159,7 @@ async fn a_late_waiter_does_not_take_an_early_answer() {
     let (first, second) = tokio::join!(first, second);
     assert_eq!(first, Ok(Some(Record::new(1))), "it asked before the write");
     assert_eq!(second, Ok(Some(Record::new(2))), "it asked after the write");
+    early.settle().await;
     assert_eq!(early.get(&Plan(7)).await, Some(Record::new(2)), "the early answer was not stored");
 }
 
@@ -195,4 +197,20 @@ async fn who_waits_gives_its_lease_back() {
     };
     let (first, second) = tokio::join!(first, second);
     assert_eq!((first, second), (Ok(Some(Record::new(1))), Ok(Some(Record::new(2)))));
+}
+
+/// Who fetched has its answer before the server is asked to keep it.
+#[tokio::test]
+async fn nobody_waits_for_a_fill() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.port);
+    let cache = server::open(&proxy.url());
+    let failures = || cache.count(&Plan::CLASS, Event::Failure);
+    let read = cache.get_or_fill(&Plan(1), || async {
+        proxy.set(Fault::Hang);
+        Ok::<_, Failure>(Some(Record::new(1)))
+    });
+    assert_eq!((read.await, failures()), (Ok(Some(Record::new(1))), 0));
+    cache.settle().await;
+    assert_eq!(failures(), 1, "the fill was given up");
 }
