@@ -12,6 +12,7 @@ that does what three of `local`'s endpoints do.
 Usage: just bench [--rounds 5] [--invocations 600] [--only NAME …] [--no-build] [--binaries FOLDER] [--out FILE]
        just bench --commits A B       builds two commits, each in a worktree of its own, and measures both in the same rounds
        just bench --compare A.json B.json
+With `--only`, only those functions are built and measured.
 """
 import argparse, io, json, pathlib, subprocess, sys, time, zipfile
 from report import against_fastapi, budgets, comparison, table
@@ -24,14 +25,19 @@ from system import System
 NOT_DEPLOYED = ("local", "load", "tests", "yardstick", "instructions")
 
 
-def build(folder, rest):
-    """Builds a tree's functions as `just build` does, and with `rest` what they are measured with."""
+def build(folder, only):
+    """Builds a tree's functions as `just build` does; or some, with the same features, so that they are the same binaries."""
     members = json.loads(subprocess.run(["cargo", "metadata", "--no-deps", "--format-version", "1"], cwd=folder, check=True,
                                         capture_output=True).stdout)["packages"]
     excluded = [word for package in members if package["name"] in NOT_DEPLOYED for word in ("--exclude", package["name"])]
-    subprocess.run(["cargo", "lambda", "build", "--release", "--workspace", *excluded], cwd=folder, check=True)
-    if rest:
-        subprocess.run(["cargo", "build", "--release", "--workspace", "--bin", "local", "--bin", "yardstick"], cwd=folder, check=True)
+    # The scenarios' jobs come from `analyze`.
+    wanted = [word for name in sorted({*only, "analyze"}) for word in ("--bin", name)] if only else []
+    subprocess.run(["cargo", "lambda", "build", "--release", "--workspace", *excluded, *wanted], cwd=folder, check=True)
+
+
+def build_what_measures():
+    """Builds the local system and the yardstick."""
+    subprocess.run(["cargo", "build", "--release", "--workspace", "--bin", "local", "--bin", "yardstick"], cwd=ROOT, check=True)
 
 
 def tree_of(commit):
@@ -124,12 +130,11 @@ def main():
     trees = {"here": options.binaries}
     if options.commits:
         named = dict(tree_of(commit) for commit in options.commits)
-        if not options.no_build:
-            for folder in named.values():
-                build(folder, rest=False)
         trees = {name: folder / "target/lambda" for name, folder in named.items()}
     if not options.no_build:
-        build(ROOT, rest=True)
+        for folder in named.values() if options.commits else [ROOT]:
+            build(folder, options.only)
+        build_what_measures()
     with System(options.local) as system:
         functions, served = measure(options, trees, system, options.local)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
