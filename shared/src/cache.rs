@@ -160,6 +160,9 @@ impl Cache {
     /// time; `None` when there is no such record. What it gives is never older than a write that was
     /// acknowledged before the call. `fetch` must read consistently.
     ///
+    /// Storing what was fetched is not waited for. On Lambda nothing runs after the next event is asked for: call
+    /// [`Cache::settle`] before that.
+    ///
     /// # Errors
     /// What `fetch` fails with, or [`Busy`].
     pub async fn get_or_fill<K, F, Fut, E>(&self, key: &K, fetch: F) -> Result<Option<K::Value>, E>

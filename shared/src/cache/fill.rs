@@ -112,9 +112,9 @@ impl Cache {
                 let absence = value.is_none().then(|| absence_scope(key)).flatten();
                 let landing = self.clone().land::<K>(lead, token, value.clone(), absence, fetching);
                 match &self.0.backend {
-                    // The caller's answer does not wait for the server's.
-                    Backend::Server(_) => self.later(landing),
-                    Backend::Memory(_) | Backend::Off => landing.await,
+                    // The caller's answer does not wait for the server's. Without a lease the server is not asked.
+                    Backend::Server(_) if token.is_some() => self.later(landing),
+                    _ => landing.await,
                 }
                 Ok(value)
             }
