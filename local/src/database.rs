@@ -1,8 +1,9 @@
-//! The embedded DynamoDB: `dynoxide` over SQLite, on a thread and a runtime of its own (its calls block, and would hold the API
-//! up). The functions' SDK clients reach it without a connection; scripts, tests and other processes over HTTP.
+//! The embedded DynamoDB: `dynoxide` over SQLite. The functions' calls go straight to it; scripts, tests and other processes
+//! reach it over HTTP, on a thread and a runtime of its own.
 
-mod calls;
-mod tokens;
+mod engine;
+mod failure;
+mod values;
 
 use std::{
     fs::{self, File, TryLockError},
@@ -16,10 +17,10 @@ use std::{
 
 use dynoxide::{Database as Dynoxide, DynoxideError, server::serve_with_shutdown};
 use serde_json::{Value as Json, json};
-use shared::aws::Service;
-use tokio::sync::{mpsc, oneshot};
+use shared::aws::Engine;
+use tokio::sync::oneshot;
 
-use crate::template::Table;
+use crate::{privileges::Privileges, template::Table};
 
 /// How often expired records are deleted. DynamoDB itself promises "within a few days".
 const TTL_SWEEP_INTERVAL: Duration = Duration::from_secs(60);
@@ -65,7 +66,7 @@ pub enum DatabaseError {
 #[derive(Debug)]
 pub struct Database {
     address: SocketAddr,
-    calls: calls::Calls,
+    engine: engine::Shared,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
     /// Held as long as the folder is used.
@@ -97,17 +98,17 @@ impl Database {
         listener.set_nonblocking(true).map_err(DatabaseError::Server)?;
         let address = listener.local_addr().map_err(DatabaseError::Server)?;
         let (stop, stopped) = oneshot::channel();
-        let (calls, called) = calls::channel();
+        let shared = engine::Shared::new(engine.clone());
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(DatabaseError::Server)?;
         let thread = thread::Builder::new()
             .name("database".to_owned())
             .spawn(move || {
-                runtime.block_on(serve(listener, called, engine, stopped));
+                runtime.block_on(serve(listener, engine, stopped));
                 runtime.shutdown_timeout(CLOSING_TIME);
             })
             .map_err(DatabaseError::Server)?;
-        Ok(Self { address, calls, stop, thread, _lock: lock })
+        Ok(Self { address, engine: shared, stop, thread, _lock: lock })
     }
 
     /// Where the SDK's client finds it.
@@ -116,14 +117,15 @@ impl Database {
         format!("http://{}", self.address)
     }
 
-    /// The same, for clients in this process.
+    /// The database itself, for functions in this process that have these privileges.
     #[must_use]
-    pub fn service(&self) -> Arc<dyn Service> {
-        Arc::new(self.calls.clone())
+    pub fn engine(&self, privileges: Arc<Privileges>) -> Arc<dyn Engine> {
+        Arc::new(engine::Judged { engine: self.engine.clone(), privileges })
     }
 
     /// Lets requests under way finish, writes everything to disk and closes.
     pub async fn close(self) {
+        self.engine.close();
         let _ = self.stop.send(());
         let thread = self.thread;
         let _ = tokio::task::spawn_blocking(move || thread.join()).await;
@@ -131,17 +133,11 @@ impl Database {
 }
 
 /// Serves until `stopped`, sweeping expired records meanwhile.
-async fn serve(
-    listener: TcpListener,
-    called: mpsc::UnboundedReceiver<calls::Call>,
-    engine: Dynoxide,
-    stopped: oneshot::Receiver<()>,
-) {
+async fn serve(listener: TcpListener, engine: Dynoxide, stopped: oneshot::Receiver<()>) {
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
         return;
     };
     let sweeper = tokio::spawn(sweep(engine.clone()));
-    let calls = tokio::spawn(calls::serve(called, engine.clone()));
     let (closing, mut closed) = oneshot::channel();
     let serving = serve_with_shutdown(listener, engine, async move {
         let _ = stopped.await;
@@ -154,7 +150,6 @@ async fn serve(
             let _ = tokio::time::timeout(CLOSING_TIME, serving).await;
         }
     }
-    calls.abort();
     sweeper.abort();
 }
 

@@ -2,7 +2,8 @@
 //! which grants were ever used.
 //!
 //! Who calls is told by the access key that signs: a function's is its folder's name. Calls are judged where they leave the
-//! client (`shared::aws::Gate`): a proxy in front of the embedded services would cost each of them another hop.
+//! client (`shared::aws::Gate`), those to the embedded database where they enter it: a proxy in front of the embedded services
+//! would cost each of them another hop.
 
 mod call;
 #[cfg(test)]
@@ -76,9 +77,18 @@ impl Privileges {
     pub fn poll(&self, event: &EventFunction) -> Result<(), Refusal> {
         let Trigger::Queue { queue, .. } = &event.trigger else { return Ok(()) };
         ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"].into_iter().try_for_each(|action| {
-            let resource = Resource::Queue(queue.clone());
-            self.take(&event.function, &Need { action: action.to_owned(), resource, sender: None })
+            let resource = Resource::Queue(queue.into());
+            self.take(&event.function, &Need { action: action.into(), resource, sender: None })
         })
+    }
+
+    /// Uses what a function's call to the database needs: `action`, as IAM names it (`dynamodb:GetItem`), on a table.
+    ///
+    /// # Errors
+    /// The function may not.
+    pub(crate) fn use_table(&self, function: &str, action: &str, table: &str) -> Result<(), Refusal> {
+        let resource = Resource::Table(table.into());
+        self.take(function, &Need { action: action.into(), resource, sender: None })
     }
 
     /// The grants that no call has needed so far.
@@ -94,7 +104,7 @@ impl Privileges {
         unused.map(|(function, held)| privilege(function, &held.grant)).collect()
     }
 
-    fn take(&self, function: &str, need: &Need) -> Result<(), Refusal> {
+    fn take(&self, function: &str, need: &Need<'_>) -> Result<(), Refusal> {
         let resource = self.label(&need.resource);
         let grants = |held: &&Held| {
             held.grant.action == need.action
@@ -109,7 +119,7 @@ impl Privileges {
     }
 
     /// What the template calls a resource; `None` for one that is not the template's.
-    fn label<'a>(&self, resource: &'a Resource) -> Option<&'a str> {
+    fn label<'a>(&self, resource: &'a Resource<'_>) -> Option<&'a str> {
         let ours = |ours: Option<&str>, name: &str, label| (ours == Some(name)).then_some(label);
         match resource {
             Resource::Table(name) => ours(Some(&self.table), name, "Table"),

@@ -190,7 +190,10 @@ impl System {
         let privileges = Arc::new(Privileges::new(&template, context.config()));
         template.event_functions.iter().try_for_each(|event| privileges.poll(event))?;
         let gate = match options.without {
-            None => Gate::new(Some(privileges.clone()), Some((database.endpoint_url(), database.service()))),
+            None => Gate::new(
+                Some(privileges.clone()),
+                Some((database.endpoint_url(), database.engine(privileges.clone()))),
+            ),
             Some(Lesson::ClientReuse) => Gate::default(),
             // Without a lesson, functions make other calls than their roles are for; and all that is compared has connections.
             Some(_) => Gate::new(None, None),

@@ -1,6 +1,7 @@
 //! What every AWS client here shares: credentials from Lambda's environment, one HTTP client with an
 //! explicit trust store, short timeouts. Built once per execution environment.
 
+mod dynamodb;
 mod gate;
 mod signer;
 mod user_agent;
@@ -11,6 +12,9 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 use std::time::Duration;
 
+pub(crate) use dynamodb::{DynamoDb, Operation};
+#[cfg(feature = "gate")]
+pub use dynamodb::{Engine, Failure};
 pub use gate::*;
 pub(crate) use signer::Signer;
 pub(crate) use user_agent::user_agent;

@@ -55,8 +55,16 @@ pub fn is_without(lesson: Lesson) -> bool {
     }
 }
 
+/// What counts the calls that a client sends; nothing, without the feature.
+pub(crate) fn interceptor() -> Option<aws_sdk_dynamodb::config::SharedInterceptor> {
+    #[cfg(feature = "measuring")]
+    return Some(aws_sdk_dynamodb::config::SharedInterceptor::new(switched::DatabaseCalls));
+    #[cfg(not(feature = "measuring"))]
+    None
+}
+
 #[cfg(feature = "measuring")]
-pub use switched::{DatabaseCalls, database_calls, take_away};
+pub use switched::{count_database_call, database_calls, take_away};
 
 #[cfg(feature = "measuring")]
 mod switched {
@@ -75,7 +83,12 @@ mod switched {
         let _first = WITHOUT.get_or_init(|| lesson);
     }
 
-    /// How many calls this process has sent to the database, repetitions included.
+    /// Counts a call to a database in this process.
+    pub fn count_database_call() {
+        DATABASE_CALLS.fetch_add(1, Relaxed);
+    }
+
+    /// How many calls this process has made to the database, repetitions included.
     #[must_use]
     pub fn database_calls() -> u64 {
         DATABASE_CALLS.load(Relaxed)
@@ -83,7 +96,7 @@ mod switched {
 
     /// Counts what a client sends.
     #[derive(Debug)]
-    pub struct DatabaseCalls;
+    pub(super) struct DatabaseCalls;
 
     impl Intercept for DatabaseCalls {
         fn name(&self) -> &'static str {
@@ -96,7 +109,7 @@ mod switched {
             _: &RuntimeComponents,
             _: &mut ConfigBag,
         ) -> Result<(), BoxError> {
-            DATABASE_CALLS.fetch_add(1, Relaxed);
+            count_database_call();
             Ok(())
         }
     }

@@ -13,17 +13,17 @@ pub mod prices;
 pub mod suppression;
 pub mod usage;
 
-use crate::aws::{self, AwsConfig, Signer};
+use crate::aws::{AwsConfig, DynamoDb, Operation};
 use crate::error::ApiError;
+use crate::measuring;
 use crate::request::IfMatch;
 use crate::telemetry::{Part, timed};
-use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::BehaviorVersion;
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::get_item::GetItemInput;
+use aws_sdk_dynamodb::operation::transact_write_items::{TransactWriteItemsError, TransactWriteItemsInput};
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemInputBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
@@ -36,7 +36,7 @@ use std::time::Duration;
 /// The table. A clone shares the client.
 #[derive(Clone)]
 pub struct Store {
-    client: Client,
+    database: DynamoDb,
     table: String,
 }
 
@@ -50,35 +50,19 @@ const CONFLICT_ATTEMPTS: u32 = 8;
 pub(crate) const ROOM_RETRY_SECONDS: u64 = 60 * 60;
 
 impl Store {
-    /// A client for a table. Nothing is sent before its first use.
+    /// The table of this name. Nothing is sent before its first use.
     #[must_use]
     pub fn open(aws: &AwsConfig, table: String) -> Self {
-        let http = aws.http_client().expect("AWS_CA_BUNDLE holds PEM certificates");
-        let mut config = aws_sdk_dynamodb::Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(aws.region())
-            .credentials_provider(aws.credentials.clone())
-            .push_auth_scheme(Signer::new(aws.region.clone(), "dynamodb"))
-            .http_client(http)
-            .retry_config(aws::retries())
-            .timeout_config(aws::timeouts())
-            .stalled_stream_protection(aws_sdk_dynamodb::config::StalledStreamProtectionConfig::disabled());
-        config.set_endpoint_url(aws.endpoint_url.clone());
-        config.push_interceptor(aws::user_agent());
-        #[cfg(feature = "measuring")]
-        config.push_interceptor(aws_sdk_dynamodb::config::SharedInterceptor::new(crate::measuring::DatabaseCalls));
-        Self { client: Client::from_conf(config.build()), table }
+        Self { database: DynamoDb::open(aws, measuring::interceptor()), table }
     }
 
     /// Reads one record, consistently.
     pub(crate) async fn get<T: DeserializeOwned>(&self, key: Key) -> Result<Option<T>, ApiError> {
-        let reply = self
-            .client
-            .get_item()
+        let reply = GetItemInput::builder()
             .table_name(&self.table)
             .set_key(Some(key.attributes()))
             .consistent_read(true)
-            .send()
+            .send_to(&self.database)
             .await
             .map_err(classify)?;
         reply.item.map(record).transpose()
@@ -98,12 +82,10 @@ impl Store {
     pub(crate) async fn transact(&self, writes: Vec<TransactWriteItem>) -> Result<Transaction, ApiError> {
         let token = uuid::Uuid::now_v7().simple().to_string();
         for attempt in 0..CONFLICT_ATTEMPTS {
-            let outcome = self
-                .client
-                .transact_write_items()
+            let outcome = TransactWriteItemsInput::builder()
                 .set_transact_items(Some(writes.clone()))
                 .client_request_token(format!("{token}{attempt}"))
-                .send()
+                .send_to(&self.database)
                 .await;
             let Err(error) = outcome else { return Ok(Transaction::Done) };
             let Some(reasons) = cancellation(&error) else { return Err(classify(error)) };
@@ -224,7 +206,7 @@ impl Precondition {
     }
 
     /// Adds it to an update that names `#version`.
-    pub(crate) fn apply(self, mut update: UpdateItemFluentBuilder) -> UpdateItemFluentBuilder {
+    pub(crate) fn apply(self, mut update: UpdateItemInputBuilder) -> UpdateItemInputBuilder {
         for (name, value) in self.values {
             update = update.expression_attribute_values(name, value);
         }

@@ -10,22 +10,22 @@ use shared::aws::Call;
 
 /// One permission that a call needs.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Need {
+pub(super) struct Need<'a> {
     /// As IAM names it: `dynamodb:GetItem`.
-    pub(super) action: String,
-    pub(super) resource: Resource,
+    pub(super) action: Cow<'a, str>,
+    pub(super) resource: Resource<'a>,
     /// The address that a mail is from.
     pub(super) sender: Option<String>,
 }
 
 /// What a call names.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Resource {
-    Table(String),
-    Queue(String),
-    Secret(String),
+pub(super) enum Resource<'a> {
+    Table(Cow<'a, str>),
+    Queue(Cow<'a, str>),
+    Secret(Cow<'a, str>),
     MailIdentity,
-    MailConfiguration(String),
+    MailConfiguration(Cow<'a, str>),
 }
 
 /// A table, as a request or a part of it names it.
@@ -69,29 +69,28 @@ struct Mail<'a> {
 }
 
 /// All that a call needs; `None` for one that is not known here, which nobody may make.
-pub(super) fn needs(call: &Call<'_>) -> Option<Vec<Need>> {
+pub(super) fn needs<'a>(call: &Call<'a>) -> Option<Vec<Need<'a>>> {
     let operation = call.target.and_then(|target| target.rsplit_once('.')).map(|(_, operation)| operation);
     match (call.service, operation) {
         ("dynamodb", Some(operation)) => of_table(operation, call.body),
         ("sqs", Some(operation)) => {
             let request: OfQueue<'_> = serde_json::from_slice(call.body).ok()?;
-            let queue = request.url.rsplit('/').next()?.to_owned();
+            let queue = request.url.rsplit('/').next()?.to_owned().into();
             // A batch needs the permission of its parts.
             let action = operation.strip_suffix("Batch").unwrap_or(operation);
             Some(vec![Need::new("sqs", action, Resource::Queue(queue))])
         }
         ("secretsmanager", Some(operation)) => {
             let request: OfSecret<'_> = serde_json::from_slice(call.body).ok()?;
-            Some(vec![Need::new("secretsmanager", operation, Resource::Secret(request.id.into_owned()))])
+            Some(vec![Need::new("secretsmanager", operation, Resource::Secret(request.id))])
         }
         ("ses", None) if (call.method, call.path) == ("POST", "/v2/email/outbound-emails") => of_mail(call.body),
         _ => None,
     }
 }
 
-fn of_table(operation: &str, body: &[u8]) -> Option<Vec<Need>> {
-    let on =
-        |operation: &str, table: Cow<'_, str>| Need::new("dynamodb", operation, Resource::Table(table.into_owned()));
+fn of_table<'a>(operation: &str, body: &'a [u8]) -> Option<Vec<Need<'a>>> {
+    let on = |operation: &str, table: Cow<'a, str>| Need::new("dynamodb", operation, Resource::Table(table));
     match operation {
         "BatchGetItem" | "BatchWriteItem" => {
             let request: Batch<'_> = serde_json::from_slice(body).ok()?;
@@ -110,9 +109,9 @@ fn of_table(operation: &str, body: &[u8]) -> Option<Vec<Need>> {
     }
 }
 
-fn of_mail(body: &[u8]) -> Option<Vec<Need>> {
+fn of_mail(body: &[u8]) -> Option<Vec<Need<'_>>> {
     let request: Mail<'_> = serde_json::from_slice(body).ok()?;
-    let configuration = request.configuration.map(|name| Resource::MailConfiguration(name.into_owned()));
+    let configuration = request.configuration.map(Resource::MailConfiguration);
     let needs = [Some(Resource::MailIdentity), configuration].into_iter().flatten().map(|resource| Need {
         sender: Some(address(&request.from).to_owned()),
         ..Need::new("ses", "SendEmail", resource)
@@ -125,8 +124,8 @@ pub(super) fn address(mailbox: &str) -> &str {
     mailbox.rsplit_once('<').map_or(mailbox, |(_, rest)| rest.trim_end_matches('>'))
 }
 
-impl Need {
-    fn new(service: &str, operation: &str, resource: Resource) -> Self {
-        Self { action: format!("{service}:{operation}"), resource, sender: None }
+impl<'a> Need<'a> {
+    fn new(service: &str, operation: &str, resource: Resource<'a>) -> Self {
+        Self { action: format!("{service}:{operation}").into(), resource, sender: None }
     }
 }

@@ -1,10 +1,10 @@
-//! Where IAM stands in AWS: `local` puts a judge in front of the functions' clients, which share their connections, and behind
-//! it a service that is in the same process. Without the feature `gate`, which no function has, nothing of it is there.
+//! Where IAM stands in AWS: `local` puts a judge in front of the functions' clients, which share their connections, and an
+//! engine in the place of its own database. Without the feature `gate`, which no function has, nothing of it is there.
 
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 #[cfg(feature = "gate")]
-pub use judged::{Answer, Call, Judge, Refusal, Service};
+pub use judged::{Call, Judge, Refusal};
 
 /// What clients of an [`AwsConfig`](super::AwsConfig) pass. It is open, and each client has connections of its own, unless it
 /// is a [`Gate::new`].
@@ -27,17 +27,23 @@ impl Gate {
 
 #[cfg(feature = "gate")]
 impl Gate {
-    /// A gate that lets pass what `judge` allows, or everything, and hands what goes to a service's endpoint to the service
-    /// itself. Whatever has it or a clone shares connections: `local` runs each function under its own name, and is still one
-    /// process.
+    /// A gate that lets pass what `judge` allows, or everything; calls to a database at this endpoint are the engine's, which
+    /// judges them itself. Whatever has it or a clone shares connections: `local` runs each function under its own name, and is
+    /// still one process.
     #[must_use]
     pub fn new(
         judge: Option<std::sync::Arc<dyn Judge>>,
-        service: Option<(String, std::sync::Arc<dyn Service>)>,
+        database: Option<(String, std::sync::Arc<dyn super::Engine>)>,
     ) -> Self {
         Self {
-            shared: Some(std::sync::Arc::new(judged::Shared { judge, service, client: std::sync::OnceLock::new() })),
+            shared: Some(std::sync::Arc::new(judged::Shared { judge, database, client: std::sync::OnceLock::new() })),
         }
+    }
+
+    /// The engine that has this endpoint.
+    pub(super) fn engine(&self, endpoint: Option<&str>) -> Option<&std::sync::Arc<dyn super::Engine>> {
+        let (at, engine) = self.shared.as_ref()?.database.as_ref()?;
+        (endpoint == Some(at.as_str())).then_some(engine)
     }
 
     /// A client whose calls have to pass.
@@ -60,6 +66,7 @@ impl Gate {
 
 #[cfg(feature = "gate")]
 mod judged {
+    use crate::aws::Engine;
     use aws_smithy_runtime_api::client::http::{
         HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
     };
@@ -71,28 +78,12 @@ mod judged {
     use serde_json::json;
     use std::fmt::Debug;
     use std::sync::{Arc, OnceLock};
-    use tokio::sync::oneshot;
 
     /// Says whether a call may be made.
     pub trait Judge: Debug + Send + Sync {
         /// # Errors
         /// What AWS would answer to who may not make it.
         fn judge(&self, call: &Call<'_>) -> Result<(), Refusal>;
-    }
-
-    /// What a service answers.
-    #[derive(Debug)]
-    pub struct Answer {
-        /// HTTP status.
-        pub status: u16,
-        /// JSON.
-        pub body: String,
-    }
-
-    /// A service of AWS's JSON protocols in this process, which clients reach without a connection.
-    pub trait Service: Debug + Send + Sync {
-        /// Takes a call, by its target and its body; the answer comes, or the service has ended.
-        fn call(&self, target: &str, body: &[u8]) -> oneshot::Receiver<Answer>;
     }
 
     /// A signed request, as AWS sees it.
@@ -139,18 +130,13 @@ mod judged {
         }
     }
 
-    fn response(answer: Answer) -> Result<HttpResponse, ConnectorError> {
-        let status = StatusCode::try_from(answer.status).map_err(|error| ConnectorError::user(error.into()))?;
-        let mut response = HttpResponse::new(status, SdkBody::from(answer.body));
-        response.headers_mut().insert("content-type", "application/x-amz-json-1.0");
-        Ok(response)
-    }
-
     impl Refusal {
         fn response(&self) -> Result<HttpResponse, ConnectorError> {
+            let status = StatusCode::try_from(self.status).map_err(|error| ConnectorError::user(error.into()))?;
             let name = "AccessDeniedException";
             let body = json!({"__type": format!("com.amazon.coral.service#{name}"), "Message": self.message});
-            let mut response = response(Answer { status: self.status, body: body.to_string() })?;
+            let mut response = HttpResponse::new(status, SdkBody::from(body.to_string()));
+            response.headers_mut().insert("content-type", "application/x-amz-json-1.0");
             response.headers_mut().insert("x-amzn-errortype", name);
             Ok(response)
         }
@@ -159,17 +145,8 @@ mod judged {
     #[derive(Debug)]
     pub(super) struct Shared {
         pub(super) judge: Option<Arc<dyn Judge>>,
-        pub(super) service: Option<(String, Arc<dyn Service>)>,
+        pub(super) database: Option<(String, Arc<dyn Engine>)>,
         pub(super) client: OnceLock<SharedHttpClient>,
-    }
-
-    impl Shared {
-        /// The service that a call goes to, if it is one in this process.
-        fn service(&self, request: &HttpRequest) -> Option<&dyn Service> {
-            let (endpoint, service) = self.service.as_ref()?;
-            let path = request.uri().strip_prefix(endpoint.as_str())?;
-            (path.is_empty() || path.starts_with('/')).then_some(service.as_ref())
-        }
     }
 
     #[derive(Debug)]
@@ -203,15 +180,7 @@ mod judged {
             if let Some(Err(refusal)) = self.shared.judge.as_ref().map(|judge| judge.judge(&call)) {
                 return HttpConnectorFuture::ready(refusal.response());
             }
-            match (self.shared.service(&request), call.target) {
-                (Some(service), Some(target)) => {
-                    let answer = service.call(target, call.body);
-                    HttpConnectorFuture::new(async move {
-                        response(answer.await.map_err(|ended| ConnectorError::io(ended.into()))?)
-                    })
-                }
-                _ => self.connector.call(request),
-            }
+            self.connector.call(request)
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::keys::{self, Key};
 use super::{Attributes, Store, attributes, classify, number, record, string};
+use crate::aws::Operation;
 use crate::error::ApiError;
 use crate::ids::{OrgId, SessionId, UserId};
 use crate::model::org::{MembershipRecord, OrgRecord};
@@ -12,6 +13,10 @@ use crate::model::user::UserRecord;
 use crate::store::authority::sort_key;
 use crate::telemetry::{Part, timed};
 use crate::token::{Token, TokenHash};
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemInput;
+use aws_sdk_dynamodb::operation::put_item::PutItemInput;
+use aws_sdk_dynamodb::operation::query::QueryInput;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemInput;
 use aws_sdk_dynamodb::types::{Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -111,9 +116,7 @@ impl Store {
     /// Counts an attempt in the running window. If there is none, or it is full, returns when the last one
     /// ends: the epoch if there never was one.
     async fn count_attempt(&self, email: &Email, now: Moment) -> Result<Option<i64>, ApiError> {
-        let counted = self
-            .client
-            .update_item()
+        let counted = UpdateItemInput::builder()
             .table_name(&self.table)
             .set_key(Some(Key::attempts(email.as_str()).attributes()))
             .update_expression("ADD attempts :one")
@@ -122,7 +125,7 @@ impl Store {
             .expression_attribute_values(":now", number(now.as_millis()))
             .expression_attribute_values(":max", number(MAX_ATTEMPTS))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
+            .send_to(&self.database)
             .await;
         let Err(error) = counted else { return Ok(None) };
         let Some(window) = refused(&error) else { return Err(classify(error)) };
@@ -133,9 +136,7 @@ impl Store {
     /// Opens a window with one attempt in it, unless one is open.
     async fn open_window(&self, email: &Email, now: Moment) -> Result<bool, ApiError> {
         let ends = now.plus(ATTEMPTS_WINDOW);
-        let opened = self
-            .client
-            .update_item()
+        let opened = UpdateItemInput::builder()
             .table_name(&self.table)
             .set_key(Some(Key::attempts(email.as_str()).attributes()))
             .update_expression("SET attempts = :one, window_ends = :ends, #ttl = :ttl")
@@ -145,7 +146,7 @@ impl Store {
             .expression_attribute_values(":now", number(now.as_millis()))
             .expression_attribute_values(":ends", number(ends.as_millis()))
             .expression_attribute_values(":ttl", number(ends.as_ttl_seconds()))
-            .send()
+            .send_to(&self.database)
             .await;
         match opened {
             Ok(_) => Ok(true),
@@ -160,17 +161,15 @@ impl Store {
     /// When the database is away.
     pub async fn start_session(&self, email: &Email, token: &Token) -> Result<Moment, ApiError> {
         let (session, expires_at) = new_session(token)?;
-        let put = self.client.put_item().table_name(&self.table).set_item(Some(session)).send();
-        let give_back = self
-            .client
-            .update_item()
+        let put = PutItemInput::builder().table_name(&self.table).set_item(Some(session)).send_to(&self.database);
+        let give_back = UpdateItemInput::builder()
             .table_name(&self.table)
             .set_key(Some(Key::attempts(email.as_str()).attributes()))
             .update_expression("ADD attempts :minus")
             .condition_expression("attempts > :zero")
             .expression_attribute_values(":minus", number(-1))
             .expression_attribute_values(":zero", number(0))
-            .send();
+            .send_to(&self.database);
         let (put, give_back) = (Box::pin(put), Box::pin(give_back));
         let (put, given_back) = timed(Part::Db, async { tokio::join!(put, give_back) }).await;
         put.map_err(classify)?;
@@ -185,12 +184,10 @@ impl Store {
     /// # Errors
     /// When the database is away.
     pub async fn end_session(&self, user: UserId, token: &TokenHash) -> Result<(), ApiError> {
-        let delete = self
-            .client
-            .delete_item()
+        let delete = DeleteItemInput::builder()
             .table_name(&self.table)
             .set_key(Some(Key::session(user, token).attributes()))
-            .send();
+            .send_to(&self.database);
         timed(Part::Db, delete).await.map_err(classify)?;
         Ok(())
     }
@@ -215,9 +212,7 @@ impl Store {
         let mut memberships = Vec::new();
         let mut start = None;
         loop {
-            let query = self
-                .client
-                .query()
+            let query = QueryInput::builder()
                 .table_name(&self.table)
                 .consistent_read(true)
                 .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
@@ -225,7 +220,7 @@ impl Store {
                 .expression_attribute_values(":from", string(keys::MEMBERSHIP))
                 .expression_attribute_values(":to", string(keys::PROFILE))
                 .set_exclusive_start_key(start)
-                .send();
+                .send_to(&self.database);
             let page = timed(Part::Db, query).await.map_err(classify)?;
             for item in page.items.unwrap_or_default() {
                 if sort_key(&item) == keys::PROFILE {
@@ -254,8 +249,7 @@ impl Store {
         let precondition = super::Precondition::new(if_match)?;
         let update = precondition
             .apply(
-                self.client
-                    .update_item()
+                UpdateItemInput::builder()
                     .table_name(&self.table)
                     .set_key(Some(Key::user(user).attributes()))
                     .update_expression("SET #name = :name, #version = #version + :one")
@@ -265,7 +259,7 @@ impl Store {
                     .expression_attribute_values(":one", number(1)),
             )
             .return_values(ReturnValue::AllNew)
-            .send();
+            .send_to(&self.database);
         let reply = timed(Part::Db, update).await.map_err(super::update_failed)?;
         record(reply.attributes.unwrap_or_default())
     }

@@ -3,6 +3,7 @@
 
 use super::keys::{Key, MEMBERSHIP, SK};
 use super::{Attributes, Store, backoff, classify, record};
+use crate::aws::Operation;
 use crate::error::ApiError;
 use crate::ids::SessionId;
 use crate::measuring::{Lesson, is_without};
@@ -10,6 +11,7 @@ use crate::model::org::{OrgRecord, Role};
 use crate::model::settings::SettingsRecord;
 use crate::model::time::Moment;
 use crate::token::Token;
+use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemInput;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -88,11 +90,9 @@ impl Store {
                 .consistent_read(true)
                 .build()
                 .map_err(ApiError::internal)?;
-            let reply = self
-                .client
-                .batch_get_item()
+            let reply = BatchGetItemInput::builder()
                 .set_request_items(Some(HashMap::from([(self.table.clone(), wanted)])))
-                .send()
+                .send_to(&self.database)
                 .await
                 .map_err(classify)?;
             found.extend(reply.responses.unwrap_or_default().into_values().flatten());

@@ -3,6 +3,7 @@
 
 use super::keys::{self, Key};
 use super::{ROOM_RETRY_SECONDS, Store, attributes, classify, number, record, string};
+use crate::aws::Operation;
 use crate::error::ApiError;
 use crate::ids::{OrgId, UserId};
 use crate::model::org::{Member, MembershipRecord, OrgRecord, Role};
@@ -11,6 +12,7 @@ use crate::model::user::UserRecord;
 use crate::store::accounts::LoginRecord;
 use crate::store::authority::sort_key;
 use crate::telemetry::{Part, timed};
+use aws_sdk_dynamodb::operation::query::QueryInput;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{ConditionCheck, Delete, TransactWriteItem, Update};
 use std::collections::{HashMap, HashSet};
@@ -36,9 +38,7 @@ impl Store {
         limit: u8,
         after: Option<UserId>,
     ) -> Result<(Vec<Member>, Option<UserId>), ApiError> {
-        let query = self
-            .client
-            .query()
+        let query = QueryInput::builder()
             .table_name(&self.table)
             .consistent_read(true)
             .limit(i32::from(limit))
@@ -46,7 +46,7 @@ impl Store {
             .expression_attribute_values(":pk", string(keys::org_pk(org)))
             .expression_attribute_values(":member", string(keys::MEMBER))
             .set_exclusive_start_key(after.map(|user| Key::member(org, user).attributes()))
-            .send();
+            .send_to(&self.database);
         timed(Part::Db, async {
             let page = query.await.map_err(classify)?;
             let more = page.last_evaluated_key.is_some();

@@ -5,6 +5,7 @@
 use super::super::idempotency::Creation;
 use super::super::keys::{Key, PK, SK};
 use super::super::{Store, Transaction, attributes, backoff, classify, number};
+use crate::aws::Operation;
 use crate::error::ApiError;
 use crate::idempotency::{KeyRecord, Once, StoredReply};
 use crate::ids::{ItemId, OrgId};
@@ -13,6 +14,7 @@ use crate::model::item::ItemRecord;
 use crate::model::org::OrgRecord;
 use crate::store::authority::sort_key;
 use crate::telemetry::{Part, timed};
+use aws_sdk_dynamodb::operation::batch_write_item::BatchWriteItemInput;
 use aws_sdk_dynamodb::types::{PutRequest, TransactWriteItem, Update, WriteRequest};
 use futures_util::future::join_all;
 use std::collections::{HashMap, HashSet};
@@ -124,11 +126,9 @@ impl Store {
             }
         }
         for attempt in 0..BATCH_ATTEMPTS {
-            let sent = self
-                .client
-                .batch_write_item()
+            let sent = BatchWriteItemInput::builder()
                 .set_request_items(Some(HashMap::from([(self.table.clone(), pending.clone())])))
-                .send()
+                .send_to(&self.database)
                 .await;
             match sent {
                 Ok(reply) => {
