@@ -15,6 +15,10 @@ use shared::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
+/// A page, a transaction and a compressor are many allocations; glibc's take a tenth more of a request (docs/performance.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs CitizenApp's API on this machine: all functions, database and cache in one process.
 #[derive(Parser)]
 #[command(version)]

@@ -30,7 +30,7 @@ use shared::aws::{Engine, Failure, Refusal};
 use shared::measuring::count_database_call;
 use std::{
     fmt,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
 
 /// The engine, until it is closed: contexts live as long as the process, and the files must not be open that long.
@@ -46,8 +46,9 @@ impl Shared {
         self.0.write().unwrap_or_else(PoisonError::into_inner).take();
     }
 
-    fn get(&self) -> Option<Dynoxide> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The engine, which is not closed meanwhile.
+    fn get(&self) -> RwLockReadGuard<'_, Option<Dynoxide>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -76,9 +77,10 @@ impl Judged {
         call: impl FnOnce(&Dynoxide) -> Result<O, DynoxideError>,
     ) -> Result<O, Failure<E>> {
         judgement.map_err(refused)?;
-        let engine = self.engine.get().ok_or(Failure::Closed)?;
+        let engine = self.engine.get();
+        let engine = engine.as_ref().ok_or(Failure::Closed)?;
         count_database_call();
-        call(&engine).map_err(failed)
+        call(engine).map_err(failed)
     }
 }
 
