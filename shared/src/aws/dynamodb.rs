@@ -88,8 +88,7 @@ pub(crate) trait Operation {
     type Output;
     type Error;
 
-    /// Sends it: to DynamoDB as the SDK does, with its retries and time limits; to an engine, which fails at once or not
-    /// at all, once.
+    /// Sends it: to DynamoDB as the SDK does, with its retries and time limits; to an engine once, as that answers at once.
     fn send_to(self, database: &DynamoDb) -> impl Future<Output = Outcome<Self::Output, Self::Error>> + Send;
 }
 
