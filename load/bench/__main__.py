@@ -5,7 +5,11 @@ and measures all functions in interleaved rounds, so that a slow moment of the m
 first invocation (plain, and with TLS to the database), CPU and latency of warm invocations, peak memory, zip size. It
 writes target/bench.json and prints it beside the budgets.
 
-What a system call, a waking or a cache line costs differs several times over between machines. So the rounds also run the
+All that runs shares one processor, unless `--processors` says more. A function with less than 1,769 MB has less than one on
+Lambda; and where several are virtual, waking a process on another one costs its waker more CPU than its whole work, most
+of what is then measured.
+
+What a system call or a cache line costs differs several times over between machines. So the rounds also run the
 yardstick (load/yardstick: get-user written by hand, with the same runtime, SDK and Redis client), and a FastAPI service
 that does what three of `local`'s endpoints do.
 
@@ -14,7 +18,7 @@ Usage: just bench [--rounds 5] [--invocations 600] [--only NAME …] [--no-build
        just bench --compare A.json B.json
 With `--only`, only those functions are built and measured.
 """
-import argparse, io, json, pathlib, subprocess, sys, time, zipfile
+import argparse, io, json, os, pathlib, subprocess, sys, time, zipfile
 from report import against_fastapi, budgets, comparison, table
 from runtime_api import ROOT, run
 from scenarios import all_scenarios
@@ -111,6 +115,7 @@ def arguments():
     parser = argparse.ArgumentParser(prog="just bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--invocations", type=int, default=600)
+    parser.add_argument("--processors", type=int, default=1, help="how many all that runs shares")
     parser.add_argument("--only", nargs="+", metavar="FUNCTION")
     parser.add_argument("--no-build", action="store_true", help="measure what is built already")
     parser.add_argument("--binaries", type=pathlib.Path, default=ROOT / "target/lambda", help="as `just build` makes them")
@@ -135,14 +140,17 @@ def main():
         for folder in named.values() if options.commits else [ROOT]:
             build(folder, options.only)
         build_what_measures()
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-options.processors:])  # inherited by all that is started
     with System(options.local) as system:
         functions, served = measure(options, trees, system, options.local)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    result = {"commit": commit, "rounds": options.rounds, "invocations": options.invocations, "functions": functions,
+    result = {"commit": commit, "processors": options.processors, "rounds": options.rounds,
+              "invocations": options.invocations, "functions": functions,
               "served, µs of CPU a request": served}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-    print(f"medians of {options.rounds} interleaved rounds of {options.invocations} invocations; CPU of the function's process alone\n")
+    print(f"medians of {options.rounds} interleaved rounds of {options.invocations} invocations on {options.processors} processors; "
+          "CPU of the function's process alone\n")
     if options.commits:
         print(comparison(functions))
     else:

@@ -2,6 +2,7 @@
 //! size limits and compression. Functions see the events that a REST API sends them.
 
 mod body;
+mod compression;
 mod event;
 #[cfg(test)]
 mod tests;
@@ -16,8 +17,6 @@ use axum::{
     routing::any,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use tower_http::CompressionLevel;
-use tower_http::compression::{CompressionLayer, predicate::SizeAbove};
 use uuid::Uuid;
 
 use crate::template::{GatewayResponses, Preflight, ResponseType, Template};
@@ -37,6 +36,8 @@ struct Api {
     port: u16,
     allowed_origins: Vec<HeaderValue>,
     responses: GatewayResponses,
+    /// Replies of at least so many bytes are compressed for who takes that.
+    compressed_from: Option<usize>,
 }
 
 /// A path of the API with its methods: what API Gateway calls a resource.
@@ -65,6 +66,7 @@ pub fn router(
         port: address.port(),
         allowed_origins,
         responses: template.gateway_responses.clone(),
+        compressed_from: template.minimum_compression_size.and_then(|bytes| usize::try_from(bytes).ok()),
     });
     let mut resources: Vec<Resource> = Vec::new();
     for route in &template.routes {
@@ -85,13 +87,7 @@ pub fn router(
         let path = resource.path.clone();
         router = router.route(&path, any(serve).with_state(Arc::new(resource)));
     }
-    router = router.fallback(any(unknown).with_state(api));
-    if let Some(bytes) = template.minimum_compression_size {
-        let compression =
-            CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(SizeAbove::new(bytes));
-        router = router.layer(compression);
-    }
-    Ok(router)
+    Ok(router.fallback(any(unknown).with_state(api)))
 }
 
 /// Answers a request for a path that has a resource.
@@ -139,9 +135,10 @@ impl Resource {
         let path_parameters =
             RawPathParams::from_request_parts(parts, &()).await.map_err(|_| ResponseType::BadRequest)?;
         let body = body::read(&parts.headers, body).await?;
+        let takes_gzip = compression::accepts_gzip(&parts.headers);
         let arrival = event::Arrival { domain_name: &self.api.domain_name, port: self.api.port, peer, request_id };
         let request = arrival.request(parts, &path_parameters, body);
-        Ok(reply(handler(request).await))
+        Ok(self.api.reply(handler(request).await, takes_gzip))
     }
 }
 
@@ -158,22 +155,31 @@ impl Api {
         response
     }
 
-    /// The gateway's own answer.
+    /// Turns a function's reply into the response on the wire.
+    fn reply(&self, reply: Reply, takes_gzip: bool) -> Response<Body> {
+        let (mut parts, body) = reply.into_parts();
+        let body = match body {
+            lambda_http::Body::Text(text) => text,
+            // A REST API without BinaryMediaTypes passes on the base64 text of a binary reply.
+            lambda_http::Body::Binary(bytes) => STANDARD.encode(bytes),
+            _ => return Response::from_parts(parts, Body::empty()),
+        };
+        let is_large = self.compressed_from.is_some_and(|bytes| body.len() >= bytes);
+        if !is_large || parts.headers.contains_key(header::CONTENT_ENCODING) {
+            return Response::from_parts(parts, Body::from(body));
+        }
+        parts.headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+        if !takes_gzip {
+            return Response::from_parts(parts, Body::from(body));
+        }
+        parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        Response::from_parts(parts, Body::from(compression::gzip(body.as_bytes())))
+    }
+
+    /// The gateway's own answer. None is as large as what is compressed.
     fn refuse(&self, kind: ResponseType, request: &HeaderMap, id: Uuid) -> Response<Body> {
         self.responses.answer(kind, request, &id.hyphenated().to_string()).map(Body::from)
     }
-}
-
-/// Turns a function's reply into the response on the wire.
-fn reply(reply: Reply) -> Response<Body> {
-    let (parts, body) = reply.into_parts();
-    let body = match body {
-        lambda_http::Body::Text(text) => Body::from(text),
-        // A REST API without BinaryMediaTypes passes on the base64 text of a binary reply.
-        lambda_http::Body::Binary(bytes) => Body::from(STANDARD.encode(bytes)),
-        _ => Body::empty(),
-    };
-    Response::from_parts(parts, body)
 }
 
 fn head_bytes(parts: &Parts) -> usize {

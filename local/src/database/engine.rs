@@ -32,23 +32,29 @@ use std::{
     fmt,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
+use tokio::sync::Mutex;
 
 /// The engine, until it is closed: contexts live as long as the process, and the files must not be open that long.
 #[derive(Clone)]
-pub(super) struct Shared(Arc<RwLock<Option<Dynoxide>>>);
+pub(super) struct Shared(Arc<One>);
+
+struct One {
+    engine: RwLock<Option<Dynoxide>>,
+    turns: Mutex<()>,
+}
 
 impl Shared {
     pub(super) fn new(engine: Dynoxide) -> Self {
-        Self(Arc::new(RwLock::new(Some(engine))))
+        Self(Arc::new(One { engine: RwLock::new(Some(engine)), turns: Mutex::new(()) }))
     }
 
     pub(super) fn close(&self) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).take();
+        self.0.engine.write().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// The engine, which is not closed meanwhile.
     fn get(&self) -> RwLockReadGuard<'_, Option<Dynoxide>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.0.engine.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -85,6 +91,10 @@ impl Judged {
 }
 
 impl Engine for Judged {
+    fn turns(&self) -> &Mutex<()> {
+        &self.engine.0.turns
+    }
+
     fn get_item(&self, caller: &str, input: GetItemInput) -> Result<GetItemOutput, Failure<GetItemError>> {
         let judgement = self.may(caller, "dynamodb:GetItem", input.table_name.as_deref());
         self.run(judgement, |engine| {

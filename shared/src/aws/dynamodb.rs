@@ -105,6 +105,7 @@ macro_rules! operations {
                     #[cfg(feature = "gate")]
                     DynamoDb::Embedded { caller, engine } => {
                         let input = self.build().map_err(SdkError::construction_failure)?;
+                        let _turn = engine.turns().lock().await;
                         engine.$operation(caller, input).map_err(Failure::into_sdk_error)
                     }
                 }
@@ -116,6 +117,10 @@ macro_rules! operations {
         /// A call is answered before it returns: it is for engines whose calls take no longer than the parsing of a reply.
         #[cfg(feature = "gate")]
         pub trait Engine: std::fmt::Debug + Send + Sync {
+            /// Held during a call by whoever makes it from a task: an engine that answers one call at a time would else block
+            /// the threads of all others.
+            fn turns(&self) -> &tokio::sync::Mutex<()>;
+
             $(
                 /// Runs the operation of this name for who has the access key id `caller`.
                 ///
