@@ -16,7 +16,7 @@ that does what three of `local`'s endpoints do.
 Usage: just bench [--rounds 5] [--invocations 600] [--only NAME …] [--no-build] [--binaries FOLDER] [--out FILE]
        just bench --commits A B       builds two commits, each in a worktree of its own, and measures both in the same rounds
        just bench --compare A.json B.json
-With `--only`, only those functions are built and measured.
+With `--only`, only those functions are built and measured; `--without-fastapi` leaves most of a round's time out.
 """
 import argparse, io, json, os, pathlib, subprocess, sys, time, zipfile
 from report import against_fastapi, budgets, comparison, table
@@ -75,7 +75,7 @@ def measure(options, trees, system, local):
     known = all_scenarios(system, first / "analyze/bootstrap")
     if options.only:
         known = {name: one for name, one in known.items() if one.function in options.only}
-    tls, requests = system.tls(), prepare(system)
+    tls, requests = system.tls(), {} if options.without_fastapi else prepare(system)
     of_yardstick = system.plain | {"AWS_ENDPOINT_URL": system.database}
     found = {label: {name: {} for name in known} for label in trees}
     served = {}
@@ -99,6 +99,11 @@ def measure(options, trees, system, local):
                        for name, figures in of_tree.items()} for label, of_tree in found.items()}
     for label, folder in trees.items():
         for name, scenario in known.items():
+            if scenario.function == "get-user":
+                # Round by round, so that a slow one is slow for both.
+                pair = (found[label][name], found[next(iter(trees))][f"yardstick{name.removeprefix('get-user')}"])
+                medians[label][name]["beside the yardstick"] = median(
+                    ours / by_hand for ours, by_hand in zip(*(figures["warm CPU, µs"] for figures in pair)))
             medians[label][name]["zip, MB"] = zipped(folder / scenario.function / "bootstrap")
     return medians, {" from ".join(request): median(values) for request, values in served.items()}
 
@@ -117,6 +122,7 @@ def arguments():
     parser.add_argument("--invocations", type=int, default=600)
     parser.add_argument("--processors", type=int, default=1, help="how many all that runs shares")
     parser.add_argument("--only", nargs="+", metavar="FUNCTION")
+    parser.add_argument("--without-fastapi", action="store_true", help="leave the local system and FastAPI out, most of a round's time")
     parser.add_argument("--no-build", action="store_true", help="measure what is built already")
     parser.add_argument("--binaries", type=pathlib.Path, default=ROOT / "target/lambda", help="as `just build` makes them")
     parser.add_argument("--local", type=pathlib.Path, default=ROOT / "target/release/local", help="with the yardstick beside it")
@@ -156,7 +162,8 @@ def main():
     else:
         print(table(functions["here"]))
         print("\n" + budgets(functions["here"]))
-        print("\n" + against_fastapi(served))
+        if served:
+            print("\n" + against_fastapi(served))
 
 
 main()

@@ -11,7 +11,7 @@ HASHING = ("register", "login")
 def number(value):
     if value is None:
         return ""
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 2 else f"{value:.2f}"
 
 
 def table(functions):
@@ -42,6 +42,8 @@ def budgets(functions):
             rows.append((f"get-user, {kind}: CPU an invocation", functions[f"get-user, {kind}"]["warm CPU, µs"], budget,
                          budget * yardstick / YARDSTICK[kind], "µs"))
             rows.append((f"yardstick, {kind}: CPU an invocation", yardstick, YARDSTICK[kind], yardstick, "µs"))
+            ratio, wanted = functions[f"get-user, {kind}"]["beside the yardstick"], budget / YARDSTICK[kind]
+            rows.append((f"get-user, {kind}, by the yardstick: median of the rounds", ratio, wanted, wanted, "×"))
     deployed = {name: figures for name, figures in functions.items() if not name.startswith("yardstick")}
     if "get-user, hit" in deployed:
         first = deployed["get-user, hit"]["init + first, TLS, ms"]
