@@ -6,8 +6,7 @@ first invocation (plain, and with TLS to the database), CPU and latency of warm 
 writes target/bench.json and prints it beside the budgets.
 
 All that runs shares one processor, unless `--processors` says more. A function with less than 1,769 MB has less than one on
-Lambda; and where several are virtual, waking a process on another one costs its waker more CPU than its whole work, most
-of what is then measured.
+Lambda; and on several virtual ones the same work takes more CPU, it seems for waking processes on another (docs/performance.md).
 
 What a system call or a cache line costs differs several times over between machines. So the rounds also run the
 yardstick (load/yardstick: get-user written by hand, with the same runtime, SDK and Redis client), and a FastAPI service
@@ -147,6 +146,7 @@ def main():
             build(folder, options.only)
         build_what_measures()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-options.processors:])  # inherited by all that is started
+    options.processors = len(os.sched_getaffinity(0))
     with System(options.local) as system:
         functions, served = measure(options, trees, system, options.local)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
