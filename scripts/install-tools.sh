@@ -15,6 +15,11 @@ if ! command -v valgrind >/dev/null; then
     DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends valgrind libc6-dbg
 fi
 
+# Puts together what functions count, for `just build`.
+if ! find "$(rustc --print sysroot)" -name llvm-profdata | grep -q .; then
+    rustup component add llvm-tools
+fi
+
 # Containers, for `just sam-local` (scripts/sam-local.sh starts an engine of its own).
 if ! command -v dockerd >/dev/null || ! command -v iptables >/dev/null || [ ! -x /bin/busybox ]; then
     apt-get update -q

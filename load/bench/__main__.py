@@ -10,7 +10,7 @@ Lambda; and on several virtual ones the same work takes more CPU, it seems for w
 
 What a system call or a cache line costs differs several times over between machines. So the rounds also run the
 yardstick (load/yardstick: get-user written by hand, with the same runtime, SDK and Redis client), and a FastAPI service
-that does what three of `local`'s endpoints do.
+that does what three of `local`'s endpoints do. At the end get-user and the yardstick take turns (turns.py).
 
 Usage: just bench [--rounds 5] [--invocations 600] [--only NAME …] [--no-build] [--binaries FOLDER] [--out FILE]
        just bench --commits A B       builds two commits, each in a worktree of its own, and measures both in the same rounds
@@ -24,18 +24,14 @@ from scenarios import all_scenarios
 from served import cpu_per_request, prepare
 from statistics import median
 from system import System
-
-NOT_DEPLOYED = ("local", "load", "tests", "yardstick", "instructions")
+from turns import BLOCK, by_turns
 
 
 def build(folder, only):
-    """Builds a tree's functions as `just build` does; or some, with the same features, so that they are the same binaries."""
-    members = json.loads(subprocess.run(["cargo", "metadata", "--no-deps", "--format-version", "1"], cwd=folder, check=True,
-                                        capture_output=True).stdout)["packages"]
-    excluded = [word for package in members if package["name"] in NOT_DEPLOYED for word in ("--exclude", package["name"])]
+    """Builds a tree's functions as it deploys them; or some, with the same features, trained by themselves."""
     # The scenarios' jobs come from `analyze`.
     wanted = [word for name in sorted({*only, "analyze"}) for word in ("--bin", name)] if only else []
-    subprocess.run(["cargo", "lambda", "build", "--release", "--workspace", *excluded, *wanted], cwd=folder, check=True)
+    subprocess.run(["just", "build", *wanted], cwd=folder, check=True)
 
 
 def build_what_measures():
@@ -99,10 +95,10 @@ def measure(options, trees, system, local):
     for label, folder in trees.items():
         for name, scenario in known.items():
             if scenario.function == "get-user":
-                # Round by round, so that a slow one is slow for both.
-                pair = (found[label][name], found[next(iter(trees))][f"yardstick{name.removeprefix('get-user')}"])
+                programs = {"ours": (folder / "get-user/bootstrap", system.plain), "by hand": (local.parent / "yardstick", of_yardstick)}
+                blocks = by_turns(programs, scenario, options.rounds * options.invocations // BLOCK)
                 medians[label][name]["beside the yardstick"] = median(
-                    ours / by_hand for ours, by_hand in zip(*(figures["warm CPU, µs"] for figures in pair)))
+                    ours / by_hand for ours, by_hand in zip(*blocks.values()))
             medians[label][name]["zip, MB"] = zipped(folder / scenario.function / "bootstrap")
     return medians, {" from ".join(request): median(values) for request, values in served.items()}
 

@@ -8,7 +8,10 @@ whole run of one invocation. What disturbs a run adds instructions and never tak
 mostly makes the function warn (a cache that answers late): such a run does not count. What is above the limit or did not
 count is run again, thrice at most, and the lowest total of each length is taken.
 
-Usage: load/bench/instructions.py [--renew --reason WHY] [--runs N] [--binaries FOLDER] [--local BINARY]
+With `--trained` it counts get-user alone, and fails unless it was trained (scripts/build-functions.py): a compiler that
+finds nothing of its functions in a profile says no word.
+
+Usage: load/bench/instructions.py [--renew --reason WHY] [--trained] [--runs N] [--binaries FOLDER] [--local BINARY]
 """
 import argparse, json, math, os, pathlib, platform, re, shutil, subprocess, sys, tempfile, time
 from runtime_api import ROOT, RuntimeApi, variables
@@ -19,6 +22,8 @@ BASELINE = ROOT / "load/instructions.json"
 # have a baseline of their own.
 BUILD = "without LTO" if os.environ.get("CARGO_PROFILE_RELEASE_LTO") == "off" else "release"
 TOLERANCE_PERCENT = 3
+# What a trained function may take of what an untrained one takes.
+TRAINED_PERCENT, TRAINED = 95, ("get-user, hit", "get-user, miss")
 SHORT, LONG = 50, 250
 
 
@@ -121,6 +126,13 @@ def judge(counts, baseline):
     return lines, over
 
 
+def untrained(counts, baseline):
+    """A line for each figure, and the names of those that are too near to an untrained function's."""
+    over = [name for name, now in counts.items() if 100 * now > TRAINED_PERCENT * baseline[name]]
+    return [f"{name:<16}{now:>12,}  untrained {baseline[name]:>12,}  {now / baseline[name] - 1:+.2%}"
+            for name, now in counts.items()], over
+
+
 def lowest(rounds):
     """The count of each name, from the lowest total of each of its runs over the rounds."""
     found = {}
@@ -153,6 +165,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--renew", action="store_true", help="write load/instructions.json anew")
     parser.add_argument("--reason", help="why a count of the baseline rises")
+    parser.add_argument("--trained", action="store_true", help="get-user alone, which must have been trained")
     parser.add_argument("--runs", type=int, help="count so many times, print each, judge nothing")
     parser.add_argument("--binaries", type=pathlib.Path, default=ROOT / "target/lambda")
     parser.add_argument("--local", type=pathlib.Path, default=ROOT / "target/debug/local")
@@ -165,11 +178,15 @@ def main():
     if not options.local.exists():
         subprocess.run(["cargo", "build", "--workspace", "--bin", "local", "--test", "suite"], cwd=ROOT, check=True)
     baselines = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
-    baseline = baselines.get(BUILD, {"made_with": {}, "counts": {}, "raised": []})
+    baseline = baselines.get("without LTO" if options.trained else BUILD, {"made_with": {}, "counts": {}, "raised": []})
     with System(options.local) as system:
         known = scenarios(system)
         names = [*known, "cold start"]
         again = lambda names: count(system, known, names, options.binaries)
+        if options.trained:
+            lines, over = untrained(lowest([again(TRAINED) for _ in range(2)]), baseline["counts"])
+            print("\n".join(lines))
+            return sys.exit(f"get-user was not trained: {', '.join(over)}" if over else 0)
         if options.runs:
             for _ in range(options.runs):
                 print(json.dumps(lowest([again(names)])), flush=True)

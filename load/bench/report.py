@@ -43,7 +43,7 @@ def budgets(functions):
                          budget * yardstick / YARDSTICK[kind], "µs"))
             rows.append((f"yardstick, {kind}: CPU an invocation", yardstick, YARDSTICK[kind], yardstick, "µs"))
             ratio, wanted = functions[f"get-user, {kind}"]["beside the yardstick"], budget / YARDSTICK[kind]
-            rows.append((f"get-user, {kind}, by the yardstick: median of the rounds", ratio, wanted, wanted, "×"))
+            rows.append((f"get-user, {kind}, by turns with the yardstick: median of the blocks", ratio, wanted, wanted, "×"))
     deployed = {name: figures for name, figures in functions.items() if not name.startswith("yardstick")}
     if "get-user, hit" in deployed:
         first = deployed["get-user, hit"]["init + first, TLS, ms"]
