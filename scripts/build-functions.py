@@ -60,7 +60,7 @@ def check(wanted):
     for needed in ("redis-server", "openssl", "cc"):
         if not shutil.which(needed):
             sys.exit(f"{needed} is missing: scripts/install-tools.sh installs it")
-    if not profdata().exists():
+    if not profdata():
         sys.exit("llvm-profdata is missing: scripts/install-tools.sh installs it")
     if "RUSTFLAGS" in os.environ:
         sys.exit("RUSTFLAGS is set, and would take the place of the compiler's flags for training: unset it")
@@ -69,10 +69,11 @@ def check(wanted):
 
 
 def profdata():
-    """The tool that puts counts together, of the compiler's own version."""
+    """The tool that puts counts together: the compiler's own, or Debian's; None if there is neither."""
     ask = lambda *words: subprocess.run(["rustc", *words], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     host = re.search(r"^host: (.+)$", ask("-vV"), re.M)[1]
-    return pathlib.Path(ask("--print", "sysroot").strip()) / "lib/rustlib" / host / "bin/llvm-profdata"
+    own = pathlib.Path(ask("--print", "sysroot").strip()) / "lib/rustlib" / host / "bin/llvm-profdata"
+    return own if own.exists() else shutil.which("llvm-profdata-19")
 
 
 def build(arguments, flags=(), folder=None):

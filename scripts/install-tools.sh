@@ -15,9 +15,12 @@ if ! command -v valgrind >/dev/null; then
     DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends valgrind libc6-dbg
 fi
 
-# Puts together what functions count, for `just build`.
-if ! find "$(rustc --print sysroot)" -name llvm-profdata | grep -q .; then
-    rustup component add llvm-tools
+# Puts together what functions count, for `just build`: the compiler's own tool, or Debian's, which writes the same.
+if ! find "$(rustc --print sysroot)" -name llvm-profdata | grep -q . && ! command -v llvm-profdata-19 >/dev/null; then
+    rustup component add llvm-tools || {
+        apt-get update -q
+        DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends llvm-19
+    }
 fi
 
 # Containers, for `just sam-local` (scripts/sam-local.sh starts an engine of its own).
