@@ -47,6 +47,7 @@ async fn is_used(cache: &Cache, keys: std::ops::RangeFrom<u32>) {
 pub(crate) async fn suffers(cache: Cache, break_it: impl FnOnce(), mend: impl FnOnce()) {
     let failures = || cache.count(&Plan::CLASS, Event::Failure);
     let normal = p99_of_calls(&cache, 0..CALLS).await;
+    assert!(!cache.breaker_is_open() || failures() >= 5, "the breaker is open without failures");
     is_used(&cache, 10 * CALLS..).await;
 
     break_it();
