@@ -93,6 +93,12 @@ def variables(api, environment):
     }
 
 
+def cpu_clock_ns(pid):
+    """CPU time that another process has taken, all its threads: the kernel's id of its clock is made of its own
+    (clock_getcpuclockid(3))."""
+    return time.clock_gettime_ns((~pid << 3) | 2)
+
+
 def run(binary, events, environment, expected=(200,), replies=None):
     """One environment's life. Its CPU clock at each time it asks for an event and its latencies in ns, its peak memory
     in KB. Its replies are put into `replies`, if that is a list."""
@@ -100,8 +106,7 @@ def run(binary, events, environment, expected=(200,), replies=None):
 
     def note(_):
         started.wait()
-        # The kernel's id of another process's CPU clock (clock_getcpuclockid(3)): all its threads, in nanoseconds.
-        cpu_ns.append(time.clock_gettime_ns((~process.pid << 3) | 2))
+        cpu_ns.append(cpu_clock_ns(process.pid))
 
     api = RuntimeApi(events, expected, asked=note)
     api.replies = replies

@@ -2,8 +2,8 @@
 
 What a program takes moves by half from one second to the next on a shared machine; the ratio of two programs within a block
 of some milliseconds does not."""
-import subprocess, sys, threading, time
-from runtime_api import RuntimeApi, variables
+import subprocess, sys, threading
+from runtime_api import RuntimeApi, cpu_clock_ns, variables
 
 BLOCK = 25
 
@@ -25,7 +25,7 @@ class Turn:
         """Notes the process's CPU clock at the end of each block, and keeps it from its next event until its turn."""
         if number % BLOCK == 0:
             self.started.wait()
-            self.cpu_ns.append(time.clock_gettime_ns((~self.process.pid << 3) | 2))
+            self.cpu_ns.append(cpu_clock_ns(self.process.pid))
             self.ended.release()
             self.begin.acquire()
 
