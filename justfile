@@ -22,7 +22,7 @@ tools:
 # Format, lint, documentation, licences and dependencies.
 lint:
     cargo fmt --all -- --check
-    cargo clippy --workspace --all-targets --features shared/redis-tests -- -D warnings
+    cargo clippy --workspace --all-targets --features shared/discovery -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
     cargo deny --offline check bans licenses sources
 
@@ -70,7 +70,7 @@ test-ministack-sqs:
 
 # What a cache hit costs over the bare client's GET, and single flight over a hit.
 bench-cache:
-    cargo test --release --workspace --features shared/redis-tests --test redis -- --ignored --nocapture --test-threads 1 cost::
+    cargo test --release --workspace --features shared/discovery --test redis -- --ignored --nocapture --test-threads 1 cost::
 
 # Plant the bugs of planted-bugs/<group> one by one; the tests must find each.
 planted-bugs group part="":

@@ -10,7 +10,7 @@ AWS_LAMBDA_RIE=${AWS_LAMBDA_RIE:-$(find "$tools" -name aws-lambda-rie-x86_64 -pr
 MINISTACK_PYTHON=${MINISTACK_PYTHON:-$tools/ministack/bin/python}
 [ -x "$MINISTACK_PYTHON" ] || { echo "MiniStack is missing: run scripts/install-tools.sh"; exit 1; }
 export AWS_LAMBDA_RIE MINISTACK_PYTHON
-cargo test --manifest-path "$root/Cargo.toml" --workspace --features shared/redis-tests --test redis
+cargo test --manifest-path "$root/Cargo.toml" --workspace --features shared/discovery --test redis
 folder=$(mktemp -d)
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 redis-server --bind 127.0.0.1 --port "$port" --dir "$folder" --save '' > "$folder/log" 2>&1 &
@@ -19,9 +19,10 @@ trap 'kill "$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; rm -rf "
 for _ in $(seq 50); do redis-cli -p "$port" ping > /dev/null 2>&1 && break; sleep 0.1; done
 redis-cli -p "$port" ping > /dev/null
 export CACHE_URL="redis://127.0.0.1:$port/"
-cargo test --manifest-path "$root/Cargo.toml" --workspace --test suite
-for test in twenty_processes_of_fifty_readers_read_the_database_once a_holder_that_is_killed_costs_one_more_read; do
-    said=$(cargo test --manifest-path "$root/Cargo.toml" --workspace --test suite -- --ignored --exact "one_read::$test") ||
+cargo test --manifest-path "$root/Cargo.toml" --workspace --features shared/discovery --test suite
+for test in one_read::{twenty_processes_of_fifty_readers_read_the_database_once,a_holder_that_is_killed_costs_one_more_read} \
+    health::the_control_plane_is_named_with_what_it_says; do
+    said=$(cargo test --manifest-path "$root/Cargo.toml" --workspace --features shared/discovery --test suite -- --ignored --exact "$test") ||
         { echo "$said"; exit 1; }
     echo "$said"
     [[ $said == *" 1 passed"* ]]

@@ -14,13 +14,11 @@ use std::path::Path;
 use std::time::Duration;
 
 /// What is taken away, and the replies that it changes (all, when none are named).
-pub const LESSONS: [(&str, &[&str]); 6] = [
+pub const ABLATIONS: [(&str, &[&str]); 4] = [
     ("cache", &["get-user", "get-org-plan", "get-org-settings", "list-items", "get-model-pricing"]),
-    ("batches", &["create-item (batch)"]),
     ("compression", &["list-items", "get-model-pricing"]),
     ("queue", &["analyze"]),
     ("client-reuse", &[]),
-    ("single-authority-read", &[]),
 ];
 
 /// Callers at a time: few, so that latency is work and not waiting for two processors.
@@ -44,14 +42,14 @@ struct Figures {
 /// When the system does not start, or the truth did not hold in one of the runs.
 pub async fn run(program: &Path, rounds: usize, actions: u64, seed: u64) -> Result<(String, String), String> {
     let mut whole: Vec<Run> = Vec::new();
-    let mut without: Vec<Vec<Run>> = LESSONS.iter().map(|_| Vec::new()).collect();
+    let mut without: Vec<Vec<Run>> = ABLATIONS.iter().map(|_| Vec::new()).collect();
     for round in 0..rounds {
         eprintln!("round {} of {rounds}", round + 1);
         let seed = seed + round as u64;
         for variant in order(seed) {
             match variant {
                 None => whole.push(one(program, "nothing", actions, seed).await?),
-                Some(at) => without[at].push(one(program, LESSONS[at].0, actions, seed).await?),
+                Some(at) => without[at].push(one(program, ABLATIONS[at].0, actions, seed).await?),
             }
         }
     }
@@ -62,7 +60,7 @@ pub async fn run(program: &Path, rounds: usize, actions: u64, seed: u64) -> Resu
             .to_owned();
     line(&mut table, "nothing", "all", everything, None);
     let mut bars = Vec::new();
-    for ((lesson, endpoints), runs) in LESSONS.iter().zip(&without) {
+    for ((lesson, endpoints), runs) in ABLATIONS.iter().zip(&without) {
         let (here, before) = (figures(runs, endpoints), figures(&whole, endpoints));
         let which = if endpoints.is_empty() { "all".to_owned() } else { endpoints.join(", ") };
         line(&mut table, lesson, &which, here, Some(before));
@@ -85,7 +83,7 @@ fn ratios(lesson: &str, here: Figures, before: Figures) -> Vec<(String, f64)> {
 
 /// The order of a round, by its seed: nothing taken away, or which lesson. Who is first finds the machine as it was left.
 fn order(seed: u64) -> Vec<Option<usize>> {
-    let mut order: Vec<Option<usize>> = std::iter::once(None).chain((0..LESSONS.len()).map(Some)).collect();
+    let mut order: Vec<Option<usize>> = std::iter::once(None).chain((0..ABLATIONS.len()).map(Some)).collect();
     let mut random = Random::new(seed, ORDER);
     for last in (1..order.len()).rev() {
         order.swap(last, random.below(last + 1));
@@ -166,7 +164,7 @@ mod tests {
     fn a_round_has_everything_once_in_an_order_of_its_own() {
         let orders: Vec<_> = (1..=20).map(order).collect();
         for order in &orders {
-            let all = std::iter::once(None).chain((0..LESSONS.len()).map(Some));
+            let all = std::iter::once(None).chain((0..ABLATIONS.len()).map(Some));
             assert!(all.clone().all(|one| order.contains(&one)) && order.len() == all.count());
         }
         assert_eq!(orders[0], order(1));

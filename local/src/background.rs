@@ -4,15 +4,16 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use shared::{Context, model::time::Moment};
+use shared::Context;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::clock::{Clock, millis};
 use crate::environment::Contexts;
 use crate::event_source::{EventSource, FunctionError, Mapping, MappingError};
 use crate::schedule::{Rate, RateError};
-use crate::sqs::{Clock, Sqs, SqsError};
+use crate::sqs::{Sqs, SqsError};
 use crate::template::{EventFunction, Queue, Template, Trigger};
 
 /// Folder names of the functions that events call: one by a queue, one by a schedule.
@@ -59,10 +60,10 @@ impl Queues {
     ///
     /// # Errors
     /// [`BackgroundError`].
-    pub async fn open(template: &Template) -> Result<Self, BackgroundError> {
+    pub async fn open(template: &Template, clock: Clock) -> Result<Self, BackgroundError> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let url = format!("http://{}", listener.local_addr()?);
-        let sqs = Sqs::new(&url, REGION, Clock::system());
+        let sqs = Sqs::new(&url, REGION, clock);
         for queue in &template.queues {
             create(&sqs, queue)?;
         }
@@ -152,8 +153,8 @@ fn stopped(stop: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + 'sta
 }
 
 /// The end of an invocation that begins now, in epoch milliseconds.
-fn deadline_ms(event: &EventFunction) -> u64 {
-    u64::try_from(Moment::now().plus(event.timeout).as_millis()).unwrap_or(u64::MAX)
+fn deadline_ms(event: &EventFunction, clock: &Clock) -> u64 {
+    clock.now_ms().saturating_add(millis(event.timeout))
 }
 
 /// The context of the one function that this program calls so.
@@ -174,7 +175,8 @@ fn from_queue(
     };
     let context = known(event, WORKER, contexts)?;
     // Lives as long as the process, as in a Lambda environment.
-    let worker: &'static worker::Worker = Box::leak(Box::new(worker::Worker::new(context.config().clone())?));
+    let worker: &'static worker::Worker =
+        Box::leak(Box::new(worker::Worker::new(context.config().clone(), context.clock().clone())?));
     let mapping = Mapping {
         queue,
         batch_size,
@@ -183,9 +185,9 @@ fn from_queue(
         report_batch_item_failures: reports_failures,
         function_timeout: event.timeout,
     };
-    let event = event.clone();
+    let (event, clock) = (event.clone(), sqs.clock().clone());
     let function: crate::event_source::Function = Arc::new(move |batch| {
-        let deadline = deadline_ms(&event);
+        let deadline = deadline_ms(&event, &clock);
         Box::pin(async move { Ok(serde_json::to_value(worker::handle(worker, batch, deadline).await)?) })
     });
     let source = EventSource::new(sqs.clone(), mapping, function)?;
@@ -207,8 +209,9 @@ fn on_schedule(
     let rate: Rate = expression.parse()?;
     let context = known(event, SWEEPER, contexts)?;
     let (event, clock, stopped) = (event.clone(), sqs.clock().clone(), stopped(stop));
+    let invoked = clock.clone();
     let function: crate::schedule::ScheduledFunction = Arc::new(move |tick| {
-        let deadline = deadline_ms(&event);
+        let deadline = deadline_ms(&event, &invoked);
         Box::pin(async move {
             let tick: sweeper::Tick = serde_json::from_value(tick).map_err(FunctionError::from)?;
             sweeper::handle(context, tick, deadline).await;

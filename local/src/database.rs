@@ -1,26 +1,20 @@
-//! The embedded DynamoDB: `dynoxide` over SQLite. The functions' calls go straight to it; scripts, tests and other processes
-//! reach it over HTTP, on a thread and a runtime of its own.
-
-mod engine;
-mod failure;
-mod values;
+//! The embedded DynamoDB: `dynoxide` over SQLite. The functions' calls are answered in the
+//! process (`layers::embedded`); scripts, tests and other processes reach it over HTTP, on a thread and a runtime of its own.
 
 use std::{
     fs::{self, File, TryLockError},
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
 };
 
 use dynoxide::{Database as Dynoxide, DynoxideError, server::serve_with_shutdown};
 use serde_json::{Value as Json, json};
-use shared::aws::Engine;
 use tokio::sync::oneshot;
 
-use crate::{privileges::Privileges, template::Table};
+use crate::{layers::embedded::EmbeddedDatabase, template::Table};
 
 /// How often expired records are deleted. DynamoDB itself promises "within a few days".
 const TTL_SWEEP_INTERVAL: Duration = Duration::from_secs(60);
@@ -66,7 +60,7 @@ pub enum DatabaseError {
 #[derive(Debug)]
 pub struct Database {
     address: SocketAddr,
-    engine: engine::Shared,
+    in_process: EmbeddedDatabase,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
     /// Held as long as the folder is used.
@@ -98,7 +92,7 @@ impl Database {
         listener.set_nonblocking(true).map_err(DatabaseError::Server)?;
         let address = listener.local_addr().map_err(DatabaseError::Server)?;
         let (stop, stopped) = oneshot::channel();
-        let shared = engine::Shared::new(engine.clone());
+        let in_process = EmbeddedDatabase::new(format!("http://{address}"), engine.clone());
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(DatabaseError::Server)?;
         let thread = thread::Builder::new()
@@ -108,7 +102,7 @@ impl Database {
                 runtime.shutdown_timeout(CLOSING_TIME);
             })
             .map_err(DatabaseError::Server)?;
-        Ok(Self { address, engine: shared, stop, thread, _lock: lock })
+        Ok(Self { address, in_process, stop, thread, _lock: lock })
     }
 
     /// Where the SDK's client finds it.
@@ -117,15 +111,15 @@ impl Database {
         format!("http://{}", self.address)
     }
 
-    /// The database itself, for functions in this process that have these privileges.
+    /// The layer that answers calls to it in this process.
     #[must_use]
-    pub fn engine(&self, privileges: Arc<Privileges>) -> Arc<dyn Engine> {
-        Arc::new(engine::Judged { engine: self.engine.clone(), privileges })
+    pub fn in_process(&self) -> EmbeddedDatabase {
+        self.in_process.clone()
     }
 
     /// Lets requests under way finish, writes everything to disk and closes.
     pub async fn close(self) {
-        self.engine.close();
+        self.in_process.close();
         let _ = self.stop.send(());
         let thread = self.thread;
         let _ = tokio::task::spawn_blocking(move || thread.join()).await;

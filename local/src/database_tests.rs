@@ -6,18 +6,15 @@ use std::{
     fmt::Debug,
     fs,
     path::PathBuf,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use aws_sdk_dynamodb::{
     Client,
-    config::{BehaviorVersion, Credentials, Region},
     error::{ProvideErrorMetadata, SdkError},
-    operation::{
-        batch_get_item::BatchGetItemInput, batch_write_item::BatchWriteItemInput, delete_item::DeleteItemInput,
-        get_item::GetItemInput, put_item::PutItemInput, query::QueryInput,
-        transact_write_items::TransactWriteItemsInput, update_item::UpdateItemInput,
-    },
     primitives::Blob,
     types::{
         AttributeValue as Value, ConditionalOperator, KeysAndAttributes, Put, PutRequest, ReturnValue,
@@ -25,13 +22,16 @@ use aws_sdk_dynamodb::{
     },
 };
 use serde_json::json;
-use shared::{aws::Failure, config::Config};
+use shared::aws::{AwsConfig, Credentials};
 
-use super::{Arc, Database, DatabaseError, Storage, values::Item};
+use super::{Database, DatabaseError, Storage};
 use crate::{
-    privileges::Privileges,
+    layers::stack,
     template::{Table, Template},
 };
+
+/// A record's attributes.
+type Item = HashMap<String, Value>;
 
 /// A folder of one test's own, removed at its end.
 struct Folder(PathBuf);
@@ -89,30 +89,16 @@ async fn databases_in_memory_are_apart() {
     two.close().await;
 }
 
-/// Privileges under which `caller` may do everything to `records`.
-fn privileges() -> Arc<Privileges> {
-    let template = Template::parse(include_str!("../../template.yaml")).expect("whole template");
-    let config = Config::from_lookup(|name| {
-        let value = match name {
-            "TABLE_NAME" => "records",
-            "ALLOWED_ORIGINS" => "http://localhost",
-            "CACHE_URL" => "off:",
-            "AWS_REGION" | "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "x",
-            _ => return None,
-        };
-        Some(value.to_owned())
-    });
-    Arc::new(Privileges::new(&template, &config.expect("whole")))
-}
-
-/// A client of the database's HTTP server.
-fn client(database: &Database) -> Client {
-    let config = aws_sdk_dynamodb::Config::builder()
-        .behavior_version(BehaviorVersion::v2026_01_12())
-        .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new("x", "x", None, None, "test"))
-        .endpoint_url(database.endpoint_url());
-    Client::from_conf(config.build())
+/// A client of the database: by its HTTP server, or answered in the process.
+fn client(database: &Database, in_process: bool) -> Client {
+    let config = AwsConfig {
+        region: "us-east-1".to_owned(),
+        endpoint_url: Some(database.endpoint_url()),
+        credentials: Credentials::new("x", "x", None, None, "test"),
+        extra_roots: None,
+        http_layer: in_process.then(|| stack(vec![Arc::new(database.in_process())])),
+    };
+    Client::new(&config.sdk_config().expect("no roots are given"))
 }
 
 /// A value of every type.
@@ -138,17 +124,8 @@ fn key(sort: &str) -> Item {
     [("pk", "a"), ("sk", sort)].map(|(name, value)| (name.to_owned(), Value::S(value.to_owned()))).into()
 }
 
-/// What of an answer the functions see: the output, or the refusal's code, message and record.
-fn seen<O: Debug, E: Debug + ProvideErrorMetadata>(answer: Result<O, Failure<E>>) -> String {
-    match answer {
-        Ok(output) => format!("{output:#?}"),
-        Err(Failure::Refused(error, _)) => format!("{error:#?}"),
-        Err(Failure::Closed) => "closed".to_owned(),
-    }
-}
-
-/// The same of the SDK's, without what only a connection has.
-fn sent<O: Debug, E: Debug + ProvideErrorMetadata, R: Debug>(answer: Result<O, SdkError<E, R>>) -> String {
+/// What a function sees of an answer, without what only a connection has.
+fn seen<O: Debug, E: Debug + ProvideErrorMetadata, R: Debug>(answer: Result<O, SdkError<E, R>>) -> String {
     match answer {
         Ok(output) => format!("{output:#?}"),
         Err(SdkError::ServiceError(error)) => format!("{:#?}", error.err()),
@@ -173,11 +150,13 @@ fn comparable(seen: &str) -> Vec<String> {
 
 /// Asks both databases the same, and compares.
 macro_rules! both {
-    ($engine:ident, $caller:literal, $client:ident, $operation:ident, $input:expr) => {{
-        let input = $input;
-        let direct = seen($engine.$operation($caller, input.clone().build().expect("whole")));
-        let network = sent(input.send_with(&$client).await);
-        assert_eq!(comparable(&direct), comparable(&network), "{}", stringify!($operation));
+    ($clients:ident, |$client:ident| $call:expr) => {{
+        let [in_process, over_http] = &$clients;
+        let $client = in_process;
+        let direct = seen($call.send().await);
+        let $client = over_http;
+        let network = seen($call.send().await);
+        assert_eq!(comparable(&direct), comparable(&network));
         direct
     }};
 }
@@ -187,17 +166,16 @@ async fn a_call_in_the_process_is_answered_as_one_over_http_until_the_database_i
     // Two databases, so that a write is made once in each.
     let database = Database::open(&Storage::Memory, "records", &table()).expect("opens");
     let other = Database::open(&Storage::Memory, "records", &table()).expect("opens");
-    let (engine, client) = (database.engine(privileges()), client(&other));
+    let clients = [client(&database, true), client(&other, false)];
     let mut item = key("1");
     item.extend(values());
     let old = ReturnValuesOnConditionCheckFailure::AllOld;
 
-    // login puts and updates, get-item reads, delete-item deletes in transactions, logout without.
-    let put = PutItemInput::builder().table_name("records").set_item(Some(key("session")));
-    both!(engine, "login", client, put_item, put.clone());
-    let again =
-        put.condition_expression("attribute_not_exists(pk)").return_values_on_condition_check_failure(old.clone());
-    let refused = both!(engine, "login", client, put_item, again);
+    let put = |client: &Client| client.put_item().table_name("records").set_item(Some(key("session")));
+    both!(clients, |client| put(client));
+    let refused = both!(clients, |client| put(client)
+        .condition_expression("attribute_not_exists(pk)")
+        .return_values_on_condition_check_failure(old.clone()));
     assert!(refused.contains("ConditionalCheckFailedException") && refused.contains("session"), "{refused}");
 
     let write = |item: &Item| {
@@ -206,63 +184,78 @@ async fn a_call_in_the_process_is_answered_as_one_over_http_until_the_database_i
             put.condition_expression("attribute_not_exists(pk)").return_values_on_condition_check_failure(old.clone());
         TransactWriteItem::builder().put(put.build().expect("whole")).build()
     };
-    let transaction = |item: &Item, by: &str| {
+    let transaction = |client: &Client, token: &str| {
         let count = Update::builder().table_name("records").set_key(Some(key("count"))).update_expression("ADD n :by");
-        let count = count.expression_attribute_values(":by", Value::N(by.to_owned()));
+        let count = count.expression_attribute_values(":by", Value::N("1".to_owned()));
         let count = TransactWriteItem::builder().update(count.build().expect("whole")).build();
-        TransactWriteItemsInput::builder().transact_items(count).transact_items(write(item))
+        let writes = client.transact_write_items().transact_items(count).transact_items(write(&item));
+        writes.client_request_token(token)
     };
-    both!(engine, "create-item", client, transact_write_items, transaction(&item, "1"));
-    let cancelled = both!(engine, "create-item", client, transact_write_items, transaction(&item, "1"));
+    both!(clients, |client| transaction(client, "first"));
+    let cancelled = both!(clients, |client| transaction(client, "second"));
     assert!(cancelled.contains("TransactionCanceledException") && cancelled.contains("number"), "{cancelled}");
+    let replayed = both!(clients, |client| transaction(client, "first"));
+    assert!(
+        replayed.contains("TransactWriteItemsOutput"),
+        "a token's second call is answered as its first: {replayed}"
+    );
 
-    let get = GetItemInput::builder().table_name("records").consistent_read(true);
-    let found = both!(engine, "get-item", client, get_item, get.clone().set_key(Some(key("1"))));
+    let get = |client: &Client| client.get_item().table_name("records").consistent_read(true);
+    let counted = both!(clients, |client| get(client).set_key(Some(key("count"))));
+    assert!(counted.contains("\"1\""), "{counted}");
+    let found = both!(clients, |client| get(client).set_key(Some(key("1"))));
     assert!(found.contains("-1.5"), "{found}");
-    both!(engine, "get-item", client, get_item, get.clone().set_key(Some(key("none"))));
-    both!(engine, "get-item", client, get_item, get.clone().set_key(Some(values())));
+    both!(clients, |client| get(client).set_key(Some(key("none"))));
+    both!(clients, |client| get(client).set_key(Some(values())));
 
-    let update = UpdateItemInput::builder().table_name("records").set_key(Some(key("1")));
-    let update = update.update_expression("SET #name = :name").expression_attribute_names("#name", "name");
-    let update = update.expression_attribute_values(":name", Value::S("new".to_owned()));
-    both!(engine, "update-item", client, update_item, update.clone().return_values(ReturnValue::AllNew));
-    let missing = update.condition_expression("#name = :old").expression_attribute_values(":old", Value::Bool(true));
-    both!(engine, "update-item", client, update_item, missing.clone());
-    both!(engine, "update-item", client, update_item, missing.return_values_on_condition_check_failure(old));
+    let update = |client: &Client| {
+        let update = client.update_item().table_name("records").set_key(Some(key("1")));
+        let update = update.update_expression("SET #name = :name").expression_attribute_names("#name", "name");
+        update.expression_attribute_values(":name", Value::S("new".to_owned()))
+    };
+    both!(clients, |client| update(client).return_values(ReturnValue::AllNew));
+    let missing = |client: &Client| {
+        let update = update(client).condition_expression("#name = :old");
+        update.expression_attribute_values(":old", Value::Bool(true))
+    };
+    both!(clients, |client| missing(client));
+    both!(clients, |client| missing(client).return_values_on_condition_check_failure(old.clone()));
 
-    let writes = (0..3).map(|at| {
-        let put = PutRequest::builder().set_item(Some(key(&format!("many{at}")))).build().expect("whole");
-        WriteRequest::builder().put_request(put).build()
-    });
-    let batch = BatchWriteItemInput::builder().request_items("records", writes.collect());
-    both!(engine, "create-item", client, batch_write_item, batch);
+    let writes = || {
+        let write = |at| {
+            let put = PutRequest::builder().set_item(Some(key(&format!("many{at}")))).build().expect("whole");
+            WriteRequest::builder().put_request(put).build()
+        };
+        (0..3).map(write).collect::<Vec<_>>()
+    };
+    both!(clients, |client| client.batch_write_item().request_items("records", writes()));
 
-    let query =
-        QueryInput::builder().table_name("records").key_condition_expression("pk = :pk AND begins_with(sk, :m)");
-    let query = query.expression_attribute_values(":pk", Value::S("a".to_owned())).consistent_read(true);
-    let query = query.expression_attribute_values(":m", Value::S("many".to_owned()));
-    both!(engine, "list-items", client, query, query.clone());
-    let page = both!(engine, "list-items", client, query, query.clone().limit(2).scan_index_forward(false));
+    let query = |client: &Client| {
+        let query = client.query().table_name("records").key_condition_expression("pk = :pk AND begins_with(sk, :m)");
+        let query = query.expression_attribute_values(":pk", Value::S("a".to_owned())).consistent_read(true);
+        query.expression_attribute_values(":m", Value::S("many".to_owned()))
+    };
+    both!(clients, |client| query(client));
+    let page = both!(clients, |client| query(client).limit(2).scan_index_forward(false));
     assert!(page.contains("many1") && !page.contains("many0"), "{page}");
-    both!(engine, "list-items", client, query, query.clone().set_exclusive_start_key(Some(key("many0"))));
-    assert!(seen(engine.query("list-items", query.limit(0).build().expect("whole"))).contains("ValidationException"));
+    both!(clients, |client| query(client).set_exclusive_start_key(Some(key("many0"))));
+    for client in &clients {
+        assert!(seen(query(client).limit(0).send().await).contains("ValidationException"));
+    }
 
     let wanted = KeysAndAttributes::builder().consistent_read(true).keys(key("1")).keys(key("none"));
-    let wanted = BatchGetItemInput::builder().request_items("records", wanted.build().expect("whole"));
-    both!(engine, "get-me", client, batch_get_item, wanted);
+    let wanted = wanted.build().expect("whole");
+    both!(clients, |client| client.batch_get_item().request_items("records", wanted.clone()));
 
-    let delete = DeleteItemInput::builder().table_name("records").set_key(Some(key("session")));
-    both!(engine, "logout", client, delete_item, delete.clone().return_values(ReturnValue::AllOld));
-    both!(engine, "logout", client, delete_item, delete.clone());
+    let delete = |client: &Client| client.delete_item().table_name("records").set_key(Some(key("session")));
+    both!(clients, |client| delete(client).return_values(ReturnValue::AllOld));
+    both!(clients, |client| delete(client));
+    let expected = both!(clients, |client| delete(client).conditional_operator(ConditionalOperator::And));
+    assert!(expected.contains("ValidationException"), "{expected}");
 
-    let denied = seen(engine.delete_item("get-item", delete.clone().build().expect("whole")));
-    assert!(denied.contains("AccessDeniedException"), "{denied}");
-    let elsewhere = seen(engine.delete_item("logout", delete.clone().table_name("others").build().expect("whole")));
-    assert!(elsewhere.contains("AccessDeniedException"), "{elsewhere}");
-    let expected = delete.clone().conditional_operator(ConditionalOperator::And).build().expect("whole");
-    assert!(seen(engine.delete_item("logout", expected)).contains("ValidationException"));
-
+    let [in_process, _] = clients;
     database.close().await;
     other.close().await;
-    assert_eq!(seen(engine.delete_item("logout", delete.build().expect("whole"))), "closed");
+    let closed = delete(&in_process).send().await.expect_err("it is closed");
+    assert!(matches!(closed, SdkError::DispatchFailure(_)), "{closed:?}");
 }

@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 
 use shared::Context;
-use shared::aws::Gate;
+use shared::aws::{Credentials, HttpLayer};
+use shared::clock::Clock;
 use shared::config::{Config, ConfigError};
 
 use crate::system::TABLE_NAME;
 
 /// Who calls when no function does: the system itself, an operator, a test.
 const OPERATOR: &str = "local";
+
+/// What all sign with. Nobody here checks signatures, only whose they are.
+const SECRET: &str = "local";
 
 /// The variables of the functions.
 pub(crate) struct Environment<'a> {
@@ -23,8 +27,8 @@ pub(crate) struct Environment<'a> {
 }
 
 impl Environment<'_> {
-    /// The configuration of who signs calls with an access key id.
-    fn config_of(&self, access_key: &str) -> Result<Config, ConfigError> {
+    /// The operator's configuration, who may do everything.
+    pub(crate) fn config(&self) -> Result<Config, ConfigError> {
         Config::from_lookup(|name| {
             if let Some(value) = self.chosen.get(name) {
                 return Some(value.clone());
@@ -41,37 +45,22 @@ impl Environment<'_> {
                 "AWS_REGION" => "us-east-1",
                 "AWS_ENDPOINT_URL_DYNAMODB" => self.database_url,
                 "AWS_ENDPOINT_URL_SQS" => self.sqs_url,
-                "AWS_ACCESS_KEY_ID" => access_key,
-                "AWS_SECRET_ACCESS_KEY" => "local",
+                "AWS_ACCESS_KEY_ID" => OPERATOR,
+                "AWS_SECRET_ACCESS_KEY" => SECRET,
                 "LOG_LEVEL" => return std::env::var("LOG_LEVEL").ok(),
                 _ => return None,
             };
             Some(value.to_owned())
         })
     }
+}
 
-    /// The operator's configuration, who may do everything.
-    pub(crate) fn config(&self) -> Result<Config, ConfigError> {
-        self.config_of(OPERATOR)
-    }
-
-    /// A context for each of these functions: all with the cache of `operator`, and each with clients that sign in its name
-    /// and pass `gate`.
-    pub(crate) fn contexts(
-        &self,
-        functions: &[String],
-        operator: &Context,
-        gate: &Gate,
-    ) -> Result<Contexts, ConfigError> {
-        let contexts = functions.iter().map(|function| {
-            let mut config = self.config_of(function)?;
-            config.aws.gate = gate.clone();
-            // Lives as long as the process, as in a Lambda environment.
-            let context: &'static Context = Box::leak(Box::new(operator.with_config(config)));
-            Ok((function.clone(), context))
-        });
-        contexts.collect::<Result<_, _>>().map(Contexts)
-    }
+/// A configuration like `config` for the function of this name, whose calls pass `layers`. The cache in memory is the same.
+fn config_of(function: &str, config: &Config, layers: &HttpLayer) -> Config {
+    let mut config = config.clone();
+    config.aws.credentials = Credentials::new(function, SECRET, None, None, "local");
+    config.aws.http_layer = Some(HttpLayer::clone(layers));
+    config
 }
 
 /// The functions' contexts, by folder name.
@@ -79,6 +68,17 @@ impl Environment<'_> {
 pub struct Contexts(BTreeMap<String, &'static Context>);
 
 impl Contexts {
+    /// A context for each of these functions, which signs in its name and whose calls pass `layers`.
+    pub(crate) fn new(functions: &[String], config: &Config, layers: &HttpLayer, clock: &Clock) -> Self {
+        let contexts = functions.iter().map(|function| {
+            // Lives as long as the process, as in a Lambda environment.
+            let context: &'static Context =
+                Box::leak(Box::new(Context::new(config_of(function, config, layers), clock.clone())));
+            (function.clone(), context)
+        });
+        Self(contexts.collect())
+    }
+
     /// What a function runs in; `None` for one that the template does not have.
     #[must_use]
     pub fn get(&self, function: &str) -> Option<&'static Context> {

@@ -19,7 +19,8 @@ use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
-use crate::sqs::{Poll, Received, Show, Sqs, SqsError, millis};
+use crate::clock::millis;
+use crate::sqs::{Poll, Received, Show, Sqs, SqsError};
 
 /// What goes wrong inside a function.
 pub type FunctionError = Box<dyn std::error::Error + Send + Sync>;

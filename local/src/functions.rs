@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use shared::measuring::{Lesson, is_without};
 use shared::{Context, runtime::respond};
 
+use crate::ablation::Ablation;
 use crate::gateway::Handler;
 
 /// One line per function: its folder's name and its handler.
@@ -13,15 +13,19 @@ macro_rules! registry {
         /// Folder names of all functions that can be called.
         pub const NAMES: &[&str] = &[$($name),*];
 
-        /// The handler of a function, bound to `context`.
+        /// The handler of a function, bound to `context`; without clients that live on, to a new one each time.
         #[must_use]
-        pub fn handler(name: &str, context: &'static Context) -> Option<Handler> {
+        pub fn handler(name: &str, context: &'static Context, ablation: Option<Ablation>) -> Option<Handler> {
             match name {
-                $($name if is_without(Lesson::ClientReuse) => Some(Arc::new(move |request| {
-                    let context = context.with_new_clients();
+                $($name if ablation == Some(Ablation::ClientReuse) => Some(Arc::new(move |request| {
+                    let context = Context::new(context.config().clone(), context.clock().clone());
                     Box::pin(async move { respond(&context, request, $handle).await })
                 })),
                 $name => Some(Arc::new(move |request| {
+                    let request = match ablation {
+                        Some(ablation) if $name == "analyze" => ablation.request(request),
+                        _ => request,
+                    };
                     Box::pin(respond(context, request, $handle))
                 })),)*
                 _ => None,

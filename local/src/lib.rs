@@ -1,20 +1,23 @@
 //! The whole system in one process: the template's API over an embedded database.
 
+pub mod ablation;
 pub mod background;
-pub mod catalogue;
-pub mod commands;
+
+pub mod clock;
 pub mod database;
 pub mod environment;
 pub mod event_source;
 pub mod figures;
 pub mod functions;
 pub mod gateway;
+pub mod layers;
 pub mod openapi;
-pub mod privileges;
+pub mod operator;
 pub mod schedule;
 pub mod sqs;
 pub mod system;
 pub mod template;
 
+pub use clock::Clock;
 pub use database::Storage;
 pub use system::{Options, StartError, System};

@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, env, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand, ValueEnum};
+use local::ablation::Ablation;
+use local::operator::{self, catalogue};
 use local::system::{TABLE_NAME, project_folder};
-use local::{Options, StartError, Storage, System, catalogue, commands, functions, openapi};
+use local::{Options, StartError, Storage, System, functions, openapi};
 use shared::ids::{JobId, OrgId};
 use shared::jobs::JobMessage;
-use shared::measuring::Lesson;
 use shared::model::text::Email;
 use shared::{
     Context,
@@ -40,9 +41,9 @@ struct Arguments {
     /// SAM template to read [default: the project's template.yaml].
     #[arg(long)]
     template: Option<PathBuf>,
-    /// Do without cache, batches, compression, queue, client-reuse or single-authority-read, to measure what it is worth.
+    /// Do without cache, compression, queue or client-reuse, to measure what it is worth.
     #[arg(long)]
-    without: Option<Lesson>,
+    without: Option<Ablation>,
 }
 
 #[derive(Subcommand)]
@@ -121,14 +122,14 @@ async fn run(arguments: Arguments) -> Result<(), String> {
         Some(Command::Seed { table, catalogue }) => seed(table, catalogue).await,
         Some(Command::Redrive { table, dead_letter_queue }) => {
             let report =
-                commands::redrive_all(&context(&table)?, &dead_letter_queue).await.map_err(|e| e.to_string())?;
-            let commands::Report { queued, not_needed, stay } = report;
+                operator::redrive_all(&context(&table)?, &dead_letter_queue).await.map_err(|e| e.to_string())?;
+            let operator::Report { queued, not_needed, stay } = report;
             println!("{queued} jobs are in the queue again, {not_needed} needed nothing, {stay} letters stay.");
             Ok(())
         }
         Some(Command::SettleEmail { table, org, job, fate }) => {
             let message = JobMessage { org_id: org, job_id: job };
-            let asked = commands::settle(&context(&table)?, message, fate == EmailFate::Sent).await;
+            let asked = operator::settle(&context(&table)?, message, fate == EmailFate::Sent).await;
             match asked.map_err(|error| error.to_string())? {
                 true => println!("{job} is settled."),
                 false => println!("{job} is no e-mail of unknown fate: nothing was changed."),
@@ -137,7 +138,7 @@ async fn run(arguments: Arguments) -> Result<(), String> {
         }
         Some(Command::Suppress { table, address, remove }) => {
             let address = Email::try_from(address)?;
-            commands::suppress(&context(&table)?, &address, !remove).await.map_err(|error| error.to_string())?;
+            operator::suppress(&context(&table)?, &address, !remove).await.map_err(|error| error.to_string())?;
             println!("{} is {}listed.", address.as_str(), if remove { "no longer " } else { "" });
             Ok(())
         }
@@ -182,7 +183,7 @@ fn catalogue_file(chosen: Option<PathBuf>) -> PathBuf {
 }
 
 fn context(table: &str) -> Result<Context, String> {
-    commands::context(table).map_err(|error| error.to_string())
+    operator::context(table).map_err(|error| error.to_string())
 }
 
 /// Loads the catalogue with the credentials, region and endpoint of AWS's own environment variables.

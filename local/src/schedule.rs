@@ -9,8 +9,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use crate::clock::Clock;
 use crate::event_source::FunctionError;
-use crate::sqs::{ACCOUNT_ID, Clock};
+use crate::sqs::ACCOUNT_ID;
 
 /// A function that takes a scheduled event and whose answer nobody reads.
 pub type ScheduledFunction =
@@ -68,7 +69,7 @@ impl Rate {
     ) {
         let mut stop = pin!(stop);
         loop {
-            let due_ms = clock.now_ms() + crate::sqs::millis(self.period);
+            let due_ms = clock.now_ms() + crate::clock::millis(self.period);
             let mut call = JoinSet::new();
             call.spawn(function(event(clock.now_ms(), region)));
             match call.join_next().await {

@@ -5,7 +5,6 @@
 
 mod actions;
 mod attributes;
-mod clock;
 mod error;
 mod lanes;
 mod message;
@@ -24,14 +23,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-pub use clock::Clock;
-pub(crate) use clock::millis;
 pub use error::{ErrorKind, SqsError};
 pub use message::{Draft, MessageAttribute, Sent};
 pub use queue::Counts;
 pub use queues::ACCOUNT_ID;
 pub use view::{Received, Show};
 
+use crate::clock::Clock;
 use attributes::{VISIBILITY_SECONDS_MAX, WAIT_SECONDS_MAX};
 use error::in_range;
 use queues::Queues;

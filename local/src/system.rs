@@ -10,21 +10,23 @@ use std::{
 };
 
 use axum::serve::ListenerExt;
-use shared::{
-    Context,
-    aws::{Gate, Refusal},
-    config::ConfigError,
-    measuring::{self, Lesson},
-};
+use shared::{Context, config::ConfigError};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 use crate::{
+    ablation::Ablation,
     background::{Background, BackgroundError, Queues},
-    catalogue::{self, CatalogueError},
+    clock::Clock,
     database::{Database, DatabaseError, Storage},
     environment::{Contexts, Environment},
     figures, functions, gateway,
-    privileges::Privileges,
+    layers::{
+        Layer,
+        counting::DatabaseCalls,
+        iam::{Privileges, Refusal},
+        stack,
+    },
+    operator::catalogue::{self, CatalogueError},
     sqs::Sqs,
     template::{Template, TemplateError},
 };
@@ -63,7 +65,7 @@ pub struct Options {
     /// Whether the queue and the schedule call their functions. A test that calls them itself says no.
     pub background: bool,
     /// What the whole process is to do without, to be measured.
-    pub without: Option<Lesson>,
+    pub without: Option<Ablation>,
 }
 
 impl Options {
@@ -160,49 +162,45 @@ impl System {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let mut template = Template::read(&options.template)
+        let template = Template::read(&options.template)
             .map_err(|source| StartError::Template { path: options.template.clone(), source })?;
-        if let Some(lesson) = options.without {
-            measuring::take_away(lesson);
-        }
-        if options.without == Some(Lesson::Compression) {
-            template.minimum_compression_size = None;
-        }
-        let cache_url = if options.without == Some(Lesson::Cache) { "off:" } else { &options.cache_url };
+        let ablation = options.without.unwrap_or(Ablation::Nothing);
+        let template = ablation.template(template);
         let listener = listen(options.port).await?;
         let address = listener.local_addr().map_err(|source| StartError::Port { port: options.port, source })?;
         let database = Database::open(&options.storage, TABLE_NAME, &template.table)?;
         let origins = options.allowed_origins.unwrap_or_else(|| template.allowed_origins.join(","));
-        let queues = Queues::open(&template).await?;
+        let clock = Clock::system();
+        let queues = Queues::open(&template, clock.clone()).await?;
         let environment = Environment {
             database_url: &database.endpoint_url(),
             sqs_url: queues.url(),
             queue_url: &queues.queue_url(JOBS_QUEUE),
-            cache_url,
+            cache_url: ablation.cache_url(&options.cache_url),
             origins: &origins,
             mailbox: &options.mailbox.to_string_lossy(),
             chosen: &options.environment,
         };
-        let config = environment.config()?;
+        let mut config = environment.config()?;
+        let in_process: Arc<dyn Layer> = Arc::new(database.in_process());
+        config.aws.http_layer = Some(stack(vec![Arc::clone(&in_process)]));
         let allowed_origins = config.allowed_origins.clone();
-        // Lives as long as the process, as in a Lambda environment.
-        let context: &'static Context = Box::leak(Box::new(Context::new(config)));
-        let privileges = Arc::new(Privileges::new(&template, context.config()));
+        let privileges = Arc::new(Privileges::new(&template, &config));
         template.event_functions.iter().try_for_each(|event| privileges.poll(event))?;
-        let gate = match options.without {
-            None => Gate::new(
-                Some(privileges.clone()),
-                Some((database.endpoint_url(), database.engine(privileges.clone()))),
-            ),
-            Some(Lesson::ClientReuse) => Gate::default(),
-            // Without a lesson, functions make other calls than their roles are for; and all that is compared has connections.
-            Some(_) => Gate::new(None, None),
+        let database_calls = Arc::new(DatabaseCalls::default());
+        let layers: Vec<Arc<dyn Layer>> = match options.without {
+            None => vec![privileges.clone(), database_calls.clone(), in_process],
+            // What is compared has connections.
+            Some(_) => vec![database_calls.clone()],
         };
-        let contexts = environment.contexts(&template.functions, context, &gate)?;
-        let router =
-            gateway::router(&template, allowed_origins, address, |name| functions::handler(name, contexts.get(name)?))
-                .map_err(|function| StartError::UnknownFunction { path: options.template, function })?;
-        let router = figures::add_to(router, queues.sqs().clone());
+        let production_clock = shared::clock::Clock::new(clock.clone());
+        let contexts = Contexts::new(&template.functions, &config, &stack(layers), &production_clock);
+        // Lives as long as the process, as in a Lambda environment.
+        let context: &'static Context = Box::leak(Box::new(Context::new(config, production_clock)));
+        let find = |name: &str| functions::handler(name, contexts.get(name)?, options.without);
+        let router = gateway::router(&template, allowed_origins, address, find)
+            .map_err(|function| StartError::UnknownFunction { path: options.template, function })?;
+        let router = figures::add_to(router, database_calls, queues.sqs().clone());
         catalogue::load(&options.catalogue, context.store()).await?;
         let sqs_url = queues.url().to_owned();
         let events = if options.background { template.event_functions.as_slice() } else { &[] };
@@ -262,6 +260,12 @@ impl System {
     #[must_use]
     pub fn database_url(&self) -> String {
         self.database.endpoint_url()
+    }
+
+    /// What all of it goes by.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        self.background.sqs().clock()
     }
 
     /// The embedded queue service.

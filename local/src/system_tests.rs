@@ -7,7 +7,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{Arc, Options, StartError, System};
+use super::{Options, StartError, System};
 use crate::database::Storage;
 
 /// Sends one request on a connection of its own and reads the whole response.
@@ -56,32 +56,6 @@ async fn systems_in_memory_are_apart_and_have_prices() {
     }
     one.shutdown().await;
     two.shutdown().await;
-}
-
-/// On one thread, so that a call that blocked it while it waits would let nothing else be answered.
-#[tokio::test]
-async fn who_waits_for_the_database_leaves_the_thread_to_others() {
-    let system = System::start(Options { background: false, ..Options::ephemeral() }).await.expect("starts");
-    let engine = system.database.engine(Arc::clone(&system.privileges));
-    let turn = engine.turns().lock().await;
-    {
-        let waiting = call(&system, "GET", "/users/usr_0197b2c5f3a87d6e9c1b2a3d4e5f6071", "");
-        tokio::pin!(waiting);
-        tokio::select! {
-            reply = &mut waiting => panic!("it did not wait: {reply}"),
-            // More often than the other would need to be answered, if it did not wait.
-            () = async {
-                for _ in 0..20 {
-                    let reply = call(&system, "GET", "/health", "").await;
-                    assert!(reply.starts_with("HTTP/1.1 200 "), "{reply}");
-                }
-            } => {}
-        }
-        drop(turn);
-        let reply = waiting.await;
-        assert!(reply.starts_with("HTTP/1.1 404 "), "{reply}");
-    }
-    system.shutdown().await;
 }
 
 #[tokio::test]

@@ -1,26 +1,24 @@
-//! What every AWS client here shares: credentials from Lambda's environment, one HTTP client with an
+//! What every AWS client here shares: credentials from Lambda's environment, an HTTP client with an
 //! explicit trust store, short timeouts. Built once per execution environment.
 
-mod dynamodb;
-mod gate;
-mod signer;
-mod user_agent;
-
-use aws_sdk_dynamodb::config::{Credentials, Region};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::{Builder, tls};
+use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
+use aws_types::SdkConfig;
+use aws_types::region::Region;
+use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use dynamodb::{DynamoDb, Operation};
-#[cfg(feature = "gate")]
-pub use dynamodb::{Engine, Failure};
-pub use gate::*;
-pub(crate) use signer::Signer;
-pub(crate) use user_agent::user_agent;
+pub use aws_credential_types::Credentials;
 
 /// Amazon Trust Services' roots, as PEM.
 pub(crate) const AMAZON_ROOTS: &str = include_str!(concat!(env!("OUT_DIR"), "/amazon-roots.pem"));
+
+/// A layer around an AWS client's HTTP client. It sees every signed request, and may answer in its place.
+pub type HttpLayer = Arc<dyn Fn(SharedHttpClient) -> SharedHttpClient + Send + Sync>;
 
 /// Where AWS is and who calls it.
 #[derive(Clone)]
@@ -31,8 +29,8 @@ pub struct AwsConfig {
     pub credentials: Credentials,
     /// PEM of additional authorities to trust (`AWS_CA_BUNDLE`).
     pub extra_roots: Option<Vec<u8>>,
-    /// Judges calls in IAM's place; open in a deployed function.
-    pub gate: Gate,
+    /// Around the HTTP client of each AWS client; none unless it is set.
+    pub http_layer: Option<HttpLayer>,
 }
 
 impl std::fmt::Debug for AwsConfig {
@@ -42,39 +40,54 @@ impl std::fmt::Debug for AwsConfig {
 }
 
 impl AwsConfig {
-    /// The region as the SDK wants it.
+    /// The same caller at another endpoint; none is AWS itself.
     #[must_use]
-    pub fn region(&self) -> Region {
-        Region::new(self.region.clone())
+    pub fn at(&self, endpoint_url: Option<String>) -> Self {
+        Self { endpoint_url, ..self.clone() }
     }
 
-    /// An HTTP client: without TLS if the endpoint is a plain `http://` one, else trusting Amazon's roots
-    /// and the configured extra ones only.
+    /// What each service's client is made from: three attempts within [`timeouts`].
+    ///
+    /// The HTTP client has no TLS if the endpoint is a plain `http://` one; else it trusts Amazon's roots and the
+    /// configured extra ones only.
     ///
     /// # Errors
     /// A text naming the cause when the extra roots are not PEM certificates.
-    pub fn http_client(&self) -> Result<SharedHttpClient, String> {
-        let make = || self.client(Builder::new().pool_idle_timeout(IDLE));
-        if self.is_plain() { self.gate.one(make) } else { make() }
+    pub fn sdk_config(&self) -> Result<SdkConfig, String> {
+        self.sdk_config_over(Builder::new().pool_idle_timeout(IDLE))
     }
 
-    /// Like [`Self::http_client`], but with a connection of its own for each request: for calls that may not be
-    /// repeated blindly. A kept connection that died while the environment slept fails only after the request was
-    /// written to it, and then nobody can tell whether it arrived.
+    /// Like [`Self::sdk_config`], but each request has a connection of its own and is sent once: for calls that may
+    /// not be repeated blindly. A kept connection that died while the environment slept fails only after the request
+    /// was written to it, and then nobody can tell whether it arrived.
     ///
     /// # Errors
-    /// As [`Self::http_client`].
-    pub fn unpooled_http_client(&self) -> Result<SharedHttpClient, String> {
-        self.client(Builder::new().pool_max_idle_per_host(0))
+    /// As [`Self::sdk_config`].
+    pub fn sdk_config_without_repetition(&self) -> Result<SdkConfig, String> {
+        let config = self.sdk_config_over(Builder::new().pool_max_idle_per_host(0))?;
+        Ok(config.into_builder().retry_config(RetryConfig::disabled()).build())
     }
 
-    fn is_plain(&self) -> bool {
-        self.endpoint_url.as_deref().is_some_and(|url| url.starts_with("http://"))
+    fn sdk_config_over(&self, builder: Builder) -> Result<SdkConfig, String> {
+        let mut http = self.http_client(builder)?;
+        if let Some(layer) = &self.http_layer {
+            http = layer(http);
+        }
+        let mut config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(self.region.clone()))
+            .credentials_provider(SharedCredentialsProvider::new(self.credentials.clone()))
+            .http_client(http)
+            .retry_config(retries())
+            .timeout_config(timeouts())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        config.set_endpoint_url(self.endpoint_url.clone());
+        Ok(config.build())
     }
 
-    fn client(&self, builder: Builder) -> Result<SharedHttpClient, String> {
-        if self.is_plain() {
-            return Ok(self.gate.before(builder.build_http()));
+    fn http_client(&self, builder: Builder) -> Result<SharedHttpClient, String> {
+        if self.endpoint_url.as_deref().is_some_and(|url| url.starts_with("http://")) {
+            return Ok(builder.build_http());
         }
         let mut roots = tls::TrustStore::empty().with_pem_certificate(AMAZON_ROOTS.as_bytes());
         if let Some(pem) = &self.extra_roots {
@@ -82,7 +95,7 @@ impl AwsConfig {
         }
         let context = tls::TlsContext::builder().with_trust_store(roots).build().map_err(|error| error.to_string())?;
         let builder = builder.tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc));
-        Ok(self.gate.before(builder.tls_context(context).build_https()))
+        Ok(builder.tls_context(context).build_https())
     }
 }
 

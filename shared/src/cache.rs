@@ -33,7 +33,6 @@ use class::Place;
 use entry::{Entry, Token, now_ms};
 use flight::Flights;
 use link::{Link, LinkError};
-use memory::Memory;
 use meter::Meter;
 use near::Near;
 use std::future::Future;
@@ -134,7 +133,7 @@ impl Cache {
     pub fn with(url: &CacheUrl, options: Options) -> Self {
         let backend = match url {
             CacheUrl::Server(server) => Backend::Server(Box::new(Link::new(server.clone(), options.clone()))),
-            CacheUrl::Memory => Backend::Memory(Memory::default()),
+            CacheUrl::Memory(memory) => Backend::Memory(memory.clone()),
             CacheUrl::Off => Backend::Off,
         };
         Self(Arc::new(Inner {

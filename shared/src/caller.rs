@@ -22,7 +22,6 @@ pub const SESSION_COOKIE: &str = "__Host-session";
 pub struct Caller {
     pub user_id: UserId,
     pub org_id: OrgId,
-    pub session_id: SessionId,
     pub role: Role,
     token_hash: TokenHash,
 }
@@ -66,10 +65,10 @@ impl Caller {
     }
 
     fn from_authority(token: Token, session: Option<SessionId>, role: Option<Role>) -> Result<Self, ApiError> {
-        let (Some(session_id), Some(role)) = (session, role) else { return Err(ApiError::InvalidToken) };
-        telemetry::note_org(token.org_id.parts());
+        let (Some(_), Some(role)) = (session, role) else { return Err(ApiError::InvalidToken) };
+        telemetry::note_org(token.org_id.into());
         let token_hash = token.hash();
-        Ok(Self { user_id: token.user_id, org_id: token.org_id, session_id, role, token_hash })
+        Ok(Self { user_id: token.user_id, org_id: token.org_id, role, token_hash })
     }
 
     /// Ends the session: its token is dead when this returns.

@@ -1,8 +1,7 @@
 //! Configuration, read once at start. What is missing or wrong is named, and nothing starts without it.
 
-use crate::aws::{AwsConfig, Gate};
+use crate::aws::{AwsConfig, Credentials};
 use crate::cache::{CacheUrl, CacheUrlError};
-use aws_sdk_dynamodb::config::Credentials;
 use lambda_http::http::HeaderValue;
 use std::collections::BTreeMap;
 use tokio_rustls::rustls::pki_types::CertificateDer;
@@ -100,7 +99,7 @@ impl Config {
                     "environment",
                 ),
                 extra_roots: optional("AWS_CA_BUNDLE").map(|path| read_authorities(&path)).transpose()?,
-                gate: Gate::default(),
+                http_layer: None,
             },
         })
     }

@@ -1,10 +1,11 @@
 //! What a handler works with: configuration, and clients that are made once per execution environment, on
 //! first use. A function that never asks for a client neither opens it nor links it.
 
-use crate::aws::AwsConfig;
 use crate::cache::{self, Cache, ControlPlane, Iam};
+use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::error::ApiError;
+use crate::model::time::Moment;
 use crate::queue::Queue;
 use crate::runtime::Environment;
 use crate::store::Store;
@@ -14,30 +15,17 @@ use std::sync::OnceLock;
 /// One per execution environment.
 pub struct Context {
     config: Config,
+    clock: Clock,
     store: OnceLock<Store>,
     cache: OnceLock<Cache>,
     queue: OnceLock<Queue>,
 }
 
 impl Context {
-    /// A context for a configuration.
+    /// A context for a configuration, which goes by `clock`.
     #[must_use]
-    pub fn new(config: Config) -> Self {
-        Self { config, store: OnceLock::new(), cache: OnceLock::new(), queue: OnceLock::new() }
-    }
-
-    /// Another environment's context: clients of its own, and the same cache.
-    #[cfg(feature = "measuring")]
-    #[must_use]
-    pub fn with_new_clients(&self) -> Self {
-        self.with_config(self.config.clone())
-    }
-
-    /// A context for another configuration, with clients of its own and the same cache.
-    #[cfg(feature = "measuring")]
-    #[must_use]
-    pub fn with_config(&self, config: Config) -> Self {
-        Self { cache: OnceLock::from(self.cache().clone()), ..Self::new(config) }
+    pub fn new(config: Config, clock: Clock) -> Self {
+        Self { config, clock, store: OnceLock::new(), cache: OnceLock::new(), queue: OnceLock::new() }
     }
 
     /// The configuration.
@@ -46,9 +34,21 @@ impl Context {
         &self.config
     }
 
+    /// What its decisions go by.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Now, by its clock.
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
     /// The database.
     pub fn store(&self) -> &Store {
-        self.store.get_or_init(|| Store::open(&self.config.aws, self.config.table_name.clone()))
+        self.store.get_or_init(|| Store::open(&self.config.aws, self.config.table_name.clone(), self.clock.clone()))
     }
 
     /// The cache.
@@ -58,10 +58,7 @@ impl Context {
             let options = cache::Options {
                 extra_roots: aws.extra_roots.clone(),
                 iam: Some(Iam { region: aws.region.clone(), credentials: aws.credentials.clone() }),
-                control_plane: ControlPlane::new(AwsConfig {
-                    endpoint_url: self.config.elasticache_endpoint_url.clone(),
-                    ..aws.clone()
-                }),
+                control_plane: ControlPlane::new(aws.at(self.config.elasticache_endpoint_url.clone())),
                 ..cache::Options::default()
             };
             Cache::with(&self.config.cache_url, options)
@@ -83,9 +80,7 @@ impl Context {
     /// Any queue, by its URL.
     #[must_use]
     pub fn queue_at(&self, url: String) -> Queue {
-        let mut aws = self.config.aws.clone();
-        aws.endpoint_url = self.config.sqs_endpoint_url.clone();
-        Queue::open(&aws, url)
+        Queue::open(&self.config.aws.at(self.config.sqs_endpoint_url.clone()), url)
     }
 }
 
@@ -99,7 +94,7 @@ impl Environment for Context {
     type Error = ConfigError;
 
     fn from_env() -> Result<Self, ConfigError> {
-        Config::from_env().map(Self::new)
+        Ok(Self::new(Config::from_env()?, Clock::system()))
     }
 
     async fn after_reply(&self) {

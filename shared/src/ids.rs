@@ -1,6 +1,7 @@
 //! Ids: a type prefix and the 32 hex digits of a UUIDv7 (RFC 9562), so they sort by creation time.
 //! Within one process they are strictly increasing.
 
+use crate::telemetry::IdParts;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use uuid::Uuid;
@@ -23,23 +24,23 @@ macro_rules! id {
             pub fn new() -> Self {
                 Self(Uuid::now_v7())
             }
+        }
 
-            /// The 16 bytes behind the prefix.
-            #[must_use]
-            pub fn as_bytes(&self) -> &[u8; 16] {
-                self.0.as_bytes()
+        impl From<Uuid> for $name {
+            fn from(uuid: Uuid) -> Self {
+                Self(uuid)
             }
+        }
 
-            /// The prefix and the bits behind it.
-            #[must_use]
-            pub fn parts(&self) -> crate::telemetry::IdParts {
-                ($prefix, self.0.as_u128())
+        impl From<$name> for Uuid {
+            fn from(id: $name) -> Self {
+                id.0
             }
+        }
 
-            /// The id with these 16 bytes.
-            #[must_use]
-            pub fn from_bytes(bytes: [u8; 16]) -> Self {
-                Self(Uuid::from_bytes(bytes))
+        impl From<$name> for IdParts {
+            fn from(id: $name) -> Self {
+                ($prefix, id.0.as_u128())
             }
         }
 

@@ -35,8 +35,8 @@ pub struct JobMessage {
 impl JobMessage {
     /// Has log lines of the present work say that they are about this job.
     pub fn note(self) {
-        telemetry::note_org(self.org_id.parts());
-        telemetry::note_job(self.job_id.parts());
+        telemetry::note_org(self.org_id.into());
+        telemetry::note_job(self.job_id.into());
     }
 
     /// The message of a job, grouped by its organization.
@@ -81,8 +81,7 @@ pub enum Accepted {
 }
 
 impl NewJob {
-    fn into_record(self, caller: &Caller, trace: Option<String>) -> (JobRecord, String) {
-        let now = Moment::now();
+    fn into_record(self, caller: &Caller, trace: Option<String>, now: Moment) -> (JobRecord, String) {
         let job = JobRecord {
             job_id: JobId::new(),
             org_id: caller.org_id,
@@ -126,12 +125,12 @@ pub async fn accept(
     reply: impl FnOnce(&JobRecord) -> Reply,
 ) -> Result<Accepted, ApiError> {
     let replies_within = new.replies_within;
-    let (job, input) = new.into_record(caller, trace(request));
+    let now = context.now();
+    let (job, input) = new.into_record(caller, trace(request), now);
     let reply = with_location(reply(&job), &job)?;
-    let now_ms = Moment::now().as_millis();
     let record = once.map(|once| match replies_within {
-        None => KeyRecord::complete(once, StoredReply::of(&reply), now_ms),
-        Some(lease) => KeyRecord::begun(once, Some(job.job_id.to_string()), lease, now_ms),
+        None => KeyRecord::complete(once, StoredReply::of(&reply), now.as_millis()),
+        Some(lease) => KeyRecord::begun(once, Some(job.job_id.to_string()), lease, now.as_millis()),
     });
     match context.store().accept_job(org, &job, &input, once.zip(record.as_ref())).await? {
         Creation::Created => {}
@@ -147,7 +146,7 @@ pub async fn accept(
     }
     if let Err(error) = context.queue()?.send(&JobMessage::of(&job)).await {
         // It is accepted all the same: the sweeper sends what is due.
-        telemetry::note_job(job.job_id.parts());
+        telemetry::note_job(job.job_id.into());
         tracing::warn!(%error, "a job was stored and not put on the queue");
     }
     let held = record.filter(|record| record.reply.is_none());
@@ -178,7 +177,7 @@ const WRITES: u32 = 6;
 pub async fn settle_email(context: &Context, message: JobMessage, fate: &Fate) -> Result<bool, ApiError> {
     for _ in 0..WRITES {
         let job = context.store().job(message.org_id, message.job_id).await?;
-        let Some((ended, settlement)) = job.settled(fate.clone(), Moment::now()) else { return Ok(false) };
+        let Some((ended, settlement)) = job.settled(fate.clone(), context.now()) else { return Ok(false) };
         if context.store().advance_job(&job, &ended, &settlement).await? == Advance::Done {
             return Ok(true);
         }
@@ -210,7 +209,7 @@ pub async fn redrive(context: &Context, body: &str) -> Result<Redriven, ApiError
             Err(ApiError::NotFound) => return Ok(Redriven::Unreadable),
             job => job?,
         };
-        let Some((again, held)) = job.redriven(Moment::now()) else { return Ok(Redriven::NotNeeded) };
+        let Some((again, held)) = job.redriven(context.now()) else { return Ok(Redriven::NotNeeded) };
         match context.store().advance_job(&job, &again, &held).await? {
             Advance::Done => {
                 // As with an acceptance: if this fails, the sweeper sends what is due.

@@ -2,14 +2,15 @@
 //!
 //! * *mechanism*, which knows nothing of CitizenApp and could serve another product unchanged:
 //!   [`aws`], [`cache`], [`hex`], [`idempotency`], [`queue`], [`request`], [`response`], [`runtime`], [`telemetry`];
-//! * *product*, built on it: [`caller`], [`config`], [`context`], [`creation`], [`cursor`], [`error`], [`ids`],
-//!   [`jobs`], [`measuring`], [`model`], [`password`], [`store`], [`token`].
+//! * *product*, built on it: [`caller`], [`clock`], [`config`], [`context`], [`creation`], [`cursor`], [`error`], [`ids`],
+//!   [`jobs`], [`model`], [`password`], [`store`], [`token`].
 //!
 //! Nobody outside this crate talks to AWS or to a cache.
 
 pub mod aws;
 pub mod cache;
 pub mod caller;
+pub mod clock;
 pub mod config;
 pub mod context;
 pub mod creation;
@@ -19,7 +20,6 @@ pub mod hex;
 pub mod idempotency;
 pub mod ids;
 pub mod jobs;
-pub mod measuring;
 pub mod model;
 pub mod password;
 pub mod queue;

@@ -3,10 +3,9 @@
 
 mod error;
 
-use crate::aws::{self, AwsConfig, Signer};
+use crate::aws::AwsConfig;
 use crate::telemetry::{Part, timed};
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::config::{BehaviorVersion, StalledStreamProtectionConfig};
 use aws_sdk_sqs::types::{
     MessageSystemAttributeNameForSends as SystemAttribute, MessageSystemAttributeValue, SendMessageBatchRequestEntry,
 };
@@ -62,19 +61,8 @@ impl Queue {
     /// If the configured extra roots are not PEM certificates.
     #[must_use]
     pub fn open(aws: &AwsConfig, url: String) -> Self {
-        let http = aws.http_client().expect("AWS_CA_BUNDLE holds PEM certificates");
-        let mut config = aws_sdk_sqs::Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(aws.region())
-            .credentials_provider(aws.credentials.clone())
-            .push_auth_scheme(Signer::new(aws.region.clone(), "sqs"))
-            .http_client(http)
-            .retry_config(aws::retries())
-            .timeout_config(aws::timeouts())
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        config.set_endpoint_url(aws.endpoint_url.clone());
-        config.push_interceptor(aws::user_agent());
-        Self { client: Client::from_conf(config.build()), url }
+        let config = aws.sdk_config().expect("AWS_CA_BUNDLE holds PEM certificates");
+        Self { client: Client::new(&config), url }
     }
 
     /// Sends one message and returns its id.

@@ -65,7 +65,20 @@ where
     F: Future<Output = Result<Reply, E>> + Send + 'static,
     E: Into<Problem> + 'static,
 {
-    let context: &'static C = Box::leak(Box::new(C::from_env()?));
+    serve(Box::leak(Box::new(C::from_env()?)), handler).await
+}
+
+/// The same with an environment that is there.
+///
+/// # Errors
+/// When the Lambda Runtime API goes away.
+pub async fn serve<C, H, F, E>(context: &'static C, handler: H) -> Result<(), lambda_http::Error>
+where
+    C: Environment,
+    H: Fn(&'static C, Request) -> F + Copy + Send + 'static,
+    F: Future<Output = Result<Reply, E>> + Send + 'static,
+    E: Into<Problem> + 'static,
+{
     begin(context, &handler);
     let service = service_fn(move |event: LambdaEvent<Incoming>| async move {
         let Incoming(request) = event.payload;
@@ -90,7 +103,21 @@ where
     R: Serialize + Send + 'static,
     F: Future<Output = R> + Send + 'static,
 {
-    let context: &'static C = Box::leak(Box::new(C::from_env()?));
+    serve_events(Box::leak(Box::new(C::from_env()?)), handler).await
+}
+
+/// The same with an environment that is there.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_events<C, H, T, R, F>(context: &'static C, handler: H) -> Result<(), lambda_http::Error>
+where
+    C: Environment,
+    H: Fn(&'static C, T, u64) -> F + Copy + Send + 'static,
+    T: DeserializeOwned + Send + 'static,
+    R: Serialize + Send + 'static,
+    F: Future<Output = R> + Send + 'static,
+{
     begin(context, &handler);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<T>| async move {
         Ok::<_, Infallible>(Box::pin(handler(context, event.payload, event.context.deadline)).await)

@@ -13,17 +13,18 @@ pub mod prices;
 pub mod suppression;
 pub mod usage;
 
-use crate::aws::{AwsConfig, DynamoDb, Operation};
+use crate::aws::AwsConfig;
+use crate::clock::Clock;
 use crate::error::ApiError;
-use crate::measuring;
+use crate::model::time::Moment;
 use crate::request::IfMatch;
 use crate::telemetry::{Part, timed};
+use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_dynamodb::operation::get_item::GetItemInput;
-use aws_sdk_dynamodb::operation::transact_write_items::{TransactWriteItemsError, TransactWriteItemsInput};
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemInputBuilder;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
@@ -36,8 +37,9 @@ use std::time::Duration;
 /// The table. A clone shares the client.
 #[derive(Clone)]
 pub struct Store {
-    database: DynamoDb,
+    client: Client,
     table: String,
+    clock: Clock,
 }
 
 /// A record's attributes.
@@ -50,19 +52,30 @@ const CONFLICT_ATTEMPTS: u32 = 8;
 pub(crate) const ROOM_RETRY_SECONDS: u64 = 60 * 60;
 
 impl Store {
-    /// The table of this name. Nothing is sent before its first use.
+    /// A client for a table. Nothing is sent before its first use.
+    ///
+    /// # Panics
+    /// If the configured extra roots are not PEM certificates.
     #[must_use]
-    pub fn open(aws: &AwsConfig, table: String) -> Self {
-        Self { database: DynamoDb::open(aws, measuring::interceptor()), table }
+    pub fn open(aws: &AwsConfig, table: String, clock: Clock) -> Self {
+        let config = aws.sdk_config().expect("AWS_CA_BUNDLE holds PEM certificates");
+        Self { client: Client::new(&config), table, clock }
+    }
+
+    /// Now.
+    pub(crate) fn now(&self) -> Moment {
+        self.clock.now()
     }
 
     /// Reads one record, consistently.
     pub(crate) async fn get<T: DeserializeOwned>(&self, key: Key) -> Result<Option<T>, ApiError> {
-        let reply = GetItemInput::builder()
+        let reply = self
+            .client
+            .get_item()
             .table_name(&self.table)
             .set_key(Some(key.attributes()))
             .consistent_read(true)
-            .send_to(&self.database)
+            .send()
             .await
             .map_err(classify)?;
         reply.item.map(record).transpose()
@@ -82,10 +95,12 @@ impl Store {
     pub(crate) async fn transact(&self, writes: Vec<TransactWriteItem>) -> Result<Transaction, ApiError> {
         let token = uuid::Uuid::now_v7().simple().to_string();
         for attempt in 0..CONFLICT_ATTEMPTS {
-            let outcome = TransactWriteItemsInput::builder()
+            let outcome = self
+                .client
+                .transact_write_items()
                 .set_transact_items(Some(writes.clone()))
                 .client_request_token(format!("{token}{attempt}"))
-                .send_to(&self.database)
+                .send()
                 .await;
             let Err(error) = outcome else { return Ok(Transaction::Done) };
             let Some(reasons) = cancellation(&error) else { return Err(classify(error)) };
@@ -206,7 +221,7 @@ impl Precondition {
     }
 
     /// Adds it to an update that names `#version`.
-    pub(crate) fn apply(self, mut update: UpdateItemInputBuilder) -> UpdateItemInputBuilder {
+    pub(crate) fn apply(self, mut update: UpdateItemFluentBuilder) -> UpdateItemFluentBuilder {
         for (name, value) in self.values {
             update = update.expression_attribute_values(name, value);
         }

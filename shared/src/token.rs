@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 use std::fmt;
+use uuid::Uuid;
 
 const PREFIX: &str = "cit_";
 const LENGTH: usize = 16 + 16 + 32 + 4;
@@ -32,8 +33,8 @@ impl Token {
     /// When the operating system gives no randomness.
     pub fn generate(user_id: UserId, org_id: OrgId) -> Result<Self, getrandom::Error> {
         let mut bytes = [0; LENGTH];
-        bytes[..16].copy_from_slice(user_id.as_bytes());
-        bytes[16..32].copy_from_slice(org_id.as_bytes());
+        bytes[..16].copy_from_slice(Uuid::from(user_id).as_bytes());
+        bytes[16..32].copy_from_slice(Uuid::from(org_id).as_bytes());
         getrandom::fill(&mut bytes[32..64])?;
         let sum = crc32fast::hash(&bytes[..64]).to_be_bytes();
         bytes[64..].copy_from_slice(&sum);
@@ -48,12 +49,8 @@ impl Token {
         if written != LENGTH || crc32fast::hash(&bytes[..64]).to_be_bytes() != bytes[64..] {
             return None;
         }
-        let id = |range: std::ops::Range<usize>| <[u8; 16]>::try_from(&bytes[range]).expect("16 bytes");
-        Some(Self {
-            text: text.to_owned(),
-            user_id: UserId::from_bytes(id(0..16)),
-            org_id: OrgId::from_bytes(id(16..32)),
-        })
+        let id = |range: std::ops::Range<usize>| Uuid::from_slice(&bytes[range]).expect("16 bytes");
+        Some(Self { text: text.to_owned(), user_id: id(0..16).into(), org_id: id(16..32).into() })
     }
 
     /// What the caller is given, once.

@@ -119,7 +119,7 @@ async fn nothing_left(world: &World, wrong: &mut Vec<String>) {
 
 /// The counters are those of the jobs, and nothing is held for what has ended.
 async fn usage(world: &World, jobs: &[JobRecord], wrong: &mut Vec<String>) {
-    let month = jobs.first().map_or_else(|| month_of(Moment::now()).0, |job| job.month.clone());
+    let month = jobs.first().map_or_else(|| month_of(world.now()).0, |job| job.month.clone());
     let usage = world.system.context().store().usage(world.owner.org_id, &month).await.unwrap();
     let of_month: Vec<_> = jobs.iter().filter(|job| job.month == month).collect();
     let charged: u64 = of_month.iter().map(|job| job.charged_nanos).sum();

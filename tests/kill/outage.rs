@@ -5,7 +5,6 @@ use futures_util::{StreamExt as _, stream};
 use local::system::JOBS_QUEUE;
 use local::{Options, System};
 use serde_json::{Value, json};
-use shared::model::time::Moment;
 use std::time::{Duration, Instant};
 use sweeper::Swept;
 
@@ -15,7 +14,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(55);
 const ONE_LOOK: Duration = Duration::from_secs(14);
 
 async fn sweep(system: &System, time: Duration) -> Swept {
-    let deadline_ms = u64::try_from(Moment::now().plus(time).as_millis()).unwrap();
+    let deadline_ms = u64::try_from(system.context().now().plus(time).as_millis()).unwrap();
     let tick = serde_json::from_value(json!({})).unwrap();
     sweeper::handle(system.contexts().get("sweeper").unwrap(), tick, deadline_ms).await
 }
@@ -34,7 +33,7 @@ pub(crate) async fn run(jobs: usize) -> Result<String, Vec<String>> {
 
     let mut wrong = Vec::new();
     for _ in 0..6 {
-        Moment::skip(Duration::from_secs(5 * 60));
+        system.clock().jump(Duration::from_secs(5 * 60));
         let swept = sweep(&system, ONE_LOOK).await;
         if swept.queued > 0 || swept.left == 0 {
             wrong.push(format!("{swept:?} while the queue was away"));

@@ -8,7 +8,10 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use shared::model::time::Moment;
+use local::Clock;
+use shared::Context;
+use shared::config::Config;
+use shared::runtime::{serve, serve_events};
 use std::collections::HashMap;
 use std::io::BufRead as _;
 use std::process::{ExitCode, Stdio};
@@ -26,11 +29,13 @@ pub(crate) const ROLE: &str = "KILL_TEST_ROLE";
 /// Runs a function, as its own `main` does. The simulation's time comes in by lines: its whole distance from
 /// the real one, in milliseconds.
 pub(crate) fn run(role: &str) -> ExitCode {
-    std::thread::spawn(|| {
+    let clock = Clock::system();
+    let jumping = clock.clone();
+    std::thread::spawn(move || {
         let mut skipped_ms = 0;
         for line in std::io::stdin().lock().lines() {
             let all_ms: u64 = line.unwrap().parse().unwrap();
-            Moment::skip(Duration::from_millis(all_ms - skipped_ms));
+            jumping.jump(Duration::from_millis(all_ms - skipped_ms));
             skipped_ms = all_ms;
         }
         // The test is gone.
@@ -38,11 +43,16 @@ pub(crate) fn run(role: &str) -> ExitCode {
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let ended = runtime.block_on(async {
+        let (config, clock) = (Config::from_env().unwrap(), shared::clock::Clock::new(clock));
+        if role == "worker" {
+            let worker = worker::Worker::new(config, clock).unwrap();
+            return serve_events(Box::leak(Box::new(worker)), worker::handle).await;
+        }
+        let context: &'static Context = Box::leak(Box::new(Context::new(config, clock)));
         match role {
-            "analyze" => shared::runtime::run(analyze::handle).await,
-            "send-email" => shared::runtime::run(send_email::handle).await,
-            "worker" => shared::runtime::run_events(worker::handle).await,
-            "sweeper" => shared::runtime::run_events(sweeper::handle).await,
+            "analyze" => serve(context, analyze::handle).await,
+            "send-email" => serve(context, send_email::handle).await,
+            "sweeper" => serve_events(context, sweeper::handle).await,
             other => panic!("{other} is no role"),
         }
     });
@@ -120,7 +130,7 @@ impl Pool {
         };
         life.tell(world.skipped_ms()).await;
         let (answer, answered) = oneshot::channel();
-        let deadline_ms = Moment::now().plus(self.timeout).as_millis();
+        let deadline_ms = world.now().plus(self.timeout).as_millis();
         let mut ended = life.ended.subscribe();
         if life.events.send(Event { payload, deadline_ms, answer }).await.is_err() {
             return Err(Killed);

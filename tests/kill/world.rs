@@ -153,30 +153,33 @@ impl World {
 
     /// Lets time pass, sweeping every minute of it, until all jobs have ended and the queue is empty.
     async fn finish(self: &Arc<Self>, jobs: u32) {
-        let (start, mut next_sweep) = (Moment::now(), Moment::now());
+        let (start, mut next_sweep) = (self.now(), self.now());
         loop {
             tokio::time::sleep(Duration::from_millis(20)).await;
             let counts = self.system.sqs().counts(JOBS_QUEUE).unwrap();
             if counts.visible > 0 || self.running.load(Ordering::SeqCst) > 0 {
                 continue;
             }
-            if Moment::now() < next_sweep {
+            if self.now() < next_sweep {
                 self.skip(STEP);
                 continue;
             }
-            next_sweep = Moment::now().plus(Duration::from_secs(60));
+            next_sweep = self.now().plus(Duration::from_secs(60));
             // A sweep that is killed has the next one for a successor.
             let _ = self.sweeper.invoke(self, b"{}".to_vec()).await;
             let waiting = counts.in_flight + counts.delayed > 0;
-            if (!waiting && checks::ended(self).await == jobs as usize) || Moment::now() > start.plus(PATIENCE) {
+            if (!waiting && checks::ended(self).await == jobs as usize) || self.now() > start.plus(PATIENCE) {
                 return;
             }
         }
     }
 
+    pub(crate) fn now(&self) -> Moment {
+        self.system.context().now()
+    }
+
     fn skip(&self, by: Duration) {
-        Moment::skip(by);
-        self.system.sqs().clock().jump(by);
+        self.system.clock().jump(by);
         self.skipped_ms.fetch_add(u64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
     }
 

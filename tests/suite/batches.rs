@@ -7,6 +7,7 @@ use lambda_http::{Body, Request};
 use local::{Options, System};
 use serde_json::{Value, json};
 use shared::Context;
+use shared::clock::Clock;
 use shared::config::Config;
 use shared::runtime::respond;
 
@@ -44,7 +45,7 @@ async fn fixture() -> Fixture {
         };
         Some(value.to_owned())
     });
-    let context = Context::new(config.unwrap());
+    let context = Context::new(config.unwrap(), Clock::system());
     Fixture { database, context, token: session["token"].as_str().unwrap().to_owned(), _system: system }
 }
 

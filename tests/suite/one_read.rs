@@ -5,6 +5,7 @@ use crate::faults::{Fault, FaultyDatabase};
 use local::{Options, System};
 use serde_json::Value;
 use shared::cache::{self, Cache};
+use shared::clock::Clock;
 use shared::config::Config;
 use shared::ids::UserId;
 use shared::model::cached::ProfileKey;
@@ -32,7 +33,7 @@ async fn read(cache: &Cache, store: &Store, user_id: UserId) -> Result<Option<Pr
 #[test]
 #[ignore = "a role of the other tests"]
 fn reader_process() {
-    let context: &'static Context = Box::leak(Box::new(Context::new(Config::from_env().unwrap())));
+    let context: &'static Context = Box::leak(Box::new(Context::new(Config::from_env().unwrap(), Clock::system())));
     let user_id: UserId = std::env::var("USER_ID").unwrap().parse().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

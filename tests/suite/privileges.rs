@@ -5,7 +5,7 @@ use crate::api::Api;
 use crate::faults::{Fault, FaultyDatabase};
 use crate::jobs::providers::{Answer, Providers};
 use crate::jobs::rig::{MODEL, Rig};
-use local::privileges::Privilege;
+use local::layers::iam::Privilege;
 use local::system::project_folder;
 use local::{Options, StartError, System};
 use reqwest::Method;

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use shared::caller::Caller;
 use shared::idempotency::Once;
 use shared::jobs::{Accepted, NewJob};
-use shared::measuring::{Lesson, is_without};
 use shared::model::analysis::{Analysis, OUTPUT_TOKENS_MAX, TokenUsage, input_tokens_max};
 use shared::model::cached::{CachedCatalogue, CatalogueKey};
 use shared::model::job::{Job, JobKind, JobRecord, JobResult, JobState, JobUsage};
@@ -81,8 +80,7 @@ async fn create(
 ) -> ApiResult {
     let body: NewAnalysis = request::json(request)?;
     check_text(&body.text, org)?;
-    let wait_always = is_without(Lesson::Queue).then_some(20);
-    let seconds = request::preferred_wait(request).or(wait_always).unwrap_or(0);
+    let seconds = request::preferred_wait(request).unwrap_or(0);
     let new = new_job(context, settings, body, seconds).await?;
     let accepted = jobs::accept(context, request, (caller, org), (new, once), accepted_reply).await?;
     let (job, reply, held) = match accepted {

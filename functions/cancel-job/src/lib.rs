@@ -4,7 +4,6 @@
 use shared::caller::Caller;
 use shared::ids::JobId;
 use shared::model::job::{Job, JobState};
-use shared::model::time::Moment;
 use shared::store::jobs::Advance;
 use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, response};
 
@@ -27,7 +26,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let job_id: JobId = request::path(&request, "job_id").parse().map_err(|_| ApiError::NotFound)?;
     for _ in 0..ATTEMPTS {
         let job = context.store().job(caller.org_id, job_id).await?;
-        let (cancelled, settlement) = job.cancel(Moment::now()).ok_or(ApiError::JobEnded)?;
+        let (cancelled, settlement) = job.cancel(context.now()).ok_or(ApiError::JobEnded)?;
         if context.store().advance_job(&job, &cancelled, &settlement).await? == Advance::Done {
             let status = if cancelled.state == JobState::Running { StatusCode::ACCEPTED } else { StatusCode::OK };
             return Ok(response::live(response::json(status, &Job::from(&cancelled))));

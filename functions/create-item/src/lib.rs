@@ -108,7 +108,7 @@ async fn create(context: &Context, request: &Request, org: &OrgRecord, once: Opt
 }
 
 async fn create_one(context: &Context, org: &OrgRecord, item: NewItem, once: Option<&Once>) -> ApiResult {
-    let item = item.into_record(org.org_id);
+    let item = item.into_record(org.org_id, context.now());
     let location = HeaderValue::try_from(format!("/items/{}", item.item_id)).map_err(ApiError::internal)?;
     let view = Created::One(item.clone().into());
     let mut reply = response::with_etag(response::json(StatusCode::CREATED, &view), item.version);
@@ -125,7 +125,7 @@ async fn create_one(context: &Context, org: &OrgRecord, item: NewItem, once: Opt
 }
 
 async fn create_batch(context: &Context, org: &OrgRecord, items: Vec<NewItem>, once: Option<&Once>) -> ApiResult {
-    let (store, now) = (context.store(), Moment::now());
+    let (store, now) = (context.store(), context.now());
     let mut work = BatchWork { item_ids: items.iter().map(|_| ItemId::new()).collect(), created_at: now };
     let note = once.map(|_| serde_json::to_string(&work)).transpose().map_err(ApiError::internal)?;
     let mut held = once.map(|once| KeyRecord::begun(once, note, BATCH_LEASE, now.as_millis()));

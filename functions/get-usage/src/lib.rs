@@ -3,7 +3,6 @@
 
 use serde::Deserialize;
 use shared::caller::Caller;
-use shared::model::time::Moment;
 use shared::model::usage::{Month, Usage, month_of};
 use shared::{ApiResult, Context, Request, StatusCode, request, response};
 use utoipa::IntoParams;
@@ -30,7 +29,7 @@ pub struct MonthQuery {
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let (caller, org) = Caller::verify_with_org(context, &request).await?;
     let query: MonthQuery = request::query(&request)?;
-    let month = query.month.map_or_else(|| month_of(Moment::now()).0, Month::into_string);
+    let month = query.month.map_or_else(|| month_of(context.now()).0, Month::into_string);
     let usage = context.store().usage(caller.org_id, &month).await?;
     Ok(response::live(response::json(StatusCode::OK, &usage.view(month, org.plan.limits()))))
 }

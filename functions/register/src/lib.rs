@@ -9,7 +9,6 @@ use shared::model::org::{MembershipRecord, OrgRecord, Plan, Role};
 use shared::model::session::Session;
 use shared::model::settings::{Settings, SettingsRecord};
 use shared::model::text::{Email, Name, NewPassword};
-use shared::model::time::Moment;
 use shared::model::user::UserRecord;
 use shared::store::accounts::Registration;
 use shared::token::Token;
@@ -39,7 +38,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let account: NewAccount = request::json(&request)?;
     let password_hash = password::hash(account.password.reveal()).await.map_err(ApiError::internal)?;
 
-    let (user_id, org_id, now) = (UserId::new(), OrgId::new(), Moment::now());
+    let (user_id, org_id, now) = (UserId::new(), OrgId::new(), context.now());
     let user = UserRecord {
         user_id,
         name: account.name.into_string(),

@@ -51,7 +51,7 @@ pub async fn handle(context: &Context, _tick: Tick, deadline_ms: u64) -> Swept {
         swept.queued += round.iter().map(|shard| shard.queued).sum::<u64>();
         swept.ended += round.iter().map(|shard| shard.ended).sum::<u64>();
         swept.left = round.iter().map(|shard| shard.left).sum();
-        if swept.left == 0 || Moment::now().plus(PAUSE + TIME_TO_END) > deadline {
+        if swept.left == 0 || context.now().plus(PAUSE + TIME_TO_END) > deadline {
             if swept != Swept::default() {
                 tracing::info!(queued = swept.queued, ended = swept.ended, left = swept.left, "swept");
             }
@@ -65,7 +65,7 @@ pub async fn handle(context: &Context, _tick: Tick, deadline_ms: u64) -> Swept {
 async fn sweep_shard(context: &Context, shard: u8, deadline: Moment) -> Swept {
     let mut swept = Swept::default();
     loop {
-        let now = Moment::now();
+        let now = context.now();
         if now.plus(TIME_TO_END) > deadline {
             swept.left += 1;
             return swept;
@@ -172,7 +172,7 @@ async fn look(context: &Context, due: &DueJob, job: Option<JobRecord>, now: Mome
 async fn note_sent(context: &Context, job: &JobRecord) -> bool {
     JobMessage { org_id: job.org_id, job_id: job.job_id }.note();
     let wait = if job.state == JobState::Queued { WAITING_AFTER } else { UNSENT_AFTER };
-    let later = job.due(Moment::now().plus(wait));
+    let later = job.due(context.now().plus(wait));
     // If the job went on meanwhile, all the better.
     let noted = context.store().advance_job(job, &later, &Default::default()).await;
     noted.map_err(|error| tracing::warn!(%error, "a job was queued and may be once more")).is_ok()

@@ -117,7 +117,7 @@ async fn receive(worker: &Worker, message: &SqsMessage, deadline: Moment) -> Ver
             return Verdict::Return(None);
         }
     };
-    if Moment::now().plus(TIME_TO_BEGIN) > deadline {
+    if worker.context.now().plus(TIME_TO_BEGIN) > deadline {
         return Verdict::Return(Some(Duration::ZERO));
     }
     let receives = message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok());

@@ -4,9 +4,9 @@ use crate::analysis::{Anthropic, Provider, anthropic};
 use crate::mail::{Mailbox, Mailer, Sender, Ses, ses};
 use crate::secret::{ApiKey, KeySource, secrets_manager};
 use crate::transport;
-use aws_credential_types::provider::SharedCredentialsProvider;
 use lambda_http::http::HeaderValue;
 use shared::Context;
+use shared::clock::Clock;
 use shared::config::{Config, ConfigError};
 use shared::runtime::Environment;
 use std::path::Path;
@@ -39,7 +39,7 @@ impl Worker {
     ///
     /// # Errors
     /// [`StartError`] names what is missing or wrong.
-    pub fn new(config: Config) -> Result<Self, StartError> {
+    pub fn new(config: Config, clock: Clock) -> Result<Self, StartError> {
         config.required("JOBS_QUEUE_URL")?;
         let model_provider = match config.required("ANALYSIS_PROVIDER")? {
             BUILTIN => None,
@@ -47,7 +47,7 @@ impl Worker {
             other => return Err(wrong("ANALYSIS_PROVIDER", format!("{other} is neither builtin nor anthropic"))),
         };
         let mailer = mailer(&config)?;
-        Ok(Self { context: Context::new(config), builtin: Provider::Builtin, model_provider, mailer })
+        Ok(Self { context: Context::new(config, clock), builtin: Provider::Builtin, model_provider, mailer })
     }
 
     /// Who analyses with a model.
@@ -62,11 +62,8 @@ fn wrong(name: &'static str, reason: impl ToString) -> StartError {
 
 fn model_provider(config: &Config) -> Result<Anthropic, StartError> {
     let secret_id = config.required("ANTHROPIC_SECRET_ID")?.to_owned();
-    let mut aws = config.aws.clone();
-    aws.endpoint_url = endpoint(config, "AWS_ENDPOINT_URL_SECRETS_MANAGER");
-    let http = aws.http_client().map_err(|reason| wrong("AWS_CA_BUNDLE", reason))?;
-    let credentials = SharedCredentialsProvider::new(aws.credentials.clone());
-    let client = secrets_manager(http, credentials, aws.region.clone(), aws.endpoint_url.clone());
+    let aws = config.aws.at(endpoint(config, "AWS_ENDPOINT_URL_SECRETS_MANAGER"));
+    let client = secrets_manager(&aws.sdk_config().map_err(|reason| wrong("AWS_CA_BUNDLE", reason))?);
     let base_url = config.optional("ANTHROPIC_BASE_URL").unwrap_or(anthropic::BASE_URL);
     let connector = transport::connector(base_url, config.aws.extra_roots.as_deref())
         .map_err(|reason| wrong("AWS_CA_BUNDLE", reason))?;
@@ -82,11 +79,9 @@ fn mailer(config: &Config) -> Result<Mailer, StartError> {
             Mailbox::open(folder, sender).map(Mailer::Mailbox).map_err(|error| wrong("MAILBOX_FOLDER", error))
         }
         "ses" => {
-            let mut aws = config.aws.clone();
-            aws.endpoint_url = endpoint(config, "AWS_ENDPOINT_URL_SESV2");
-            let http = aws.unpooled_http_client().map_err(|reason| wrong("AWS_CA_BUNDLE", reason))?;
-            let credentials = SharedCredentialsProvider::new(aws.credentials.clone());
-            let client = ses::client(http, credentials, aws.region.clone(), aws.endpoint_url.clone());
+            let aws = config.aws.at(endpoint(config, "AWS_ENDPOINT_URL_SESV2"));
+            let aws = aws.sdk_config_without_repetition().map_err(|reason| wrong("AWS_CA_BUNDLE", reason))?;
+            let client = ses::client(&aws);
             let set = config.optional("SES_CONFIGURATION_SET").map(str::to_owned);
             Ok(Mailer::Ses(Ses::new(client, sender, set)))
         }
@@ -102,7 +97,7 @@ impl Environment for Worker {
     type Error = StartError;
 
     fn from_env() -> Result<Self, StartError> {
-        Self::new(Config::from_env()?)
+        Self::new(Config::from_env()?, Clock::system())
     }
 
     fn log_level(&self) -> tracing::Level {

@@ -5,13 +5,12 @@ use crate::analysis::{AnalysisError, Billed, Provider};
 use crate::outcome::{Ended, of_analysis, of_email, unknown};
 use crate::{Verdict, Worker};
 use futures_util::FutureExt as _;
-use shared::ApiError;
 use shared::jobs::JobMessage;
 use shared::model::email::Message;
 use shared::model::job::{ATTEMPTS_MAX, Claim, Cost, JobError, JobKind, JobRecord, JobState};
 use shared::model::time::Moment;
-use shared::store::Store;
 use shared::store::jobs::Advance;
+use shared::{ApiError, Context};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -31,9 +30,8 @@ pub(crate) async fn run(
     receives: u32,
     deadline: Moment,
 ) -> Result<Verdict, ApiError> {
-    let store = worker.context.store();
-    let Some(job) = claim(store, message).await? else { return Ok(Verdict::Delete) };
-    let left_ms = deadline.as_millis() - Moment::now().as_millis();
+    let Some(job) = claim(&worker.context, message).await? else { return Ok(Verdict::Delete) };
+    let left_ms = deadline.as_millis() - worker.context.now().as_millis();
     let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or(0)).saturating_sub(TIME_TO_WRITE);
     let (job, ended) = match job.kind {
         JobKind::Analyze => {
@@ -45,11 +43,12 @@ pub(crate) async fn run(
             None => return Ok(Verdict::Delete),
         },
     };
-    write(store, job, ended, receives).await
+    write(&worker.context, job, ended, receives).await
 }
 
 /// Makes the job ours; `None` if it is nobody's to run.
-async fn claim(store: &Store, message: JobMessage) -> Result<Option<JobRecord>, ApiError> {
+async fn claim(context: &Context, message: JobMessage) -> Result<Option<JobRecord>, ApiError> {
+    let store = context.store();
     for _ in 0..WRITES {
         let job = match store.job(message.org_id, message.job_id).await {
             Err(ApiError::NotFound) => {
@@ -58,7 +57,7 @@ async fn claim(store: &Store, message: JobMessage) -> Result<Option<JobRecord>, 
             }
             job => job?,
         };
-        let now = Moment::now();
+        let now = context.now();
         match job.claim(now) {
             // Its own entry in the index of what is due watches over it: this message is not needed.
             Claim::Leave => return Ok(None),
@@ -125,7 +124,7 @@ async fn send(worker: &Worker, job: JobRecord, left: Duration) -> Result<Option<
     if store.advance_job(&job, &sending, &Default::default()).await? != Advance::Done {
         // Cancelled meanwhile, or no longer ours.
         let error = JobError::new("cancelled", "Cancelled while running.");
-        write(store, job, Ended::For(JobState::Failed, Err(error), Cost::Nothing), 1).await?;
+        write(&worker.context, job, Ended::For(JobState::Failed, Err(error), Cost::Nothing), 1).await?;
         return Ok(None);
     }
     let call = AssertUnwindSafe(worker.mailer.send(sending.org_id, sending.job_id, &message)).catch_unwind();
@@ -143,12 +142,13 @@ fn expired() -> Ended {
 }
 
 /// Writes how the run ended, if the job is still ours.
-async fn write(store: &Store, mine: JobRecord, ended: Ended, receives: u32) -> Result<Verdict, ApiError> {
+async fn write(context: &Context, mine: JobRecord, ended: Ended, receives: u32) -> Result<Verdict, ApiError> {
+    let store = context.store();
     let mut job = mine;
     let fence = job.fence;
     let mut delay = delay(job.attempts);
     for _ in 0..WRITES {
-        let now = Moment::now();
+        let now = context.now();
         let mut verdict = Verdict::Delete;
         let (after, settlement) = match &ended {
             Ended::For(_, _, cost) | Ended::Later { cost, .. } if job.cancel_requested => {

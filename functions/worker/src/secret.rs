@@ -1,9 +1,8 @@
 //! Secrets: never shown, read once per environment, read again only when the other side refuses them.
 
 use crate::transport;
-use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_sdk_secretsmanager::config::{BehaviorVersion, Region, timeout::TimeoutConfig};
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
+use aws_types::SdkConfig;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -126,26 +125,12 @@ impl ApiKey {
     }
 }
 
-/// A Secrets Manager client over the process's HTTP client; `endpoint` is for a local stand-in.
+/// A Secrets Manager client, with time limits of its own.
 #[must_use]
-pub fn secrets_manager(
-    http: SharedHttpClient,
-    credentials: SharedCredentialsProvider,
-    region: String,
-    endpoint: Option<String>,
-) -> aws_sdk_secretsmanager::Client {
-    let mut config = aws_sdk_secretsmanager::Config::builder()
-        .behavior_version(BehaviorVersion::v2026_01_12())
-        .http_client(http)
-        .credentials_provider(credentials)
-        .region(Region::new(region))
-        .timeout_config(
-            TimeoutConfig::builder()
-                .connect_timeout(Duration::from_secs(2))
-                .operation_timeout(Duration::from_secs(8))
-                .build(),
-        );
-    config.set_endpoint_url(endpoint);
+pub fn secrets_manager(aws: &SdkConfig) -> aws_sdk_secretsmanager::Client {
+    let timeouts =
+        TimeoutConfig::builder().connect_timeout(Duration::from_secs(2)).operation_timeout(Duration::from_secs(8));
+    let config = aws_sdk_secretsmanager::config::Builder::from(aws).timeout_config(timeouts.build());
     aws_sdk_secretsmanager::Client::from_conf(config.build())
 }
 

@@ -100,3 +100,14 @@ async fn read_request(stream: &mut TcpStream) -> String {
         }
     }
 }
+
+/// A caller's configuration for a service at `url`.
+pub(crate) fn aws(url: &str) -> shared::aws::AwsConfig {
+    shared::aws::AwsConfig {
+        region: "eu-central-1".into(),
+        endpoint_url: Some(url.into()),
+        credentials: shared::aws::Credentials::new("AKIDEXAMPLE", "secret", None, None, "test"),
+        extra_roots: None,
+        http_layer: None,
+    }
+}

@@ -4,24 +4,25 @@ use crate::scene::{Actor, Ask, PASSWORD, PLAIN, Scene};
 use lambda_http::http::Method;
 use local::system::JOBS_QUEUE;
 use serde_json::{Value, json};
-use shared::ids::{ItemId, JobId, OrgId, UserId};
+use shared::ids::{ItemId, JobId};
 use shared::model::time::Moment;
 use shared::store::keys::{self, Key};
 use shared::token::Token;
 use std::collections::BTreeMap;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// When filled jobs are to be looked at: not within any run.
 const LATER: Duration = Duration::from_secs(24 * 60 * 60);
 const AN_HOUR_MS: usize = 60 * 60 * 1_000;
 
 /// An id as old as the `back`th millisecond before `template` was made, and so in its place in the order.
-fn older(template: [u8; 16], back: usize) -> [u8; 16] {
-    let mut bytes = template;
+fn older<I: Into<Uuid> + From<Uuid>>(template: I, back: usize) -> I {
+    let mut bytes: [u8; 16] = template.into().into_bytes();
     let made = bytes[..6].iter().fold(0u64, |all, byte| all << 8 | u64::from(*byte));
     bytes[..6].copy_from_slice(&(made - back as u64).to_be_bytes()[2..]);
     bytes[12..].copy_from_slice(&u32::try_from(back).unwrap().wrapping_mul(0x9E37_79B9).to_be_bytes());
-    bytes
+    Uuid::from_bytes(bytes).into()
 }
 
 fn number(row: &Value, attribute: &str) -> String {
@@ -59,7 +60,7 @@ pub(crate) async fn items(scene: &Scene, count: usize) -> ItemId {
     let made: ItemId = scene.must(&new_item(scene)).await["id"].as_str().unwrap().parse().unwrap();
     let row = scene.raw.row(Key::item(org, made)).await;
     let (text, at) = (row.to_string(), number(&row, "created_at"));
-    let id = |back| ItemId::from_bytes(older(*made.as_bytes(), back));
+    let id = |back| older(made, back);
     let time = |back: usize| (at.parse::<u64>().unwrap() - back as u64).to_string();
     let rows = (1..count).map(|back| {
         let row = text.replace(&made.to_string(), &id(back).to_string());
@@ -84,8 +85,8 @@ pub(crate) async fn orgs(scene: &Scene, count: usize) -> Actor {
     let hash = Token::parse(&made.token).unwrap().hash().as_str().to_owned();
     let actor = |back: usize| Actor {
         token: String::new(),
-        user_id: UserId::from_bytes(older(*made.user_id.as_bytes(), back)),
-        org_id: OrgId::from_bytes(older(*made.org_id.as_bytes(), back)),
+        user_id: older(made.user_id, back),
+        org_id: older(made.org_id, back),
         email: format!("growth-{:012}@example.com", 1_000 + back),
     };
     let copies = (1..count.saturating_sub(2)).flat_map(|back| {
@@ -133,9 +134,9 @@ pub(crate) async fn jobs(scene: &Scene, count: usize) {
     let from = Key::due(made, Moment::from_millis(due.parse().unwrap()));
     let entry = scene.raw.row(from.clone()).await;
     let input = scene.raw.row(Key::job_input(org, made, 0)).await;
-    let later = Moment::now().plus(LATER);
+    let later = scene.system.context().now().plus(LATER);
     let month = job["month"]["S"].as_str().unwrap().to_owned();
-    let id = |back| JobId::from_bytes(older(*made.as_bytes(), AN_HOUR_MS + back));
+    let id = |back| older(made, AN_HOUR_MS + back);
     // One more than asked for, if one is to be run to see that it can be.
     let filled = count + usize::from(count > 1);
     let (job, entry, input) = (job.to_string(), entry.to_string(), input.to_string());

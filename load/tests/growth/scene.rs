@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 use shared::Context;
 use shared::config::Config;
 use shared::ids::{OrgId, UserId};
-use shared::model::time::Moment;
 use shared::runtime::event::{Parts, PathParameters};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -139,6 +138,8 @@ impl Scene {
         let meter = systems.block_on(Meter::before(system.database_url()));
         let config = |metered: bool, cached: bool| {
             let mut config: Config = system.context().config().clone();
+            // Over HTTP, so that the database's own thread does its work.
+            config.aws.http_layer = None;
             if metered {
                 config.aws.endpoint_url = Some(meter.url.clone());
             }
@@ -147,7 +148,7 @@ impl Scene {
         };
         let context = |metered, cached| -> &'static Context {
             // Lives as long as the process, as in a Lambda environment.
-            Box::leak(Box::new(Context::new(config(metered, cached))))
+            Box::leak(Box::new(Context::new(config(metered, cached), system.context().clock().clone())))
         };
         let contexts = [false, true].map(|metered| [false, true].map(|cached| context(metered, cached)));
         let sources = [false, true].map(|metered| source(&system, config(metered, false)));
@@ -184,7 +185,7 @@ impl Scene {
     /// Asks, and gives the status with the body's text.
     pub(crate) async fn ask(&self, via: Via, ask: &Ask) -> (u16, Body) {
         let context = self.contexts[usize::from(via.metered)][usize::from(via.cached)];
-        let handler = local::functions::handler(ask.function, context).unwrap();
+        let handler = local::functions::handler(ask.function, context, None).unwrap();
         let reply = handler(ask.request()).await;
         (reply.status().as_u16(), reply.into_body())
     }
@@ -205,15 +206,16 @@ impl Scene {
     /// One round of the sweeper: it has no time to wait for what is away.
     pub(crate) async fn sweep(&self, via: Via) -> sweeper::Swept {
         let tick = serde_json::from_value(json!({})).unwrap();
-        let soon = u64::try_from(Moment::now().plus(Duration::from_secs(14)).as_millis()).unwrap();
+        let soon = u64::try_from(self.system.context().now().plus(Duration::from_secs(14)).as_millis()).unwrap();
         sweeper::handle(self.contexts[usize::from(via.metered)][0], tick, soon).await
     }
 }
 
 fn source(system: &System, config: Config) -> EventSource {
-    let worker: &'static Worker = Box::leak(Box::new(Worker::new(config).unwrap()));
+    let context = system.context();
+    let worker: &'static Worker = Box::leak(Box::new(Worker::new(config, context.clock().clone()).unwrap()));
     let function: Function = Arc::new(move |event| {
-        let deadline = u64::try_from(Moment::now().plus(TIMEOUT).as_millis()).unwrap();
+        let deadline = u64::try_from(context.now().plus(TIMEOUT).as_millis()).unwrap();
         Box::pin(async move { Ok(serde_json::to_value(worker::handle(worker, event, deadline).await)?) })
     });
     let mapping = Mapping {

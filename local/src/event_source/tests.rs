@@ -8,7 +8,8 @@ use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
 use super::*;
-use crate::sqs::{Clock, Counts, Draft};
+use crate::clock::Clock;
+use crate::sqs::{Counts, Draft};
 
 const VISIBILITY: Duration = Duration::from_secs(30);
 

@@ -1,7 +1,7 @@
 //! Logging in to ElastiCache with IAM: the password is a presigned request, made anew for each connection.
 
 use super::url::Server;
-use aws_sdk_dynamodb::config::Credentials;
+use crate::aws::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign};
 use aws_sigv4::sign::v4::SigningParams;
 use lambda_http::http;

@@ -4,14 +4,15 @@ use super::backend::{Claim, Kept, Read};
 use super::class::Place;
 use super::entry::{Entry, HEADER, Kind, Token, millis, now_ms};
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Most bytes it holds, keys included.
 const CAPACITY_BYTES: usize = 64 << 20;
 
-#[derive(Default)]
-pub(super) struct Memory(Mutex<Shelf>);
+/// A store of entries. A clone is the same.
+#[derive(Clone, Default)]
+pub struct Memory(Arc<Mutex<Shelf>>);
 
 #[derive(Default)]
 struct Shelf {

@@ -1,5 +1,6 @@
 //! Where the cache is: `redis://…`, `rediss://…`, `memory:` or `off:`.
 
+use super::memory::Memory;
 use std::fmt;
 use std::str::FromStr;
 
@@ -12,10 +13,11 @@ use std::str::FromStr;
 ///   with one it is looked up once that endpoint stops answering;
 /// - `memory:`: in the process's own memory, for one process only;
 /// - `off:`: none; every lookup reads the origin.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum CacheUrl {
     Server(Server),
-    Memory,
+    /// A clone of the address is the same memory.
+    Memory(Memory),
     Off,
 }
 
@@ -56,7 +58,7 @@ impl FromStr for CacheUrl {
 
     fn from_str(text: &str) -> Result<Self, CacheUrlError> {
         match text {
-            "memory:" => return Ok(Self::Memory),
+            "memory:" => return Ok(Self::Memory(Memory::default())),
             "off:" => return Ok(Self::Off),
             _ => {}
         }
@@ -133,7 +135,7 @@ impl fmt::Display for CacheUrl {
                 server.endpoint.as_ref().map_or(Ok(()), |endpoint| write!(f, "{endpoint}"))?;
                 server.name.as_ref().map_or(Ok(()), |name| write!(f, "?name={name}"))
             }
-            Self::Memory => f.write_str("memory:"),
+            Self::Memory(_) => f.write_str("memory:"),
             Self::Off => f.write_str("off:"),
         }
     }
@@ -158,8 +160,8 @@ mod tests {
 
     #[test]
     fn addresses_are_read() {
-        assert_eq!("memory:".parse(), Ok(CacheUrl::Memory));
-        assert_eq!("off:".parse(), Ok(CacheUrl::Off));
+        assert!(matches!("memory:".parse(), Ok(CacheUrl::Memory(_))));
+        assert!(matches!("off:".parse(), Ok(CacheUrl::Off)));
         let endpoint = |host: &str, port| Some(Endpoint { host: host.to_owned(), port });
         let plain = server("redis://127.0.0.1:7000");
         assert_eq!((&plain.endpoint, plain.tls), (&endpoint("127.0.0.1", 7000), false));

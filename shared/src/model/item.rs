@@ -56,8 +56,8 @@ pub struct NewItem {
 impl NewItem {
     /// Its record: a new id, version 1.
     #[must_use]
-    pub fn into_record(self, org_id: OrgId) -> ItemRecord {
-        self.into_record_of(org_id, ItemId::new(), Moment::now())
+    pub fn into_record(self, org_id: OrgId, now: Moment) -> ItemRecord {
+        self.into_record_of(org_id, ItemId::new(), now)
     }
 
     /// Its record under an id that was chosen before.

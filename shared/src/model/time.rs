@@ -3,8 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use utoipa::ToSchema;
 
 /// A moment, to the millisecond. In the database it is a number, to callers a text.
@@ -12,21 +11,7 @@ use utoipa::ToSchema;
 #[serde(transparent)]
 pub struct Moment(i64);
 
-/// What this process's clock is ahead of the machine's, in milliseconds.
-static SKIPPED_MS: AtomicI64 = AtomicI64::new(0);
-
 impl Moment {
-    /// Now.
-    #[must_use]
-    pub fn now() -> Self {
-        Self(Timestamp::now().as_millisecond() + SKIPPED_MS.load(Ordering::Relaxed))
-    }
-
-    /// Lets this much time pass at once, for all of this process. For simulations: no function calls it.
-    pub fn skip(duration: Duration) {
-        SKIPPED_MS.fetch_add(i64::try_from(duration.as_millis()).unwrap_or(0), Ordering::Relaxed);
-    }
-
     /// Milliseconds since the epoch.
     #[must_use]
     pub fn as_millis(self) -> i64 {
@@ -55,6 +40,14 @@ impl Moment {
     #[must_use]
     pub fn rfc3339(self) -> Rfc3339 {
         Rfc3339(self)
+    }
+}
+
+impl From<SystemTime> for Moment {
+    /// To the millisecond before; a clock from before 1970 is at 0.
+    fn from(time: SystemTime) -> Self {
+        let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
     }
 }
 

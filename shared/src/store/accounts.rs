@@ -2,7 +2,6 @@
 
 use super::keys::{self, Key};
 use super::{Attributes, Store, attributes, classify, number, record, string};
-use crate::aws::Operation;
 use crate::error::ApiError;
 use crate::ids::{OrgId, SessionId, UserId};
 use crate::model::org::{MembershipRecord, OrgRecord};
@@ -13,10 +12,6 @@ use crate::model::user::UserRecord;
 use crate::store::authority::sort_key;
 use crate::telemetry::{Part, timed};
 use crate::token::{Token, TokenHash};
-use aws_sdk_dynamodb::operation::delete_item::DeleteItemInput;
-use aws_sdk_dynamodb::operation::put_item::PutItemInput;
-use aws_sdk_dynamodb::operation::query::QueryInput;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemInput;
 use aws_sdk_dynamodb::types::{Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -62,7 +57,7 @@ impl Store {
     pub async fn register(&self, new: Registration<'_>) -> Result<Moment, ApiError> {
         let (user_id, org_id) = (new.user.user_id, new.org.org_id);
         let login = LoginRecord { user_id, password_hash: new.password_hash };
-        let (session, expires_at) = new_session(new.token)?;
+        let (session, expires_at) = new_session(new.token, self.now())?;
         let member = Key::member(org_id, user_id);
         let writes = vec![
             self.put_new(attributes(Key::login(&new.user.email), &login)?)?,
@@ -99,7 +94,7 @@ impl Store {
     /// meanwhile, counts in that.
     async fn take_attempt(&self, email: &Email) -> Result<(), ApiError> {
         loop {
-            let now = Moment::now();
+            let now = self.now();
             if let Some(window_ends) = self.count_attempt(email, now).await? {
                 if window_ends > now.as_millis() {
                     return Err(too_many(window_ends - now.as_millis()));
@@ -116,7 +111,9 @@ impl Store {
     /// Counts an attempt in the running window. If there is none, or it is full, returns when the last one
     /// ends: the epoch if there never was one.
     async fn count_attempt(&self, email: &Email, now: Moment) -> Result<Option<i64>, ApiError> {
-        let counted = UpdateItemInput::builder()
+        let counted = self
+            .client
+            .update_item()
             .table_name(&self.table)
             .set_key(Some(Key::attempts(email.as_str()).attributes()))
             .update_expression("ADD attempts :one")
@@ -125,7 +122,7 @@ impl Store {
             .expression_attribute_values(":now", number(now.as_millis()))
             .expression_attribute_values(":max", number(MAX_ATTEMPTS))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send_to(&self.database)
+            .send()
             .await;
         let Err(error) = counted else { return Ok(None) };
         let Some(window) = refused(&error) else { return Err(classify(error)) };
@@ -136,7 +133,9 @@ impl Store {
     /// Opens a window with one attempt in it, unless one is open.
     async fn open_window(&self, email: &Email, now: Moment) -> Result<bool, ApiError> {
         let ends = now.plus(ATTEMPTS_WINDOW);
-        let opened = UpdateItemInput::builder()
+        let opened = self
+            .client
+            .update_item()
             .table_name(&self.table)
             .set_key(Some(Key::attempts(email.as_str()).attributes()))
             .update_expression("SET attempts = :one, window_ends = :ends, #ttl = :ttl")
@@ -146,7 +145,7 @@ impl Store {
             .expression_attribute_values(":now", number(now.as_millis()))
             .expression_attribute_values(":ends", number(ends.as_millis()))
             .expression_attribute_values(":ttl", number(ends.as_ttl_seconds()))
-            .send_to(&self.database)
+            .send()
             .await;
         match opened {
             Ok(_) => Ok(true),
@@ -160,16 +159,18 @@ impl Store {
     /// # Errors
     /// When the database is away.
     pub async fn start_session(&self, email: &Email, token: &Token) -> Result<Moment, ApiError> {
-        let (session, expires_at) = new_session(token)?;
-        let put = PutItemInput::builder().table_name(&self.table).set_item(Some(session)).send_to(&self.database);
-        let give_back = UpdateItemInput::builder()
+        let (session, expires_at) = new_session(token, self.now())?;
+        let put = self.client.put_item().table_name(&self.table).set_item(Some(session)).send();
+        let give_back = self
+            .client
+            .update_item()
             .table_name(&self.table)
             .set_key(Some(Key::attempts(email.as_str()).attributes()))
             .update_expression("ADD attempts :minus")
             .condition_expression("attempts > :zero")
             .expression_attribute_values(":minus", number(-1))
             .expression_attribute_values(":zero", number(0))
-            .send_to(&self.database);
+            .send();
         let (put, give_back) = (Box::pin(put), Box::pin(give_back));
         let (put, given_back) = timed(Part::Db, async { tokio::join!(put, give_back) }).await;
         put.map_err(classify)?;
@@ -184,10 +185,12 @@ impl Store {
     /// # Errors
     /// When the database is away.
     pub async fn end_session(&self, user: UserId, token: &TokenHash) -> Result<(), ApiError> {
-        let delete = DeleteItemInput::builder()
+        let delete = self
+            .client
+            .delete_item()
             .table_name(&self.table)
             .set_key(Some(Key::session(user, token).attributes()))
-            .send_to(&self.database);
+            .send();
         timed(Part::Db, delete).await.map_err(classify)?;
         Ok(())
     }
@@ -212,7 +215,9 @@ impl Store {
         let mut memberships = Vec::new();
         let mut start = None;
         loop {
-            let query = QueryInput::builder()
+            let query = self
+                .client
+                .query()
                 .table_name(&self.table)
                 .consistent_read(true)
                 .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
@@ -220,7 +225,7 @@ impl Store {
                 .expression_attribute_values(":from", string(keys::MEMBERSHIP))
                 .expression_attribute_values(":to", string(keys::PROFILE))
                 .set_exclusive_start_key(start)
-                .send_to(&self.database);
+                .send();
             let page = timed(Part::Db, query).await.map_err(classify)?;
             for item in page.items.unwrap_or_default() {
                 if sort_key(&item) == keys::PROFILE {
@@ -249,7 +254,8 @@ impl Store {
         let precondition = super::Precondition::new(if_match)?;
         let update = precondition
             .apply(
-                UpdateItemInput::builder()
+                self.client
+                    .update_item()
                     .table_name(&self.table)
                     .set_key(Some(Key::user(user).attributes()))
                     .update_expression("SET #name = :name, #version = #version + :one")
@@ -259,7 +265,7 @@ impl Store {
                     .expression_attribute_values(":one", number(1)),
             )
             .return_values(ReturnValue::AllNew)
-            .send_to(&self.database);
+            .send();
         let reply = timed(Part::Db, update).await.map_err(super::update_failed)?;
         record(reply.attributes.unwrap_or_default())
     }
@@ -285,8 +291,7 @@ impl Store {
     }
 }
 
-fn new_session(token: &Token) -> Result<(Attributes, Moment), ApiError> {
-    let now = Moment::now();
+fn new_session(token: &Token, now: Moment) -> Result<(Attributes, Moment), ApiError> {
     let expires_at = now.plus(SESSION_LIFETIME);
     let session = SessionRecord {
         session_id: SessionId::new(),

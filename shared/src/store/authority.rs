@@ -3,15 +3,12 @@
 
 use super::keys::{Key, MEMBERSHIP, SK};
 use super::{Attributes, Store, backoff, classify, record};
-use crate::aws::Operation;
 use crate::error::ApiError;
 use crate::ids::SessionId;
-use crate::measuring::{Lesson, is_without};
 use crate::model::org::{OrgRecord, Role};
 use crate::model::settings::SettingsRecord;
 use crate::model::time::Moment;
 use crate::token::Token;
-use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemInput;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -61,19 +58,14 @@ impl Store {
             keys.push(Key::settings(token.org_id).attributes());
         }
         let mut authority = Authority::default();
-        let mut records = Vec::with_capacity(keys.len());
-        if is_without(Lesson::SingleAuthorityRead) {
-            records.extend(self.get_all(keys.drain(..1).collect()).await?);
-        }
-        records.extend(self.get_all(keys).await?);
-        for found in records {
+        for found in self.get_all(keys).await? {
             match sort_key(&found) {
                 "SETTINGS" => authority.settings = Some(record(found)?),
                 "ORG" => authority.org = Some(record(found)?),
                 sk if sk.starts_with(MEMBERSHIP) => authority.role = Some(record::<Membership>(found)?.role),
                 _ => {
                     let session: Session = record(found)?;
-                    authority.session_id = (session.expires_at > Moment::now()).then_some(session.session_id);
+                    authority.session_id = (session.expires_at > self.now()).then_some(session.session_id);
                 }
             }
         }
@@ -90,9 +82,11 @@ impl Store {
                 .consistent_read(true)
                 .build()
                 .map_err(ApiError::internal)?;
-            let reply = BatchGetItemInput::builder()
+            let reply = self
+                .client
+                .batch_get_item()
                 .set_request_items(Some(HashMap::from([(self.table.clone(), wanted)])))
-                .send_to(&self.database)
+                .send()
                 .await
                 .map_err(classify)?;
             found.extend(reply.responses.unwrap_or_default().into_values().flatten());

@@ -33,7 +33,7 @@ impl Store {
             .put_key(org, once, record)?
             // An expired record counts as gone: DynamoDB's own removal takes days.
             .condition_expression("attribute_not_exists(pk) OR expires_at <= :now")
-            .expression_attribute_values(":now", number(Moment::now().as_millis()))
+            .expression_attribute_values(":now", number(self.now().as_millis()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         Ok(TransactWriteItem::builder().put(put.build().map_err(ApiError::internal)?).build())
     }
@@ -90,7 +90,7 @@ impl Store {
             None => self.get(Key::idempotency(org, once)).await?,
         };
         let Some(known) = known else { return Ok(None) };
-        match known.standing(once, Moment::now().as_millis()) {
+        match known.standing(once, self.now().as_millis()) {
             Standing::Replay(reply) => Ok(Some(Creation::Repeated(reply))),
             Standing::Mismatch => Err(ApiError::IdempotencyMismatch),
             Standing::InFlight { retry_after_seconds } => Err(ApiError::IdempotencyInFlight { retry_after_seconds }),
@@ -126,7 +126,7 @@ impl Store {
     /// # Errors
     /// [`ApiError::IdempotencyMismatch`], [`ApiError::IdempotencyInFlight`].
     pub async fn first_reply(&self, org: OrgId, once: &Once) -> Result<Option<StoredReply>, ApiError> {
-        match self.key(org, once).await?.map(|known| known.standing(once, Moment::now().as_millis())) {
+        match self.key(org, once).await?.map(|known| known.standing(once, self.now().as_millis())) {
             Some(Standing::Replay(reply)) => Ok(Some(reply)),
             Some(Standing::Mismatch) => Err(ApiError::IdempotencyMismatch),
             Some(Standing::InFlight { retry_after_seconds }) => {
@@ -147,7 +147,7 @@ impl Store {
         abandoned: &KeyRecord,
         lease: Duration,
     ) -> Result<KeyRecord, ApiError> {
-        let mine = abandoned.taken_over(lease, Moment::now().as_millis());
+        let mine = abandoned.taken_over(lease, self.now().as_millis());
         let taken = self.advance_key(org, once, (abandoned, &mine)).await?;
         if taken { Ok(mine) } else { Err(ApiError::IdempotencyInFlight { retry_after_seconds: 1 }) }
     }

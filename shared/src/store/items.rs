@@ -3,18 +3,14 @@
 use super::idempotency::Creation;
 use super::keys::{self, Key};
 use super::{Precondition, Store, Transaction, attributes, classify, number, record, string, update_failed};
-use crate::aws::Operation;
 use crate::error::ApiError;
 use crate::idempotency::{KeyRecord, Once};
 use crate::ids::{ItemId, OrgId};
 use crate::model::item::{ItemChanges, ItemRecord};
 use crate::model::org::OrgRecord;
 use crate::model::text::Description;
-use crate::model::time::Moment;
 use crate::request::IfMatch;
 use crate::telemetry::{Part, timed};
-use aws_sdk_dynamodb::operation::query::QueryInput;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemInput;
 use aws_sdk_dynamodb::types::{Delete, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 use std::collections::HashMap;
 
@@ -104,11 +100,13 @@ impl Store {
         if_match: &IfMatch,
     ) -> Result<ItemRecord, ApiError> {
         let mut set = "SET updated_at = :now, #version = #version + :one".to_owned();
-        let mut update = UpdateItemInput::builder()
+        let mut update = self
+            .client
+            .update_item()
             .table_name(&self.table)
             .set_key(Some(Key::item(org, item).attributes()))
             .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":now", number(Moment::now().as_millis()))
+            .expression_attribute_values(":now", number(self.now().as_millis()))
             .expression_attribute_values(":one", number(1));
         if let Some(name) = changes.name {
             set.push_str(", #name = :name");
@@ -122,10 +120,8 @@ impl Store {
                 .map_err(ApiError::internal)?;
             update = update.expression_attribute_values(":description", value);
         }
-        let update = Precondition::new(if_match)?
-            .apply(update.update_expression(set))
-            .return_values(ReturnValue::AllNew)
-            .send_to(&self.database);
+        let update =
+            Precondition::new(if_match)?.apply(update.update_expression(set)).return_values(ReturnValue::AllNew).send();
         let reply = timed(Part::Db, update).await.map_err(update_failed)?;
         record(reply.attributes.unwrap_or_default())
     }
@@ -173,7 +169,9 @@ impl Store {
         limit: u8,
         after: Option<ItemId>,
     ) -> Result<(Vec<ItemRecord>, bool), ApiError> {
-        let query = QueryInput::builder()
+        let query = self
+            .client
+            .query()
             .table_name(&self.table)
             .consistent_read(true)
             .scan_index_forward(false)
@@ -181,7 +179,7 @@ impl Store {
             .key_condition_expression("pk = :pk")
             .expression_attribute_values(":pk", string(keys::items_pk(org)))
             .set_exclusive_start_key(after.map(|item| Key::item(org, item).attributes()))
-            .send_to(&self.database);
+            .send();
         let page = timed(Part::Db, query).await.map_err(classify)?;
         let more = page.last_evaluated_key.is_some();
         let items = page.items.unwrap_or_default().into_iter().map(record).collect::<Result<_, _>>()?;

@@ -4,7 +4,6 @@
 use super::idempotency::Creation;
 use super::keys::{self, Key, SK};
 use super::{Store, Transaction, attributes, classify, number, record, string, usage};
-use crate::aws::Operation;
 use crate::error::ApiError;
 use crate::idempotency::{KeyRecord, Once};
 use crate::ids::{JobId, OrgId};
@@ -14,7 +13,6 @@ use crate::model::price::usd;
 use crate::model::time::Moment;
 use crate::telemetry::metrics::metrics;
 use crate::telemetry::{Part, timed};
-use aws_sdk_dynamodb::operation::query::QueryInput;
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -227,7 +225,9 @@ impl Store {
         limit: u8,
         after: Option<JobId>,
     ) -> Result<(Vec<JobRecord>, bool), ApiError> {
-        let query = QueryInput::builder()
+        let query = self
+            .client
+            .query()
             .table_name(&self.table)
             .consistent_read(true)
             .scan_index_forward(false)
@@ -235,7 +235,7 @@ impl Store {
             .key_condition_expression("pk = :pk")
             .expression_attribute_values(":pk", string(keys::jobs_pk(org)))
             .set_exclusive_start_key(after.map(|job| Key::job(org, job).attributes()))
-            .send_to(&self.database);
+            .send();
         let page = timed(Part::Db, query).await.map_err(classify)?;
         let more = page.last_evaluated_key.is_some();
         let jobs = page.items.unwrap_or_default().into_iter().map(record).collect::<Result<_, _>>()?;
@@ -247,14 +247,16 @@ impl Store {
     /// # Errors
     /// When the database is away.
     pub async fn due_jobs(&self, shard: u8, now: Moment, limit: i32) -> Result<Vec<DueJob>, ApiError> {
-        let query = QueryInput::builder()
+        let query = self
+            .client
+            .query()
             .table_name(&self.table)
             .consistent_read(true)
             .limit(limit)
             .key_condition_expression("pk = :pk AND sk < :now")
             .expression_attribute_values(":pk", string(keys::due_pk(shard)))
             .expression_attribute_values(":now", string(keys::due_sk(now)))
-            .send_to(&self.database);
+            .send();
         let page = timed(Part::Db, query).await.map_err(classify)?;
         let entries = page.items.unwrap_or_default();
         Ok(entries.iter().filter_map(due_entry).collect())

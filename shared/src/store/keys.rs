@@ -108,7 +108,7 @@ impl Key {
 
     #[must_use]
     pub fn due(job: JobId, at: Moment) -> Self {
-        Self::new(due_pk(job.as_bytes()[15] % DUE_SHARDS), format!("{}#{job}", due_sk(at)))
+        Self::new(due_pk(uuid::Uuid::from(job).as_bytes()[15] % DUE_SHARDS), format!("{}#{job}", due_sk(at)))
     }
 
     #[must_use]

@@ -3,16 +3,13 @@
 
 use super::keys::{self, Key};
 use super::{ROOM_RETRY_SECONDS, Store, attributes, classify, number, record, string};
-use crate::aws::Operation;
 use crate::error::ApiError;
 use crate::ids::{OrgId, UserId};
 use crate::model::org::{Member, MembershipRecord, OrgRecord, Role};
-use crate::model::time::Moment;
 use crate::model::user::UserRecord;
 use crate::store::accounts::LoginRecord;
 use crate::store::authority::sort_key;
 use crate::telemetry::{Part, timed};
-use aws_sdk_dynamodb::operation::query::QueryInput;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{ConditionCheck, Delete, TransactWriteItem, Update};
 use std::collections::{HashMap, HashSet};
@@ -38,7 +35,9 @@ impl Store {
         limit: u8,
         after: Option<UserId>,
     ) -> Result<(Vec<Member>, Option<UserId>), ApiError> {
-        let query = QueryInput::builder()
+        let query = self
+            .client
+            .query()
             .table_name(&self.table)
             .consistent_read(true)
             .limit(i32::from(limit))
@@ -46,7 +45,7 @@ impl Store {
             .expression_attribute_values(":pk", string(keys::org_pk(org)))
             .expression_attribute_values(":member", string(keys::MEMBER))
             .set_exclusive_start_key(after.map(|user| Key::member(org, user).attributes()))
-            .send_to(&self.database);
+            .send();
         timed(Part::Db, async {
             let page = query.await.map_err(classify)?;
             let more = page.last_evaluated_key.is_some();
@@ -121,7 +120,7 @@ impl Store {
                     org_id: org,
                     org_name: ground.org.name.clone(),
                     role,
-                    joined_at: ground.membership.as_ref().map_or_else(Moment::now, |membership| membership.joined_at),
+                    joined_at: ground.membership.as_ref().map_or_else(|| self.now(), |membership| membership.joined_at),
                 };
                 let writes = match was {
                     None => self.adding(&ground, &membership)?,

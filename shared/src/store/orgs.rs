@@ -2,14 +2,12 @@
 
 use super::keys::Key;
 use super::{Precondition, Store, number, record, string, update_failed};
-use crate::aws::Operation;
 use crate::error::ApiError;
 use crate::ids::OrgId;
 use crate::model::org::{OrgPlan, OrgRecord, Plan};
 use crate::model::settings::{Settings, SettingsRecord};
 use crate::request::IfMatch;
 use crate::telemetry::{Part, timed};
-use aws_sdk_dynamodb::operation::update_item::UpdateItemInput;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 
 impl Store {
@@ -36,7 +34,8 @@ impl Store {
     pub async fn put_org_plan(&self, org: OrgId, plan: Plan, if_match: &IfMatch) -> Result<OrgPlan, ApiError> {
         let update = Precondition::new(if_match)?
             .apply(
-                UpdateItemInput::builder()
+                self.client
+                    .update_item()
                     .table_name(&self.table)
                     .set_key(Some(Key::org(org).attributes()))
                     .update_expression("SET #plan = :plan, #version = #version + :one")
@@ -46,7 +45,7 @@ impl Store {
             )
             .expression_attribute_names("#version", "plan_version")
             .return_values(ReturnValue::AllNew)
-            .send_to(&self.database);
+            .send();
         let reply = timed(Part::Db, update).await.map_err(update_failed)?;
         let org: OrgRecord = record(reply.attributes.unwrap_or_default())?;
         Ok(OrgPlan { plan: org.plan, version: org.plan_version })
@@ -73,7 +72,8 @@ impl Store {
         let value: AttributeValue = serde_dynamo::to_attribute_value(settings).map_err(ApiError::internal)?;
         let update = Precondition::new(if_match)?
             .apply(
-                UpdateItemInput::builder()
+                self.client
+                    .update_item()
                     .table_name(&self.table)
                     .set_key(Some(Key::settings(org).attributes()))
                     .update_expression("SET #settings = :settings, #version = #version + :one")
@@ -83,7 +83,7 @@ impl Store {
                     .expression_attribute_values(":one", number(1)),
             )
             .return_values(ReturnValue::AllNew)
-            .send_to(&self.database);
+            .send();
         let reply = timed(Part::Db, update).await.map_err(update_failed)?;
         record(reply.attributes.unwrap_or_default())
     }

@@ -3,14 +3,9 @@
 
 use super::keys::{self, Key};
 use super::{Store, attributes, classify, record, string};
-use crate::aws::Operation;
 use crate::error::ApiError;
 use crate::model::price::{Catalogue, ModelPrice};
-use crate::model::time::Moment;
 use crate::telemetry::{Part, timed};
-use aws_sdk_dynamodb::operation::put_item::PutItemInput;
-use aws_sdk_dynamodb::operation::query::QueryInput;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemInput;
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -57,7 +52,7 @@ impl Store {
             Manifest { as_of: catalogue.as_of.clone(), unit: catalogue.unit.clone(), version, chunks: count };
         self.put(Key::catalogue_manifest(), manifest).await?;
         if let Some(before) = before {
-            let ttl = Moment::now().plus(SUPERSEDED_LIFETIME).as_ttl_seconds();
+            let ttl = self.now().plus(SUPERSEDED_LIFETIME).as_ttl_seconds();
             try_join_all(
                 (0..before.chunks).map(|number| self.expire(Key::catalogue_chunk(&before.version, number), ttl)),
             )
@@ -77,13 +72,15 @@ impl Store {
             let mut chunks = 0;
             let mut start = None;
             loop {
-                let page = QueryInput::builder()
+                let page = self
+                    .client
+                    .query()
                     .table_name(&self.table)
                     .consistent_read(true)
                     .key_condition_expression("pk = :pk")
                     .expression_attribute_values(":pk", string(keys::catalogue_pk(&manifest.version)))
                     .set_exclusive_start_key(start)
-                    .send_to(&self.database)
+                    .send()
                     .await
                     .map_err(classify)?;
                 for item in page.items.unwrap_or_default() {
@@ -106,23 +103,19 @@ impl Store {
 
     async fn put<T: Serialize>(&self, key: Key, value: T) -> Result<(), ApiError> {
         let item = attributes(key, &value)?;
-        PutItemInput::builder()
-            .table_name(&self.table)
-            .set_item(Some(item))
-            .send_to(&self.database)
-            .await
-            .map_err(classify)?;
+        self.client.put_item().table_name(&self.table).set_item(Some(item)).send().await.map_err(classify)?;
         Ok(())
     }
 
     async fn expire(&self, key: Key, ttl: i64) -> Result<(), ApiError> {
-        UpdateItemInput::builder()
+        self.client
+            .update_item()
             .table_name(&self.table)
             .set_key(Some(key.attributes()))
             .update_expression("SET #ttl = :ttl")
             .expression_attribute_names("#ttl", keys::TTL)
             .expression_attribute_values(":ttl", super::number(ttl))
-            .send_to(&self.database)
+            .send()
             .await
             .map_err(classify)?;
         Ok(())

@@ -34,7 +34,7 @@ impl Store {
     /// # Errors
     /// When the database is away.
     pub async fn suppress(&self, address: &Email, reason: Reason) -> Result<(), ApiError> {
-        let item = attributes(Key::suppression(address.as_str()), &Suppression { reason, since: Moment::now() })?;
+        let item = attributes(Key::suppression(address.as_str()), &Suppression { reason, since: self.now() })?;
         let put = Put::builder().table_name(&self.table).set_item(Some(item)).build().map_err(ApiError::internal)?;
         timed(Part::Db, self.transact(vec![TransactWriteItem::builder().put(put).build()])).await.map(|_| ())
     }

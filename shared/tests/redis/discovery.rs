@@ -4,8 +4,7 @@ use super::faults;
 use super::proxy::{Fault, Proxy};
 use super::records::{Failure, Plan, Record};
 use super::server::{self, RedisServer, free_port};
-use aws_sdk_elasticache::config::{BehaviorVersion, Credentials, Region};
-use shared::aws::{AwsConfig, Gate};
+use shared::aws::{AwsConfig, Credentials};
 use shared::cache::{Cache, CacheUrl, ControlPlane, Endpoint, FindError, Found, Kind, Options, PATIENCE};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -52,14 +51,7 @@ impl MiniStack {
     /// cluster `prod-cluster`.
     async fn with_caches(port: u16, redis: u16) -> Self {
         let ministack = Self::start(port, redis).await;
-        let config = aws_sdk_elasticache::Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(Region::new("eu-west-1"))
-            .credentials_provider(credentials())
-            .http_client(aws(port).http_client().expect("no roots"))
-            .endpoint_url(format!("http://127.0.0.1:{port}"))
-            .build();
-        let client = aws_sdk_elasticache::Client::from_conf(config);
+        let client = aws_sdk_elasticache::Client::new(&aws(port).sdk_config().expect("no roots"));
         let serverless = client.create_serverless_cache().serverless_cache_name("prod-cache").engine("valkey");
         serverless.send().await.expect("a serverless cache");
         let group = client.create_replication_group().replication_group_id("prod-group").engine("valkey");
@@ -91,7 +83,7 @@ fn aws(port: u16) -> AwsConfig {
         endpoint_url: Some(format!("http://127.0.0.1:{port}")),
         credentials: credentials(),
         extra_roots: None,
-        gate: Gate::default(),
+        http_layer: None,
     }
 }
 

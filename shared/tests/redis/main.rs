@@ -1,5 +1,5 @@
 //! The cache against real Redis servers, real processes and real faults: `just test-redis`. It needs
-//! `redis-server` and fails without it; `cargo test --workspace` leaves it out (feature `redis-tests`).
+//! `redis-server` and fails without it; `cargo test --workspace` leaves it out (feature `discovery`).
 
 #![expect(clippy::disallowed_methods, reason = "the scenes of these tests are threads and processes, which sleep")]
 

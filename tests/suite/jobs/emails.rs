@@ -3,7 +3,7 @@
 use super::providers::{Answer, Providers};
 use super::rig::Rig;
 use crate::api::Actor;
-use local::commands;
+use local::operator;
 use local::sqs::Draft;
 use local::system::JOBS_QUEUE;
 use serde_json::{Value, json};
@@ -153,9 +153,9 @@ async fn a_person_settles_what_is_unknown() {
     for (was_sent, state) in [(true, "succeeded"), (false, "failed")] {
         let id = unknown(&rig, &providers, &owner).await;
         let job = JobMessage { org_id: owner.org_id.parse().unwrap(), job_id: id.parse().unwrap() };
-        assert!(commands::settle(rig.system.context(), job, was_sent).await.unwrap());
+        assert!(operator::settle(rig.system.context(), job, was_sent).await.unwrap());
         assert_eq!(rig.job(&owner, &id).await["state"], state);
-        assert!(!commands::settle(rig.system.context(), job, !was_sent).await.unwrap(), "once");
+        assert!(!operator::settle(rig.system.context(), job, !was_sent).await.unwrap(), "once");
     }
 }
 
@@ -181,7 +181,7 @@ async fn who_bounced_complained_or_was_listed_is_not_written_to() {
     );
     rig.deliver_all().await;
     let listed = Email::try_from("listed@example.com".to_owned()).unwrap();
-    commands::suppress(rig.system.context(), &listed, true).await.unwrap();
+    operator::suppress(rig.system.context(), &listed, true).await.unwrap();
     for (address, state) in [
         ("gone@example.com", "failed"),
         ("full@example.com", "succeeded"),
@@ -196,7 +196,7 @@ async fn who_bounced_complained_or_was_listed_is_not_written_to() {
             assert_eq!(job["error"]["code"], "recipient_suppressed");
         }
     }
-    commands::suppress(rig.system.context(), &listed, false).await.unwrap();
+    operator::suppress(rig.system.context(), &listed, false).await.unwrap();
     let id = rig.accepted(&owner, "/send-email", to("listed@example.com")).await;
     rig.deliver().await;
     assert_eq!(rig.job(&owner, &id).await["state"], "succeeded");

@@ -3,7 +3,7 @@
 
 use super::providers::{Answer, Providers};
 use super::rig::{MODEL, Rig};
-use local::commands::{Report, redrive_all};
+use local::operator::{Report, redrive_all};
 use local::sqs::Draft;
 use local::system::{DEAD_LETTER_QUEUE, JOBS_QUEUE};
 use reqwest::Method;
@@ -39,9 +39,9 @@ async fn a_transient_failure_waits_as_long_as_the_provider_asks_for() {
     assert_eq!(rig.deliver().await.kept.len(), 1);
     let job = rig.job(&owner, &id).await;
     assert_eq!((job["state"].as_str(), job["attempts"].as_u64()), (Some("queued"), Some(1)), "{job}");
-    rig.system.sqs().clock().jump(Duration::from_secs(119));
+    rig.system.clock().jump(Duration::from_secs(119));
     assert_eq!(rig.visible(), 0, "not before");
-    rig.system.sqs().clock().jump(Duration::from_secs(2));
+    rig.system.clock().jump(Duration::from_secs(2));
     rig.deliver().await;
     assert_eq!(rig.job(&owner, &id).await["state"], "succeeded");
 }
@@ -120,7 +120,7 @@ async fn the_worker_begins_nothing_it_cannot_end_in_time() {
     let id = rig.accepted(&owner, "/analyze", json!({"text": "a text"})).await;
     let event = json!({"Records": [{"messageId": "m", "receiptHandle": "none", "attributes": {},
         "body": json!({"org_id": owner.org_id, "job_id": id}).to_string()}]});
-    let soon = u64::try_from(shared::model::time::Moment::now().as_millis()).unwrap() + 5_000;
+    let soon = u64::try_from(rig.system.context().now().as_millis()).unwrap() + 5_000;
     let answer = worker::handle(rig.worker, serde_json::from_value(event).unwrap(), soon).await;
     assert_eq!(answer.batch_item_failures.len(), 1, "it comes again");
     let job = rig.job(&owner, &id).await;

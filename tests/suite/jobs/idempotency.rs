@@ -7,7 +7,6 @@ use futures_util::future::join_all;
 use serde_json::json;
 use shared::idempotency::{KeyRecord, Once};
 use shared::ids::ItemId;
-use shared::model::time::Moment;
 use shared::store::idempotency::Creation;
 use std::sync::Arc;
 use std::time::Duration;
@@ -171,7 +170,7 @@ async fn lease_ends(rig: &Rig, owner: &Actor, endpoint: &'static str, key: &str,
     let once = once(endpoint, key, body);
     let held = store.key(org, &once).await.unwrap().unwrap();
     assert!(held.reply.is_none());
-    let over = KeyRecord { lease_until: Moment::now().as_millis() - 1, ..held.clone() };
+    let over = KeyRecord { lease_until: rig.system.context().now().as_millis() - 1, ..held.clone() };
     assert!(store.advance_key(org, &once, (&held, &over)).await.unwrap());
 }
 
@@ -187,7 +186,7 @@ async fn a_dead_writers_batch_is_gone_on_with() {
     let org: shared::ids::OrgId = owner.org_id.parse().unwrap();
     let record = store.org(org).await.unwrap().unwrap();
     let ids: Vec<ItemId> = (0..40).map(|_| ItemId::new()).collect();
-    let now = Moment::now();
+    let now = rig.system.context().now();
     let work = json!({"item_ids": ids, "created_at": now.as_millis()}).to_string();
     let once = once("create-item", "k", &body);
     let begun = KeyRecord::begun(&once, Some(work), Duration::ZERO, now.as_millis());
@@ -226,7 +225,7 @@ async fn an_expired_key_is_new() {
     let store = rig.system.context().store();
     let record = store.org(owner.org_id.parse().unwrap()).await.unwrap().unwrap();
     let once = once("create-item", "k", "{}");
-    let long_ago = Moment::now().as_millis() - shared::idempotency::LIFETIME_MS - 1;
+    let long_ago = rig.system.context().now().as_millis() - shared::idempotency::LIFETIME_MS - 1;
     let begun = KeyRecord::begun(&once, None, Duration::ZERO, long_ago);
     store.begin_items(&record, 1, Some((&once, &begun))).await.unwrap();
     let reply = rig.post_with(&owner, "/items", &[("Idempotency-Key", "k")], r#"{"name":"x"}"#).await;

@@ -43,10 +43,11 @@ impl Rig {
     /// With these options.
     pub(crate) async fn start(options: Options) -> Self {
         let system = System::start(Options { background: false, ..options }).await.unwrap();
+        let context = system.contexts().get("worker").unwrap();
         let worker: &'static Worker =
-            Box::leak(Box::new(Worker::new(system.contexts().get("worker").unwrap().config().clone()).unwrap()));
+            Box::leak(Box::new(Worker::new(context.config().clone(), context.clock().clone()).unwrap()));
         let function: Function = Arc::new(move |event| {
-            let deadline = u64::try_from(Moment::now().plus(TIMEOUT).as_millis()).unwrap();
+            let deadline = u64::try_from(context.now().plus(TIMEOUT).as_millis()).unwrap();
             Box::pin(async move { Ok(serde_json::to_value(worker::handle(worker, event, deadline).await)?) })
         });
         let mapping = Mapping {
@@ -82,7 +83,7 @@ impl Rig {
             if counts.visible + counts.in_flight + counts.delayed == 0 {
                 return;
             }
-            self.system.sqs().clock().jump(Duration::from_secs(400));
+            self.system.clock().jump(Duration::from_secs(400));
         }
         panic!("the queue does not drain");
     }
@@ -91,7 +92,7 @@ impl Rig {
     pub(crate) async fn time_passes(&self, owner: &Actor, id: &str) {
         let store = self.system.context().store();
         let job = store.job(owner.org_id.parse().unwrap(), id.parse().unwrap()).await.unwrap();
-        let past = Moment::from_millis(Moment::now().as_millis() - 1_000);
+        let past = Moment::from_millis(self.system.context().now().as_millis() - 1_000);
         let later = JobRecord { lease_until: job.lease_until.map(|_| past), ..job.due(past) };
         assert_eq!(store.advance_job(&job, &later, &Default::default()).await.unwrap(), Advance::Done);
     }
@@ -107,7 +108,7 @@ impl Rig {
     /// One round of the sweeper: it has no time to wait for what is away.
     pub(crate) async fn sweep_once(&self) -> sweeper::Swept {
         let tick = serde_json::from_value(json!({})).unwrap();
-        let soon = u64::try_from(Moment::now().plus(Duration::from_secs(14)).as_millis()).unwrap();
+        let soon = u64::try_from(self.system.context().now().plus(Duration::from_secs(14)).as_millis()).unwrap();
         sweeper::handle(self.system.contexts().get("sweeper").unwrap(), tick, soon).await
     }
 

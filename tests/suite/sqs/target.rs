@@ -6,11 +6,12 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_sqs::config::Credentials;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
-use local::sqs::{Clock, Sqs};
-use shared::aws::{AwsConfig, Gate};
+use local::Clock;
+use local::sqs::Sqs;
+use shared::aws::AwsConfig;
 
 const REGION: &str = "us-east-1";
 
@@ -75,21 +76,15 @@ impl Target {
     }
 
     fn at(url: &str, clock: Option<Clock>) -> Self {
-        let credentials = Credentials::new("local", "local", None, None, "test");
         let aws = AwsConfig {
             region: REGION.to_owned(),
             endpoint_url: Some(url.to_owned()),
-            credentials: credentials.clone(),
+            credentials: Credentials::new("local", "local", None, None, "test"),
             extra_roots: None,
-            gate: Gate::default(),
+            http_layer: None,
         };
-        let config = aws_sdk_sqs::Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(Region::new(REGION))
-            .credentials_provider(credentials)
-            .http_client(aws.http_client().expect("no roots are given"))
+        let config = aws_sdk_sqs::config::Builder::from(&aws.sdk_config().expect("no roots are given"))
             .retry_config(aws_sdk_sqs::config::retry::RetryConfig::disabled())
-            .endpoint_url(url)
             .build();
         Self { client: Client::from_conf(config), aws, clock }
     }

@@ -3,15 +3,12 @@
 
 use super::{MailError, Sender, Sent};
 use crate::transport;
-use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_sdk_sesv2::config::retry::RetryConfig;
 use aws_sdk_sesv2::config::timeout::TimeoutConfig;
-use aws_sdk_sesv2::config::{BehaviorVersion, Region};
 use aws_sdk_sesv2::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_sdk_sesv2::operation::send_email::SendEmailError;
 use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, MessageTag};
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_types::SdkConfig;
 use jiff::Timestamp;
 use shared::ids::{JobId, OrgId};
 use shared::model::email::Message;
@@ -72,36 +69,15 @@ impl Ses {
     }
 }
 
-/// An SES client without retries. `http` must not keep connections ([`shared::aws::AwsConfig::unpooled_http_client`]);
-/// `endpoint` is for a local stand-in.
+/// An SES client. `aws` must not repeat requests ([`shared::aws::AwsConfig::sdk_config_without_repetition`]).
 #[must_use]
-pub fn client(
-    http: SharedHttpClient,
-    credentials: SharedCredentialsProvider,
-    region: String,
-    endpoint: Option<String>,
-) -> aws_sdk_sesv2::Client {
-    client_with_timeout(http, credentials, region, endpoint, TIMEOUT)
+pub fn client(aws: &SdkConfig) -> aws_sdk_sesv2::Client {
+    client_with_timeout(aws, TIMEOUT)
 }
 
-fn client_with_timeout(
-    http: SharedHttpClient,
-    credentials: SharedCredentialsProvider,
-    region: String,
-    endpoint: Option<String>,
-    timeout: Duration,
-) -> aws_sdk_sesv2::Client {
-    let mut config = aws_sdk_sesv2::Config::builder()
-        .behavior_version(BehaviorVersion::v2026_01_12())
-        .http_client(http)
-        .credentials_provider(credentials)
-        .region(Region::new(region))
-        .retry_config(RetryConfig::disabled())
-        .timeout_config(
-            TimeoutConfig::builder().connect_timeout(Duration::from_secs(3)).operation_timeout(timeout).build(),
-        );
-    config.set_endpoint_url(endpoint);
-    aws_sdk_sesv2::Client::from_conf(config.build())
+fn client_with_timeout(aws: &SdkConfig, timeout: Duration) -> aws_sdk_sesv2::Client {
+    let timeouts = TimeoutConfig::builder().connect_timeout(Duration::from_secs(3)).operation_timeout(timeout);
+    aws_sdk_sesv2::Client::from_conf(aws_sdk_sesv2::config::Builder::from(aws).timeout_config(timeouts.build()).build())
 }
 
 fn content(message: &Message) -> Result<EmailContent, BuildError> {

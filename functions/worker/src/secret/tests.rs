@@ -1,15 +1,9 @@
 use super::*;
-use crate::test_server::{Reply, Server};
-use aws_credential_types::Credentials;
+use crate::test_server::{Reply, Server, aws};
 use serde_json::json;
 
 fn key(url: &str) -> ApiKey {
-    let client = secrets_manager(
-        aws_smithy_http_client::Builder::new().build_http(),
-        SharedCredentialsProvider::new(Credentials::new("AKIDEXAMPLE", "secret", None, None, "test")),
-        "eu-central-1".into(),
-        Some(url.into()),
-    );
+    let client = secrets_manager(&aws(url).sdk_config().expect("no roots are given"));
     ApiKey::new(KeySource::SecretsManager { client, secret_id: "model-key".into() })
 }
 

@@ -4,8 +4,8 @@ use super::{FindError, Found, Kind};
 use crate::aws::AwsConfig;
 use crate::cache::url::Endpoint;
 use aws_sdk_elasticache::Client;
+use aws_sdk_elasticache::config::retry::RetryConfig;
 use aws_sdk_elasticache::config::timeout::TimeoutConfig;
-use aws_sdk_elasticache::config::{BehaviorVersion, StalledStreamProtectionConfig, retry::RetryConfig};
 use aws_sdk_elasticache::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_elasticache::types;
 use std::sync::OnceLock;
@@ -75,21 +75,13 @@ impl ElastiCache {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let aws = &self.aws;
-        let mut config = aws_sdk_elasticache::Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(aws.region())
-            .credentials_provider(aws.credentials.clone())
-            .http_client(aws.http_client().map_err(FindError::Refused)?)
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(1))
+            .operation_attempt_timeout(Duration::from_millis(1500))
+            .build();
+        let config = aws_sdk_elasticache::config::Builder::from(&self.aws.sdk_config().map_err(FindError::Refused)?)
             .retry_config(RetryConfig::standard().with_max_attempts(2))
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(Duration::from_secs(1))
-                    .operation_attempt_timeout(Duration::from_millis(1500))
-                    .build(),
-            )
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        config.set_endpoint_url(aws.endpoint_url.clone());
+            .timeout_config(timeouts);
         Ok(self.client.get_or_init(|| Client::from_conf(config.build())))
     }
 }

@@ -5,16 +5,13 @@
 use super::super::idempotency::Creation;
 use super::super::keys::{Key, PK, SK};
 use super::super::{Store, Transaction, attributes, backoff, classify, number};
-use crate::aws::Operation;
 use crate::error::ApiError;
 use crate::idempotency::{KeyRecord, Once, StoredReply};
 use crate::ids::{ItemId, OrgId};
-use crate::measuring::{Lesson, is_without};
 use crate::model::item::ItemRecord;
 use crate::model::org::OrgRecord;
 use crate::store::authority::sort_key;
 use crate::telemetry::{Part, timed};
-use aws_sdk_dynamodb::operation::batch_write_item::BatchWriteItemInput;
 use aws_sdk_dynamodb::types::{PutRequest, TransactWriteItem, Update, WriteRequest};
 use futures_util::future::join_all;
 use std::collections::{HashMap, HashSet};
@@ -54,8 +51,7 @@ impl Store {
     pub async fn write_items(&self, items: &[ItemRecord]) -> Unwritten {
         timed(Part::Db, async {
             let mut all = Unwritten::default();
-            let size = if is_without(Lesson::Batches) { 1 } else { BATCH };
-            for unwritten in join_all(items.chunks(size).map(|batch| self.write_batch(batch))).await {
+            for unwritten in join_all(items.chunks(BATCH).map(|batch| self.write_batch(batch))).await {
                 all.absent.extend(unwritten.absent);
                 all.unknown.extend(unwritten.unknown);
             }
@@ -126,9 +122,11 @@ impl Store {
             }
         }
         for attempt in 0..BATCH_ATTEMPTS {
-            let sent = BatchWriteItemInput::builder()
+            let sent = self
+                .client
+                .batch_write_item()
                 .set_request_items(Some(HashMap::from([(self.table.clone(), pending.clone())])))
-                .send_to(&self.database)
+                .send()
                 .await;
             match sent {
                 Ok(reply) => {

@@ -1,8 +1,6 @@
 use super::*;
 use crate::secret::KeySource;
-use crate::test_server::{Reply as Scripted, Server};
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
+use crate::test_server::{Reply as Scripted, Server, aws};
 use serde_json::{Value, json};
 use shared::model::analysis::{SentimentLabel, TokenUsage};
 
@@ -216,12 +214,8 @@ async fn a_rotated_key_is_read_again() {
         Scripted::http(200, &[("content-type", "application/x-amz-json-1.1")], &body)
     };
     let secrets = Server::start(vec![secret("sk-old"), secret("sk-new")]).await;
-    let manager = crate::secret::secrets_manager(
-        aws_smithy_http_client::Builder::new().build_http(),
-        SharedCredentialsProvider::new(Credentials::new("AKIDEXAMPLE", "secret", None, None, "test")),
-        "eu-central-1".into(),
-        Some(secrets.url.clone()),
-    );
+    let aws = aws(&secrets.url).sdk_config().expect("no roots are given");
+    let manager = crate::secret::secrets_manager(&aws);
     let source = KeySource::SecretsManager { client: manager, secret_id: "model-key".into() };
     let good = || Scripted::http(200, &[], &message("tool_use", &reading()));
     let server = Server::start(vec![Scripted::http(401, &[], ""), good(), good()]).await;

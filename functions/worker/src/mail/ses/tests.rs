@@ -1,6 +1,5 @@
 use super::*;
-use crate::test_server::{Reply, Server};
-use aws_credential_types::Credentials;
+use crate::test_server::{Reply, Server, aws};
 use serde_json::{Value, json};
 use shared::model::email::SendEmail;
 
@@ -10,13 +9,8 @@ fn message() -> Message {
 }
 
 fn ses(url: &str, timeout: Duration) -> Ses {
-    let client = client_with_timeout(
-        aws_smithy_http_client::Builder::new().pool_max_idle_per_host(0).build_http(),
-        SharedCredentialsProvider::new(Credentials::new("AKIDEXAMPLE", "secret", None, None, "test")),
-        "eu-central-1".into(),
-        Some(url.into()),
-        timeout,
-    );
+    let aws = aws(url).sdk_config_without_repetition().expect("no roots are given");
+    let client = client_with_timeout(&aws, timeout);
     let sender = "Citizen App <no-reply@example.com>".parse().expect("a sender");
     Ses::new(client, sender, Some("mail-events".into()))
 }

@@ -1,7 +1,5 @@
 //! What calls need, held against AWS's reference; and who may make them.
 
-use serde_json::json;
-
 use super::*;
 
 const TEMPLATE: &str = include_str!("../../../template.yaml");

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use shared::aws::Call;
+
+use super::Call;
 
 /// One permission that a call needs.
 #[derive(Debug, PartialEq, Eq)]
@@ -70,8 +71,7 @@ struct Mail<'a> {
 
 /// All that a call needs; `None` for one that is not known here, which nobody may make.
 pub(super) fn needs<'a>(call: &Call<'a>) -> Option<Vec<Need<'a>>> {
-    let operation = call.target.and_then(|target| target.rsplit_once('.')).map(|(_, operation)| operation);
-    match (call.service, operation) {
+    match (call.service, call.operation()) {
         ("dynamodb", Some(operation)) => of_table(operation, call.body),
         ("sqs", Some(operation)) => {
             let request: OfQueue<'_> = serde_json::from_slice(call.body).ok()?;

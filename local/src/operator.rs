@@ -1,8 +1,11 @@
 //! What an operator does by hand, to a deployed system or a local one: by AWS's own environment variables.
 
+pub mod catalogue;
+
 use std::env;
 use std::time::Duration;
 
+use shared::clock::Clock;
 use shared::config::Config;
 use shared::jobs::{JobMessage, Redriven, redrive, settle_email};
 use shared::model::job::Fate;
@@ -25,7 +28,7 @@ pub fn context(table: &str) -> Result<Context, shared::config::ConfigError> {
         "CACHE_URL" => Some("off:".to_owned()),
         _ => env::var(name).ok(),
     })?;
-    Ok(Context::new(config))
+    Ok(Context::new(config, Clock::system()))
 }
 
 /// What a redrive did.

@@ -1,23 +1,25 @@
 //! IAM's part, in this process: each function may make the calls that its `Policies` in the template grant, and no other; and
-//! which grants were ever used.
-//!
-//! Who calls is told by the access key that signs: a function's is its folder's name. Calls are judged where they leave the
-//! client (`shared::aws::Gate`), those to the embedded database where they enter it: a proxy in front of the embedded services
-//! would cost each of them another hop.
+//! which grants were ever used. Who calls is told by the access key that signs: a function's is its folder's name.
 
-mod call;
+#[path = "iam_needs.rs"]
+mod needs;
 #[cfg(test)]
+#[path = "iam_tests.rs"]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use shared::aws::{Call, Judge, Refusal};
+use aws_smithy_runtime_api::client::http::{HttpConnector as _, HttpConnectorFuture, SharedHttpConnector};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use serde_json::json;
 use shared::config::Config;
 
+use super::{Call, Layer, answer, unreadable};
 use crate::template::{EventFunction, Grant, Template, Trigger};
-use call::{Need, Resource, address, needs};
+use needs::{Need, Resource, address, needs};
 
 /// A grant of a function.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,13 +84,16 @@ impl Privileges {
         })
     }
 
-    /// Uses what a function's call to the database needs: `action`, as IAM names it (`dynamodb:GetItem`), on a table.
+    /// Uses what a call needs.
     ///
     /// # Errors
-    /// The function may not.
-    pub(crate) fn use_table(&self, function: &str, action: &str, table: &str) -> Result<(), Refusal> {
-        let resource = Resource::Table(table.into());
-        self.take(function, &Need { action: action.into(), resource, sender: None })
+    /// What AWS would answer to a caller who may not make it.
+    fn judge(&self, call: &Call<'_>) -> Result<(), Refusal> {
+        let Some(needs) = needs(call) else {
+            let operation = call.target.unwrap_or(call.path);
+            return Err(refused(call.access_key, &format!("{}:{operation}", call.service), "*"));
+        };
+        needs.iter().try_for_each(|need| self.take(call.access_key, need))
     }
 
     /// The grants that no call has needed so far.
@@ -134,13 +139,32 @@ impl Privileges {
     }
 }
 
-impl Judge for Privileges {
-    fn judge(&self, call: &Call<'_>) -> Result<(), Refusal> {
-        let Some(needs) = needs(call) else {
-            let operation = call.target.unwrap_or(call.path);
-            return Err(refused(call.access_key, &format!("{}:{operation}", call.service), "*"));
-        };
-        needs.iter().try_for_each(|need| self.take(call.access_key, need))
+impl Layer for Privileges {
+    fn call(&self, request: HttpRequest, next: &SharedHttpConnector) -> HttpConnectorFuture {
+        let Some(call) = Call::of(&request) else { return unreadable() };
+        match self.judge(&call) {
+            Ok(()) => next.call(request),
+            Err(refusal) => HttpConnectorFuture::ready(refusal.response()),
+        }
+    }
+}
+
+/// `AccessDeniedException`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// HTTP status, which is not the same for all services.
+    pub status: u16,
+    pub message: String,
+}
+
+impl Refusal {
+    fn response(&self) -> Result<HttpResponse, ConnectorError> {
+        let name = "AccessDeniedException";
+        let body = json!({"__type": format!("com.amazon.coral.service#{name}"), "Message": self.message});
+        let mut response = answer(self.status, body.to_string())?;
+        response.headers_mut().insert("x-amzn-errortype", name);
+        Ok(response)
     }
 }
 

@@ -1,8 +1,9 @@
-//! The queue's clock: epoch milliseconds that tests and simulations can move forward at once.
+//! The system's clock, which tests and simulations can move forward at once: queues, schedules and functions go by it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use aws_smithy_async::time::TimeSource;
 use tokio::sync::watch;
 
 /// A monotonic clock in milliseconds since the Unix epoch. Clones share the same time.
@@ -14,6 +15,12 @@ pub struct Clock {
     origin: Instant,
     origin_ms: u64,
     jumped_ms: Arc<watch::Sender<u64>>,
+}
+
+impl TimeSource for Clock {
+    fn now(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.now_ms())
+    }
 }
 
 impl Clock {

@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""Lists what is public in `shared` and reached by no function: nothing there exists for `local`, a test or a measurement.
+
+`shared`, all functions and the operator's commands are put together as the modules of one program, which calls each
+function's `main`. Whatever the compiler calls dead code in it is reached by nothing that runs in production."""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CRATE = ROOT / "target" / "unreached"
+
+
+def tables(text):
+    """The tables of a Cargo.toml, by name, as text."""
+    parts = re.split(r"(?m)^\[+([^\]]+)\]+\n", text)
+    return dict(zip(parts[1::2], parts[2::2]))
+
+
+def source(folder, to, module):
+    """Copies a crate's sources; what it calls `crate` is then `module` of the program."""
+    for file in sorted((folder / "src").rglob("*")):
+        if not file.is_file() or file.name == "main.rs":
+            continue
+        target = to / file.relative_to(folder / "src")
+        if target.name == "lib.rs":
+            target = to / ("shared.rs" if module == "shared" else "mod.rs")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if file.suffix != ".rs":
+            shutil.copy(file, target)
+            continue
+        text = file.read_text()
+        # What stands outside of the crate is included from where it is.
+        text = re.sub(
+            r'include_str!\("(\.\./[^"]*)"\)',
+            lambda found: f'include_str!("{(file.parent / found[1]).resolve()}")',
+            text,
+        )
+        if module != "shared":
+            text = re.sub(r"\bcrate::", f"crate::{module}::", text)
+        target.write_text(text)
+
+
+def main():
+    shutil.rmtree(CRATE, ignore_errors=True)
+    (CRATE / "src").mkdir(parents=True)
+    workspace = tables((ROOT / "Cargo.toml").read_text())
+    functions = sorted(path for path in (ROOT / "functions").iterdir() if path.is_dir())
+    dependencies = set()
+    for folder in [ROOT / "shared", *functions]:
+        for line in tables((folder / "Cargo.toml").read_text()).get("dependencies", "").splitlines():
+            name = re.split(r"[.\s=]", line, maxsplit=1)[0]
+            if name and not name.startswith("#") and not (ROOT / "functions" / name).exists() and name != "shared":
+                dependencies.add(name)
+
+    source(ROOT / "shared", CRATE / "src", "shared")
+    shutil.copy(ROOT / "shared" / "build.rs", CRATE)
+    root = (CRATE / "src" / "shared.rs").read_text()
+    (CRATE / "src" / "shared.rs").unlink()
+    modules, calls = [], []
+    for folder in functions:
+        module = folder.name.replace("-", "_")
+        source(folder, CRATE / "src" / module, module)
+        main = (folder / "src" / "main.rs").read_text()
+        body = main[main.index("async fn main") :]
+        body = re.sub(rf"\b{module}::", f"crate::{module}::", body).replace("async fn main", f"async fn main_{module}")
+        modules.append(f"mod {module};\n{body}")
+        calls.append(f"    let _ = main_{module}().await;")
+    commands = []
+    for file, module in [("operator.rs", "operator"), ("operator/catalogue.rs", "operator::catalogue")]:
+        text = (ROOT / "local" / "src" / file).read_text().replace("crate::", "crate::operator::")
+        (CRATE / "src" / file).parent.mkdir(exist_ok=True)
+        (CRATE / "src" / file).write_text(text)
+        commands += [f"    let _ = {module}::{name};\n" for name in re.findall(r"(?m)^pub (?:async )?fn (\w+)", text)]
+    modules.append("mod operator;\nfn operators() {\n" + "".join(commands) + "}\n")
+    (CRATE / "src" / "main.rs").write_text(
+        root.replace("pub mod", "mod")
+        + "\nextern crate self as shared;\n"
+        + "\n".join(modules)
+        + "\n#[tokio::main(flavor = \"current_thread\")]\nasync fn main() {\n"
+        + "\n".join(calls)
+        + "\n    operators();\n}\n"
+    )
+    of_workspace = [line for line in workspace["workspace.dependencies"].splitlines() if "path =" not in line]
+    (CRATE / "Cargo.toml").write_text(
+        '[package]\nname = "unreached"\nversion = "0.1.0"\nedition = "2024"\n\n'
+        '[features]\ndefault = ["discovery"]\ndiscovery = ["dep:aws-sdk-elasticache"]\n\n[dependencies]\n'
+        + "".join(
+            f"{name} = {{ workspace = true, optional = true }}\n" if name == "aws-sdk-elasticache" else f"{name}.workspace = true\n"
+            for name in sorted(dependencies)
+        )
+        + "\n[build-dependencies]\n"
+        + tables((ROOT / "shared" / "Cargo.toml").read_text())["build-dependencies"]
+        + "\n[workspace]\n\n[workspace.dependencies]\n"
+        + "\n".join(of_workspace)
+        + "\n"
+    )
+    shutil.copy(ROOT / "Cargo.lock", CRATE)
+    checked = subprocess.run(
+        ["cargo", "check", "--quiet", "--offline", "--message-format", "json"],
+        cwd=CRATE,
+        env={**os.environ, "CARGO_TARGET_DIR": str(ROOT / "target")},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    unreached = []
+    for line in checked.stdout.splitlines():
+        message = json.loads(line).get("message") or {}
+        if (message.get("code") or {}).get("code") == "dead_code":
+            primary = [span for span in message["spans"] if span["is_primary"]]
+            unreached += [
+                f"{span['file_name']}:{span['line_start']}: {span['text'][0]['text'].strip()}"
+                for span in primary
+                if (ROOT / "shared" / span["file_name"]).exists() or span["file_name"] == "src/main.rs"
+            ]
+        elif message.get("level") == "error":
+            sys.exit(message["rendered"])
+    if checked.returncode:
+        sys.exit(checked.returncode)
+    print("\n".join(unreached))
+    if unreached:
+        sys.exit(f"{len(unreached)} items of production are reached by no function")
+
+
+if __name__ == "__main__":
+    main()
