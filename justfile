@@ -11,9 +11,17 @@ run *arguments:
 test:
     cargo test --workspace
 
-# Everything that continuous integration runs.
+# Start the system, and again after each change of a source or of the template; what has changed answers in seconds.
+watch *arguments:
+    watchfiles --filter all --ignore-paths target,.git,.citizen "cargo run -- {{arguments}}" functions shared local template.yaml
+
+# Everything that continuous integration runs: half an hour.
 ci:
     .ci/run
+
+# What takes longer, step by step; what has passed for this commit is not run again (`--list` names the steps).
+nightly *steps:
+    scripts/nightly.py {{steps}}
 
 # Install the tools that the recipes below use (sam, cargo-lambda, cargo-deny, schemathesis, MiniStack, redis-server).
 tools:
@@ -36,8 +44,8 @@ openapi:
 validate:
     scripts/validate-template.sh
 
-# Build every function for Lambda, each into target/lambda/<name>/bootstrap, optimized by what it is seen to do here
-# (`--untrained`: not so; `--features shared/discovery`: functions that find the cache by its name).
+# Build every function for Lambda, each into target/lambda/<name>/bootstrap. `--release` optimizes at link time and by
+# training, for a release; `--quick` is for this machine alone; `--features shared/discovery` finds the cache by its name.
 build *arguments:
     scripts/build-functions.py {{arguments}}
 

@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
-"""Builds functions for Lambda, each into target/lambda/<name>/bootstrap, optimized by what they are seen to do.
+"""Builds functions for Lambda, each into target/lambda/<name>/bootstrap. There are three ways:
 
-Three steps ("Profile-guided Optimization", The rustc book): functions that count are built into target/training; each
-runs through its scenarios of the benchmark (load/bench/scenarios.py), over the local system's database and queues and a
-Redis, without and with TLS to the database; then the functions are built with what was counted. The counts are not kept in
-the repository: they name functions as the compiler does, and those names change with every version of a dependency.
+    just build [--bin NAME …] [cargo's arguments]      plain: optimized, without link-time optimization
+    just build --release [--untrained] …               for a release: link-time and profile-guided optimization
+    just build --quick                                 as `cargo build` makes them, for this machine alone
 
-Usage: just build [--untrained] [--bin NAME …] [cargo's arguments]
-A function of another architecture cannot run here (`--arm64` on x86_64): it is built without, and that is said.
+Profile-guided optimization takes three steps ("Profile-guided Optimization", The rustc book): functions that count are
+built into target/training; each runs through its scenarios of the benchmark (load/bench/scenarios.py), over the local
+system's database and queues and a Redis, without and with TLS to the database; then the functions are built with what was
+counted. The counts are not kept in the repository: they name functions as the compiler does, and those names change with
+every version of a dependency. A function of another architecture cannot run here (`--arm64` on x86_64): it is built
+without training, and that is said.
 """
 import json, os, pathlib, platform, re, shutil, subprocess, sys
 
@@ -24,7 +27,12 @@ INVOCATIONS = 100
 
 
 def main():
-    arguments = [one for one in sys.argv[1:] if one != "--untrained"]
+    arguments = [one for one in sys.argv[1:] if one not in ("--release", "--untrained", "--quick")]
+    if "--quick" in sys.argv:
+        return quick(arguments)
+    if "--release" not in sys.argv:
+        return build(["--profile", "plain", *arguments])
+    arguments.insert(0, "--release")
     wanted = [name for option, name in zip(arguments, arguments[1:]) if option == "--bin"]
     if other := another_architecture(arguments):
         print(f"built without training: functions for {other} cannot run on {platform.machine()}", file=sys.stderr)
@@ -82,8 +90,22 @@ def build(arguments, flags=(), folder=None):
     # A configuration, since an environment variable would take the place of cargo-lambda's flags. JSON's list is TOML's.
     given = ["--config", f"build.rustflags={json.dumps(list(flags))}"] if flags else []
     environment = os.environ | ({"CARGO_TARGET_DIR": str(folder)} if folder else {})
-    subprocess.run(["cargo", "lambda", "build", "--release", "--workspace", *excluded, *given, *arguments],
+    subprocess.run(["cargo", "lambda", "build", "--workspace", *excluded, *given, *arguments],
                    cwd=ROOT, check=True, env=environment)
+
+
+def quick(arguments):
+    """The functions as the tests have them compiled, without what only a debugger reads."""
+    # The one that panics is there to be tried.
+    functions = [*sorted(folder.name for folder in (ROOT / "functions").iterdir()), "panics"]
+    # With a test beside them: the features of all dependencies are those of the tests then.
+    bins = [word for name in functions for word in ("--bin", name)]
+    subprocess.run(["cargo", "build", "--workspace", *bins, "--test", "suite", *arguments], cwd=ROOT, check=True)
+    built = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
+    for name in functions:
+        folder = ROOT / "target/lambda" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["strip", "-o", folder / "bootstrap", built / name], check=True)
 
 
 def train(system, wanted):

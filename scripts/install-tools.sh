@@ -40,7 +40,8 @@ pip_tool() { # folder, then packages
         echo "$*" > "$venv/.installed"
     fi
 }
-pip_tool venv aws-sam-cli==1.170.0 cargo-lambda==1.9.2 ziglang==0.17.1 cfn-lint==1.58.0 rust-just==1.59.0
+# watchfiles is for `just watch`.
+pip_tool venv aws-sam-cli==1.170.0 cargo-lambda==1.9.2 ziglang==0.17.1 cfn-lint==1.58.0 rust-just==1.59.0 watchfiles==1.3.0
 pip_tool schemathesis schemathesis==4.32.5
 pip_tool ministack ministack==1.5.33 aws-sam-translator==1.115.0
 

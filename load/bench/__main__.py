@@ -3,35 +3,34 @@
 `just bench` builds everything, starts the local system's database and queues, a Redis and a TLS front for the database,
 and measures all functions in interleaved rounds, so that a slow moment of the machine hits them alike: CPU of init and
 first invocation (plain, and with TLS to the database), CPU and latency of warm invocations, peak memory, zip size. It
-writes target/bench.json and prints it beside the budgets.
+writes target/bench.json and prints it.
 
 All that runs shares one processor, unless `--processors` says more. A function with less than 1,769 MB has less than one on
 Lambda; and on several virtual ones the same work takes more CPU, it seems for waking processes on another (docs/performance.md).
 
 What a system call or a cache line costs differs several times over between machines. So the rounds also run the
-yardstick (load/yardstick: get-user written by hand, with the same runtime, SDK and Redis client), and a FastAPI service
-that does what three of `local`'s endpoints do. At the end get-user and the yardstick take turns (turns.py).
+yardstick (load/yardstick: get-user written by hand, with the same runtime, SDK and Redis client). At the end get-user and the
+yardstick take turns (turns.py): their ratio is what is held, with `--at-most`.
 
-Usage: just bench [--rounds 5] [--invocations 600] [--only NAME …] [--no-build] [--binaries FOLDER] [--out FILE]
+Usage: just bench [--rounds 5] [--invocations 600] [--only NAME …] [--no-build] [--untrained] [--at-most RATIO] [--binaries FOLDER] [--out FILE]
        just bench --commits A B       builds two commits, each in a worktree of its own, and measures both in the same rounds
        just bench --compare A.json B.json
-With `--only`, only those functions are built and measured; `--without-fastapi` leaves most of a round's time out.
+With `--only`, only those functions are built and measured.
 """
 import argparse, io, json, os, pathlib, subprocess, sys, time, zipfile
-from report import against_fastapi, budgets, comparison, table
+from report import comparison, held, table
 from runtime_api import ROOT, run
 from scenarios import all_scenarios
-from served import cpu_per_request, prepare
 from statistics import median
 from system import System
 from turns import BLOCK, by_turns
 
 
-def build(folder, only):
-    """Builds a tree's functions as it deploys them; or some, with the same features, trained by themselves."""
+def build(folder, only, untrained):
+    """Builds a tree's functions as a release; or some, with the same features, trained by themselves."""
     # The scenarios' jobs come from `analyze`.
     wanted = [word for name in sorted({*only, "analyze"}) for word in ("--bin", name)] if only else []
-    subprocess.run(["just", "build", *wanted], cwd=folder, check=True)
+    subprocess.run(["just", "build", "--release", *["--untrained"] * untrained, *wanted], cwd=folder, check=True)
 
 
 def build_what_measures():
@@ -65,15 +64,14 @@ def life(figures, binary, scenario, environment, count, system):
 
 
 def measure(options, trees, system, local):
-    """Medians over the rounds: {tree: {scenario: {figure: value}}}, and µs of CPU by (request, server)."""
+    """Medians over the rounds: {tree: {scenario: {figure: value}}}."""
     first = next(iter(trees.values()))
     known = all_scenarios(system, first / "analyze/bootstrap")
     if options.only:
         known = {name: one for name, one in known.items() if one.function in options.only}
-    tls, requests = system.tls(), {} if options.without_fastapi else prepare(system)
+    tls = system.tls()
     of_yardstick = system.plain | {"AWS_ENDPOINT_URL": system.database}
     found = {label: {name: {} for name in known} for label in trees}
-    served = {}
     for number in range(options.rounds):
         print(f"round {number + 1} of {options.rounds}, {time.strftime('%H:%M:%S')}", file=sys.stderr)
         for name, scenario in known.items():
@@ -88,8 +86,6 @@ def measure(options, trees, system, local):
             if scenario.function == "get-user":
                 life(found[next(iter(trees))].setdefault(f"yardstick{name.removeprefix('get-user')}", {}),
                      local.parent / "yardstick", scenario, of_yardstick, options.invocations, system)
-        for request, arguments in requests.items():
-            served.setdefault(request, []).append(cpu_per_request(*arguments))
     medians = {label: {name: {figure: median(values) for figure, values in figures.items()}
                        for name, figures in of_tree.items()} for label, of_tree in found.items()}
     for label, folder in trees.items():
@@ -100,7 +96,7 @@ def measure(options, trees, system, local):
                 medians[label][name]["beside the yardstick"] = median(
                     ours / by_hand for ours, by_hand in zip(*blocks.values()))
             medians[label][name]["zip, MB"] = zipped(folder / scenario.function / "bootstrap")
-    return medians, {" from ".join(request): median(values) for request, values in served.items()}
+    return medians
 
 
 def zipped(binary):
@@ -117,8 +113,9 @@ def arguments():
     parser.add_argument("--invocations", type=int, default=600)
     parser.add_argument("--processors", type=int, default=1, help="how many all that runs shares")
     parser.add_argument("--only", nargs="+", metavar="FUNCTION")
-    parser.add_argument("--without-fastapi", action="store_true", help="leave the local system and FastAPI out, most of a round's time")
     parser.add_argument("--no-build", action="store_true", help="measure what is built already")
+    parser.add_argument("--untrained", action="store_true", help="build without training")
+    parser.add_argument("--at-most", type=float, metavar="RATIO", help="fail where get-user takes more than this of the yardstick's CPU")
     parser.add_argument("--binaries", type=pathlib.Path, default=ROOT / "target/lambda", help="as `just build` makes them")
     parser.add_argument("--local", type=pathlib.Path, default=ROOT / "target/release/local", help="with the yardstick beside it")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "target/bench.json")
@@ -139,16 +136,15 @@ def main():
         trees = {name: folder / "target/lambda" for name, folder in named.items()}
     if not options.no_build:
         for folder in named.values() if options.commits else [ROOT]:
-            build(folder, options.only)
+            build(folder, options.only, options.untrained)
         build_what_measures()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-options.processors:])  # inherited by all that is started
     options.processors = len(os.sched_getaffinity(0))
     with System(options.local) as system:
-        functions, served = measure(options, trees, system, options.local)
+        functions = measure(options, trees, system, options.local)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     result = {"commit": commit, "processors": options.processors, "rounds": options.rounds,
-              "invocations": options.invocations, "functions": functions,
-              "served, µs of CPU a request": served}
+              "invocations": options.invocations, "functions": functions}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     print(f"medians of {options.rounds} interleaved rounds of {options.invocations} invocations on {options.processors} processors; "
@@ -157,9 +153,10 @@ def main():
         print(comparison(functions))
     else:
         print(table(functions["here"]))
-        print("\n" + budgets(functions["here"]))
-        if served:
-            print("\n" + against_fastapi(served))
+        lines, over = held(functions["here"], options.at_most)
+        print("\n" + lines)
+        if over:
+            sys.exit(f"more than get-user may take: {', '.join(over)}")
 
 
 main()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Counts the instructions that the deployed functions execute, and fails where one takes 3 % more than it did.
 
-The binaries that `just build` makes run under callgrind (through gungraun: load/instructions) with this process as
+The binaries that `just build --release --untrained` makes run under callgrind (through gungraun: load/instructions) with this process as
 their Lambda Runtime API, over the local system's database and a Redis; only they are counted. The figure of an
 invocation is the difference of two runs of different length, so that start and end drop out; the cold start's is the
 whole run of one invocation. What disturbs a run adds instructions and never takes any, and
@@ -18,9 +18,6 @@ from runtime_api import ROOT, RuntimeApi, variables
 from system import System, event
 
 BASELINE = ROOT / "load/instructions.json"
-# Continuous integration builds without link-time optimization, with the variable that Cargo has for that: its binaries
-# have a baseline of their own.
-BUILD = "without LTO" if os.environ.get("CARGO_PROFILE_RELEASE_LTO") == "off" else "release"
 TOLERANCE_PERCENT = 3
 # What a trained function may take of what an untrained one takes.
 TRAINED_PERCENT, TRAINED = 95, ("get-user, hit", "get-user, miss")
@@ -174,11 +171,10 @@ def main():
         if not shutil.which(needed):
             sys.exit(f"{needed} is missing: scripts/install-tools.sh installs it")
     if not (options.binaries / "get-user/bootstrap").exists():
-        sys.exit(f"no functions in {options.binaries}: run `just build` first")
+        sys.exit(f"no functions in {options.binaries}: run `just build --release --untrained` first")
     if not options.local.exists():
         subprocess.run(["cargo", "build", "--workspace", "--bin", "local", "--test", "suite"], cwd=ROOT, check=True)
-    baselines = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
-    baseline = baselines.get("without LTO" if options.trained else BUILD, {"made_with": {}, "counts": {}, "raised": []})
+    baseline = json.loads(BASELINE.read_text()) if BASELINE.exists() else {"made_with": {}, "counts": {}, "raised": []}
     with System(options.local) as system:
         known = scenarios(system)
         names = [*known, "cold start"]
@@ -200,7 +196,7 @@ def main():
                 new = renewed(baseline, lowest(rounds), tools(), options.reason)
             except ValueError as error:
                 sys.exit(str(error))
-            BASELINE.write_text(json.dumps(baselines | {BUILD: new}, indent=2, sort_keys=True) + "\n")
+            BASELINE.write_text(json.dumps(new, indent=2, sort_keys=True) + "\n")
         while (over := judge(lowest(rounds), baseline["counts"])[1]) and not options.renew and len(rounds) < 4:
             rounds.append(again(over))
     lines, over = judge(lowest(rounds), baseline["counts"])
