@@ -21,11 +21,11 @@ ci:
 
 # What takes longer, step by step; what has passed for this commit is not run again (`--list` names the steps).
 nightly *steps:
-    scripts/nightly.py {{steps}}
+    lab/nightly.py {{steps}}
 
 # Install the tools that the recipes below use (sam, cargo-lambda, cargo-deny, schemathesis, MiniStack, redis-server).
 tools:
-    scripts/install-tools.sh
+    .ci/install-tools.sh
 
 # Format, lint, documentation, licences and dependencies.
 lint:
@@ -40,49 +40,49 @@ openapi:
     target/debug/local openapi > target/openapi.json
     mv target/openapi.json functions/docs/openapi.json
 
-# Check template.yaml: sam validate, cfn-lint, the guard rules of policies/, checkov.
+# Check template.yaml: sam validate, cfn-lint, the guard rules of deploy/policies/, checkov.
 validate:
-    scripts/validate-template.sh
+    deploy/validate-template.sh
 
 # Build every function for Lambda, each into target/lambda/<name>/bootstrap. `--release` optimizes at link time and by
 # training, for a release; `--quick` is for this machine alone; `--features shared/discovery` finds the cache by its name.
 build *arguments:
-    scripts/build-functions.py {{arguments}}
+    deploy/build-functions.py {{arguments}}
 
 # Deploy to MiniStack and a real Redis here and try it: the suite, an e-mail, an update in place, the deletion (after
 # `just build`). `--keep` leaves it running.
 deploy-local *arguments:
-    scripts/deploy-local.py {{arguments}}
+    deploy/deploy-local.py {{arguments}}
 
 # Measure single functions: CPU, cold start, memory, size (docs/performance.md has the figures).
 bench *arguments:
-    python3 load/bench {{arguments}}
+    python3 lab/bench {{arguments}}
 
-# Count the instructions of deployed functions and hold them against load/instructions.json (after `just build`); with
+# Count the instructions of deployed functions and hold them against lab/instructions/baseline.json (after `just build`); with
 # `--renew --reason WHY` write that file anew.
 [positional-arguments]
 instructions *arguments:
-    load/bench/instructions.py "$@"
+    lab/bench/instructions.py "$@"
 
 # Run the OpenAPI document against a local system with generated requests.
 schemathesis examples="200":
-    scripts/schemathesis.sh {{examples}}
+    .ci/schemathesis.sh {{examples}}
 
 # The cache against real servers, processes and faults, then the integration suite over a real Redis.
 test-redis:
-    scripts/test-redis.sh
+    .ci/test-redis.sh
 
 # The features of the embedded queue service on MiniStack's too.
 test-ministack-sqs:
-    scripts/test-ministack-sqs.sh
+    .ci/test-ministack-sqs.sh
 
 # What a cache hit costs over the bare client's GET, and single flight over a hit.
 bench-cache:
     cargo test --release --workspace --features shared/discovery --test redis -- --ignored --nocapture --test-threads 1 cost::
 
-# Plant the bugs of planted-bugs/<group> one by one; the tests must find each.
+# Plant the bugs of lab/planted-bugs/<group> one by one; the tests must find each.
 planted-bugs group part="":
-    scripts/planted-bugs.sh {{group}} {{part}}
+    lab/planted-bugs.sh {{group}} {{part}}
 
 # Kill the functions' processes while they accept and run jobs; nothing may be lost or done twice.
 kill-test *arguments:
@@ -94,27 +94,23 @@ idempotency-test keys="10000":
 
 # Put realistic load on the system (its own unless --url names one) and check the truth; the report lies in target/load/.
 load *arguments:
-    cargo build --quiet --workspace --bin local --test suite
-    cargo build --quiet -p load --features goose
+    cargo build --quiet --workspace --bin local --bin load --test suite
     target/debug/load {{arguments}}
 
-# Measure what each lesson is worth: the same load without one at a time, into target/load/before-after.md and .svg.
+# Measure what each thing that makes the system fast is worth: the same load with one taken away at a time, into
+# target/load/before-after.md.
 before-after *arguments:
     cargo build --release --workspace --bin local
-    cargo build --quiet -p load --features goose
+    cargo build --quiet --workspace --bin load --test suite
     target/debug/load before-after {{arguments}}
-
-# What accepting a job costs beside creating an item, in CPU time, in one run.
-acceptance-cost *arguments:
-    load/bench/acceptance.py {{arguments}}
 
 # Each function once under AWS's runtime interface emulator, over a local system (after `just build`).
 rie:
-    scripts/with-local.sh scripts/rie_smoke.py
+    .ci/with-local.sh deploy/rie_smoke.py
 
 # `sam local invoke` of every function in a container, over a local system (after `just build`; needs root).
 sam-local:
-    scripts/with-local.sh scripts/sam-local.sh
+    .ci/with-local.sh deploy/sam-local.sh
 
 # How the cost of each function grows with 10³ to 10⁶ items, 10 to 10⁵ organizations, 1 to 10⁵ queued jobs: into
 # target/load/growth.md and growth.json (ten minutes, 2 GB under TMPDIR; without `--full`, as `cargo test` runs it, seconds).

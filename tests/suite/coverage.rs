@@ -22,7 +22,7 @@ fn pascal_case(name: &str) -> String {
 fn every_function_stands_everywhere() {
     let root = project_folder();
     let template = fs::read_to_string(root.join("template.yaml")).unwrap();
-    let scenarios = fs::read_to_string(root.join("load/bench/scenarios.py")).unwrap();
+    let scenarios = fs::read_to_string(root.join("lab/bench/scenarios.py")).unwrap();
     let document: Value = serde_json::from_str(&openapi::document()).unwrap();
     let operations: BTreeSet<&str> = document["paths"]
         .as_object()
@@ -41,7 +41,7 @@ fn every_function_stands_everywhere() {
         let has_operation = operations.contains(name.replace('-', "_").as_str());
         assert_eq!(has_operation, functions::NAMES.contains(&name.as_str()), "{name} in the OpenAPI document");
         assert!(root.join(format!("events/{name}.json")).exists(), "events/{name}.json");
-        assert!(scenarios.contains(&format!("Scenario(\"{name}\"")), "{name} in load/bench/scenarios.py");
+        assert!(scenarios.contains(&format!("Scenario(\"{name}\"")), "{name} in lab/bench/scenarios.py");
     }
     let events = fs::read_dir(root.join("events")).unwrap().count();
     assert_eq!(events, folders().len(), "an event without a function");

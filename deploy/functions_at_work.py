@@ -1,0 +1,55 @@
+"""What the functions need to run beside a local system (.ci/with-local.sh), and what each answers to its event."""
+import json, os, pathlib
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BINARIES = pathlib.Path(os.environ.get("CITIZEN_BINARIES", ROOT / "target/lambda"))
+NAMES = sorted(folder.name for folder in (ROOT / "functions").iterdir() if (folder / "Cargo.toml").exists())
+# The account of `login` is the one that `register` makes, so that one goes first.
+NAMES.remove("register")
+NAMES.insert(0, "register")
+# No session or other record that an event names exists. All others ask for their session.
+STATUS = {"docs": 200, "get-model-pricing": 200, "get-user": 404, "health": 200, "login": 200, "register": 201}
+RESULT = {"worker": {"batchItemFailures": []}, "sweeper": {"queued": 0, "ended": 0, "left": 0}}
+
+
+def environment():
+    """The variables of a function over the local system's database and queues."""
+    return {
+        "TABLE_NAME": "citizen-app",
+        "ALLOWED_ORIGINS": "http://localhost:5173",
+        "CACHE_URL": "memory:",
+        "LOG_LEVEL": "info",
+        "ENVIRONMENT": "local",
+        "JOBS_QUEUE_URL": os.environ["QUEUES_URL"].rstrip("/") + "/000000000000/JobsQueue",
+        "ANALYSIS_PROVIDER": "builtin",
+        "MAIL_PROVIDER": "mailbox",
+        "MAIL_FROM": "no-reply@citizen.example",
+        "MAILBOX_FOLDER": "/tmp",
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_ENDPOINT_URL_DYNAMODB": os.environ["DATABASE_URL"],
+        "AWS_ENDPOINT_URL_SQS": os.environ["QUEUES_URL"],
+    }
+
+
+def event(name):
+    return (ROOT / f"events/{name}.json").read_bytes()
+
+
+def fault(name, reply):
+    """What is wrong with a function's reply (parsed JSON) to its event; None if nothing."""
+    if name in RESULT:
+        return None if reply == RESULT[name] else f"answered {reply}, not {RESULT[name]}"
+    expected = STATUS.get(name, 401)
+    if not isinstance(reply, dict) or reply.get("statusCode") != expected:
+        return f"answered {reply}, not {expected}"
+    headers = {key.lower(): values[0] for key, values in reply["multiValueHeaders"].items()}
+    if headers.get("access-control-allow-origin") != "http://localhost:5173":
+        return f"answered without Allow-Origin: {headers}"
+    kind = headers.get("content-type", "")
+    if expected >= 400 and (kind != "application/problem+json" or json.loads(reply["body"])["status"] != expected):
+        return f"its error is no problem+json of status {expected}: {reply}"
+    if "json" in kind:
+        json.loads(reply["body"])
+    return None

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# The template's linters and this project's own rules (deploy/policies/). They need a region and credentials, but call nobody.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+tools=${CITIZEN_TOOLS:-$HOME/.cache/citizen-tools}
+export PATH="$tools/venv/bin:$tools/cargo/bin:$PATH"
+export SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY=none
+
+timed() { # name, then the command
+    local name=$1 start=$SECONDS
+    shift
+    "$@"
+    echo "$name: $((SECONDS - start)) s"
+}
+
+timed "sam validate" sam validate --lint --template template.yaml
+timed "cfn-lint" cfn-lint --template template.yaml
+timed "guard rules" "$tools/ministack/bin/python" deploy/check_policies.py
+timed "checkov" "$tools/checkov/bin/checkov" --config-file .checkov.yaml

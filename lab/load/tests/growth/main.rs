@@ -1,0 +1,187 @@
+//! `just growth`: what each function costs with little and with much stored. Without `--full` (as in `cargo test`) at small
+//! sizes and exact figures only: calls, bytes and capacity units, which must be the same at every size.
+//!
+//! The functions run in this thread, the system's own parts in others, each database in one of its own: so CPU time is
+//! told apart, and what grows in the embedded database is not taken for what grows in a function.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod cpu;
+mod endpoints;
+mod fill;
+mod meter;
+mod raw;
+mod scene;
+
+use clap::Parser;
+use endpoints::{ENDPOINTS, Endpoint, Ground};
+use load::growth::{Dimension, Row, Timing, median};
+use scene::{PLAIN, Scene, Via};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+use tokio::runtime::{Builder, Runtime};
+
+/// Measures how the cost of each function grows with what is stored.
+#[derive(Parser)]
+struct Arguments {
+    /// The sizes of issue and documentation, on disk, and times too; else small ones in memory.
+    #[arg(long)]
+    full: bool,
+    /// Rounds of each endpoint at each size, interleaved.
+    #[arg(long, default_value_t = 15)]
+    rounds: u64,
+    /// Calls in a round.
+    #[arg(long, default_value_t = 8)]
+    calls: u64,
+    /// Folder for `growth.md` and `growth.json` [default with --full: target/load].
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// For `cargo test`'s sake: without `growth` among the names, a run for other tests is not for this one.
+    names: Vec<String>,
+    /// For `cargo test`'s sake.
+    #[arg(long, hide = true)]
+    quiet: bool,
+}
+
+/// The workspace's `target/load`: cargo runs tests in their package's folder.
+const REPORTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/load");
+
+/// What grows, with its sizes in full and in small.
+const DIMENSIONS: [(&str, [usize; 3], &[usize]); 3] = [
+    ("items in the organization", [1_000, 100_000, 1_000_000], &[100, 2_000]),
+    ("organizations", [10, 1_000, 100_000], &[10, 300]),
+    ("queued jobs", [1, 1_000, 100_000], &[1, 300]),
+];
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if !arguments.names.is_empty() && !arguments.names.iter().any(|name| name.contains("growth")) {
+        return ExitCode::SUCCESS;
+    }
+    let systems = Builder::new_multi_thread().worker_threads(1).thread_name("systems").enable_all().build().unwrap();
+    let here = Builder::new_current_thread().enable_all().build().unwrap();
+    let mut grown = Vec::new();
+    let mut dimensions = Vec::new();
+    for (what, full, small) in DIMENSIONS {
+        let sizes = if arguments.full { full.as_slice() } else { small };
+        let dimension = measure(&arguments, what, sizes, (&systems, &here));
+        grown.extend(dimension.grown());
+        dimensions.push(dimension);
+        if let Some(folder) = arguments.out.clone().or(arguments.full.then(|| REPORTS.into())) {
+            write(&folder, &dimensions);
+        }
+    }
+    grown.iter().for_each(|what| println!("GROWN: {what}"));
+    println!("growth: {} figures of {} endpoints grew that must not", grown.len(), ENDPOINTS.len());
+    if grown.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn write(folder: &Path, dimensions: &[Dimension]) {
+    let tables: Vec<String> = dimensions.iter().map(Dimension::table).collect();
+    let json: Vec<_> = dimensions.iter().map(Dimension::json).collect();
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::write(folder.join("growth.md"), tables.join("\n")).unwrap();
+    std::fs::write(folder.join("growth.json"), format!("{:#}\n", serde_json::Value::Array(json))).unwrap();
+}
+
+/// Fills one system for each size, and calls each endpoint on all of them in turn.
+fn measure(arguments: &Arguments, what: &'static str, sizes: &[usize], on: (&Runtime, &Runtime)) -> Dimension {
+    let (systems, here) = on;
+    let folder = std::env::temp_dir().join(format!("growth-{}", std::process::id()));
+    let mut scenes = Vec::new();
+    for size in sizes {
+        let begun = Instant::now();
+        let scene = Scene::start(systems, here, arguments.full.then(|| folder.join(size.to_string())));
+        let ground = here.block_on(lay(&scene, what, *size));
+        eprintln!("{what}: {size} stored in {:.1} s", begun.elapsed().as_secs_f64());
+        scenes.push((scene, ground));
+    }
+    let mut rows = Vec::new();
+    for endpoint in ENDPOINTS {
+        let costs = scenes.iter().map(|(scene, ground)| here.block_on(cost(scene, ground, endpoint))).collect();
+        rows.push(Row { endpoint: endpoint.name, costs, timings: Vec::new() });
+    }
+    if arguments.full {
+        let timings = here.block_on(time(arguments, &scenes));
+        rows.iter_mut().zip(timings).for_each(|(row, timings)| row.timings = timings);
+    }
+    for (scene, _) in scenes {
+        let _nothing_was_sent = std::fs::remove_dir_all(scene.system.mailbox());
+        systems.block_on(scene.system.shutdown());
+    }
+    let _none_on_disk = std::fs::remove_dir_all(folder);
+    Dimension { what, sizes: sizes.to_vec(), rows }
+}
+
+async fn lay(scene: &Scene, what: &str, size: usize) -> Ground {
+    let (mut items, mut user) = (20, scene.member.clone());
+    let job = endpoints::end_jobs(scene).await;
+    match what {
+        "organizations" => user = fill::orgs(scene, size).await,
+        "queued jobs" => fill::jobs(scene, size).await,
+        _ => items = size,
+    }
+    // Twice a page where something else grows: each scene has pages that are full.
+    let item = fill::items(scene, items.max(60)).await;
+    Ground::lay(scene, (item, user, job)).await
+}
+
+/// The exact cost of one call, after another one like it.
+async fn cost(scene: &Scene, ground: &Ground, endpoint: Endpoint) -> load::growth::Cost {
+    let mut cost = load::growth::Cost::default();
+    for number in 0..2 {
+        let work = endpoints::prepare(scene, ground, endpoint, number).await;
+        let _before = scene.meter.take();
+        let via = Via { metered: true, cached: endpoint.cached };
+        endpoints::perform(scene, via, &work).await.unwrap();
+        cost = scene.meter.take();
+        endpoints::clear(scene, endpoint).await;
+    }
+    cost
+}
+
+/// The medians of each endpoint at each size. Sizes take turns, and the first of a round changes.
+async fn time(arguments: &Arguments, scenes: &[(Scene, Ground)]) -> Vec<Vec<Timing>> {
+    let mut samples = vec![vec![Vec::new(); scenes.len()]; ENDPOINTS.len()];
+    for round in 0..arguments.rounds {
+        eprintln!("round {} of {}", round + 1, arguments.rounds);
+        for (endpoint, samples) in ENDPOINTS.iter().zip(&mut samples) {
+            for turn in 0..scenes.len() {
+                let at = (turn + usize::try_from(round).unwrap()) % scenes.len();
+                let calls = if endpoint.slow { 1 } else { arguments.calls };
+                samples[at].push(timed(&scenes[at], *endpoint, (round + 1) * 1_000, calls).await);
+            }
+        }
+    }
+    let medians = |of: &[Timing]| {
+        let median = |value: fn(&Timing) -> f64| median(of.iter().map(value).collect());
+        Timing {
+            function_us: median(|timing| timing.function_us),
+            database_us: median(|timing| timing.database_us),
+            latency_us: median(|timing| timing.latency_us),
+        }
+    };
+    samples.iter().map(|sizes| sizes.iter().map(|of| medians(of)).collect()).collect()
+}
+
+/// What one call takes: the mean of some, each alone on the clock.
+#[expect(clippy::cast_precision_loss, reason = "figures to look at")]
+async fn timed((scene, ground): &(Scene, Ground), endpoint: Endpoint, first: u64, calls: u64) -> Timing {
+    let mut sum = [0.0; 3];
+    for number in first..first + calls {
+        let work = endpoints::prepare(scene, ground, endpoint, number).await;
+        let (function, database) = (cpu::here(), cpu::of(scene.database));
+        let begun = Instant::now();
+        endpoints::perform(scene, Via { metered: false, ..via(endpoint) }, &work).await.unwrap();
+        let latency = begun.elapsed().as_nanos() as u64;
+        let spent = [cpu::here() - function, cpu::of(scene.database) - database, latency];
+        sum.iter_mut().zip(spent).for_each(|(sum, spent)| *sum += spent as f64);
+        endpoints::clear(scene, endpoint).await;
+    }
+    let [function_us, database_us, latency_us] = sum.map(|sum| sum / calls as f64 / 1_000.0);
+    Timing { function_us, database_us, latency_us }
+}
+
+fn via(endpoint: Endpoint) -> Via {
+    Via { cached: endpoint.cached, ..PLAIN }
+}

@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""What takes too long for each change: all planted bugs, full kills, the release build and what it is held to.
+
+Usage: just nightly [STEP …]      all steps, or some; `just nightly --list` says what each guards
+A step that has passed for the present commit is not run again, so that a night that was cut off is gone on with; with a name
+it is. Results stay in target/nightly/<commit>: a log for each step, and its seconds once it has passed. With uncommitted changes
+nothing is kept.
+"""
+import argparse, json, os, pathlib, shutil, subprocess, sys, time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TOOLS = pathlib.Path(os.environ.get("CITIZEN_TOOLS", pathlib.Path.home() / ".cache/citizen-tools"))
+# Of these the release build is counted and measured; the scenarios' jobs come from `analyze`.
+MEASURED = ["get-user", "get-org-plan", "list-items", "create-item", "analyze"]
+
+SUITE = ["cargo", "test", "--workspace", "--locked", "--test", "suite", "--"]
+# By name: what it guards, its command, and variables.
+STEPS = {
+    "planted-cache": ("the tests of the cache find each planted bug", ["lab/planted-bugs.sh", "cache"], {}),
+    "planted-jobs": ("the tests of jobs find each planted bug", ["lab/planted-bugs.sh", "jobs"], {}),
+    "planted-logs": ("the tests of logs find each planted bug", ["lab/planted-bugs.sh", "logs"], {}),
+    "kill": ("nothing is lost or done twice while processes are killed",
+             ["cargo", "test", "--workspace", "--locked", "--test", "kill", "--", "--jobs", "2000", "--kills", "400", "--outage", "10000"], {}),
+    "keys": ("10,000 idempotency keys with eight callers each", [*SUITE, "jobs::idempotency::of_eight_racing"], {"CITIZEN_KEYS": "10000"}),
+    "history": ("no stale read in a million cache operations",
+                ["cargo", "test", "--workspace", "--locked", "--features", "shared/discovery", "--test", "redis", "consistency"],
+                {"CACHE_OPERATIONS": "1000000"}),
+    "queue-features": ("the embedded queues are like MiniStack's", [".ci/test-ministack-sqs.sh"], {}),
+    "schemathesis": ("generated requests, five times as many", [".ci/schemathesis.sh", "1000"], {}),
+    "growth": ("no endpoint's cost grows with what is stored", ["just", "growth"], {}),
+    "load": ("the truth holds under load", ["just", "load"], {}),
+    "release": ("the release build: link-time optimization and training",
+                ["deploy/build-functions.py", "--release", "--quiet", "--locked", *(word for name in MEASURED for word in ("--bin", name))], {}),
+    "trained": ("training took effect", ["lab/bench/instructions.py", "--trained"], {}),
+    "yardstick": ("the hand-written function and the local system, as releases",
+                  ["cargo", "build", "--release", "--workspace", "--locked", "--bin", "local", "--bin", "yardstick"], {}),
+    "ratio": ("at most 0.70 of the hand-written function's CPU, by turns", ["just", "bench", "--no-build", "--only", "get-user", "--at-most", "0.70"], {}),
+    "untrained": ("the release build without training",
+                  ["deploy/build-functions.py", "--release", "--untrained", "--quiet", "--locked",
+                   *(word for name in MEASURED for word in ("--bin", name))], {}),
+    "ratio-untrained": ("at most 0.95 of it without training", ["just", "bench", "--no-build", "--only", "get-user", "--at-most", "0.95"], {}),
+    "instructions": ("instruction counts of the release build", ["lab/bench/instructions.py"], {}),
+    "plain": ("all functions as `just build` makes them", ["deploy/build-functions.py", "--quiet", "--locked"], {}),
+    "sam-local": ("each function by `sam local invoke` in a container", [".ci/with-local.sh", "deploy/sam-local.sh"], {}),
+}
+
+
+def say(*words):
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def run(name, folder, environment):
+    """Runs a step; its seconds, or None when it failed. Its log is kept."""
+    purpose, command, variables = STEPS[name]
+    print(f"::: {name}: {purpose}", flush=True)
+    start = time.monotonic()
+    log = folder / f"{name}.log"
+    with log.open("w") as file:
+        done = subprocess.run(command, cwd=ROOT, env=environment | variables, stdout=file, stderr=subprocess.STDOUT)
+    seconds = round(time.monotonic() - start)
+    if done.returncode:
+        print(log.read_text()[-6000:])
+        print(f"::: {name} FAILED after {seconds} s, log in {log}", flush=True)
+        return None
+    print(f"::: {name} took {seconds} s", flush=True)
+    (folder / f"{name}.json").write_text(json.dumps({"seconds": seconds, "ended": time.strftime("%FT%TZ", time.gmtime())}))
+    return seconds
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="just nightly", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("steps", nargs="*", choices=[*STEPS, []], metavar="STEP")
+    parser.add_argument("--list", action="store_true", help="name the steps and what each guards")
+    options = parser.parse_args()
+    if options.list:
+        print("\n".join(f"{name:<15} {purpose}" for name, (purpose, _, _) in STEPS.items()))
+        return
+    environment = os.environ | {"PATH": f"{TOOLS}/venv/bin:{TOOLS}/cargo/bin:{os.environ['PATH']}", "CARGO_INCREMENTAL": "0",
+                                "CARGO_TERM_COLOR": "never"}
+    commit = say("git", "rev-parse", "--short=12", "HEAD")
+    changed = bool(say("git", "status", "--porcelain"))
+    folder = ROOT / "target/nightly" / (f"{commit}-changed" if changed else commit)
+    if changed:
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    failed = []
+    for name in options.steps or STEPS:
+        kept = folder / f"{name}.json"
+        if kept.exists() and not options.steps:
+            print(f"::: {name}: passed for {commit}, {json.loads(kept.read_text())}", flush=True)
+            continue
+        kept.unlink(missing_ok=True)
+        if run(name, folder, environment) is None:
+            failed.append(name)
+    seconds = sum(json.loads(one.read_text())["seconds"] for one in folder.glob("*.json"))
+    print(f"::: {commit}: {len(list(folder.glob('*.json')))} of {len(STEPS)} steps have passed, in {seconds} s")
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()
