@@ -135,15 +135,6 @@ impl Queue {
         timed(Part::Queue, call.send()).await.map(|_| ()).map_err(QueueError::of)
     }
 
-    /// Whether the queue answers.
-    ///
-    /// # Errors
-    /// [`QueueError`].
-    pub async fn ping(&self) -> Result<(), QueueError> {
-        let call = self.client.get_queue_attributes().queue_url(&self.url);
-        timed(Part::Queue, call.send()).await.map(|_| ()).map_err(QueueError::of)
-    }
-
     async fn send_one_batch(&self, batch: &[Outgoing]) -> Vec<Result<(), QueueError>> {
         let entries = batch.iter().enumerate().map(|(index, message)| message.entry(index)).collect();
         let call = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries));
