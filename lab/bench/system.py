@@ -92,10 +92,10 @@ class System:
     def messages(self, queue):
         """All messages of a queue, which it then keeps hidden, as event source mappings hand them to a function."""
         while received := self.queues_call("ReceiveMessage", {
-                "QueueUrl": queue, "MaxNumberOfMessages": 10, "AttributeNames": ["All"]}).get("Messages"):
+                "QueueUrl": queue, "MaxNumberOfMessages": 10, "MessageSystemAttributeNames": ["All"]}).get("Messages"):
             for one in received:
                 yield {"messageId": one["MessageId"], "receiptHandle": one["ReceiptHandle"], "body": one["Body"],
-                       "attributes": one["Attributes"], "md5OfBody": one["MD5OfBody"]}
+                       "attributes": one["Attributes"]}
 
     def queues_call(self, action, body):
         request = urllib.request.Request(self.queues, json.dumps(body).encode(), {

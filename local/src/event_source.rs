@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::clock::millis;
-use crate::sqs::{Poll, Received, Show, Sqs, SqsError};
+use crate::sqs::{Poll, Received, Sqs, SqsError};
 
 /// What goes wrong inside a function.
 pub type FunctionError = Box<dyn std::error::Error + Send + Sync>;
@@ -181,7 +181,7 @@ impl EventSource {
             visibility_seconds: None,
             wait_seconds: Some(POLL_SECONDS),
         };
-        self.sqs.receive(&self.mapping.queue, poll, &Show::all()).await
+        self.sqs.receive(&self.mapping.queue, poll).await
     }
 
     /// Invokes the function with a batch, in several events if it is too large for one, and

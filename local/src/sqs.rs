@@ -1,10 +1,11 @@
-//! An SQS for one machine: standard queues over the AWS JSON protocol, in memory.
+//! An SQS for one machine: standard queues over the AWS JSON protocol, in memory. It has the actions that the project
+//! calls.
 //!
 //! Messages live as long as the process. That loses no job: a job is in the database before its
 //! message is sent, and the sweeper queues again whatever has no live message.
 
-mod actions;
 mod attributes;
+mod batch;
 mod error;
 mod lanes;
 mod message;
@@ -12,7 +13,6 @@ mod protocol;
 mod queue;
 mod queues;
 mod receipt;
-mod view;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -24,10 +24,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 pub use error::{ErrorKind, SqsError};
-pub use message::{Draft, MessageAttribute, Sent};
+pub use message::{Draft, Received};
 pub use queue::Counts;
 pub use queues::ACCOUNT_ID;
-pub use view::{Received, Show};
 
 use crate::clock::Clock;
 use attributes::{VISIBILITY_SECONDS_MAX, WAIT_SECONDS_MAX};
@@ -96,8 +95,7 @@ impl Sqs {
     /// # Errors
     /// Those of SQS's `CreateQueue`.
     pub fn create_queue(&self, name: &str, attributes: &BTreeMap<String, String>) -> Result<String, SqsError> {
-        let now_ms = self.clock().now_ms();
-        self.queues().create(name, attributes, now_ms)?;
+        self.queues().create(name, attributes)?;
         Ok(self.queue_url(name))
     }
 
@@ -121,27 +119,27 @@ impl Sqs {
         Ok(queue.counts())
     }
 
-    /// Sends one message.
+    /// Sends one message and returns its id.
     ///
     /// # Errors
     /// Those of SQS's `SendMessage`.
-    pub fn send(&self, name: &str, draft: Draft) -> Result<Sent, SqsError> {
+    pub fn send(&self, name: &str, draft: Draft) -> Result<String, SqsError> {
         let now_ms = self.clock().now_ms();
         let delay_seconds = draft.delay_seconds()?;
         let mut queues = self.queues();
         let queue = queues.get_mut(name)?;
         let delay_seconds = delay_seconds.unwrap_or(queue.attributes.delay_seconds);
-        let bytes_max = queue.attributes.maximum_message_bytes;
-        let (message, sent) = draft.into_message(bytes_max, now_ms)?;
+        let message = draft.into_message(now_ms)?;
+        let id = message.id.clone();
         queue.put(message, delay_seconds, now_ms);
-        Ok(sent)
+        Ok(id)
     }
 
     /// Takes up to `poll.max` messages, waiting for the first as long as the poll says.
     ///
     /// # Errors
     /// Those of SQS's `ReceiveMessage`.
-    pub async fn receive(&self, name: &str, poll: Poll, show: &Show) -> Result<Vec<Received>, SqsError> {
+    pub async fn receive(&self, name: &str, poll: Poll) -> Result<Vec<Received>, SqsError> {
         let max = in_range("MaxNumberOfMessages", poll.max, 1..=10)?;
         let max = usize::try_from(max).unwrap_or(1);
         let visibility_seconds = poll
@@ -171,10 +169,7 @@ impl Sqs {
             let may_wait = now_ms < deadline_ms && *open.borrow_and_update();
             match taken {
                 Ok(taken) if !taken.is_empty() || !may_wait => {
-                    return Ok(taken
-                        .into_iter()
-                        .map(|(handle, message)| Received::new(handle, message, show))
-                        .collect());
+                    return Ok(taken.into_iter().map(|(handle, message)| message.shown(handle)).collect());
                 }
                 // A long poll waits for room in flight; a short one is told.
                 Err(error) if error.kind != ErrorKind::OverLimit || !may_wait => {

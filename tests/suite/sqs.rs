@@ -1,4 +1,4 @@
-//! The queue service's features, written once and run on two servers: the embedded one with every
+//! The queue service's features that the project uses, written once and run on two servers: the embedded one with every
 //! `cargo test`, and MiniStack with `just test-ministack-sqs`. What holds on both can be relied on.
 
 mod batches;
@@ -36,16 +36,12 @@ macro_rules! suite {
 
 suite! {
     queues::creating_twice_is_fine_unless_attributes_differ,
-    queues::attributes_are_given_back_and_can_be_changed,
     queues::attributes_outside_their_limits_are_refused,
     queues::a_missing_queue_has_its_legacy_code,
-    queues::queues_are_listed_by_prefix_and_page,
-    queues::a_purge_takes_everything,
     messages::a_message_arrives_as_it_was_sent,
-    messages::attributes_are_shown_as_asked,
+    messages::system_attributes_are_shown_if_asked_for,
     messages::bodies_outside_the_allowed_characters_are_refused,
     messages::a_body_has_one_mebibyte_at_most,
-    messages::attributes_count_against_the_mebibyte,
     messages::a_receive_takes_one_to_ten_messages,
     messages::other_arguments_outside_their_limits_are_refused,
     delivery::a_received_message_is_hidden_until_its_timeout,
@@ -55,14 +51,10 @@ suite! {
     delivery::a_stale_receipt_deletes_nothing,
     delivery::a_foreign_receipt_is_refused,
     delivery::a_long_poll_wakes_for_a_message,
-    delivery::counts_follow_each_message,
     delivery::a_noisy_group_holds_nobody_up,
     batches::a_batch_reports_each_entry,
     batches::a_batch_outside_its_limits_is_refused_whole,
-    batches::deletes_and_timeouts_come_in_batches_too,
     dead_letters::a_message_is_dead_after_exactly_its_receives,
-    dead_letters::sources_of_a_dead_letter_queue_are_listed,
-    dead_letters::dead_messages_move_back_as_new_ones,
     production::the_production_client_sends_and_hides,
     production::the_production_client_tells_errors_apart,
 }
@@ -70,12 +62,9 @@ suite! {
 /// Where MiniStack is known to answer otherwise, and why the suite keeps to what AWS documents. A feature that
 /// starts to work there fails the run until it is taken off this list. As of MiniStack 1.5.33.
 const MINISTACK_DIFFERS: &[(&str, &str)] = &[
-    ("attributes_count_against_the_mebibyte", "MiniStack counts the body only; SQS counts message attributes too"),
     ("other_arguments_outside_their_limits_are_refused", "MiniStack checks only the number of messages of a receive"),
     ("a_stale_receipt_deletes_nothing", "MiniStack refuses stale and used receipts; SQS documents success"),
     ("a_noisy_group_holds_nobody_up", "MiniStack delivers in order of arrival; it has no fair queues"),
-    ("sources_of_a_dead_letter_queue_are_listed", "MiniStack has no ListDeadLetterSourceQueues"),
-    ("dead_messages_move_back_as_new_ones", "MiniStack has no StartMessageMoveTask"),
 ];
 
 /// Needs `MINISTACK_PYTHON`, a Python with MiniStack installed. It fails where MiniStack does not start.

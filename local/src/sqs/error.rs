@@ -14,7 +14,6 @@ pub enum ErrorKind {
     BatchEntryIdsNotDistinct,
     BatchRequestTooLong,
     EmptyBatchRequest,
-    InvalidAction,
     InvalidAttributeName,
     InvalidAttributeValue,
     InvalidBatchEntryId,
@@ -23,11 +22,9 @@ pub enum ErrorKind {
     MessageNotInflight,
     MissingParameter,
     OverLimit,
-    PurgeQueueInProgress,
     QueueDoesNotExist,
     QueueNameExists,
     ReceiptHandleIsInvalid,
-    ResourceNotFound,
     Serialization,
     TooManyEntriesInBatchRequest,
     UnsupportedOperation,
@@ -41,7 +38,6 @@ impl ErrorKind {
             BatchEntryIdsNotDistinct => "BatchEntryIdsNotDistinct",
             BatchRequestTooLong => "BatchRequestTooLong",
             EmptyBatchRequest => "EmptyBatchRequest",
-            InvalidAction => "InvalidActionException",
             InvalidAttributeName => "InvalidAttributeName",
             InvalidAttributeValue => "InvalidAttributeValue",
             InvalidBatchEntryId => "InvalidBatchEntryId",
@@ -50,11 +46,9 @@ impl ErrorKind {
             MessageNotInflight => "MessageNotInflight",
             MissingParameter => "MissingRequiredParameterException",
             OverLimit => "OverLimit",
-            PurgeQueueInProgress => "PurgeQueueInProgress",
             QueueDoesNotExist => "QueueDoesNotExist",
             QueueNameExists => "QueueNameExists",
             ReceiptHandleIsInvalid => "ReceiptHandleIsInvalid",
-            ResourceNotFound => "ResourceNotFoundException",
             Serialization => "SerializationException",
             TooManyEntriesInBatchRequest => "TooManyEntriesInBatchRequest",
             UnsupportedOperation => "UnsupportedOperation",
@@ -69,12 +63,10 @@ impl ErrorKind {
             BatchEntryIdsNotDistinct => "AWS.SimpleQueueService.BatchEntryIdsNotDistinct",
             BatchRequestTooLong => "AWS.SimpleQueueService.BatchRequestTooLong",
             EmptyBatchRequest => "AWS.SimpleQueueService.EmptyBatchRequest",
-            InvalidAction => "InvalidAction",
             InvalidBatchEntryId => "AWS.SimpleQueueService.InvalidBatchEntryId",
             InvalidParameterValue => "InvalidParameterValue",
             MessageNotInflight => "AWS.SimpleQueueService.MessageNotInflight",
             MissingParameter => "MissingParameter",
-            PurgeQueueInProgress => "AWS.SimpleQueueService.PurgeQueueInProgress",
             QueueDoesNotExist => "AWS.SimpleQueueService.NonExistentQueue",
             QueueNameExists => "QueueAlreadyExists",
             TooManyEntriesInBatchRequest => "AWS.SimpleQueueService.TooManyEntriesInBatchRequest",
@@ -84,7 +76,6 @@ impl ErrorKind {
             | InvalidMessageContents
             | OverLimit
             | ReceiptHandleIsInvalid
-            | ResourceNotFound
             | Serialization => self.shape(),
         }
     }

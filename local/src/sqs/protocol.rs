@@ -1,4 +1,9 @@
 //! The AWS JSON 1.0 protocol: which action is called, how its arguments are read and answers written.
+//!
+//! It has the actions that the functions, the operator's commands and the benchmark call. Whatever else a request asks
+//! for is refused by name: what the functions begin to use has to be added here first.
+
+use std::collections::BTreeMap;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -6,12 +11,13 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
-use serde::Serialize;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
 
-use super::Sqs;
 use super::error::{ErrorKind, SqsError};
 use super::message::random_id;
+use super::{Poll, Sqs, batch};
 
 /// `x-amz-target` names the action behind this prefix.
 const TARGET_PREFIX: &str = "AmazonSQS.";
@@ -21,6 +27,43 @@ const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/x-amz-js
 /// 1 MiB of message text, escaped at worst to six bytes a character, and what surrounds it.
 const REQUEST_BYTES_MAX: usize = 8 << 20;
 
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct CreateQueue {
+    queue_name: String,
+    #[serde(default)]
+    attributes: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct Receive {
+    max_number_of_messages: Option<i64>,
+    visibility_timeout: Option<i64>,
+    wait_time_seconds: Option<i64>,
+    #[serde(default)]
+    message_system_attribute_names: Vec<Shown>,
+}
+
+/// The system attributes that a receiver can ask for; without asking it gets none.
+#[derive(Deserialize)]
+enum Shown {
+    All,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct Delete {
+    receipt_handle: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct ChangeVisibility {
+    receipt_handle: String,
+    visibility_timeout: i64,
+}
+
 /// One route: every action is a POST to `/`, and the SDKs also post to a queue's own URL.
 pub(super) fn router(sqs: Sqs) -> Router {
     Router::new().fallback(post(call)).layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX)).with_state(sqs)
@@ -28,52 +71,79 @@ pub(super) fn router(sqs: Sqs) -> Router {
 
 async fn call(State(sqs): State<Sqs>, headers: HeaderMap, body: Bytes) -> Response {
     let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok());
-    let answer = match target.and_then(|target| target.strip_prefix(TARGET_PREFIX)) {
-        Some(action) => dispatch(&sqs, action, &body).await,
-        None => Err(ErrorKind::InvalidAction.because("The x-amz-target header must name an action of AmazonSQS.")),
-    };
-    match answer {
-        Ok(body) => reply(StatusCode::OK, body),
+    let action = target.and_then(|target| target.strip_prefix(TARGET_PREFIX)).unwrap_or_default();
+    match dispatch(&sqs, action, &body).await {
+        Ok(answer) => reply(StatusCode::OK, &answer),
         Err(error) => refusal(&error),
     }
 }
 
-async fn dispatch(sqs: &Sqs, action: &str, body: &[u8]) -> Result<Vec<u8>, SqsError> {
+async fn dispatch(sqs: &Sqs, action: &str, body: &[u8]) -> Result<Value, SqsError> {
     match action {
-        "ChangeMessageVisibility" => written(sqs.act_change_visibility(read(body)?)?),
-        "ChangeMessageVisibilityBatch" => written(sqs.act_change_visibility_batch(read(body)?)?),
-        "CreateQueue" => written(sqs.act_create_queue(read(body)?)?),
-        "DeleteMessage" => written(sqs.act_delete(read(body)?)?),
-        "DeleteMessageBatch" => written(sqs.act_delete_batch(read(body)?)?),
-        "GetQueueAttributes" => written(sqs.act_get_attributes(read(body)?)?),
-        "GetQueueUrl" => written(sqs.act_get_url(read(body)?)?),
-        "ListDeadLetterSourceQueues" => written(sqs.act_list_sources(read(body)?)?),
-        "ListMessageMoveTasks" => written(sqs.act_list_moves(read(body)?)?),
-        "ListQueues" => written(sqs.act_list(read(body)?)?),
-        "PurgeQueue" => written(sqs.act_purge(read(body)?)?),
-        "ReceiveMessage" => written(sqs.act_receive(read(body)?).await?),
-        "SendMessage" => written(sqs.act_send(read(body)?)?),
-        "SendMessageBatch" => written(sqs.act_send_batch(read(body)?)?),
-        "SetQueueAttributes" => written(sqs.act_set_attributes(read(body)?)?),
-        "StartMessageMoveTask" => written(sqs.act_start_move(read(body)?)?),
+        "ChangeMessageVisibility" => {
+            let (queue, asked): (_, ChangeVisibility) = on_queue(body)?;
+            sqs.change_visibility(&queue, &asked.receipt_handle, asked.visibility_timeout)?;
+            Ok(json!({}))
+        }
+        "CreateQueue" => {
+            let asked: CreateQueue = serde_json::from_slice(body).map_err(unread)?;
+            Ok(json!({ "QueueUrl": sqs.create_queue(&asked.queue_name, &asked.attributes)? }))
+        }
+        "DeleteMessage" => {
+            let (queue, asked): (_, Delete) = on_queue(body)?;
+            sqs.delete(&queue, &asked.receipt_handle)?;
+            Ok(json!({}))
+        }
+        "ReceiveMessage" => {
+            let (queue, asked) = on_queue(body)?;
+            receive(sqs, &queue, asked).await
+        }
+        "SendMessage" => {
+            let (queue, draft) = on_queue(body)?;
+            Ok(json!({ "MessageId": sqs.send(&queue, draft)? }))
+        }
+        "SendMessageBatch" => {
+            let (queue, batch) = on_queue(body)?;
+            batch::send(sqs, &queue, batch)
+        }
         _ => Err(ErrorKind::UnsupportedOperation.because(format!("The local queue service has no action {action}."))),
     }
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, SqsError> {
-    serde_json::from_slice(body).map_err(|error| ErrorKind::Serialization.because(format!("The request body: {error}")))
+async fn receive(sqs: &Sqs, queue: &str, asked: Receive) -> Result<Value, SqsError> {
+    let poll = Poll {
+        max: asked.max_number_of_messages.unwrap_or(1),
+        visibility_seconds: asked.visibility_timeout,
+        wait_seconds: asked.wait_time_seconds,
+    };
+    let mut messages = sqs.receive(queue, poll).await?;
+    if messages.is_empty() {
+        return Ok(json!({}));
+    }
+    if asked.message_system_attribute_names.is_empty() {
+        messages.iter_mut().for_each(|message| message.attributes.clear());
+    }
+    Ok(json!({ "Messages": messages }))
 }
 
-fn written(answer: impl Serialize) -> Result<Vec<u8>, SqsError> {
-    serde_json::to_vec(&answer).map_err(|error| ErrorKind::Serialization.because(format!("The answer: {error}")))
+/// The queue's name, which is the last part of its URL (the host may be any that leads here), and the other arguments.
+fn on_queue<T: DeserializeOwned>(body: &[u8]) -> Result<(String, T), SqsError> {
+    let mut arguments: Map<String, Value> = serde_json::from_slice(body).map_err(unread)?;
+    let url = arguments.remove("QueueUrl").ok_or_else(|| SqsError::missing("QueueUrl"))?;
+    let name = url.as_str().and_then(|url| url.rsplit_once('/')).map_or("", |(_, name)| name).to_owned();
+    Ok((name, serde_json::from_value(arguments.into()).map_err(unread)?))
+}
+
+pub(super) fn unread(error: serde_json::Error) -> SqsError {
+    ErrorKind::Serialization.because(format!("The request body: {error}"))
 }
 
 fn refusal(error: &SqsError) -> Response {
-    let body = serde_json::json!({
+    let body = json!({
         "__type": format!("com.amazonaws.sqs#{}", error.kind.shape()),
         "message": error.message,
     });
-    let mut response = reply(StatusCode::BAD_REQUEST, body.to_string().into_bytes());
+    let mut response = reply(StatusCode::BAD_REQUEST, &body);
     let legacy = format!("{};Sender", error.kind.code());
     if let Ok(legacy) = HeaderValue::from_str(&legacy) {
         response.headers_mut().insert("x-amzn-query-error", legacy);
@@ -81,12 +151,39 @@ fn refusal(error: &SqsError) -> Response {
     response
 }
 
-fn reply(status: StatusCode, body: Vec<u8>) -> Response {
-    let mut response = (status, body).into_response();
+fn reply(status: StatusCode, body: &Value) -> Response {
+    let mut response = (status, body.to_string()).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, CONTENT_TYPE);
     if let Ok(request_id) = HeaderValue::from_str(&random_id()) {
         headers.insert("x-amzn-requestid", request_id);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    #[tokio::test]
+    async fn what_the_server_does_not_know_is_refused_by_name() {
+        let sqs = Sqs::new("http://127.0.0.1", "eu-west-1", Clock::system());
+        let queue_url = sqs.create_queue("jobs", &BTreeMap::new()).expect("a new queue");
+        let batch = json!({ "Entries": [{ "Id": "0", "MessageBody": "body", "MessageAttributes": {} }] });
+        for (action, mut arguments, named) in [
+            ("PurgeQueue", json!({}), "PurgeQueue"),
+            ("SendMessage", json!({ "MessageBody": "body", "MessageAttributes": {} }), "MessageAttributes"),
+            ("SendMessage", json!({ "MessageBody": "body", "MessageDeduplicationId": "1" }), "MessageDeduplicationId"),
+            ("SendMessage", json!({ "MessageBody": "body", "MessageSystemAttributes": { "Name": {} } }), "Name"),
+            ("SendMessageBatch", batch, "MessageAttributes"),
+            ("ReceiveMessage", json!({ "MessageAttributeNames": ["All"] }), "MessageAttributeNames"),
+            ("ReceiveMessage", json!({ "MessageSystemAttributeNames": ["SenderId"] }), "SenderId"),
+        ] {
+            arguments["QueueUrl"] = queue_url.as_str().into();
+            let refused = dispatch(&sqs, action, arguments.to_string().as_bytes()).await.expect_err(named);
+            assert!(refused.message.contains(named), "{refused}");
+        }
+        assert_eq!(sqs.counts("jobs"), Ok(super::super::Counts::default()), "nothing was sent");
+    }
 }

@@ -18,12 +18,8 @@ const IN_FLIGHT_MAX: usize = 120_000;
 /// A queue's messages. Every one is visible, delayed or in flight, and in `by_age`.
 #[derive(Debug)]
 pub(super) struct Queue {
-    pub(super) name: String,
     pub(super) arn: String,
     pub(super) attributes: Attributes,
-    pub(super) created_ms: u64,
-    pub(super) modified_ms: u64,
-    pub(super) purged_ms: Option<u64>,
     /// Rung whenever a message may have become visible.
     pub(super) arrivals: Arc<Notify>,
     nonce: u64,
@@ -68,14 +64,10 @@ pub struct Counts {
 }
 
 impl Queue {
-    pub(super) fn new(name: String, arn: String, attributes: Attributes, now_ms: u64) -> Self {
+    pub(super) fn new(arn: String, attributes: Attributes) -> Self {
         Self {
-            name,
             arn,
             attributes,
-            created_ms: now_ms,
-            modified_ms: now_ms,
-            purged_ms: None,
             arrivals: Arc::default(),
             nonce: getrandom::u64().expect("the system has randomness"),
             next_key: 0,
@@ -189,25 +181,6 @@ impl Queue {
         };
         self.enter(receipt.key, state);
         Ok(())
-    }
-
-    /// Deletes every message, also those in flight.
-    pub(super) fn purge(&mut self) {
-        self.messages.clear();
-        self.visible = Lanes::default();
-        self.due.clear();
-        self.in_flight = 0;
-        self.by_age.clear();
-    }
-
-    /// Takes every visible message out, for a redrive.
-    pub(super) fn drain_visible(&mut self, now_ms: u64) -> Vec<Message> {
-        self.settle(now_ms);
-        std::iter::from_fn(|| self.visible.pop())
-            .collect::<Vec<_>>()
-            .into_iter()
-            .filter_map(|key| self.remove(key))
-            .collect()
     }
 
     pub(super) fn counts(&self) -> Counts {

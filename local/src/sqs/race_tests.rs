@@ -47,7 +47,7 @@ async fn receivers_never_share_a_message_in_flight() {
         let (sqs, held, deleted) = (sqs.clone(), Arc::clone(&held), Arc::clone(&deleted));
         tasks.spawn(async move {
             while deleted.lock().expect("no panic holds it").len() < MESSAGES {
-                let batch = sqs.receive("jobs", NOW, &Show::all()).await.expect("it exists");
+                let batch = sqs.receive("jobs", NOW).await.expect("it exists");
                 for message in &batch {
                     let alone = held.lock().expect("no panic holds it").insert(message.message_id.clone());
                     assert!(alone, "somebody else holds it");
@@ -82,7 +82,7 @@ async fn a_long_poll_wakes_on_every_arrival() {
         for number in 0..2_000 {
             let waiting = tokio::spawn({
                 let sqs = sqs.clone();
-                async move { sqs.receive("jobs", LONG, &Show::all()).await }
+                async move { sqs.receive("jobs", LONG).await }
             });
             for _ in 0..number % 4 {
                 tokio::task::yield_now().await;
@@ -101,7 +101,7 @@ async fn a_long_poll_wakes_on_every_arrival() {
 async fn a_long_poll_sees_a_message_come_back() {
     let sqs = service();
     send(&sqs, 1);
-    let first = sqs.receive("jobs", LONG, &Show::all()).await.expect("it exists");
+    let first = sqs.receive("jobs", LONG).await.expect("it exists");
     let waiting = long_poll(&sqs);
     tokio::task::yield_now().await;
     sqs.clock().jump(Duration::from_secs(19));
@@ -128,5 +128,5 @@ async fn a_long_poll_without_a_message_ends_empty() {
 
 fn long_poll(sqs: &Sqs) -> tokio::task::JoinHandle<Result<Vec<Received>, SqsError>> {
     let sqs = sqs.clone();
-    tokio::spawn(async move { sqs.receive("jobs", LONG, &Show::all()).await })
+    tokio::spawn(async move { sqs.receive("jobs", LONG).await })
 }

@@ -1,7 +1,7 @@
 //! One organization floods the queue: the others hardly notice. Counted in turns, not in time.
 
 use super::rig::Rig;
-use local::sqs::{Poll, Show};
+use local::sqs::Poll;
 use local::system::JOBS_QUEUE;
 use serde_json::json;
 use shared::ids::{JobId, OrgId};
@@ -38,7 +38,7 @@ async fn median_wait(flood: usize) -> usize {
         assert!(queue.send_batch(&messages).await.iter().all(Result::is_ok));
         for turn in 0..TURNS_PER_TICK {
             let poll = Poll { max: 1, visibility_seconds: None, wait_seconds: Some(0) };
-            for message in rig.system.sqs().receive(JOBS_QUEUE, poll, &Show::all()).await.unwrap() {
+            for message in rig.system.sqs().receive(JOBS_QUEUE, poll).await.unwrap() {
                 rig.system.sqs().delete(JOBS_QUEUE, &message.receipt_handle).unwrap();
                 let message: JobMessage = serde_json::from_str(&message.body).unwrap();
                 if let Some(sent) = sent_at.get(&message.job_id) {

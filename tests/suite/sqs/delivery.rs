@@ -93,24 +93,6 @@ pub(super) async fn a_long_poll_wakes_for_a_message(target: &Target) {
     assert_eq!(got[0].message_id(), Some(id.as_str()));
 }
 
-pub(super) async fn counts_follow_each_message(target: &Target) {
-    let url = target.queue(&[]).await;
-    for body in ["one", "two"] {
-        target.send(&url, body).await;
-    }
-    let send = target.client.send_message().queue_url(&url).message_body("late").delay_seconds(900);
-    send.send().await.expect("a valid message");
-    let take = target.client.receive_message().queue_url(&url).max_number_of_messages(1);
-    take.send().await.expect("it exists");
-    for name in [
-        Name::ApproximateNumberOfMessages,
-        Name::ApproximateNumberOfMessagesNotVisible,
-        Name::ApproximateNumberOfMessagesDelayed,
-    ] {
-        assert_eq!(target.attribute(&url, name.clone()).await, "1", "{name}");
-    }
-}
-
 /// SQS puts quiet groups first once a noisy one has 30 messages and a tenth of all in flight.
 pub(super) async fn a_noisy_group_holds_nobody_up(target: &Target) {
     let url = target.queue(&[]).await;

@@ -110,26 +110,19 @@ impl Target {
         create.send().await.expect("a new queue").queue_url.expect("it has a URL")
     }
 
-    pub(super) async fn attribute(&self, url: &str, name: QueueAttributeName) -> String {
-        let get = self.client.get_queue_attributes().queue_url(url).attribute_names(name.clone());
-        let attributes = get.send().await.expect("the queue exists").attributes.unwrap_or_default();
-        attributes.get(&name).cloned().unwrap_or_default()
-    }
-
     pub(super) async fn send(&self, url: &str, body: &str) -> String {
         let send = self.client.send_message().queue_url(url).message_body(body);
         send.send().await.expect("a valid message").message_id.expect("it has an id")
     }
 
-    /// What is visible now, at most ten, with all attributes.
+    /// What is visible now, at most ten, with all system attributes.
     pub(super) async fn receive(&self, url: &str) -> Vec<Message> {
         let receive = self
             .client
             .receive_message()
             .queue_url(url)
             .max_number_of_messages(10)
-            .message_system_attribute_names(MessageSystemAttributeName::All)
-            .message_attribute_names("All");
+            .message_system_attribute_names(MessageSystemAttributeName::All);
         receive.send().await.expect("the queue exists").messages.unwrap_or_default()
     }
 
@@ -139,6 +132,13 @@ impl Target {
         let [message] = messages.try_into().expect("exactly one message is visible");
         message
     }
+}
+
+/// The ARN of the queue at a URL, whose last two parts are the account and the name.
+pub(super) fn arn(url: &str) -> String {
+    let mut parts = url.rsplit('/');
+    let (name, account) = (parts.next().expect("a name"), parts.next().expect("an account"));
+    format!("arn:aws:sqs:{REGION}:{account}:{name}")
 }
 
 /// The receipt handle of a received message.
