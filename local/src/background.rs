@@ -176,7 +176,7 @@ fn from_queue(
     let context = known(event, WORKER, contexts)?;
     // Lives as long as the process, as in a Lambda environment.
     let worker: &'static worker::Worker =
-        Box::leak(Box::new(worker::Worker::new(context.config().clone(), context.clock().clone())?));
+        Box::leak(Box::new(worker::Worker::new(context.config().clone(), sqs.clock().into())?));
     let mapping = Mapping {
         queue,
         batch_size,

@@ -23,6 +23,12 @@ impl TimeSource for Clock {
     }
 }
 
+impl From<&Clock> for shared::clock::Clock {
+    fn from(clock: &Clock) -> Self {
+        Self::new(clock.clone())
+    }
+}
+
 impl Clock {
     /// A clock that starts at the machine's time and never goes back.
     pub fn system() -> Self {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use shared::clock::Clock;
 use shared::{Context, runtime::respond};
 
 use crate::ablation::Ablation;
@@ -18,7 +19,7 @@ macro_rules! registry {
         pub fn handler(name: &str, context: &'static Context, ablation: Option<Ablation>) -> Option<Handler> {
             match name {
                 $($name if ablation == Some(Ablation::ClientReuse) => Some(Arc::new(move |request| {
-                    let context = Context::new(context.config().clone(), context.clock().clone());
+                    let context = Context::new(context.config().clone(), Clock::system());
                     Box::pin(async move { respond(&context, request, $handle).await })
                 })),
                 $name => Some(Arc::new(move |request| {

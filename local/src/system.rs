@@ -193,7 +193,7 @@ impl System {
             // What is compared has connections.
             Some(_) => vec![database_calls.clone()],
         };
-        let production_clock = shared::clock::Clock::new(clock.clone());
+        let production_clock = shared::clock::Clock::from(&clock);
         let contexts = Contexts::new(&template.functions, &config, &stack(layers), &production_clock);
         // Lives as long as the process, as in a Lambda environment.
         let context: &'static Context = Box::leak(Box::new(Context::new(config, production_clock)));

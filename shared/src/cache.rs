@@ -23,7 +23,6 @@ mod whereabouts;
 pub use class::{ABSENCES_PER_SCOPE, ABSENT_MAX, Cacheable, Class, JITTER_PERCENT, Key, Name, Rule};
 pub use control_plane::{ControlPlane, FindError, Found, Kind};
 pub use iam::Iam;
-pub use meter::Event;
 pub use url::{CacheUrl, CacheUrlError, Endpoint, Server};
 
 use crate::telemetry::metrics::metrics;
@@ -33,8 +32,9 @@ use class::Place;
 use entry::{Entry, Token, now_ms};
 use flight::Flights;
 use link::{Link, LinkError};
-use meter::Meter;
+use meter::{Event, Meter};
 use near::Near;
+use serde_json::Number;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -124,12 +124,6 @@ impl Default for Options {
 impl Cache {
     /// A cache at an address. Nothing is opened before the first lookup.
     #[must_use]
-    pub fn open(url: &CacheUrl) -> Self {
-        Self::with(url, Options::default())
-    }
-
-    /// The same, with options.
-    #[must_use]
     pub fn with(url: &CacheUrl, options: Options) -> Self {
         let backend = match url {
             CacheUrl::Server(server) => Backend::Server(Box::new(Link::new(server.clone(), options.clone()))),
@@ -145,14 +139,6 @@ impl Cache {
             fetches: Semaphore::new(FETCHES),
             running: Mutex::default(),
         }))
-    }
-
-    /// A fresh value, if there is one. A failure is a miss.
-    pub async fn get<K: Key>(&self, key: &K) -> Option<K::Value> {
-        match self.lookup::<K>(&Place::of(key), &mut self.budget()).await {
-            Lookup::Fresh { value, .. } => value,
-            _ => None,
-        }
     }
 
     /// A value, from the cache or else from `fetch`, which runs at most once for all who miss at the same
@@ -224,17 +210,17 @@ impl Cache {
         }
     }
 
-    /// How often `event` happened in `class` since the last report.
+    /// What happened in each class since the last time, by the class's and the event's name.
     #[must_use]
-    pub fn count(&self, class: &Class, event: Event) -> u64 {
-        self.0.meter.read(class.name, event)
+    pub fn take_counts(&self) -> Vec<(&'static str, Vec<(&'static str, Number)>)> {
+        self.0.meter.take()
     }
 
     /// Writes what happened in each class since the last report as metrics, once a minute; nothing in between. A
     /// process that does without the cache counts one as `BreakerOpen`.
     pub fn report(&self) {
         if self.0.meter.is_due(now_ms()) {
-            for (class, counts) in self.0.meter.take() {
+            for (class, counts) in self.take_counts() {
                 metrics("CitizenApp/Cache", Some(("Class", class)), &counts);
             }
             if self.breaker_is_open() {

@@ -34,12 +34,6 @@ impl Context {
         &self.config
     }
 
-    /// What its decisions go by.
-    #[must_use]
-    pub fn clock(&self) -> &Clock {
-        &self.clock
-    }
-
     /// Now, by its clock.
     #[must_use]
     pub fn now(&self) -> Moment {

@@ -146,7 +146,7 @@ async fn every_other_event_is_accepted_too() {
     let system = System::start(Options { background: false, ..Options::ephemeral() }).await.unwrap();
     let event = |name: &str| fs::read_to_string(project_folder().join(format!("events/{name}.json"))).unwrap();
     let context = system.contexts().get("worker").unwrap();
-    let worker = worker::Worker::new(context.config().clone(), context.clock().clone()).unwrap();
+    let worker = worker::Worker::new(context.config().clone(), system.clock().into()).unwrap();
     // Its job does not exist here: there is nothing to do, now or later.
     let answer = worker::handle(&worker, serde_json::from_str(&event("worker")).unwrap(), u64::MAX).await;
     assert!(answer.batch_item_failures.is_empty());

@@ -106,15 +106,6 @@ impl Class {
         self
     }
 
-    /// How old a value can be that a reader gets when an invalidation could not be delivered.
-    #[must_use]
-    pub fn bound(&self) -> Duration {
-        match self.rule {
-            Rule::RenewedOnUpdate => self.fresh + self.fresh * JITTER_PERCENT / 100,
-            Rule::StaleAcceptable { stale } => stale,
-        }
-    }
-
     pub(super) const fn is_renewed(&self) -> bool {
         matches!(self.rule, Rule::RenewedOnUpdate)
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
+pub(super) enum Event {
     /// A fresh value from the cache server (or from the memory that stands in for it).
     Hit,
     /// A fresh value from the process-local layer.
@@ -71,11 +71,6 @@ pub(super) struct Meter {
 impl Meter {
     pub(super) fn count(&self, class: &'static str, event: Event) {
         self.of(class).events[event as usize].fetch_add(1, Relaxed);
-    }
-
-    /// How often `event` happened since the last batch.
-    pub(super) fn read(&self, class: &'static str, event: Event) -> u64 {
-        self.of(class).events[event as usize].load(Relaxed)
     }
 
     fn of(&self, class: &'static str) -> &Counts {

@@ -37,12 +37,6 @@ pub struct PasswordAttempt(String);
 macro_rules! text {
     ($name:ident) => {
         impl $name {
-            /// The text.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-
             /// The text, owned.
             #[must_use]
             pub fn into_string(self) -> String {
@@ -63,6 +57,22 @@ macro_rules! text {
 text!(Name);
 text!(Description);
 text!(Email);
+
+impl Name {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Email {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 impl TryFrom<String> for Name {
     type Error = &'static str;

@@ -25,12 +25,6 @@ pub enum QueueError {
 }
 
 impl QueueError {
-    /// Whether the same call may succeed later.
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
-    }
-
     /// Reads the SDK's error once, where it enters.
     pub(super) fn of<E>(error: SdkError<E, HttpResponse>) -> Self
     where

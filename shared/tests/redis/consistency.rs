@@ -33,7 +33,7 @@ impl Truth {
         let now = Instant::now();
         let acknowledged = self.acknowledged.lock().expect("no panic");
         let counts = |entry: &&Acknowledged| {
-            entry.delivery == Delivery::Delivered || now.duration_since(entry.at) > class.bound() + SLACK
+            entry.delivery == Delivery::Delivered || now.duration_since(entry.at) > server::bound(class) + SLACK
         };
         acknowledged.iter().filter(counts).map(|entry| entry.version).max().unwrap_or(0)
     }

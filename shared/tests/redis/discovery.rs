@@ -125,7 +125,7 @@ async fn each_kind_of_cache_is_found_by_its_name() {
     for (key, (name, kind)) in (0..).zip(kinds) {
         let cache = open(&format!("redis://?name={name}"), ministack.port, Duration::from_secs(10));
         read(&cache, key).await;
-        assert_eq!(cache.get(&Plan(key)).await, Some(Record::new(1)), "{name} was found and used");
+        assert_eq!(server::cached(&cache, &Plan(key)).await, Some(Record::new(1)), "{name} was found and used");
         let endpoint = Some(Endpoint { host: "127.0.0.1".to_owned(), port: server.port });
         let found = Found { kind, status: "available".to_owned(), endpoint };
         assert_eq!(cache.control_plane().await, Some(Ok(found)));

@@ -3,7 +3,7 @@
 use super::records::{Failure, PageKey, Pages, Plan, Profile, Record};
 use super::server::{self, RedisServer, free_port};
 use aws_sdk_dynamodb::config::Credentials;
-use shared::cache::{CONNECTION_AGE, Cache, CacheUrl, Delivery, Event, Iam, Name, Options};
+use shared::cache::{CONNECTION_AGE, Cache, CacheUrl, Delivery, Iam, Name, Options};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -108,15 +108,15 @@ async fn everything_works_over_tls_in_cluster_mode() {
             assert_eq!(cache.get_or_fill(&Plan(key), || record(1)).await, Ok(Some(Record::new(1))), "{login}");
             cache.settle().await;
             assert_eq!(cache.renew(&Plan(key), &Record::new(2)).await, Delivery::Delivered);
-            assert_eq!(cache.get(&Plan(key)).await, Some(Record::new(2)));
+            assert_eq!(server::cached(&cache, &Plan(key)).await, Some(Record::new(2)));
             assert_eq!(cache.invalidate(&Plan(key)).await, Delivery::Delivered);
-            assert_eq!(cache.get(&Plan(key)).await, None);
+            assert_eq!(server::cached(&cache, &Plan(key)).await, None);
             let page = || async { Ok::<_, Failure>(Some(super::records::Page { as_of: 1 })) };
             assert!(cache.get_or_fill(&PageKey(key, 1), page).await.is_ok_and(|page| page.is_some()));
             cache.settle().await;
-            assert!(cache.get(&PageKey(key, 1)).await.is_some());
+            assert!(server::cached(&cache, &PageKey(key, 1)).await.is_some());
             assert_eq!(cache.invalidate(&Pages(key)).await, Delivery::Delivered);
-            assert_eq!(cache.get(&PageKey(key, 1)).await, None);
+            assert_eq!(server::cached(&cache, &PageKey(key, 1)).await, None);
             assert_eq!(cache.get_or_fill(&Profile(key), || async { Ok::<_, Failure>(None) }).await, Ok(None));
             cache.settle().await;
             cache.invalidate(&Profile(key)).await;
@@ -156,7 +156,8 @@ async fn a_connection_is_replaced_when_it_is_old() {
         let ids = list.lines().filter(|line| line.contains("user=token"));
         ids.filter_map(|line| line.split(' ').next()).map(str::to_owned).collect::<Vec<_>>()
     };
-    let failures = cache.count(&Plan::CLASS, Event::Failure);
+    let counts = server::Counts::of(&cache);
+    let failures = counts.count(&Plan::CLASS, "Failures");
     let mut old = log_ins();
     for _ in 0..3 {
         tokio::time::sleep(age * 2).await;
@@ -168,7 +169,7 @@ async fn a_connection_is_replaced_when_it_is_old() {
         }
         old = log_ins();
     }
-    assert_eq!(cache.count(&Plan::CLASS, Event::Failure), failures, "no caller noticed");
+    assert_eq!(counts.count(&Plan::CLASS, "Failures"), failures, "no caller noticed");
     drop(cache);
     let lasting = open(&server, "rediss://token@HOST?iam=prod-cache", true);
     lasting.invalidate(&Plan(1)).await;

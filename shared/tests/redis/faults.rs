@@ -4,7 +4,7 @@ use super::proxy::{Fault, Proxy};
 use super::records::{Failure, Plan, Record};
 use super::server::{self, RedisServer};
 use redis::Commands as _;
-use shared::cache::{Cache, Event, FETCHES, Name, PATIENCE};
+use shared::cache::{Cache, FETCHES, Name, PATIENCE};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -45,7 +45,8 @@ async fn is_used(cache: &Cache, keys: std::ops::RangeFrom<u32>) {
 
 /// Breaks a cache that works, calls it, mends it, and waits for it to be used again.
 pub(crate) async fn suffers(cache: Cache, break_it: impl FnOnce(), mend: impl FnOnce()) {
-    let failures = || cache.count(&Plan::CLASS, Event::Failure);
+    let counts = server::Counts::of(&cache);
+    let failures = || counts.count(&Plan::CLASS, "Failures");
     let normal = p99_of_calls(&cache, 0..CALLS).await;
     assert!(!cache.breaker_is_open() || failures() >= 5, "the breaker is open without failures");
     is_used(&cache, 10 * CALLS..).await;
@@ -65,10 +66,10 @@ pub(crate) async fn suffers(cache: Cache, break_it: impl FnOnce(), mend: impl Fn
 
     mend();
     is_used(&cache, key..).await;
-    let hits = cache.count(&Plan::CLASS, Event::Hit);
+    let hits = counts.count(&Plan::CLASS, "Hits");
     read(&cache, 9 * CALLS).await;
     read(&cache, 9 * CALLS).await;
-    assert_eq!(cache.count(&Plan::CLASS, Event::Hit), hits + 1, "the cache is used again");
+    assert_eq!(counts.count(&Plan::CLASS, "Hits"), hits + 1, "the cache is used again");
 }
 
 async fn suffers_fault(fault: Fault) {
@@ -183,7 +184,7 @@ async fn a_lost_renewal_costs_the_bound_at_most() {
         if read == Ok(Some(Record::new(2))) {
             break;
         }
-        assert!(filled.elapsed() < Plan::CLASS.bound() + Duration::from_millis(200), "older than the bound");
+        assert!(filled.elapsed() < server::bound(&Plan::CLASS) + Duration::from_millis(200), "older than the bound");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -214,8 +215,8 @@ async fn what_cannot_be_read_is_a_miss() {
     for (what, bytes) in cases {
         let () = bare.set("org:1:plan", bytes).expect("stored");
         let cache = server.cache();
-        assert_eq!(cache.get(&Plan(1)).await, None, "{what}");
+        assert_eq!(server::cached(&cache, &Plan(1)).await, None, "{what}");
         read(&cache, 1).await;
-        assert_eq!(cache.get(&Plan(1)).await, Some(Record::new(1)), "{what} was not replaced");
+        assert_eq!(server::cached(&cache, &Plan(1)).await, Some(Record::new(1)), "{what} was not replaced");
     }
 }

@@ -3,7 +3,7 @@
 use super::proxy::Proxy;
 use super::records::{Failure, Plan, Record};
 use super::server::{self, RedisServer, signal};
-use shared::cache::{Cache, Event, Name, PATIENCE};
+use shared::cache::{Cache, Name, PATIENCE};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -15,8 +15,8 @@ async fn fill(cache: &Cache) {
 }
 
 async fn assert_hit(cache: &Cache) {
-    assert_eq!(cache.get(&Plan(1)).await, Some(Record::new(1)), "a hit on a new connection");
-    assert_eq!(cache.count(&Plan::CLASS, Event::Failure), 0, "no failure");
+    assert_eq!(server::cached(cache, &Plan(1)).await, Some(Record::new(1)), "a hit on a new connection");
+    assert_eq!(server::Counts::of(cache).count(&Plan::CLASS, "Failures"), 0, "no failure");
 }
 
 #[tokio::test]

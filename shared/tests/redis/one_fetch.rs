@@ -4,7 +4,7 @@ use super::origin::{self, Origin};
 use super::proxy::{Fault, Proxy};
 use super::records::{Failure, Plan, Record};
 use super::server::{self, RedisServer};
-use shared::cache::{Event, LEASE, Name};
+use shared::cache::{LEASE, Name};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -160,7 +160,7 @@ async fn a_late_waiter_does_not_take_an_early_answer() {
     assert_eq!(first, Ok(Some(Record::new(1))), "it asked before the write");
     assert_eq!(second, Ok(Some(Record::new(2))), "it asked after the write");
     early.settle().await;
-    assert_eq!(early.get(&Plan(7)).await, Some(Record::new(2)), "the early answer was not stored");
+    assert_eq!(server::cached(&early, &Plan(7)).await, Some(Record::new(2)), "the early answer was not stored");
 }
 
 /// A lookup claims before it is known whether this process fetches already. The lease that such a reader got is
@@ -205,7 +205,8 @@ async fn nobody_waits_for_a_fill() {
     let server = RedisServer::start();
     let proxy = Proxy::start(server.port);
     let cache = server::open(&proxy.url());
-    let failures = || cache.count(&Plan::CLASS, Event::Failure);
+    let counts = server::Counts::of(&cache);
+    let failures = || counts.count(&Plan::CLASS, "Failures");
     let read = cache.get_or_fill(&Plan(1), || async {
         proxy.set(Fault::Hang);
         Ok::<_, Failure>(Some(Record::new(1)))

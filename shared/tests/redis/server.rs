@@ -1,10 +1,13 @@
 //! A redis-server of a test's own, on a free port of 127.0.0.1, without persistence.
 
+use crate::records::Failure;
 use redis::Value;
-use shared::cache::{Cache, CacheUrl, Options};
+use shared::cache::{Cache, CacheUrl, Class, JITTER_PERCENT, Key, Options, Rule};
+use std::collections::HashMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -91,13 +94,49 @@ impl Drop for RedisServer {
 
 /// A cache at an address.
 pub(crate) fn open(url: &str) -> Cache {
-    Cache::open(&url.parse::<CacheUrl>().expect("a cache address"))
+    Cache::with(&url.parse::<CacheUrl>().expect("a cache address"), Options::default())
 }
 
 /// A cache that waits for its server however busy this machine is: for tests of everything but deadlines.
 pub(crate) fn open_patient(url: &str) -> Cache {
     let options = Options { patience: Duration::from_secs(5), ..Options::default() };
     Cache::with(&url.parse::<CacheUrl>().expect("a cache address"), options)
+}
+
+/// The value that is stored and fresh, if there is one.
+pub(crate) async fn cached<K: Key + 'static>(cache: &Cache, key: &K) -> Option<K::Value> {
+    cache.get_or_fill(key, || async { Err(Failure::Origin) }).await.ok().flatten()
+}
+
+/// What a cache has counted, from the first question on.
+pub(crate) struct Counts<'a> {
+    cache: &'a Cache,
+    seen: Mutex<HashMap<(&'static str, &'static str), u64>>,
+}
+
+impl<'a> Counts<'a> {
+    pub(crate) fn of(cache: &'a Cache) -> Self {
+        Self { cache, seen: Mutex::default() }
+    }
+
+    /// How often an event of this name has happened in a class.
+    pub(crate) fn count(&self, class: &Class, event: &'static str) -> u64 {
+        let mut seen = self.seen.lock().expect("no test panics here");
+        for (class, counts) in self.cache.take_counts() {
+            for (event, count) in counts {
+                *seen.entry((class, event)).or_default() += count.as_u64().expect("a count");
+            }
+        }
+        seen.get(&(class.name, event)).copied().unwrap_or_default()
+    }
+}
+
+/// How old a value can be that a reader gets when an invalidation could not be delivered.
+pub(crate) fn bound(class: &Class) -> Duration {
+    match class.rule {
+        Rule::RenewedOnUpdate => class.fresh + class.fresh * JITTER_PERCENT / 100,
+        Rule::StaleAcceptable { stale } => stale,
+    }
 }
 
 /// Sends a signal to a process that this test has started.

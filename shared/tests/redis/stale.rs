@@ -4,7 +4,7 @@ use super::origin::{self, Origin};
 use super::proxy::{Fault, Proxy};
 use super::records::{Failure, Prices, Record};
 use super::server::{self, RedisServer};
-use shared::cache::{Cache, Event, Name};
+use shared::cache::{Cache, Name};
 use std::time::{Duration, Instant};
 
 const PROCESSES: usize = 10;
@@ -58,7 +58,7 @@ async fn fresh_values_come_from_this_process() {
     for _ in 0..10 {
         assert_eq!(read(&cache, origin.port).await, 1);
     }
-    assert_eq!(cache.count(&Prices::CLASS, Event::LocalHit), 10);
+    assert_eq!(server::Counts::of(&cache).count(&Prices::CLASS, "LocalHits"), 10);
     assert_eq!(origin.reads(), 1);
 }
 

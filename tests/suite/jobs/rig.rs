@@ -45,7 +45,7 @@ impl Rig {
         let system = System::start(Options { background: false, ..options }).await.unwrap();
         let context = system.contexts().get("worker").unwrap();
         let worker: &'static Worker =
-            Box::leak(Box::new(Worker::new(context.config().clone(), context.clock().clone()).unwrap()));
+            Box::leak(Box::new(Worker::new(context.config().clone(), system.clock().into()).unwrap()));
         let function: Function = Arc::new(move |event| {
             let deadline = u64::try_from(context.now().plus(TIMEOUT).as_millis()).unwrap();
             Box::pin(async move { Ok(serde_json::to_value(worker::handle(worker, event, deadline).await)?) })

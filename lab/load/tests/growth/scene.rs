@@ -148,7 +148,7 @@ impl Scene {
         };
         let context = |metered, cached| -> &'static Context {
             // Lives as long as the process, as in a Lambda environment.
-            Box::leak(Box::new(Context::new(config(metered, cached), system.context().clock().clone())))
+            Box::leak(Box::new(Context::new(config(metered, cached), system.clock().into())))
         };
         let contexts = [false, true].map(|metered| [false, true].map(|cached| context(metered, cached)));
         let sources = [false, true].map(|metered| source(&system, config(metered, false)));
@@ -213,7 +213,7 @@ impl Scene {
 
 fn source(system: &System, config: Config) -> EventSource {
     let context = system.context();
-    let worker: &'static Worker = Box::leak(Box::new(Worker::new(config, context.clock().clone()).unwrap()));
+    let worker: &'static Worker = Box::leak(Box::new(Worker::new(config, system.clock().into()).unwrap()));
     let function: Function = Arc::new(move |event| {
         let deadline = u64::try_from(context.now().plus(TIMEOUT).as_millis()).unwrap();
         Box::pin(async move { Ok(serde_json::to_value(worker::handle(worker, event, deadline).await)?) })
