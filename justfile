@@ -50,7 +50,7 @@ build *arguments:
     deploy/build-functions.py {{arguments}}
 
 # Deploy to MiniStack and a real Redis here and try it: the suite, an e-mail, an update in place, the deletion (after
-# `just build`). `--keep` leaves it running.
+# `just build --quick`). `--keep` leaves it running.
 deploy-local *arguments:
     deploy/deploy-local.py {{arguments}}
 
@@ -58,8 +58,8 @@ deploy-local *arguments:
 bench *arguments:
     python3 lab/bench {{arguments}}
 
-# Count the instructions of deployed functions and hold them against lab/instructions/baseline.json (after `just build`); with
-# `--renew --reason WHY` write that file anew.
+# Count the instructions of deployed functions and hold them against lab/instructions/baseline.json (after
+# `just build --release --untrained`); with `--renew --reason WHY` write that file anew.
 [positional-arguments]
 instructions *arguments:
     lab/bench/instructions.py "$@"

@@ -2,7 +2,7 @@
 """Deploys template.yaml with the parameters of `dev` to MiniStack and a real Redis on 127.0.0.1, as one deploys it to AWS, and
 tries it: the integration suite over the deployed REST API, an update in place under load, and the deletion.
 
-Usage: just deploy-local [--keep]     after `just build`; --keep leaves it running until Ctrl-C
+Usage: just deploy-local [--keep]     after `just build --quick`; --keep leaves it running until Ctrl-C
 Each part's seconds are printed. Ends what it starts. Where MiniStack differs from AWS stands in deploy/ministack-differences.txt.
 """
 import argparse, json, os, pathlib, re, shutil, signal, socket, subprocess, sys, tempfile, threading, time, tomllib
@@ -255,7 +255,7 @@ def main():
     functions = [path.name for path in (ROOT / "functions").iterdir()]
     missing = [name for name in functions if not (ROOT / f"target/lambda/{name}/bootstrap").exists()]
     if missing:
-        sys.exit(f"not built: {', '.join(missing)}: run `just build`")
+        sys.exit(f"not built: {', '.join(missing)}: run `just build --quick`")
     folder = pathlib.Path(tempfile.mkdtemp(prefix="deploy-local-"))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     deployment = Deployment(folder)

@@ -16,7 +16,7 @@ use shared::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A page, a transaction and a compressor are many allocations; glibc's take a tenth more of a request (docs/performance.md).
+/// A page, a transaction and a compressor are many allocations; glibc's take a tenth more of a request (lab/NOTEBOOK.md, "tried").
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

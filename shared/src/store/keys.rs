@@ -1,4 +1,4 @@
-//! Every key of the table. Access patterns: `docs/architecture.md`.
+//! Every key of the table. Access patterns: `docs/data-model.md`.
 //!
 //! | record | pk | sk |
 //! |---|---|---|

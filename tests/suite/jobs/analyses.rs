@@ -9,7 +9,7 @@ use serde_json::json;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// The page of prose that the README's walk analyses.
+/// The page of prose that `docs/walkthrough.md` analyses.
 fn prose() -> String {
     std::fs::read_to_string(project_folder().join("data/prose.txt")).unwrap()
 }
