@@ -7,7 +7,7 @@ use shared::aws::{Credentials, HttpLayer};
 use shared::clock::Clock;
 use shared::config::{Config, ConfigError};
 
-use crate::system::TABLE_NAME;
+use crate::names::TABLE_NAME;
 
 /// Who calls when no function does: the system itself, an operator, a test.
 const OPERATOR: &str = "local";

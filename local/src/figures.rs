@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::{Json, Router, routing::get};
 use serde_json::json;
 
-use crate::{layers::counting::DatabaseCalls, sqs::Sqs, system::JOBS_QUEUE};
+use crate::{layers::counting::DatabaseCalls, names::JOBS_QUEUE, sqs::Sqs};
 
 /// Where it is found.
 pub const PATH: &str = "/_local/figures";

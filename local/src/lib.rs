@@ -11,6 +11,7 @@ pub mod figures;
 pub mod functions;
 pub mod gateway;
 pub mod layers;
+pub mod names;
 pub mod openapi;
 pub mod operator;
 pub mod schedule;

@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, env, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use local::ablation::Ablation;
+use local::names::TABLE_NAME;
 use local::operator::{self, catalogue};
-use local::system::{TABLE_NAME, project_folder};
+use local::system::project_folder;
 use local::{Options, StartError, Storage, System, functions, openapi};
 use shared::ids::{JobId, OrgId};
 use shared::jobs::JobMessage;

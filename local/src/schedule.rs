@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::event_source::FunctionError;
-use crate::sqs::ACCOUNT_ID;
+use crate::names::ACCOUNT_ID;
 
 /// A function that takes a scheduled event and whose answer nobody reads.
 pub type ScheduledFunction =

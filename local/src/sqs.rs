@@ -26,9 +26,9 @@ use tokio::sync::watch;
 pub use error::{ErrorKind, SqsError};
 pub use message::{Draft, Received};
 pub use queue::Counts;
-pub use queues::ACCOUNT_ID;
 
 use crate::clock::Clock;
+use crate::names::ACCOUNT_ID;
 use attributes::{VISIBILITY_SECONDS_MAX, WAIT_SECONDS_MAX};
 use error::in_range;
 use queues::Queues;

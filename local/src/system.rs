@@ -26,19 +26,11 @@ use crate::{
         iam::{Privileges, Refusal},
         stack,
     },
+    names::{JOBS_QUEUE, TABLE_NAME},
     operator::catalogue::{self, CatalogueError},
     sqs::Sqs,
     template::{Template, TemplateError},
 };
-
-/// The table's name. In AWS, CloudFormation chooses one.
-pub const TABLE_NAME: &str = "citizen-app";
-
-/// The queue of jobs, by its logical id in the template.
-pub const JOBS_QUEUE: &str = "JobsQueue";
-
-/// Where its messages go that were received too often.
-pub const DEAD_LETTER_QUEUE: &str = "JobsDeadLetterQueue";
 
 /// How long requests under way may take to finish when the system stops.
 const CLOSING_TIME: Duration = Duration::from_secs(5);

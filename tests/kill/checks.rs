@@ -2,7 +2,7 @@
 
 use crate::clients::{Told, is_analysis};
 use crate::world::World;
-use local::system::{DEAD_LETTER_QUEUE, JOBS_QUEUE};
+use local::names::{DEAD_LETTER_QUEUE, JOBS_QUEUE};
 use shared::model::job::{ATTEMPTS_MAX, JobRecord, JobState};
 use shared::model::time::Moment;
 use shared::model::usage::month_of;

@@ -2,7 +2,7 @@
 //! The sweeper ends itself at its time limit, so a run that is enough is one that takes less than a minute.
 
 use futures_util::{StreamExt as _, stream};
-use local::system::JOBS_QUEUE;
+use local::names::JOBS_QUEUE;
 use local::{Options, System};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};

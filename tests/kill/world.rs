@@ -5,7 +5,7 @@ use crate::plan::{Plan, Point};
 use crate::process::Pool;
 use crate::{Size, checks, clients, proxy};
 use local::event_source::{EventSource, Function, Mapping};
-use local::system::{JOBS_QUEUE, TABLE_NAME};
+use local::names::{JOBS_QUEUE, TABLE_NAME};
 use local::{Options, System};
 use serde_json::{Value, json};
 use shared::ids::OrgId;

@@ -35,7 +35,7 @@ async fn fixture() -> Fixture {
     let endpoint = database.url.clone();
     let config = Config::from_lookup(|name| {
         let value = match name {
-            "TABLE_NAME" => local::system::TABLE_NAME,
+            "TABLE_NAME" => local::names::TABLE_NAME,
             "ALLOWED_ORIGINS" => "https://app.example.com",
             "CACHE_URL" => "memory:",
             "AWS_REGION" => "us-east-1",
@@ -71,7 +71,7 @@ async fn an_expired_session_is_none_though_its_record_is_still_there() {
     assert_eq!(fixture.create(&json!({"name": "a"})).await.0, 201);
     let token = shared::token::Token::parse(&fixture.token).unwrap();
     let update = json!({
-        "TableName": local::system::TABLE_NAME,
+        "TableName": local::names::TABLE_NAME,
         "Key": {
             "pk": {"S": format!("USER#{}", token.user_id)},
             "sk": {"S": format!("SESSION#{}", token.hash().as_str())}

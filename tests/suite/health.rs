@@ -24,7 +24,7 @@ async fn deep(system: &System, cache_url: &str, control_plane: &str) -> (u16, Va
     let database = system.database_url();
     let config = Config::from_lookup(|name| {
         let value = match name {
-            "TABLE_NAME" => local::system::TABLE_NAME,
+            "TABLE_NAME" => local::names::TABLE_NAME,
             "ALLOWED_ORIGINS" => "https://app.example.com",
             "CACHE_URL" => cache_url,
             "AWS_REGION" => "eu-west-1",

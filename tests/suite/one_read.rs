@@ -66,7 +66,7 @@ impl Reader {
     fn start(name: String, scene: &Scene) -> Self {
         let mut process = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "one_read::reader_process", "--ignored", "--nocapture"])
-            .env("TABLE_NAME", local::system::TABLE_NAME)
+            .env("TABLE_NAME", local::names::TABLE_NAME)
             .env("ALLOWED_ORIGINS", "https://app.example.com")
             .env("CACHE_URL", &scene.cache_url)
             .env("AWS_REGION", "us-east-1")

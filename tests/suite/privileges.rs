@@ -211,7 +211,7 @@ async fn a_message_that_may_not_be_sent_is_not_on_the_queue() {
     let owner = api.register().await;
     let accepted = api.post(&owner, "/analyze", json!({"text": "A text."})).await;
     assert_eq!(accepted.status, 202, "it is stored, and the sweeper would queue it: {}", accepted.text);
-    assert_eq!(system.sqs().counts(local::system::JOBS_QUEUE).unwrap().visible, 0);
+    assert_eq!(system.sqs().counts(local::names::JOBS_QUEUE).unwrap().visible, 0);
 }
 
 #[tokio::test]

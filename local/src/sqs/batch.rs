@@ -8,7 +8,6 @@ use serde_json::{Map, Value, json};
 use super::Sqs;
 use super::error::{ErrorKind, SqsError};
 use super::message::{Draft, MESSAGE_BYTES_MAX};
-use super::protocol::unread;
 
 /// Most entries of a batch.
 const ENTRIES_MAX: usize = 10;
@@ -62,7 +61,7 @@ fn checked(batch: Batch) -> Result<Vec<(String, Draft)>, SqsError> {
         if !seen.insert(id.clone()) {
             return Err(ErrorKind::BatchEntryIdsNotDistinct.because(format!("Id {id} repeated.")));
         }
-        let draft: Draft = serde_json::from_value(entry.into()).map_err(unread)?;
+        let draft: Draft = serde_json::from_value(entry.into())?;
         drafts.push((id, draft));
     }
     let bytes: usize = drafts.iter().map(|(_, draft)| draft.message_body.len()).sum();

@@ -105,3 +105,9 @@ pub(crate) fn in_range(parameter: &str, value: i64, range: std::ops::RangeInclus
         .filter(|_| range.contains(&value))
         .ok_or_else(|| SqsError::invalid(parameter, value, &format!("Must be between {low} and {high}, if provided")))
 }
+
+impl From<serde_json::Error> for SqsError {
+    fn from(error: serde_json::Error) -> Self {
+        ErrorKind::Serialization.because(format!("The request body: {error}"))
+    }
+}

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attributes::DELAY_SECONDS_MAX;
 use super::error::{ErrorKind, SqsError, in_range};
-use super::queues::ACCOUNT_ID;
+use crate::names::ACCOUNT_ID;
 
 /// Most a message or a batch may carry, in bytes: 1 MiB
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>).

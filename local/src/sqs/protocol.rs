@@ -86,7 +86,7 @@ async fn dispatch(sqs: &Sqs, action: &str, body: &[u8]) -> Result<Value, SqsErro
             Ok(json!({}))
         }
         "CreateQueue" => {
-            let asked: CreateQueue = serde_json::from_slice(body).map_err(unread)?;
+            let asked: CreateQueue = serde_json::from_slice(body)?;
             Ok(json!({ "QueueUrl": sqs.create_queue(&asked.queue_name, &asked.attributes)? }))
         }
         "DeleteMessage" => {
@@ -128,14 +128,10 @@ async fn receive(sqs: &Sqs, queue: &str, asked: Receive) -> Result<Value, SqsErr
 
 /// The queue's name, which is the last part of its URL (the host may be any that leads here), and the other arguments.
 fn on_queue<T: DeserializeOwned>(body: &[u8]) -> Result<(String, T), SqsError> {
-    let mut arguments: Map<String, Value> = serde_json::from_slice(body).map_err(unread)?;
+    let mut arguments: Map<String, Value> = serde_json::from_slice(body)?;
     let url = arguments.remove("QueueUrl").ok_or_else(|| SqsError::missing("QueueUrl"))?;
     let name = url.as_str().and_then(|url| url.rsplit_once('/')).map_or("", |(_, name)| name).to_owned();
-    Ok((name, serde_json::from_value(arguments.into()).map_err(unread)?))
-}
-
-pub(super) fn unread(error: serde_json::Error) -> SqsError {
-    ErrorKind::Serialization.because(format!("The request body: {error}"))
+    Ok((name, serde_json::from_value(arguments.into())?))
 }
 
 fn refusal(error: &SqsError) -> Response {

@@ -1,14 +1,12 @@
 //! All queues of the account: creating and finding them, and moving messages between them.
 
+use crate::names::ACCOUNT_ID;
 use std::collections::BTreeMap;
 
 use super::attributes::Attributes;
 use super::error::{ErrorKind, SqsError};
 use super::message::Message;
 use super::queue::{Queue, Taken};
-
-/// The account that local ARNs and queue URLs name.
-pub const ACCOUNT_ID: &str = "000000000000";
 
 #[derive(Debug)]
 pub(super) struct Queues {

@@ -4,6 +4,7 @@ use super::class::Place;
 use super::entry::{HEADER, Token};
 use super::link::{Link, LinkError};
 use super::memory::Memory;
+use super::operation::{Claim, Kept, Read};
 use super::server;
 use crate::telemetry::{Part, timed};
 use std::future::Future;
@@ -13,31 +14,6 @@ pub(super) enum Backend {
     Server(Box<Link>),
     Memory(Memory),
     Off,
-}
-
-/// What a lookup that may claim came to.
-pub(super) enum Read {
-    Found(Vec<u8>),
-    /// There was nothing, and now there is the lease.
-    Claimed,
-    /// Nothing to be read, and no lease: it has to be [claimed](Backend::claim).
-    Nothing,
-}
-
-/// What asking for a lease came to.
-pub(super) enum Claim {
-    Granted,
-    /// Somebody else has it, for so long at most.
-    Held(Duration),
-    /// Somebody was faster: the entry, fresh.
-    Present(Vec<u8>),
-}
-
-/// An entry's bytes and how long to keep them.
-#[derive(Clone, Copy)]
-pub(super) struct Kept<'a> {
-    pub(super) entry: &'a [u8],
-    pub(super) keep: Duration,
 }
 
 /// How long this caller waits for an operation. Once one has failed, not at all: one failure per caller is

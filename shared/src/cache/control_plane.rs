@@ -4,10 +4,12 @@
 
 #[cfg(feature = "discovery")]
 mod elasticache;
+mod found;
 
-use super::url::Endpoint;
 use crate::aws::AwsConfig;
 use std::time::Duration;
+
+pub use found::{FindError, Found, Kind};
 
 /// How long finding a name may take in all.
 const FIND_WITHIN: Duration = Duration::from_secs(4);
@@ -17,37 +19,6 @@ const FIND_WITHIN: Duration = Duration::from_secs(4);
 pub struct ControlPlane {
     #[cfg(feature = "discovery")]
     elasticache: std::sync::Arc<elasticache::ElastiCache>,
-}
-
-/// What has a name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    ServerlessCache,
-    ReplicationGroup,
-    CacheCluster,
-}
-
-/// A cache as the control plane knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    pub kind: Kind,
-    /// ElastiCache's own word, such as `available` or `modifying`.
-    pub status: String,
-    /// None while it is being created.
-    pub endpoint: Option<Endpoint>,
-}
-
-/// Why a name was not found.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum FindError {
-    #[error("no serverless cache, replication group or cache cluster has this name")]
-    Unknown,
-    #[error("it has several shards, and what goes to one connection cannot be routed among them")]
-    Sharded,
-    #[error("the control plane did not answer in time")]
-    Late,
-    #[error("the control plane refused: {0}")]
-    Refused(String),
 }
 
 impl ControlPlane {

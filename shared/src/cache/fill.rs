@@ -1,11 +1,12 @@
 //! Filling what is missing: one flight in this process, one lease among processes, and a fence around both.
 
-use super::backend::{Backend, Budget, Claim, Kept};
+use super::backend::{Backend, Budget};
 use super::class::{ABSENCES_PER_SCOPE, Cacheable, Class, Key, Place};
 use super::entry::{self, Token, now_ms};
 use super::flight::{Landing, Lead, Role};
 use super::link::LinkError;
 use super::meter::Event;
+use super::operation::{Claim, Kept};
 use super::{Busy, Cache, LEASE, Lookup, decode, keep, random};
 use std::future::Future;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! The cache server's stand-in within one process: the same rules as the scripts, on a map bounded in bytes.
 
-use super::backend::{Claim, Kept, Read};
 use super::class::Place;
 use super::entry::{Entry, HEADER, Kind, Token, millis, now_ms};
+use super::operation::{Claim, Kept, Read};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -1,12 +1,13 @@
 //! Stale while one refreshes: who finds a value stale gets it at once, and one of them has it fetched anew.
 
-use super::backend::{Budget, Claim};
+use super::backend::Budget;
 use super::class::{Cacheable, Class, Key, Place};
 use super::entry::Token;
 use super::entry::{jittered, millis, now_ms};
 use super::fill::absence_scope;
 use super::flight::Role;
 use super::near::{Found, Until};
+use super::operation::Claim;
 use super::{Busy, Cache, Event, Lookup, keep, random};
 use std::fmt::Display;
 use std::future::Future;

@@ -1,11 +1,11 @@
 //! The cache on a Redis or Valkey server: a plain command to look up, one script per change. Every command
 //! touches one key, as cluster mode wants it.
 
-use super::backend::{Claim, Kept, Read};
 use super::breaker::Access;
 use super::class::Place;
 use super::entry::{HEADER, Token, millis};
 use super::link::{Link, LinkError};
+use super::operation::{Claim, Kept, Read};
 use redis::{Cmd, ErrorKind, ServerErrorKind, Value};
 use std::sync::LazyLock;
 use std::time::Duration;

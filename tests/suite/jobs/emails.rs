@@ -3,9 +3,9 @@
 use super::providers::{Answer, Providers};
 use super::rig::Rig;
 use crate::api::Actor;
+use local::names::JOBS_QUEUE;
 use local::operator;
 use local::sqs::Draft;
-use local::system::JOBS_QUEUE;
 use serde_json::{Value, json};
 use shared::jobs::JobMessage;
 use shared::model::text::Email;

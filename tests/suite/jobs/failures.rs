@@ -3,9 +3,9 @@
 
 use super::providers::{Answer, Providers};
 use super::rig::{MODEL, Rig};
+use local::names::{DEAD_LETTER_QUEUE, JOBS_QUEUE};
 use local::operator::{Report, redrive_all};
 use local::sqs::Draft;
-use local::system::{DEAD_LETTER_QUEUE, JOBS_QUEUE};
 use reqwest::Method;
 use serde_json::json;
 use std::time::Duration;

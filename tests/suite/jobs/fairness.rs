@@ -1,8 +1,8 @@
 //! One organization floods the queue: the others hardly notice. Counted in turns, not in time.
 
 use super::rig::Rig;
+use local::names::JOBS_QUEUE;
 use local::sqs::Poll;
-use local::system::JOBS_QUEUE;
 use serde_json::json;
 use shared::ids::{JobId, OrgId};
 use shared::jobs::JobMessage;

@@ -3,7 +3,7 @@
 use super::providers::Providers;
 use crate::api::{Actor, Api, Reply};
 use local::event_source::{Delivery, EventSource, Function, Mapping};
-use local::system::{DEAD_LETTER_QUEUE, JOBS_QUEUE};
+use local::names::{DEAD_LETTER_QUEUE, JOBS_QUEUE};
 use local::{Options, System};
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 
 use crate::scene::{Actor, Ask, PASSWORD, PLAIN, Scene};
 use lambda_http::http::Method;
-use local::system::JOBS_QUEUE;
+use local::names::JOBS_QUEUE;
 use serde_json::{Value, json};
 use shared::ids::{ItemId, JobId};
 use shared::model::time::Moment;

@@ -35,7 +35,7 @@ impl Raw {
 
     /// The row under a key, which must be there.
     pub(crate) async fn row(&self, key: Key) -> Value {
-        let body = json!({"TableName": local::system::TABLE_NAME, "ConsistentRead": true,
+        let body = json!({"TableName": local::names::TABLE_NAME, "ConsistentRead": true,
             "Key": {PK: {"S": key.pk.clone()}, SK: {"S": key.sk.clone()}}});
         let mut reply = self.call("GetItem", body.to_string()).await;
         assert!(reply["Item"].is_object(), "no row under {key:?}");
@@ -44,14 +44,14 @@ impl Raw {
 
     /// All rows of a partition.
     pub(crate) async fn partition(&self, pk: String) -> Vec<Value> {
-        let body = json!({"TableName": local::system::TABLE_NAME, "KeyConditionExpression": "pk = :pk",
+        let body = json!({"TableName": local::names::TABLE_NAME, "KeyConditionExpression": "pk = :pk",
             "ExpressionAttributeValues": {":pk": {"S": pk}}});
         self.call("Query", body.to_string()).await["Items"].as_array().unwrap().clone()
     }
 
     /// Sets a number of a row.
     pub(crate) async fn set(&self, key: Key, attribute: &str, value: usize) {
-        let body = json!({"TableName": local::system::TABLE_NAME, "Key": {PK: {"S": key.pk}, SK: {"S": key.sk}},
+        let body = json!({"TableName": local::names::TABLE_NAME, "Key": {PK: {"S": key.pk}, SK: {"S": key.sk}},
             "UpdateExpression": "SET #name = :value", "ConditionExpression": "attribute_exists(pk)",
             "ExpressionAttributeNames": {"#name": attribute},
             "ExpressionAttributeValues": {":value": {"N": value.to_string()}}});
@@ -61,7 +61,7 @@ impl Raw {
     /// Writes rows, given as JSON.
     pub(crate) async fn put_all(&self, rows: impl Iterator<Item = String>) {
         let batches = Batches(rows).map(|puts| {
-            let body = format!("{{\"RequestItems\":{{\"{}\":[{}]}}}}", local::system::TABLE_NAME, puts.join(","));
+            let body = format!("{{\"RequestItems\":{{\"{}\":[{}]}}}}", local::names::TABLE_NAME, puts.join(","));
             async move {
                 let reply = self.call("BatchWriteItem", body).await;
                 assert!(reply["UnprocessedItems"].as_object().is_none_or(serde_json::Map::is_empty), "{reply}");

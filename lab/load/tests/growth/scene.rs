@@ -7,7 +7,7 @@ use lambda_http::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use lambda_http::http::{HeaderMap, Method};
 use lambda_http::{Body, Request};
 use local::event_source::{EventSource, Function, Mapping};
-use local::system::JOBS_QUEUE;
+use local::names::JOBS_QUEUE;
 use local::{Options, Storage, System};
 use serde_json::{Value, json};
 use shared::Context;

@@ -1,6 +1,6 @@
 //! ElastiCache's API, through its SDK.
 
-use super::{FindError, Found, Kind};
+use super::found::{FindError, Found, Kind};
 use crate::aws::AwsConfig;
 use crate::cache::url::Endpoint;
 use aws_sdk_elasticache::Client;

@@ -1,0 +1,28 @@
+//! What is asked of a back end, and what comes of it.
+
+use std::time::Duration;
+
+/// What a lookup that may claim came to.
+pub(super) enum Read {
+    Found(Vec<u8>),
+    /// There was nothing, and now there is the lease.
+    Claimed,
+    /// Nothing to be read, and no lease: it has to be [claimed](Backend::claim).
+    Nothing,
+}
+
+/// What asking for a lease came to.
+pub(super) enum Claim {
+    Granted,
+    /// Somebody else has it, for so long at most.
+    Held(Duration),
+    /// Somebody was faster: the entry, fresh.
+    Present(Vec<u8>),
+}
+
+/// An entry's bytes and how long to keep them.
+#[derive(Clone, Copy)]
+pub(super) struct Kept<'a> {
+    pub(super) entry: &'a [u8],
+    pub(super) keep: Duration,
+}
