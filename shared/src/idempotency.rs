@@ -13,22 +13,23 @@ use std::time::Duration;
 /// How long a key is remembered, in milliseconds: 24 hours.
 pub const LIFETIME_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// Who works on a key is mostly done long before its lease ends: it is worth asking again after this.
+/// Work on a key is mostly done long before its lease ends: it is worth asking again after this.
 const RETRY_AFTER_SECONDS_MAX: u64 = 5;
 
 const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// A request that is to take effect once: its key and its body, both as SHA-256 in hex.
+/// The key of a request that is to take effect once. Key and body are kept as SHA-256 in hex.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Once {
+pub struct IdempotencyKey {
     /// The endpoint that the key belongs to.
     pub endpoint: &'static str,
     pub key_hash: String,
+    /// Of the body.
     pub fingerprint: String,
 }
 
-impl Once {
+impl IdempotencyKey {
     /// Reads the header, if there is one, for a request with this body.
     ///
     /// # Errors
@@ -43,6 +44,22 @@ impl Once {
             return Err(refused());
         }
         Ok(Some(Self { endpoint, key_hash: sha256(key), fingerprint: sha256(body) }))
+    }
+
+    /// A claim on the key, together with its reply.
+    #[must_use]
+    pub fn complete(&self, reply: StoredReply, now_ms: i64) -> KeyClaim<'_> {
+        let mut claim = self.begin(None, Duration::ZERO, now_ms);
+        claim.record.reply = Some(reply);
+        claim
+    }
+
+    /// A claim on the key for work whose reply is to follow within `lease`.
+    #[must_use]
+    pub fn begin(&self, work: Option<String>, lease: Duration, now_ms: i64) -> KeyClaim<'_> {
+        let (fingerprint, expires_at) = (self.fingerprint.clone(), now_ms + LIFETIME_MS);
+        let record = KeyRecord { fingerprint, expires_at, lease_until: after(now_ms, lease), work, reply: None };
+        KeyClaim { key: self, record }
     }
 }
 
@@ -94,19 +111,54 @@ pub struct KeyRecord {
     pub fingerprint: String,
     /// Epoch milliseconds; later, the key is as good as new, removed or not.
     pub expires_at: i64,
-    /// Until when somebody works on it, in epoch milliseconds, while there is no reply. Who takes it over
-    /// writes a later one: who finds it changed has lost the key.
+    /// Until when somebody works on it, in epoch milliseconds, while there is no reply. Taking the key over
+    /// writes a later time: a holder that finds another time than its own has lost the key.
     pub lease_until: i64,
-    /// What was begun under the key and has no reply yet: who takes it over goes on with this, not anew.
+    /// What was begun under the key and has no reply yet. Taking the key over means going on with this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<StoredReply>,
 }
 
-/// What a request with a known key gets.
+/// A key with the record that claims it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyClaim<'k> {
+    pub key: &'k IdempotencyKey,
+    pub record: KeyRecord,
+}
+
+impl KeyClaim<'_> {
+    /// The same work in new hands.
+    #[must_use]
+    pub fn taken_over(&self, lease: Duration, now_ms: i64) -> Self {
+        let mut mine = self.clone();
+        // Later than the old one in any case, or the two holders could not be told apart.
+        mine.record.lease_until = after(now_ms, lease).max(self.record.lease_until + 1);
+        mine
+    }
+
+    /// The record once its work is done.
+    #[must_use]
+    pub fn completed(&self, reply: StoredReply) -> KeyRecord {
+        KeyRecord { reply: Some(reply), work: None, ..self.record.clone() }
+    }
+}
+
+/// What a request is to its idempotency key. A request without a key is always the first.
+#[derive(Debug)]
+pub enum Begin<F, R> {
+    /// It is the first one, and has taken effect.
+    First(F),
+    /// It repeats an earlier one: this was the reply.
+    Replay(StoredReply),
+    /// It repeats an earlier one that died before it replied: this is to be gone on with.
+    Resume(R),
+}
+
+/// What a record says to a request with its key.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum KeyState {
     /// The first reply.
     Replay(StoredReply),
     /// The key came with another body before.
@@ -120,42 +172,22 @@ pub enum Standing {
 }
 
 impl KeyRecord {
-    /// A record with its reply.
+    /// What it says to a request with `key` now. Another body is refused before anything else is looked at.
     #[must_use]
-    pub fn complete(once: &Once, reply: StoredReply, now_ms: i64) -> Self {
-        Self { reply: Some(reply), ..Self::begun(once, None, Duration::ZERO, now_ms) }
-    }
-
-    /// A record of work whose reply is to follow within `lease`.
-    #[must_use]
-    pub fn begun(once: &Once, work: Option<String>, lease: Duration, now_ms: i64) -> Self {
-        let fingerprint = once.fingerprint.clone();
-        Self { fingerprint, expires_at: now_ms + LIFETIME_MS, lease_until: after(now_ms, lease), work, reply: None }
-    }
-
-    /// The same work in new hands.
-    #[must_use]
-    pub fn taken_over(&self, lease: Duration, now_ms: i64) -> Self {
-        // Later than the old one in any case, or the two holders could not be told apart.
-        Self { lease_until: after(now_ms, lease).max(self.lease_until + 1), ..self.clone() }
-    }
-
-    /// What `once` gets of this record now. Another body is refused before anything else is looked at.
-    #[must_use]
-    pub fn standing(self, once: &Once, now_ms: i64) -> Standing {
+    pub fn state(self, key: &IdempotencyKey, now_ms: i64) -> KeyState {
         if self.expires_at <= now_ms {
-            return Standing::Free;
+            return KeyState::Free;
         }
-        if self.fingerprint != once.fingerprint {
-            return Standing::Mismatch;
+        if self.fingerprint != key.fingerprint {
+            return KeyState::Mismatch;
         }
         match self.reply {
-            Some(reply) => Standing::Replay(reply),
+            Some(reply) => KeyState::Replay(reply),
             None if self.lease_until > now_ms => {
                 let left_ms = u64::try_from(self.lease_until - now_ms).unwrap_or_default();
-                Standing::InFlight { retry_after_seconds: left_ms.div_ceil(1000).min(RETRY_AFTER_SECONDS_MAX) }
+                KeyState::InFlight { retry_after_seconds: left_ms.div_ceil(1000).min(RETRY_AFTER_SECONDS_MAX) }
             }
-            None => Standing::Abandoned(self),
+            None => KeyState::Abandoned(self),
         }
     }
 }
@@ -168,10 +200,10 @@ fn after(now_ms: i64, lease: Duration) -> i64 {
 mod tests {
     use super::*;
 
-    fn once(body: &[u8]) -> Once {
+    fn key(body: &[u8]) -> IdempotencyKey {
         let mut headers = HeaderMap::new();
         headers.insert(HEADER, HeaderValue::from_static("key"));
-        Once::of("e", &headers, body).expect("valid").expect("present")
+        IdempotencyKey::of("e", &headers, body).expect("valid").expect("present")
     }
 
     #[test]
@@ -181,7 +213,7 @@ mod tests {
             for value in values {
                 headers.append(HEADER, HeaderValue::from_bytes(value).expect("a header value"));
             }
-            Once::of("e", &headers, b"")
+            IdempotencyKey::of("e", &headers, b"")
         };
         assert_eq!(of(&[]), Ok(None));
         assert!(matches!(of(&[b"a"]), Ok(Some(_))) && matches!(of(&[&[b'x'; 255]]), Ok(Some(_))));
@@ -193,23 +225,21 @@ mod tests {
     #[test]
     fn a_known_key_replays_refuses_or_waits() {
         let reply = StoredReply { status: 201, headers: vec![], body: "{}".into() };
-        let done = KeyRecord::complete(&once(b"a"), reply.clone(), 1_000);
-        assert_eq!(done.clone().standing(&once(b"a"), 2_000), Standing::Replay(reply));
-        assert_eq!(done.clone().standing(&once(b"b"), 2_000), Standing::Mismatch);
-        assert_eq!(done.standing(&once(b"b"), 1_000 + LIFETIME_MS), Standing::Free);
-        let claim = KeyRecord::begun(&once(b"a"), Some("half".into()), Duration::from_secs(4), 1_000);
-        assert_eq!(claim.clone().standing(&once(b"b"), 2_000), Standing::Mismatch, "checked first");
-        assert_eq!(claim.clone().standing(&once(b"a"), 3_500), Standing::InFlight { retry_after_seconds: 2 });
-        let Standing::Abandoned(left) = claim.clone().standing(&once(b"a"), 5_000) else {
-            panic!("nobody works on it")
-        };
+        let (a, b) = (key(b"a"), key(b"b"));
+        let done = a.complete(reply.clone(), 1_000).record;
+        assert_eq!(done.clone().state(&a, 2_000), KeyState::Replay(reply));
+        assert_eq!(done.clone().state(&b, 2_000), KeyState::Mismatch);
+        assert_eq!(done.state(&b, 1_000 + LIFETIME_MS), KeyState::Free);
+        let claim = a.begin(Some("half".into()), Duration::from_secs(4), 1_000);
+        let state = |key, now_ms| claim.record.clone().state(key, now_ms);
+        assert_eq!(state(&b, 2_000), KeyState::Mismatch, "checked first");
+        assert_eq!(state(&a, 3_500), KeyState::InFlight { retry_after_seconds: 2 });
+        let KeyState::Abandoned(left) = state(&a, 5_000) else { panic!("nobody works on it") };
         assert_eq!(left.work.as_deref(), Some("half"));
-        assert!(left.taken_over(Duration::ZERO, 0).lease_until > left.lease_until, "holders can be told apart");
-        let longer = KeyRecord::begun(&once(b"a"), None, Duration::from_secs(60), 0);
-        assert_eq!(
-            longer.standing(&once(b"a"), 0),
-            Standing::InFlight { retry_after_seconds: RETRY_AFTER_SECONDS_MAX }
-        );
+        let taken = claim.taken_over(Duration::ZERO, 0).record;
+        assert!(taken.lease_until > left.lease_until, "holders can be told apart");
+        let longer = a.begin(None, Duration::from_secs(60), 0).record;
+        assert_eq!(longer.state(&a, 0), KeyState::InFlight { retry_after_seconds: RETRY_AFTER_SECONDS_MAX });
     }
 
     #[test]

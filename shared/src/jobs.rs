@@ -3,7 +3,7 @@
 use crate::caller::Caller;
 use crate::context::Context;
 use crate::error::ApiError;
-use crate::idempotency::{KeyRecord, Once, StoredReply};
+use crate::idempotency::{Begin, IdempotencyKey, KeyClaim, StoredReply};
 use crate::ids::{JobId, OrgId};
 use crate::model::job::{Fate, JobKind, JobRecord, JobState, UNSENT_AFTER};
 use crate::model::org::OrgRecord;
@@ -12,7 +12,6 @@ use crate::model::time::Moment;
 use crate::model::usage::month_of;
 use crate::queue::Outgoing;
 use crate::response::Reply;
-use crate::store::idempotency::Creation;
 use crate::store::jobs::{Advance, piece_count};
 use crate::{telemetry, trace};
 use lambda_http::Request;
@@ -57,7 +56,9 @@ impl JobMessage {
 
 /// A job to accept.
 #[derive(Debug)]
-pub struct NewJob {
+pub struct NewJob<'k> {
+    /// The request's idempotency key.
+    pub key: Option<&'k IdempotencyKey>,
     pub kind: JobKind,
     pub input: String,
     pub model: Option<String>,
@@ -65,22 +66,20 @@ pub struct NewJob {
     /// What one run costs at most, in nano-dollars.
     pub reserved_nanos: u64,
     pub budget_nanos: Option<u64>,
-    /// An idempotency key's reply is not that of the acceptance, but follows within this time.
+    /// Set when the caller waits: the key's reply is not that of the acceptance, but is kept within this time.
     pub replies_within: Option<Duration>,
 }
 
-/// What became of a request for a job.
+/// A job that is stored, and on the queue or soon will be.
 #[derive(Debug)]
-pub enum Accepted {
-    /// It is stored, and on the queue or soon will be. `held` is the key that still waits for its reply.
-    New { job: Box<JobRecord>, reply: Reply, held: Option<KeyRecord> },
-    /// It repeats an earlier request: that one's reply.
-    Repeated(Reply),
-    /// It repeats an earlier request that died while it waited for this job; the key is ours now.
-    Resumed { job: Box<JobRecord>, held: KeyRecord },
+pub struct AcceptedJob<'k> {
+    pub job: Box<JobRecord>,
+    pub reply: Reply,
+    /// The claim on a key that still waits for its reply.
+    pub held: Option<KeyClaim<'k>>,
 }
 
-impl NewJob {
+impl NewJob<'_> {
     fn into_record(self, caller: &Caller, trace: Option<String>, now: Moment) -> (JobRecord, String) {
         let job = JobRecord {
             job_id: JobId::new(),
@@ -113,35 +112,37 @@ impl NewJob {
     }
 }
 
-/// Accepts a job and puts it on the queue. `reply` makes the answer, which an idempotency key keeps.
+/// Accepts a job and puts it on the queue. `reply` makes the answer, which an idempotency key keeps. A request that
+/// resumes gets the job of the one that died, with the key in its own hands.
 ///
 /// # Errors
 /// As [`crate::store::Store::accept_job`].
-pub async fn accept(
+pub async fn accept<'k>(
     context: &Context,
     request: &Request,
-    (caller, org): (&Caller, &OrgRecord),
-    (new, once): (NewJob, Option<&Once>),
-    reply: impl FnOnce(&JobRecord) -> Reply,
-) -> Result<Accepted, ApiError> {
-    let replies_within = new.replies_within;
+    caller: &Caller,
+    org: &OrgRecord,
+    new: NewJob<'k>,
+    reply: impl Fn(&JobRecord) -> Reply,
+) -> Result<Begin<AcceptedJob<'k>, AcceptedJob<'k>>, ApiError> {
+    let (key, replies_within) = (new.key, new.replies_within);
     let now = context.now();
     let (job, input) = new.into_record(caller, trace(request), now);
-    let reply = with_location(reply(&job), &job)?;
-    let record = once.map(|once| match replies_within {
-        None => KeyRecord::complete(once, StoredReply::of(&reply), now.as_millis()),
-        Some(lease) => KeyRecord::begun(once, Some(job.job_id.to_string()), lease, now.as_millis()),
+    let first = with_location(reply(&job), &job)?;
+    let claim = key.map(|key| match replies_within {
+        None => key.complete(StoredReply::of(&first), now.as_millis()),
+        Some(lease) => key.begin(Some(job.job_id.to_string()), lease, now.as_millis()),
     });
-    match context.store().accept_job(org, &job, &input, once.zip(record.as_ref())).await? {
-        Creation::Created => {}
-        Creation::Repeated(first) => return Ok(Accepted::Repeated(first.replayed())),
-        Creation::Abandoned(left) => {
-            let job_id = left.work.as_deref().unwrap_or_default().parse().map_err(ApiError::internal)?;
-            let once = once.ok_or(ApiError::Contended)?;
+    match context.store().accept_job(org, &job, &input, claim.as_ref()).await? {
+        Begin::First(()) => {}
+        Begin::Replay(first) => return Ok(Begin::Replay(first)),
+        Begin::Resume(abandoned) => {
+            let job_id = abandoned.record.work.as_deref().unwrap_or_default().parse().map_err(ApiError::internal)?;
             let lease = replies_within.unwrap_or(RESUMED_LEASE);
-            let held = context.store().resume_key(org.org_id, once, &left, lease).await?;
+            let held = context.store().resume_key(org.org_id, &abandoned, lease).await?;
             let job = context.store().job(org.org_id, job_id).await?;
-            return Ok(Accepted::Resumed { job: Box::new(job), held });
+            let reply = with_location(reply(&job), &job)?;
+            return Ok(Begin::Resume(AcceptedJob { job: Box::new(job), reply, held: Some(held) }));
         }
     }
     if let Err(error) = context.queue()?.send(&JobMessage::of(&job)).await {
@@ -149,15 +150,15 @@ pub async fn accept(
         telemetry::note_job(job.job_id.into());
         tracing::warn!(%error, "a job was stored and not put on the queue");
     }
-    let held = record.filter(|record| record.reply.is_none());
-    Ok(Accepted::New { job: Box::new(job), reply, held })
+    let held = claim.filter(|claim| claim.record.reply.is_none());
+    Ok(Begin::First(AcceptedJob { job: Box::new(job), reply: first, held }))
 }
 
 /// A reply that names where the job is found.
 ///
 /// # Errors
 /// Never: ids are valid in headers.
-pub fn with_location(mut reply: Reply, job: &JobRecord) -> Result<Reply, ApiError> {
+fn with_location(mut reply: Reply, job: &JobRecord) -> Result<Reply, ApiError> {
     let location = HeaderValue::try_from(format!("/jobs/{}", job.job_id)).map_err(ApiError::internal)?;
     reply.headers_mut().insert(LOCATION, location);
     Ok(reply)

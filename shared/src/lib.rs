@@ -2,7 +2,7 @@
 //!
 //! * *mechanism*, which knows nothing of CitizenApp and could serve another product unchanged:
 //!   [`aws`], [`cache`], [`hex`], [`idempotency`], [`queue`], [`request`], [`response`], [`runtime`], [`telemetry`];
-//! * *product*, built on it: [`caller`], [`clock`], [`config`], [`context`], [`creation`], [`cursor`], [`error`], [`ids`],
+//! * *product*, built on it: [`caller`], [`clock`], [`config`], [`context`], [`cursor`], [`error`], [`ids`],
 //!   [`jobs`], [`model`], [`password`], [`store`], [`token`].
 //!
 //! Nobody outside this crate talks to AWS or to a cache.
@@ -13,7 +13,6 @@ pub mod caller;
 pub mod clock;
 pub mod config;
 pub mod context;
-pub mod creation;
 pub mod cursor;
 pub mod error;
 pub mod hex;

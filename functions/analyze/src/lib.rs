@@ -5,8 +5,8 @@ use lambda_http::http::{HeaderName, HeaderValue};
 use rust_decimal::prelude::ToPrimitive as _;
 use serde::{Deserialize, Serialize};
 use shared::caller::Caller;
-use shared::idempotency::Once;
-use shared::jobs::{Accepted, NewJob};
+use shared::idempotency::{Begin, IdempotencyKey};
+use shared::jobs::{AcceptedJob, NewJob};
 use shared::model::analysis::{Analysis, OUTPUT_TOKENS_MAX, TokenUsage, input_tokens_max};
 use shared::model::cached::{CachedCatalogue, CatalogueKey};
 use shared::model::job::{Job, JobKind, JobRecord, JobResult, JobState, JobUsage};
@@ -15,7 +15,7 @@ use shared::model::price::Rates;
 use shared::model::settings::{ModelName, Settings};
 use shared::request::Rejection;
 use shared::response::Reply;
-use shared::{ApiError, ApiResult, Context, Request, StatusCode, creation, jobs, request, response};
+use shared::{ApiError, ApiResult, Context, Request, StatusCode, jobs, request, response};
 use std::time::Duration;
 use tokio::time::Instant;
 use utoipa::ToSchema;
@@ -67,32 +67,33 @@ pub struct DoneAnalysis {
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let (caller, org, settings) = Caller::verify_with_settings(context, &request).await?;
-    let once = Once::of(ENDPOINT, request.headers(), request::body_bytes(&request)?)?;
-    let outcome = create(context, &request, (&caller, &org, &settings), once.as_ref()).await;
-    creation::or_first_reply(context, org.org_id, once.as_ref(), outcome).await
+    let key = IdempotencyKey::of(ENDPOINT, request.headers(), request::body_bytes(&request)?)?;
+    let outcome = create(context, &request, &caller, &org, &settings, key.as_ref()).await;
+    context.store().replay_or(org.org_id, key.as_ref(), outcome).await
 }
 
 async fn create(
     context: &Context,
     request: &Request,
-    (caller, org, settings): (&Caller, &OrgRecord, &Settings),
-    once: Option<&Once>,
+    caller: &Caller,
+    org: &OrgRecord,
+    settings: &Settings,
+    key: Option<&IdempotencyKey>,
 ) -> ApiResult {
     let body: NewAnalysis = request::json(request)?;
     check_text(&body.text, org)?;
     let seconds = request::preferred_wait(request).unwrap_or(0);
-    let new = new_job(context, settings, body, seconds).await?;
-    let accepted = jobs::accept(context, request, (caller, org), (new, once), accepted_reply).await?;
-    let (job, reply, held) = match accepted {
-        Accepted::Repeated(reply) => return Ok(reply),
-        Accepted::New { job, reply, held } => (job, reply, held),
-        Accepted::Resumed { job, held } => {
-            let reply = jobs::with_location(accepted_reply(&job), &job)?;
-            (job, reply, Some(held))
-        }
+    let new = new_job(context, settings, key, body, seconds).await?;
+    let accepted = match jobs::accept(context, request, caller, org, new, accepted_reply).await? {
+        Begin::First(accepted) | Begin::Resume(accepted) => accepted,
+        Begin::Replay(first) => return Ok(first.replayed()),
     };
+    let AcceptedJob { job, reply, held } = accepted;
     let reply = if seconds == 0 { reply } else { wait(context, *job, reply, seconds).await? };
-    creation::keep(context, org.org_id, once.zip(held), reply).await
+    match held {
+        Some(held) => context.store().complete_key(org.org_id, &held, reply).await,
+        None => Ok(reply),
+    }
 }
 
 fn accepted_reply(job: &JobRecord) -> Reply {
@@ -111,11 +112,18 @@ fn check_text(text: &str, org: &OrgRecord) -> Result<(), Rejection> {
 }
 
 /// The job, with what it may cost at most: no text has more tokens than bytes.
-async fn new_job(context: &Context, settings: &Settings, body: NewAnalysis, seconds: u64) -> Result<NewJob, ApiError> {
+async fn new_job<'k>(
+    context: &Context,
+    settings: &Settings,
+    key: Option<&'k IdempotencyKey>,
+    body: NewAnalysis,
+    seconds: u64,
+) -> Result<NewJob<'k>, ApiError> {
     let model = body.model.as_ref().unwrap_or(&settings.default_model).as_str().to_owned();
     let rates = if model == BUILTIN { None } else { Some(rates(context, &model).await?) };
     let most = TokenUsage { input_tokens: input_tokens_max(body.text.len()), output_tokens: OUTPUT_TOKENS_MAX };
     Ok(NewJob {
+        key,
         kind: JobKind::Analyze,
         reserved_nanos: rates.as_ref().map_or(0, |rates| rates.cost_nanos_max(most)),
         budget_nanos: settings

@@ -4,7 +4,7 @@ use lambda_http::http::HeaderValue;
 use lambda_http::http::header::LOCATION;
 use serde::{Deserialize, Serialize};
 use shared::caller::Caller;
-use shared::idempotency::{KeyRecord, Once, StoredReply};
+use shared::idempotency::{Begin, IdempotencyKey, KeyClaim, StoredReply};
 use shared::ids::ItemId;
 use shared::model::cached::ItemPagesKey;
 use shared::model::item::{Item, ItemRecord, NewItem};
@@ -12,15 +12,14 @@ use shared::model::org::OrgRecord;
 use shared::model::text::{Description, Name};
 use shared::model::time::Moment;
 use shared::request::Rejection;
-use shared::store::idempotency::Creation;
 use shared::store::items::Unwritten;
-use shared::{ApiError, ApiResult, Context, Request, StatusCode, creation, request, response};
+use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, response};
 use std::collections::HashSet;
 use std::time::Duration;
 use utoipa::ToSchema;
 
 const ENDPOINT: &str = "create-item";
-/// Longer than the function may run: who lives keeps its key.
+/// Longer than the function may run: a live request keeps its key.
 const BATCH_LEASE: Duration = Duration::from_secs(20);
 
 /// The most items in one batch.
@@ -95,87 +94,87 @@ struct BatchWork {
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let (_, org) = Caller::verify_with_org(context, &request).await?;
-    let once = Once::of(ENDPOINT, request.headers(), request::body_bytes(&request)?)?;
-    let outcome = create(context, &request, &org, once.as_ref()).await;
-    creation::or_first_reply(context, org.org_id, once.as_ref(), outcome).await
+    let key = IdempotencyKey::of(ENDPOINT, request.headers(), request::body_bytes(&request)?)?;
+    let outcome = create(context, &request, &org, key.as_ref()).await;
+    context.store().replay_or(org.org_id, key.as_ref(), outcome).await
 }
 
-async fn create(context: &Context, request: &Request, org: &OrgRecord, once: Option<&Once>) -> ApiResult {
+async fn create(context: &Context, request: &Request, org: &OrgRecord, key: Option<&IdempotencyKey>) -> ApiResult {
     match NewItems::try_from(request::json::<Body>(request)?)? {
-        NewItems::One(item) => create_one(context, org, item, once).await,
-        NewItems::Batch(batch) => create_batch(context, org, batch.items, once).await,
+        NewItems::One(item) => create_one(context, org, item, key).await,
+        NewItems::Batch(batch) => create_batch(context, org, batch.items, key).await,
     }
 }
 
-async fn create_one(context: &Context, org: &OrgRecord, item: NewItem, once: Option<&Once>) -> ApiResult {
+async fn create_one(context: &Context, org: &OrgRecord, item: NewItem, key: Option<&IdempotencyKey>) -> ApiResult {
     let item = item.into_record(org.org_id, context.now());
     let location = HeaderValue::try_from(format!("/items/{}", item.item_id)).map_err(ApiError::internal)?;
     let view = Created::One(item.clone().into());
     let mut reply = response::with_etag(response::json(StatusCode::CREATED, &view), item.version);
     reply.headers_mut().insert(LOCATION, location);
 
-    let record = once.map(|once| KeyRecord::complete(once, StoredReply::of(&reply), item.created_at.as_millis()));
-    match context.store().create_item(org, &item, once.zip(record.as_ref())).await? {
-        Creation::Created => {}
-        Creation::Repeated(first) => return Ok(first.replayed()),
-        Creation::Abandoned(_) => return Err(ApiError::internal("an item's key was kept without its reply")),
+    let claim = key.map(|key| key.complete(StoredReply::of(&reply), item.created_at.as_millis()));
+    match context.store().create_item(org, &item, claim.as_ref()).await? {
+        Begin::First(()) => {}
+        Begin::Replay(first) => return Ok(first.replayed()),
+        Begin::Resume(_) => return Err(ApiError::internal("an item's key was kept without its reply")),
     }
     context.cache().invalidate(&ItemPagesKey(org.org_id)).await;
     Ok(reply)
 }
 
-async fn create_batch(context: &Context, org: &OrgRecord, items: Vec<NewItem>, once: Option<&Once>) -> ApiResult {
+async fn create_batch(
+    context: &Context,
+    org: &OrgRecord,
+    items: Vec<NewItem>,
+    key: Option<&IdempotencyKey>,
+) -> ApiResult {
     let (store, now) = (context.store(), context.now());
     let mut work = BatchWork { item_ids: items.iter().map(|_| ItemId::new()).collect(), created_at: now };
-    let note = once.map(|_| serde_json::to_string(&work)).transpose().map_err(ApiError::internal)?;
-    let mut held = once.map(|once| KeyRecord::begun(once, note, BATCH_LEASE, now.as_millis()));
-    let mut standing = HashSet::new();
-    match store.begin_items(org, items.len(), once.zip(held.as_ref())).await? {
-        Creation::Created => {}
-        Creation::Repeated(first) => return Ok(first.replayed()),
-        Creation::Abandoned(left) => {
-            let once = once.ok_or(ApiError::Contended)?;
-            held = Some(store.resume_key(org.org_id, once, &left, BATCH_LEASE).await?);
-            work = serde_json::from_str(left.work.as_deref().unwrap_or_default()).map_err(ApiError::internal)?;
-            standing = store.standing_items(org.org_id, &work.item_ids).await?;
+    let note = key.map(|_| serde_json::to_string(&work)).transpose().map_err(ApiError::internal)?;
+    let mut held = key.map(|key| key.begin(note, BATCH_LEASE, now.as_millis()));
+    let mut existing = HashSet::new();
+    match store.begin_items(org, items.len(), held.as_ref()).await? {
+        Begin::First(()) => {}
+        Begin::Replay(first) => return Ok(first.replayed()),
+        Begin::Resume(left) => {
+            held = Some(store.resume_key(org.org_id, &left, BATCH_LEASE).await?);
+            work = serde_json::from_str(left.record.work.as_deref().unwrap_or_default()).map_err(ApiError::internal)?;
+            existing = store.existing_items(org.org_id, &work.item_ids).await?;
         }
     }
 
     let numbered = items.into_iter().zip(&work.item_ids);
     let records: Vec<ItemRecord> =
         numbered.map(|(item, id)| item.into_record_of(org.org_id, *id, work.created_at)).collect();
-    let unwritten = if standing.is_empty() {
+    let unwritten = if existing.is_empty() {
         store.write_items(&records).await
     } else {
-        let missing = records.iter().filter(|record| !standing.contains(&record.item_id));
+        let missing = records.iter().filter(|record| !existing.contains(&record.item_id));
         store.write_items(&missing.cloned().collect::<Vec<_>>()).await
     };
     // Whatever came of it: some of the items may be stored.
     context.cache().invalidate(&ItemPagesKey(org.org_id)).await;
-    end_batch(context, org, once.zip(held.as_ref()), records, &unwritten).await
+    end_batch(context, org, held.as_ref(), records, &unwritten).await
 }
 
 /// Tells what came of a batch, after that is settled.
 async fn end_batch(
     context: &Context,
     org: &OrgRecord,
-    held: Option<(&Once, &KeyRecord)>,
+    held: Option<&KeyClaim<'_>>,
     records: Vec<ItemRecord>,
     unwritten: &Unwritten,
 ) -> ApiResult {
     let nothing_stands = unwritten.absent.len() == records.len();
     let reply = response::json(StatusCode::CREATED, &Created::Batch(CreatedItems::of(records, unwritten)));
     let kept = (!nothing_stands).then(|| StoredReply::of(&reply));
-    let keyed = held.map(|(once, record)| (once, record, kept));
-    let ended = context.store().end_items(org.org_id, unwritten.absent.len(), keyed).await;
+    let ended = context.store().end_items(org.org_id, unwritten.absent.len(), held, kept).await;
     match (ended, held) {
         (Ok(true), _) => {}
-        (Ok(false), Some((once, _))) => {
-            let first = context.store().first_reply(org.org_id, once).await?;
-            return first.map(StoredReply::replayed).ok_or(ApiError::IdempotencyInFlight { retry_after_seconds: 1 });
-        }
+        (Ok(false), Some(held)) => return context.store().standing_reply(org.org_id, held.key).await,
         (Err(error), Some(_)) => return Err(error),
-        // The items' fate is what the caller asked about. The count stays too high, never too low.
+        // What became of the items is what the caller asked. The count stays too high, never too low.
         (Ok(false), None) => tracing::warn!("room of unwritten items was not given back"),
         (Err(error), None) => {
             tracing::warn!(%error, "room of unwritten items was not given back");

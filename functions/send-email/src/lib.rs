@@ -3,16 +3,16 @@
 
 use serde::Serialize;
 use shared::caller::Caller;
-use shared::idempotency::Once;
+use shared::idempotency::{Begin, IdempotencyKey};
 use shared::ids::{JobId, OrgId};
-use shared::jobs::{Accepted, NewJob};
+use shared::jobs::NewJob;
 use shared::model::email::{Message, SendEmail};
 use shared::model::job::JobKind;
 use shared::model::org::{OrgRecord, Plan};
 use shared::model::settings::{EmailRecipients, Settings};
 use shared::request::Rejection;
 use shared::response::FieldError;
-use shared::{ApiError, ApiResult, Context, Request, StatusCode, creation, jobs, request, response};
+use shared::{ApiError, ApiResult, Context, Request, StatusCode, jobs, request, response};
 use utoipa::ToSchema;
 
 const ENDPOINT: &str = "send-email";
@@ -39,22 +39,25 @@ pub struct QueuedEmail {
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let (caller, org, settings) = Caller::verify_with_settings(context, &request).await?;
-    let once = Once::of(ENDPOINT, request.headers(), request::body_bytes(&request)?)?;
-    let outcome = create(context, &request, (&caller, &org, &settings), once.as_ref()).await;
-    creation::or_first_reply(context, org.org_id, once.as_ref(), outcome).await
+    let key = IdempotencyKey::of(ENDPOINT, request.headers(), request::body_bytes(&request)?)?;
+    let outcome = create(context, &request, &caller, &org, &settings, key.as_ref()).await;
+    context.store().replay_or(org.org_id, key.as_ref(), outcome).await
 }
 
 async fn create(
     context: &Context,
     request: &Request,
-    (caller, org, settings): (&Caller, &OrgRecord, &Settings),
-    once: Option<&Once>,
+    caller: &Caller,
+    org: &OrgRecord,
+    settings: &Settings,
+    key: Option<&IdempotencyKey>,
 ) -> ApiResult {
     let message = request::json::<SendEmail>(request)?.parse().map_err(Rejection::Invalid)?;
     if org.plan == Plan::Free || settings.email_recipients == EmailRecipients::Members {
         only_members(context, caller.org_id, &message).await?;
     }
     let new = NewJob {
+        key,
         kind: JobKind::SendEmail,
         input: serde_json::to_string(&message).map_err(ApiError::internal)?,
         model: None,
@@ -63,12 +66,13 @@ async fn create(
         budget_nanos: None,
         replies_within: None,
     };
-    let accepted = jobs::accept(context, request, (caller, org), (new, once), |job| {
+    let accepted = jobs::accept(context, request, caller, org, new, |job| {
         response::json(StatusCode::ACCEPTED, &QueuedEmail { status: "queued", job_id: job.job_id })
     });
     match accepted.await? {
-        Accepted::New { reply, .. } | Accepted::Repeated(reply) => Ok(reply),
-        Accepted::Resumed { .. } => Err(ApiError::internal("an e-mail's key was kept without its reply")),
+        Begin::First(accepted) => Ok(accepted.reply),
+        Begin::Replay(first) => Ok(first.replayed()),
+        Begin::Resume(_) => Err(ApiError::internal("an e-mail's key was kept without its reply")),
     }
 }
 

@@ -2,35 +2,32 @@
 
 use super::keys::{Key, TTL};
 use super::{Attributes, Store, attributes, number, record};
-use crate::error::ApiError;
-use crate::idempotency::{KeyRecord, Once, Standing, StoredReply};
+use crate::error::{ApiError, ApiResult};
+use crate::idempotency::{Begin, IdempotencyKey, KeyClaim, KeyRecord, KeyState, StoredReply};
 use crate::ids::OrgId;
 use crate::model::time::Moment;
+use crate::response::Reply;
 use crate::telemetry::{Part, timed};
+use aws_sdk_dynamodb::types::builders::PutBuilder;
 use aws_sdk_dynamodb::types::{
     CancellationReason, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
 use std::time::Duration;
 
-/// Who holds a key still writes it: the record as it was taken.
+/// The record is as its holder wrote it: the key was neither completed nor taken over.
 const STILL_HELD: &str = "lease_until = :held AND attribute_not_exists(#reply)";
 
-/// What a request with an idempotency key did.
-#[derive(Debug)]
-pub enum Creation {
-    /// It was the first: it took effect.
-    Created,
-    /// It was a repetition: this was the first one's reply.
-    Repeated(StoredReply),
-    /// An earlier one began and died: this is what to go on with.
-    Abandoned(KeyRecord),
-}
+/// Somebody else took the key over in this moment.
+const TAKEN_OVER: ApiError = ApiError::IdempotencyInFlight { retry_after_seconds: 1 };
+
+/// How a write stands to its key: [`Begin`] with nothing to say of the first, and with the abandoned claim.
+pub type Begun<'k> = Begin<(), KeyClaim<'k>>;
 
 impl Store {
     /// Takes a key, unless somebody has it.
-    pub(super) fn take_key(&self, org: OrgId, once: &Once, record: &KeyRecord) -> Result<TransactWriteItem, ApiError> {
+    pub(super) fn take_key(&self, org: OrgId, claim: &KeyClaim) -> Result<TransactWriteItem, ApiError> {
         let put = self
-            .put_key(org, once, record)?
+            .put_key(org, claim.key, &claim.record)?
             // An expired record counts as gone: DynamoDB's own removal takes days.
             .condition_expression("attribute_not_exists(pk) OR expires_at <= :now")
             .expression_attribute_values(":now", number(self.now().as_millis()))
@@ -38,64 +35,62 @@ impl Store {
         Ok(TransactWriteItem::builder().put(put.build().map_err(ApiError::internal)?).build())
     }
 
-    /// Writes `next` in place of `held`, if that still stands.
+    /// Writes `next` in place of the claim's record, if that still stands.
     pub(super) fn replace_key(
         &self,
         org: OrgId,
-        once: &Once,
-        (held, next): (&KeyRecord, &KeyRecord),
+        held: &KeyClaim,
+        next: &KeyRecord,
     ) -> Result<TransactWriteItem, ApiError> {
         let put = self
-            .put_key(org, once, next)?
+            .put_key(org, held.key, next)?
             .condition_expression(STILL_HELD)
             .expression_attribute_names("#reply", "reply")
-            .expression_attribute_values(":held", number(held.lease_until));
+            .expression_attribute_values(":held", number(held.record.lease_until));
         Ok(TransactWriteItem::builder().put(put.build().map_err(ApiError::internal)?).build())
     }
 
     /// Gives a key back that nothing came of, if it is still held.
-    pub(super) fn release_key(&self, org: OrgId, once: &Once, held: &KeyRecord) -> Result<TransactWriteItem, ApiError> {
+    pub(super) fn release_key(&self, org: OrgId, held: &KeyClaim) -> Result<TransactWriteItem, ApiError> {
         let delete = Delete::builder()
             .table_name(&self.table)
-            .set_key(Some(Key::idempotency(org, once).attributes()))
+            .set_key(Some(Key::idempotency(org, held.key).attributes()))
             .condition_expression(STILL_HELD)
             .expression_attribute_names("#reply", "reply")
-            .expression_attribute_values(":held", number(held.lease_until))
+            .expression_attribute_values(":held", number(held.record.lease_until))
             .build()
             .map_err(ApiError::internal)?;
         Ok(TransactWriteItem::builder().delete(delete).build())
     }
 
-    fn put_key(
-        &self,
-        org: OrgId,
-        once: &Once,
-        record: &KeyRecord,
-    ) -> Result<aws_sdk_dynamodb::types::builders::PutBuilder, ApiError> {
-        let mut item = attributes(Key::idempotency(org, once), record)?;
+    fn put_key(&self, org: OrgId, key: &IdempotencyKey, record: &KeyRecord) -> Result<PutBuilder, ApiError> {
+        let mut item = attributes(Key::idempotency(org, key), record)?;
         item.insert(TTL.to_owned(), number(Moment::from_millis(record.expires_at).as_ttl_seconds()));
         Ok(Put::builder().table_name(&self.table).set_item(Some(item)))
     }
 
-    /// What the one who has the key says to this request; `None` if the key is free by now.
-    pub(super) async fn key_taken(
+    /// What a request is that could not take its key; [`Begin::First`] if the key is free by now.
+    pub(super) async fn key_taken<'k>(
         &self,
         org: OrgId,
-        once: &Once,
+        key: &'k IdempotencyKey,
         reason: &CancellationReason,
-    ) -> Result<Option<Creation>, ApiError> {
+    ) -> Result<Begun<'k>, ApiError> {
         let found: Option<Attributes> = reason.item.clone().filter(|item| !item.is_empty());
         let known: Option<KeyRecord> = match found {
             Some(item) => Some(record(item)?),
-            None => self.get(Key::idempotency(org, once)).await?,
+            None => self.get(Key::idempotency(org, key)).await?,
         };
-        let Some(known) = known else { return Ok(None) };
-        match known.standing(once, self.now().as_millis()) {
-            Standing::Replay(reply) => Ok(Some(Creation::Repeated(reply))),
-            Standing::Mismatch => Err(ApiError::IdempotencyMismatch),
-            Standing::InFlight { retry_after_seconds } => Err(ApiError::IdempotencyInFlight { retry_after_seconds }),
-            Standing::Abandoned(record) => Ok(Some(Creation::Abandoned(record))),
-            Standing::Free => Ok(None),
+        self.begun(key, known)
+    }
+
+    fn begun<'k>(&self, key: &'k IdempotencyKey, known: Option<KeyRecord>) -> Result<Begun<'k>, ApiError> {
+        match known.map_or(KeyState::Free, |known| known.state(key, self.now().as_millis())) {
+            KeyState::Free => Ok(Begin::First(())),
+            KeyState::Replay(reply) => Ok(Begin::Replay(reply)),
+            KeyState::Abandoned(record) => Ok(Begin::Resume(KeyClaim { key, record })),
+            KeyState::Mismatch => Err(ApiError::IdempotencyMismatch),
+            KeyState::InFlight { retry_after_seconds } => Err(ApiError::IdempotencyInFlight { retry_after_seconds }),
         }
     }
 
@@ -103,21 +98,16 @@ impl Store {
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn key(&self, org: OrgId, once: &Once) -> Result<Option<KeyRecord>, ApiError> {
-        timed(Part::Db, self.get(Key::idempotency(org, once))).await
+    pub async fn key(&self, org: OrgId, key: &IdempotencyKey) -> Result<Option<KeyRecord>, ApiError> {
+        timed(Part::Db, self.get(Key::idempotency(org, key))).await
     }
 
-    /// Writes `next` in place of `held`, if that still stands and has no reply. Whether it did.
+    /// Writes `next` in place of the claim's record, if that still stands and has no reply. Returns whether it did.
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn advance_key(
-        &self,
-        org: OrgId,
-        once: &Once,
-        (held, next): (&KeyRecord, &KeyRecord),
-    ) -> Result<bool, ApiError> {
-        let write = self.replace_key(org, once, (held, next))?;
+    pub async fn advance_key(&self, org: OrgId, held: &KeyClaim<'_>, next: &KeyRecord) -> Result<bool, ApiError> {
+        let write = self.replace_key(org, held, next)?;
         Ok(timed(Part::Db, self.transact(vec![write])).await?.is_done())
     }
 
@@ -125,14 +115,10 @@ impl Store {
     ///
     /// # Errors
     /// [`ApiError::IdempotencyMismatch`], [`ApiError::IdempotencyInFlight`].
-    pub async fn first_reply(&self, org: OrgId, once: &Once) -> Result<Option<StoredReply>, ApiError> {
-        match self.key(org, once).await?.map(|known| known.standing(once, self.now().as_millis())) {
-            Some(Standing::Replay(reply)) => Ok(Some(reply)),
-            Some(Standing::Mismatch) => Err(ApiError::IdempotencyMismatch),
-            Some(Standing::InFlight { retry_after_seconds }) => {
-                Err(ApiError::IdempotencyInFlight { retry_after_seconds })
-            }
-            Some(Standing::Abandoned(_) | Standing::Free) | None => Ok(None),
+    pub async fn first_reply(&self, org: OrgId, key: &IdempotencyKey) -> Result<Option<StoredReply>, ApiError> {
+        match self.begun(key, self.key(org, key).await?)? {
+            Begin::Replay(reply) => Ok(Some(reply)),
+            Begin::First(()) | Begin::Resume(_) => Ok(None),
         }
     }
 
@@ -140,34 +126,63 @@ impl Store {
     ///
     /// # Errors
     /// [`ApiError::IdempotencyInFlight`] when somebody else was faster.
-    pub async fn resume_key(
+    pub async fn resume_key<'k>(
         &self,
         org: OrgId,
-        once: &Once,
-        abandoned: &KeyRecord,
+        abandoned: &KeyClaim<'k>,
         lease: Duration,
-    ) -> Result<KeyRecord, ApiError> {
+    ) -> Result<KeyClaim<'k>, ApiError> {
         let mine = abandoned.taken_over(lease, self.now().as_millis());
-        let taken = self.advance_key(org, once, (abandoned, &mine)).await?;
-        if taken { Ok(mine) } else { Err(ApiError::IdempotencyInFlight { retry_after_seconds: 1 }) }
+        let taken = self.advance_key(org, abandoned, &mine.record).await?;
+        if taken { Ok(mine) } else { Err(TAKEN_OVER) }
     }
 
-    /// Keeps the reply to work that was begun under a key. Returns the reply that stands: another one's, if the
-    /// key was taken over meanwhile.
+    /// Keeps the reply to work that was begun under a key, before anybody is told it. Returns the reply that
+    /// stands: another one's, if the key was taken over meanwhile.
     ///
     /// # Errors
     /// [`ApiError::IdempotencyInFlight`] when somebody else works on it now.
-    pub async fn complete_key(
-        &self,
-        org: OrgId,
-        once: &Once,
-        held: &KeyRecord,
-        reply: StoredReply,
-    ) -> Result<StoredReply, ApiError> {
-        let next = KeyRecord { reply: Some(reply.clone()), work: None, ..held.clone() };
-        if self.advance_key(org, once, (held, &next)).await? {
+    pub async fn complete_key(&self, org: OrgId, held: &KeyClaim<'_>, reply: Reply) -> ApiResult {
+        let ours = StoredReply::of(&reply);
+        if self.advance_key(org, held, &held.completed(ours.clone())).await? {
             return Ok(reply);
         }
-        self.first_reply(org, once).await?.ok_or(ApiError::IdempotencyInFlight { retry_after_seconds: 1 })
+        let stands = self.first_reply(org, held.key).await?.ok_or(TAKEN_OVER)?;
+        Ok(if stands == ours { reply } else { stands.replayed() })
+    }
+
+    /// The reply of the request that took the key over.
+    ///
+    /// # Errors
+    /// [`ApiError::IdempotencyInFlight`] while it has not replied.
+    pub async fn standing_reply(&self, org: OrgId, key: &IdempotencyKey) -> ApiResult {
+        self.first_reply(org, key).await?.map(StoredReply::replayed).ok_or(TAKEN_OVER)
+    }
+
+    /// The outcome of a request, or where that is a refusal, the first reply under its key. A repetition that would
+    /// be refused by now (the limit is reached, the text has become too long for the plan) still gets the first
+    /// reply, and a key that came with another body is told so before anything else.
+    ///
+    /// The key is looked up here, and not before the request is begun, because a request that succeeds has
+    /// looked at it in its own transaction: it pays no read for this.
+    ///
+    /// # Errors
+    /// The outcome's own, or [`ApiError::IdempotencyMismatch`], [`ApiError::IdempotencyInFlight`].
+    pub async fn replay_or(&self, org: OrgId, key: Option<&IdempotencyKey>, outcome: ApiResult) -> ApiResult {
+        let (Err(error), Some(key)) = (&outcome, key) else { return outcome };
+        let settled = matches!(
+            error,
+            ApiError::IdempotencyMismatch
+                | ApiError::IdempotencyInFlight { .. }
+                | ApiError::Unavailable(_)
+                | ApiError::Internal(_)
+        );
+        if settled {
+            return outcome;
+        }
+        match self.first_reply(org, key).await? {
+            Some(first) => Ok(first.replayed()),
+            None => outcome,
+        }
     }
 }

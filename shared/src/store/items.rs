@@ -1,10 +1,10 @@
 //! Items. An organization's counter of them changes in the same transaction, so a plan's limit is exact.
 
-use super::idempotency::Creation;
+use super::idempotency::Begun;
 use super::keys::{self, Key};
 use super::{Precondition, Store, Transaction, attributes, classify, number, record, string, update_failed};
 use crate::error::ApiError;
-use crate::idempotency::{KeyRecord, Once};
+use crate::idempotency::{Begin, KeyClaim};
 use crate::ids::{ItemId, OrgId};
 use crate::model::item::{ItemChanges, ItemRecord};
 use crate::model::org::OrgRecord;
@@ -26,39 +26,39 @@ impl Store {
     ///
     /// # Errors
     /// [`ApiError::QuotaExceeded`] without room.
-    pub async fn create_item(
+    pub async fn create_item<'k>(
         &self,
         org: &OrgRecord,
         item: &ItemRecord,
-        once: Option<(&Once, &KeyRecord)>,
-    ) -> Result<Creation, ApiError> {
+        claim: Option<&KeyClaim<'k>>,
+    ) -> Result<Begun<'k>, ApiError> {
         let put = self.put_new(attributes(Key::item(item.org_id, item.item_id), item)?)?;
-        timed(Part::Db, self.with_room(org, 1, once, vec![put])).await
+        timed(Part::Db, self.with_room(org, 1, claim, vec![put])).await
     }
 
-    /// Takes room for so many items, and stores what goes with it, together or not at all. As a transaction
+    /// Takes room for `count` items, and stores what goes with it, together or not at all. As a transaction
     /// even if it is one write: its token makes a retry after a lost reply count once.
-    async fn with_room(
+    async fn with_room<'k>(
         &self,
         org: &OrgRecord,
         count: usize,
-        once: Option<(&Once, &KeyRecord)>,
+        claim: Option<&KeyClaim<'k>>,
         puts: Vec<TransactWriteItem>,
-    ) -> Result<Creation, ApiError> {
+    ) -> Result<Begun<'k>, ApiError> {
         let mut plan = org.plan;
         for _ in 0..PLAN_ATTEMPTS {
             let mut writes = Vec::with_capacity(puts.len() + 2);
-            if let Some((once, record)) = once {
-                writes.push(self.take_key(org.org_id, once, record)?);
+            if let Some(claim) = claim {
+                writes.push(self.take_key(org.org_id, claim)?);
             }
             writes.push(self.update(take_room(org.org_id, plan, count))?);
             writes.extend(puts.iter().cloned());
             let outcome = self.transact(writes).await?;
-            let Transaction::Refused(reasons) = &outcome else { return Ok(Creation::Created) };
-            if let Some((once, _)) = once.filter(|_| outcome.refused(0)) {
-                match self.key_taken(org.org_id, once, &reasons[0]).await? {
-                    Some(earlier) => return Ok(earlier),
-                    None => continue,
+            let Transaction::Refused(reasons) = &outcome else { return Ok(Begin::First(())) };
+            if let Some(claim) = claim.filter(|_| outcome.refused(0)) {
+                match self.key_taken(org.org_id, claim.key, &reasons[0]).await? {
+                    Begin::First(()) => continue,
+                    earlier => return Ok(earlier),
                 }
             }
             plan = self.plan_with_room(org.org_id, count).await?;

@@ -1,11 +1,11 @@
 //! Jobs. Each write of one is conditional on the version that was read, and moves its entry in the index of
 //! what is due in the same transaction: nothing that was accepted can be forgotten.
 
-use super::idempotency::Creation;
+use super::idempotency::Begun;
 use super::keys::{self, Key, SK};
 use super::{Store, Transaction, attributes, classify, number, record, string, usage};
 use crate::error::ApiError;
-use crate::idempotency::{KeyRecord, Once};
+use crate::idempotency::{Begin, KeyClaim};
 use crate::ids::{JobId, OrgId};
 use crate::model::job::{JobRecord, JobState, Settlement};
 use crate::model::org::OrgRecord;
@@ -54,23 +54,23 @@ impl Store {
     ///
     /// # Errors
     /// [`ApiError::QuotaExceeded`], [`ApiError::BudgetExceeded`], [`ApiError::IdempotencyMismatch`].
-    pub async fn accept_job(
+    pub async fn accept_job<'k>(
         &self,
         org: &OrgRecord,
         job: &JobRecord,
         input: &str,
-        once: Option<(&Once, &KeyRecord)>,
-    ) -> Result<Creation, ApiError> {
-        timed(Part::Db, self.try_accept(org, job, input, once)).await
+        claim: Option<&KeyClaim<'k>>,
+    ) -> Result<Begun<'k>, ApiError> {
+        timed(Part::Db, self.try_accept(org, job, input, claim)).await
     }
 
-    async fn try_accept(
+    async fn try_accept<'k>(
         &self,
         org: &OrgRecord,
         job: &JobRecord,
         input: &str,
-        once: Option<(&Once, &KeyRecord)>,
-    ) -> Result<Creation, ApiError> {
+        claim: Option<&KeyClaim<'k>>,
+    ) -> Result<Begun<'k>, ApiError> {
         if job.reserved_nanos > 0 && job.budget_nanos.is_some_and(|budget| budget < job.reserved_nanos) {
             return usage::refused(job, org.plan, None).and_then(Err);
         }
@@ -78,19 +78,19 @@ impl Store {
         let mut plan = org.plan;
         for _ in 0..ATTEMPTS {
             let mut writes = Vec::new();
-            if let Some((once, record)) = once {
-                writes.push(self.take_key(org.org_id, once, record)?);
+            if let Some(claim) = claim {
+                writes.push(self.take_key(org.org_id, claim)?);
             }
             let at = writes.len();
             writes.push(self.update(usage::take(job, plan))?);
             writes.push(self.plan_is(org.org_id, plan)?);
             writes.extend(job_writes.iter().cloned());
             let outcome = self.transact(writes).await?;
-            let Transaction::Refused(reasons) = &outcome else { return Ok(Creation::Created) };
-            if let Some((once, _)) = once.filter(|_| outcome.refused(0)) {
-                match self.key_taken(org.org_id, once, &reasons[0]).await? {
-                    Some(earlier) => return Ok(earlier),
-                    None => continue,
+            let Transaction::Refused(reasons) = &outcome else { return Ok(Begin::First(())) };
+            if let Some(claim) = claim.filter(|_| outcome.refused(0)) {
+                match self.key_taken(org.org_id, claim.key, &reasons[0]).await? {
+                    Begin::First(()) => continue,
+                    earlier => return Ok(earlier),
                 }
             }
             if outcome.refused(at + 1) {

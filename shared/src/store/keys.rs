@@ -20,7 +20,7 @@
 //! | catalogue's manifest | `PRICES` | `MANIFEST` |
 //! | catalogue's chunk | `PRICES#<version>` | `<number, 4 digits>` |
 
-use crate::idempotency::Once;
+use crate::idempotency::IdempotencyKey;
 use crate::ids::{ItemId, JobId, OrgId, UserId};
 use crate::model::time::Moment;
 use crate::token::TokenHash;
@@ -117,8 +117,8 @@ impl Key {
     }
 
     #[must_use]
-    pub fn idempotency(org: OrgId, once: &Once) -> Self {
-        Self::new(format!("IDEMPOTENCY#{org}#{}", once.endpoint), once.key_hash.clone())
+    pub fn idempotency(org: OrgId, key: &IdempotencyKey) -> Self {
+        Self::new(format!("IDEMPOTENCY#{org}#{}", key.endpoint), key.key_hash.clone())
     }
 
     #[must_use]

@@ -5,9 +5,8 @@ use super::rig::{MODEL, Rig};
 use crate::api::{Actor, Reply};
 use futures_util::future::join_all;
 use serde_json::json;
-use shared::idempotency::{KeyRecord, Once};
+use shared::idempotency::{Begin, IdempotencyKey, KeyClaim, KeyRecord};
 use shared::ids::ItemId;
-use shared::store::idempotency::Creation;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -157,21 +156,21 @@ async fn a_dead_waiters_work_is_gone_on_with() {
     assert_eq!(rig.usage(&owner).await["analyses"]["used"], 1);
 }
 
-fn once(endpoint: &'static str, key: &str, body: &str) -> Once {
+fn key_of(endpoint: &'static str, key: &str, body: &str) -> IdempotencyKey {
     let headers = [("idempotency-key", key)];
     let headers = headers.into_iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-    Once::of(endpoint, &headers, body.as_bytes()).unwrap().unwrap()
+    IdempotencyKey::of(endpoint, &headers, body.as_bytes()).unwrap().unwrap()
 }
 
-/// As if the time of who works on a key were over.
+/// As if the lease of the request that works on a key were over.
 async fn lease_ends(rig: &Rig, owner: &Actor, endpoint: &'static str, key: &str, body: &str) {
     let store = rig.system.context().store();
     let org = owner.org_id.parse().unwrap();
-    let once = once(endpoint, key, body);
-    let held = store.key(org, &once).await.unwrap().unwrap();
-    assert!(held.reply.is_none());
-    let over = KeyRecord { lease_until: rig.system.context().now().as_millis() - 1, ..held.clone() };
-    assert!(store.advance_key(org, &once, (&held, &over)).await.unwrap());
+    let key = key_of(endpoint, key, body);
+    let record = store.key(org, &key).await.unwrap().unwrap();
+    assert!(record.reply.is_none());
+    let over = KeyRecord { lease_until: rig.system.context().now().as_millis() - 1, ..record.clone() };
+    assert!(store.advance_key(org, &KeyClaim { key: &key, record }, &over).await.unwrap());
 }
 
 /// A batch whose writer died half-way: the repetition writes the rest of the same items, none twice, and takes no
@@ -188,10 +187,10 @@ async fn a_dead_writers_batch_is_gone_on_with() {
     let ids: Vec<ItemId> = (0..40).map(|_| ItemId::new()).collect();
     let now = rig.system.context().now();
     let work = json!({"item_ids": ids, "created_at": now.as_millis()}).to_string();
-    let once = once("create-item", "k", &body);
-    let begun = KeyRecord::begun(&once, Some(work), Duration::ZERO, now.as_millis());
-    let created = store.begin_items(&record, 40, Some((&once, &begun))).await.unwrap();
-    assert!(matches!(created, Creation::Created));
+    let taken = key_of("create-item", "k", &body);
+    let claim = taken.begin(Some(work), Duration::ZERO, now.as_millis());
+    let begun = store.begin_items(&record, 40, Some(&claim)).await.unwrap();
+    assert!(matches!(begun, Begin::First(())));
     let written: Vec<_> = ids[..15]
         .iter()
         .enumerate()
@@ -224,10 +223,10 @@ async fn an_expired_key_is_new() {
     let owner = rig.owner("free").await;
     let store = rig.system.context().store();
     let record = store.org(owner.org_id.parse().unwrap()).await.unwrap().unwrap();
-    let once = once("create-item", "k", "{}");
+    let key = key_of("create-item", "k", "{}");
     let long_ago = rig.system.context().now().as_millis() - shared::idempotency::LIFETIME_MS - 1;
-    let begun = KeyRecord::begun(&once, None, Duration::ZERO, long_ago);
-    store.begin_items(&record, 1, Some((&once, &begun))).await.unwrap();
+    let claim = key.begin(None, Duration::ZERO, long_ago);
+    store.begin_items(&record, 1, Some(&claim)).await.unwrap();
     let reply = rig.post_with(&owner, "/items", &[("Idempotency-Key", "k")], r#"{"name":"x"}"#).await;
     assert_eq!((reply.status, reply.headers.get("idempotent-replayed")), (201, None), "{}", reply.text);
 }

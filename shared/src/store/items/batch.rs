@@ -1,12 +1,12 @@
 //! Batches of items: room for all of them is taken first, then they are written, and what could not be is
-//! named. Under an idempotency key the ids are noted before anything is written: who goes on with a batch whose
-//! writer died writes the same items, not others.
+//! named. Under an idempotency key the ids are noted before anything is written: when a writer dies, the request
+//! that goes on with its batch writes the same items, not others.
 
-use super::super::idempotency::Creation;
+use super::super::idempotency::Begun;
 use super::super::keys::{Key, PK, SK};
 use super::super::{Store, Transaction, attributes, backoff, classify, number};
 use crate::error::ApiError;
-use crate::idempotency::{KeyRecord, Once, StoredReply};
+use crate::idempotency::{KeyClaim, StoredReply};
 use crate::ids::{ItemId, OrgId};
 use crate::model::item::ItemRecord;
 use crate::model::org::OrgRecord;
@@ -38,13 +38,13 @@ impl Store {
     ///
     /// # Errors
     /// [`ApiError::QuotaExceeded`] without room for all.
-    pub async fn begin_items(
+    pub async fn begin_items<'k>(
         &self,
         org: &OrgRecord,
         count: usize,
-        once: Option<(&Once, &KeyRecord)>,
-    ) -> Result<Creation, ApiError> {
-        timed(Part::Db, self.with_room(org, count, once, Vec::new())).await
+        claim: Option<&KeyClaim<'k>>,
+    ) -> Result<Begun<'k>, ApiError> {
+        timed(Part::Db, self.with_room(org, count, claim, Vec::new())).await
     }
 
     /// Writes items that have their room, in batches of [`BATCH`], in parallel. Returns what was not written.
@@ -60,11 +60,11 @@ impl Store {
         .await
     }
 
-    /// Which of these items stand.
+    /// Which of these items exist.
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn standing_items(&self, org: OrgId, ids: &[ItemId]) -> Result<HashSet<ItemId>, ApiError> {
+    pub async fn existing_items(&self, org: OrgId, ids: &[ItemId]) -> Result<HashSet<ItemId>, ApiError> {
         timed(Part::Db, self.find_items(org, ids)).await
     }
 
@@ -74,8 +74,8 @@ impl Store {
         Ok(found.iter().filter_map(|item| sort_key(item).parse().ok()).collect())
     }
 
-    /// Ends a batch: gives the room of what is not there back and keeps the reply under the key (without one,
-    /// gives the key back too), both or neither. `false` if somebody else goes on with the batch by now.
+    /// Ends a batch: gives back the room of the `absent` items and keeps the reply under the key, both or neither.
+    /// Without a reply it gives the key back too. Returns `false` if somebody else goes on with the batch by now.
     ///
     /// # Errors
     /// When the database is away.
@@ -83,16 +83,15 @@ impl Store {
         &self,
         org: OrgId,
         absent: usize,
-        held: Option<(&Once, &KeyRecord, Option<StoredReply>)>,
+        held: Option<&KeyClaim<'_>>,
+        reply: Option<StoredReply>,
     ) -> Result<bool, ApiError> {
         let mut writes: Vec<TransactWriteItem> = Vec::new();
-        match held {
-            Some((once, held, Some(reply))) => {
-                let next = KeyRecord { reply: Some(reply), work: None, ..held.clone() };
-                writes.push(self.replace_key(org, once, (held, &next))?);
-            }
-            Some((once, held, None)) => writes.push(self.release_key(org, once, held)?),
-            None => {}
+        if let Some(held) = held {
+            writes.push(match reply {
+                Some(reply) => self.replace_key(org, held, &held.completed(reply))?,
+                None => self.release_key(org, held)?,
+            });
         }
         if absent > 0 {
             let back = Update::builder()
