@@ -12,7 +12,7 @@ use crate::model::time::Moment;
 use crate::model::usage::month_of;
 use crate::queue::Outgoing;
 use crate::response::Reply;
-use crate::store::jobs::{Advance, piece_count};
+use crate::store::jobs::{Change, piece_count};
 use crate::{telemetry, trace};
 use lambda_http::Request;
 use lambda_http::http::HeaderValue;
@@ -168,22 +168,16 @@ fn trace(request: &Request) -> Option<String> {
     trace::header(request.headers().get(trace::HEADER)?.to_str().ok()?)
 }
 
-/// How often a write is tried whose job changed meanwhile.
-const WRITES: u32 = 6;
-
-/// Writes what became of an e-mail whose fate was unknown. Whether anybody asked.
+/// Settles an e-mail whose outcome was unknown. Returns `false` if it was not.
 ///
 /// # Errors
 /// [`ApiError::NotFound`] when there is no such job.
 pub async fn settle_email(context: &Context, message: JobMessage, fate: &Fate) -> Result<bool, ApiError> {
-    for _ in 0..WRITES {
-        let job = context.store().job(message.org_id, message.job_id).await?;
-        let Some((ended, settlement)) = job.settled(fate.clone(), context.now()) else { return Ok(false) };
-        if context.store().advance_job(&job, &ended, &settlement).await? == Advance::Done {
-            return Ok(true);
-        }
-    }
-    Err(ApiError::Contended)
+    let settled = context.store().change_job(message.org_id, message.job_id, |job| {
+        let settled = job.settled(fate.clone(), context.now());
+        Ok(settled.map_or(Change::none(false), |settled| Change::to(settled, true)))
+    });
+    Ok(settled.await?.1)
 }
 
 /// What became of a dead letter.
@@ -205,23 +199,20 @@ pub enum Redriven {
 /// When the database or the queue is away.
 pub async fn redrive(context: &Context, body: &str) -> Result<Redriven, ApiError> {
     let Ok(message) = serde_json::from_str::<JobMessage>(body) else { return Ok(Redriven::Unreadable) };
-    for _ in 0..WRITES {
-        let job = match context.store().job(message.org_id, message.job_id).await {
-            Err(ApiError::NotFound) => return Ok(Redriven::Unreadable),
-            job => job?,
-        };
-        let Some((again, held)) = job.redriven(context.now()) else { return Ok(Redriven::NotNeeded) };
-        match context.store().advance_job(&job, &again, &held).await? {
-            Advance::Done => {
-                // As with an acceptance: if this fails, the sweeper sends what is due.
-                if let Err(error) = context.queue()?.send(&JobMessage::of(&again)).await {
-                    tracing::warn!(job_id = %again.job_id, %error, "a redriven job was not put on the queue");
-                }
-                return Ok(Redriven::Queued);
-            }
-            Advance::OverBudget => return Ok(Redriven::OverBudget),
-            Advance::Changed => {}
-        }
+    let redriven = context.store().change_job(message.org_id, message.job_id, |job| {
+        Ok(job.redriven(context.now()).map_or(Change::none(Redriven::NotNeeded), |again| {
+            Change::to(again, Redriven::Queued).or_over_budget(Change::none(Redriven::OverBudget))
+        }))
+    });
+    let (job, redriven) = match redriven.await {
+        Err(ApiError::NotFound) => return Ok(Redriven::Unreadable),
+        redriven => redriven?,
+    };
+    if redriven == Redriven::Queued
+        && let Err(error) = context.queue()?.send(&JobMessage::of(&job)).await
+    {
+        // As with an acceptance: if this fails, the sweeper sends what is due.
+        tracing::warn!(job_id = %job.job_id, %error, "a redriven job was not put on the queue");
     }
-    Err(ApiError::Contended)
+    Ok(redriven)
 }

@@ -3,12 +3,9 @@
 
 use shared::caller::Caller;
 use shared::ids::JobId;
-use shared::model::job::{Job, JobState};
-use shared::store::jobs::Advance;
+use shared::model::job::{Job, JobRecord, JobState};
+use shared::store::jobs::Change;
 use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, response};
-
-/// How often it is tried while the job changes under it.
-const ATTEMPTS: u32 = 6;
 
 /// Cancel a job
 ///
@@ -24,13 +21,10 @@ const ATTEMPTS: u32 = 6;
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify(context, &request).await?;
     let job_id: JobId = request::path(&request, "job_id").parse().map_err(|_| ApiError::NotFound)?;
-    for _ in 0..ATTEMPTS {
-        let job = context.store().job(caller.org_id, job_id).await?;
-        let (cancelled, settlement) = job.cancel(context.now()).ok_or(ApiError::JobEnded)?;
-        if context.store().advance_job(&job, &cancelled, &settlement).await? == Advance::Done {
-            let status = if cancelled.state == JobState::Running { StatusCode::ACCEPTED } else { StatusCode::OK };
-            return Ok(response::live(response::json(status, &Job::from(&cancelled))));
-        }
-    }
-    Err(ApiError::Contended)
+
+    let cancel = |job: &JobRecord| Ok(Change::to(job.cancel(context.now()).ok_or(ApiError::JobEnded)?, ()));
+    let (job, ()) = context.store().change_job(caller.org_id, job_id, cancel).await?;
+
+    let status = if job.state == JobState::Running { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Ok(response::live(response::json(status, &Job::from(&job))))
 }

@@ -15,6 +15,14 @@ pub(crate) enum Ended {
     Later { retry_after: Option<Duration>, detail: String, cost: Cost },
 }
 
+impl Ended {
+    pub(crate) fn cost(&self) -> Cost {
+        match self {
+            Self::For(_, _, cost) | Self::Later { cost, .. } => *cost,
+        }
+    }
+}
+
 /// An analysis, or why there is none.
 pub(crate) fn of_analysis(job: &JobRecord, outcome: Result<Outcome, AnalysisError>) -> Ended {
     match outcome {

@@ -7,15 +7,13 @@ use crate::{Verdict, Worker};
 use futures_util::FutureExt as _;
 use shared::jobs::JobMessage;
 use shared::model::email::Message;
-use shared::model::job::{ATTEMPTS_MAX, Claim, Cost, JobError, JobKind, JobRecord, JobState};
+use shared::model::job::{ATTEMPTS_MAX, Claim, Cost, JobError, JobKind, JobRecord, JobState, Settlement};
 use shared::model::time::Moment;
-use shared::store::jobs::Advance;
+use shared::store::jobs::{Advance, Change};
 use shared::{ApiError, Context};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-/// How often a write is tried whose job changed meanwhile.
-const WRITES: u32 = 6;
 /// Kept back from the time left, for writing the outcome.
 const TIME_TO_WRITE: Duration = Duration::from_secs(3);
 /// The first delay between two runs; each next one is four times as long.
@@ -48,40 +46,27 @@ pub(crate) async fn run(
 
 /// Makes the job ours; `None` if it is nobody's to run.
 async fn claim(context: &Context, message: JobMessage) -> Result<Option<JobRecord>, ApiError> {
-    let store = context.store();
-    for _ in 0..WRITES {
-        let job = match store.job(message.org_id, message.job_id).await {
-            Err(ApiError::NotFound) => {
-                tracing::warn!("a message's job does not exist");
-                return Ok(None);
-            }
-            job => job?,
-        };
+    let claimed = context.store().change_job(message.org_id, message.job_id, |job| {
         let now = context.now();
-        match job.claim(now) {
+        Ok(match job.claim(now) {
             // Its own entry in the index of what is due watches over it: this message is not needed.
-            Claim::Leave => return Ok(None),
-            Claim::End(ended, settlement) => {
-                if store.advance_job(&job, &ended, &settlement).await? == Advance::Done {
-                    return Ok(None);
-                }
-            }
-            Claim::Run(mine) => match store.advance_job(&job, &mine, &job.takeover_charge()).await? {
-                Advance::Done => return Ok(Some(*mine)),
-                Advance::Changed => {}
-                Advance::OverBudget => {
-                    let (ended, settlement) = over_budget(&job, Cost::Unknown, now);
-                    if store.advance_job(&job, &ended, &settlement).await? == Advance::Done {
-                        return Ok(None);
-                    }
-                }
-            },
+            Claim::Leave => Change::none(false),
+            Claim::End(ended, settlement) => Change::to((*ended, settlement), false),
+            Claim::Run(mine) => Change::to((*mine, job.takeover_charge()), true)
+                .or_over_budget(Change::to(over_budget(job, Cost::Unknown, now), false)),
+        })
+    });
+    match claimed.await {
+        Ok((job, is_ours)) => Ok(is_ours.then_some(job)),
+        Err(ApiError::NotFound) => {
+            tracing::warn!("a message's job does not exist");
+            Ok(None)
         }
+        Err(error) => Err(error),
     }
-    Err(ApiError::Contended)
 }
 
-fn over_budget(job: &JobRecord, cost: Cost, now: Moment) -> (JobRecord, shared::model::job::Settlement) {
+fn over_budget(job: &JobRecord, cost: Cost, now: Moment) -> (JobRecord, Settlement) {
     let error = JobError::new("budget_exceeded", "The month's budget has no room for another run.");
     job.end(JobState::Failed, Err(Some(error)), cost, now)
 }
@@ -143,52 +128,44 @@ fn expired() -> Ended {
 
 /// Writes how the run ended, if the job is still ours.
 async fn write(context: &Context, mine: JobRecord, ended: Ended, receives: u32) -> Result<Verdict, ApiError> {
-    let store = context.store();
-    let mut job = mine;
-    let fence = job.fence;
-    let mut delay = delay(job.attempts);
-    for _ in 0..WRITES {
-        let now = context.now();
-        let mut verdict = Verdict::Delete;
-        let (after, settlement) = match &ended {
-            Ended::For(_, _, cost) | Ended::Later { cost, .. } if job.cancel_requested => {
-                job.end(JobState::Cancelled, Err(None), *cost, now)
-            }
-            Ended::For(state, outcome, cost) => {
-                let outcome = outcome.as_ref().map(|result| (**result).clone()).map_err(|error| Some(error.clone()));
-                job.end(*state, outcome, *cost, now)
-            }
-            Ended::Later { detail, cost, .. } if job.attempts >= ATTEMPTS_MAX || receives >= ATTEMPTS_MAX => {
-                // Its message goes to the dead-letter queue, where a person finds it.
-                verdict = Verdict::Return(Some(Duration::ZERO));
-                job.end(JobState::Failed, Err(Some(JobError::new("attempts_exhausted", detail))), *cost, now)
-            }
-            Ended::Later { retry_after, cost, .. } => {
-                delay = delay.max(retry_after.unwrap_or_default());
-                verdict = Verdict::Return(Some(delay));
-                job.retry(delay, *cost, now)
-            }
-        };
-        match store.advance_job(&job, &after, &settlement).await? {
-            Advance::Done => return Ok(verdict),
-            Advance::OverBudget => {
-                let cost = match &ended {
-                    Ended::For(_, _, cost) | Ended::Later { cost, .. } => *cost,
-                };
-                let (after, settlement) = over_budget(&job, cost, now);
-                if store.advance_job(&job, &after, &settlement).await? == Advance::Done {
-                    return Ok(Verdict::Delete);
-                }
-            }
-            Advance::Changed => {}
-        }
-        job = store.job(job.org_id, job.job_id).await?;
+    let (fence, delay) = (mine.fence, delay(mine.attempts));
+    let written = context.store().change_job_as_read(mine, |job| {
         if job.fence != fence || job.state != JobState::Running {
             tracing::warn!(fence, "a job was taken over: this run's outcome is dropped");
-            return Ok(Verdict::Delete);
+            return Ok(Change::none(Verdict::Delete));
+        }
+        let now = context.now();
+        let (next, verdict) = after_run(job, &ended, receives, delay, now);
+        let over_budget = Change::to(over_budget(job, ended.cost(), now), Verdict::Delete);
+        Ok(Change::to(next, verdict).or_over_budget(over_budget))
+    });
+    Ok(written.await?.1)
+}
+
+/// What a job is after a run of it, and what becomes of its message.
+fn after_run(
+    job: &JobRecord,
+    ended: &Ended,
+    receives: u32,
+    delay: Duration,
+    now: Moment,
+) -> ((JobRecord, Settlement), Verdict) {
+    match ended {
+        _ if job.cancel_requested => (job.end(JobState::Cancelled, Err(None), ended.cost(), now), Verdict::Delete),
+        Ended::For(state, outcome, cost) => {
+            let outcome = outcome.as_ref().map(|result| (**result).clone()).map_err(|error| Some(error.clone()));
+            (job.end(*state, outcome, *cost, now), Verdict::Delete)
+        }
+        Ended::Later { detail, cost, .. } if job.attempts >= ATTEMPTS_MAX || receives >= ATTEMPTS_MAX => {
+            let error = JobError::new("attempts_exhausted", detail);
+            // Its message goes to the dead-letter queue, where a person finds it.
+            (job.end(JobState::Failed, Err(Some(error)), *cost, now), Verdict::Return(Some(Duration::ZERO)))
+        }
+        Ended::Later { retry_after, cost, .. } => {
+            let delay = delay.max(retry_after.unwrap_or_default());
+            (job.retry(delay, *cost, now), Verdict::Return(Some(delay)))
         }
     }
-    Err(ApiError::Contended)
 }
 
 /// Grows with the runs; its second half is random, so that jobs that failed together do not come together.

@@ -1,17 +1,19 @@
 //! Jobs. Each write of one is conditional on the version that was read, and moves its entry in the index of
 //! what is due in the same transaction: nothing that was accepted can be forgotten.
 
+mod change;
+
+pub use change::{Advance, Change};
+
 use super::idempotency::Begun;
 use super::keys::{self, Key, SK};
-use super::{Store, Transaction, attributes, classify, number, record, string, usage};
+use super::{Store, Transaction, attributes, classify, record, string, usage};
 use crate::error::ApiError;
 use crate::idempotency::{Begin, KeyClaim};
 use crate::ids::{JobId, OrgId};
-use crate::model::job::{JobRecord, JobState, Settlement};
+use crate::model::job::JobRecord;
 use crate::model::org::OrgRecord;
-use crate::model::price::usd;
 use crate::model::time::Moment;
-use crate::telemetry::metrics::metrics;
 use crate::telemetry::{Part, timed};
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem};
 use std::collections::HashMap;
@@ -30,16 +32,6 @@ pub struct DueJob {
     pub org_id: OrgId,
     pub job_id: JobId,
     pub at: Moment,
-}
-
-/// What became of a write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Advance {
-    Done,
-    /// The job is not what it was when it was read. Nothing was written.
-    Changed,
-    /// The month's budget has no room. Nothing was written.
-    OverBudget,
 }
 
 /// How many pieces an input takes.
@@ -148,44 +140,6 @@ impl Store {
         Ok(TransactWriteItem::builder().delete(delete).build())
     }
 
-    /// Writes a job's next state if it is still as it was read, with what changes in the month's usage.
-    ///
-    /// # Errors
-    /// When the database is away.
-    pub async fn advance_job(
-        &self,
-        before: &JobRecord,
-        after: &JobRecord,
-        settlement: &Settlement,
-    ) -> Result<Advance, ApiError> {
-        let put = Put::builder()
-            .table_name(&self.table)
-            .set_item(Some(attributes(Key::job(after.org_id, after.job_id), after)?))
-            .condition_expression("#version = :version")
-            .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":version", number(before.version))
-            .build()
-            .map_err(ApiError::internal)?;
-        let mut writes = vec![TransactWriteItem::builder().put(put).build()];
-        let settles = !settlement.is_empty();
-        if settles {
-            writes.push(self.update(usage::settle(after, settlement))?);
-        }
-        if before.due_at != after.due_at {
-            writes.extend(before.due_at.map(|at| self.delete_due(before.job_id, at)).transpose()?);
-            writes.extend(after.due_at.map(|at| self.put_due(after, at)).transpose()?);
-        }
-        let outcome = timed(Part::Db, self.transact(writes)).await?;
-        Ok(match &outcome {
-            Transaction::Done => {
-                count(before, after, settlement);
-                Advance::Done
-            }
-            _ if settles && outcome.refused(1) && !outcome.refused(0) => Advance::OverBudget,
-            Transaction::Refused(_) => Advance::Changed,
-        })
-    }
-
     /// A job.
     ///
     /// # Errors
@@ -278,22 +232,6 @@ impl Store {
     pub async fn forget_due(&self, due: &DueJob) -> Result<(), ApiError> {
         timed(Part::Db, self.transact(vec![self.delete_due(due.job_id, due.at)?])).await.map(|_| ())
     }
-}
-
-/// Counts how a job ended and what was spent: alarms and the dashboard read it (docs/operations.md, "Metrics").
-fn count(before: &JobRecord, after: &JobRecord, settlement: &Settlement) {
-    let ended = match after.state {
-        JobState::Queued | JobState::Running => None,
-        JobState::Succeeded => Some("Succeeded"),
-        JobState::Failed => Some("Failed"),
-        JobState::Cancelled => Some("Cancelled"),
-        JobState::Unknown => Some("Unknown"),
-    };
-    let ended = ended.filter(|_| before.state != after.state).map(|name| (name, 1.into()));
-    let spent = Some(settlement.cost_nanos).filter(|nanos| *nanos > 0).and_then(|nanos| usd(nanos).parse().ok());
-    let spent = spent.map(|dollars| ("SpendingUsd", dollars));
-    let values: Vec<_> = ended.into_iter().chain(spent).collect();
-    metrics("CitizenApp/Jobs", None, &values);
 }
 
 fn due_entry(item: &HashMap<String, AttributeValue>) -> Option<DueJob> {

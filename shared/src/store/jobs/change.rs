@@ -1,0 +1,146 @@
+//! Changes of a job: a pure function says what is to become of it, and that is written if the job is still as it
+//! was read.
+
+use super::super::keys::Key;
+use super::super::{Store, Transaction, attributes, number, usage};
+use crate::error::ApiError;
+use crate::ids::{JobId, OrgId};
+use crate::model::job::{JobRecord, JobState, Settlement};
+use crate::model::price::usd;
+use crate::telemetry::metrics::metrics;
+use crate::telemetry::{Part, timed};
+use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
+
+/// How often a change is tried while the job changes under it.
+const CHANGE_ATTEMPTS: u32 = 6;
+
+/// What became of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advance {
+    Done,
+    /// The job is not what it was when it was read. Nothing was written.
+    Changed,
+    /// The month's budget has no room. Nothing was written.
+    OverBudget,
+}
+
+/// What is to become of a job, and what to answer when that is written.
+#[derive(Debug)]
+pub struct Change<T> {
+    write: Option<(JobRecord, Settlement)>,
+    over_budget: Option<Box<Self>>,
+    answer: T,
+}
+
+impl<T> Change<T> {
+    /// The job stays as it is.
+    pub fn none(answer: T) -> Self {
+        Self { write: None, over_budget: None, answer }
+    }
+
+    /// The job's next state, and what changes in the month's usage with it.
+    pub fn to(write: (JobRecord, Settlement), answer: T) -> Self {
+        Self { write: Some(write), over_budget: None, answer }
+    }
+
+    /// What is done instead when the month's budget has no room for it.
+    #[must_use]
+    pub fn or_over_budget(self, instead: Self) -> Self {
+        Self { over_budget: Some(Box::new(instead)), ..self }
+    }
+}
+
+impl Store {
+    /// Reads a job, and writes what `change` makes of it. If the job changed meanwhile, it is read again and `change`
+    /// is asked again. Returns the job as it is then, and the change's answer.
+    ///
+    /// # Errors
+    /// [`ApiError::NotFound`] for no such job, [`ApiError::Contended`] if it kept changing, and those of `change`.
+    pub async fn change_job<T>(
+        &self,
+        org: OrgId,
+        job: JobId,
+        change: impl FnMut(&JobRecord) -> Result<Change<T>, ApiError>,
+    ) -> Result<(JobRecord, T), ApiError> {
+        let job = self.job(org, job).await?;
+        self.change_job_as_read(job, change).await
+    }
+
+    /// The same for a job that was read before.
+    ///
+    /// # Errors
+    /// As [`Store::change_job`].
+    pub async fn change_job_as_read<T>(
+        &self,
+        mut job: JobRecord,
+        mut change: impl FnMut(&JobRecord) -> Result<Change<T>, ApiError>,
+    ) -> Result<(JobRecord, T), ApiError> {
+        for _ in 0..CHANGE_ATTEMPTS {
+            let mut next = Some(change(&job)?);
+            while let Some(Change { write, over_budget, answer }) = next {
+                let Some((after, settlement)) = write else { return Ok((job, answer)) };
+                next = match self.advance_job(&job, &after, &settlement).await? {
+                    Advance::Done => return Ok((after, answer)),
+                    Advance::OverBudget => over_budget.map(|instead| *instead),
+                    Advance::Changed => None,
+                };
+            }
+            job = self.job(job.org_id, job.job_id).await?;
+        }
+        Err(ApiError::Contended)
+    }
+
+    /// Writes a job's next state if it is still as it was read, with what changes in the month's usage.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn advance_job(
+        &self,
+        before: &JobRecord,
+        after: &JobRecord,
+        settlement: &Settlement,
+    ) -> Result<Advance, ApiError> {
+        let put = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(attributes(Key::job(after.org_id, after.job_id), after)?))
+            .condition_expression("#version = :version")
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":version", number(before.version))
+            .build()
+            .map_err(ApiError::internal)?;
+        let mut writes = vec![TransactWriteItem::builder().put(put).build()];
+        let settles = !settlement.is_empty();
+        if settles {
+            writes.push(self.update(usage::settle(after, settlement))?);
+        }
+        if before.due_at != after.due_at {
+            writes.extend(before.due_at.map(|at| self.delete_due(before.job_id, at)).transpose()?);
+            writes.extend(after.due_at.map(|at| self.put_due(after, at)).transpose()?);
+        }
+        let outcome = timed(Part::Db, self.transact(writes)).await?;
+        Ok(match &outcome {
+            Transaction::Done => {
+                count(before, after, settlement);
+                Advance::Done
+            }
+            _ if settles && outcome.refused(1) && !outcome.refused(0) => Advance::OverBudget,
+            Transaction::Refused(_) => Advance::Changed,
+        })
+    }
+}
+
+/// Counts how a job ended and what was spent: alarms and the dashboard read it (docs/operations.md, "Metrics").
+fn count(before: &JobRecord, after: &JobRecord, settlement: &Settlement) {
+    let ended = match after.state {
+        JobState::Queued | JobState::Running => None,
+        JobState::Succeeded => Some("Succeeded"),
+        JobState::Failed => Some("Failed"),
+        JobState::Cancelled => Some("Cancelled"),
+        JobState::Unknown => Some("Unknown"),
+    };
+    let ended = ended.filter(|_| before.state != after.state).map(|name| (name, 1.into()));
+    let spent = Some(settlement.cost_nanos).filter(|nanos| *nanos > 0).and_then(|nanos| usd(nanos).parse().ok());
+    let spent = spent.map(|dollars| ("SpendingUsd", dollars));
+    let values: Vec<_> = ended.into_iter().chain(spent).collect();
+    metrics("CitizenApp/Jobs", None, &values);
+}
