@@ -3,7 +3,7 @@
 //! * *mechanism*, which knows nothing of CitizenApp and could serve another product unchanged:
 //!   [`aws`], [`cache`], [`hex`], [`idempotency`], [`queue`], [`request`], [`response`], [`runtime`], [`telemetry`];
 //! * *product*, built on it: [`caller`], [`clock`], [`config`], [`context`], [`cursor`], [`error`], [`ids`],
-//!   [`jobs`], [`model`], [`password`], [`store`], [`token`].
+//!   [`items`], [`jobs`], [`model`], [`password`], [`store`], [`token`].
 //!
 //! Nobody outside this crate talks to AWS or to a cache.
 
@@ -18,6 +18,7 @@ pub mod error;
 pub mod hex;
 pub mod idempotency;
 pub mod ids;
+pub mod items;
 pub mod jobs;
 pub mod model;
 pub mod password;

@@ -4,23 +4,17 @@ use lambda_http::http::HeaderValue;
 use lambda_http::http::header::LOCATION;
 use serde::{Deserialize, Serialize};
 use shared::caller::Caller;
-use shared::idempotency::{Begin, IdempotencyKey, KeyClaim, StoredReply};
-use shared::ids::ItemId;
+use shared::idempotency::{Begin, IdempotencyKey, StoredReply};
 use shared::model::cached::ItemPagesKey;
 use shared::model::item::{Item, ItemRecord, NewItem};
 use shared::model::org::OrgRecord;
 use shared::model::text::{Description, Name};
-use shared::model::time::Moment;
 use shared::request::Rejection;
 use shared::store::items::Unwritten;
-use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, response};
-use std::collections::HashSet;
-use std::time::Duration;
+use shared::{ApiError, ApiResult, Context, Request, StatusCode, items, request, response};
 use utoipa::ToSchema;
 
 const ENDPOINT: &str = "create-item";
-/// Longer than the function may run: a live request keeps its key.
-const BATCH_LEASE: Duration = Duration::from_secs(20);
 
 /// The most items in one batch.
 const MAX_BATCH: usize = 100;
@@ -75,13 +69,6 @@ pub enum Created {
     Batch(CreatedItems),
 }
 
-/// What a batch's idempotency key notes before anything is written.
-#[derive(Serialize, Deserialize)]
-struct BatchWork {
-    item_ids: Vec<ItemId>,
-    created_at: Moment,
-}
-
 /// Create one item or a batch
 ///
 /// # Errors
@@ -102,7 +89,12 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
 async fn create(context: &Context, request: &Request, org: &OrgRecord, key: Option<&IdempotencyKey>) -> ApiResult {
     match NewItems::try_from(request::json::<Body>(request)?)? {
         NewItems::One(item) => create_one(context, org, item, key).await,
-        NewItems::Batch(batch) => create_batch(context, org, batch.items, key).await,
+        NewItems::Batch(batch) => {
+            let reply = |records, unwritten: &_| {
+                response::json(StatusCode::CREATED, &Created::Batch(CreatedItems::of(records, unwritten)))
+            };
+            items::create_batch(context, org, batch.items, key, reply).await
+        }
     }
 }
 
@@ -121,66 +113,6 @@ async fn create_one(context: &Context, org: &OrgRecord, item: NewItem, key: Opti
     }
     context.cache().invalidate(&ItemPagesKey(org.org_id)).await;
     Ok(reply)
-}
-
-async fn create_batch(
-    context: &Context,
-    org: &OrgRecord,
-    items: Vec<NewItem>,
-    key: Option<&IdempotencyKey>,
-) -> ApiResult {
-    let (store, now) = (context.store(), context.now());
-    let mut work = BatchWork { item_ids: items.iter().map(|_| ItemId::new()).collect(), created_at: now };
-    let note = key.map(|_| serde_json::to_string(&work)).transpose().map_err(ApiError::internal)?;
-    let mut held = key.map(|key| key.begin(note, BATCH_LEASE, now.as_millis()));
-    let mut existing = HashSet::new();
-    match store.begin_items(org, items.len(), held.as_ref()).await? {
-        Begin::First(()) => {}
-        Begin::Replay(first) => return Ok(first.replayed()),
-        Begin::Resume(left) => {
-            held = Some(store.resume_key(org.org_id, &left, BATCH_LEASE).await?);
-            work = serde_json::from_str(left.record.work.as_deref().unwrap_or_default()).map_err(ApiError::internal)?;
-            existing = store.existing_items(org.org_id, &work.item_ids).await?;
-        }
-    }
-
-    let numbered = items.into_iter().zip(&work.item_ids);
-    let records: Vec<ItemRecord> =
-        numbered.map(|(item, id)| item.into_record_of(org.org_id, *id, work.created_at)).collect();
-    let unwritten = if existing.is_empty() {
-        store.write_items(&records).await
-    } else {
-        let missing = records.iter().filter(|record| !existing.contains(&record.item_id));
-        store.write_items(&missing.cloned().collect::<Vec<_>>()).await
-    };
-    // Whatever came of it: some of the items may be stored.
-    context.cache().invalidate(&ItemPagesKey(org.org_id)).await;
-    end_batch(context, org, held.as_ref(), records, &unwritten).await
-}
-
-/// Tells what came of a batch, after that is settled.
-async fn end_batch(
-    context: &Context,
-    org: &OrgRecord,
-    held: Option<&KeyClaim<'_>>,
-    records: Vec<ItemRecord>,
-    unwritten: &Unwritten,
-) -> ApiResult {
-    let nothing_stands = unwritten.absent.len() == records.len();
-    let reply = response::json(StatusCode::CREATED, &Created::Batch(CreatedItems::of(records, unwritten)));
-    let kept = (!nothing_stands).then(|| StoredReply::of(&reply));
-    let ended = context.store().end_items(org.org_id, unwritten.absent.len(), held, kept).await;
-    match (ended, held) {
-        (Ok(true), _) => {}
-        (Ok(false), Some(held)) => return context.store().standing_reply(org.org_id, held.key).await,
-        (Err(error), Some(_)) => return Err(error),
-        // What became of the items is what the caller asked. The count stays too high, never too low.
-        (Ok(false), None) => tracing::warn!("room of unwritten items was not given back"),
-        (Err(error), None) => {
-            tracing::warn!(%error, "room of unwritten items was not given back");
-        }
-    }
-    if nothing_stands { Err(ApiError::Unavailable("no item of a batch was written".into())) } else { Ok(reply) }
 }
 
 impl CreatedItems {

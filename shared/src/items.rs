@@ -1,0 +1,93 @@
+//! Creating a batch of items: take room for all, write them, give back the room of what was not written. Under an
+//! idempotency key, the request that repeats one that died writes the rest of the same items.
+
+use crate::context::Context;
+use crate::error::{ApiError, ApiResult};
+use crate::idempotency::{Begin, IdempotencyKey, KeyClaim, StoredReply};
+use crate::ids::ItemId;
+use crate::model::cached::ItemPagesKey;
+use crate::model::item::{ItemRecord, NewItem};
+use crate::model::org::OrgRecord;
+use crate::model::time::Moment;
+use crate::response::Reply;
+use crate::store::items::Unwritten;
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+use std::time::Duration;
+
+/// Longer than a function may run that creates a batch: a live request keeps its key.
+const BATCH_LEASE: Duration = Duration::from_secs(20);
+
+/// What a batch's idempotency key notes before anything is written.
+#[derive(Serialize, Deserialize)]
+struct BatchWork {
+    item_ids: Vec<ItemId>,
+    created_at: Moment,
+}
+
+/// Creates a batch of items. `reply` makes the answer of all items and of what was not written, and an idempotency
+/// key keeps it.
+///
+/// # Errors
+/// [`ApiError::QuotaExceeded`] without room for all, [`ApiError::Unavailable`] if no item was written, and those of
+/// the key.
+pub async fn create_batch(
+    context: &Context,
+    org: &OrgRecord,
+    items: Vec<NewItem>,
+    key: Option<&IdempotencyKey>,
+    reply: impl FnOnce(Vec<ItemRecord>, &Unwritten) -> Reply,
+) -> ApiResult {
+    let (store, now) = (context.store(), context.now());
+    let mut work = BatchWork { item_ids: items.iter().map(|_| ItemId::new()).collect(), created_at: now };
+    let note = key.map(|_| serde_json::to_string(&work)).transpose().map_err(ApiError::internal)?;
+    let mut held = key.map(|key| key.begin(note, BATCH_LEASE, now.as_millis()));
+    let mut existing = HashSet::new();
+    match store.begin_items(org, items.len(), held.as_ref()).await? {
+        Begin::First(()) => {}
+        Begin::Replay(first) => return Ok(first.replayed()),
+        Begin::Resume(left) => {
+            held = Some(store.resume_key(org.org_id, &left, BATCH_LEASE).await?);
+            work = serde_json::from_str(left.record.work.as_deref().unwrap_or_default()).map_err(ApiError::internal)?;
+            existing = store.existing_items(org.org_id, &work.item_ids).await?;
+        }
+    }
+
+    let numbered = items.into_iter().zip(&work.item_ids);
+    let records: Vec<ItemRecord> =
+        numbered.map(|(item, id)| item.into_record_of(org.org_id, *id, work.created_at)).collect();
+    let unwritten = if existing.is_empty() {
+        store.write_items(&records).await
+    } else {
+        let missing = records.iter().filter(|record| !existing.contains(&record.item_id));
+        store.write_items(&missing.cloned().collect::<Vec<_>>()).await
+    };
+    // Whatever came of it: some of the items may be stored.
+    context.cache().invalidate(&ItemPagesKey(org.org_id)).await;
+
+    let (absent, all_are_absent) = (unwritten.absent.len(), unwritten.absent.len() == records.len());
+    let reply = reply(records, &unwritten);
+    end_batch(context, org, held.as_ref(), absent, (!all_are_absent).then_some(reply)).await
+}
+
+/// Replies once it is settled what came of a batch; without a reply nothing was written.
+async fn end_batch(
+    context: &Context,
+    org: &OrgRecord,
+    held: Option<&KeyClaim<'_>>,
+    absent: usize,
+    reply: Option<Reply>,
+) -> ApiResult {
+    let ended = context.store().end_items(org.org_id, absent, held, reply.as_ref().map(StoredReply::of)).await;
+    match (ended, held) {
+        (Ok(true), _) => {}
+        (Ok(false), Some(held)) => return context.store().standing_reply(org.org_id, held.key).await,
+        (Err(error), Some(_)) => return Err(error),
+        // What became of the items is what the caller asked. The count stays too high, never too low.
+        (Ok(false), None) => tracing::warn!("room of unwritten items was not given back"),
+        (Err(error), None) => {
+            tracing::warn!(%error, "room of unwritten items was not given back");
+        }
+    }
+    reply.ok_or_else(|| ApiError::Unavailable("no item of a batch was written".into()))
+}
