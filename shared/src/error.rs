@@ -176,7 +176,8 @@ impl From<ApiError> for Problem {
     }
 }
 
-/// An error and its causes on one line: for logs and for operators, never for callers.
+/// An error and its causes on one line: for logs and for operators, never for callers. By `Display`: the `Debug` of the
+/// SDK's errors shows whole replies, secrets included.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -1,8 +1,9 @@
 //! What a provider's answer means for a job.
 
-use crate::analysis::{AnalysisError, Billed, Outcome};
+use crate::analysis::{AnalysisError, Outcome};
 use crate::mail::{MailError, Sent};
-use shared::model::job::{Cost, JobError, JobRecord, JobResult, JobState, JobUsage};
+use shared::model::analysis::Cost;
+use shared::model::job::{JobError, JobRecord, JobResult, JobState, JobUsage};
 use shared::model::price::usd;
 use std::time::Duration;
 
@@ -32,12 +33,10 @@ pub(crate) fn of_analysis(job: &JobRecord, outcome: Result<Outcome, AnalysisErro
             let usage = JobUsage { input_tokens, output_tokens, cost_usd: usd(job.price(cost).0) };
             Ended::For(JobState::Succeeded, Ok(Box::new(JobResult::Analysis { analysis, usage })), cost)
         }
-        Err(AnalysisError::Permanent { code, detail, billed }) => {
-            Ended::For(JobState::Failed, Err(JobError::new(code, detail)), cost(billed))
+        Err(AnalysisError::Permanent { code, detail, cost }) => {
+            Ended::For(JobState::Failed, Err(JobError::new(code, detail)), cost)
         }
-        Err(AnalysisError::Transient { retry_after, detail, billed }) => {
-            Ended::Later { retry_after, detail, cost: cost(billed) }
-        }
+        Err(AnalysisError::Transient { retry_after, detail, cost }) => Ended::Later { retry_after, detail, cost },
     }
 }
 
@@ -59,12 +58,4 @@ pub(crate) fn of_email(outcome: Result<Sent, MailError>) -> Ended {
 /// An e-mail that may be out.
 pub(crate) fn unknown(detail: impl Into<String>) -> Ended {
     Ended::For(JobState::Unknown, Err(JobError::new("outcome_unknown", detail)), Cost::Nothing)
-}
-
-fn cost(billed: Billed) -> Cost {
-    match billed {
-        Billed::Nothing => Cost::Nothing,
-        Billed::Tokens(usage) => Cost::Tokens(usage),
-        Billed::Unknown => Cost::Unknown,
-    }
 }

@@ -1,13 +1,14 @@
 //! One job from its message to its outcome: claimed by condition, run within the time left, its outcome
 //! written only if the claim is still ours.
 
-use crate::analysis::{AnalysisError, Billed, Provider};
+use crate::analysis::{AnalysisError, Provider};
 use crate::outcome::{Ended, of_analysis, of_email, unknown};
 use crate::{Verdict, Worker};
 use futures_util::FutureExt as _;
 use shared::jobs::JobMessage;
+use shared::model::analysis::Cost;
 use shared::model::email::Message;
-use shared::model::job::{ATTEMPTS_MAX, Claim, Cost, JobError, JobKind, JobRecord, JobState, Settlement};
+use shared::model::job::{ATTEMPTS_MAX, Claim, JobError, JobKind, JobRecord, JobState, Settlement};
 use shared::model::time::Moment;
 use shared::store::jobs::{Advance, Change};
 use shared::{ApiError, Context};
@@ -82,8 +83,8 @@ async fn analyze(worker: &Worker, job: &JobRecord, left: Duration) -> Result<End
         return Ok(Ended::For(JobState::Failed, Err(error), Cost::Nothing));
     };
     let late = |detail: &str| {
-        let billed = if matches!(provider, Provider::Builtin) { Billed::Nothing } else { Billed::Unknown };
-        Err(AnalysisError::Transient { retry_after: None, detail: detail.to_owned(), billed })
+        let cost = if matches!(provider, Provider::Builtin) { Cost::Nothing } else { Cost::Unknown };
+        Err(AnalysisError::Transient { retry_after: None, detail: detail.to_owned(), cost })
     };
     let call = AssertUnwindSafe(provider.analyze(text, model)).catch_unwind();
     let outcome = match tokio::time::timeout(left, call).await {

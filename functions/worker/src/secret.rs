@@ -1,8 +1,8 @@
 //! Secrets: never shown, read once per environment, read again only when the other side refuses them.
 
-use crate::transport;
 use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
+use shared::error::chain;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,7 +118,7 @@ impl ApiKey {
                     .secret_id(secret_id)
                     .send()
                     .await
-                    .map_err(|error| KeyError::Unread(transport::causes(&error)))?;
+                    .map_err(|error| KeyError::Unread(chain(&error)))?;
                 Secret::new(reply.secret_string().ok_or(KeyError::Unusable)?)
             }
         }

@@ -67,18 +67,6 @@ pub(crate) fn never_sent(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-/// An error and its causes on one line, for the log. Not by `Debug`: the SDK's shows whole replies, secrets included.
-pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        next = error.source();
-    }
-    text
-}
-
 /// A `retry-after` header (RFC 9110 section 10.2.3): seconds or an HTTP date, at most an hour.
 pub(crate) fn retry_after(value: Option<&str>, now: Timestamp) -> Option<Duration> {
     let value = value?.trim();

@@ -100,6 +100,17 @@ pub struct TokenUsage {
     pub output_tokens: u64,
 }
 
+/// What a call of a provider may have cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cost {
+    /// The provider did not take the work.
+    Nothing,
+    /// The provider said so.
+    Tokens(TokenUsage),
+    /// The request went out and no usable answer came: count all that was reserved.
+    Unknown,
+}
+
 /// Why something is not an [`Analysis`]; names the field, never repeats its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{field} {problem}")]

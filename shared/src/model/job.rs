@@ -3,7 +3,7 @@
 
 mod transitions;
 
-pub use transitions::{Claim, Cost, Fate, Settlement};
+pub use transitions::{Claim, Fate, Settlement};
 
 use crate::ids::{JobId, OrgId, UserId};
 use crate::model::analysis::Analysis;

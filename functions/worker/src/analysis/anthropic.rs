@@ -4,7 +4,7 @@
 mod reply;
 mod request;
 
-use super::{AnalysisError, Billed, Outcome};
+use super::{AnalysisError, Outcome};
 use crate::secret::{ApiKey, KeyError, Secret};
 use crate::transport;
 use aws_smithy_runtime_api::client::http::{HttpConnector, SharedHttpConnector};
@@ -12,6 +12,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use http_body_util::BodyExt;
 use jiff::Timestamp;
+use shared::model::analysis::Cost;
 use std::time::Duration;
 
 /// Where the API is, unless configuration says otherwise.
@@ -95,11 +96,11 @@ impl Anthropic {
     async fn send(&self, key: &Secret, body: String) -> Result<Reply, AnalysisError> {
         let request = self.request(key, body).map_err(|error| {
             tracing::error!(%error, "the request to the model provider could not be built");
-            later("the request to the model provider could not be built", Billed::Nothing)
+            later("the request to the model provider could not be built", Cost::Nothing)
         })?;
         tokio::time::timeout(self.timeout, self.exchange(request))
             .await
-            .unwrap_or_else(|_| Err(later("the model provider did not answer in time", Billed::Unknown)))
+            .unwrap_or_else(|_| Err(later("the model provider did not answer in time", Cost::Unknown)))
     }
 
     fn request(&self, key: &Secret, body: String) -> Result<HttpRequest, Box<dyn std::error::Error + Send + Sync>> {
@@ -120,9 +121,9 @@ impl Anthropic {
             let never_sent = transport::never_sent(&error);
             tracing::warn!(%error, never_sent, "the model provider was not reached");
             if never_sent {
-                later("the model provider could not be reached", Billed::Nothing)
+                later("the model provider could not be reached", Cost::Nothing)
             } else {
-                later("the connection to the model provider failed", Billed::Unknown)
+                later("the connection to the model provider failed", Cost::Unknown)
             }
         })?;
         let status = reply.status().as_u16();
@@ -134,7 +135,7 @@ impl Anthropic {
             Ok(body) => body,
             // An error's status says all that is needed.
             Err(_) if status != 200 => Vec::new(),
-            Err(problem) => return Err(later(problem, Billed::Unknown)),
+            Err(problem) => return Err(later(problem, Cost::Unknown)),
         };
         Ok(Reply { status, retry_after, request_id, body })
     }
@@ -157,31 +158,31 @@ async fn collect(mut body: SdkBody) -> Result<Vec<u8>, &'static str> {
 
 /// What a status other than 200 means. The provider's own words stay out: they may quote the text.
 fn refused(status: u16, retry_after: Option<Duration>) -> AnalysisError {
-    let never = |code, detail: &str| AnalysisError::Permanent { code, detail: detail.into(), billed: Billed::Nothing };
-    let wait = |detail: &str, billed| AnalysisError::Transient { retry_after, detail: detail.into(), billed };
+    let never = |code, detail: &str| AnalysisError::Permanent { code, detail: detail.into(), cost: Cost::Nothing };
+    let wait = |detail: &str, cost| AnalysisError::Transient { retry_after, detail: detail.into(), cost };
     match status {
         401 => never("provider_credentials", "the model provider refused this service's key"),
         402 => never("provider_billing", "the model provider's account of this service is not in order"),
         403 => never("provider_forbidden", "this service may not use that model"),
         404 => never("model_not_found", "the model provider has no such model"),
         413 => never("input_too_large", "the text is too large for the model provider"),
-        409 => wait("the model provider reported a conflict", Billed::Nothing),
-        429 => wait("the model provider limits this service's rate", Billed::Nothing),
-        503 | 529 => wait("the model provider is overloaded", Billed::Nothing),
+        409 => wait("the model provider reported a conflict", Cost::Nothing),
+        429 => wait("the model provider limits this service's rate", Cost::Nothing),
+        503 | 529 => wait("the model provider is overloaded", Cost::Nothing),
         // Anybody on the way may say these, also after the model has run.
-        408 | 504 => wait("the model provider did not answer in time", Billed::Unknown),
-        500..=599 => wait("the model provider failed", Billed::Unknown),
+        408 | 504 => wait("the model provider did not answer in time", Cost::Unknown),
+        500..=599 => wait("the model provider failed", Cost::Unknown),
         _ => never("request_refused", "the model provider refused the request"),
     }
 }
 
-fn later(detail: &str, billed: Billed) -> AnalysisError {
-    AnalysisError::Transient { retry_after: None, detail: detail.into(), billed }
+fn later(detail: &str, cost: Cost) -> AnalysisError {
+    AnalysisError::Transient { retry_after: None, detail: detail.into(), cost }
 }
 
 fn no_key(error: &KeyError) -> AnalysisError {
     tracing::error!(%error, "the model provider's key is not to be had");
-    later("this service's key for the model provider could not be read", Billed::Nothing)
+    later("this service's key for the model provider could not be read", Cost::Nothing)
 }
 
 #[cfg(test)]

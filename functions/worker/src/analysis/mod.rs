@@ -11,7 +11,7 @@ mod text;
 
 use std::time::Duration;
 
-use shared::model::analysis::{Analysis, TokenUsage};
+use shared::model::analysis::{Analysis, Cost, TokenUsage};
 
 pub use anthropic::Anthropic;
 
@@ -33,17 +33,6 @@ pub struct Outcome {
     pub usage: TokenUsage,
 }
 
-/// What a failed attempt may have cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Billed {
-    /// The provider did not take the work.
-    Nothing,
-    /// The provider said so.
-    Tokens(TokenUsage),
-    /// The request went out and no usable answer came: count the whole reservation.
-    Unknown,
-}
-
 /// Why there is no analysis. `detail` is for the caller: no secret and nothing a provider wrote.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AnalysisError {
@@ -55,7 +44,7 @@ pub enum AnalysisError {
         /// In words.
         detail: String,
         /// What the attempt may have cost.
-        billed: Billed,
+        cost: Cost,
     },
     /// Trying again later may work.
     #[error("{detail}")]
@@ -65,7 +54,7 @@ pub enum AnalysisError {
         /// In words.
         detail: String,
         /// What the attempt may have cost.
-        billed: Billed,
+        cost: Cost,
     },
 }
 
@@ -85,7 +74,7 @@ impl Provider {
                 Err(_) => Err(AnalysisError::Transient {
                     retry_after: None,
                     detail: "the process was ending".into(),
-                    billed: Billed::Nothing,
+                    cost: Cost::Nothing,
                 }),
             },
             Self::Anthropic(anthropic) => anthropic.analyze(&text, model).await,

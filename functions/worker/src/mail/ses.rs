@@ -10,6 +10,7 @@ use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, MessageTag}
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_types::SdkConfig;
 use jiff::Timestamp;
+use shared::error::chain;
 use shared::ids::{JobId, OrgId};
 use shared::model::email::Message;
 use std::time::Duration;
@@ -164,7 +165,7 @@ fn unknown(detail: &str) -> MailError {
 fn cause(error: &SdkError<SendEmailError, HttpResponse>) -> String {
     match error {
         SdkError::ServiceError(service) => format!("status {}", service.raw().status().as_u16()),
-        other => transport::causes(other),
+        other => chain(other),
     }
 }
 

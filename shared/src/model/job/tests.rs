@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::analysis::TokenUsage;
+use crate::model::analysis::{Cost, TokenUsage};
 use crate::model::price::Price;
 
 fn job() -> JobRecord {

@@ -1,7 +1,7 @@
 //! From one state to the next: each a pure function of the record that was read, with what it changes in the month's usage.
 
 use super::{ATTEMPTS_MAX, JobError, JobRecord, JobResult, JobState, LEASE, UNSENT_AFTER};
-use crate::model::analysis::TokenUsage;
+use crate::model::analysis::{Cost, TokenUsage};
 use crate::model::time::Moment;
 use std::time::Duration;
 
@@ -45,15 +45,6 @@ impl Settlement {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
-}
-
-/// How a run ended that gave no result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cost {
-    Nothing,
-    Tokens(TokenUsage),
-    /// Nobody can tell: all that was reserved.
-    Unknown,
 }
 
 impl JobRecord {

@@ -1,10 +1,10 @@
 //! Reading the reply: an outer shape that may grow, and inside it the analysis, held to the letter.
 
-use super::super::{AnalysisError, Billed, Outcome, builtin};
+use super::super::{AnalysisError, Outcome, builtin};
 use super::request::TOOL;
 use serde::Deserialize;
 use serde_json::Value;
-use shared::model::analysis::{Analysis, Sentiment, TokenUsage};
+use shared::model::analysis::{Analysis, Cost, Sentiment, TokenUsage};
 
 /// A message as the API returns it; the API's versioning lets it grow fields.
 #[derive(Deserialize)]
@@ -56,10 +56,10 @@ struct ErrorKind {
 /// The analysis in a reply of status 200 to a request with `text`.
 pub(super) fn read(body: &[u8], text: &str) -> Result<Outcome, AnalysisError> {
     let message: Message =
-        serde_json::from_slice(body).map_err(|_| malformed("the model's reply was malformed", Billed::Unknown))?;
+        serde_json::from_slice(body).map_err(|_| malformed("the model's reply was malformed", Cost::Unknown))?;
     let usage = message.usage.total();
-    let billed = Billed::Tokens(usage);
-    let never = |code, detail: &str| Err(AnalysisError::Permanent { code, detail: detail.into(), billed });
+    let cost = Cost::Tokens(usage);
+    let never = |code, detail: &str| Err(AnalysisError::Permanent { code, detail: detail.into(), cost });
     match message.stop_reason.as_deref() {
         Some("refusal") => return never("model_refused", "the model declined to analyse this text"),
         Some("max_tokens") => return never("model_output_too_long", "the model's analysis did not end in time"),
@@ -75,10 +75,10 @@ pub(super) fn read(body: &[u8], text: &str) -> Result<Outcome, AnalysisError> {
         .filter(|block| block.kind == "tool_use" && block.name.as_deref() == Some(TOOL))
         .filter_map(|block| block.input);
     let (Some(input), None) = (inputs.next(), inputs.next()) else {
-        return Err(malformed("the model gave no analysis", billed));
+        return Err(malformed("the model gave no analysis", cost));
     };
     let reading: Reading =
-        serde_json::from_value(input).map_err(|_| malformed("the model's analysis has another shape", billed))?;
+        serde_json::from_value(input).map_err(|_| malformed("the model's analysis has another shape", cost))?;
     let measured = builtin::measure(text, &reading.language);
     Analysis {
         language: reading.language,
@@ -91,7 +91,7 @@ pub(super) fn read(body: &[u8], text: &str) -> Result<Outcome, AnalysisError> {
     }
     .checked()
     .map(|analysis| Outcome { analysis, usage })
-    .map_err(|problem| malformed(&format!("in the model's analysis, {problem}"), billed))
+    .map_err(|problem| malformed(&format!("in the model's analysis, {problem}"), cost))
 }
 
 /// The kind of an error reply, for the log: the API's own word if it is one, never its message.
@@ -116,6 +116,6 @@ impl Usage {
 }
 
 /// Models do not say the same thing twice: another attempt may do.
-fn malformed(detail: &str, billed: Billed) -> AnalysisError {
-    AnalysisError::Transient { retry_after: None, detail: detail.into(), billed }
+fn malformed(detail: &str, cost: Cost) -> AnalysisError {
+    AnalysisError::Transient { retry_after: None, detail: detail.into(), cost }
 }

@@ -47,7 +47,7 @@ async fn error_of(reply: Scripted) -> AnalysisError {
     outcome(vec![reply]).await.0.expect_err("the reply must not pass for an analysis")
 }
 
-const TOKENS: Billed = Billed::Tokens(TokenUsage { input_tokens: 723, output_tokens: 90 });
+const TOKENS: Cost = Cost::Tokens(TokenUsage { input_tokens: 723, output_tokens: 90 });
 
 #[tokio::test]
 async fn a_good_reply_is_an_analysis() {
@@ -55,7 +55,7 @@ async fn a_good_reply_is_an_analysis() {
     let outcome = outcome.expect("a good reply is taken");
     assert_eq!(outcome.analysis.sentiment.label, SentimentLabel::Negative);
     assert_eq!((outcome.analysis.word_count, outcome.analysis.sentence_count), (18, 2));
-    assert_eq!(TOKENS, Billed::Tokens(outcome.usage));
+    assert_eq!(TOKENS, Cost::Tokens(outcome.usage));
 
     let (head, body) = requests[0].split_once("\r\n\r\n").expect("a request has a head");
     let head = head.to_ascii_lowercase();
@@ -85,24 +85,24 @@ async fn statuses_are_sorted() {
     ];
     for (status, expected) in permanent {
         let error = error_of(Scripted::http(status, &[], if status == 204 { "" } else { body })).await;
-        let AnalysisError::Permanent { code, detail, billed } = error else { panic!("{status}: {error:?}") };
-        assert_eq!((code, billed), (expected, Billed::Nothing), "{status}");
+        let AnalysisError::Permanent { code, detail, cost } = error else { panic!("{status}: {error:?}") };
+        assert_eq!((code, cost), (expected, Cost::Nothing), "{status}");
         assert!(!detail.contains("secret words"));
     }
     for (status, expected) in [
-        (408, Billed::Unknown),
-        (409, Billed::Nothing),
-        (429, Billed::Nothing),
-        (500, Billed::Unknown),
-        (502, Billed::Unknown),
-        (503, Billed::Nothing),
-        (504, Billed::Unknown),
-        (529, Billed::Nothing),
-        (599, Billed::Unknown),
+        (408, Cost::Unknown),
+        (409, Cost::Nothing),
+        (429, Cost::Nothing),
+        (500, Cost::Unknown),
+        (502, Cost::Unknown),
+        (503, Cost::Nothing),
+        (504, Cost::Unknown),
+        (529, Cost::Nothing),
+        (599, Cost::Unknown),
     ] {
         let error = error_of(Scripted::http(status, &[("retry-after", "17")], body)).await;
-        let AnalysisError::Transient { retry_after, detail, billed } = error else { panic!("{status}: {error:?}") };
-        assert_eq!((retry_after, billed), (Some(Duration::from_secs(17)), expected), "{status}");
+        let AnalysisError::Transient { retry_after, detail, cost } = error else { panic!("{status}: {error:?}") };
+        assert_eq!((retry_after, cost), (Some(Duration::from_secs(17)), expected), "{status}");
         assert!(!detail.contains("secret words"));
     }
 }
@@ -124,7 +124,7 @@ async fn stop_reasons_that_end_the_job() {
     ] {
         let error = error_of(Scripted::http(200, &[], &message(reason, &json!({})))).await;
         assert!(
-            matches!(error, AnalysisError::Permanent { code, billed, .. } if code == expected && billed == TOKENS),
+            matches!(error, AnalysisError::Permanent { code, cost, .. } if code == expected && cost == TOKENS),
             "{reason}: {error:?}"
         );
     }
@@ -148,7 +148,7 @@ async fn a_reply_of_another_shape_is_tried_again_and_its_tokens_count() {
     missing.as_object_mut().expect("a reading is an object").remove("summary");
     for input in [extra, long, control, score, label, language, missing, json!(null), json!("text"), json!([])] {
         let error = error_of(Scripted::http(200, &[], &message("tool_use", &input))).await;
-        assert!(matches!(error, AnalysisError::Transient { billed: TOKENS, .. }), "{input}: {error:?}");
+        assert!(matches!(error, AnalysisError::Transient { cost: TOKENS, .. }), "{input}: {error:?}");
     }
 }
 
@@ -160,7 +160,7 @@ async fn replies_without_usage_may_have_cost_something() {
     let bodies = ["", "null", "{}", "not json", &good[..good.len() / 2], &deep, &huge, "\u{0}", "[1,2]"];
     for body in bodies {
         let error = error_of(Scripted::http(200, &[], body)).await;
-        assert!(matches!(error, AnalysisError::Transient { billed: Billed::Unknown, .. }), "{body:.20}: {error:?}");
+        assert!(matches!(error, AnalysisError::Transient { cost: Cost::Unknown, .. }), "{body:.20}: {error:?}");
     }
 }
 
@@ -169,35 +169,32 @@ async fn a_reply_that_breaks_off_may_have_cost_something() {
     let reply = Scripted::http(200, &[], &message("tool_use", &reading()));
     for missing in [1, 100] {
         let error = error_of(reply.clone().cut(missing)).await;
-        assert!(matches!(error, AnalysisError::Transient { billed: Billed::Unknown, .. }), "{error:?}");
+        assert!(matches!(error, AnalysisError::Transient { cost: Cost::Unknown, .. }), "{error:?}");
     }
     for bytes in [&b""[..], b"HTTP/1.1 200", b"garbage\r\n\r\n"] {
         let error = error_of(Scripted::Bytes(bytes.to_vec())).await;
-        assert!(matches!(error, AnalysisError::Transient { billed: Billed::Unknown, .. }), "{bytes:?}: {error:?}");
+        assert!(matches!(error, AnalysisError::Transient { cost: Cost::Unknown, .. }), "{bytes:?}: {error:?}");
     }
 }
 
 #[tokio::test]
 async fn an_error_that_breaks_off_still_says_its_status() {
     let error = error_of(Scripted::http(529, &[("retry-after", "3")], "overloaded").cut(4)).await;
-    assert!(
-        matches!(error, AnalysisError::Transient { billed: Billed::Nothing, retry_after: Some(_), .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, AnalysisError::Transient { cost: Cost::Nothing, retry_after: Some(_), .. }), "{error:?}");
 }
 
 #[tokio::test]
 async fn silence_ends_at_the_timeout() {
     let server = Server::start(vec![Scripted::Silence]).await;
     let error = client(&server.url, Duration::from_millis(300)).analyze(TEXT, "m").await;
-    assert!(matches!(error, Err(AnalysisError::Transient { billed: Billed::Unknown, .. })), "{error:?}");
+    assert!(matches!(error, Err(AnalysisError::Transient { cost: Cost::Unknown, .. })), "{error:?}");
     assert_eq!(server.requests().len(), 1);
 }
 
 #[tokio::test]
 async fn a_refused_connection_cost_nothing() {
     let (error, _) = outcome(vec![]).await;
-    assert!(matches!(error, Err(AnalysisError::Transient { billed: Billed::Nothing, .. })), "{error:?}");
+    assert!(matches!(error, Err(AnalysisError::Transient { cost: Cost::Nothing, .. })), "{error:?}");
 }
 
 #[tokio::test]
