@@ -20,11 +20,13 @@ mod refresh;
 mod server;
 mod url;
 mod whereabouts;
+mod written;
 
 pub use class::{ABSENCES_PER_SCOPE, ABSENT_MAX, Cacheable, Class, JITTER_PERCENT, Key, Name, Rule};
 pub use control_plane::{ControlPlane, FindError, Found, Kind};
 pub use iam::Iam;
 pub use url::{CacheUrl, CacheUrlError, Endpoint, Server};
+pub use written::{Invalidation, Renewal};
 
 use crate::telemetry::metrics::metrics;
 use crate::telemetry::{Part, timed};

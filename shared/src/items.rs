@@ -5,7 +5,6 @@ use crate::context::Context;
 use crate::error::{ApiError, ApiResult};
 use crate::idempotency::{Begin, IdempotencyKey, KeyClaim, StoredReply};
 use crate::ids::ItemId;
-use crate::model::cached::ItemPagesKey;
 use crate::model::item::{ItemRecord, NewItem};
 use crate::model::org::OrgRecord;
 use crate::model::time::Moment;
@@ -56,14 +55,13 @@ pub async fn create_batch(
     let numbered = items.into_iter().zip(&work.item_ids);
     let records: Vec<ItemRecord> =
         numbered.map(|(item, id)| item.into_record_of(org.org_id, *id, work.created_at)).collect();
-    let unwritten = if existing.is_empty() {
-        store.write_items(&records).await
+    let written = if existing.is_empty() {
+        store.write_items(org.org_id, &records).await
     } else {
         let missing = records.iter().filter(|record| !existing.contains(&record.item_id));
-        store.write_items(&missing.cloned().collect::<Vec<_>>()).await
+        store.write_items(org.org_id, &missing.cloned().collect::<Vec<_>>()).await
     };
-    // Whatever came of it: some of the items may be stored.
-    context.cache().invalidate(&ItemPagesKey(org.org_id)).await;
+    let unwritten = written.publish(context.cache()).await;
 
     let (absent, all_are_absent) = (unwritten.absent.len(), unwritten.absent.len() == records.len());
     let reply = reply(records, &unwritten);

@@ -5,7 +5,6 @@ use lambda_http::http::header::LOCATION;
 use serde::{Deserialize, Serialize};
 use shared::caller::Caller;
 use shared::idempotency::{Begin, IdempotencyKey, StoredReply};
-use shared::model::cached::ItemPagesKey;
 use shared::model::item::{Item, ItemRecord, NewItem};
 use shared::model::org::OrgRecord;
 use shared::model::text::{Description, Name};
@@ -107,12 +106,13 @@ async fn create_one(context: &Context, org: &OrgRecord, item: NewItem, key: Opti
 
     let claim = key.map(|key| key.complete(StoredReply::of(&reply), item.created_at.as_millis()));
     match context.store().create_item(org, &item, claim.as_ref()).await? {
-        Begin::First(()) => {}
-        Begin::Replay(first) => return Ok(first.replayed()),
-        Begin::Resume(_) => return Err(ApiError::internal("an item's key was kept without its reply")),
+        Begin::First(written) => {
+            written.publish(context.cache()).await;
+            Ok(reply)
+        }
+        Begin::Replay(first) => Ok(first.replayed()),
+        Begin::Resume(_) => Err(ApiError::internal("an item's key was kept without its reply")),
     }
-    context.cache().invalidate(&ItemPagesKey(org.org_id)).await;
-    Ok(reply)
 }
 
 impl CreatedItems {

@@ -2,7 +2,6 @@
 
 use shared::caller::Caller;
 use shared::ids::ItemId;
-use shared::model::cached::ItemPagesKey;
 use shared::request::IfMatch;
 use shared::{ApiError, ApiResult, Context, Request, request, response};
 
@@ -20,8 +19,8 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify(context, &request).await?;
     let item_id: ItemId = request::path(&request, "item_id").parse().map_err(|_| ApiError::NotFound)?;
 
-    context.store().delete_item(caller.org_id, item_id, &IfMatch::of(&request)).await?;
-    context.cache().invalidate(&ItemPagesKey(caller.org_id)).await;
+    let written = context.store().delete_item(caller.org_id, item_id, &IfMatch::of(&request)).await?;
+    written.publish(context.cache()).await;
 
     Ok(response::no_content())
 }

@@ -3,7 +3,6 @@
 use serde::Deserialize;
 use shared::caller::Caller;
 use shared::ids::OrgId;
-use shared::model::cached::OrgPlanKey;
 use shared::model::org::{OrgPlanView, Plan, Role};
 use shared::request::IfMatch;
 use shared::{ApiResult, Context, Request, StatusCode, request, response};
@@ -34,8 +33,8 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     caller.at_least(Role::Owner)?;
     let change: PlanChange = request::json(&request)?;
 
-    let plan = context.store().put_org_plan(org_id, change.plan, &IfMatch::of(&request)).await?;
-    context.cache().renew(&OrgPlanKey(org_id), &plan).await;
+    let written = context.store().put_org_plan(org_id, change.plan, &IfMatch::of(&request)).await?;
+    let plan = written.publish(context.cache()).await;
 
     Ok(response::with_etag(response::json(StatusCode::OK, &plan.view(org_id)), plan.version))
 }

@@ -3,7 +3,6 @@
 use serde::Deserialize;
 use shared::caller::Caller;
 use shared::ids::OrgId;
-use shared::model::cached::OrgSettingsKey;
 use shared::model::org::Role;
 use shared::model::settings::{Settings, SettingsView};
 use shared::request::IfMatch;
@@ -35,8 +34,8 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     caller.at_least(Role::Admin)?;
     let change: SettingsChange = request::json(&request)?;
 
-    let settings = context.store().put_org_settings(org_id, &change.settings, &IfMatch::of(&request)).await?;
-    context.cache().renew(&OrgSettingsKey(org_id), &settings).await;
+    let written = context.store().put_org_settings(org_id, &change.settings, &IfMatch::of(&request)).await?;
+    let settings = written.publish(context.cache()).await;
 
     let version = settings.version;
     Ok(response::with_etag(response::json(StatusCode::OK, &settings.view(org_id)), version))

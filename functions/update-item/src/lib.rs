@@ -2,7 +2,6 @@
 
 use shared::caller::Caller;
 use shared::ids::ItemId;
-use shared::model::cached::ItemPagesKey;
 use shared::model::item::{Item, ItemChanges};
 use shared::request::{IfMatch, Rejection};
 use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, response};
@@ -28,8 +27,8 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
         return Err(Rejection::field("", "must change something").into());
     }
 
-    let item = context.store().update_item(caller.org_id, item_id, changes, &IfMatch::of(&request)).await?;
-    context.cache().invalidate(&ItemPagesKey(caller.org_id)).await;
+    let written = context.store().update_item(caller.org_id, item_id, changes, &IfMatch::of(&request)).await?;
+    let item = written.publish(context.cache()).await;
 
     let version = item.version;
     Ok(response::with_etag(response::json(StatusCode::OK, &Item::from(item)), version))

@@ -2,9 +2,8 @@
 
 use serde::Deserialize;
 use shared::caller::Caller;
-use shared::model::cached::ProfileKey;
 use shared::model::text::Name;
-use shared::model::user::{Me, Profile};
+use shared::model::user::Me;
 use shared::request::IfMatch;
 use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, response};
 use utoipa::ToSchema;
@@ -28,13 +27,10 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify(context, &request).await?;
     let changes: AccountChanges = request::json(&request)?;
 
-    let user = context.store().rename_user(caller.user_id, &changes.name, &IfMatch::of(&request)).await?;
-    let version = user.version;
-    let profile = Profile::from(user);
-    let key = ProfileKey(caller.user_id);
-    let (_delivery, account) =
-        tokio::join!(context.cache().renew(&key, &profile), context.store().user_with_memberships(caller.user_id));
+    let written = context.store().rename_user(caller.user_id, &changes.name, &IfMatch::of(&request)).await?;
+    let (profile, account) =
+        tokio::join!(written.publish(context.cache()), context.store().user_with_memberships(caller.user_id));
     let (user, memberships) = account?.ok_or(ApiError::InvalidToken)?;
 
-    Ok(response::with_etag(response::json(StatusCode::OK, &Me::new(user, memberships)), version))
+    Ok(response::with_etag(response::json(StatusCode::OK, &Me::new(user, memberships)), profile.version))
 }

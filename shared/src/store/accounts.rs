@@ -2,13 +2,15 @@
 
 use super::keys::{self, Key};
 use super::{Attributes, Store, attributes, classify, number, record, string};
+use crate::cache::Renewal;
 use crate::error::ApiError;
 use crate::ids::{OrgId, SessionId, UserId};
+use crate::model::cached::ProfileKey;
 use crate::model::org::{MembershipRecord, OrgRecord};
 use crate::model::settings::SettingsRecord;
 use crate::model::text::{Email, Name};
 use crate::model::time::Moment;
-use crate::model::user::UserRecord;
+use crate::model::user::{Profile, UserRecord};
 use crate::store::authority::sort_key;
 use crate::telemetry::{Part, timed};
 use crate::token::{Token, TokenHash};
@@ -241,7 +243,7 @@ impl Store {
         }
     }
 
-    /// Renames a user. Returns the record as it is then.
+    /// Renames a user. Returns the public profile as it is then.
     ///
     /// # Errors
     /// [`ApiError::PreconditionFailed`] if none of the versions is the current one.
@@ -250,7 +252,7 @@ impl Store {
         user: UserId,
         name: &Name,
         if_match: &crate::request::IfMatch,
-    ) -> Result<UserRecord, ApiError> {
+    ) -> Result<Renewal<ProfileKey>, ApiError> {
         let precondition = super::Precondition::new(if_match)?;
         let update = precondition
             .apply(
@@ -267,7 +269,8 @@ impl Store {
             .return_values(ReturnValue::AllNew)
             .send();
         let reply = timed(Part::Db, update).await.map_err(super::update_failed)?;
-        record(reply.attributes.unwrap_or_default())
+        let renamed: UserRecord = record(reply.attributes.unwrap_or_default())?;
+        Ok(Renewal::new(ProfileKey(user), Profile::from(renamed)))
     }
 
     /// A put that fails where a record is already.

@@ -20,8 +20,8 @@ const STILL_HELD: &str = "lease_until = :held AND attribute_not_exists(#reply)";
 /// Somebody else took the key over in this moment.
 const TAKEN_OVER: ApiError = ApiError::IdempotencyInFlight { retry_after_seconds: 1 };
 
-/// How a write stands to its key: [`Begin`] with nothing to say of the first, and with the abandoned claim.
-pub type Begun<'k> = Begin<(), KeyClaim<'k>>;
+/// How a write stands to its key. What an abandoned key was claimed for is to be gone on with.
+pub type Begun<'k, F = ()> = Begin<F, KeyClaim<'k>>;
 
 impl Store {
     /// Takes a key, unless somebody has it.

@@ -3,9 +3,11 @@
 use super::idempotency::Begun;
 use super::keys::{self, Key};
 use super::{Precondition, Store, Transaction, attributes, classify, number, record, string, update_failed};
+use crate::cache::Invalidation;
 use crate::error::ApiError;
 use crate::idempotency::{Begin, KeyClaim};
 use crate::ids::{ItemId, OrgId};
+use crate::model::cached::ItemPagesKey;
 use crate::model::item::{ItemChanges, ItemRecord};
 use crate::model::org::OrgRecord;
 use crate::model::text::Description;
@@ -21,6 +23,9 @@ pub use batch::{BATCH, Unwritten};
 /// How often a creation is tried whose plan changed meanwhile.
 const PLAN_ATTEMPTS: u32 = 4;
 
+/// A write of an organization's items: the pages that are cached hold no longer.
+pub type ItemsWritten<T> = Invalidation<ItemPagesKey, T>;
+
 impl Store {
     /// Stores an item, if the organization's plan has room for it, and with it the idempotency key.
     ///
@@ -31,9 +36,10 @@ impl Store {
         org: &OrgRecord,
         item: &ItemRecord,
         claim: Option<&KeyClaim<'k>>,
-    ) -> Result<Begun<'k>, ApiError> {
+    ) -> Result<Begun<'k, ItemsWritten<()>>, ApiError> {
         let put = self.put_new(attributes(Key::item(item.org_id, item.item_id), item)?)?;
-        timed(Part::Db, self.with_room(org, 1, claim, vec![put])).await
+        let begun = timed(Part::Db, self.with_room(org, 1, claim, vec![put])).await?;
+        Ok(begun.map_first(|()| Invalidation::new(ItemPagesKey(org.org_id), ())))
     }
 
     /// Takes room for `count` items, and stores what goes with it, together or not at all. As a transaction
@@ -98,7 +104,7 @@ impl Store {
         item: ItemId,
         changes: ItemChanges,
         if_match: &IfMatch,
-    ) -> Result<ItemRecord, ApiError> {
+    ) -> Result<ItemsWritten<ItemRecord>, ApiError> {
         let mut set = "SET updated_at = :now, #version = #version + :one".to_owned();
         let mut update = self
             .client
@@ -123,14 +129,19 @@ impl Store {
         let update =
             Precondition::new(if_match)?.apply(update.update_expression(set)).return_values(ReturnValue::AllNew).send();
         let reply = timed(Part::Db, update).await.map_err(update_failed)?;
-        record(reply.attributes.unwrap_or_default())
+        Ok(Invalidation::new(ItemPagesKey(org), record(reply.attributes.unwrap_or_default())?))
     }
 
     /// Deletes an item and its place in the organization's count.
     ///
     /// # Errors
     /// [`ApiError::NotFound`]; [`ApiError::PreconditionFailed`] if none of the versions is the current one.
-    pub async fn delete_item(&self, org: OrgId, item: ItemId, if_match: &IfMatch) -> Result<(), ApiError> {
+    pub async fn delete_item(
+        &self,
+        org: OrgId,
+        item: ItemId,
+        if_match: &IfMatch,
+    ) -> Result<ItemsWritten<()>, ApiError> {
         let (condition, values) = Precondition::new(if_match)?.into_parts();
         let delete = Delete::builder()
             .table_name(&self.table)
@@ -149,7 +160,7 @@ impl Store {
             .expression_attribute_values(":minus", number(-1));
         let writes = vec![TransactWriteItem::builder().delete(delete).build(), self.update(count)?];
         match timed(Part::Db, self.transact(writes)).await? {
-            Transaction::Done => Ok(()),
+            Transaction::Done => Ok(Invalidation::new(ItemPagesKey(org), ())),
             Transaction::Refused(reasons) => {
                 let exists =
                     reasons.first().is_some_and(|reason| reason.item.as_ref().is_some_and(|item| !item.is_empty()));

@@ -2,8 +2,10 @@
 
 use super::keys::Key;
 use super::{Precondition, Store, number, record, string, update_failed};
+use crate::cache::Renewal;
 use crate::error::ApiError;
 use crate::ids::OrgId;
+use crate::model::cached::{OrgPlanKey, OrgSettingsKey};
 use crate::model::org::{OrgPlan, OrgRecord, Plan};
 use crate::model::settings::{Settings, SettingsRecord};
 use crate::request::IfMatch;
@@ -31,7 +33,12 @@ impl Store {
     ///
     /// # Errors
     /// [`ApiError::PreconditionFailed`] if none of the versions is the current one.
-    pub async fn put_org_plan(&self, org: OrgId, plan: Plan, if_match: &IfMatch) -> Result<OrgPlan, ApiError> {
+    pub async fn put_org_plan(
+        &self,
+        org: OrgId,
+        plan: Plan,
+        if_match: &IfMatch,
+    ) -> Result<Renewal<OrgPlanKey>, ApiError> {
         let update = Precondition::new(if_match)?
             .apply(
                 self.client
@@ -47,8 +54,8 @@ impl Store {
             .return_values(ReturnValue::AllNew)
             .send();
         let reply = timed(Part::Db, update).await.map_err(update_failed)?;
-        let org: OrgRecord = record(reply.attributes.unwrap_or_default())?;
-        Ok(OrgPlan { plan: org.plan, version: org.plan_version })
+        let record: OrgRecord = record(reply.attributes.unwrap_or_default())?;
+        Ok(Renewal::new(OrgPlanKey(org), OrgPlan { plan: record.plan, version: record.plan_version }))
     }
 
     /// An organization's settings.
@@ -68,7 +75,7 @@ impl Store {
         org: OrgId,
         settings: &Settings,
         if_match: &IfMatch,
-    ) -> Result<SettingsRecord, ApiError> {
+    ) -> Result<Renewal<OrgSettingsKey>, ApiError> {
         let value: AttributeValue = serde_dynamo::to_attribute_value(settings).map_err(ApiError::internal)?;
         let update = Precondition::new(if_match)?
             .apply(
@@ -85,6 +92,6 @@ impl Store {
             .return_values(ReturnValue::AllNew)
             .send();
         let reply = timed(Part::Db, update).await.map_err(update_failed)?;
-        record(reply.attributes.unwrap_or_default())
+        Ok(Renewal::new(OrgSettingsKey(org), record(reply.attributes.unwrap_or_default())?))
     }
 }

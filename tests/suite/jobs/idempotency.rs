@@ -199,7 +199,8 @@ async fn a_dead_writers_batch_is_gone_on_with() {
             item.into_record_of(org, *id, now)
         })
         .collect();
-    assert!(store.write_items(&written).await.absent.is_empty());
+    let written = store.write_items(org, &written).await;
+    assert!(written.publish(rig.system.context().cache()).await.absent.is_empty());
 
     let key = [("Idempotency-Key", "k")];
     let calls = join_all((0..8).map(|_| rig.post_with(&owner, "/items", &key, &body))).await;

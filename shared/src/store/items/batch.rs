@@ -5,9 +5,12 @@
 use super::super::idempotency::Begun;
 use super::super::keys::{Key, PK, SK};
 use super::super::{Store, Transaction, attributes, backoff, classify, number};
+use super::ItemsWritten;
+use crate::cache::Invalidation;
 use crate::error::ApiError;
 use crate::idempotency::{KeyClaim, StoredReply};
 use crate::ids::{ItemId, OrgId};
+use crate::model::cached::ItemPagesKey;
 use crate::model::item::ItemRecord;
 use crate::model::org::OrgRecord;
 use crate::store::authority::sort_key;
@@ -47,17 +50,18 @@ impl Store {
         timed(Part::Db, self.with_room(org, count, claim, Vec::new())).await
     }
 
-    /// Writes items that have their room, in batches of [`BATCH`], in parallel. Returns what was not written.
-    pub async fn write_items(&self, items: &[ItemRecord]) -> Unwritten {
-        timed(Part::Db, async {
+    /// Writes items of an organization that have their room, in batches of [`BATCH`], in parallel. Returns what was
+    /// not written. Whatever came of it, some of the items may be stored.
+    pub async fn write_items(&self, org: OrgId, items: &[ItemRecord]) -> ItemsWritten<Unwritten> {
+        let unwritten = timed(Part::Db, async {
             let mut all = Unwritten::default();
             for unwritten in join_all(items.chunks(BATCH).map(|batch| self.write_batch(batch))).await {
                 all.absent.extend(unwritten.absent);
                 all.unknown.extend(unwritten.unknown);
             }
             all
-        })
-        .await
+        });
+        Invalidation::new(ItemPagesKey(org), unwritten.await)
     }
 
     /// Which of these items exist.
