@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Lists what is public in `shared` and reached by no function: nothing there exists for `local`, a test or a measurement.
 
-`shared`, all functions and the operator's commands are put together as the modules of one program, which calls each
+`shared`, its `platform`, all functions and the operator's commands are put together as the modules of one program, which calls each
 function's `main`. Whatever the compiler calls dead code in it is reached by nothing that runs in production."""
 
 import json
@@ -43,6 +43,8 @@ def source(folder, to, module):
         )
         if module != "shared":
             text = re.sub(r"\bcrate::", f"crate::{module}::", text)
+        if module != "platform":
+            text = re.sub(r"\bplatform::", "crate::platform::", text)
         target.write_text(text)
 
 
@@ -52,17 +54,18 @@ def main():
     workspace = tables((ROOT / "Cargo.toml").read_text())
     functions = sorted(path for path in (ROOT / "functions").iterdir() if path.is_dir())
     dependencies = set()
-    for folder in [ROOT / "shared", *functions]:
+    for folder in [ROOT / "shared/platform", ROOT / "shared", *functions]:
         for line in tables((folder / "Cargo.toml").read_text()).get("dependencies", "").splitlines():
             name = re.split(r"[.\s=]", line, maxsplit=1)[0]
-            if name and not name.startswith("#") and not (ROOT / "functions" / name).exists() and name != "shared":
+            if name and not name.startswith("#") and not (ROOT / "functions" / name).exists() and name not in ("platform", "shared"):
                 dependencies.add(name)
 
     source(ROOT / "shared", CRATE / "src", "shared")
-    shutil.copy(ROOT / "shared" / "build.rs", CRATE)
+    source(ROOT / "shared/platform", CRATE / "src/platform", "platform")
+    shutil.copy(ROOT / "shared/platform/build.rs", CRATE)
     root = (CRATE / "src" / "shared.rs").read_text()
     (CRATE / "src" / "shared.rs").unlink()
-    modules, calls = [], []
+    modules, calls = ["mod platform;"], []
     for folder in functions:
         module = folder.name.replace("-", "_")
         source(folder, CRATE / "src" / module, module)
@@ -96,7 +99,7 @@ def main():
             for name in sorted(dependencies)
         )
         + "\n[build-dependencies]\n"
-        + tables((ROOT / "shared" / "Cargo.toml").read_text())["build-dependencies"]
+        + tables((ROOT / "shared/platform/Cargo.toml").read_text())["build-dependencies"]
         + "\n[workspace]\n\n[workspace.dependencies]\n"
         + "\n".join(of_workspace)
         + "\n"
@@ -117,7 +120,8 @@ def main():
             unreached += [
                 f"{span['file_name']}:{span['line_start']}: {span['text'][0]['text'].strip()}"
                 for span in primary
-                if (ROOT / "shared" / span["file_name"]).exists() or span["file_name"] == "src/main.rs"
+                if span["file_name"].startswith("src/platform/") or span["file_name"] == "src/main.rs"
+                or (ROOT / "shared" / span["file_name"]).exists()
             ]
         elif message.get("level") == "error":
             sys.exit(message["rendered"])

@@ -200,7 +200,7 @@ async fn seed(table: String, catalogue: Option<PathBuf>) -> Result<(), String> {
 async fn serve(options: Options) -> Result<(), StartError> {
     if let Ok(level) = env::var("LOG_LEVEL").as_deref().unwrap_or("info").parse() {
         // The embedded database warns of each condition that does not hold.
-        let ours = functions::crates().chain(["local".to_owned()]).collect();
+        let ours = functions::crates().chain(["local", "shared"].map(str::to_owned)).collect();
         logs::init(level, Crates { ours, quiet: vec!["dynoxide".to_owned()] });
         logs::init_panics();
     }

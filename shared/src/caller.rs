@@ -7,11 +7,11 @@ use crate::ids::{OrgId, SessionId, UserId};
 use crate::model::org::{OrgRecord, Role};
 use crate::model::settings::Settings;
 use crate::store::authority::Beside;
-use crate::telemetry::{self, Part, timed};
 use crate::token::{Token, TokenHash};
 use lambda_http::Request;
 use lambda_http::http::header::{AUTHORIZATION, COOKIE};
 use lambda_http::http::{HeaderMap, Method};
+use platform::telemetry::{self, Part, timed};
 
 /// The cookie that carries a token (`__Host-`: secure, whole site, no domain; RFC 6265bis).
 pub const SESSION_COOKIE: &str = "__Host-session";
@@ -105,7 +105,7 @@ fn token(context: &Context, request: &Request) -> Result<Token, ApiError> {
     }
     let text = cookie(headers)?.ok_or(ApiError::NoToken)?;
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    if !reads && crate::runtime::allowed_origin(&context.config().allowed_origins, request).is_none() {
+    if !reads && platform::runtime::allowed_origin(&context.config().allowed_origins, request).is_none() {
         return Err(ApiError::ForbiddenOrigin);
     }
     Token::parse(text).ok_or(ApiError::InvalidToken)

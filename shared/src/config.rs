@@ -1,11 +1,9 @@
 //! Configuration, read once at start. What is missing or wrong is named, and nothing starts without it.
 
-use crate::aws::{AwsConfig, Credentials};
-use crate::cache::{CacheUrl, CacheUrlError};
 use lambda_http::http::HeaderValue;
+use platform::aws::{self, AwsConfig, Credentials};
+use platform::cache::{CacheUrl, CacheUrlError};
 use std::collections::BTreeMap;
-use tokio_rustls::rustls::pki_types::CertificateDer;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 
 /// What a function needs to know of where it runs.
 #[derive(Debug, Clone)]
@@ -137,10 +135,10 @@ fn cache_url(text: &str) -> Result<CacheUrl, ConfigError> {
 fn read_authorities(path: &str) -> Result<Vec<u8>, ConfigError> {
     let invalid = |reason| ConfigError::Invalid { name: "AWS_CA_BUNDLE", reason: format!("{path}: {reason}") };
     let pem = std::fs::read(path).map_err(|error| invalid(error.to_string()))?;
-    match CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>() {
-        Ok(found) if found.is_empty() => Err(invalid("no certificate in it".to_owned())),
+    match aws::certificates(&pem) {
+        Ok(0) => Err(invalid("no certificate in it".to_owned())),
         Ok(_) => Ok(pem),
-        Err(error) => Err(invalid(error.to_string())),
+        Err(error) => Err(invalid(error)),
     }
 }
 
@@ -210,7 +208,7 @@ mod tests {
             let error = with(&[("AWS_CA_BUNDLE", path)]).expect_err("no certificate").to_string();
             assert!(error.contains("AWS_CA_BUNDLE"), "{error}");
         }
-        std::fs::write(&file, crate::aws::AMAZON_ROOTS).expect("a file");
+        std::fs::write(&file, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").expect("a file");
         assert!(with(&[("AWS_CA_BUNDLE", path)]).is_ok());
         std::fs::remove_file(&file).expect("there");
         assert!(with(&[("AWS_CA_BUNDLE", path)]).is_err());

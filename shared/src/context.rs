@@ -1,15 +1,15 @@
 //! What a handler works with: configuration, and clients that are made once per execution environment, on
 //! first use. A function that never asks for a client neither opens it nor links it.
 
-use crate::cache::{self, Cache, ControlPlane, Iam};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::error::ApiError;
 use crate::model::time::Moment;
-use crate::queue::Queue;
-use crate::runtime::Environment;
 use crate::store::Store;
 use lambda_http::http::HeaderValue;
+use platform::cache::{self, Cache, ControlPlane, Iam};
+use platform::queue::Queue;
+use platform::runtime::Environment;
 use std::sync::OnceLock;
 
 /// One per execution environment.
@@ -53,6 +53,7 @@ impl Context {
                 extra_roots: aws.extra_roots.clone(),
                 iam: Some(Iam { region: aws.region.clone(), credentials: aws.credentials.clone() }),
                 control_plane: ControlPlane::new(aws.at(self.config.elasticache_endpoint_url.clone())),
+                namespace: "CitizenApp/Cache",
                 ..cache::Options::default()
             };
             Cache::with(&self.config.cache_url, options)
@@ -85,6 +86,8 @@ impl std::fmt::Debug for Context {
 }
 
 impl Environment for Context {
+    const CRATES: &'static [&'static str] = &[env!("CARGO_CRATE_NAME")];
+
     type Error = ConfigError;
 
     fn from_env() -> Result<Self, ConfigError> {

@@ -1,10 +1,10 @@
 //! Cursors of lists: where the next page starts, sealed with a key of the organization and bound to the
 //! list and its filter. One that was altered, or comes from elsewhere, is refused.
 
-use crate::request::Rejection;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use platform::request::Rejection;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use utoipa::{IntoParams, ToSchema};

@@ -1,10 +1,10 @@
 //! What can go wrong in a handler, and what a caller is told of it: one exhaustive match.
 
-use crate::cache::Busy;
-use crate::request::Rejection;
-use crate::response::{FieldError, Problem, Reply};
 use lambda_http::http::header::WWW_AUTHENTICATE;
 use lambda_http::http::{HeaderName, HeaderValue, StatusCode};
+use platform::cache::Busy;
+use platform::request::Rejection;
+use platform::response::{FieldError, Problem, Reply};
 
 /// What every handler returns.
 pub type ApiResult = Result<Reply, ApiError>;

@@ -1,7 +1,7 @@
 //! Ids: a type prefix and the 32 hex digits of a UUIDv7 (RFC 9562), so they sort by creation time.
 //! Within one process they are strictly increasing.
 
-use crate::telemetry::IdParts;
+use platform::telemetry::IdParts;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use uuid::Uuid;

@@ -3,13 +3,13 @@
 
 use crate::context::Context;
 use crate::error::{ApiError, ApiResult};
-use crate::idempotency::{Begin, IdempotencyKey, KeyClaim, StoredReply};
 use crate::ids::ItemId;
 use crate::model::item::{ItemRecord, NewItem};
 use crate::model::org::OrgRecord;
 use crate::model::time::Moment;
-use crate::response::Reply;
 use crate::store::items::Unwritten;
+use platform::idempotency::{Begin, IdempotencyKey, KeyClaim, StoredReply};
+use platform::response::Reply;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::time::Duration;

@@ -3,20 +3,20 @@
 use crate::caller::Caller;
 use crate::context::Context;
 use crate::error::ApiError;
-use crate::idempotency::{Begin, IdempotencyKey, KeyClaim, StoredReply};
 use crate::ids::{JobId, OrgId};
 use crate::model::job::{Fate, JobKind, JobRecord, JobState, UNSENT_AFTER};
 use crate::model::org::OrgRecord;
 use crate::model::price::Rates;
 use crate::model::time::Moment;
 use crate::model::usage::month_of;
-use crate::queue::Outgoing;
-use crate::response::Reply;
 use crate::store::jobs::{Change, piece_count};
-use crate::{telemetry, trace};
 use lambda_http::Request;
 use lambda_http::http::HeaderValue;
 use lambda_http::http::header::LOCATION;
+use platform::idempotency::{Begin, IdempotencyKey, KeyClaim, StoredReply};
+use platform::queue::Outgoing;
+use platform::response::Reply;
+use platform::{telemetry, trace};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 

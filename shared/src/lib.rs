@@ -1,35 +1,39 @@
-//! What two or more functions need. Two storeys; the arrow never points up:
+//! What two or more functions of CitizenApp need: its records and rules, on top of [`platform`], which knows nothing of them.
 //!
-//! * *mechanism*, which knows nothing of CitizenApp and could serve another product unchanged:
-//!   [`aws`], [`cache`], [`hex`], [`idempotency`], [`queue`], [`request`], [`response`], [`runtime`], [`telemetry`];
-//! * *product*, built on it: [`caller`], [`clock`], [`config`], [`context`], [`cursor`], [`error`], [`ids`],
-//!   [`items`], [`jobs`], [`model`], [`password`], [`store`], [`token`].
+//! [`context`] holds what a handler works with, [`caller`] is the only way to a verified identity, [`model`] has types that are
+//! checked as they are parsed, and [`store`] every access to the table. Nobody outside these two crates talks to AWS or to a cache.
 //!
-//! Nobody outside this crate talks to AWS or to a cache.
+//! A handler, whole:
+//!
+//! ```
+//! use shared::caller::Caller;
+//! use shared::model::cached::OrgPlanKey;
+//! use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, response};
+//!
+//! pub async fn handle(context: &Context, request: Request) -> ApiResult {
+//!     let caller = Caller::verify(context, &request).await?;
+//!     let org_id = caller.in_org(request::path(&request, "org_id"))?;
+//!     let plan = context.cache().get_or_fill(&OrgPlanKey(org_id), || context.store().org_plan(org_id)).await?;
+//!     let plan = plan.ok_or(ApiError::NotFound)?;
+//!     Ok(response::json(StatusCode::OK, &plan.plan.as_str()))
+//! }
+//! ```
 
-pub mod aws;
-pub mod cache;
 pub mod caller;
 pub mod clock;
 pub mod config;
 pub mod context;
 pub mod cursor;
 pub mod error;
-pub mod hex;
-pub mod idempotency;
 pub mod ids;
 pub mod items;
 pub mod jobs;
 pub mod model;
 pub mod password;
-pub mod queue;
-pub mod request;
-pub mod response;
-pub mod runtime;
 pub mod store;
-pub mod telemetry;
 pub mod token;
-pub mod trace;
+
+pub use platform::{aws, cache, idempotency, queue, request, response, runtime, telemetry};
 
 pub use context::Context;
 pub use error::{ApiError, ApiResult};

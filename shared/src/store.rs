@@ -13,12 +13,9 @@ pub mod prices;
 pub mod suppression;
 pub mod usage;
 
-use crate::aws::AwsConfig;
 use crate::clock::Clock;
 use crate::error::ApiError;
 use crate::model::time::Moment;
-use crate::request::IfMatch;
-use crate::telemetry::{Part, timed};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
@@ -29,6 +26,9 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
 use keys::Key;
+use platform::aws::AwsConfig;
+use platform::request::IfMatch;
+use platform::telemetry::{Part, timed};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;

@@ -27,13 +27,13 @@ const CANARY: &str = "xanthic-finch";
 const TRACE: &str = "Root=1-5759e988-bd862e3fe1be46a994272793";
 
 /// Whose lines are each about a request or a job.
-const REQUESTS: [&str; 4] = ["shared::error", "shared::runtime", "shared::jobs", "shared::store"];
+const REQUESTS: [&str; 4] = ["shared::error", "platform::runtime", "shared::jobs", "shared::store"];
 
 /// A process with a whole system that logs all it can, over a database that fails once a line has been read.
 #[test]
 #[ignore = "a role of the other test"]
 fn logging_process() {
-    let ours = local::functions::crates().chain(["local", "suite"].map(str::to_owned)).collect();
+    let ours = local::functions::crates().chain(["local", "shared", "suite"].map(str::to_owned)).collect();
     logs::init(tracing::Level::TRACE, Crates { ours, quiet: Vec::new() });
     logs::init_panics();
     metrics::init("canary");
@@ -236,14 +236,16 @@ async fn no_line_has_what_callers_sent() {
     about("a job was stored", "shared::jobs", &["request_id", "trace_id", "org_id", "job_id"]);
     about("the model", "worker::analysis::anthropic", &["trace_id", "org_id", "job_id"]);
     about("SES did not confirm", "worker::mail::ses", &["trace_id", "org_id", "job_id"]);
-    about("panicked", "shared::telemetry::logs", &["request_id", "location"]);
-    about("handler panicked", "shared::runtime", &["request_id"]);
+    about("panicked", "platform::telemetry::logs", &["request_id", "location"]);
+    about("handler panicked", "platform::runtime", &["request_id"]);
     for line in &logged {
         let target = line["target"].as_str().unwrap_or_default();
         let has = |names: &[&str]| names.iter().all(|name| line[name].is_string());
         let complete = match target.split("::").next().unwrap_or_default() {
             "worker" => has(&["org_id", "job_id"]),
-            "shared" if REQUESTS.iter().any(|of| target.starts_with(of)) => has(&["request_id"]) || has(&["job_id"]),
+            "shared" | "platform" if REQUESTS.iter().any(|of| target.starts_with(of)) => {
+                has(&["request_id"]) || has(&["job_id"])
+            }
             _ => true,
         };
         assert!(complete, "{line}");

@@ -94,6 +94,8 @@ fn endpoint(config: &Config, name: &str) -> Option<String> {
 }
 
 impl Environment for Worker {
+    const CRATES: &'static [&'static str] = <Context as Environment>::CRATES;
+
     type Error = StartError;
 
     fn from_env() -> Result<Self, StartError> {

@@ -1,13 +1,13 @@
 //! What is cached, and nothing else: public profiles, plans, settings, pages of items, model prices. A type
 //! that is not named here cannot be given to the cache; sessions, memberships and counters never are.
 
-use crate::cache::{ABSENT_MAX, Cacheable, Class, Key, Name};
 use crate::ids::{ItemId, OrgId, UserId};
 use crate::model::item::ItemPage;
 use crate::model::org::OrgPlan;
 use crate::model::price::{Catalogue, Rates};
 use crate::model::settings::SettingsRecord;
 use crate::model::user::Profile;
+use platform::cache::{ABSENT_MAX, Cacheable, Class, Key, Name};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::time::Duration;

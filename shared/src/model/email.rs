@@ -4,7 +4,7 @@
 pub mod template;
 
 use crate::model::text::Email;
-use crate::response::FieldError;
+use platform::response::FieldError;
 use serde::{Deserialize, Serialize};
 use template::Template;
 use utoipa::ToSchema;

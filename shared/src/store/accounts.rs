@@ -2,7 +2,6 @@
 
 use super::keys::{self, Key};
 use super::{Attributes, Store, attributes, classify, number, record, string};
-use crate::cache::Renewal;
 use crate::error::ApiError;
 use crate::ids::{OrgId, SessionId, UserId};
 use crate::model::cached::ProfileKey;
@@ -12,9 +11,10 @@ use crate::model::text::{Email, Name};
 use crate::model::time::Moment;
 use crate::model::user::{Profile, UserRecord};
 use crate::store::authority::sort_key;
-use crate::telemetry::{Part, timed};
 use crate::token::{Token, TokenHash};
 use aws_sdk_dynamodb::types::{Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
+use platform::cache::Renewal;
+use platform::telemetry::{Part, timed};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -251,7 +251,7 @@ impl Store {
         &self,
         user: UserId,
         name: &Name,
-        if_match: &crate::request::IfMatch,
+        if_match: &platform::request::IfMatch,
     ) -> Result<Renewal<ProfileKey>, ApiError> {
         let precondition = super::Precondition::new(if_match)?;
         let update = precondition

@@ -3,15 +3,15 @@
 use super::keys::{Key, TTL};
 use super::{Attributes, Store, attributes, number, record};
 use crate::error::{ApiError, ApiResult};
-use crate::idempotency::{Begin, IdempotencyKey, KeyClaim, KeyRecord, KeyState, StoredReply};
 use crate::ids::OrgId;
 use crate::model::time::Moment;
-use crate::response::Reply;
-use crate::telemetry::{Part, timed};
 use aws_sdk_dynamodb::types::builders::PutBuilder;
 use aws_sdk_dynamodb::types::{
     CancellationReason, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
+use platform::idempotency::{Begin, IdempotencyKey, KeyClaim, KeyRecord, KeyState, StoredReply};
+use platform::response::Reply;
+use platform::telemetry::{Part, timed};
 use std::time::Duration;
 
 /// The record is as its holder wrote it: the key was neither completed nor taken over.

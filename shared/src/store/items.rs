@@ -3,17 +3,17 @@
 use super::idempotency::Begun;
 use super::keys::{self, Key};
 use super::{Precondition, Store, Transaction, attributes, classify, number, record, string, update_failed};
-use crate::cache::Invalidation;
 use crate::error::ApiError;
-use crate::idempotency::{Begin, KeyClaim};
 use crate::ids::{ItemId, OrgId};
 use crate::model::cached::ItemPagesKey;
 use crate::model::item::{ItemChanges, ItemRecord};
 use crate::model::org::OrgRecord;
 use crate::model::text::Description;
-use crate::request::IfMatch;
-use crate::telemetry::{Part, timed};
 use aws_sdk_dynamodb::types::{Delete, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
+use platform::cache::Invalidation;
+use platform::idempotency::{Begin, KeyClaim};
+use platform::request::IfMatch;
+use platform::telemetry::{Part, timed};
 use std::collections::HashMap;
 
 mod batch;

@@ -9,13 +9,13 @@ use super::idempotency::Begun;
 use super::keys::{self, Key, SK};
 use super::{Store, Transaction, attributes, classify, record, string, usage};
 use crate::error::ApiError;
-use crate::idempotency::{Begin, KeyClaim};
 use crate::ids::{JobId, OrgId};
 use crate::model::job::JobRecord;
 use crate::model::org::OrgRecord;
 use crate::model::time::Moment;
-use crate::telemetry::{Part, timed};
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem};
+use platform::idempotency::{Begin, KeyClaim};
+use platform::telemetry::{Part, timed};
 use std::collections::HashMap;
 use std::time::Duration;
 

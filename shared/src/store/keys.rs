@@ -20,11 +20,11 @@
 //! | catalogue's manifest | `PRICES` | `MANIFEST` |
 //! | catalogue's chunk | `PRICES#<version>` | `<number, 4 digits>` |
 
-use crate::idempotency::IdempotencyKey;
 use crate::ids::{ItemId, JobId, OrgId, UserId};
 use crate::model::time::Moment;
 use crate::token::TokenHash;
 use aws_sdk_dynamodb::types::AttributeValue;
+use platform::idempotency::IdempotencyKey;
 use std::collections::HashMap;
 
 /// The partition key's attribute.

@@ -9,9 +9,9 @@ use crate::model::org::{Member, MembershipRecord, OrgRecord, Role};
 use crate::model::user::UserRecord;
 use crate::store::accounts::LoginRecord;
 use crate::store::authority::sort_key;
-use crate::telemetry::{Part, timed};
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{ConditionCheck, Delete, TransactWriteItem, Update};
+use platform::telemetry::{Part, timed};
 use std::collections::{HashMap, HashSet};
 
 /// How often a change is tried whose ground moved meanwhile.

@@ -2,15 +2,15 @@
 
 use super::keys::Key;
 use super::{Precondition, Store, number, record, string, update_failed};
-use crate::cache::Renewal;
 use crate::error::ApiError;
 use crate::ids::OrgId;
 use crate::model::cached::{OrgPlanKey, OrgSettingsKey};
 use crate::model::org::{OrgPlan, OrgRecord, Plan};
 use crate::model::settings::{Settings, SettingsRecord};
-use crate::request::IfMatch;
-use crate::telemetry::{Part, timed};
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use platform::cache::Renewal;
+use platform::request::IfMatch;
+use platform::telemetry::{Part, timed};
 
 impl Store {
     /// An organization.

@@ -5,8 +5,8 @@ use super::keys::{self, Key};
 use super::{Store, attributes, classify, record, string};
 use crate::error::ApiError;
 use crate::model::price::{Catalogue, ModelPrice};
-use crate::telemetry::{Part, timed};
 use futures_util::future::try_join_all;
+use platform::telemetry::{Part, timed};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 

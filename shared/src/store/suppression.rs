@@ -6,8 +6,8 @@ use super::{Attributes, Store, attributes};
 use crate::error::ApiError;
 use crate::model::text::Email;
 use crate::model::time::Moment;
-use crate::telemetry::{Part, timed};
 use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem};
+use platform::telemetry::{Part, timed};
 use serde::{Deserialize, Serialize};
 
 /// Why an address is listed.

@@ -7,9 +7,9 @@ use crate::ids::OrgId;
 use crate::model::job::{JobRecord, Settlement};
 use crate::model::org::Plan;
 use crate::model::usage::{UsageRecord, month_of};
-use crate::telemetry::{Part, timed};
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{ReturnValuesOnConditionCheckFailure, Update};
+use platform::telemetry::{Part, timed};
 
 impl Store {
     /// What an organization used in a month.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::{ENCODED_WORD, Subject, Text, breaks_line, fault};
-use crate::response::FieldError;
+use platform::response::FieldError;
 
 /// Longest one-line field, in characters: two of them still fit into a subject.
 pub const LINE_MAX_CHARS: usize = 100;

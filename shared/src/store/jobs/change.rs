@@ -7,9 +7,9 @@ use crate::error::ApiError;
 use crate::ids::{JobId, OrgId};
 use crate::model::job::{JobRecord, JobState, Settlement};
 use crate::model::price::usd;
-use crate::telemetry::metrics::metrics;
-use crate::telemetry::{Part, timed};
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
+use platform::telemetry::metrics::metrics;
+use platform::telemetry::{Part, timed};
 
 /// How often a change is tried while the job changes under it.
 const CHANGE_ATTEMPTS: u32 = 6;

@@ -1,7 +1,7 @@
 //! Records, keys and classes that stand for a product's.
 
+use platform::cache::{ABSENT_MAX, Busy, Cacheable, Class, Key, Name};
 use serde::{Deserialize, Serialize};
-use shared::cache::{ABSENT_MAX, Busy, Cacheable, Class, Key, Name};
 use std::fmt::Write as _;
 use std::time::Duration;
 

@@ -2,8 +2,8 @@
 
 use super::records::{Failure, PageKey, Pages, Plan, Profile, Record};
 use super::server::{self, RedisServer, free_port};
-use aws_sdk_dynamodb::config::Credentials;
-use shared::cache::{CONNECTION_AGE, Cache, CacheUrl, Delivery, Iam, Name, Options};
+use platform::aws::Credentials;
+use platform::cache::{CONNECTION_AGE, Cache, CacheUrl, Delivery, Iam, Name, Options};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;

@@ -4,15 +4,17 @@
 use super::origin::{self, Origin};
 use super::records::{Failure, Prices, Record};
 use super::server::{self, RedisServer, signal};
-use shared::cache::{Cache, Name};
-use shared::runtime::{self, Environment};
-use shared::{ApiError, ApiResult, Request, StatusCode, response};
+use lambda_http::Request;
+use lambda_http::http::StatusCode;
+use platform::cache::{Cache, Name};
+use platform::response::{self, Problem, Reply};
+use platform::runtime::{self, Environment};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-const EVENT: &str = include_str!("../../../events/get-model-pricing.json");
+const EVENT: &str = include_str!("../../../../events/get-model-pricing.json");
 const ORIGIN_TAKES: Duration = Duration::from_millis(400);
 
 struct Function {
@@ -21,6 +23,8 @@ struct Function {
 }
 
 impl Environment for Function {
+    const CRATES: &'static [&'static str] = &[];
+
     type Error = std::env::VarError;
 
     fn from_env() -> Result<Self, Self::Error> {
@@ -45,10 +49,11 @@ impl Environment for Function {
     }
 }
 
-async fn prices(function: &'static Function, _request: Request) -> ApiResult {
+async fn prices(function: &'static Function, _request: Request) -> Result<Reply, Problem> {
     let fetch = || async { origin::read(function.origin).await.map(|version| Some(Record::new(version))) };
     let record = function.cache.get_or_refresh::<_, _, _, Failure>(Prices(1), fetch).await;
-    Ok(response::json(StatusCode::OK, &record.map_err(ApiError::internal)?))
+    let failed = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The origin failed.");
+    Ok(response::json(StatusCode::OK, &record.map_err(failed)?))
 }
 
 /// A function's process, as Lambda starts it.

@@ -4,7 +4,7 @@ use super::origin::{self, Origin};
 use super::proxy::{Fault, Proxy};
 use super::records::{Failure, Plan, Record};
 use super::server::{self, RedisServer};
-use shared::cache::{LEASE, Name};
+use platform::cache::{LEASE, Name};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};

@@ -11,6 +11,8 @@ use aws_types::SdkConfig;
 use aws_types::region::Region;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 
 pub use aws_credential_types::Credentials;
 
@@ -97,6 +99,15 @@ impl AwsConfig {
         let builder = builder.tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc));
         Ok(builder.tls_context(context).build_https())
     }
+}
+
+/// Counts the certificates of a PEM text.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn certificates(pem: &[u8]) -> Result<usize, String> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    certificates.map(|found| found.len()).map_err(|error| error.to_string())
 }
 
 /// How long an idle connection is kept. A frozen environment wakes to dead ones all the same; the SDK's

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// refuses to cache it; there is none for containers either, so nothing slips through in a `Vec` or a tuple.
 ///
 /// ```compile_fail,E0277
-/// use shared::cache::{Class, Key, Name};
+/// use platform::cache::{Class, Key, Name};
 ///
 /// #[derive(Clone, serde::Serialize, serde::Deserialize)]
 /// struct Membership { role: String } // says what somebody may do: no `Cacheable`

@@ -2,7 +2,7 @@
 
 use super::records::{Failure, Profile, Record};
 use super::server::RedisServer;
-use shared::cache::{JITTER_PERCENT, Name};
+use platform::cache::{JITTER_PERCENT, Name};
 
 const KEYS: u32 = 10_000;
 

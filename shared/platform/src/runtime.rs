@@ -26,6 +26,9 @@ use std::panic::AssertUnwindSafe;
 
 /// What a handler runs in: clients and configuration, made once per execution environment.
 pub trait Environment: Send + Sync + Sized + 'static {
+    /// The crates whose lines are logged at every level, beside this one and the handler's.
+    const CRATES: &'static [&'static str];
+
     /// Why it cannot start; names what is missing.
     type Error: std::error::Error + Send + Sync + 'static;
 
@@ -127,7 +130,8 @@ where
 
 /// What a deployed function's process does once it has its environment.
 fn begin<C: Environment, H>(context: &C, _handler: &H) {
-    logs::init(context.log_level(), Crates { ours: vec![crate_of::<H>().to_owned()], quiet: Vec::new() });
+    let ours = C::CRATES.iter().copied().chain([crate_of::<H>()]).map(str::to_owned).collect();
+    logs::init(context.log_level(), Crates { ours, quiet: Vec::new() });
     logs::init_panics();
     metrics::init(context.deployment());
 }

@@ -6,7 +6,7 @@ use super::{Cache, Key, Name};
 /// A written record that is cached as it is. [`Renewal::publish`] is the only way to its value:
 ///
 /// ```compile_fail,E0616
-/// use shared::cache::{Key, Renewal};
+/// use platform::cache::{Key, Renewal};
 ///
 /// fn forgotten<K: Key>(written: Renewal<K>) -> K::Value {
 ///     written.value
@@ -38,7 +38,7 @@ impl<K: Key> Renewal<K> {
 ///
 /// ```compile_fail
 /// #![deny(unused_must_use)]
-/// use shared::cache::{Invalidation, Name};
+/// use platform::cache::{Invalidation, Name};
 ///
 /// fn forgotten<N: Name>(delete: impl FnOnce() -> Invalidation<N, ()>) {
 ///     delete();

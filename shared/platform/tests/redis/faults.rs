@@ -3,8 +3,8 @@
 use super::proxy::{Fault, Proxy};
 use super::records::{Failure, Plan, Record};
 use super::server::{self, RedisServer};
+use platform::cache::{Cache, FETCHES, Name, PATIENCE};
 use redis::Commands as _;
-use shared::cache::{Cache, FETCHES, Name, PATIENCE};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -178,7 +178,7 @@ async fn a_lost_renewal_costs_the_bound_at_most() {
     reader.settle().await;
     let filled = Instant::now();
     proxy.set(Fault::Hang);
-    assert_eq!(writer.renew(&Plan(1), &Record::new(2)).await, shared::cache::Delivery::Lost);
+    assert_eq!(writer.renew(&Plan(1), &Record::new(2)).await, platform::cache::Delivery::Lost);
     loop {
         let read = reader.get_or_fill(&Plan(1), || async { Ok::<_, Failure>(Some(Record::new(2))) }).await;
         if read == Ok(Some(Record::new(2))) {

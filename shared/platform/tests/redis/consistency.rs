@@ -3,7 +3,7 @@
 
 use super::records::{Failure, Page, PageKey, Pages, Plan, Record};
 use super::server::{self, RedisServer};
-use shared::cache::{Cache, Class, Delivery, Name};
+use platform::cache::{Cache, Class, Delivery, Name};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

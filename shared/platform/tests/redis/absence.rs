@@ -2,8 +2,8 @@
 
 use super::records::{Failure, Profile, Record};
 use super::server::{self, RedisServer};
+use platform::cache::{ABSENCES_PER_SCOPE, ABSENT_MAX, Cache, Name};
 use redis::Commands as _;
-use shared::cache::{ABSENCES_PER_SCOPE, ABSENT_MAX, Cache, Name};
 use std::cell::Cell;
 
 fn name(key: &Profile) -> String {

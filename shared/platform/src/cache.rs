@@ -117,11 +117,20 @@ pub struct Options {
     pub iam: Option<Iam>,
     /// Who knows where addresses with `name` are.
     pub control_plane: Option<ControlPlane>,
+    /// CloudWatch's namespace of its metrics.
+    pub namespace: &'static str,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { patience: PATIENCE, connection_age: CONNECTION_AGE, extra_roots: None, iam: None, control_plane: None }
+        Self {
+            patience: PATIENCE,
+            connection_age: CONNECTION_AGE,
+            extra_roots: None,
+            iam: None,
+            control_plane: None,
+            namespace: "Cache",
+        }
     }
 }
 
@@ -225,10 +234,10 @@ impl Cache {
     pub fn report(&self) {
         if self.0.meter.is_due(now_ms()) {
             for (class, counts) in self.take_counts() {
-                metrics("CitizenApp/Cache", Some(("Class", class)), &counts);
+                metrics(self.0.options.namespace, Some(("Class", class)), &counts);
             }
             if self.breaker_is_open() {
-                metrics("CitizenApp/Cache", None, &[("BreakerOpen", 1.into())]);
+                metrics(self.0.options.namespace, None, &[("BreakerOpen", 1.into())]);
             }
         }
     }

@@ -25,7 +25,7 @@ pub struct Crates {
 impl Crates {
     fn want(&self, level: Level, target: &str) -> bool {
         let of = target.split("::").next().unwrap_or_default();
-        let finest = if of == "shared" || self.ours.iter().any(|name| name == of) {
+        let finest = if of == env!("CARGO_CRATE_NAME") || self.ours.iter().any(|name| name == of) {
             Level::TRACE
         } else if self.quiet.iter().any(|name| name == of) {
             Level::ERROR

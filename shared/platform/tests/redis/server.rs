@@ -1,8 +1,8 @@
 //! A redis-server of a test's own, on a free port of 127.0.0.1, without persistence.
 
 use crate::records::Failure;
+use platform::cache::{Cache, CacheUrl, Class, JITTER_PERCENT, Key, Options, Rule};
 use redis::Value;
-use shared::cache::{Cache, CacheUrl, Class, JITTER_PERCENT, Key, Options, Rule};
 use std::collections::HashMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

@@ -4,7 +4,7 @@ use super::origin::{self, Origin};
 use super::proxy::{Fault, Proxy};
 use super::records::{Failure, Prices, Record};
 use super::server::{self, RedisServer};
-use shared::cache::{Cache, Name};
+use platform::cache::{Cache, Name};
 use std::time::{Duration, Instant};
 
 const PROCESSES: usize = 10;

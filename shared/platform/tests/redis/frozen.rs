@@ -3,7 +3,7 @@
 use super::proxy::Proxy;
 use super::records::{Failure, Plan, Record};
 use super::server::{self, RedisServer, signal};
-use shared::cache::{Cache, Name, PATIENCE};
+use platform::cache::{Cache, Name, PATIENCE};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 use std::time::Duration;

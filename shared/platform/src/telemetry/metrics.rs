@@ -58,12 +58,12 @@ mod tests {
     #[test]
     fn a_document_has_each_value_and_its_definition() {
         let values = [("Failed", 1.into()), ("SpendingUsd", 15.into())];
-        let line = document("CitizenApp/Jobs", "table", None, &values, 7);
+        let line = document("Product/Jobs", "table", None, &values, 7);
         assert_eq!(
             line,
             json!({
                 "_aws": {"Timestamp": 7, "CloudWatchMetrics": [{
-                    "Namespace": "CitizenApp/Jobs",
+                    "Namespace": "Product/Jobs",
                     "Dimensions": [["Deployment"]],
                     "Metrics": [{"Name": "Failed"}, {"Name": "SpendingUsd"}],
                 }]},
@@ -72,7 +72,7 @@ mod tests {
                 "SpendingUsd": 15,
             })
         );
-        let line = document("CitizenApp/Cache", "table", Some(("Class", "plan")), &values, 7);
+        let line = document("Product/Cache", "table", Some(("Class", "plan")), &values, 7);
         let dimensions = &line["_aws"]["CloudWatchMetrics"][0]["Dimensions"];
         assert_eq!(*dimensions, json!([["Deployment"], ["Deployment", "Class"]]));
         assert_eq!(line["Class"], "plan");
