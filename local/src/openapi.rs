@@ -66,7 +66,7 @@ pub fn document() -> String {
     components.add_security_scheme(
         "cookie",
         SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(
-            shared::caller::SESSION_COOKIE,
+            shared::model::session::SESSION_COOKIE,
             "The same token; writes need an allowed Origin",
         ))),
     );

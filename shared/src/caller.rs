@@ -5,6 +5,7 @@ use crate::context::Context;
 use crate::error::ApiError;
 use crate::ids::{OrgId, SessionId, UserId};
 use crate::model::org::{OrgRecord, Role};
+use crate::model::session::SESSION_COOKIE;
 use crate::model::settings::Settings;
 use crate::store::authority::Beside;
 use crate::token::{Token, TokenHash};
@@ -12,9 +13,6 @@ use lambda_http::Request;
 use lambda_http::http::header::{AUTHORIZATION, COOKIE};
 use lambda_http::http::{HeaderMap, Method};
 use platform::telemetry::{self, Part, timed};
-
-/// The cookie that carries a token (`__Host-`: secure, whole site, no domain; RFC 6265bis).
-pub const SESSION_COOKIE: &str = "__Host-session";
 
 /// A verified caller: its session lives and its user is a member of the session's organization, now.
 /// Built only by [`Caller::verify`] and its siblings.

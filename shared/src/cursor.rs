@@ -1,12 +1,15 @@
 //! Cursors of lists: where the next page starts, sealed with a key of the organization and bound to the
 //! list and its filter. One that was altered, or comes from elsewhere, is refused.
 
+use crate::error::{ApiError, Cause};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use platform::request::Rejection;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
+use std::fmt::Display;
+use std::str::FromStr;
 use utoipa::{IntoParams, ToSchema};
 
 /// 128 bits of the HMAC-SHA-256 are kept (RFC 2104, section 5).
@@ -40,12 +43,27 @@ impl CursorKey {
     ///
     /// # Errors
     /// [`Rejection::Invalid`] if it was not sealed with this key for this list.
-    pub fn open(&self, list: &str, cursor: &str) -> Result<String, Rejection> {
+    fn open(&self, list: &str, cursor: &str) -> Result<String, Rejection> {
         let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| refused())?;
         let (tag, position) = bytes.split_at_checked(TAG_BYTES).ok_or_else(refused)?;
         let position = std::str::from_utf8(position).map_err(|_| refused())?;
         self.mac(list, position).verify_truncated_left(tag).map_err(|_| refused())?;
         Ok(position.to_owned())
+    }
+
+    /// The id that a page of a list starts after: none for the first page.
+    ///
+    /// # Errors
+    /// [`Rejection::Invalid`] for a cursor that was not sealed with this key for this list.
+    pub fn start<T: FromStr<Err: Into<Cause>>>(&self, list: &str, query: &PageQuery) -> Result<Option<T>, ApiError> {
+        let Some(cursor) = &query.cursor else { return Ok(None) };
+        self.open(list, cursor)?.parse().map(Some).map_err(ApiError::internal)
+    }
+
+    /// A page of a list; `next` is the id that the next page starts after.
+    #[must_use]
+    pub fn page<T>(&self, list: &str, data: Vec<T>, next: Option<impl Display>) -> Page<T> {
+        Page { data, next_cursor: next.map(|id| self.seal(list, &id.to_string())) }
     }
 
     fn tag(&self, list: &str, position: &str) -> [u8; TAG_BYTES] {

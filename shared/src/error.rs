@@ -3,7 +3,7 @@
 use lambda_http::http::header::WWW_AUTHENTICATE;
 use lambda_http::http::{HeaderName, HeaderValue, StatusCode};
 use platform::cache::Busy;
-use platform::request::Rejection;
+use platform::request::{NotAnId, Rejection};
 use platform::response::{FieldError, Problem, Reply};
 
 /// What every handler returns.
@@ -139,6 +139,12 @@ const RATE_LIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 impl From<Busy> for ApiError {
     fn from(busy: Busy) -> Self {
         Self::Unavailable(busy.into())
+    }
+}
+
+impl From<NotAnId> for ApiError {
+    fn from(_: NotAnId) -> Self {
+        Self::NotFound
     }
 }
 

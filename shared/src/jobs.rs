@@ -16,7 +16,7 @@ use lambda_http::http::header::LOCATION;
 use platform::idempotency::{Begin, IdempotencyKey, KeyClaim, StoredReply};
 use platform::queue::Outgoing;
 use platform::response::Reply;
-use platform::{telemetry, trace};
+use platform::telemetry::{self, trace};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 

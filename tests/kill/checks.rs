@@ -13,12 +13,12 @@ async fn jobs(world: &World) -> Vec<JobRecord> {
     let store = world.system.context().store();
     let (mut all, mut after) = (Vec::new(), None);
     loop {
-        let (page, more) = store.list_jobs(world.owner.org_id, 100, after).await.unwrap();
-        after = page.last().map(|job| job.job_id);
+        let (page, next) = store.list_jobs(world.owner.org_id, 100, after).await.unwrap();
         all.extend(page);
-        if !more {
+        if next.is_none() {
             return all;
         }
+        after = next;
     }
 }
 

@@ -20,7 +20,7 @@ use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, respons
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify(context, &request).await?;
-    let job_id: JobId = request::path(&request, "job_id").parse().map_err(|_| ApiError::NotFound)?;
+    let job_id: JobId = request::id(&request, "job_id")?;
 
     let cancel = |job: &JobRecord| Ok(Change::to(job.cancel(context.now()).ok_or(ApiError::JobEnded)?, ()));
     let (job, ()) = context.store().change_job(caller.org_id, job_id, cancel).await?;

@@ -3,7 +3,7 @@
 use shared::caller::Caller;
 use shared::ids::{OrgId, UserId};
 use shared::model::org::Role;
-use shared::{ApiError, ApiResult, Context, Request, request, response};
+use shared::{ApiResult, Context, Request, request, response};
 
 /// Remove a member
 ///
@@ -22,7 +22,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify(context, &request).await?;
     let org_id = caller.in_org(request::path(&request, "org_id"))?;
     caller.at_least(Role::Admin)?;
-    let user_id: UserId = request::path(&request, "user_id").parse().map_err(|_| ApiError::NotFound)?;
+    let user_id: UserId = request::id(&request, "user_id")?;
 
     context.store().delete_member(org_id, caller.role, user_id).await?;
 

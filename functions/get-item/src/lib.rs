@@ -3,7 +3,7 @@
 use shared::caller::Caller;
 use shared::ids::ItemId;
 use shared::model::item::Item;
-use shared::{ApiError, ApiResult, Context, Request, request, response};
+use shared::{ApiResult, Context, Request, request, response};
 
 /// Get an item
 ///
@@ -17,7 +17,7 @@ use shared::{ApiError, ApiResult, Context, Request, request, response};
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify(context, &request).await?;
-    let item_id: ItemId = request::path(&request, "item_id").parse().map_err(|_| ApiError::NotFound)?;
+    let item_id: ItemId = request::id(&request, "item_id")?;
     let item = context.store().item(caller.org_id, item_id).await?;
     Ok(response::versioned(&request, item.version, response::PRIVATE, &Item::from(item)))
 }

@@ -3,7 +3,7 @@
 use shared::caller::Caller;
 use shared::ids::JobId;
 use shared::model::job::Job;
-use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, response};
+use shared::{ApiResult, Context, Request, StatusCode, request, response};
 
 /// Get a job
 ///
@@ -15,7 +15,7 @@ use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, respons
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify(context, &request).await?;
-    let job_id: JobId = request::path(&request, "job_id").parse().map_err(|_| ApiError::NotFound)?;
+    let job_id: JobId = request::id(&request, "job_id")?;
     let job = context.store().job(caller.org_id, job_id).await?;
     Ok(response::live(response::json(StatusCode::OK, &Job::from(&job))))
 }

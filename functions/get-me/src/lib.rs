@@ -1,7 +1,5 @@
 //! `GET /me`, session: `200` with the own account and the organizations it is a member of.
 
-use lambda_http::http::HeaderValue;
-use lambda_http::http::header::CACHE_CONTROL;
 use shared::caller::Caller;
 use shared::model::user::Me;
 use shared::{ApiError, ApiResult, Context, Request, StatusCode, response};
@@ -18,8 +16,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let (user, memberships) =
         context.store().user_with_memberships(caller.user_id).await?.ok_or(ApiError::InvalidToken)?;
     let version = user.version;
-    let mut reply = response::with_etag(response::json(StatusCode::OK, &Me::new(user, memberships)), version);
+    let reply = response::with_etag(response::json(StatusCode::OK, &Me::new(user, memberships)), version);
     // The tag is the account's version, for If-Match; roles change without it, so it validates no copy.
-    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(reply)
+    Ok(response::live(reply))
 }

@@ -15,7 +15,7 @@ use shared::{ApiError, ApiResult, Context, Request, request, response};
     responses((status = 200, description = "The public profile", body = PublicProfile),
         (status = 304, description = "The copy held is current")))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
-    let user_id: UserId = request::path(&request, "user_id").parse().map_err(|_| ApiError::NotFound)?;
+    let user_id: UserId = request::id(&request, "user_id")?;
     let profile = context
         .cache()
         .get_or_fill(&ProfileKey(user_id), || async {

@@ -1,8 +1,6 @@
 //! `GET /health`, anyone: `200` when this function runs; with `?deep=1` names each dependency and its
 //! state, `503` when one that nothing works without is down.
 
-use lambda_http::http::HeaderValue;
-use lambda_http::http::header::CACHE_CONTROL;
 use serde::{Deserialize, Serialize};
 use shared::cache::FindError;
 use shared::request::Rejection;
@@ -76,9 +74,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
         Some(_) => return Err(Rejection::field("query/deep", "must be 0 or 1").into()),
     };
     let status = if health.status == Status::Down { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    let mut reply = response::json(status, &health);
-    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(reply)
+    Ok(response::live(response::json(status, &health)))
 }
 
 async fn deep(context: &Context) -> Health {

@@ -23,18 +23,15 @@ const LIST: &str = "items";
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let (caller, org) = Caller::verify_with_org(context, &request).await?;
     let query: PageQuery = request::query(&request)?;
-    let after = query.cursor.map(|cursor| org.cursor_key.open(LIST, &cursor)).transpose()?;
-    let after = after.map(|id| id.parse()).transpose().map_err(ApiError::internal)?;
+    let after = org.cursor_key.start(LIST, &query)?;
     let limit = query.limit.get();
 
     let key = ItemPageKey { org_id: caller.org_id, limit, after };
     let page = context
         .cache()
         .get_or_fill(&key, || async {
-            let (items, more) = context.store().list_items(caller.org_id, limit, after).await?;
-            let last = items.last().filter(|_| more);
-            let next_cursor = last.map(|item| org.cursor_key.seal(LIST, &item.item_id.to_string()));
-            let page = Page { data: items.into_iter().map(Item::from).collect(), next_cursor };
+            let (items, next) = context.store().list_items(caller.org_id, limit, after).await?;
+            let page = org.cursor_key.page(LIST, items.into_iter().map(Item::from).collect(), next);
             Ok::<_, ApiError>(Some(ItemPage::new(&page)))
         })
         .await?

@@ -3,7 +3,7 @@
 use shared::caller::Caller;
 use shared::cursor::{Page, PageQuery};
 use shared::model::job::Job;
-use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, response};
+use shared::{ApiResult, Context, Request, StatusCode, request, response};
 
 const LIST: &str = "jobs";
 
@@ -19,12 +19,9 @@ const LIST: &str = "jobs";
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let (caller, org) = Caller::verify_with_org(context, &request).await?;
     let query: PageQuery = request::query(&request)?;
-    let after = query.cursor.map(|cursor| org.cursor_key.open(LIST, &cursor)).transpose()?;
-    let after = after.map(|id| id.parse()).transpose().map_err(ApiError::internal)?;
+    let after = org.cursor_key.start(LIST, &query)?;
 
-    let (jobs, more) = context.store().list_jobs(caller.org_id, query.limit.get(), after).await?;
-    let last = jobs.last().filter(|_| more);
-    let next_cursor = last.map(|job| org.cursor_key.seal(LIST, &job.job_id.to_string()));
-    let page = Page { data: jobs.iter().map(Job::from).collect(), next_cursor };
+    let (jobs, next) = context.store().list_jobs(caller.org_id, query.limit.get(), after).await?;
+    let page = org.cursor_key.page(LIST, jobs.iter().map(Job::from).collect(), next);
     Ok(response::live(response::json(StatusCode::OK, &page)))
 }

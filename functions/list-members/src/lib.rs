@@ -1,12 +1,10 @@
 //! `GET /orgs/{org_id}/members`, member: `200` with a page of members.
 
-use lambda_http::http::HeaderValue;
-use lambda_http::http::header::CACHE_CONTROL;
 use shared::caller::Caller;
 use shared::cursor::{Page, PageQuery};
 use shared::ids::OrgId;
 use shared::model::org::Member;
-use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, response};
+use shared::{ApiResult, Context, Request, StatusCode, request, response};
 
 const LIST: &str = "members";
 
@@ -22,13 +20,10 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let (caller, org) = Caller::verify_with_org(context, &request).await?;
     let org_id = caller.in_org(request::path(&request, "org_id"))?;
     let query: PageQuery = request::query(&request)?;
-    let after = query.cursor.map(|cursor| org.cursor_key.open(LIST, &cursor)).transpose()?;
-    let after = after.map(|id| id.parse()).transpose().map_err(ApiError::internal)?;
+    let after = org.cursor_key.start(LIST, &query)?;
 
-    let (data, next) = context.store().list_members(org_id, query.limit.get(), after).await?;
+    let (members, next) = context.store().list_members(org_id, query.limit.get(), after).await?;
 
-    let next_cursor = next.map(|user| org.cursor_key.seal(LIST, &user.to_string()));
-    let mut reply = response::json(StatusCode::OK, &Page { data, next_cursor });
-    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(reply)
+    let page = org.cursor_key.page(LIST, members.into_iter().map(Member::from).collect(), next);
+    Ok(response::live(response::json(StatusCode::OK, &page)))
 }

@@ -1,8 +1,7 @@
 //! `POST /auth/login`, anyone: `200` with token and cookie; `401` alike for an unknown user and a wrong
 //! password; `429` after ten failed log-ins for an account within 15 minutes.
 
-use lambda_http::http::HeaderValue;
-use lambda_http::http::header::{CACHE_CONTROL, SET_COOKIE};
+use lambda_http::http::header::SET_COOKIE;
 use serde::Deserialize;
 use shared::ids::OrgId;
 use shared::model::org::MembershipRecord;
@@ -52,8 +51,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
 
     let mut reply = response::json(StatusCode::OK, &Session::new(user, org, &token, expires_at?));
     reply.headers_mut().insert(SET_COOKIE, session::cookie(&token));
-    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(reply)
+    Ok(response::live(reply))
 }
 
 /// The named organization, or the one joined first.

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use shared::caller::Caller;
 use shared::ids::{OrgId, UserId};
 use shared::model::org::{Member, Role};
-use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, response};
+use shared::{ApiResult, Context, Request, StatusCode, request, response};
 use utoipa::ToSchema;
 
 /// The role to give.
@@ -34,11 +34,11 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify(context, &request).await?;
     let org_id = caller.in_org(request::path(&request, "org_id"))?;
     caller.at_least(Role::Admin)?;
-    let user_id: UserId = request::path(&request, "user_id").parse().map_err(|_| ApiError::NotFound)?;
+    let user_id: UserId = request::id(&request, "user_id")?;
     let change: RoleChange = request::json(&request)?;
 
     let (member, is_new) = context.store().put_member(org_id, caller.role, user_id, change.role).await?;
 
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(response::json(status, &member))
+    Ok(response::json(status, &Member::from(member)))
 }

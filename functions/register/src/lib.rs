@@ -1,7 +1,5 @@
 //! `POST /auth/register`, anyone: `201` with user, organization and token; `409` if the address is taken.
 
-use lambda_http::http::HeaderValue;
-use lambda_http::http::header::CACHE_CONTROL;
 use serde::Deserialize;
 use shared::cursor::CursorKey;
 use shared::ids::{OrgId, UserId};
@@ -72,7 +70,6 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     };
     let expires_at = context.store().register(registration).await?;
 
-    let mut reply = response::json(StatusCode::CREATED, &Session::new(user, org, &token, expires_at));
-    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(reply)
+    let session = Session::new(user, org, &token, expires_at);
+    Ok(response::live(response::json(StatusCode::CREATED, &session)))
 }

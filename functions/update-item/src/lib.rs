@@ -4,7 +4,7 @@ use shared::caller::Caller;
 use shared::ids::ItemId;
 use shared::model::item::{Item, ItemChanges};
 use shared::request::{IfMatch, Rejection};
-use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, response};
+use shared::{ApiResult, Context, Request, StatusCode, request, response};
 
 /// Change an item
 ///
@@ -21,7 +21,7 @@ use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, respons
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify(context, &request).await?;
-    let item_id: ItemId = request::path(&request, "item_id").parse().map_err(|_| ApiError::NotFound)?;
+    let item_id: ItemId = request::id(&request, "item_id")?;
     let changes: ItemChanges = request::json(&request)?;
     if changes.name.is_none() && changes.description.is_none() {
         return Err(Rejection::field("", "must change something").into());

@@ -5,7 +5,7 @@
 //!   request, [`response`] writes replies and problem documents (RFC 9457);
 //! * [`cache`] is typed: a hit is one command, a miss is fetched once, and no acknowledged write is ever hidden by an older value;
 //! * [`idempotency`] has the records of `Idempotency-Key`, [`queue`] an SQS queue;
-//! * [`aws`] is what all AWS clients share; [`telemetry`] has logs, metrics and `Server-Timing`; [`trace`] X-Ray's header.
+//! * [`aws`] is what all AWS clients share; [`telemetry`] has logs, metrics, `Server-Timing` and X-Ray's header.
 //!
 //! A value is cached once its type says how, and its key what is promised of it:
 //!
@@ -46,4 +46,3 @@ pub mod request;
 pub mod response;
 pub mod runtime;
 pub mod telemetry;
-pub mod trace;

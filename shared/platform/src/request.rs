@@ -6,6 +6,7 @@ use lambda_http::aws_lambda_events::query_map::QueryMap;
 use lambda_http::http::header::{CONTENT_TYPE, IF_MATCH};
 use lambda_http::{Body, Request, RequestExt as _};
 use serde::de::DeserializeOwned;
+use std::str::FromStr;
 
 /// The largest body that is read, in bytes. Lambda itself takes events of 6 MB.
 pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
@@ -164,6 +165,19 @@ pub fn preferred_wait(request: &Request) -> Option<u64> {
 #[must_use]
 pub fn path<'a>(request: &'a Request, name: &str) -> &'a str {
     request.extensions().get::<PathParameters>().and_then(|parameters| parameters.get(name)).unwrap_or_default()
+}
+
+/// A path parameter that is no id of the wanted kind: there is nothing of that name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an id")]
+pub struct NotAnId;
+
+/// The id in a path parameter.
+///
+/// # Errors
+/// [`NotAnId`].
+pub fn id<T: FromStr>(request: &Request, name: &str) -> Result<T, NotAnId> {
+    path(request, name).parse().map_err(|_| NotAnId)
 }
 
 /// What `If-Match` demands of the current version (RFC 9110, 13.1.1). Entity tags here are weak and

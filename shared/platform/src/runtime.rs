@@ -6,8 +6,7 @@ pub mod event;
 
 use crate::response::{Problem, Reply};
 use crate::telemetry::logs::{self, Crates};
-use crate::telemetry::{self, About, metrics};
-use crate::trace;
+use crate::telemetry::{self, About, metrics, trace};
 use after_reply::AfterReply;
 use event::{Incoming, Outgoing, RequestId};
 use futures_util::FutureExt as _;

@@ -2,8 +2,8 @@
 
 pub mod logs;
 pub mod metrics;
+pub mod trace;
 
-use crate::trace;
 use lambda_http::http::HeaderValue;
 use std::cell::Cell;
 use std::fmt::Write as _;

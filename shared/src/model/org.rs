@@ -85,6 +85,13 @@ impl Role {
             Self::Owner => "owner",
         }
     }
+
+    /// Whether an admin or owner with this role may change a member's role from `was` to `to`; `None` is no member.
+    /// Only owners make owners, change them or remove them.
+    #[must_use]
+    pub fn may_change(self, was: Option<Self>, to: Option<Self>) -> bool {
+        self == Self::Owner || ![was, to].contains(&Some(Self::Owner))
+    }
 }
 
 /// An organization as stored. Its counters never fall short of what they count, and match it but while a batch
@@ -145,6 +152,13 @@ pub struct MembershipRecord {
     pub joined_at: Moment,
 }
 
+/// A membership with its user's name.
+#[derive(Debug)]
+pub struct NamedMembership {
+    pub membership: MembershipRecord,
+    pub name: String,
+}
+
 /// A member as the organization's members see it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Member {
@@ -152,6 +166,13 @@ pub struct Member {
     pub name: String,
     pub role: Role,
     pub joined_at: Rfc3339,
+}
+
+impl From<NamedMembership> for Member {
+    fn from(NamedMembership { membership, name }: NamedMembership) -> Self {
+        let joined_at = membership.joined_at.rfc3339();
+        Self { user_id: membership.user_id, name, role: membership.role, joined_at }
+    }
 }
 
 /// An organization as one of its members sees it in `/me`.
@@ -176,6 +197,17 @@ mod tests {
     #[test]
     fn roles_are_ordered() {
         assert!(Role::Owner > Role::Admin && Role::Admin > Role::Member);
+    }
+
+    #[test]
+    fn only_owners_make_change_and_remove_owners() {
+        let (owner, admin, member) = (Some(Role::Owner), Some(Role::Admin), Some(Role::Member));
+        for (was, to) in [(None, owner), (member, owner), (owner, admin), (owner, None)] {
+            assert!(Role::Owner.may_change(was, to) && !Role::Admin.may_change(was, to), "{was:?} {to:?}");
+        }
+        for (was, to) in [(None, admin), (None, member), (admin, member), (member, None)] {
+            assert!(Role::Admin.may_change(was, to), "{was:?} {to:?}");
+        }
     }
 
     #[test]

@@ -1,14 +1,18 @@
 //! What a registration or a log-in gives: who one is, where, and the token.
 
-use crate::caller::SESSION_COOKIE;
 use crate::model::org::{Org, OrgRecord};
 use crate::model::time::{Moment, Rfc3339};
 use crate::model::user::{User, UserRecord};
-use crate::store::accounts::SESSION_LIFETIME;
 use crate::token::Token;
 use lambda_http::http::HeaderValue;
 use serde::Serialize;
+use std::time::Duration;
 use utoipa::ToSchema;
+
+/// The cookie that carries a token (`__Host-`: secure, whole site, no domain; RFC 6265bis).
+pub const SESSION_COOKIE: &str = "__Host-session";
+/// How long a session lives.
+pub const SESSION_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// A session just begun. The token is shown this once.
 #[derive(Serialize, ToSchema)]

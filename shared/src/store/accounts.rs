@@ -6,6 +6,7 @@ use crate::error::ApiError;
 use crate::ids::{OrgId, SessionId, UserId};
 use crate::model::cached::ProfileKey;
 use crate::model::org::{MembershipRecord, OrgRecord};
+use crate::model::session::SESSION_LIFETIME;
 use crate::model::settings::SettingsRecord;
 use crate::model::text::{Email, Name};
 use crate::model::time::Moment;
@@ -18,8 +19,6 @@ use platform::telemetry::{Part, timed};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// How long a session lives.
-pub const SESSION_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How many failed log-ins an account may have in a window.
 pub const MAX_ATTEMPTS: u64 = 10;
 /// How long a window of failed log-ins lasts, from the first of them.

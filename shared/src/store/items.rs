@@ -169,8 +169,7 @@ impl Store {
         }
     }
 
-    /// Up to `limit` items, newest first, those before `after` in the order of creation; and whether there
-    /// are more.
+    /// Up to `limit` items, newest first, those before `after` in the order of creation, and the id to go on after.
     ///
     /// # Errors
     /// When the database is away.
@@ -179,7 +178,7 @@ impl Store {
         org: OrgId,
         limit: u8,
         after: Option<ItemId>,
-    ) -> Result<(Vec<ItemRecord>, bool), ApiError> {
+    ) -> Result<(Vec<ItemRecord>, Option<ItemId>), ApiError> {
         let query = self
             .client
             .query()
@@ -193,8 +192,10 @@ impl Store {
             .send();
         let page = timed(Part::Db, query).await.map_err(classify)?;
         let more = page.last_evaluated_key.is_some();
-        let items = page.items.unwrap_or_default().into_iter().map(record).collect::<Result<_, _>>()?;
-        Ok((items, more))
+        let items: Vec<ItemRecord> =
+            page.items.unwrap_or_default().into_iter().map(record).collect::<Result<_, _>>()?;
+        let next = items.last().filter(|_| more).map(|last| last.item_id);
+        Ok((items, next))
     }
 }
 

@@ -168,8 +168,7 @@ impl Store {
         Ok(input)
     }
 
-    /// Up to `limit` jobs, newest first, those before `after` in the order of creation; and whether there
-    /// are more.
+    /// Up to `limit` jobs, newest first, those before `after` in the order of creation, and the id to go on after.
     ///
     /// # Errors
     /// When the database is away.
@@ -178,7 +177,7 @@ impl Store {
         org: OrgId,
         limit: u8,
         after: Option<JobId>,
-    ) -> Result<(Vec<JobRecord>, bool), ApiError> {
+    ) -> Result<(Vec<JobRecord>, Option<JobId>), ApiError> {
         let query = self
             .client
             .query()
@@ -192,8 +191,9 @@ impl Store {
             .send();
         let page = timed(Part::Db, query).await.map_err(classify)?;
         let more = page.last_evaluated_key.is_some();
-        let jobs = page.items.unwrap_or_default().into_iter().map(record).collect::<Result<_, _>>()?;
-        Ok((jobs, more))
+        let jobs: Vec<JobRecord> = page.items.unwrap_or_default().into_iter().map(record).collect::<Result<_, _>>()?;
+        let next = jobs.last().filter(|_| more).map(|last| last.job_id);
+        Ok((jobs, next))
     }
 
     /// Up to `limit` jobs of a shard that are due, the longest due first.

@@ -5,7 +5,7 @@ use super::keys::{self, Key};
 use super::{ROOM_RETRY_SECONDS, Store, attributes, classify, number, record, string};
 use crate::error::ApiError;
 use crate::ids::{OrgId, UserId};
-use crate::model::org::{Member, MembershipRecord, OrgRecord, Role};
+use crate::model::org::{MembershipRecord, NamedMembership, OrgRecord, Role};
 use crate::model::user::UserRecord;
 use crate::store::accounts::LoginRecord;
 use crate::store::authority::sort_key;
@@ -34,7 +34,7 @@ impl Store {
         org: OrgId,
         limit: u8,
         after: Option<UserId>,
-    ) -> Result<(Vec<Member>, Option<UserId>), ApiError> {
+    ) -> Result<(Vec<NamedMembership>, Option<UserId>), ApiError> {
         let query = self
             .client
             .query()
@@ -80,7 +80,7 @@ impl Store {
     }
 
     /// Memberships with their users' names.
-    async fn named(&self, records: Vec<MembershipRecord>) -> Result<Vec<Member>, ApiError> {
+    async fn named(&self, records: Vec<MembershipRecord>) -> Result<Vec<NamedMembership>, ApiError> {
         if records.is_empty() {
             return Ok(Vec::new());
         }
@@ -92,27 +92,31 @@ impl Store {
         }
         Ok(records
             .into_iter()
-            .map(|record| Member {
-                name: names.remove(&record.user_id).unwrap_or_default(),
-                user_id: record.user_id,
-                role: record.role,
-                joined_at: record.joined_at.rfc3339(),
+            .map(|membership| NamedMembership {
+                name: names.remove(&membership.user_id).unwrap_or_default(),
+                membership,
             })
             .collect())
     }
 
-    /// Adds a registered user to an organization, or changes a member's role. Returns the member, and
-    /// whether it is new. `by` is the role of who asks: only owners make owners or change them.
+    /// Adds a registered user to an organization, or changes a member's role, if one with the role `by` may
+    /// ([`Role::may_change`]). Returns the member, and whether it is new.
     ///
     /// # Errors
     /// [`ApiError::NotFound`] for no such user, [`ApiError::ForbiddenRole`], [`ApiError::LastOwner`],
     /// [`ApiError::QuotaExceeded`] when the plan has no room for another member.
-    pub async fn put_member(&self, org: OrgId, by: Role, user: UserId, role: Role) -> Result<(Member, bool), ApiError> {
+    pub async fn put_member(
+        &self,
+        org: OrgId,
+        by: Role,
+        user: UserId,
+        role: Role,
+    ) -> Result<(NamedMembership, bool), ApiError> {
         timed(Part::Db, async {
             for _ in 0..ATTEMPTS {
                 let ground = self.ground(org, user).await?;
                 let was = ground.membership.as_ref().map(|membership| membership.role);
-                if by < Role::Owner && (role == Role::Owner || was == Some(Role::Owner)) {
+                if !by.may_change(was, Some(role)) {
                     return Err(ApiError::ForbiddenRole);
                 }
                 let membership = MembershipRecord {
@@ -128,8 +132,7 @@ impl Store {
                     Some(_) => Vec::new(),
                 };
                 if writes.is_empty() || self.transact(writes).await?.is_done() {
-                    let joined_at = membership.joined_at.rfc3339();
-                    return Ok((Member { user_id: user, name: ground.user.name, role, joined_at }, was.is_none()));
+                    return Ok((NamedMembership { membership, name: ground.user.name }, was.is_none()));
                 }
             }
             Err(ApiError::Contended)
@@ -137,7 +140,8 @@ impl Store {
         .await
     }
 
-    /// Removes a member; its sessions in the organization are worth nothing from then on.
+    /// Removes a member, if one with the role `by` may ([`Role::may_change`]); its sessions in the organization are
+    /// worth nothing from then on.
     ///
     /// # Errors
     /// [`ApiError::NotFound`] for no such member, [`ApiError::ForbiddenRole`], [`ApiError::LastOwner`].
@@ -146,7 +150,7 @@ impl Store {
             for _ in 0..ATTEMPTS {
                 let ground = self.ground(org, user).await?;
                 let was = ground.membership.as_ref().ok_or(ApiError::NotFound)?.role;
-                if by < Role::Owner && was == Role::Owner {
+                if !by.may_change(Some(was), None) {
                     return Err(ApiError::ForbiddenRole);
                 }
                 let writes = vec![
