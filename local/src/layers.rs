@@ -3,6 +3,7 @@
 
 pub mod counting;
 pub mod embedded;
+pub mod embedded_queues;
 pub mod iam;
 mod tokens;
 
@@ -101,6 +102,11 @@ impl<'a> Call<'a> {
     pub fn operation(&self) -> Option<&'a str> {
         self.target?.rsplit_once('.').map(|(_, operation)| operation)
     }
+}
+
+/// Whether a request goes to an endpoint.
+fn is_for(request: &HttpRequest, endpoint_url: &str) -> bool {
+    request.uri().strip_prefix(endpoint_url).is_some_and(|path| path.is_empty() || path.starts_with('/'))
 }
 
 /// An answer in one of AWS's JSON protocols.

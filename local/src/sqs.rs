@@ -25,6 +25,7 @@ use tokio::sync::watch;
 
 pub use error::{ErrorKind, SqsError};
 pub use message::{Draft, Received};
+pub use protocol::Answer;
 pub use queue::Counts;
 
 use crate::clock::Clock;

@@ -23,6 +23,7 @@ use crate::{
     layers::{
         Layer,
         counting::DatabaseCalls,
+        embedded_queues::EmbeddedQueues,
         iam::{Privileges, Refusal},
         stack,
     },
@@ -175,13 +176,14 @@ impl System {
         };
         let mut config = environment.config()?;
         let in_process: Arc<dyn Layer> = Arc::new(database.in_process());
-        config.aws.http_layer = Some(stack(vec![Arc::clone(&in_process)]));
+        let queued: Arc<dyn Layer> = Arc::new(EmbeddedQueues::new(queues.url().to_owned(), queues.sqs().clone()));
+        config.aws.http_layer = Some(stack(vec![Arc::clone(&in_process), Arc::clone(&queued)]));
         let allowed_origins = config.allowed_origins.clone();
         let privileges = Arc::new(Privileges::new(&template, &config));
         template.event_functions.iter().try_for_each(|event| privileges.poll(event))?;
         let database_calls = Arc::new(DatabaseCalls::default());
         let layers: Vec<Arc<dyn Layer>> = match options.without {
-            None => vec![privileges.clone(), database_calls.clone(), in_process],
+            None => vec![privileges.clone(), database_calls.clone(), in_process, queued],
             // What is compared has connections.
             Some(_) => vec![database_calls.clone()],
         };

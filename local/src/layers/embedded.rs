@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::tokens::Tokens;
-use super::{Call, Layer, answer, unreadable};
+use super::{Call, Layer, answer, is_for, unreadable};
 
 /// Characters of a `ClientRequestToken` at most.
 const LONGEST_TOKEN: usize = 36;
@@ -44,11 +44,6 @@ impl EmbeddedDatabase {
         self.engine.write().unwrap_or_else(PoisonError::into_inner).take();
     }
 
-    fn is_for(&self, request: &HttpRequest) -> bool {
-        let path = request.uri().strip_prefix(self.endpoint_url.as_str());
-        path.is_some_and(|path| path.is_empty() || path.starts_with('/'))
-    }
-
     /// The status and JSON of an answer; `None` when the engine is closed.
     fn run(&self, call: &Call<'_>) -> Option<(u16, String)> {
         let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
@@ -61,7 +56,7 @@ impl EmbeddedDatabase {
 
 impl Layer for EmbeddedDatabase {
     fn call(&self, request: HttpRequest, next: &SharedHttpConnector) -> HttpConnectorFuture {
-        if !self.is_for(&request) {
+        if !is_for(&request, &self.endpoint_url) {
             return next.call(request);
         }
         let database = self.clone();

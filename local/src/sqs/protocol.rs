@@ -71,10 +71,48 @@ pub(super) fn router(sqs: Sqs) -> Router {
 
 async fn call(State(sqs): State<Sqs>, headers: HeaderMap, body: Bytes) -> Response {
     let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok());
-    let action = target.and_then(|target| target.strip_prefix(TARGET_PREFIX)).unwrap_or_default();
-    match dispatch(&sqs, action, &body).await {
-        Ok(answer) => reply(StatusCode::OK, &answer),
-        Err(error) => refusal(&error),
+    let answer = sqs.answer(target.unwrap_or_default(), &body).await;
+    let mut response = (answer.status(), answer.body.to_string()).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, CONTENT_TYPE);
+    if let Ok(request_id) = HeaderValue::from_str(&random_id()) {
+        response.headers_mut().insert("x-amzn-requestid", request_id);
+    }
+    if let Some(code) = answer.query_error.and_then(|code| HeaderValue::try_from(code).ok()) {
+        response.headers_mut().insert("x-amzn-query-error", code);
+    }
+    response
+}
+
+/// What a call is answered.
+#[derive(Debug)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    pub body: Value,
+    /// What an older protocol called the error: `X-Amzn-Query-Error`.
+    pub query_error: Option<String>,
+}
+
+impl Answer {
+    fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+impl Sqs {
+    /// Answers a call: `target` is its `X-Amz-Target`, `body` its JSON.
+    pub async fn answer(&self, target: &str, body: &[u8]) -> Answer {
+        match dispatch(self, target.strip_prefix(TARGET_PREFIX).unwrap_or_default(), body).await {
+            Ok(body) => Answer { status: 200, body, query_error: None },
+            Err(error) => Answer {
+                status: 400,
+                body: json!({
+                    "__type": format!("com.amazonaws.sqs#{}", error.kind.shape()),
+                    "message": error.message,
+                }),
+                query_error: Some(format!("{};Sender", error.kind.code())),
+            },
+        }
     }
 }
 
@@ -132,29 +170,6 @@ fn on_queue<T: DeserializeOwned>(body: &[u8]) -> Result<(String, T), SqsError> {
     let url = arguments.remove("QueueUrl").ok_or_else(|| SqsError::missing("QueueUrl"))?;
     let name = url.as_str().and_then(|url| url.rsplit_once('/')).map_or("", |(_, name)| name).to_owned();
     Ok((name, serde_json::from_value(arguments.into())?))
-}
-
-fn refusal(error: &SqsError) -> Response {
-    let body = json!({
-        "__type": format!("com.amazonaws.sqs#{}", error.kind.shape()),
-        "message": error.message,
-    });
-    let mut response = reply(StatusCode::BAD_REQUEST, &body);
-    let legacy = format!("{};Sender", error.kind.code());
-    if let Ok(legacy) = HeaderValue::from_str(&legacy) {
-        response.headers_mut().insert("x-amzn-query-error", legacy);
-    }
-    response
-}
-
-fn reply(status: StatusCode, body: &Value) -> Response {
-    let mut response = (status, body.to_string()).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, CONTENT_TYPE);
-    if let Ok(request_id) = HeaderValue::from_str(&random_id()) {
-        headers.insert("x-amzn-requestid", request_id);
-    }
-    response
 }
 
 #[cfg(test)]

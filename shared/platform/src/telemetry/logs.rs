@@ -115,7 +115,7 @@ mod tests {
         let crates = Crates { ours: vec!["worker".into()], quiet: vec!["dynoxide".into()] };
         for (level, target, wanted) in [
             (Level::TRACE, "worker::run", true),
-            (Level::TRACE, "shared", true),
+            (Level::TRACE, "platform::cache", true),
             (Level::INFO, "workers", false),
             (Level::DEBUG, "axum::serve", false),
             (Level::WARN, "axum::serve", true),

@@ -51,7 +51,7 @@ fn bodies_may_be_base64() {
 /// The events that the project's tools send: nothing that a handler reads is lost.
 #[test]
 fn the_projects_events_are_read_whole() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../events");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events");
     let mut seen = 0;
     for entry in std::fs::read_dir(folder).expect("the project's events") {
         let text = std::fs::read_to_string(entry.expect("an entry").path()).expect("an event");
