@@ -6,41 +6,13 @@ use utoipa::openapi::path::{Operation, ParameterIn};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 
+use crate::functions::Operations;
+
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "CitizenApp API",
         description = "Organizations, items, plans, AI model prices, analyses and e-mails. Errors are problem+json (RFC 9457)."
-    ),
-    paths(
-        analyze::handle,
-        cancel_job::handle,
-        create_item::handle,
-        delete_item::handle,
-        delete_member::handle,
-        docs::handle,
-        docs::page,
-        get_item::handle,
-        get_job::handle,
-        get_me::handle,
-        get_model_pricing::handle,
-        get_org_plan::handle,
-        get_org_settings::handle,
-        get_usage::handle,
-        get_user::handle,
-        health::handle,
-        list_items::handle,
-        list_jobs::handle,
-        list_members::handle,
-        login::handle,
-        logout::handle,
-        put_member::handle,
-        put_org_plan::handle,
-        put_org_settings::handle,
-        register::handle,
-        send_email::handle,
-        update_item::handle,
-        update_me::handle,
     ),
     components(schemas(shared::response::ProblemBody, shared::response::FieldError))
 )]
@@ -52,7 +24,7 @@ struct Document;
 /// Never: the document's maps have string keys.
 #[must_use]
 pub fn document() -> String {
-    let mut document = Document::openapi();
+    let mut document = Document::openapi().merge_from(Operations::openapi());
     let components = document.components.get_or_insert_default();
     components.add_security_scheme(
         "session",
