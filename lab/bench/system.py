@@ -123,6 +123,21 @@ class System:
         return users
 
 
+def documented(function):
+    """The statuses of success that the function's operation documents."""
+    paths = json.loads((ROOT / "functions/docs/openapi.json").read_text())["paths"]
+    operations = [operation for path in paths.values() for operation in path.values()]
+    found = [one["responses"] for one in operations if one["operationId"] == function.replace("-", "_")]
+    # What a queue or a schedule calls has no operation: the runtime's reply is 200.
+    return tuple(int(status) for status in found[0] if status[0] == "2") if found else (200,)
+
+
+def ask(function, parameters=None, token=None, body=None, query=None):
+    """The event of a request of that function: its method and path are those of its event in `events/`."""
+    like = json.loads((ROOT / f"events/{function}.json").read_text())
+    return event(like["httpMethod"], like["resource"].format(**parameters or {}), parameters or None, token, body, query)
+
+
 def event(method, path, parameters=None, token=None, body=None, query=None, headers=None):
     """An API Gateway (REST) event with such a request, as bytes."""
     headers = {"Accept": "application/json", "Host": "api.example.com", "Origin": ORIGIN, "User-Agent": "bench/1",

@@ -2,11 +2,17 @@
 
 use crate::fill::{new_analysis, new_item};
 use crate::scene::{Actor, Ask, PASSWORD, PLAIN, Scene, Via};
-use lambda_http::http::Method;
+use local::system::project_folder;
+use local::template::{Route, Template};
 use serde_json::{Value, json};
 use shared::cursor::CursorKey;
 use shared::ids::ItemId;
 use shared::store::keys::Key;
+use std::sync::LazyLock;
+
+static TEMPLATE: LazyLock<Template> =
+    LazyLock::new(|| Template::read(&project_folder().join("template.yaml")).unwrap());
+static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(&local::openapi::document()).unwrap());
 
 /// Items and jobs of a page, so that the smallest sizes fill one too.
 const PAGE: usize = 20;
@@ -33,7 +39,7 @@ const fn slow(name: &'static str) -> Endpoint {
 }
 
 /// All of them. Pages come before what adds to their lists.
-pub(crate) const ENDPOINTS: [Endpoint; 39] = [
+pub(crate) const ENDPOINTS: &[Endpoint] = &[
     plain("list-jobs"),
     plain("get-job"),
     plain("list-items"),
@@ -117,14 +123,30 @@ fn id(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
+/// The function's first route, and what is documented of it.
+fn operation(function: &str) -> (&'static Route, &'static Value) {
+    let route = TEMPLATE.routes.iter().find(|route| route.function == function);
+    let route = route.unwrap_or_else(|| panic!("{function} has no route in template.yaml"));
+    (route, &DOCUMENT["paths"][&route.path][route.method.as_str().to_lowercase()])
+}
+
+/// A request as its route says: by the owner where a session is needed, about what the ground has.
+fn asked(scene: &Scene, ground: &Ground, function: &'static str) -> Ask {
+    let (route, documented) = operation(function);
+    let token = documented["security"].is_array().then_some(scene.owner.token.as_str());
+    let names = route.path.split('{').skip(1).map(|part| part.split('}').next().unwrap());
+    names.fold(Ask::new(function, route.method.clone(), token), |ask, name| match name {
+        "org_id" => ask.of(name, scene.owner.org_id),
+        "user_id" => ask.of(name, ground.user.user_id),
+        "item_id" => ask.of(name, ground.item),
+        "job_id" => ask.of(name, &ground.job),
+        other => panic!("{}: the ground has no {other}", route.path),
+    })
+}
+
 /// Makes ready what `endpoint` needs, past the meter, and says what to do. `number` is new for each call.
 pub(crate) async fn prepare(scene: &Scene, ground: &Ground, endpoint: Endpoint, number: u64) -> Work {
-    let token = Some(scene.owner.token.as_str());
-    let org = scene.owner.org_id;
-    let get = |function| Ask::new(function, Method::GET, token);
-    let page = |list: &str, at: &str| format!("limit={PAGE}&cursor={}", ground.key.seal(list, at));
-    let name = endpoint.name.split(',').next().unwrap();
-    let ask = match endpoint.name {
+    match endpoint.name {
         "worker" => {
             scene.must(&new_analysis(scene)).await;
             return Work::Deliver;
@@ -134,64 +156,15 @@ pub(crate) async fn prepare(scene: &Scene, ground: &Ground, endpoint: Endpoint, 
             scene.sweep(PLAIN).await;
             return Work::Sweep;
         }
-        "list-jobs" => get(name).query(page("jobs", &ground.job)),
-        "get-job" => get(name).of("job_id", &ground.job),
-        "list-items" | "list-items, hit" => get(name).query(format!("limit={PAGE}")),
-        "list-items, from the middle" => get(name).query(page("items", &ground.item.to_string())),
-        "get-item" => get(name).of("item_id", ground.item),
-        "update-item" => {
-            let ask = Ask::new(name, Method::PATCH, token).of("item_id", ground.item);
-            ask.body(json!({"name": "An item of some note"}))
-        }
-        "create-item" => new_item(scene),
-        "create-item, with a key" => new_item(scene).key(format!("growth-{number:012}")),
-        "create-item, 25 at once" => {
-            let item = new_item(scene).body.unwrap();
-            Ask::new(name, Method::POST, token).body(json!({"items": vec![item; 25]}))
-        }
-        "delete-item" => {
-            let item = id(&scene.must(&new_item(scene)).await["id"]);
-            Ask::new(name, Method::DELETE, token).of("item_id", item)
-        }
-        "get-me" | "get-usage" => get(name),
-        "get-me, no session" => Ask::new(name, Method::GET, None),
-        "update-me" => Ask::new(name, Method::PATCH, token).body(json!({"name": "Ada Byron"})),
-        "get-user" | "get-user, hit" => Ask::new(name, Method::GET, None).of("user_id", ground.user.user_id),
-        "get-org-plan" | "get-org-plan, hit" | "get-org-settings" | "get-org-settings, hit" => {
-            get(name).of("org_id", org)
-        }
-        "put-org-plan" => Ask::new(name, Method::PUT, token).of("org_id", org).body(json!({"plan": "enterprise"})),
-        "put-org-settings" => {
-            let settings = json!({"settings": {"timezone": "Europe/Vienna"}});
-            Ask::new(name, Method::PUT, token).of("org_id", org).body(settings)
-        }
-        "list-members" => get(name).of("org_id", org),
-        "put-member" | "delete-member" => return membership(scene, ground, name).await,
-        "get-model-pricing" | "get-model-pricing, hit" => Ask::new(name, Method::GET, None).query("provider=mistral"),
-        "analyze" => new_analysis(scene),
-        "send-email" => {
-            let body = json!({"to": scene.member.email, "subject": "Hello", "text": "A line."});
-            Ask::new(name, Method::POST, token).body(body)
-        }
-        "cancel-job" => {
-            let job = id(&scene.must(&new_analysis(scene)).await["id"]);
-            Ask::new(name, Method::POST, token).of("job_id", job)
-        }
-        "health" | "docs" => Ask::new(name, Method::GET, None),
-        "health, deep" => Ask::new(name, Method::GET, None).query("deep=1"),
-        "register" => {
-            let body = json!({"email": format!("new-{number:012}@example.com"), "password": PASSWORD,
-                "name": "Ada Lovelace", "org_name": "Analytical Ltd"});
-            Ask::new(name, Method::POST, None).body(body)
-        }
-        "login" => login(&scene.member),
-        "logout" => {
-            let session = id(&scene.must(&login(&scene.member)).await["token"]);
-            Ask::new(name, Method::POST, Some(&session))
-        }
-        other => panic!("nothing is known of {other}"),
+        "put-member" | "delete-member" => return membership(scene, ground, endpoint.name).await,
+        _ => {}
+    }
+    let ask = detailed(scene, ground, endpoint.name, number).await;
+    let expected = match endpoint.name {
+        "get-me, no session" => 401,
+        "analyze" => 202,
+        _ => success(ask.function),
     };
-    let expected = expected(endpoint.name);
     if endpoint.cached {
         for metered in [false, true] {
             assert_eq!(scene.ask(Via { metered, cached: true }, &ask).await.0, expected);
@@ -200,34 +173,59 @@ pub(crate) async fn prepare(scene: &Scene, ground: &Ground, endpoint: Endpoint, 
     Work::Ask(ask, expected)
 }
 
-fn expected(name: &str) -> u16 {
+/// What `name` is asked, where its route does not say all of it.
+async fn detailed(scene: &Scene, ground: &Ground, name: &'static str, number: u64) -> Ask {
+    let page = |list: &str, at: &str| format!("limit={PAGE}&cursor={}", ground.key.seal(list, at));
+    let ask = asked(scene, ground, name.split(',').next().unwrap());
     match name {
-        "register" | "create-item" | "create-item, with a key" | "create-item, 25 at once" => 201,
-        "analyze" | "send-email" => 202,
-        "delete-item" | "delete-member" | "logout" => 204,
-        "get-me, no session" => 401,
-        _ => 200,
+        "list-jobs" => ask.query(page("jobs", &ground.job)),
+        "list-items" | "list-items, hit" => ask.query(format!("limit={PAGE}")),
+        "list-items, from the middle" => ask.query(page("items", &ground.item.to_string())),
+        "update-item" => ask.body(json!({"name": "An item of some note"})),
+        "create-item" => new_item(scene),
+        "create-item, with a key" => new_item(scene).key(format!("growth-{number:012}")),
+        "create-item, 25 at once" => ask.body(json!({"items": vec![new_item(scene).body.unwrap(); 25]})),
+        "delete-item" => ask.of("item_id", id(&scene.must(&new_item(scene)).await["id"])),
+        "get-me, no session" => Ask { token: None, ..ask },
+        "update-me" => ask.body(json!({"name": "Ada Byron"})),
+        "put-org-plan" => ask.body(json!({"plan": "enterprise"})),
+        "put-org-settings" => ask.body(json!({"settings": {"timezone": "Europe/Vienna"}})),
+        "get-model-pricing" | "get-model-pricing, hit" => ask.query("provider=mistral"),
+        "analyze" => new_analysis(scene),
+        "send-email" => ask.body(json!({"to": scene.member.email, "subject": "Hello", "text": "A line."})),
+        "cancel-job" => ask.of("job_id", id(&scene.must(&new_analysis(scene)).await["id"])),
+        "health, deep" => ask.query("deep=1"),
+        "register" => ask.body(json!({"email": format!("new-{number:012}@example.com"), "password": PASSWORD,
+            "name": "Ada Lovelace", "org_name": "Analytical Ltd"})),
+        "login" => login(ask, &scene.member),
+        "logout" => {
+            let login = login(asked(scene, ground, "login"), &scene.member);
+            Ask { token: Some(id(&scene.must(&login).await["token"])), ..ask }
+        }
+        _ => ask,
     }
 }
 
-fn login(actor: &Actor) -> Ask {
-    let body = json!({"email": actor.email, "password": PASSWORD, "org_id": actor.org_id});
-    Ask::new("login", Method::POST, None).body(body)
+/// The lowest status of success that the function documents.
+fn success(function: &str) -> u16 {
+    let statuses = operation(function).1["responses"].as_object().unwrap().keys();
+    statuses.filter_map(|status| status.parse().ok()).filter(|status| (200..300).contains(status)).min().unwrap()
+}
+
+fn login(ask: Ask, actor: &Actor) -> Ask {
+    ask.body(json!({"email": actor.email, "password": PASSWORD, "org_id": actor.org_id}))
 }
 
 /// The guest joins, or leaves after having joined.
 async fn membership(scene: &Scene, ground: &Ground, name: &'static str) -> Work {
-    let token = Some(scene.owner.token.as_str());
-    let of = |function, method| {
-        Ask::new(function, method, token).of("org_id", scene.owner.org_id).of("user_id", ground.guest.user_id)
-    };
-    let join = of("put-member", Method::PUT).body(json!({"role": "member"}));
+    let of = |function| asked(scene, ground, function).of("user_id", ground.guest.user_id);
+    let join = of("put-member").body(json!({"role": "member"}));
     if name == "put-member" {
-        let (_gone_or_never_there, _) = scene.ask(PLAIN, &of("delete-member", Method::DELETE)).await;
+        let (_gone_or_never_there, _) = scene.ask(PLAIN, &of("delete-member")).await;
         return Work::Ask(join, 201);
     }
     scene.must(&join).await;
-    Work::Ask(of(name, Method::DELETE), 204)
+    Work::Ask(of(name), 204)
 }
 
 /// Does it; whether it went as it must.

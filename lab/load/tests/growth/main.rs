@@ -97,7 +97,7 @@ fn measure(arguments: &Arguments, what: &'static str, sizes: &[usize], on: (&Run
         scenes.push((scene, ground));
     }
     let mut rows = Vec::new();
-    for endpoint in ENDPOINTS {
+    for endpoint in ENDPOINTS.iter().copied() {
         let costs = scenes.iter().map(|(scene, ground)| here.block_on(cost(scene, ground, endpoint))).collect();
         rows.push(Row { endpoint: endpoint.name, costs, timings: Vec::new() });
     }

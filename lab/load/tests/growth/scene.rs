@@ -55,7 +55,9 @@ impl Ask {
         Self { function, method, parameters: Vec::new(), query: String::new(), token, body: None, key: None }
     }
 
+    /// With a parameter of the path, in place of an earlier one of its name.
     pub(crate) fn of(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.parameters.retain(|(earlier, _)| *earlier != name);
         self.parameters.push((name, value.to_string()));
         self
     }
