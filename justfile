@@ -15,6 +15,12 @@ test:
 watch *arguments:
     watchfiles --filter all --ignore-paths target,.git,.citizen "cargo run -- {{arguments}}" functions shared local template.yaml
 
+# Make what can be made of a new endpoint: `just new close-org POST '/orgs/{org_id}/close'`; what is left stands in
+# docs/adding-an-endpoint.md, and `cargo test --workspace --test suite -- coverage` names it.
+[positional-arguments]
+new *arguments:
+    @.ci/new_function.py "$@"
+
 # Everything that continuous integration runs: half an hour.
 ci:
     .ci/run

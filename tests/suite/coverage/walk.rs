@@ -1,0 +1,139 @@
+//! The walk of docs/adding-an-endpoint.md, in a copy of the repository: what `just new` makes stands, and what it cannot know is
+//! named.
+
+use super::left::{folders, left};
+use local::system::project_folder;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// What `just new` and [`left`] read and write.
+const PARTS: [&str; 11] = [
+    ".ci/new_function.py",
+    "README.md",
+    "docs",
+    "events",
+    "functions",
+    "lab/bench/scenarios.py",
+    "lab/load/tests/growth/endpoints.rs",
+    "local/Cargo.toml",
+    "local/src/functions.rs",
+    "template.yaml",
+    "tests/suite/matrix.rs",
+];
+
+/// A copy that goes with this.
+struct Copy(PathBuf);
+
+impl Copy {
+    fn new() -> Self {
+        let copy = Self(std::env::temp_dir().join(format!("citizen-new-{}", uuid::Uuid::now_v7().simple())));
+        PARTS.iter().for_each(|part| copy_all(&project_folder().join(part), &copy.0.join(part)));
+        copy
+    }
+
+    /// `just new`; `None` where there is no Python.
+    fn just_new(&self, arguments: [&str; 3]) -> Option<Output> {
+        match Command::new("python3").arg(self.0.join(".ci/new_function.py")).args(arguments).output() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                eprintln!("without python3, `just new` is not tried");
+                None
+            }
+            output => Some(output.unwrap()),
+        }
+    }
+
+    /// Writes a line before the first that has `before`.
+    fn write(&self, file: &str, before: &str, line: &str) {
+        let text = fs::read_to_string(self.0.join(file)).unwrap();
+        let at = text[..text.find(before).unwrap()].rfind('\n').unwrap() + 1;
+        fs::write(self.0.join(file), format!("{}{line}\n{}", &text[..at], &text[at..])).unwrap();
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        let _left_behind = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    if from.is_dir() {
+        for entry in fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            copy_all(&entry.path(), &to.join(entry.file_name()));
+        }
+    } else {
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(from, to).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn all_that_a_new_function_lacks_is_named_at_once() {
+    let copy = Copy::new();
+    // Not of this function: somebody is on the way of adding another.
+    let before = left(&copy.0).await;
+    let left = async || left(&copy.0).await.into_iter().filter(|line| !before.contains(line)).collect::<Vec<_>>();
+    let Some(made) = copy.just_new(["take-walk", "POST", "/orgs/{org_id}/walks"]) else { return };
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let named = left().await;
+    let has = |what: &str| assert!(named.iter().any(|line| line.contains(what)), "{what}: {named:#?}");
+    has("tests/suite/matrix.rs: row(\"take_walk\", […]) in ROWS");
+    has("tests/suite/privileges.rs: a call of take-walk that needs its grants");
+    has("lab/load/tests/growth/endpoints.rs: plain(\"take-walk\") in ENDPOINTS");
+    has("| `take-walk` | `POST /orgs/{org_id}/walks` | … | in the table of functions");
+    has("functions/docs/openapi.json: `just openapi` writes it");
+    has("functions/take-walk/src/lib.rs:");
+    has("lab/bench/scenarios.py:");
+    assert_eq!(named.len(), 7, "{named:#?}");
+
+    // All that can be said without a build.
+    copy.write("tests/suite/matrix.rs", "row(\"login\"", "    row(\"take_walk\", [401, 403, 403, 204, 404]),");
+    copy.write("lab/load/tests/growth/endpoints.rs", "plain(\"health\")", "    plain(\"take-walk\"),");
+    let table = named.iter().find_map(|line| line.split_once(": | `take-walk`")).unwrap().0;
+    copy.write(table, "| `health` |", "| `take-walk` | `POST /orgs/{org_id}/walks` | owner |");
+    for file in ["functions/take-walk/src/lib.rs", "lab/bench/scenarios.py"] {
+        let text = fs::read_to_string(copy.0.join(file)).unwrap();
+        fs::write(copy.0.join(file), text.replace("just new:", "")).unwrap();
+    }
+    let named = left().await;
+    assert_eq!(named.len(), 2, "{named:#?}");
+    assert!(
+        named.iter().any(|line| line.contains("openapi.json")) && named.iter().any(|line| line.contains("privileges"))
+    );
+}
+
+#[tokio::test]
+async fn a_path_that_function_and_template_say_differently_is_named() {
+    let copy = Copy::new();
+    let template = fs::read_to_string(copy.0.join("template.yaml")).unwrap();
+    let template = template.replace("\"/usage\"", "\"/use\"").replace(" /usage: {", " /use: {");
+    fs::write(copy.0.join("template.yaml"), template).unwrap();
+    let named = left(&copy.0).await;
+    for what in
+        ["GET /use stands only in template.yaml (get-usage)", "GET /usage stands not in template.yaml (get-usage)"]
+    {
+        assert!(named.contains(&format!("functions/get-usage/src/lib.rs: {what}")), "{named:#?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_made_is_refused_before_anything_is_written() {
+    let copy = Copy::new();
+    let template = fs::read_to_string(copy.0.join("template.yaml")).unwrap();
+    for (arguments, message) in [
+        (["get-item", "GET", "/other"], "functions/get-item is there already"),
+        (["Take_Walk", "POST", "/walks"], "Take_Walk: a name is verb-resource, in small letters"),
+        (["take-walk", "WALK", "/walks"], "WALK: one of GET, POST, PUT, PATCH, DELETE"),
+        (["take-walk", "POST", "walks"], "walks: a path is like /orgs/{org_id}/close"),
+        (["get-walk", "GET", "/walks/{walk_id}"], "walk_id is not known"),
+        (["fetch-item", "GET", "/items/{item_id}"], "template.yaml has GET /items/{item_id} already"),
+    ] {
+        let Some(refused) = copy.just_new(arguments) else { return };
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success() && said.contains(message), "{arguments:?}: {said}");
+    }
+    assert_eq!(folders(&copy.0), folders(project_folder()));
+    assert_eq!(fs::read_to_string(copy.0.join("template.yaml")).unwrap(), template);
+}
