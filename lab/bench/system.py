@@ -1,5 +1,5 @@
 """What functions work with while they are measured: the local system's database and queues, a Redis, a TLS front."""
-import contextlib, json, pathlib, socket, ssl, subprocess, sys, tempfile, threading, urllib.request, uuid
+import contextlib, json, os, pathlib, socket, ssl, subprocess, sys, tempfile, threading, urllib.request, uuid
 from runtime_api import ORIGIN, ROOT, TABLE
 
 
@@ -13,7 +13,8 @@ class System:
         self.folder = tempfile.TemporaryDirectory()
         try:
             self.local, lines = self.start([str(self.local_binary), "--ephemeral", "--port", "0"], {
-                "api": "API answers at ", "database": "database answers at ", "queues": "queues answer at "}, cwd=ROOT)
+                "api": "API answers at ", "database": "database answers at ", "queues": "queues answer at "}, cwd=ROOT,
+                env=os.environ | {"LOG_LEVEL": "error"})
             self.api, self.database, self.queues = lines["api"], lines["database"], lines["queues"]
             self.redis_port = free_port()
             self.start(["redis-server", "--bind", "127.0.0.1", "--port", str(self.redis_port), "--save", "",

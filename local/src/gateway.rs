@@ -4,10 +4,11 @@
 mod body;
 mod compression;
 mod event;
+mod log;
 #[cfg(test)]
 mod tests;
 
-use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc};
+use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Instant};
 
 use axum::{
     Router,
@@ -44,8 +45,16 @@ struct Api {
 struct Resource {
     api: Arc<Api>,
     path: String,
-    methods: Vec<(Method, Handler)>,
+    methods: Vec<Integration>,
     preflight: Option<Preflight>,
+}
+
+/// What answers a method of a path.
+struct Integration {
+    method: Method,
+    /// The function's folder name.
+    function: String,
+    handler: Handler,
 }
 
 /// Builds the router of all the template's routes.
@@ -71,7 +80,7 @@ pub fn router(
     let mut resources: Vec<Resource> = Vec::new();
     for route in &template.routes {
         let handler = find(&route.function).ok_or_else(|| route.function.clone())?;
-        let method = (route.method.clone(), handler);
+        let method = Integration { method: route.method.clone(), function: route.function.clone(), handler };
         match resources.iter_mut().find(|known| known.path == route.path) {
             Some(resource) => resource.methods.push(method),
             None => resources.push(Resource {
@@ -96,21 +105,29 @@ async fn serve(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response<Body> {
+    let begun = Instant::now();
     let (mut parts, body) = request.into_parts();
     let request_id = Uuid::now_v7();
-    match resource.invoke(&mut parts, body, peer, request_id).await {
-        Ok(response) => response,
-        Err(kind) => resource.api.refuse(kind, &parts.headers, request_id),
-    }
+    let invoked = resource.invoke(&mut parts, body, peer, request_id).await;
+    let response = invoked.unwrap_or_else(|kind| resource.api.refuse(kind, &parts.headers, request_id));
+    let function = resource.integration(&parts.method).map(|integration| integration.function.as_str());
+    log::answered(request_id, function, (&parts.method, Some(&resource.path)), &response, begun);
+    response
 }
 
 /// Answers a request for a path that has none.
-async fn unknown(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response<Body> {
-    let kind = ResponseType::MissingAuthenticationToken;
-    api.refuse(kind, &headers, Uuid::now_v7())
+async fn unknown(State(api): State<Arc<Api>>, method: Method, headers: HeaderMap) -> Response<Body> {
+    let (begun, request_id) = (Instant::now(), Uuid::now_v7());
+    let response = api.refuse(ResponseType::MissingAuthenticationToken, &headers, request_id);
+    log::answered(request_id, None, (&method, None), &response, begun);
+    response
 }
 
 impl Resource {
+    fn integration(&self, method: &Method) -> Option<&Integration> {
+        self.methods.iter().find(|integration| integration.method == *method)
+    }
+
     async fn invoke(
         &self,
         parts: &mut Parts,
@@ -123,12 +140,7 @@ impl Resource {
         {
             return Ok(self.api.preflight(preflight, &parts.headers));
         }
-        let handler = self
-            .methods
-            .iter()
-            .find(|(method, _)| *method == parts.method)
-            .map(|(_, handler)| handler)
-            .ok_or(ResponseType::MissingAuthenticationToken)?;
+        let integration = self.integration(&parts.method).ok_or(ResponseType::MissingAuthenticationToken)?;
         if head_bytes(parts) > MAX_HEAD_BYTES {
             return Err(ResponseType::HeadersTooLarge);
         }
@@ -138,7 +150,7 @@ impl Resource {
         let takes_gzip = compression::accepts_gzip(&parts.headers);
         let arrival = event::Arrival { domain_name: &self.api.domain_name, port: self.api.port, peer, request_id };
         let request = arrival.request(parts, &path_parameters, body);
-        Ok(self.api.reply(handler(request).await, takes_gzip))
+        Ok(self.api.reply((integration.handler)(request).await, takes_gzip))
     }
 }
 
@@ -164,6 +176,7 @@ impl Api {
             lambda_http::Body::Binary(bytes) => STANDARD.encode(bytes),
             _ => return Response::from_parts(parts, Body::empty()),
         };
+        log::keep_code(&mut parts, &body);
         let is_large = self.compressed_from.is_some_and(|bytes| body.len() >= bytes);
         if !is_large || parts.headers.contains_key(header::CONTENT_ENCODING) {
             return Response::from_parts(parts, Body::from(body));
@@ -178,7 +191,9 @@ impl Api {
 
     /// The gateway's own answer. None is as large as what is compressed.
     fn refuse(&self, kind: ResponseType, request: &HeaderMap, id: Uuid) -> Response<Body> {
-        self.responses.answer(kind, request, &id.hyphenated().to_string()).map(Body::from)
+        let (mut parts, body) = self.responses.answer(kind, request, &id.hyphenated().to_string()).into_parts();
+        log::keep_code(&mut parts, &body);
+        Response::from_parts(parts, Body::from(body))
     }
 }
 

@@ -5,6 +5,7 @@ pub mod counting;
 pub mod embedded;
 pub mod embedded_queues;
 pub mod iam;
+pub mod logging;
 mod tokens;
 
 use std::fmt::Debug;

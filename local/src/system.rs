@@ -25,6 +25,7 @@ use crate::{
         counting::DatabaseCalls,
         embedded_queues::EmbeddedQueues,
         iam::{Privileges, Refusal},
+        logging::Logging,
         stack,
     },
     names::{JOBS_QUEUE, TABLE_NAME},
@@ -183,7 +184,7 @@ impl System {
         template.event_functions.iter().try_for_each(|event| privileges.poll(event))?;
         let database_calls = Arc::new(DatabaseCalls::default());
         let layers: Vec<Arc<dyn Layer>> = match options.without {
-            None => vec![privileges.clone(), database_calls.clone(), in_process, queued],
+            None => vec![Arc::new(Logging), privileges.clone(), database_calls.clone(), in_process, queued],
             // What is compared has connections.
             Some(_) => vec![database_calls.clone()],
         };

@@ -177,6 +177,8 @@ async fn call_everything(api: &Api, actor: &Actor) -> Vec<u16> {
         api.request(Method::GET, &format!("/items?cursor={CANARY}")).bearer_auth(&actor.token),
         api.request(Method::GET, &format!("/items/{CANARY}")).bearer_auth(&actor.token),
         api.request(Method::GET, &format!("/models/pricing?provider={CANARY}")),
+        api.request(Method::GET, &format!("/{CANARY}")),
+        api.request(Method::from_bytes(CANARY.as_bytes()).unwrap(), "/me"),
         api.request(Method::GET, "/items")
             .bearer_auth(&actor.token)
             .header("origin", format!("https://{CANARY}.example")),
@@ -238,13 +240,20 @@ async fn no_line_has_what_callers_sent() {
     about("SES did not confirm", "worker::mail::ses", &["trace_id", "org_id", "job_id"]);
     about("panicked", "platform::telemetry::logs", &["request_id", "location"]);
     about("handler panicked", "platform::runtime", &["request_id"]);
+    about("answered", "local::gateway::log", &["request_id", "function", "method", "path"]);
+    about("answered", "local::gateway::log", &["request_id", "code"]);
+    about("called AWS", "local::layers::logging", &["request_id", "function", "org_id", "operation", "resource"]);
+    about("called AWS", "local::layers::logging", &["job_id", "function", "operation", "resource"]);
     for line in &logged {
         let target = line["target"].as_str().unwrap_or_default();
         let has = |names: &[&str]| names.iter().all(|name| line[name].is_string());
         let complete = match target.split("::").next().unwrap_or_default() {
             "worker" => has(&["org_id", "job_id"]),
             "shared" | "platform" if REQUESTS.iter().any(|of| target.starts_with(of)) => {
-                has(&["request_id"]) || has(&["job_id"])
+                has(&["request_id", "function"]) || has(&["job_id", "function"])
+            }
+            "local" if target == "local::gateway::log" => {
+                has(&["request_id"]) && line["status"].is_number() && line["ms"].is_number()
             }
             _ => true,
         };

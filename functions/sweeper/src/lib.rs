@@ -107,7 +107,7 @@ async fn sweep_page(context: &Context, due: &[DueJob], now: Moment) -> Swept {
         .map(|due| {
             let look = look(context, due, jobs.remove(&due.job_id), now);
             let message = JobMessage { org_id: due.org_id, job_id: due.job_id };
-            telemetry::during(About::default(), async move {
+            telemetry::during(About::function("sweeper"), async move {
                 message.note();
                 look.await.inspect_err(|error| tracing::warn!(%error, "a job that is due could not be dealt with"))
             })
@@ -137,7 +137,7 @@ async fn sweep_page(context: &Context, due: &[DueJob], now: Moment) -> Swept {
     swept.left += (waiting.len() - sent.len()) as u64;
     // Sent first, noted then: a crash between the two sends a message twice, which a claim bears.
     let notes: Vec<_> =
-        sent.into_iter().map(|job| telemetry::during(About::default(), note_sent(context, job))).collect();
+        sent.into_iter().map(|job| telemetry::during(About::function("sweeper"), note_sent(context, job))).collect();
     swept.left +=
         stream::iter(notes).buffer_unordered(AT_ONCE).filter(|noted| std::future::ready(!noted)).count().await as u64;
     swept

@@ -61,7 +61,7 @@ where
         .into_iter()
         .map(|message| {
             let message_id = message.message_id.clone().unwrap_or_default();
-            let about = About::message(message.attributes.get("AWSTraceHeader").map(String::as_str));
+            let about = About::message("worker", message.attributes.get("AWSTraceHeader").map(String::as_str));
             let returns = AssertUnwindSafe(returns(message)).catch_unwind();
             telemetry::during(about, async move {
                 let returns = returns.await.unwrap_or_else(|_panic| {

@@ -149,7 +149,7 @@ where
     E: Into<Problem>,
 {
     let request_id = request_id(&request);
-    let about = About::request(request_id.clone(), request.headers().get(trace::HEADER).cloned());
+    let about = About::request(crate_of::<H>(), request_id.clone(), request.headers().get(trace::HEADER).cloned());
     let origin = allowed_origin(context.allowed_origins(), &request);
     // Boxed, so that a handler's state is not moved through each of the futures around it (nor the compiler's
     // depth limit reached). It is its request's alone, so nothing half-changed is seen after a panic.

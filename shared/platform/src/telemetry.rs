@@ -35,6 +35,8 @@ pub type IdParts = (&'static str, u128);
 /// What a piece of work is about, as far as it is known: log lines written meanwhile carry it.
 #[derive(Debug, Default)]
 pub struct About {
+    /// The crate of the function that does it.
+    function: Option<&'static str>,
     request_id: Option<HeaderValue>,
     /// X-Ray's header as it came.
     trace: Option<HeaderValue>,
@@ -43,16 +45,22 @@ pub struct About {
 }
 
 impl About {
+    /// Work of a function, by its crate's name.
+    #[must_use]
+    pub fn function(function: &'static str) -> Self {
+        Self { function: Some(function), ..Self::default() }
+    }
+
     /// A request: the gateway's id of it, and the header that names its trace.
     #[must_use]
-    pub fn request(request_id: HeaderValue, trace: Option<HeaderValue>) -> Self {
-        Self { request_id: Some(request_id), trace, ..Self::default() }
+    pub fn request(function: &'static str, request_id: HeaderValue, trace: Option<HeaderValue>) -> Self {
+        Self { request_id: Some(request_id), trace, ..Self::function(function) }
     }
 
     /// A message off a queue, with the header that names the trace of the request that it goes back to.
     #[must_use]
-    pub fn message(trace: Option<&str>) -> Self {
-        Self { trace: trace.and_then(|trace| HeaderValue::try_from(trace).ok()), ..Self::default() }
+    pub fn message(function: &'static str, trace: Option<&str>) -> Self {
+        Self { trace: trace.and_then(|trace| HeaderValue::try_from(trace).ok()), ..Self::function(function) }
     }
 }
 
@@ -96,6 +104,7 @@ fn about(mut give: impl FnMut(&'static str, String)) {
         let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
         let id = |id: &Cell<Option<IdParts>>| id.get().map(|(prefix, bits)| format!("{prefix}{bits:032x}"));
         let known = [
+            ("function", about.function.map(|name| name.replace('_', "-"))),
             ("request_id", about.request_id.as_ref().and_then(text)),
             ("trace_id", about.trace.as_ref().and_then(text).and_then(|header| trace::header(&header))),
             ("org_id", id(&about.org)),

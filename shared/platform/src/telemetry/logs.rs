@@ -146,8 +146,11 @@ mod tests {
         let logs = tracing_subscriber::fmt().event_format(Lines).with_writer(move || sink.clone()).finish();
         let _until_the_end = tracing::subscriber::set_default(logs);
         let trace = "Root=1-5759e988-bd862e3fe1be46a994272793;Name=Ada";
-        let about =
-            About::request("r-1".parse().expect("a valid header"), Some(trace.parse().expect("a valid header")));
+        let about = About::request(
+            "get_me",
+            "r-1".parse().expect("a valid header"),
+            Some(trace.parse().expect("a valid header")),
+        );
         during(about, async {
             tracing::warn!(count = 3, request_id = "forged", "before");
             note_org(("org_", 7));
@@ -160,7 +163,7 @@ mod tests {
         assert_eq!(
             lines[0],
             serde_json::json!({"level": "WARN", "target": module_path!(), "message": "before", "count": 3,
-                "request_id": "r-1", "trace_id": "Root=1-5759e988-bd862e3fe1be46a994272793"})
+                "function": "get-me", "request_id": "r-1", "trace_id": "Root=1-5759e988-bd862e3fe1be46a994272793"})
         );
         assert_eq!(lines[1]["org_id"], "org_00000000000000000000000000000007");
         assert_eq!((&lines[1]["cause"], &lines[1]["message"]), (&"gone".into(), &"after".into()));
