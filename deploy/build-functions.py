@@ -20,7 +20,7 @@ from runtime_api import RuntimeApi, variables
 from scenarios import all_scenarios
 from system import System
 
-NOT_DEPLOYED = ("local", "load", "tests", "yardstick", "instructions")
+NOT_DEPLOYED = ("local", "load", "tests", "testkit", "yardstick", "instructions")
 TRAINING = ROOT / "target/training"
 COUNTS, PROFILE = TRAINING / "counts", TRAINING / "functions.profdata"
 INVOCATIONS = 100

@@ -21,10 +21,8 @@ async fn sweep(system: &System, time: Duration) -> Swept {
 
 pub(crate) async fn run(jobs: usize) -> Result<String, Vec<String>> {
     // A port where nobody listens for now.
-    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = gone.local_addr().unwrap();
-    drop(gone);
-    let environment = [("AWS_ENDPOINT_URL_SQS".to_owned(), format!("http://{address}"))].into();
+    let address = ("127.0.0.1", testkit::ports::free_port());
+    let environment = [("AWS_ENDPOINT_URL_SQS".to_owned(), format!("http://{}:{}", address.0, address.1))].into();
     let system = System::start(Options { background: false, environment, ..Options::ephemeral() }).await.unwrap();
     let refused = accept(&system.url(), jobs).await;
     if !refused.is_empty() {

@@ -2,26 +2,20 @@
 
 use crate::plan::Point;
 use crate::world::World;
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use local::Clock;
 use shared::Context;
 use shared::config::Config;
 use shared::runtime::{serve, serve_events};
-use std::collections::HashMap;
 use std::io::BufRead as _;
 use std::process::{ExitCode, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use testkit::http::Bytes;
+use testkit::runtime_api::RuntimeApi;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, ChildStdin, Command};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::{Semaphore, watch};
 
 /// The environment variable that makes this program one of the functions.
 pub(crate) const ROLE: &str = "KILL_TEST_ROLE";
@@ -66,20 +60,13 @@ pub(crate) fn run(role: &str) -> ExitCode {
 #[error("the process was killed")]
 pub(crate) struct Killed;
 
-struct Event {
-    payload: Vec<u8>,
-    deadline_ms: i64,
-    answer: oneshot::Sender<Bytes>,
-}
-
 /// One process from its start to its end.
 pub(crate) struct Life {
     id: u64,
     child: Mutex<Child>,
     stdin: tokio::sync::Mutex<ChildStdin>,
-    events: mpsc::Sender<Event>,
+    api: RuntimeApi,
     ended: watch::Sender<bool>,
-    server: JoinHandle<()>,
 }
 
 /// Processes of one function: each runs one event at a time, and a killed one has a successor.
@@ -129,16 +116,17 @@ impl Pool {
             }
         };
         life.tell(world.skipped_ms()).await;
-        let (answer, answered) = oneshot::channel();
         let deadline_ms = world.now().plus(self.timeout).as_millis();
         let mut ended = life.ended.subscribe();
-        if life.events.send(Event { payload, deadline_ms, answer }).await.is_err() {
+        let answer = tokio::select! {
+            answer = life.api.invoke(payload, deadline_ms) => answer.ok_or(Killed)?,
+            _ = ended.wait_for(|ended| *ended) => return Err(Killed),
+        };
+        if self.role == "worker" && world.plan.strikes(Point::BeforeDelete, world.next_batch()) {
+            life.kill();
             return Err(Killed);
         }
-        tokio::select! {
-            answer = answered => answer.map_err(|_| Killed),
-            _ = ended.wait_for(|ended| *ended) => Err(Killed),
-        }
+        Ok(answer)
     }
 
     /// Kills a process by its number, if it still is this pool's.
@@ -153,27 +141,12 @@ impl Pool {
 impl Life {
     async fn start(world: &Arc<World>, role: &'static str) -> Arc<Self> {
         let id = NEXT_LIFE.fetch_add(1, Ordering::SeqCst);
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let (events, waiting) = mpsc::channel(1);
-        let api = RuntimeApi {
-            world: world.clone(),
-            role,
-            id,
-            waiting: Arc::new(tokio::sync::Mutex::new(waiting)),
-            running: Arc::default(),
-        };
-        let router = Router::new()
-            .route("/2018-06-01/runtime/invocation/next", get(next))
-            .route("/2018-06-01/runtime/invocation/{id}/response", post(answer))
-            .with_state(api);
-        let server = tokio::spawn(async move { drop(axum::serve(listener, router).await) });
+        let api = RuntimeApi::start(role).await;
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.env_clear().envs(world.environment(role, id)).env(ROLE, role).env("AWS_LAMBDA_RUNTIME_API", address);
+        command.env_clear().envs(world.environment(role, id)).envs(api.environment()).env(ROLE, role);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true).spawn().unwrap();
         let stdin = tokio::sync::Mutex::new(child.stdin.take().unwrap());
-        let life =
-            Arc::new(Self { id, child: Mutex::new(child), stdin, events, ended: watch::Sender::new(false), server });
+        let life = Arc::new(Self { id, child: Mutex::new(child), stdin, api, ended: watch::Sender::new(false) });
         tokio::spawn(life.clone().watch());
         life
     }
@@ -194,40 +167,6 @@ impl Life {
 
     fn kill(&self) {
         let _ = self.child.lock().unwrap().start_kill();
-        self.server.abort();
         self.ended.send_replace(true);
     }
-}
-
-#[derive(Clone)]
-struct RuntimeApi {
-    world: Arc<World>,
-    role: &'static str,
-    id: u64,
-    waiting: Arc<tokio::sync::Mutex<mpsc::Receiver<Event>>>,
-    running: Arc<Mutex<HashMap<String, oneshot::Sender<Bytes>>>>,
-}
-
-async fn next(State(api): State<RuntimeApi>) -> Response {
-    let Some(event) = api.waiting.lock().await.recv().await else { return StatusCode::GONE.into_response() };
-    let request_id = uuid::Uuid::now_v7().to_string();
-    api.running.lock().unwrap().insert(request_id.clone(), event.answer);
-    let headers = [
-        ("content-type", "application/json".to_owned()),
-        ("lambda-runtime-aws-request-id", request_id),
-        ("lambda-runtime-deadline-ms", event.deadline_ms.to_string()),
-        ("lambda-runtime-invoked-function-arn", format!("arn:aws:lambda:us-east-1:0:function:{}", api.role)),
-    ];
-    (headers, event.payload).into_response()
-}
-
-async fn answer(State(api): State<RuntimeApi>, Path(request_id): Path<String>, body: Bytes) -> StatusCode {
-    if api.role == "worker" && api.world.plan.strikes(Point::BeforeDelete, api.world.next_batch()) {
-        api.world.kill(api.id);
-        return StatusCode::GONE;
-    }
-    if let Some(answer) = api.running.lock().unwrap().remove(&request_id) {
-        let _ = answer.send(body);
-    }
-    StatusCode::ACCEPTED
 }

@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use testkit::http::{Origin, Server};
 
 /// Time limits of the template.
 const WORKER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -27,9 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(6 * 3_600);
 pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) oracle: Oracle,
-    pub(crate) http: reqwest::Client,
-    pub(crate) database_url: String,
-    pub(crate) sqs_url: String,
+    pub(crate) database: Origin,
+    pub(crate) sqs: Origin,
     pub(crate) system: System,
     pub(crate) owner: Owner,
     pub(crate) analyze: Pool,
@@ -52,9 +52,9 @@ pub(crate) struct Owner {
 
 /// Accepts the jobs, runs them to their ends, and tells what is wrong.
 pub(crate) async fn run(size: &Size, seed: u64) -> Result<String, Vec<String>> {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let world = Arc::new(World::start(size, seed, format!("http://{}", listener.local_addr().unwrap())).await);
-    tokio::spawn(proxy::serve(world.clone(), listener));
+    let server = Server::bind().await;
+    let world = Arc::new(World::start(size, seed, server.url.clone()).await);
+    server.start(world.clone(), proxy::pass);
     let source = world.event_source();
     tokio::spawn(async move { source.run(std::future::pending()).await });
     let told = clients::accept_all(&world, size.jobs).await?;
@@ -70,10 +70,9 @@ impl World {
         Self {
             plan: Plan::new(seed, size.jobs, size.kills),
             oracle: Oracle::default(),
-            database_url: system.database_url(),
-            sqs_url: system.sqs_url().to_owned(),
+            database: Origin::at(&system.database_url()),
+            sqs: Origin::at(system.sqs_url()),
             queue_url: system.sqs().queue_url(JOBS_QUEUE),
-            http,
             system,
             owner,
             analyze: Pool::new("analyze", 2, API_TIMEOUT),
@@ -93,11 +92,6 @@ impl World {
     pub(crate) fn environment(&self, role: &str, id: u64) -> HashMap<&'static str, String> {
         let service = |name: &str| format!("{}/{role}/{id}/{name}", self.proxy_url);
         HashMap::from([
-            ("AWS_LAMBDA_FUNCTION_NAME", role.to_owned()),
-            ("AWS_LAMBDA_FUNCTION_VERSION", "1".to_owned()),
-            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512".to_owned()),
-            ("AWS_LAMBDA_LOG_GROUP_NAME", "g".to_owned()),
-            ("AWS_LAMBDA_LOG_STREAM_NAME", "s".to_owned()),
             ("AWS_REGION", "us-east-1".to_owned()),
             ("AWS_ACCESS_KEY_ID", "test".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),

@@ -31,7 +31,7 @@ async fn fixture() -> Fixture {
         .json()
         .await
         .unwrap();
-    let database = FaultyDatabase::before(system.database_url()).await;
+    let database = FaultyDatabase::before(&system.database_url()).await;
     let endpoint = database.url.clone();
     let config = Config::from_lookup(|name| {
         let value = match name {

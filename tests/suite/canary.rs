@@ -40,7 +40,7 @@ fn logging_process() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let origin = System::start(Options { background: false, ..Options::ephemeral() }).await.unwrap();
-        let database = FaultyDatabase::before(origin.database_url()).await;
+        let database = FaultyDatabase::before(&origin.database_url()).await;
         let providers = Providers::start().await;
         providers.will_always(Answer::Say(format!("no use for {CANARY}")));
         let mut environment: BTreeMap<_, _> =

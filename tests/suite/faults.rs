@@ -1,14 +1,11 @@
 //! A database that counts, refuses and leaves work undone: a proxy before the embedded one.
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use testkit::aws;
+use testkit::http::{self, Call, Cut, Origin, Reply, Server, StatusCode};
 
 /// What the proxy does with calls of one operation.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,8 +24,7 @@ pub(crate) enum Fault {
 
 #[derive(Clone)]
 pub(crate) struct FaultyDatabase {
-    origin: String,
-    client: reqwest::Client,
+    origin: Origin,
     calls: Arc<Mutex<HashMap<String, u32>>>,
     callers: Arc<Mutex<Vec<String>>>,
     faults: Arc<Mutex<HashMap<String, Fault>>>,
@@ -37,19 +33,16 @@ pub(crate) struct FaultyDatabase {
 
 impl FaultyDatabase {
     /// Starts a proxy before the database at `origin`.
-    pub(crate) async fn before(origin: String) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+    pub(crate) async fn before(origin: &str) -> Self {
+        let server = Server::bind().await;
         let proxy = Self {
-            origin,
-            client: reqwest::Client::new(),
+            origin: Origin::at(origin),
             calls: Arc::default(),
             callers: Arc::default(),
             faults: Arc::default(),
-            url,
+            url: server.url.clone(),
         };
-        let router = Router::new().fallback(answer).with_state(proxy.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        server.start(proxy.clone(), answer);
         proxy
     }
 
@@ -75,17 +68,8 @@ impl FaultyDatabase {
 
     /// Calls the database itself, past the faults.
     pub(crate) async fn call(&self, operation: &str, body: &Value) {
-        let credential = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/dynamodb/aws4_request, \
-                          SignedHeaders=host, Signature=0";
-        let request = self
-            .client
-            .post(&self.origin)
-            .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
-            .header("content-type", "application/x-amz-json-1.0")
-            .header("authorization", credential)
-            .header("x-amz-date", "20260101T000000Z");
-        let reply = request.body(body.to_string()).send().await.unwrap();
-        assert!(reply.status().is_success(), "{}", reply.text().await.unwrap());
+        let reply = self.origin.pass(aws::dynamodb(operation, body.to_string())).await;
+        assert!(reply.status().is_success(), "{:?}", reply.body());
     }
 
     /// The fault that applies to this call, counted down.
@@ -102,62 +86,50 @@ impl FaultyDatabase {
         *left = left.checked_sub(1)?;
         Some(*fault)
     }
-
-    async fn forward(&self, headers: &HeaderMap, body: Vec<u8>) -> Response {
-        let mut request = self.client.post(&self.origin).body(body);
-        for name in ["x-amz-target", "content-type", "authorization", "x-amz-date", "x-amz-security-token"] {
-            if let Some(value) = headers.get(name) {
-                request = request.header(name, value);
-            }
-        }
-        let reply = request.send().await.unwrap();
-        let status = reply.status();
-        (status, [("content-type", "application/x-amz-json-1.0")], reply.bytes().await.unwrap()).into_response()
-    }
 }
 
-async fn answer(State(proxy): State<FaultyDatabase>, headers: HeaderMap, body: Bytes) -> Response {
-    let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
-    let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+async fn answer(proxy: FaultyDatabase, mut call: Call) -> Result<Reply, Cut> {
+    let operation = aws::operation(&call).to_owned();
     *proxy.calls.lock().unwrap().entry(operation.clone()).or_default() += 1;
-    let signature = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let key = signature.split_once("Credential=").and_then(|(_, rest)| rest.split('/').next()).unwrap_or_default();
-    proxy.callers.lock().unwrap().push(key.to_owned());
-    match proxy.due(&operation) {
+    proxy.callers.lock().unwrap().push(aws::caller(&call).to_owned());
+    Ok(match proxy.due(&operation) {
+        None => proxy.origin.pass(call).await,
         Some(Fault::Delay(_, delay)) => {
             tokio::time::sleep(delay).await;
-            proxy.forward(&headers, body.to_vec()).await
+            proxy.origin.pass(call).await
         }
-        None => proxy.forward(&headers, body.to_vec()).await,
         Some(Fault::LoseReply(_)) => {
-            proxy.forward(&headers, body.to_vec()).await;
-            let lost = error("InternalServerError", json!({"message": "lost"}));
-            (StatusCode::INTERNAL_SERVER_ERROR, lost).into_response()
+            proxy.origin.pass(call).await;
+            error(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", json!({"message": "lost"}))
         }
-        Some(Fault::Throttle(_)) => error("ProvisionedThroughputExceededException", json!({"message": "slow down"})),
+        Some(Fault::Throttle(_)) => {
+            let kind = "ProvisionedThroughputExceededException";
+            error(StatusCode::BAD_REQUEST, kind, json!({"message": "slow down"}))
+        }
         Some(Fault::Conflict(_)) => {
-            let request: Value = serde_json::from_slice(&body).unwrap();
+            let request: Value = serde_json::from_slice(call.body()).unwrap();
             let writes = request["TransactItems"].as_array().unwrap().len();
             let reasons: Vec<Value> =
                 (0..writes).map(|at| json!({"Code": if at == 0 { "TransactionConflict" } else { "None" }})).collect();
-            error("TransactionCanceledException", json!({"Message": "conflict", "CancellationReasons": reasons}))
+            let body = json!({"Message": "conflict", "CancellationReasons": reasons});
+            error(StatusCode::BAD_REQUEST, "TransactionCanceledException", body)
         }
         Some(Fault::LeaveUnprocessed(_)) => {
-            let mut request: Value = serde_json::from_slice(&body).unwrap();
+            let mut request: Value = serde_json::from_slice(call.body()).unwrap();
             let (table, writes) = request["RequestItems"].as_object().unwrap().iter().next().unwrap();
             let (table, writes) = (table.clone(), writes.as_array().unwrap().clone());
             request["RequestItems"][&table] = json!(writes[..1]);
-            let reply = proxy.forward(&headers, request.to_string().into_bytes()).await;
+            *call.body_mut() = request.to_string().into();
+            let reply = proxy.origin.pass(call).await;
             if reply.status() != StatusCode::OK {
-                return reply;
+                return Ok(reply);
             }
-            let rest = json!({"UnprocessedItems": {table: writes[1..]}});
-            ([("content-type", "application/x-amz-json-1.0")], rest.to_string()).into_response()
+            http::json(StatusCode::OK, json!({"UnprocessedItems": {table: writes[1..]}}))
         }
-    }
+    })
 }
 
-fn error(kind: &str, mut body: Value) -> Response {
+fn error(status: StatusCode, kind: &str, mut body: Value) -> Reply {
     body["__type"] = json!(format!("com.amazonaws.dynamodb.v20120810#{kind}"));
-    (StatusCode::BAD_REQUEST, [("content-type", "application/x-amz-json-1.0")], body.to_string()).into_response()
+    http::json(status, body)
 }

@@ -1,7 +1,5 @@
 //! What `GET /health?deep=1` says of a cache that has a name.
 
-use axum::Router;
-use axum::http::StatusCode;
 use lambda_http::{Body, Request};
 use local::{Options, System};
 use serde_json::{Value, json};
@@ -9,13 +7,13 @@ use shared::Context;
 use shared::clock::Clock;
 use shared::config::Config;
 use shared::runtime::respond;
+use testkit::http::{self, Server, StatusCode};
 
 /// A control plane that answers all with one document; gives its address.
 async fn control_plane(status: StatusCode, document: &'static str) -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let router = Router::new().fallback(move || async move { (status, document) });
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    let server = Server::bind().await;
+    let url = server.url.clone();
+    server.start((), move |(), _| async move { Ok(http::empty(status).map(|_| document.into())) });
     url
 }
 

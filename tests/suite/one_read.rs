@@ -12,9 +12,9 @@ use shared::model::cached::ProfileKey;
 use shared::model::user::Profile;
 use shared::store::Store;
 use shared::{ApiError, Context};
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
+use testkit::processes::Talking;
 
 const PROCESSES: usize = 20;
 const READERS: usize = 50;
@@ -56,15 +56,14 @@ fn reader_process() {
 
 struct Reader {
     name: String,
-    process: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
+    process: Talking,
 }
 
 impl Reader {
     /// Starts a process that signs its calls of the database with an access key of its own.
     fn start(name: String, scene: &Scene) -> Self {
-        let mut process = Command::new(std::env::current_exe().unwrap())
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
             .args(["--exact", "one_read::reader_process", "--ignored", "--nocapture"])
             .env("TABLE_NAME", local::names::TABLE_NAME)
             .env("ALLOWED_ORIGINS", "https://app.example.com")
@@ -73,32 +72,8 @@ impl Reader {
             .env("AWS_ACCESS_KEY_ID", &name)
             .env("AWS_SECRET_ACCESS_KEY", "test")
             .env("AWS_ENDPOINT_URL_DYNAMODB", &scene.database.url)
-            .env("USER_ID", &scene.user_id)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let input = process.stdin.take().unwrap();
-        let output = BufReader::new(process.stdout.take().unwrap());
-        Self { name, process, input, output }
-    }
-
-    fn says(&mut self, wanted: &str) -> bool {
-        let mut line = String::new();
-        while self.output.read_line(&mut line).is_ok_and(|length| length > 0) {
-            if line.trim_end().ends_with(wanted) {
-                return true;
-            }
-            line.clear();
-        }
-        false
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        let _already_gone = self.process.kill();
-        let _reaped = self.process.wait();
+            .env("USER_ID", &scene.user_id);
+        Self { name, process: Talking::start(&mut command) }
     }
 }
 
@@ -124,15 +99,15 @@ impl Scene {
         let key = format!("user:{user_id}:profile");
         assert_eq!(redis(&cache_url, &["PEXPIRE", &key, "1"]), "1", "the profile was cached");
         while redis(&cache_url, &["EXISTS", &key]) != "0" {}
-        let database = FaultyDatabase::before(system.database_url()).await;
+        let database = FaultyDatabase::before(&system.database_url()).await;
         Self { cache_url, database, user_id, _system: system }
     }
 
     /// Starts the processes, and has them read when all are ready.
     fn readers(&self) -> Vec<Reader> {
         let mut readers: Vec<_> = (0..PROCESSES).map(|number| Reader::start(format!("READER{number}"), self)).collect();
-        assert!(readers.iter_mut().all(|reader| reader.says("ready")), "a reader did not start");
-        readers.iter_mut().for_each(|reader| writeln!(reader.input, "go").unwrap());
+        assert!(readers.iter_mut().all(|reader| reader.process.says("ready")), "a reader did not start");
+        readers.iter_mut().for_each(|reader| reader.process.tell("go"));
         readers
     }
 }
@@ -144,7 +119,7 @@ fn redis(url: &str, words: &[&str]) -> String {
 
 /// Waits on a thread of its own: the database lives on this test's runtime.
 async fn all_done(mut readers: Vec<Reader>) -> bool {
-    tokio::task::spawn_blocking(move || readers.iter_mut().all(|reader| reader.says("done"))).await.unwrap()
+    tokio::task::spawn_blocking(move || readers.iter_mut().all(|reader| reader.process.says("done"))).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -34,7 +34,7 @@ struct World {
 impl World {
     async fn start() -> Self {
         let origin = System::start(Options { background: false, ..Options::ephemeral() }).await.unwrap();
-        let database = FaultyDatabase::before(origin.database_url()).await;
+        let database = FaultyDatabase::before(&origin.database_url()).await;
         let providers = Providers::start().await;
         let environment = providers.environment().into_iter().chain([
             ("AWS_ENDPOINT_URL_DYNAMODB", database.url.clone()),

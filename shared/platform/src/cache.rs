@@ -66,7 +66,7 @@ pub struct Busy {
 }
 
 /// Whether a renewal or an invalidation reached the cache. If not, readers may get what it was to replace
-/// until the class's [bound](Class::bound) has passed; the write itself stands.
+/// until the class's fresh time has passed (for one that may be stale, its stale time); the write itself stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
     Delivered,

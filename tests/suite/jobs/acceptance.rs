@@ -2,14 +2,10 @@
 
 use super::providers::{Answer, Providers};
 use super::rig::{MODEL, Rig};
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use testkit::http::{self, Call, Cut, Origin, Reply, Server, StatusCode};
 
 /// What stands before the queue service.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,19 +18,16 @@ enum Gate {
 }
 
 /// The way to the queue service, and where that is.
-#[derive(Clone)]
 struct Way {
     url: String,
-    state: Arc<Mutex<(Gate, String)>>,
+    state: Arc<Mutex<(Gate, Option<Origin>)>>,
 }
 
 impl Way {
     async fn start() -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let way = Self { url, state: Arc::new(Mutex::new((Gate::Open, String::new()))) };
-        let router = Router::new().fallback(pass).with_state(way.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let server = Server::bind().await;
+        let way = Self { url: server.url.clone(), state: Arc::new(Mutex::new((Gate::Open, None))) };
+        server.start(way.state.clone(), pass);
         way
     }
 
@@ -45,27 +38,19 @@ impl Way {
     /// A rig whose functions go this way to their queue.
     async fn rig(&self) -> Rig {
         let rig = Rig::with([("AWS_ENDPOINT_URL_SQS", self.url.clone())]).await;
-        self.state.lock().unwrap().1 = rig.system.sqs_url().to_owned();
+        self.state.lock().unwrap().1 = Some(Origin::at(rig.system.sqs_url()));
         rig
     }
 }
 
-async fn pass(State(way): State<Way>, headers: HeaderMap, body: Bytes) -> Response {
-    let (gate, target) = way.state.lock().unwrap().clone();
-    let gone = || StatusCode::SERVICE_UNAVAILABLE.into_response();
+async fn pass(state: Arc<Mutex<(Gate, Option<Origin>)>>, call: Call) -> Result<Reply, Cut> {
+    let (gate, origin) = state.lock().unwrap().clone();
+    let gone = http::empty(StatusCode::SERVICE_UNAVAILABLE);
     if gate == Gate::Shut {
-        return gone();
+        return Ok(gone);
     }
-    let mut request = reqwest::Client::new().post(target).body(body);
-    for name in ["x-amz-target", "content-type"] {
-        request = request.header(name, headers[name].as_bytes());
-    }
-    let reply = request.send().await.unwrap();
-    if gate == Gate::LosesReplies {
-        return gone();
-    }
-    let status = reply.status();
-    (status, [("content-type", "application/x-amz-json-1.0")], reply.bytes().await.unwrap()).into_response()
+    let reply = origin.unwrap().pass(call).await;
+    Ok(if gate == Gate::LosesReplies { gone } else { reply })
 }
 
 #[tokio::test]

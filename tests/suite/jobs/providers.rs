@@ -1,17 +1,12 @@
 //! The outside world that jobs call: a model provider, a mail service and the keeper of the key to the first.
 //! Each notes an accepted call before it answers.
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
-use axum::routing::post;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use testkit::http::{self, Bytes, Call, Cut, Reply, Server, StatusCode};
 use tokio::sync::Notify;
 
 /// The model provider's key.
@@ -45,21 +40,15 @@ pub(crate) struct Providers {
 
 impl Providers {
     pub(crate) async fn start() -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = Server::bind().await;
         let providers = Self {
-            url,
+            url: server.url.clone(),
             analyses: Arc::default(),
             emails: Arc::default(),
             next: Arc::default(),
             takes_all: Arc::default(),
         };
-        let router = Router::new()
-            .route("/", post(by_target))
-            .route("/v1/messages", post(analyze))
-            .route("/v2/email/{*rest}", post(send))
-            .with_state(providers.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        server.start(providers.clone(), answer);
         providers
     }
 
@@ -106,7 +95,7 @@ impl Providers {
     }
 
     /// A refusal at once; else notes the call, and answers `well` when it is time.
-    async fn answer(&self, noted: &Mutex<Vec<Value>>, body: &Bytes, well: Value) -> Response {
+    async fn answer(&self, noted: &Mutex<Vec<Value>>, body: &Bytes, well: Value) -> Reply {
         let asks_for_it = String::from_utf8_lossy(body).contains("refuse this");
         let next = if asks_for_it && !self.takes_all.load(Ordering::SeqCst) {
             Some(Answer::Refuse(529, None))
@@ -115,47 +104,51 @@ impl Providers {
         };
         if let Some(Answer::Refuse(status, retry_after)) = next {
             let status = StatusCode::from_u16(status).unwrap();
-            let error = json!({"type": "error", "error": {"type": "refused", "message": "not now"}}).to_string();
-            return match retry_after {
-                Some(seconds) => (status, [("retry-after", seconds.to_string())], error).into_response(),
-                None => (status, error).into_response(),
-            };
+            let error = json!({"type": "error", "error": {"type": "refused", "message": "not now"}});
+            let mut reply = http::json(status, error);
+            if let Some(seconds) = retry_after {
+                reply.headers_mut().insert("retry-after", seconds.into());
+            }
+            return reply;
         }
         if let Some(Answer::Say(message)) = next {
             let error = json!({"type": "error", "error": {"type": "invalid_request_error", "message": message}});
-            return (StatusCode::BAD_REQUEST, error.to_string()).into_response();
+            return http::json(StatusCode::BAD_REQUEST, error);
         }
         noted.lock().unwrap().push(serde_json::from_slice(body).unwrap());
         match next {
             Some(Answer::Hold(told)) => told.notified().await,
             Some(Answer::HoldThenRefuse(told, status)) => {
                 told.notified().await;
-                return StatusCode::from_u16(status).unwrap().into_response();
+                return http::empty(StatusCode::from_u16(status).unwrap());
             }
             Some(Answer::Silence) => tokio::time::sleep(Duration::from_secs(3_600)).await,
             _ => {}
         }
-        well.to_string().into_response()
+        http::json(StatusCode::OK, well)
     }
 }
 
-/// The keeper of the key, or a queue.
-async fn by_target(State(providers): State<Providers>, headers: HeaderMap, body: Bytes) -> Response {
-    if headers.get("x-amz-target").is_some_and(|target| target == "secretsmanager.GetSecretValue") {
-        return json!({"Name": "key", "SecretString": KEY}).to_string().into_response();
-    }
-    providers.answer(&Mutex::default(), &body, json!({})).await
+async fn answer(providers: Providers, call: Call) -> Result<Reply, Cut> {
+    let body = call.body();
+    Ok(match call.uri().path() {
+        "/v1/messages" => providers.answer(&providers.analyses, body, analysis()).await,
+        path if path.starts_with("/v2/email/") => {
+            providers.answer(&providers.emails, body, json!({"MessageId": "ses-1"})).await
+        }
+        // The keeper of the key, or a queue.
+        "/" if http::header(&call, "x-amz-target") == "secretsmanager.GetSecretValue" => {
+            http::json(StatusCode::OK, json!({"Name": "key", "SecretString": KEY}))
+        }
+        "/" => providers.answer(&Mutex::default(), body, json!({})).await,
+        _ => http::empty(StatusCode::NOT_FOUND),
+    })
 }
 
-async fn analyze(State(providers): State<Providers>, body: Bytes) -> Response {
+fn analysis() -> Value {
     let input = json!({"language": "en", "summary": "A text.", "key_phrases": ["text"],
         "sentiment": {"label": "neutral", "score": 0.0}});
-    let well = json!({"id": "msg", "type": "message", "role": "assistant", "model": "m", "stop_reason": "tool_use",
+    json!({"id": "msg", "type": "message", "role": "assistant", "model": "m", "stop_reason": "tool_use",
         "content": [{"type": "tool_use", "id": "t", "name": "record_analysis", "input": input}],
-        "usage": {"input_tokens": 1_000, "output_tokens": 100}});
-    providers.answer(&providers.analyses, &body, well).await
-}
-
-async fn send(State(providers): State<Providers>, Path(_): Path<String>, body: Bytes) -> Response {
-    providers.answer(&providers.emails, &body, json!({"MessageId": "ses-1"})).await
+        "usage": {"input_tokens": 1_000, "output_tokens": 100}})
 }

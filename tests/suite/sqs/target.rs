@@ -1,8 +1,8 @@
 //! A server under test, reached through the SDK's client, and how time passes on it.
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, TcpListener};
-use std::process::{Child, Command};
+use std::net::Ipv4Addr;
+use std::process::Command;
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
@@ -12,6 +12,7 @@ use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName
 use local::Clock;
 use local::sqs::Sqs;
 use shared::aws::AwsConfig;
+use testkit::processes::Running;
 
 const REGION: &str = "us-east-1";
 
@@ -23,16 +24,6 @@ pub(super) struct Target {
     pub(super) aws: AwsConfig,
     /// The server's clock, where it has one that can be moved.
     clock: Option<Clock>,
-}
-
-/// A MiniStack that ends with its test.
-pub(super) struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _already_gone = self.0.kill();
-        let _reaped = self.0.wait();
-    }
 }
 
 impl Target {
@@ -50,10 +41,7 @@ impl Target {
     /// A new MiniStack.
     pub(super) async fn ministack() -> (Self, Running) {
         let python = std::env::var("MINISTACK_PYTHON").expect("MINISTACK_PYTHON names a Python with MiniStack");
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .and_then(|listener| listener.local_addr())
-            .expect("a free port")
-            .port();
+        let port = testkit::ports::free_port();
         let child = Command::new(python)
             .args(["-m", "ministack"])
             .env("BIND_HOST", "127.0.0.1")

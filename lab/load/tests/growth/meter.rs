@@ -1,33 +1,27 @@
 //! A proxy before the embedded database that counts calls, bytes and capacity units.
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::response::{IntoResponse, Response};
 use load::growth::Cost;
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
+use testkit::aws;
+use testkit::http::{Call, Cut, Origin, Reply, Server};
 
 /// Operations that take read capacity; all others take write capacity.
 const READS: [&str; 3] = ["GetItem", "BatchGetItem", "Query"];
 
 #[derive(Clone)]
 pub(crate) struct Meter {
-    origin: String,
-    client: reqwest::Client,
+    origin: Origin,
     cost: Arc<Mutex<Cost>>,
     pub(crate) url: String,
 }
 
 impl Meter {
     /// Starts before the database at `origin`.
-    pub(crate) async fn before(origin: String) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let meter = Self { origin, client: reqwest::Client::new(), cost: Arc::default(), url };
-        let router = Router::new().fallback(answer).with_state(meter.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
+    pub(crate) async fn before(origin: &str) -> Self {
+        let server = Server::bind().await;
+        let meter = Self { origin: Origin::at(origin), cost: Arc::default(), url: server.url.clone() };
+        server.start(meter.clone(), answer);
         meter
     }
 
@@ -37,34 +31,29 @@ impl Meter {
     }
 }
 
-async fn answer(State(meter): State<Meter>, headers: HeaderMap, body: Bytes) -> Response {
-    let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
-    let operation = target.rsplit('.').next().unwrap_or_default();
-    let mut asked: Value = serde_json::from_slice(&body).unwrap();
+async fn answer(meter: Meter, mut call: Call) -> Result<Reply, Cut> {
+    let reads = READS.contains(&aws::operation(&call));
+    let sent = call.body().len();
+    let mut asked: Value = serde_json::from_slice(call.body()).unwrap();
     asked["ReturnConsumedCapacity"] = "TOTAL".into();
-    let mut request = meter.client.post(&meter.origin).body(asked.to_string());
-    for name in ["x-amz-target", "content-type", "authorization", "x-amz-date"] {
-        if let Some(value) = headers.get(name) {
-            request = request.header(name, value);
-        }
-    }
-    let reply = request.send().await.unwrap();
-    let status = reply.status();
-    let mut answered: Value = serde_json::from_slice(&reply.bytes().await.unwrap()).unwrap();
+    *call.body_mut() = asked.to_string().into();
+    let mut reply = meter.origin.pass(call).await;
+    let mut answered: Value = serde_json::from_slice(reply.body()).unwrap();
     let consumed = answered.as_object_mut().and_then(|fields| fields.remove("ConsumedCapacity"));
     let text = answered.to_string();
     let units = consumed.as_ref().map_or(0.0, units);
     let mut cost = meter.cost.lock().unwrap();
     cost.calls += 1;
-    cost.bytes_sent += body.len() as u64;
+    cost.bytes_sent += sent as u64;
     cost.bytes_read += text.len() as u64;
-    if READS.contains(&operation) {
+    if reads {
         cost.read_units += units;
     } else {
         cost.write_units += units;
     }
     drop(cost);
-    (status, [("content-type", "application/x-amz-json-1.0")], text).into_response()
+    *reply.body_mut() = text.into();
+    Ok(reply)
 }
 
 /// Of one table, or of a list of them.

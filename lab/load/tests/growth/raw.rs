@@ -3,34 +3,22 @@
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use shared::store::keys::{Key, PK, SK};
+use testkit::{aws, http::Origin};
 
 /// Rows of one call (DynamoDB's limit).
 const BATCH: usize = 25;
 
-pub(crate) struct Raw {
-    client: reqwest::Client,
-    url: String,
-}
+pub(crate) struct Raw(Origin);
 
 impl Raw {
-    pub(crate) fn new(url: String) -> Self {
-        Self { client: reqwest::Client::new(), url }
+    pub(crate) fn new(url: &str) -> Self {
+        Self(Origin::at(url))
     }
 
     async fn call(&self, operation: &str, body: String) -> Value {
-        let credential = "AWS4-HMAC-SHA256 Credential=growth/20260101/us-east-1/dynamodb/aws4_request, \
-                          SignedHeaders=host, Signature=0";
-        let request = self
-            .client
-            .post(&self.url)
-            .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
-            .header("content-type", "application/x-amz-json-1.0")
-            .header("authorization", credential)
-            .header("x-amz-date", "20260101T000000Z");
-        let reply = request.body(body).send().await.unwrap();
-        let (status, text) = (reply.status(), reply.text().await.unwrap());
-        assert!(status.is_success(), "{operation}: {text}");
-        serde_json::from_str(&text).unwrap()
+        let reply = self.0.pass(aws::dynamodb(operation, body)).await;
+        assert!(reply.status().is_success(), "{operation}: {:?}", reply.body());
+        serde_json::from_slice(reply.body()).unwrap()
     }
 
     /// The row under a key, which must be there.

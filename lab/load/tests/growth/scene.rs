@@ -137,7 +137,7 @@ impl Scene {
         let options = Options { background: false, storage, ..Options::ephemeral() };
         let system = systems.block_on(System::start(options)).unwrap();
         let database = cpu::threads("database").into_iter().find(|thread| !before.contains(thread)).unwrap();
-        let meter = systems.block_on(Meter::before(system.database_url()));
+        let meter = systems.block_on(Meter::before(&system.database_url()));
         let config = |metered: bool, cached: bool| {
             let mut config: Config = system.context().config().clone();
             // Over HTTP, so that the database's own thread does its work.
@@ -154,7 +154,7 @@ impl Scene {
         };
         let contexts = [false, true].map(|metered| [false, true].map(|cached| context(metered, cached)));
         let sources = [false, true].map(|metered| source(&system, config(metered, false)));
-        let raw = Raw::new(system.database_url());
+        let raw = Raw::new(&system.database_url());
         let nobody =
             || Actor { token: String::new(), user_id: UserId::new(), org_id: OrgId::new(), email: String::new() };
         let mut scene = Self { system, raw, meter, database, contexts, sources, owner: nobody(), member: nobody() };

@@ -1,10 +1,5 @@
 //! An API that lies in one way at a time: each check of a reply must find its lie, and nothing else.
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
-use axum::response::{IntoResponse, Response};
 use load::actions::{Action, perform};
 use load::random::Random;
 use load::settle::settle;
@@ -13,6 +8,7 @@ use local::{Options, System};
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use testkit::http::{self, Call, Cut, Origin, Reply, Server, StatusCode};
 
 /// Changes status and body of the replies to a method and to paths with a prefix; the number counts them.
 #[derive(Clone, Copy)]
@@ -27,19 +23,16 @@ type Tell = fn(usize, &mut u16, &mut Value);
 
 #[derive(Clone)]
 struct Liar {
-    origin: String,
-    client: reqwest::Client,
+    origin: Origin,
     lie: Arc<Mutex<(Option<Lie>, usize)>>,
     url: String,
 }
 
 impl Liar {
-    async fn before(origin: String) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let liar = Self { origin, client: reqwest::Client::new(), lie: Arc::default(), url };
-        let router = Router::new().fallback(answer).with_state(liar.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
+    async fn before(origin: &str) -> Self {
+        let server = Server::bind().await;
+        let liar = Self { origin: Origin::at(origin), lie: Arc::default(), url: server.url.clone() };
+        server.start(liar.clone(), answer);
         liar
     }
 
@@ -48,24 +41,20 @@ impl Liar {
     }
 }
 
-async fn answer(State(liar): State<Liar>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
-    let mut request = liar.client.request(method.clone(), format!("{}{uri}", liar.origin)).body(body);
-    for name in ["authorization", "content-type", "idempotency-key", "prefer"] {
-        if let Some(value) = headers.get(name) {
-            request = request.header(name, value);
-        }
-    }
-    let reply = request.send().await.unwrap();
+async fn answer(liar: Liar, mut call: Call) -> Result<Reply, Cut> {
+    let (method, path) = (call.method().clone(), call.uri().path().to_owned());
+    // What is packed cannot be changed.
+    call.headers_mut().remove("accept-encoding");
+    let reply = liar.origin.pass(call).await;
     let mut status = reply.status().as_u16();
-    let text = reply.text().await.unwrap();
-    let mut body: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
+    let mut body: Value = serde_json::from_slice(reply.body()).unwrap_or(Value::Null);
     let mut told = liar.lie.lock().unwrap();
-    if let Some(lie) = told.0.filter(|lie| lie.method == method.as_str() && uri.path().starts_with(lie.path)) {
+    if let Some(lie) = told.0.filter(|lie| lie.method == method.as_str() && path.starts_with(lie.path)) {
         (lie.tell)(told.1, &mut status, &mut body);
         told.1 += 1;
     }
     drop(told);
-    (StatusCode::from_u16(status).unwrap(), body.to_string()).into_response()
+    Ok(http::json(StatusCode::from_u16(status).unwrap(), body))
 }
 
 /// What the API says wrong, in what it is asked then, and what must be found.
@@ -155,7 +144,7 @@ async fn world(liar: &Liar) -> Arc<World> {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_lie_is_found() {
     let system = System::start(Options::ephemeral()).await.unwrap();
-    let liar = Liar::before(system.url()).await;
+    let liar = Liar::before(&system.url()).await;
     for (at, (method, path, tell, action, found)) in LIES.into_iter().enumerate() {
         let world = world(&liar).await;
         let mut random = Random::new(1, 2 + at as u64);

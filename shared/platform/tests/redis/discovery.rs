@@ -1,27 +1,29 @@
 //! An ElastiCache cache found by its name, through the control plane as MiniStack emulates it.
 
 use super::faults;
-use super::proxy::{Fault, Proxy};
 use super::records::{Failure, Plan, Record};
-use super::server::{self, RedisServer, free_port};
+use super::server::{self, RedisServer};
 use platform::aws::{AwsConfig, Credentials};
 use platform::cache::{Cache, CacheUrl, ControlPlane, Endpoint, FindError, Found, Kind, Options, PATIENCE};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use testkit::ports::free_port;
+use testkit::processes::Running;
+use testkit::tcp_proxy::{Fault, TcpProxy};
 
 /// A running MiniStack, which says of every cache that it is on `redis`.
 struct MiniStack {
-    process: Child,
+    process: Running,
     port: u16,
-    folder: PathBuf,
+    _folder: TempDir,
 }
 
 impl MiniStack {
     async fn start(port: u16, redis: u16) -> Self {
         let python = std::env::var("MINISTACK_PYTHON")
             .expect("MINISTACK_PYTHON names a Python that has MiniStack (just test-redis finds it)");
-        let folder = server::folder();
+        let folder = tempfile::tempdir().expect("a folder");
         let process = Command::new(python)
             .args(["-m", "ministack"])
             .env("BIND_HOST", "127.0.0.1")
@@ -29,18 +31,18 @@ impl MiniStack {
             .env("REDIS_HOST", "127.0.0.1")
             .env("REDIS_PORT", redis.to_string())
             .env("IOT_MTLS_ENABLED", "0")
-            .env("DOCKER_HOST", format!("unix://{}/no-docker", folder.display()))
-            .env("HOME", &folder)
+            .env("DOCKER_HOST", format!("unix://{}/no-docker", folder.path().display()))
+            .env("HOME", folder.path())
             .current_dir(&folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("MiniStack runs");
-        let mut ministack = Self { process, port, folder };
+        let mut ministack = Self { process: Running(process), port, _folder: folder };
         let started = Instant::now();
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(ministack.process.try_wait().expect("a child").is_none(), "MiniStack ended");
+            assert!(ministack.process.0.try_wait().expect("a child").is_none(), "MiniStack ended");
             assert!(started.elapsed() < Duration::from_secs(120), "MiniStack does not listen");
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -62,14 +64,6 @@ impl MiniStack {
         let cluster = client.create_cache_cluster().cache_cluster_id("prod-cluster").engine("redis");
         cluster.num_cache_nodes(1).send().await.expect("a cache cluster");
         ministack
-    }
-}
-
-impl Drop for MiniStack {
-    fn drop(&mut self) {
-        let _already_gone = self.process.kill();
-        let _reaped = self.process.wait();
-        let _best_effort = std::fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -142,10 +136,10 @@ async fn each_kind_of_cache_is_found_by_its_name() {
 /// now, and found again when it moves once more.
 async fn found_again(fault: Fault) {
     let (first, second, third) = (RedisServer::start(), RedisServer::start(), RedisServer::start());
-    let (configured, moved) = (Proxy::start(first.port), Proxy::start(second.port));
+    let (configured, moved) = (TcpProxy::start(first.port), TcpProxy::start(second.port));
     let ministack = MiniStack::with_caches(free_port(), moved.port).await;
-    let asked = Proxy::start(ministack.port);
-    let cache = open(&format!("{}?name=prod-cache", configured.url()), asked.port, PATIENCE);
+    let asked = TcpProxy::start(ministack.port);
+    let cache = open(&format!("{}?name=prod-cache", server::url(configured.port)), asked.port, PATIENCE);
     until_used(&cache, &first).await;
     assert_eq!(asked.accepted(), 0, "asked without need");
 
@@ -174,13 +168,13 @@ async fn again_when_the_known_endpoint_hangs() {
 #[tokio::test]
 async fn a_control_plane_that_hangs_holds_nobody_up() {
     let server = RedisServer::start();
-    let (configured, control_plane) = (Proxy::start(server.port), Proxy::start(server.port));
+    let (configured, control_plane) = (TcpProxy::start(server.port), TcpProxy::start(server.port));
     control_plane.set(Fault::Hang);
     let unknown = open("redis://?name=prod-cache", control_plane.port, PATIENCE);
     let p99 = faults::p99_of_calls(&unknown, 0..1000).await;
     assert!(p99 <= PATIENCE, "{p99:?}");
 
-    let cache = open(&format!("{}?name=prod-cache", configured.url()), control_plane.port, PATIENCE);
+    let cache = open(&format!("{}?name=prod-cache", server::url(configured.port)), control_plane.port, PATIENCE);
     faults::suffers(cache, || configured.set(Fault::Refuse), || configured.set(Fault::None)).await;
     assert!(control_plane.accepted() > 0, "the control plane was not asked");
 }

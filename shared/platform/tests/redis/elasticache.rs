@@ -1,12 +1,13 @@
 //! A server as ElastiCache Serverless is one: TLS, cluster mode, users with passwords that are tokens.
 
 use super::records::{Failure, PageKey, Pages, Plan, Profile, Record};
-use super::server::{self, RedisServer, free_port};
+use super::server::{self, RedisServer};
 use platform::aws::Credentials;
 use platform::cache::{CONNECTION_AGE, Cache, CacheUrl, Delivery, Iam, Name, Options};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
+use testkit::ports::free_port;
 
 fn openssl(folder: &Path, arguments: &[&str]) {
     let status = Command::new("openssl").args(arguments).current_dir(folder).stderr(Stdio::null()).status();
@@ -25,11 +26,11 @@ fn certificates(folder: &Path) {
 }
 
 fn start() -> RedisServer {
-    let (folder, port) = (server::folder(), free_port());
-    certificates(&folder);
+    let (folder, port) = (tempfile::tempdir().expect("a folder"), free_port());
+    certificates(folder.path());
     let users = "user default off\nuser app on >right ~* &* +@all\nuser token on nopass ~* &* +@all\n";
-    std::fs::write(folder.join("users.acl"), users).expect("a file");
-    let path = |name: &str| folder.join(name).display().to_string();
+    std::fs::write(folder.path().join("users.acl"), users).expect("a file");
+    let path = |name: &str| folder.path().join(name).display().to_string();
     let (users, cert, key, authority) = (path("users.acl"), path("tls.pem"), path("tls.key"), path("ca.pem"));
     let (port_text, bus) = (port.to_string(), free_port().to_string());
     let arguments = [
@@ -47,7 +48,7 @@ fn start() -> RedisServer {
         ["--tls-ca-cert-file", &authority],
     ]
     .concat();
-    let server = RedisServer::start_with(port, folder.clone(), &arguments);
+    let server = RedisServer::start_with(port, folder, &arguments);
     let slots = Command::new("redis-cli")
         .args([
             "--tls",

@@ -1,6 +1,5 @@
 //! An outage is a slow day: whatever the cache server does, callers get the origin's answer, soon.
 
-use super::proxy::{Fault, Proxy};
 use super::records::{Failure, Plan, Record};
 use super::server::{self, RedisServer};
 use platform::cache::{Cache, FETCHES, Name, PATIENCE};
@@ -8,6 +7,7 @@ use redis::Commands as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
+use testkit::tcp_proxy::{Fault, TcpProxy};
 
 const CALLS: u32 = 1000;
 
@@ -74,8 +74,8 @@ pub(crate) async fn suffers(cache: Cache, break_it: impl FnOnce(), mend: impl Fn
 
 async fn suffers_fault(fault: Fault) {
     let server = RedisServer::start();
-    let proxy = Proxy::start(server.port);
-    suffers(server::open(&proxy.url()), || proxy.set(fault), || proxy.set(Fault::None)).await;
+    let proxy = TcpProxy::start(server.port);
+    suffers(server::open(&server::url(proxy.port)), || proxy.set(fault), || proxy.set(Fault::None)).await;
 }
 
 #[tokio::test]
@@ -93,14 +93,34 @@ async fn cut_in_the_middle_of_a_reply() {
     suffers_fault(Fault::CutMidReply).await;
 }
 
+/// How many commands (RESP arrays of bulk strings) begin in `bytes`.
+fn commands(bytes: &[u8]) -> usize {
+    let number = |at: usize| -> Option<(usize, usize)> {
+        let end = at + bytes[at..].windows(2).position(|pair| pair == b"\r\n")?;
+        Some((std::str::from_utf8(bytes.get(at + 1..end)?).ok()?.parse().ok()?, end + 2))
+    };
+    let (mut count, mut at) = (0, 0);
+    while bytes.get(at) == Some(&b'*') {
+        let Some((words, mut next)) = number(at) else { break };
+        count += 1;
+        for _ in 0..words {
+            let Some((length, start)) = number(next.min(bytes.len())) else { return count };
+            next = start + length + 2;
+        }
+        at = next;
+    }
+    count
+}
+
 #[tokio::test]
 async fn loading() {
-    suffers_fault(Fault::Answer("-LOADING Redis is loading the dataset in memory")).await;
+    suffers_fault(Fault::Answer(|bytes| "-LOADING Redis is loading the dataset in memory\r\n".repeat(commands(bytes))))
+        .await;
 }
 
 #[tokio::test]
 async fn moved() {
-    suffers_fault(Fault::Answer("-MOVED 3999 127.0.0.1:1")).await;
+    suffers_fault(Fault::Answer(|bytes| "-MOVED 3999 127.0.0.1:1\r\n".repeat(commands(bytes)))).await;
 }
 
 #[tokio::test]
@@ -171,8 +191,8 @@ async fn fetches_are_capped() {
 #[tokio::test]
 async fn a_lost_renewal_costs_the_bound_at_most() {
     let server = RedisServer::start();
-    let proxy = Proxy::start(server.port);
-    let (reader, writer) = (server.cache(), server::open(&proxy.url()));
+    let proxy = TcpProxy::start(server.port);
+    let (reader, writer) = (server.cache(), server::open(&server::url(proxy.port)));
     let old = reader.get_or_fill(&Plan(1), || async { Ok::<_, Failure>(Some(Record::new(1))) }).await;
     assert_eq!(old, Ok(Some(Record::new(1))));
     reader.settle().await;

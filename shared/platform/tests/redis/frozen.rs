@@ -1,12 +1,12 @@
 //! Frozen and thawed: a connection that died meanwhile costs one retry inside the deadline.
 
-use super::proxy::Proxy;
 use super::records::{Failure, Plan, Record};
 use super::server::{self, RedisServer, signal};
 use platform::cache::{Cache, Name, PATIENCE};
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
+use testkit::processes::Talking;
+use testkit::tcp_proxy::TcpProxy;
 
 async fn fill(cache: &Cache) {
     let value = cache.get_or_fill(&Plan(1), || async { Ok::<_, Failure>(Some(Record::new(1))) }).await;
@@ -32,8 +32,8 @@ async fn a_connection_that_the_server_closed() {
 #[tokio::test]
 async fn a_connection_that_died_without_a_word() {
     let server = RedisServer::start();
-    let proxy = Proxy::start(server.port);
-    let cache = server::open(&proxy.url());
+    let proxy = TcpProxy::start(server.port);
+    let cache = server::open(&server::url(proxy.port));
     fill(&cache).await;
     proxy.forget();
     tokio::time::sleep(Duration::from_millis(1100)).await;
@@ -59,24 +59,20 @@ fn sleeper_process() {
 #[test]
 fn a_process_that_was_stopped_while_its_connection_was_killed() {
     let server = RedisServer::start();
-    let mut process = Command::new(std::env::current_exe().expect("this test"))
-        .args(["--exact", "frozen::sleeper_process", "--ignored", "--nocapture"])
-        .env("CACHE_URL", server.url())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("this test runs");
-    let mut lines = BufReader::new(process.stdout.take().expect("piped")).lines().map_while(Result::ok);
-    assert!(lines.any(|line| line.ends_with("ready")));
-    signal(process.id(), "STOP");
+    let mut command = Command::new(std::env::current_exe().expect("this test"));
+    command.args(["--exact", "frozen::sleeper_process", "--ignored", "--nocapture"]);
+    let mut sleeper = Talking::start(command.env("CACHE_URL", server.url()));
+    assert!(sleeper.says("ready"));
+    let id = sleeper.process.0.id();
+    signal(id, "STOP");
     std::thread::sleep(Duration::from_millis(300));
     server.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
     std::thread::sleep(PATIENCE);
     // The record must outlive the sleep, or there is nothing to hit.
     server.command(&["PERSIST", "org:1:plan"]);
-    signal(process.id(), "CONT");
-    writeln!(process.stdin.take().expect("piped"), "go").expect("it lives");
-    let hit = lines.any(|line| line.ends_with("hit"));
-    let status = process.wait().expect("it ends");
+    signal(id, "CONT");
+    sleeper.tell("go");
+    let hit = sleeper.says("hit");
+    let status = sleeper.process.0.wait().expect("it ends");
     assert!(hit && status.success(), "no hit after the thaw");
 }

@@ -14,7 +14,6 @@ mod herd;
 mod lambda;
 mod one_fetch;
 mod origin;
-mod proxy;
 mod records;
 mod server;
 mod stale;

@@ -1,13 +1,13 @@
 //! One origin read per miss, within a process and across processes.
 
 use super::origin::{self, Origin};
-use super::proxy::{Fault, Proxy};
 use super::records::{Failure, Plan, Record};
 use super::server::{self, RedisServer};
 use platform::cache::{LEASE, Name};
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
+use testkit::processes::Talking;
+use testkit::tcp_proxy::{Fault, TcpProxy};
 
 const PROCESSES: usize = 20;
 const READERS: usize = 50;
@@ -40,57 +40,19 @@ fn reader_process() {
     });
 }
 
-struct Reader {
-    process: Child,
-    input: ChildStdin,
-    output: BufReader<std::process::ChildStdout>,
-}
-
-impl Reader {
-    fn start(url: &str, origin: &Origin) -> Self {
-        let mut process = Command::new(std::env::current_exe().expect("this test"))
-            .args(["--exact", "one_fetch::reader_process", "--ignored", "--nocapture"])
-            .env("CACHE_URL", url)
-            .env("ORIGIN_PORT", origin.port.to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("this test runs");
-        let input = process.stdin.take().expect("piped");
-        let output = BufReader::new(process.stdout.take().expect("piped"));
-        let mut reader = Self { process, input, output };
-        assert!(reader.says("ready"), "a reader did not start");
-        reader
-    }
-
-    fn says(&mut self, wanted: &str) -> bool {
-        let mut line = String::new();
-        while self.output.read_line(&mut line).is_ok_and(|length| length > 0) {
-            if line.trim_end().ends_with(wanted) {
-                return true;
-            }
-            line.clear();
-        }
-        false
-    }
-
-    fn go(&mut self) {
-        writeln!(self.input, "go").expect("the reader lives");
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        let _already_gone = self.process.kill();
-        let _reaped = self.process.wait();
-    }
+fn reader(url: &str, origin: &Origin) -> Talking {
+    let mut command = Command::new(std::env::current_exe().expect("this test"));
+    command.args(["--exact", "one_fetch::reader_process", "--ignored", "--nocapture"]);
+    let mut reader = Talking::start(command.env("CACHE_URL", url).env("ORIGIN_PORT", origin.port.to_string()));
+    assert!(reader.says("ready"), "a reader did not start");
+    reader
 }
 
 #[test]
 fn twenty_processes_of_fifty_readers_fetch_once() {
     let (server, origin) = (RedisServer::start(), Origin::start(Duration::from_millis(100)));
-    let mut readers: Vec<Reader> = (0..PROCESSES).map(|_| Reader::start(&server.url(), &origin)).collect();
-    readers.iter_mut().for_each(Reader::go);
+    let mut readers: Vec<_> = (0..PROCESSES).map(|_| reader(&server.url(), &origin)).collect();
+    readers.iter_mut().for_each(|reader| reader.tell("go"));
     assert!(readers.iter_mut().all(|reader| reader.says("done")), "a reader failed");
     assert_eq!(origin.reads(), 1);
 }
@@ -99,8 +61,8 @@ fn twenty_processes_of_fifty_readers_fetch_once() {
 fn a_killed_holder_costs_one_more_fetch_and_its_lease() {
     // The holder is killed while it waits for the origin, the others then read without delay.
     let (server, origin) = (RedisServer::start(), Origin::start(Duration::from_millis(300)));
-    let mut readers: Vec<Reader> = (0..PROCESSES).map(|_| Reader::start(&server.url(), &origin)).collect();
-    readers.iter_mut().for_each(Reader::go);
+    let mut readers: Vec<_> = (0..PROCESSES).map(|_| reader(&server.url(), &origin)).collect();
+    readers.iter_mut().for_each(|reader| reader.tell("go"));
     let start = Instant::now();
     let holder = loop {
         if let Some(holder) = origin.readers().first() {
@@ -108,7 +70,7 @@ fn a_killed_holder_costs_one_more_fetch_and_its_lease() {
         }
         std::thread::sleep(Duration::from_millis(1));
     };
-    let held = readers.iter().position(|reader| reader.process.id() == holder).expect("one of them reads");
+    let held = readers.iter().position(|reader| reader.process.0.id() == holder).expect("one of them reads");
     drop(readers.swap_remove(held));
     assert!(readers.iter_mut().all(|reader| reader.says("done")), "a reader failed");
     assert_eq!(origin.reads(), 2);
@@ -203,8 +165,8 @@ async fn who_waits_gives_its_lease_back() {
 #[tokio::test]
 async fn nobody_waits_for_a_fill() {
     let server = RedisServer::start();
-    let proxy = Proxy::start(server.port);
-    let cache = server::open(&proxy.url());
+    let proxy = TcpProxy::start(server.port);
+    let cache = server::open(&server::url(proxy.port));
     let counts = server::Counts::of(&cache);
     let failures = || counts.count(&Plan::CLASS, "Failures");
     let read = cache.get_or_fill(&Plan(1), || async {

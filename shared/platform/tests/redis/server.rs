@@ -4,66 +4,53 @@ use crate::records::Failure;
 use platform::cache::{Cache, CacheUrl, Class, JITTER_PERCENT, Key, Options, Rule};
 use redis::Value;
 use std::collections::HashMap;
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use tempfile::TempDir;
+use testkit::ports::free_port;
+use testkit::processes::Running;
 
 /// A running server; it is killed when dropped.
 pub(crate) struct RedisServer {
-    process: Child,
+    _process: Running,
     pub(crate) port: u16,
-    folder: PathBuf,
-}
-
-/// A port that nobody listens on just now.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
-}
-
-/// An empty folder of this test's own.
-pub(crate) fn folder() -> PathBuf {
-    static SERIAL: AtomicU32 = AtomicU32::new(0);
-    let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-    let folder = std::env::temp_dir().join(format!("cache-tests-{}-{serial}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder");
-    folder
+    folder: TempDir,
 }
 
 impl RedisServer {
     /// Starts a plain server.
     pub(crate) fn start() -> Self {
         let port = free_port();
-        Self::start_with(port, folder(), &["--port", &port.to_string()])
+        Self::start_with(port, tempfile::tempdir().expect("a folder"), &["--port", &port.to_string()])
     }
 
     /// Starts a server with arguments that make it listen on `port`, and waits until it does.
-    pub(crate) fn start_with(port: u16, folder: PathBuf, arguments: &[&str]) -> Self {
-        let mut process = Command::new("redis-server")
+    pub(crate) fn start_with(port: u16, folder: TempDir, arguments: &[&str]) -> Self {
+        let process = Command::new("redis-server")
             .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--enable-debug-command", "yes"])
             .args(arguments)
             .current_dir(&folder)
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server runs (apt-get install redis-server)");
+        let process = Running(process);
         for _ in 0..500 {
             if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return Self { process, port, folder };
+                return Self { _process: process, port, folder };
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        let _ended = (process.kill(), process.wait());
         panic!("redis-server does not listen on port {port}");
     }
 
     pub(crate) fn folder(&self) -> &Path {
-        &self.folder
+        self.folder.path()
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        url(self.port)
     }
 
     /// A cache of its own connection and flights, as another process would have; patient.
@@ -84,12 +71,9 @@ impl RedisServer {
     }
 }
 
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        let _already_gone = self.process.kill();
-        let _reaped = self.process.wait();
-        let _best_effort = std::fs::remove_dir_all(&self.folder);
-    }
+/// The address of a server, or of a proxy before it.
+pub(crate) fn url(port: u16) -> String {
+    format!("redis://127.0.0.1:{port}")
 }
 
 /// A cache at an address.

@@ -1,11 +1,11 @@
 //! Stale while one refreshes, and the process's own layer.
 
 use super::origin::{self, Origin};
-use super::proxy::{Fault, Proxy};
 use super::records::{Failure, Prices, Record};
 use super::server::{self, RedisServer};
 use platform::cache::{Cache, Name};
 use std::time::{Duration, Instant};
+use testkit::tcp_proxy::{Fault, TcpProxy};
 
 const PROCESSES: usize = 10;
 
@@ -65,8 +65,8 @@ async fn fresh_values_come_from_this_process() {
 #[tokio::test]
 async fn what_this_process_has_serves_while_the_server_is_away() {
     let (server, origin) = (RedisServer::start(), Origin::start(Duration::ZERO));
-    let proxy = Proxy::start(server.port);
-    let cache = server::open(&proxy.url());
+    let proxy = TcpProxy::start(server.port);
+    let cache = server::open(&server::url(proxy.port));
     read(&cache, origin.port).await;
     proxy.set(Fault::Hang);
     origin.set_version(2);
