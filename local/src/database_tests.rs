@@ -1,16 +1,6 @@
 //! The embedded database's life: opening, locking, keeping.
 
-use std::{
-    collections::HashMap,
-    env,
-    fmt::Debug,
-    fs,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-};
+use std::{collections::HashMap, fmt::Debug, path::PathBuf, sync::Arc};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -33,43 +23,23 @@ use crate::{
 /// A record's attributes.
 type Item = HashMap<String, Value>;
 
-/// A folder of one test's own, removed at its end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        Self(env::temp_dir().join(format!("citizen-database-{}-{number}", std::process::id())))
-    }
-
-    fn storage(&self) -> Storage {
-        Storage::Folder(self.0.clone())
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 fn table() -> Table {
     Template::parse(include_str!("../../template.yaml")).expect("whole template").table
 }
 
 #[tokio::test]
 async fn a_folder_serves_one_system_at_a_time_and_keeps_its_table() {
-    let folder = Folder::new();
-    let first = Database::open(&folder.storage(), "records", &table()).expect("opens");
-    let second = Database::open(&folder.storage(), "records", &table());
+    let folder = tempfile::tempdir().expect("a folder");
+    let storage = Storage::Folder(folder.path().to_owned());
+    let first = Database::open(&storage, "records", &table()).expect("opens");
+    let second = Database::open(&storage, "records", &table());
     assert!(matches!(second, Err(DatabaseError::InUse(_))), "{second:?}");
     first.close().await;
-    let again = Database::open(&folder.storage(), "records", &table()).expect("opens again");
+    let again = Database::open(&storage, "records", &table()).expect("opens again");
     again.close().await;
     let mut other = table();
     other.definition["KeySchema"] = json!([{ "AttributeName": "pk", "KeyType": "HASH" }]);
-    let changed = Database::open(&folder.storage(), "records", &other);
+    let changed = Database::open(&storage, "records", &other);
     assert!(matches!(changed, Err(DatabaseError::OtherKeys(_))), "{changed:?}");
 }
 

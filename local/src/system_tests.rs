@@ -1,7 +1,5 @@
 //! Starting, stopping and starting again.
 
-use std::{env, fs};
-
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -26,8 +24,8 @@ async fn call(system: &System, method: &str, path: &str, body: &str) -> String {
 
 #[tokio::test]
 async fn records_are_there_at_the_next_start() {
-    let folder = env::temp_dir().join(format!("citizen-system-{}", std::process::id()));
-    let options = Options { storage: Storage::Folder(folder.clone()), ..Options::ephemeral() };
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = Options { storage: Storage::Folder(folder.path().to_owned()), ..Options::ephemeral() };
     let account =
         r#"{"email":"ada@example.com","password":"correct horse battery staple","name":"Ada","org_name":"AE"}"#;
 
@@ -42,7 +40,7 @@ async fn records_are_there_at_the_next_start() {
     let again = call(&second, "POST", "/auth/register", account).await;
     assert!(again.starts_with("HTTP/1.1 409 "), "{again}");
     second.shutdown().await;
-    fs::remove_dir_all(folder).expect("the system has let the folder go");
+    folder.close().expect("the system has let the folder go");
 }
 
 #[tokio::test]

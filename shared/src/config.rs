@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn authorities_are_certificates() {
-        let file = std::env::temp_dir().join(format!("authorities-{}.pem", std::process::id()));
+        let file = tempfile::NamedTempFile::new().expect("a file").into_temp_path();
         let path = file.to_str().expect("a path of text");
         for garbage in ["", "nonsense", "-----BEGIN CERTIFICATE-----\nnonsense!\n-----END CERTIFICATE-----\n"] {
             std::fs::write(&file, garbage).expect("a file");

@@ -197,11 +197,9 @@ async fn changed(function: &str, from: &str, to: &str) -> Result<System, StartEr
     let (block, after) = block.split_once("\n\n").unwrap();
     assert!(block.contains(from), "{block}");
     let text = format!("{before}\n  {function}:\n{}\n\n{after}", block.replacen(from, to, 1));
-    let path = std::env::temp_dir().join(format!("template-{}.yaml", uuid::Uuid::now_v7().simple()));
-    fs::write(&path, text).unwrap();
-    let started = System::start(Options { background: false, template: path.clone(), ..Options::ephemeral() }).await;
-    fs::remove_file(path).unwrap();
-    started
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&file, text).unwrap();
+    System::start(Options { background: false, template: file.path().to_owned(), ..Options::ephemeral() }).await
 }
 
 #[tokio::test]

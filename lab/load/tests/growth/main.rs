@@ -87,11 +87,11 @@ fn write(folder: &Path, dimensions: &[Dimension]) {
 /// Fills one system for each size, and calls each endpoint on all of them in turn.
 fn measure(arguments: &Arguments, what: &'static str, sizes: &[usize], on: (&Runtime, &Runtime)) -> Dimension {
     let (systems, here) = on;
-    let folder = std::env::temp_dir().join(format!("growth-{}", std::process::id()));
+    let folder = tempfile::tempdir().unwrap();
     let mut scenes = Vec::new();
     for size in sizes {
         let begun = Instant::now();
-        let scene = Scene::start(systems, here, arguments.full.then(|| folder.join(size.to_string())));
+        let scene = Scene::start(systems, here, arguments.full.then(|| folder.path().join(size.to_string())));
         let ground = here.block_on(lay(&scene, what, *size));
         eprintln!("{what}: {size} stored in {:.1} s", begun.elapsed().as_secs_f64());
         scenes.push((scene, ground));
@@ -109,7 +109,6 @@ fn measure(arguments: &Arguments, what: &'static str, sizes: &[usize], on: (&Run
         let _nothing_was_sent = std::fs::remove_dir_all(scene.system.mailbox());
         systems.block_on(scene.system.shutdown());
     }
-    let _none_on_disk = std::fs::remove_dir_all(folder);
     Dimension { what, sizes: sizes.to_vec(), rows }
 }
 

@@ -23,14 +23,13 @@ async fn the_truth_holds_under_load_and_a_lie_is_found() {
     assert!(run.samples.iter().any(|sample| sample.hit == Some(true)));
     assert!(run.database_calls().is_some_and(|calls| calls > 0.5));
 
-    let folder = std::env::temp_dir().join(format!("load-report-{}", std::process::id()));
-    run.write(&folder).unwrap();
-    let page = std::fs::read_to_string(folder.join("report.html")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    run.write(folder.path()).unwrap();
+    let page = std::fs::read_to_string(folder.path().join("report.html")).unwrap();
     for part in ["p99.9", "Queue depth", "Queue age", "Database calls", "Cache hits", "The truth held", CLOSED, OPEN] {
         assert!(page.contains(part), "{part}");
     }
     assert!(!page.contains("http://") || page.matches("http").count() == page.matches("http://127").count());
-    std::fs::remove_dir_all(folder).unwrap();
 
     // An acknowledgement of what was never made: the settlement must miss it.
     world.truth.item(&world.orgs[0].id, "itm_never");
