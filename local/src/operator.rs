@@ -8,7 +8,7 @@ use std::time::Duration;
 use shared::clock::Clock;
 use shared::config::Config;
 use shared::jobs::{JobMessage, Redriven, redrive, settle_email};
-use shared::model::job::Fate;
+use shared::model::job::EmailOutcome;
 use shared::model::text::Email;
 use shared::store::suppression::Reason;
 use shared::{ApiError, Context};
@@ -74,9 +74,9 @@ pub async fn redrive_all(context: &Context, dead_letter_queue_url: &str) -> Resu
 /// [`ApiError::NotFound`] when there is no such job.
 pub async fn settle(context: &Context, message: JobMessage, was_sent: bool) -> Result<bool, ApiError> {
     let fate = if was_sent {
-        Fate::Sent { message_id: "settled by a person".to_owned() }
+        EmailOutcome::Sent { message_id: "settled by a person".to_owned() }
     } else {
-        Fate::NotSent { code: "not_sent", detail: "A person found that it was not sent." }
+        EmailOutcome::NotSent { code: "not_sent", detail: "A person found that it was not sent." }
     };
     settle_email(context, message, &fate).await
 }

@@ -7,7 +7,7 @@ use crate::ids::{OrgId, SessionId, UserId};
 use crate::model::org::{OrgRecord, Role};
 use crate::model::session::SESSION_COOKIE;
 use crate::model::settings::Settings;
-use crate::store::authority::Beside;
+use crate::store::authority::Include;
 use crate::token::{Token, TokenHash};
 use lambda_http::Request;
 use lambda_http::http::header::{AUTHORIZATION, COOKIE};
@@ -32,7 +32,7 @@ impl Caller {
     /// several credentials.
     pub async fn verify(context: &Context, request: &Request) -> Result<Self, ApiError> {
         let token = token(context, request)?;
-        let authority = timed(Part::Auth, context.store().authority(&token, Beside::Nothing)).await?;
+        let authority = timed(Part::Auth, context.store().authority(&token, Include::Nothing)).await?;
         Self::from_authority(token, authority.session_id, authority.role)
     }
 
@@ -42,7 +42,7 @@ impl Caller {
     /// As [`Caller::verify`].
     pub async fn verify_with_org(context: &Context, request: &Request) -> Result<(Self, OrgRecord), ApiError> {
         let token = token(context, request)?;
-        let authority = timed(Part::Auth, context.store().authority(&token, Beside::Org)).await?;
+        let authority = timed(Part::Auth, context.store().authority(&token, Include::Org)).await?;
         let caller = Self::from_authority(token, authority.session_id, authority.role)?;
         Ok((caller, authority.org.ok_or(ApiError::InvalidToken)?))
     }
@@ -56,7 +56,7 @@ impl Caller {
         request: &Request,
     ) -> Result<(Self, OrgRecord, Settings), ApiError> {
         let token = token(context, request)?;
-        let authority = timed(Part::Auth, context.store().authority(&token, Beside::OrgAndSettings)).await?;
+        let authority = timed(Part::Auth, context.store().authority(&token, Include::OrgAndSettings)).await?;
         let caller = Self::from_authority(token, authority.session_id, authority.role)?;
         let org = authority.org.ok_or(ApiError::InvalidToken)?;
         Ok((caller, org, authority.settings.map(|record| record.settings).unwrap_or_default()))

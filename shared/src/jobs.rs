@@ -4,7 +4,7 @@ use crate::caller::Caller;
 use crate::context::Context;
 use crate::error::ApiError;
 use crate::ids::{JobId, OrgId};
-use crate::model::job::{Fate, JobKind, JobRecord, JobState, UNSENT_AFTER};
+use crate::model::job::{EmailOutcome, JobKind, JobRecord, JobState, UNSENT_AFTER};
 use crate::model::org::OrgRecord;
 use crate::model::price::Rates;
 use crate::model::time::Moment;
@@ -172,7 +172,7 @@ fn trace(request: &Request) -> Option<String> {
 ///
 /// # Errors
 /// [`ApiError::NotFound`] when there is no such job.
-pub async fn settle_email(context: &Context, message: JobMessage, fate: &Fate) -> Result<bool, ApiError> {
+pub async fn settle_email(context: &Context, message: JobMessage, fate: &EmailOutcome) -> Result<bool, ApiError> {
     let settled = context.store().change_job(message.org_id, message.job_id, |job| {
         let settled = job.settled(fate.clone(), context.now());
         Ok(settled.map_or(Change::none(false), |settled| Change::to(settled, true)))

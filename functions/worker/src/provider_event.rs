@@ -7,7 +7,7 @@ use crate::mail::ses::{JOB_TAG, ORG_TAG};
 use serde::Deserialize;
 use shared::ApiError;
 use shared::jobs::{JobMessage, settle_email};
-use shared::model::job::Fate;
+use shared::model::job::EmailOutcome;
 use shared::model::text::Email;
 use shared::store::suppression::Reason;
 use std::collections::HashMap;
@@ -89,12 +89,12 @@ impl ProviderEvent {
     }
 
     /// What it says of the hand-over. Whatever happens to an e-mail afterwards, it was taken.
-    fn fate(&self) -> Option<Fate> {
+    fn fate(&self) -> Option<EmailOutcome> {
         match self.detail.event_type.as_str() {
             "Send" | "Delivery" | "DeliveryDelay" | "Bounce" | "Complaint" => {
-                Some(Fate::Sent { message_id: self.detail.mail.message_id.clone() })
+                Some(EmailOutcome::Sent { message_id: self.detail.mail.message_id.clone() })
             }
-            "Reject" => Some(Fate::NotSent {
+            "Reject" => Some(EmailOutcome::NotSent {
                 code: "email_rejected",
                 detail: "The mail service took the e-mail and threw it away.",
             }),
@@ -129,9 +129,9 @@ mod tests {
     #[test]
     fn events_tell_an_emails_fate() {
         for kind in ["Send", "Delivery", "DeliveryDelay"] {
-            assert_eq!(event(kind, json!({})).fate(), Some(Fate::Sent { message_id: "m".into() }), "{kind}");
+            assert_eq!(event(kind, json!({})).fate(), Some(EmailOutcome::Sent { message_id: "m".into() }), "{kind}");
         }
-        assert!(matches!(event("Reject", json!({})).fate(), Some(Fate::NotSent { .. })));
+        assert!(matches!(event("Reject", json!({})).fate(), Some(EmailOutcome::NotSent { .. })));
         assert_eq!(event("Open", json!({})).fate(), None);
         assert!(event("Send", json!({})).job().is_some());
     }

@@ -5,21 +5,21 @@
 mod backend;
 mod background;
 mod breaker;
+mod cache_metrics;
 mod class;
+mod connection;
 mod control_plane;
+mod endpoint_resolver;
 mod entry;
 mod fill;
-mod flight;
 mod iam;
-mod link;
+mod local_tier;
 mod memory;
-mod meter;
-mod near;
 mod operation;
 mod refresh;
 mod server;
+mod single_flight;
 mod url;
-mod whereabouts;
 mod written;
 
 pub use class::{ABSENCES_PER_SCOPE, ABSENT_MAX, Cacheable, Class, JITTER_PERCENT, Key, Name, Rule};
@@ -31,14 +31,14 @@ pub use written::{Invalidation, Renewal};
 use crate::telemetry::metrics::metrics;
 use crate::telemetry::{Part, timed};
 use backend::{Backend, Budget};
-use class::Place;
+use cache_metrics::{CacheMetrics, Event};
+use class::EntryAddress;
+use connection::{Connection, ConnectionError};
 use entry::{Entry, Token, now_ms};
-use flight::Flights;
-use link::{Link, LinkError};
-use meter::{Event, Meter};
-use near::Near;
+use local_tier::LocalTier;
 use operation::{Kept, Read};
 use serde_json::Number;
+use single_flight::SingleFlight;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -79,9 +79,9 @@ pub struct Cache(Arc<Inner>);
 
 struct Inner {
     backend: Backend,
-    flights: Arc<Flights>,
-    near: Near,
-    meter: Meter,
+    flights: Arc<SingleFlight>,
+    near: LocalTier,
+    meter: CacheMetrics,
     options: Options,
     fetches: Semaphore,
     /// Fills and refreshes.
@@ -139,15 +139,15 @@ impl Cache {
     #[must_use]
     pub fn with(url: &CacheUrl, options: Options) -> Self {
         let backend = match url {
-            CacheUrl::Server(server) => Backend::Server(Box::new(Link::new(server.clone(), options.clone()))),
+            CacheUrl::Server(server) => Backend::Server(Box::new(Connection::new(server.clone(), options.clone()))),
             CacheUrl::Memory(memory) => Backend::Memory(memory.clone()),
             CacheUrl::Off => Backend::Off,
         };
         Self(Arc::new(Inner {
             backend,
             flights: Arc::default(),
-            near: Near::default(),
-            meter: Meter::default(),
+            near: LocalTier::default(),
+            meter: CacheMetrics::default(),
             options,
             fetches: Semaphore::new(FETCHES),
             running: Mutex::default(),
@@ -172,7 +172,7 @@ impl Cache {
     {
         const { assert!(K::CLASS.is_renewed(), "a class that may be served stale goes through get_or_refresh") };
         let asked = Instant::now();
-        let place = Place::of(key);
+        let place = EntryAddress::of(key);
         let mut budget = self.budget();
         let claimed = match self.lookup_or_claim::<K>(&place, &mut budget).await {
             Lookup::Fresh { value, .. } => return Ok(value),
@@ -185,7 +185,7 @@ impl Cache {
 
     /// After a committed write and before it is acknowledged: puts the new value in the place of an older one.
     pub async fn renew<K: Key>(&self, key: &K, value: &K::Value) -> Delivery {
-        let place = Place::of(key);
+        let place = EntryAddress::of(key);
         let fresh = entry::jittered(K::CLASS.fresh, random());
         let Ok(bytes) = entry::of_value(value, now_ms() + entry::millis(fresh)) else {
             return self.invalidate_place(K::CLASS.name, &place).await;
@@ -197,7 +197,7 @@ impl Cache {
 
     /// After a committed write and before it is acknowledged: forgets a value, or all pages of a group.
     pub async fn invalidate<N: Name>(&self, name: &N) -> Delivery {
-        self.invalidate_place(N::CLASS.name, &Place::of_name(name)).await
+        self.invalidate_place(N::CLASS.name, &EntryAddress::of_name(name)).await
     }
 
     /// Whether the server answers; `None` where there is none.
@@ -248,12 +248,12 @@ impl Cache {
         matches!(&self.0.backend, Backend::Server(link) if link.breaker.is_open())
     }
 
-    async fn invalidate_place(&self, class: &'static str, place: &Place) -> Delivery {
+    async fn invalidate_place(&self, class: &'static str, place: &EntryAddress) -> Delivery {
         let result = self.0.backend.invalidate(place, &mut self.budget()).await;
         self.delivery(class, result)
     }
 
-    fn delivery(&self, class: &'static str, result: Result<(), LinkError>) -> Delivery {
+    fn delivery(&self, class: &'static str, result: Result<(), ConnectionError>) -> Delivery {
         match result {
             Ok(()) => {
                 self.0.meter.count(class, Event::Renewal);
@@ -267,21 +267,21 @@ impl Cache {
         }
     }
 
-    fn failed(&self, class: &'static str, error: &LinkError) {
-        if !matches!(error, LinkError::Open) {
+    fn failed(&self, class: &'static str, error: &ConnectionError) {
+        if !matches!(error, ConnectionError::Open) {
             self.0.meter.count(class, Event::Failure);
             tracing::warn!(class, %error, "cache operation failed");
         }
     }
 
-    async fn lookup<K: Key>(&self, place: &Place, budget: &mut Budget) -> Lookup<K::Value> {
+    async fn lookup<K: Key>(&self, place: &EntryAddress, budget: &mut Budget) -> Lookup<K::Value> {
         let now = now_ms();
         let found = self.0.backend.read(place, budget).await;
         self.looked_up::<K>(found.map(|found| found.map_or(Lookup::Miss, |bytes| decode::<K>(&bytes, now))))
     }
 
     /// The same, and the lease too where there is nothing, as far as one command can do both.
-    async fn lookup_or_claim<K: Key>(&self, place: &Place, budget: &mut Budget) -> Lookup<K::Value> {
+    async fn lookup_or_claim<K: Key>(&self, place: &EntryAddress, budget: &mut Budget) -> Lookup<K::Value> {
         let now = now_ms();
         let token = Token::unique();
         let lease = entry::of_lease(K::Value::SCHEMA, token);
@@ -294,7 +294,7 @@ impl Cache {
     }
 
     /// Counts a lookup; one that failed is a miss.
-    fn looked_up<K: Key>(&self, lookup: Result<Lookup<K::Value>, LinkError>) -> Lookup<K::Value> {
+    fn looked_up<K: Key>(&self, lookup: Result<Lookup<K::Value>, ConnectionError>) -> Lookup<K::Value> {
         let class = K::CLASS.name;
         let lookup = lookup.unwrap_or_else(|error| {
             self.failed(class, &error);

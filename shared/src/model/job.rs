@@ -3,7 +3,7 @@
 
 mod transitions;
 
-pub use transitions::{Claim, Fate, Settlement};
+pub use transitions::{Claim, EmailOutcome, Settlement};
 
 use crate::ids::{JobId, OrgId, UserId};
 use crate::model::analysis::Analysis;

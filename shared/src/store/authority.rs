@@ -27,7 +27,7 @@ pub(crate) struct Authority {
 
 /// What is read beside session and membership.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Beside {
+pub(crate) enum Include {
     Nothing,
     Org,
     OrgAndSettings,
@@ -46,15 +46,15 @@ struct Membership {
 
 impl Store {
     /// Reads what a token may do. An expired session is none, whether or not it was removed yet.
-    pub(crate) async fn authority(&self, token: &Token, beside: Beside) -> Result<Authority, ApiError> {
+    pub(crate) async fn authority(&self, token: &Token, include: Include) -> Result<Authority, ApiError> {
         let mut keys = vec![
             Key::session(token.user_id, &token.hash()).attributes(),
             Key::membership(token.user_id, token.org_id).attributes(),
         ];
-        if beside >= Beside::Org {
+        if include >= Include::Org {
             keys.push(Key::org(token.org_id).attributes());
         }
-        if beside >= Beside::OrgAndSettings {
+        if include >= Include::OrgAndSettings {
             keys.push(Key::settings(token.org_id).attributes());
         }
         let mut authority = Authority::default();

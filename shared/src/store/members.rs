@@ -14,11 +14,11 @@ use aws_sdk_dynamodb::types::{ConditionCheck, Delete, TransactWriteItem, Update}
 use platform::telemetry::{Part, timed};
 use std::collections::{HashMap, HashSet};
 
-/// How often a change is tried whose ground moved meanwhile.
+/// How often a change is tried when the membership or its organization changed meanwhile.
 const ATTEMPTS: u32 = 6;
 
 /// What a change of members starts from, and is conditional on.
-struct Ground {
+struct MembershipSnapshot {
     org: OrgRecord,
     user: UserRecord,
     membership: Option<MembershipRecord>,
@@ -114,25 +114,28 @@ impl Store {
     ) -> Result<(NamedMembership, bool), ApiError> {
         timed(Part::Db, async {
             for _ in 0..ATTEMPTS {
-                let ground = self.ground(org, user).await?;
-                let was = ground.membership.as_ref().map(|membership| membership.role);
+                let snapshot = self.snapshot(org, user).await?;
+                let was = snapshot.membership.as_ref().map(|membership| membership.role);
                 if !by.may_change(was, Some(role)) {
                     return Err(ApiError::ForbiddenRole);
                 }
                 let membership = MembershipRecord {
                     user_id: user,
                     org_id: org,
-                    org_name: ground.org.name.clone(),
+                    org_name: snapshot.org.name.clone(),
                     role,
-                    joined_at: ground.membership.as_ref().map_or_else(|| self.now(), |membership| membership.joined_at),
+                    joined_at: snapshot
+                        .membership
+                        .as_ref()
+                        .map_or_else(|| self.now(), |membership| membership.joined_at),
                 };
                 let writes = match was {
-                    None => self.adding(&ground, &membership)?,
-                    Some(was) if was != role => self.changing(&ground, was, role)?,
+                    None => self.adding(&snapshot, &membership)?,
+                    Some(was) if was != role => self.changing(&snapshot, was, role)?,
                     Some(_) => Vec::new(),
                 };
                 if writes.is_empty() || self.transact(writes).await?.is_done() {
-                    return Ok((NamedMembership { membership, name: ground.user.name }, was.is_none()));
+                    return Ok((NamedMembership { membership, name: snapshot.user.name }, was.is_none()));
                 }
             }
             Err(ApiError::Contended)
@@ -148,15 +151,15 @@ impl Store {
     pub async fn delete_member(&self, org: OrgId, by: Role, user: UserId) -> Result<(), ApiError> {
         timed(Part::Db, async {
             for _ in 0..ATTEMPTS {
-                let ground = self.ground(org, user).await?;
-                let was = ground.membership.as_ref().ok_or(ApiError::NotFound)?.role;
+                let snapshot = self.snapshot(org, user).await?;
+                let was = snapshot.membership.as_ref().ok_or(ApiError::NotFound)?.role;
                 if !by.may_change(Some(was), None) {
                     return Err(ApiError::ForbiddenRole);
                 }
                 let writes = vec![
                     self.delete_as(Key::membership(user, org), was)?,
                     self.delete_as(Key::member(org, user), was)?,
-                    self.update(counting(&ground.org, -1, if was == Role::Owner { -1 } else { 0 })?)?,
+                    self.update(counting(&snapshot.org, -1, if was == Role::Owner { -1 } else { 0 })?)?,
                 ];
                 if self.transact(writes).await?.is_done() {
                     return Ok(());
@@ -168,7 +171,7 @@ impl Store {
     }
 
     /// Reads organization, user and membership together.
-    async fn ground(&self, org: OrgId, user: UserId) -> Result<Ground, ApiError> {
+    async fn snapshot(&self, org: OrgId, user: UserId) -> Result<MembershipSnapshot, ApiError> {
         let keys = [Key::org(org), Key::user(user), Key::membership(user, org)];
         let (mut found_org, mut found_user, mut membership) = (None, None, None);
         for found in self.get_all(keys.map(Key::attributes).into()).await? {
@@ -178,16 +181,20 @@ impl Store {
                 _ => membership = Some(record(found)?),
             }
         }
-        Ok(Ground {
+        Ok(MembershipSnapshot {
             org: found_org.ok_or(ApiError::NotFound)?,
             user: found_user.ok_or(ApiError::NotFound)?,
             membership,
         })
     }
 
-    fn adding(&self, ground: &Ground, new: &MembershipRecord) -> Result<Vec<TransactWriteItem>, ApiError> {
-        let limit = ground.org.plan.limits().members;
-        if ground.org.member_count >= limit {
+    fn adding(
+        &self,
+        snapshot: &MembershipSnapshot,
+        new: &MembershipRecord,
+    ) -> Result<Vec<TransactWriteItem>, ApiError> {
+        let limit = snapshot.org.plan.limits().members;
+        if snapshot.org.member_count >= limit {
             return Err(ApiError::QuotaExceeded { what: "members", limit, retry_after_seconds: ROOM_RETRY_SECONDS });
         }
         let exists = ConditionCheck::builder()
@@ -200,12 +207,17 @@ impl Store {
             TransactWriteItem::builder().condition_check(exists).build(),
             self.put_new(attributes(Key::membership(new.user_id, new.org_id), new)?)?,
             self.put_new(attributes(Key::member(new.org_id, new.user_id), new)?)?,
-            self.update(counting(&ground.org, 1, i64::from(new.role == Role::Owner))?)?,
+            self.update(counting(&snapshot.org, 1, i64::from(new.role == Role::Owner))?)?,
         ])
     }
 
-    fn changing(&self, ground: &Ground, was: Role, role: Role) -> Result<Vec<TransactWriteItem>, ApiError> {
-        let (user, org) = (ground.user.user_id, ground.org.org_id);
+    fn changing(
+        &self,
+        snapshot: &MembershipSnapshot,
+        was: Role,
+        role: Role,
+    ) -> Result<Vec<TransactWriteItem>, ApiError> {
+        let (user, org) = (snapshot.user.user_id, snapshot.org.org_id);
         let set = |key: Key| {
             Update::builder()
                 .set_key(Some(key.attributes()))
@@ -218,7 +230,7 @@ impl Store {
         let owners = i64::from(role == Role::Owner) - i64::from(was == Role::Owner);
         let mut writes = vec![self.update(set(Key::membership(user, org)))?, self.update(set(Key::member(org, user)))?];
         if owners != 0 {
-            writes.push(self.update(counting(&ground.org, 0, owners)?)?);
+            writes.push(self.update(counting(&snapshot.org, 0, owners)?)?);
         }
         Ok(writes)
     }

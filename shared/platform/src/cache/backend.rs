@@ -1,8 +1,8 @@
 //! Where entries lie: on a server, in this process's memory, or nowhere.
 
-use super::class::Place;
+use super::class::EntryAddress;
+use super::connection::{Connection, ConnectionError};
 use super::entry::{HEADER, Token};
-use super::link::{Link, LinkError};
 use super::memory::Memory;
 use super::operation::{Claim, Kept, Read};
 use super::server;
@@ -11,7 +11,7 @@ use std::future::Future;
 use std::time::Duration;
 
 pub(super) enum Backend {
-    Server(Box<Link>),
+    Server(Box<Connection>),
     Memory(Memory),
     Off,
 }
@@ -22,12 +22,12 @@ pub(super) struct Budget(pub(super) Duration);
 
 impl Budget {
     /// Runs one operation, unless one has failed.
-    async fn spend<T, F>(&mut self, operation: impl FnOnce(Duration) -> F) -> Result<T, LinkError>
+    async fn spend<T, F>(&mut self, operation: impl FnOnce(Duration) -> F) -> Result<T, ConnectionError>
     where
-        F: Future<Output = Result<T, LinkError>>,
+        F: Future<Output = Result<T, ConnectionError>>,
     {
         if self.0.is_zero() {
-            return Err(LinkError::Open);
+            return Err(ConnectionError::Open);
         }
         let result = timed(Part::Cache, operation(self.0)).await;
         if result.is_err() {
@@ -38,7 +38,11 @@ impl Budget {
 }
 
 impl Backend {
-    pub(super) async fn read(&self, place: &Place, budget: &mut Budget) -> Result<Option<Vec<u8>>, LinkError> {
+    pub(super) async fn read(
+        &self,
+        place: &EntryAddress,
+        budget: &mut Budget,
+    ) -> Result<Option<Vec<u8>>, ConnectionError> {
         match self {
             Self::Server(link) => budget.spend(|patience| server::read(link, place, patience)).await,
             Self::Memory(memory) => Ok(memory.read(place)),
@@ -50,11 +54,11 @@ impl Backend {
     /// the server does both for them.
     pub(super) async fn read_or_claim(
         &self,
-        place: &Place,
+        place: &EntryAddress,
         lease: &[u8; HEADER],
         lease_for: Duration,
         budget: &mut Budget,
-    ) -> Result<Read, LinkError> {
+    ) -> Result<Read, ConnectionError> {
         match self {
             Self::Server(link) if place.page().is_empty() => {
                 budget.spend(|patience| server::read_or_claim(link, place, lease, lease_for, patience)).await
@@ -67,29 +71,29 @@ impl Backend {
     /// Asks for a lease; what is fresh by the clock `now_ms` is given instead.
     pub(super) async fn claim(
         &self,
-        place: &Place,
+        place: &EntryAddress,
         lease: &[u8],
         lease_for: Duration,
         now_ms: u64,
         budget: &mut Budget,
-    ) -> Result<Claim, LinkError> {
+    ) -> Result<Claim, ConnectionError> {
         match self {
             Self::Server(link) => {
                 budget.spend(|patience| server::claim(link, place, lease, lease_for, now_ms, patience)).await
             }
             Self::Memory(memory) => Ok(memory.claim(place, lease, lease_for, now_ms)),
-            Self::Off => Err(LinkError::Open),
+            Self::Off => Err(ConnectionError::Open),
         }
     }
 
     /// Gives whether the lease stood.
     pub(super) async fn fill(
         &self,
-        place: &Place,
+        place: &EntryAddress,
         token: Token,
         kept: Option<Kept<'_>>,
         budget: &mut Budget,
-    ) -> Result<bool, LinkError> {
+    ) -> Result<bool, ConnectionError> {
         match self {
             Self::Server(link) => budget.spend(|patience| server::fill(link, place, token, kept, patience)).await,
             Self::Memory(memory) => Ok(memory.fill(place, token, kept)),
@@ -97,7 +101,12 @@ impl Backend {
         }
     }
 
-    pub(super) async fn renew(&self, place: &Place, new: Kept<'_>, budget: &mut Budget) -> Result<(), LinkError> {
+    pub(super) async fn renew(
+        &self,
+        place: &EntryAddress,
+        new: Kept<'_>,
+        budget: &mut Budget,
+    ) -> Result<(), ConnectionError> {
         match self {
             Self::Server(link) => budget.spend(|patience| server::renew(link, place, new, patience)).await,
             Self::Memory(memory) => {
@@ -108,7 +117,7 @@ impl Backend {
         }
     }
 
-    pub(super) async fn invalidate(&self, place: &Place, budget: &mut Budget) -> Result<(), LinkError> {
+    pub(super) async fn invalidate(&self, place: &EntryAddress, budget: &mut Budget) -> Result<(), ConnectionError> {
         match self {
             Self::Server(link) => budget.spend(|patience| server::invalidate(link, place, patience)).await,
             Self::Memory(memory) => {
@@ -126,7 +135,7 @@ impl Backend {
         window: Duration,
         most: u32,
         budget: &mut Budget,
-    ) -> Result<bool, LinkError> {
+    ) -> Result<bool, ConnectionError> {
         match self {
             Self::Server(link) => budget.spend(|patience| server::absence(link, scope, window, most, patience)).await,
             Self::Memory(memory) => Ok(memory.absence(scope, window, most)),

@@ -113,12 +113,12 @@ impl Class {
 
 /// Where something lies: the key, and within it the page.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Place {
+pub(super) struct EntryAddress {
     text: String,
     page_at: usize,
 }
 
-impl Place {
+impl EntryAddress {
     pub(super) fn of<K: Key>(key: &K) -> Self {
         let mut text = String::with_capacity(96);
         key.write(&mut text);

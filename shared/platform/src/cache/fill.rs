@@ -1,12 +1,12 @@
 //! Filling what is missing: one flight in this process, one lease among processes, and a fence around both.
 
 use super::backend::{Backend, Budget};
-use super::class::{ABSENCES_PER_SCOPE, Cacheable, Class, Key, Place};
+use super::cache_metrics::Event;
+use super::class::{ABSENCES_PER_SCOPE, Cacheable, Class, EntryAddress, Key};
+use super::connection::ConnectionError;
 use super::entry::{self, Token, now_ms};
-use super::flight::{Landing, Lead, Role};
-use super::link::LinkError;
-use super::meter::Event;
 use super::operation::{Claim, Kept};
+use super::single_flight::{FetchOutcome, Leader, Role};
 use super::{Busy, Cache, LEASE, Lookup, decode, keep, random};
 use std::future::Future;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ impl Cache {
     pub(super) async fn fill<K, F, Fut, E>(
         &self,
         key: &K,
-        place: &Place,
+        place: &EntryAddress,
         asked: Instant,
         mut claimed: Option<Token>,
         mut budget: Budget,
@@ -46,7 +46,7 @@ impl Cache {
     {
         loop {
             let wait = match self.0.flights.join(place) {
-                Role::Lead(lead) => return self.lead(key, lead, claimed, budget, fetch).await,
+                Role::Leader(lead) => return self.lead(key, lead, claimed, budget, fetch).await,
                 Role::Wait(wait) => wait,
             };
             self.0.meter.count(K::CLASS.name, Event::Wait);
@@ -54,14 +54,14 @@ impl Cache {
             self.give_back::<K>(place, claimed.take(), &mut budget).await;
             match wait.landing().await {
                 // An answer found out before this caller asked could miss a write acknowledged in between.
-                Some(Landing::Value { value, as_of }) if asked <= as_of => {
+                Some(FetchOutcome::Value { value, as_of }) if asked <= as_of => {
                     match value.map(|value| value.downcast_ref::<K::Value>().cloned()) {
                         None => return Ok(None),
                         Some(Some(value)) => return Ok(Some(value)),
                         Some(None) => {} // another type under the same key
                     }
                 }
-                Some(Landing::Failed) => return Err(self.busy(K::CLASS.name).into()),
+                Some(FetchOutcome::Failed) => return Err(self.busy(K::CLASS.name).into()),
                 _ => {}
             }
             match self.lookup_or_claim::<K>(place, &mut budget).await {
@@ -76,7 +76,7 @@ impl Cache {
     async fn lead<K, F, Fut, E>(
         &self,
         key: &K,
-        lead: Lead,
+        lead: Leader,
         claimed: Option<Token>,
         mut budget: Budget,
         fetch: F,
@@ -130,7 +130,7 @@ impl Cache {
     /// Stores what was fetched, then tells those who wait for it.
     async fn land<K: Key>(
         self,
-        lead: Lead,
+        lead: Leader,
         token: Option<Token>,
         value: Option<K::Value>,
         absence: Option<String>,
@@ -144,7 +144,7 @@ impl Cache {
     }
 
     /// Gets the lease of a place, waiting while somebody else has it.
-    async fn lease<K: Key>(&self, place: &Place, budget: &mut Budget) -> Leased<K::Value> {
+    async fn lease<K: Key>(&self, place: &EntryAddress, budget: &mut Budget) -> Leased<K::Value> {
         let token = Token::unique();
         let mut pause = Duration::from_millis(2);
         let give_up = Instant::now() + LEASE * 3;
@@ -176,11 +176,11 @@ impl Cache {
     /// Asks for the lease; what is fresh by the clock `now_ms` is given instead.
     pub(super) async fn claim<K: Key>(
         &self,
-        place: &Place,
+        place: &EntryAddress,
         token: Token,
         now_ms: u64,
         budget: &mut Budget,
-    ) -> Result<Claim, LinkError> {
+    ) -> Result<Claim, ConnectionError> {
         let lease = entry::of_lease(K::Value::SCHEMA, token);
         self.0.backend.claim(place, &lease, LEASE, now_ms, budget).await
     }
@@ -188,7 +188,7 @@ impl Cache {
     /// Stores what was fetched; that there is nothing, if its `absence` may be remembered. Gives whether the lease stood.
     pub(super) async fn store<K: Key>(
         &self,
-        place: &Place,
+        place: &EntryAddress,
         token: Option<Token>,
         value: Option<&K::Value>,
         absence: Option<String>,
@@ -219,7 +219,7 @@ impl Cache {
     }
 
     /// Gives a lease back that nothing was fetched with.
-    pub(super) async fn give_back<K: Key>(&self, place: &Place, token: Option<Token>, budget: &mut Budget) {
+    pub(super) async fn give_back<K: Key>(&self, place: &EntryAddress, token: Option<Token>, budget: &mut Budget) {
         if let Some(token) = token {
             self.put(&K::CLASS, place, token, None, budget).await;
         }
@@ -229,7 +229,7 @@ impl Cache {
     async fn put(
         &self,
         class: &Class,
-        place: &Place,
+        place: &EntryAddress,
         token: Token,
         kept: Option<Kept<'_>>,
         budget: &mut Budget,

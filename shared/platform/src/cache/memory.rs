@@ -1,6 +1,6 @@
 //! The cache server's stand-in within one process: the same rules as the scripts, on a map bounded in bytes.
 
-use super::class::Place;
+use super::class::EntryAddress;
 use super::entry::{Entry, HEADER, Kind, Token, millis, now_ms};
 use super::operation::{Claim, Kept, Read};
 use std::collections::{HashMap, VecDeque};
@@ -41,11 +41,11 @@ impl Memory {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn read(&self, place: &Place) -> Option<Vec<u8>> {
+    pub(super) fn read(&self, place: &EntryAddress) -> Option<Vec<u8>> {
         self.shelf().get(place).map(<[u8]>::to_vec)
     }
 
-    pub(super) fn read_or_claim(&self, place: &Place, lease: &[u8; HEADER], lease_for: Duration) -> Read {
+    pub(super) fn read_or_claim(&self, place: &EntryAddress, lease: &[u8; HEADER], lease_for: Duration) -> Read {
         let mut shelf = self.shelf();
         if let Some(bytes) = shelf.get(place) {
             return Read::Found(bytes.to_vec());
@@ -56,7 +56,7 @@ impl Memory {
         Read::Claimed
     }
 
-    pub(super) fn claim(&self, place: &Place, lease: &[u8], lease_for: Duration, now: u64) -> Claim {
+    pub(super) fn claim(&self, place: &EntryAddress, lease: &[u8], lease_for: Duration, now: u64) -> Claim {
         let mut shelf = self.shelf();
         let claimed = Entry::read(lease).expect("a lease is an entry");
         let lease_until_ms = now_ms() + millis(lease_for);
@@ -82,7 +82,7 @@ impl Memory {
         Claim::Granted
     }
 
-    pub(super) fn fill(&self, place: &Place, token: Token, kept: Option<Kept<'_>>) -> bool {
+    pub(super) fn fill(&self, place: &EntryAddress, token: Token, kept: Option<Kept<'_>>) -> bool {
         let mut shelf = self.shelf();
         let Some(old) = shelf.get(place).and_then(Entry::read).filter(|old| old.token == token) else { return false };
         match kept {
@@ -103,7 +103,7 @@ impl Memory {
         true
     }
 
-    pub(super) fn renew(&self, place: &Place, new: Kept<'_>) {
+    pub(super) fn renew(&self, place: &EntryAddress, new: Kept<'_>) {
         let mut shelf = self.shelf();
         let Some(bytes) = shelf.get(place) else { return };
         let version = Entry::read(new.entry).expect("an entry").version;
@@ -117,7 +117,7 @@ impl Memory {
         }
     }
 
-    pub(super) fn invalidate(&self, place: &Place) {
+    pub(super) fn invalidate(&self, place: &EntryAddress) {
         self.shelf().remove_key(place.key());
     }
 
@@ -133,19 +133,19 @@ impl Memory {
 }
 
 impl Shelf {
-    fn get(&self, place: &Place) -> Option<&[u8]> {
+    fn get(&self, place: &EntryAddress) -> Option<&[u8]> {
         let stored = self.groups.get(place.key())?.pages.get(place.page())?;
         (stored.until_ms > now_ms()).then_some(&stored.bytes)
     }
 
     /// Other bytes of the same length, kept as long as the old ones.
-    fn replace(&mut self, place: &Place, bytes: Vec<u8>) {
+    fn replace(&mut self, place: &EntryAddress, bytes: Vec<u8>) {
         if let Some(stored) = self.groups.get_mut(place.key()).and_then(|group| group.pages.get_mut(place.page())) {
             stored.bytes = bytes;
         }
     }
 
-    fn put(&mut self, place: &Place, bytes: Vec<u8>, until_ms: u64) {
+    fn put(&mut self, place: &EntryAddress, bytes: Vec<u8>, until_ms: u64) {
         self.remove(place);
         let size = weight(place.page(), &bytes);
         while self.bytes + size + place.key().len() > CAPACITY_BYTES {
@@ -166,7 +166,7 @@ impl Shelf {
         self.bytes += size + place.key().len();
     }
 
-    fn remove(&mut self, place: &Place) {
+    fn remove(&mut self, place: &EntryAddress) {
         let Some(group) = self.groups.get_mut(place.key()) else { return };
         if let Some(stored) = group.pages.remove(place.page()) {
             self.bytes -= weight(place.page(), &stored.bytes);

@@ -1,13 +1,13 @@
 //! Stale while one refreshes: who finds a value stale gets it at once, and one of them has it fetched anew.
 
 use super::backend::Budget;
-use super::class::{Cacheable, Class, Key, Place};
+use super::class::{Cacheable, Class, EntryAddress, Key};
 use super::entry::Token;
 use super::entry::{jittered, millis, now_ms};
 use super::fill::absence_scope;
-use super::flight::Role;
-use super::near::{Found, Until};
+use super::local_tier::{Found, Until};
 use super::operation::Claim;
+use super::single_flight::Role;
 use super::{Busy, Cache, Event, Lookup, keep, random};
 use std::fmt::Display;
 use std::future::Future;
@@ -31,7 +31,7 @@ impl Cache {
     {
         const { assert!(!K::CLASS.is_renewed(), "a class that is renewed on update goes through get_or_fill") };
         let asked = Instant::now();
-        let place = Place::of(&key);
+        let place = EntryAddress::of(&key);
         let near = self.0.near.get::<K::Value>(&place, now_ms());
         if let Some(Found { value, fresh: true }) = near {
             self.0.meter.count(K::CLASS.name, Event::LocalHit);
@@ -63,7 +63,7 @@ impl Cache {
         Ok(value)
     }
 
-    async fn claim_refresh<K: Key>(&self, place: &Place, budget: &mut Budget) -> Result<Token, ()> {
+    async fn claim_refresh<K: Key>(&self, place: &EntryAddress, budget: &mut Budget) -> Result<Token, ()> {
         let token = Token::unique();
         match self.claim::<K>(place, token, now_ms(), budget).await {
             Ok(Claim::Granted) => Ok(token),
@@ -76,7 +76,7 @@ impl Cache {
     }
 
     /// Fetches in the background, unless this process does already.
-    fn refresh<K, F, Fut, E>(&self, key: K, place: Place, token: Option<Token>, fetch: F)
+    fn refresh<K, F, Fut, E>(&self, key: K, place: EntryAddress, token: Option<Token>, fetch: F)
     where
         K: Key + Send + Sync + 'static,
         F: FnOnce() -> Fut + Send + 'static,
@@ -85,7 +85,7 @@ impl Cache {
     {
         let cache = self.clone();
         let task = async move {
-            let Role::Lead(lead) = cache.0.flights.join(&place) else { return };
+            let Role::Leader(lead) = cache.0.flights.join(&place) else { return };
             cache.0.meter.count(K::CLASS.name, Event::Fetch);
             let fetching = Instant::now();
             match fetch().await {
@@ -107,7 +107,7 @@ impl Cache {
         self.later(task);
     }
 
-    fn keep_near<K: Key>(&self, place: Place, value: Option<&K::Value>, bytes: usize, fresh_ms: u64) {
+    fn keep_near<K: Key>(&self, place: EntryAddress, value: Option<&K::Value>, bytes: usize, fresh_ms: u64) {
         if let Some(value) = value {
             let until = Until { fresh_ms, stale_ms: fresh_ms + stale_after_fresh_ms(&K::CLASS) };
             self.0.near.put(place, value.clone(), bytes, until);

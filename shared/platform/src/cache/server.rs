@@ -2,9 +2,9 @@
 //! touches one key, as cluster mode wants it.
 
 use super::breaker::Access;
-use super::class::Place;
+use super::class::EntryAddress;
+use super::connection::{Connection, ConnectionError};
 use super::entry::{HEADER, Token, millis};
-use super::link::{Link, LinkError};
 use super::operation::{Claim, Kept, Read};
 use redis::{Cmd, ErrorKind, ServerErrorKind, Value};
 use std::sync::LazyLock;
@@ -32,7 +32,11 @@ static FILL: Script = script!("fill.lua");
 static RENEW: Script = script!("renew.lua");
 static ABSENCE: Script = script!("absence.lua");
 
-pub(super) async fn read(link: &Link, place: &Place, patience: Duration) -> Result<Option<Vec<u8>>, LinkError> {
+pub(super) async fn read(
+    link: &Connection,
+    place: &EntryAddress,
+    patience: Duration,
+) -> Result<Option<Vec<u8>>, ConnectionError> {
     let mut command = Cmd::with_capacity(3, 8 + place.key().len() + place.page().len());
     if place.page().is_empty() {
         command.arg("GET").arg(place.key());
@@ -48,12 +52,12 @@ pub(super) async fn read(link: &Link, place: &Place, patience: Duration) -> Resu
 /// Reads a value that stands alone; where there is none, puts `lease` there for `lease_for`, by the same command.
 /// `NX` together with `GET` is Redis 7's and Valkey's. <https://redis.io/docs/latest/commands/set/>
 pub(super) async fn read_or_claim(
-    link: &Link,
-    place: &Place,
+    link: &Connection,
+    place: &EntryAddress,
     lease: &[u8; HEADER],
     lease_for: Duration,
     patience: Duration,
-) -> Result<Read, LinkError> {
+) -> Result<Read, ConnectionError> {
     let mut command = Cmd::with_capacity(7, 20 + place.key().len() + HEADER);
     command.arg("SET").arg(place.key()).arg(&lease[..]).arg("NX").arg("GET").arg("PX").arg(millis(lease_for));
     Ok(match link.run(&command, Access::Write, patience, false).await? {
@@ -64,13 +68,13 @@ pub(super) async fn read_or_claim(
 }
 
 pub(super) async fn claim(
-    link: &Link,
-    place: &Place,
+    link: &Connection,
+    place: &EntryAddress,
     lease: &[u8],
     lease_for: Duration,
     now_ms: u64,
     patience: Duration,
-) -> Result<Claim, LinkError> {
+) -> Result<Claim, ConnectionError> {
     let reply = run(link, &CLAIM, place.key(), patience, false, |command| {
         command.arg(place.page()).arg(lease).arg(millis(lease_for)).arg(now_ms);
     })
@@ -84,12 +88,12 @@ pub(super) async fn claim(
 
 /// Gives whether the lease stood.
 pub(super) async fn fill(
-    link: &Link,
-    place: &Place,
+    link: &Connection,
+    place: &EntryAddress,
     token: Token,
     kept: Option<Kept<'_>>,
     patience: Duration,
-) -> Result<bool, LinkError> {
+) -> Result<bool, ConnectionError> {
     let (entry, keep) = kept.map_or((&[][..], 0), |kept| (kept.entry, millis(kept.keep)));
     let reply = run(link, &FILL, place.key(), patience, false, |command| {
         command.arg(place.page()).arg(&token.0).arg(entry).arg(keep).arg(PAGES);
@@ -98,7 +102,12 @@ pub(super) async fn fill(
     Ok(reply == Value::Int(1))
 }
 
-pub(super) async fn renew(link: &Link, place: &Place, new: Kept<'_>, patience: Duration) -> Result<(), LinkError> {
+pub(super) async fn renew(
+    link: &Connection,
+    place: &EntryAddress,
+    new: Kept<'_>,
+    patience: Duration,
+) -> Result<(), ConnectionError> {
     run(link, &RENEW, place.key(), patience, true, |command| {
         command.arg(place.page()).arg(new.entry).arg(millis(new.keep));
     })
@@ -106,7 +115,11 @@ pub(super) async fn renew(link: &Link, place: &Place, new: Kept<'_>, patience: D
     .map(drop)
 }
 
-pub(super) async fn invalidate(link: &Link, place: &Place, patience: Duration) -> Result<(), LinkError> {
+pub(super) async fn invalidate(
+    link: &Connection,
+    place: &EntryAddress,
+    patience: Duration,
+) -> Result<(), ConnectionError> {
     let mut command = redis::cmd("UNLINK");
     command.arg(place.key());
     link.run(&command, Access::Write, patience, true).await.map(drop)
@@ -114,12 +127,12 @@ pub(super) async fn invalidate(link: &Link, place: &Place, patience: Duration) -
 
 /// Whether another absence of the scope that `key` counts may be remembered now.
 pub(super) async fn absence(
-    link: &Link,
+    link: &Connection,
     key: &str,
     window: Duration,
     most: u32,
     patience: Duration,
-) -> Result<bool, LinkError> {
+) -> Result<bool, ConnectionError> {
     let reply = run(link, &ABSENCE, key, patience, false, |command| {
         command.arg(millis(window));
     })
@@ -127,19 +140,19 @@ pub(super) async fn absence(
     Ok(matches!(reply, Value::Int(count) if count <= i64::from(most)))
 }
 
-pub(super) async fn ping(link: &Link, patience: Duration) -> Result<(), LinkError> {
+pub(super) async fn ping(link: &Connection, patience: Duration) -> Result<(), ConnectionError> {
     link.run(&redis::cmd("PING"), Access::Read, patience, true).await.map(drop)
 }
 
 /// Runs a script by its hash, and by its text where the server does not know it yet.
 async fn run(
-    link: &Link,
+    link: &Connection,
     script: &Script,
     key: &str,
     patience: Duration,
     insist: bool,
     arguments: impl Fn(&mut Cmd),
-) -> Result<Value, LinkError> {
+) -> Result<Value, ConnectionError> {
     let command = |verb: &str, script: &str| {
         let mut command = redis::cmd(verb);
         command.arg(script).arg(1).arg(key);
@@ -147,7 +160,7 @@ async fn run(
         command
     };
     match link.run(&command("EVALSHA", &script.sha), Access::Write, patience, insist).await {
-        Err(LinkError::Refused(error)) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+        Err(ConnectionError::Refused(error)) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
             link.run(&command("EVAL", script.code), Access::Write, patience, insist).await
         }
         other => other,

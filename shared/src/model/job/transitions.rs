@@ -18,7 +18,7 @@ pub enum Claim {
 
 /// What became of an e-mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
+pub enum EmailOutcome {
     /// The provider took it.
     Sent { message_id: String },
     /// The provider did not take it, or threw it away.
@@ -198,11 +198,11 @@ impl JobRecord {
     /// An e-mail of unknown fate after somebody who knows said what became of it; `None` if nobody asks. A run
     /// that is just handing it over counts as unknown too: what the provider says is what happened.
     #[must_use]
-    pub fn settled(&self, fate: Fate, now: Moment) -> Option<(Self, Settlement)> {
+    pub fn settled(&self, fate: EmailOutcome, now: Moment) -> Option<(Self, Settlement)> {
         let open = self.state == JobState::Unknown || (self.state == JobState::Running && self.sending);
         let (state, outcome) = match fate {
-            Fate::Sent { message_id } => (JobState::Succeeded, Ok(JobResult::Email { message_id })),
-            Fate::NotSent { code, detail } => (JobState::Failed, Err(Some(JobError::new(code, detail)))),
+            EmailOutcome::Sent { message_id } => (JobState::Succeeded, Ok(JobResult::Email { message_id })),
+            EmailOutcome::NotSent { code, detail } => (JobState::Failed, Err(Some(JobError::new(code, detail)))),
         };
         open.then(|| {
             let (ended, settlement) = self.end(state, outcome, Cost::Nothing, now);

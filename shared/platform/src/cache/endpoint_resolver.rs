@@ -19,10 +19,10 @@ const LONGEST_PAUSE_MS: u64 = 160_000;
 /// How long what the control plane said is repeated to who asks for this cache's health: anyone may.
 const REPEATED_MS: u64 = 10_000;
 
-/// How long [`Whereabouts::settle`] waits.
+/// How long [`EndpointResolver::settle`] waits.
 const SETTLE_WITHIN: Duration = Duration::from_secs(5);
 
-pub(super) struct Whereabouts {
+pub(super) struct EndpointResolver {
     /// The name and who knows it; `None` where the configured endpoint is all there is.
     name: Option<(String, ControlPlane)>,
     known: Mutex<Known>,
@@ -39,7 +39,7 @@ struct Known {
     said: Option<(u64, Result<Found, FindError>)>,
 }
 
-impl Whereabouts {
+impl EndpointResolver {
     pub(super) fn new(server: &Server, control_plane: Option<ControlPlane>) -> Self {
         let known = Known { endpoint: server.endpoint.clone(), pause_ms: FIRST_PAUSE_MS, ..Known::default() };
         let name = server.name.clone().zip(control_plane);

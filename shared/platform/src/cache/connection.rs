@@ -2,9 +2,9 @@
 //! lost. No operation outlasts its deadline, whatever the server or the network does.
 
 use super::breaker::{Access, Breaker};
+use super::endpoint_resolver::EndpointResolver;
 use super::entry::now_ms;
 use super::url::{Endpoint, Server};
-use super::whereabouts::Whereabouts;
 use super::{Options, iam};
 use crate::aws::AMAZON_ROOTS;
 use futures_util::FutureExt as _;
@@ -37,7 +37,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why an operation gave nothing.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LinkError {
+pub(super) enum ConnectionError {
     #[error("no answer in time")]
     Late,
     #[error("connecting failed: {0}")]
@@ -51,10 +51,10 @@ pub(super) enum LinkError {
 }
 
 /// The way to one server.
-pub(super) struct Link {
+pub(super) struct Connection {
     server: Server,
     options: Options,
-    pub(super) whereabouts: Arc<Whereabouts>,
+    pub(super) whereabouts: Arc<EndpointResolver>,
     state: Arc<Mutex<State>>,
     timers: Timers,
     pub(super) breaker: Breaker,
@@ -114,10 +114,10 @@ impl Timers {
     }
 }
 
-impl Link {
+impl Connection {
     pub(super) fn new(server: Server, options: Options) -> Self {
         Self {
-            whereabouts: Arc::new(Whereabouts::new(&server, options.control_plane.clone())),
+            whereabouts: Arc::new(EndpointResolver::new(&server, options.control_plane.clone())),
             server,
             options,
             state: Arc::default(),
@@ -143,9 +143,9 @@ impl Link {
         access: Access,
         patience: Duration,
         insist: bool,
-    ) -> Result<Value, LinkError> {
+    ) -> Result<Value, ConnectionError> {
         if !self.breaker.admits(self.elapsed_ms()) && !insist {
-            return Err(LinkError::Open);
+            return Err(ConnectionError::Open);
         }
         let result = self.attempt_twice(command, Instant::now() + patience).await;
         match &result {
@@ -154,7 +154,7 @@ impl Link {
                     tracing::info!("the cache answers again");
                 }
             }
-            Err(LinkError::Refused(error)) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {}
+            Err(ConnectionError::Refused(error)) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {}
             Err(error) => {
                 if self.breaker.failed(access, self.elapsed_ms()) {
                     tracing::warn!(%error, "the cache fails; doing without it");
@@ -167,20 +167,20 @@ impl Link {
         result
     }
 
-    async fn attempt_twice(&self, command: &Cmd, deadline: Instant) -> Result<Value, LinkError> {
+    async fn attempt_twice(&self, command: &Cmd, deadline: Instant) -> Result<Value, ConnectionError> {
         let current = self.connection(deadline).await?;
         let doubtful = now_ms().saturating_sub(current.used_ms) > IDLE_MS;
         let first = if doubtful { deadline.min(Instant::now() + FIRST_TRY) } else { deadline };
         match self.attempt(command, current, first).await {
-            Err(LinkError::Lost(_)) => {}
-            Err(LinkError::Late) if doubtful => {}
+            Err(ConnectionError::Lost(_)) => {}
+            Err(ConnectionError::Late) if doubtful => {}
             other => return other,
         }
         let current = self.connection(deadline).await?;
         self.attempt(command, current, deadline).await
     }
 
-    async fn attempt(&self, command: &Cmd, mut current: Current, deadline: Instant) -> Result<Value, LinkError> {
+    async fn attempt(&self, command: &Cmd, mut current: Current, deadline: Instant) -> Result<Value, ConnectionError> {
         let mut reply = pin!(current.connection.send_packed_command(command));
         let mut answer = self.timers.within(deadline, reply.as_mut()).await;
         // A process that was not run for a while finds the deadline passed and the reply arrived: the task
@@ -193,13 +193,13 @@ impl Link {
         }
         let error = match answer.map(|reply| reply.and_then(Value::extract_error)) {
             Some(Ok(value)) => return Ok(value),
-            None => LinkError::Late,
+            None => ConnectionError::Late,
             Some(Err(error)) => match error.kind() {
-                ErrorKind::Server(ServerErrorKind::NoScript) => return Err(LinkError::Refused(error)),
+                ErrorKind::Server(ServerErrorKind::NoScript) => return Err(ConnectionError::Refused(error)),
                 ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::AuthenticationFailed => {
-                    LinkError::Refused(error)
+                    ConnectionError::Refused(error)
                 }
-                _ => LinkError::Lost(error),
+                _ => ConnectionError::Lost(error),
             },
         };
         // A server that is loading, was demoted or hangs may have a successor under the same name.
@@ -215,7 +215,7 @@ impl Link {
     }
 
     /// The current connection, or a new one.
-    async fn connection(&self, deadline: Instant) -> Result<Current, LinkError> {
+    async fn connection(&self, deadline: Instant) -> Result<Current, ConnectionError> {
         let mut ending = {
             let mut state = self.state();
             let now = now_ms();
@@ -234,7 +234,7 @@ impl Link {
             }
         };
         match timeout_at(deadline.into(), ending.changed()).await {
-            Err(_elapsed) => return Err(LinkError::Late),
+            Err(_elapsed) => return Err(ConnectionError::Late),
             Ok(Ok(())) => {}
             // The task that connected went down with its runtime.
             Ok(Err(_gone)) => self.state().connecting = None,
@@ -243,7 +243,7 @@ impl Link {
             return Ok(current.clone());
         }
         let error = ending.borrow().clone();
-        Err(error.map_or(LinkError::Late, LinkError::Connect))
+        Err(error.map_or(ConnectionError::Late, ConnectionError::Connect))
     }
 
     fn start_connecting(&self, state: &mut State) -> watch::Receiver<Option<Arc<RedisError>>> {

@@ -62,13 +62,13 @@ struct Counts {
 
 /// The counts of one cache.
 #[derive(Default)]
-pub(super) struct Meter {
+pub(super) struct CacheMetrics {
     classes: [Counts; CLASSES],
     /// When the next batch is due, in ms since 1970; 0 until something is counted.
     due_ms: AtomicU64,
 }
 
-impl Meter {
+impl CacheMetrics {
     pub(super) fn count(&self, class: &'static str, event: Event) {
         self.of(class).events[event as usize].fetch_add(1, Relaxed);
     }
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_batch_holds_what_happened_once() {
-        let meter = Meter::default();
+        let meter = CacheMetrics::default();
         for _ in 0..3 {
             meter.count("plan", Event::Hit);
         }
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn batches_come_once_a_minute() {
-        let meter = Meter::default();
+        let meter = CacheMetrics::default();
         let due = (1..600).filter(|second| meter.is_due(1_000_000 + second * 1000)).count();
         assert_eq!(due, 9);
     }

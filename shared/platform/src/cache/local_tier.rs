@@ -1,6 +1,6 @@
 //! The process's own layer: values of classes that may be served stale, decoded, bounded in bytes.
 
-use super::class::Place;
+use super::class::EntryAddress;
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 const CAPACITY_BYTES: usize = 4 << 20;
 
 #[derive(Default)]
-pub(super) struct Near(Mutex<Shelf>);
+pub(super) struct LocalTier(Mutex<Shelf>);
 
 #[derive(Default)]
 struct Shelf {
-    values: HashMap<Place, Local>,
+    values: HashMap<EntryAddress, Local>,
     bytes: usize,
 }
 
@@ -36,8 +36,8 @@ pub(super) struct Found<V> {
     pub(super) fresh: bool,
 }
 
-impl Near {
-    pub(super) fn get<V: Clone + 'static>(&self, place: &Place, now_ms: u64) -> Option<Found<V>> {
+impl LocalTier {
+    pub(super) fn get<V: Clone + 'static>(&self, place: &EntryAddress, now_ms: u64) -> Option<Found<V>> {
         let shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let local = shelf.values.get(place).filter(|local| now_ms < local.until.stale_ms)?;
         let value = local.value.downcast_ref::<V>()?.clone();
@@ -45,7 +45,7 @@ impl Near {
     }
 
     /// Keeps a value of `bytes` encoded bytes, in the place of those that end first when room is needed.
-    pub(super) fn put<V: Send + Sync + 'static>(&self, place: Place, value: V, bytes: usize, until: Until) {
+    pub(super) fn put<V: Send + Sync + 'static>(&self, place: EntryAddress, value: V, bytes: usize, until: Until) {
         if bytes > CAPACITY_BYTES {
             return;
         }
@@ -62,7 +62,7 @@ impl Near {
 }
 
 impl Shelf {
-    fn remove(&mut self, place: &Place) {
+    fn remove(&mut self, place: &EntryAddress) {
         if let Some(local) = self.values.remove(place) {
             self.bytes -= local.bytes;
         }
@@ -85,13 +85,13 @@ mod tests {
         }
     }
 
-    fn place(number: u64) -> Place {
-        Place::of_name(&Numbered(number))
+    fn place(number: u64) -> EntryAddress {
+        EntryAddress::of_name(&Numbered(number))
     }
 
     #[test]
     fn it_holds_so_many_bytes_and_drops_what_ends_first() {
-        let near = Near::default();
+        let near = LocalTier::default();
         for number in 0..100 {
             let until = Until { fresh_ms: 1000 + number, stale_ms: 5000 };
             near.put(place(number), number, CAPACITY_BYTES / 10, until);
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn values_are_fresh_then_stale_then_gone() {
-        let near = Near::default();
+        let near = LocalTier::default();
         near.put(place(1), 1_u64, 8, Until { fresh_ms: 10, stale_ms: 20 });
         let at = |now| near.get::<u64>(&place(1), now).map(|found| found.fresh);
         assert_eq!((at(9), at(10), at(19), at(20)), (Some(true), Some(false), Some(false), None));

@@ -1,7 +1,7 @@
 //! One fetch at a time for one place within this process: the first who misses leads, the others wait for
 //! its answer, and take it only if it was found out after they had asked.
 
-use super::class::Place;
+use super::class::EntryAddress;
 use std::any::Any;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -14,29 +14,29 @@ pub(super) type Shared = Option<Arc<dyn Any + Send + Sync>>;
 
 /// How a flight ended.
 #[derive(Clone)]
-pub(super) enum Landing {
+pub(super) enum FetchOutcome {
     /// Holds for everyone who asked before `as_of`: whatever write had been acknowledged by then is in it.
     Value { value: Shared, as_of: Instant },
     /// The origin failed.
     Failed,
 }
 
-type Outcome = Option<Landing>;
+type Outcome = Option<FetchOutcome>;
 
 /// The flights of a process.
 #[derive(Default)]
-pub(super) struct Flights(Mutex<HashMap<Place, watch::Receiver<Outcome>>>);
+pub(super) struct SingleFlight(Mutex<HashMap<EntryAddress, watch::Receiver<Outcome>>>);
 
 /// What a caller who missed is to do.
 pub(super) enum Role {
-    Lead(Lead),
+    Leader(Leader),
     Wait(Wait),
 }
 
 /// The right to fetch, until it is dropped.
-pub(super) struct Lead {
-    flights: Arc<Flights>,
-    place: Place,
+pub(super) struct Leader {
+    flights: Arc<SingleFlight>,
+    place: EntryAddress,
     outcome: watch::Sender<Outcome>,
 }
 
@@ -45,23 +45,23 @@ pub(super) struct Wait {
     outcome: watch::Receiver<Outcome>,
 }
 
-impl Flights {
+impl SingleFlight {
     /// Joins the flight to `place`, or starts it.
-    pub(super) fn join(self: &Arc<Self>, place: &Place) -> Role {
+    pub(super) fn join(self: &Arc<Self>, place: &EntryAddress) -> Role {
         let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match flights.entry(place.clone()) {
             Entry::Occupied(flight) => Role::Wait(Wait { outcome: flight.get().clone() }),
             Entry::Vacant(free) => {
                 let (sender, receiver) = watch::channel(None);
                 free.insert(receiver);
-                Role::Lead(Lead { flights: self.clone(), place: place.clone(), outcome: sender })
+                Role::Leader(Leader { flights: self.clone(), place: place.clone(), outcome: sender })
             }
         }
     }
 }
 
-impl Lead {
-    pub(super) fn place(&self) -> &Place {
+impl Leader {
+    pub(super) fn place(&self) -> &EntryAddress {
         &self.place
     }
 
@@ -69,17 +69,17 @@ impl Lead {
     /// an outcome sends its waiters off to ask anew.
     pub(super) fn land(self, value: impl FnOnce() -> Shared, as_of: Instant) {
         if self.outcome.receiver_count() > 1 {
-            self.outcome.send_replace(Some(Landing::Value { value: value(), as_of }));
+            self.outcome.send_replace(Some(FetchOutcome::Value { value: value(), as_of }));
         }
     }
 
     /// Ends the flight for want of an answer.
     pub(super) fn fail(self) {
-        self.outcome.send_replace(Some(Landing::Failed));
+        self.outcome.send_replace(Some(FetchOutcome::Failed));
     }
 }
 
-impl Drop for Lead {
+impl Drop for Leader {
     fn drop(&mut self) {
         self.flights.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.place);
     }
@@ -87,7 +87,7 @@ impl Drop for Lead {
 
 impl Wait {
     /// Waits for the flight to end; `None` when its leader went away.
-    pub(super) async fn landing(mut self) -> Option<Landing> {
+    pub(super) async fn landing(mut self) -> Option<FetchOutcome> {
         match self.outcome.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone(),
             Err(_dropped) => None,
