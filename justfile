@@ -65,7 +65,7 @@ bench *arguments:
     python3 lab/bench {{arguments}}
 
 # Count the instructions of deployed functions and hold them against lab/instructions/baseline.json (after
-# `just build --release --untrained`); with `--renew --reason WHY` write that file anew.
+# `just build --release`); with `--renew --reason WHY` write that file anew.
 [positional-arguments]
 instructions *arguments:
     lab/bench/instructions.py "$@"

@@ -31,7 +31,7 @@ STEPS = {
     "load": ("the truth holds under load", ["just", "load"], {}),
     "release": ("the release build: link-time optimization and training",
                 ["deploy/build-functions.py", "--release", "--quiet", "--locked", *(word for name in MEASURED for word in ("--bin", name))], {}),
-    "trained": ("training took effect", ["lab/bench/instructions.py", "--trained"], {}),
+    "instructions": ("instruction counts of the release build", ["lab/bench/instructions.py"], {}),
     "yardstick": ("the hand-written function and the local system, as releases",
                   ["cargo", "build", "--release", "--workspace", "--locked", "--bin", "local", "--bin", "yardstick"], {}),
     "ratio": ("at most 0.70 of the hand-written function's CPU, by turns", ["just", "bench", "--no-build", "--only", "get-user", "--at-most", "0.70"], {}),
@@ -39,7 +39,6 @@ STEPS = {
                   ["deploy/build-functions.py", "--release", "--untrained", "--quiet", "--locked",
                    *(word for name in MEASURED for word in ("--bin", name))], {}),
     "ratio-untrained": ("at most 0.95 of it without training", ["just", "bench", "--no-build", "--only", "get-user", "--at-most", "0.95"], {}),
-    "instructions": ("instruction counts of the release build", ["lab/bench/instructions.py"], {}),
     "plain": ("all functions as `just build` makes them", ["deploy/build-functions.py", "--quiet", "--locked"], {}),
     "sam-local": ("each function by `sam local invoke` in a container", [".ci/with-local.sh", "deploy/sam-local.sh"], {}),
 }

@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
 """Counts the instructions that the deployed functions execute, and fails where one takes 3 % more than it did.
 
-The binaries that `just build --release --untrained` makes run under callgrind (through gungraun: lab/instructions) with this process as
+The binaries that `just build --release` makes run under callgrind (through gungraun: lab/instructions) with this process as
 their Lambda Runtime API, over the local system's database and a Redis; only they are counted. The figure of an
 invocation is the difference of two runs of different length, so that start and end drop out; the cold start's is the
 whole run of one invocation. What disturbs a run adds instructions and never takes any, and
 mostly makes the function warn (a cache that answers late): such a run does not count. What is above the limit or did not
 count is run again, thrice at most, and the lowest total of each length is taken.
 
-With `--trained` it counts get-user alone, and fails unless it was trained (deploy/build-functions.py): a compiler that
-finds nothing of its functions in a profile says no word.
+The baseline is that of a trained build. A compiler that finds nothing of its functions in a profile says no word, but its counts
+are a tenth above it.
 
-Usage: lab/bench/instructions.py [--renew --reason WHY] [--trained] [--runs N] [--binaries FOLDER] [--local BINARY]
+Usage: lab/bench/instructions.py [--renew --reason WHY] [--runs N] [--binaries FOLDER] [--local BINARY]
 """
 import argparse, json, math, os, pathlib, platform, re, shutil, subprocess, sys, tempfile, time
 from runtime_api import ROOT, RuntimeApi, variables
@@ -19,8 +19,6 @@ from system import System, event
 
 BASELINE = ROOT / "lab/instructions/baseline.json"
 TOLERANCE_PERCENT = 3
-# What a trained function may take of what an untrained one takes.
-TRAINED_PERCENT, TRAINED = 95, ("get-user, hit", "get-user, miss")
 SHORT, LONG = 50, 250
 
 
@@ -123,13 +121,6 @@ def judge(counts, baseline):
     return lines, over
 
 
-def untrained(counts, baseline):
-    """A line for each figure, and the names of those that are too near to an untrained function's."""
-    over = [name for name, now in counts.items() if 100 * now > TRAINED_PERCENT * baseline[name]]
-    return [f"{name:<16}{now:>12,}  untrained {baseline[name]:>12,}  {now / baseline[name] - 1:+.2%}"
-            for name, now in counts.items()], over
-
-
 def lowest(rounds):
     """The count of each name, from the lowest total of each of its runs over the rounds."""
     found = {}
@@ -162,7 +153,6 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--renew", action="store_true", help="write lab/instructions/baseline.json anew")
     parser.add_argument("--reason", help="why a count of the baseline rises")
-    parser.add_argument("--trained", action="store_true", help="get-user alone, which must have been trained")
     parser.add_argument("--runs", type=int, help="count so many times, print each, judge nothing")
     parser.add_argument("--binaries", type=pathlib.Path, default=ROOT / "target/lambda")
     parser.add_argument("--local", type=pathlib.Path, default=ROOT / "target/debug/local")
@@ -171,7 +161,7 @@ def main():
         if not shutil.which(needed):
             sys.exit(f"{needed} is missing: .ci/install-tools.sh installs it")
     if not (options.binaries / "get-user/bootstrap").exists():
-        sys.exit(f"no functions in {options.binaries}: run `just build --release --untrained` first")
+        sys.exit(f"no functions in {options.binaries}: run `just build --release` first")
     if not options.local.exists():
         subprocess.run(["cargo", "build", "--workspace", "--bin", "local", "--test", "suite"], cwd=ROOT, check=True)
     baseline = json.loads(BASELINE.read_text()) if BASELINE.exists() else {"made_with": {}, "counts": {}, "raised": []}
@@ -179,10 +169,6 @@ def main():
         known = scenarios(system)
         names = [*known, "cold start"]
         again = lambda names: count(system, known, names, options.binaries)
-        if options.trained:
-            lines, over = untrained(lowest([again(TRAINED) for _ in range(2)]), baseline["counts"])
-            print("\n".join(lines))
-            return sys.exit(f"get-user was not trained: {', '.join(over)}" if over else 0)
         if options.runs:
             for _ in range(options.runs):
                 print(json.dumps(lowest([again(names)])), flush=True)
