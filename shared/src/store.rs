@@ -26,7 +26,7 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
 use keys::Key;
-use platform::aws::AwsConfig;
+use platform::aws::{AwsConfig, Signer, user_agent};
 use platform::request::IfMatch;
 use platform::telemetry::{Part, timed};
 use serde::Serialize;
@@ -59,7 +59,10 @@ impl Store {
     #[must_use]
     pub fn open(aws: &AwsConfig, table: String, clock: Clock) -> Self {
         let config = aws.sdk_config().expect("AWS_CA_BUNDLE holds PEM certificates");
-        Self { client: Client::new(&config), table, clock }
+        let config = aws_sdk_dynamodb::config::Builder::from(&config)
+            .push_auth_scheme(Signer::new(aws.region.clone(), "dynamodb"))
+            .interceptor(user_agent());
+        Self { client: Client::from_conf(config.build()), table, clock }
     }
 
     /// Now.

@@ -14,7 +14,12 @@ use std::time::Duration;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 
+mod signer;
+mod user_agent;
+
 pub use aws_credential_types::Credentials;
+pub use signer::Signer;
+pub use user_agent::user_agent;
 
 /// Amazon Trust Services' roots, as PEM.
 pub(crate) const AMAZON_ROOTS: &str = include_str!(concat!(env!("OUT_DIR"), "/amazon-roots.pem"));

@@ -3,7 +3,7 @@
 
 mod error;
 
-use crate::aws::AwsConfig;
+use crate::aws::{AwsConfig, Signer, user_agent};
 use crate::telemetry::{Part, timed};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{
@@ -62,7 +62,10 @@ impl Queue {
     #[must_use]
     pub fn open(aws: &AwsConfig, url: String) -> Self {
         let config = aws.sdk_config().expect("AWS_CA_BUNDLE holds PEM certificates");
-        Self { client: Client::new(&config), url }
+        let config = aws_sdk_sqs::config::Builder::from(&config)
+            .push_auth_scheme(Signer::new(aws.region.clone(), "sqs"))
+            .interceptor(user_agent());
+        Self { client: Client::from_conf(config.build()), url }
     }
 
     /// Sends one message and returns its id.
