@@ -107,7 +107,7 @@ impl Store {
                 .await;
             let Err(error) = outcome else { return Ok(Transaction::Done) };
             let Some(reasons) = cancellation(&error) else { return Err(classify(error)) };
-            if reasons.iter().any(|reason| reason.code() == Some("ConditionalCheckFailed")) {
+            if reasons.iter().any(condition_failed) {
                 return Ok(Transaction::Refused(reasons.to_vec()));
             }
             let passing = |reason: &CancellationReason| {
@@ -138,13 +138,18 @@ impl Transaction {
     pub(crate) fn refused(&self, write: usize) -> bool {
         match self {
             Self::Done => false,
-            Self::Refused(reasons) => reasons[write].code() == Some("ConditionalCheckFailed"),
+            Self::Refused(reasons) => condition_failed(&reasons[write]),
         }
     }
 
     pub(crate) fn is_done(&self) -> bool {
         matches!(self, Self::Done)
     }
+}
+
+/// Whether the condition of the write that this reason is about failed.
+fn condition_failed(reason: &CancellationReason) -> bool {
+    reason.code() == Some("ConditionalCheckFailed")
 }
 
 fn cancellation(error: &SdkError<TransactWriteItemsError, HttpResponse>) -> Option<&[CancellationReason]> {

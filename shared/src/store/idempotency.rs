@@ -1,7 +1,7 @@
 //! Idempotency keys of an organization: taken in the same transaction as what they stand for.
 
 use super::keys::{Key, TTL};
-use super::{Attributes, Store, attributes, number, record};
+use super::{Attributes, Store, Transaction, attributes, condition_failed, number, record};
 use crate::error::{ApiError, ApiResult};
 use crate::ids::OrgId;
 use crate::model::time::Moment;
@@ -23,9 +23,44 @@ const TAKEN_OVER: ApiError = ApiError::IdempotencyInFlight { retry_after_seconds
 /// How a write stands to its key. What an abandoned key was claimed for is to be gone on with.
 pub type Begun<'k, F = ()> = Begin<F, KeyClaim<'k>>;
 
+/// How a transaction ended that takes a request's key.
+pub(super) enum Keyed<'k> {
+    /// It is done, or the key says what to do in its place.
+    Begun(Begun<'k>),
+    /// The key was somebody's and is free by now: worth another try.
+    Freed,
+    /// Nothing was written, and the key was not why: one reason for each of the other writes, in order.
+    Refused(Vec<CancellationReason>),
+}
+
 impl Store {
+    /// Runs a transaction that takes the request's key, if it has one, together with `writes`.
+    pub(super) async fn transact_with_key<'k>(
+        &self,
+        org: OrgId,
+        claim: Option<&KeyClaim<'k>>,
+        mut writes: Vec<TransactWriteItem>,
+    ) -> Result<Keyed<'k>, ApiError> {
+        if let Some(claim) = claim {
+            writes.insert(0, self.take_key(org, claim)?);
+        }
+        let Transaction::Refused(mut reasons) = self.transact(writes).await? else {
+            return Ok(Keyed::Begun(Begin::First(())));
+        };
+        if let Some(claim) = claim {
+            let reason = reasons.remove(0);
+            if condition_failed(&reason) {
+                return Ok(match self.key_taken(org, claim.key, &reason).await? {
+                    Begin::First(()) => Keyed::Freed,
+                    earlier => Keyed::Begun(earlier),
+                });
+            }
+        }
+        Ok(Keyed::Refused(reasons))
+    }
+
     /// Takes a key, unless somebody has it.
-    pub(super) fn take_key(&self, org: OrgId, claim: &KeyClaim) -> Result<TransactWriteItem, ApiError> {
+    fn take_key(&self, org: OrgId, claim: &KeyClaim) -> Result<TransactWriteItem, ApiError> {
         let put = self
             .put_key(org, claim.key, &claim.record)?
             // An expired record counts as gone: DynamoDB's own removal takes days.
@@ -70,7 +105,7 @@ impl Store {
     }
 
     /// What a request is that could not take its key; [`Begin::First`] if the key is free by now.
-    pub(super) async fn key_taken<'k>(
+    async fn key_taken<'k>(
         &self,
         org: OrgId,
         key: &'k IdempotencyKey,

@@ -1,6 +1,6 @@
 //! Items. An organization's counter of them changes in the same transaction, so a plan's limit is exact.
 
-use super::idempotency::Begun;
+use super::idempotency::{Begun, Keyed};
 use super::keys::{self, Key};
 use super::{Precondition, Store, Transaction, attributes, classify, number, record, string, update_failed};
 use crate::error::ApiError;
@@ -11,7 +11,7 @@ use crate::model::org::OrgRecord;
 use crate::model::text::Description;
 use aws_sdk_dynamodb::types::{Delete, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 use platform::cache::Invalidation;
-use platform::idempotency::{Begin, KeyClaim};
+use platform::idempotency::KeyClaim;
 use platform::request::IfMatch;
 use platform::telemetry::{Part, timed};
 use std::collections::HashMap;
@@ -53,21 +53,13 @@ impl Store {
     ) -> Result<Begun<'k>, ApiError> {
         let mut plan = org.plan;
         for _ in 0..PLAN_ATTEMPTS {
-            let mut writes = Vec::with_capacity(puts.len() + 2);
-            if let Some(claim) = claim {
-                writes.push(self.take_key(org.org_id, claim)?);
-            }
-            writes.push(self.update(take_room(org.org_id, plan, count))?);
+            let mut writes = vec![self.update(take_room(org.org_id, plan, count))?];
             writes.extend(puts.iter().cloned());
-            let outcome = self.transact(writes).await?;
-            let Transaction::Refused(reasons) = &outcome else { return Ok(Begin::First(())) };
-            if let Some(claim) = claim.filter(|_| outcome.refused(0)) {
-                match self.key_taken(org.org_id, claim.key, &reasons[0]).await? {
-                    Begin::First(()) => continue,
-                    earlier => return Ok(earlier),
-                }
+            match self.transact_with_key(org.org_id, claim, writes).await? {
+                Keyed::Begun(begun) => return Ok(begun),
+                Keyed::Freed => {}
+                Keyed::Refused(_) => plan = self.plan_with_room(org.org_id, count).await?,
             }
-            plan = self.plan_with_room(org.org_id, count).await?;
         }
         Err(ApiError::Contended)
     }

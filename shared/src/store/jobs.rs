@@ -5,16 +5,16 @@ mod change;
 
 pub use change::{Advance, Change};
 
-use super::idempotency::Begun;
+use super::idempotency::{Begun, Keyed};
 use super::keys::{self, Key, SK};
-use super::{Store, Transaction, attributes, classify, record, string, usage};
+use super::{Store, attributes, classify, condition_failed, record, string, usage};
 use crate::error::ApiError;
 use crate::ids::{JobId, OrgId};
 use crate::model::job::JobRecord;
 use crate::model::org::OrgRecord;
 use crate::model::time::Moment;
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem};
-use platform::idempotency::{Begin, KeyClaim};
+use platform::idempotency::KeyClaim;
 use platform::telemetry::{Part, timed};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -69,26 +69,17 @@ impl Store {
         let job_writes = self.first_writes(job, input)?;
         let mut plan = org.plan;
         for _ in 0..ATTEMPTS {
-            let mut writes = Vec::new();
-            if let Some(claim) = claim {
-                writes.push(self.take_key(org.org_id, claim)?);
-            }
-            let at = writes.len();
-            writes.push(self.update(usage::take(job, plan))?);
-            writes.push(self.plan_is(org.org_id, plan)?);
+            let mut writes = vec![self.update(usage::take(job, plan))?, self.plan_is(org.org_id, plan)?];
             writes.extend(job_writes.iter().cloned());
-            let outcome = self.transact(writes).await?;
-            let Transaction::Refused(reasons) = &outcome else { return Ok(Begin::First(())) };
-            if let Some(claim) = claim.filter(|_| outcome.refused(0)) {
-                match self.key_taken(org.org_id, claim.key, &reasons[0]).await? {
-                    Begin::First(()) => continue,
-                    earlier => return Ok(earlier),
-                }
-            }
-            if outcome.refused(at + 1) {
+            let reasons = match self.transact_with_key(org.org_id, claim, writes).await? {
+                Keyed::Begun(begun) => return Ok(begun),
+                Keyed::Freed => continue,
+                Keyed::Refused(reasons) => reasons,
+            };
+            if condition_failed(&reasons[1]) {
                 plan = self.get::<OrgRecord>(Key::org(org.org_id)).await?.ok_or(ApiError::NotFound)?.plan;
-            } else if outcome.refused(at) {
-                return usage::refused(job, plan, reasons[at].item.clone()).and_then(Err);
+            } else if condition_failed(&reasons[0]) {
+                return usage::refused(job, plan, reasons[0].item.clone()).and_then(Err);
             } else {
                 return Err(ApiError::internal("a job's id was not new"));
             }
