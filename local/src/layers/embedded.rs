@@ -80,22 +80,16 @@ fn run(engine: &Dynoxide, tokens: &Mutex<Tokens>, call: &Call<'_>) -> Result<Str
         "BatchGetItem" => json(engine.batch_get_item(request(body)?)?),
         "BatchWriteItem" => json(engine.batch_write_item(request(body)?)?),
         "TransactWriteItems" => {
-            // Sorted: the same transaction is the same text, in whatever order its maps were written.
-            let sorted: serde_json::Value = request(body)?;
             let mut transaction: TransactWriteItemsRequest = request(body)?;
             // A longer one is left for the engine to refuse.
             let token = transaction.client_request_token.take_if(|token| token.len() <= LONGEST_TOKEN);
             let run = || json(engine.transact_write_items(transaction)?);
-            match token {
-                // Locked during the call: of two with one token, the second is answered as the first.
-                Some(token) => tokens.lock().unwrap_or_else(PoisonError::into_inner).once(
-                    token,
-                    sorted.to_string().as_bytes(),
-                    Instant::now(),
-                    run,
-                ),
-                None => run(),
-            }
+            let Some(token) = token else { return run() };
+            // Sorted: the same transaction is the same text, in whatever order its maps were written.
+            let sorted: serde_json::Value = request(body)?;
+            // Locked during the call: of two with one token, the second is answered as the first.
+            let mut tokens = tokens.lock().unwrap_or_else(PoisonError::into_inner);
+            tokens.once(token, sorted.to_string().as_bytes(), Instant::now(), run)
         }
         operation => Err(DynoxideError::ValidationException(format!("{operation} is not answered in the process"))),
     }
