@@ -9,6 +9,7 @@ mod batches;
 mod canary;
 mod conventions;
 mod coverage;
+mod documents;
 mod faults;
 mod health;
 mod items;

@@ -1,5 +1,5 @@
-//! What any product of Lambda functions needs that keeps its records in DynamoDB, its slow work in SQS and a cache in Redis or
-//! Valkey. It knows nothing of the product: Cargo holds that arrow.
+//! What stands under a product made of Lambda functions: records in DynamoDB, slow work in SQS, a cache in Redis or Valkey. It
+//! knows nothing of the product: Cargo holds that arrow.
 //!
 //! * [`runtime`] turns an event into a request, calls a handler and makes a reply of whatever happens; [`request`] reads a
 //!   request, [`response`] writes replies and problem documents (RFC 9457);
