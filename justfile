@@ -70,6 +70,10 @@ bench *arguments:
 instructions *arguments:
     lab/bench/instructions.py "$@"
 
+# Paste the walkthrough's blocks into bash and zsh, and look at what each prints.
+walkthrough:
+    .ci/walkthrough.py
+
 # Run the OpenAPI document against a local system with generated requests.
 schemathesis examples="200":
     .ci/schemathesis.sh {{examples}}

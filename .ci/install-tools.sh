@@ -4,9 +4,10 @@ set -euo pipefail
 tools=${CITIZEN_TOOLS:-$HOME/.cache/citizen-tools}
 mkdir -p "$tools"
 
-if ! command -v redis-server >/dev/null || ! command -v curl >/dev/null; then
+# zsh is for `just walkthrough`.
+if ! command -v redis-server >/dev/null || ! command -v curl >/dev/null || ! command -v zsh >/dev/null; then
     apt-get update -q
-    DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends redis-server curl
+    DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends redis-server curl zsh
 fi
 
 # Counts instructions, for `just instructions`.
