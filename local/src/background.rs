@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use shared::Context;
+use shared::config::ConfigError;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -41,7 +42,7 @@ pub enum BackgroundError {
     Rate(#[from] RateError),
     /// The worker's configuration is wrong.
     #[error(transparent)]
-    Worker(#[from] worker::StartError),
+    Worker(#[from] ConfigError),
     /// The template names a function that this program does not have.
     #[error("no handler for the function {0}")]
     UnknownFunction(String),

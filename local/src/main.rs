@@ -174,9 +174,17 @@ fn options(arguments: Arguments) -> Options {
 
 /// The providers that the process's environment chooses, and what they need.
 fn chosen_providers() -> BTreeMap<String, String> {
-    let is_provider = |name: &str| !matches!(name, "JOBS_QUEUE_URL" | "MAILBOX_FOLDER" | "AWS_ENDPOINT_URL");
-    let names = shared::config::SOME_FUNCTIONS.into_iter().filter(|name| is_provider(name));
-    names.filter_map(|name| Some((name.to_owned(), env::var(name).ok()?))).collect()
+    let names = [
+        "ANALYSIS_PROVIDER",
+        "ANTHROPIC_SECRET_ID",
+        "ANTHROPIC_BASE_URL",
+        "MAIL_PROVIDER",
+        "MAIL_FROM",
+        "SES_CONFIGURATION_SET",
+        "AWS_ENDPOINT_URL_SESV2",
+        "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+    ];
+    names.into_iter().filter_map(|name| Some((name.to_owned(), env::var(name).ok()?))).collect()
 }
 
 fn catalogue_file(chosen: Option<PathBuf>) -> PathBuf {

@@ -1,9 +1,10 @@
 //! Configuration, read once at start. What is missing or wrong is named, and nothing starts without it.
 
+use crate::model::settings::BUILTIN;
 use lambda_http::http::HeaderValue;
 use platform::aws::{self, AwsConfig, Credentials};
 use platform::cache::{CacheUrl, CacheUrlError};
-use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// What a function needs to know of where it runs.
 #[derive(Debug, Clone)]
@@ -21,32 +22,68 @@ pub struct Config {
     pub elasticache_endpoint_url: Option<String>,
     /// `AWS_ENDPOINT_URL_SQS`, or `AWS_ENDPOINT_URL`; none is AWS itself.
     pub sqs_endpoint_url: Option<String>,
-    /// What only some functions need ([`SOME_FUNCTIONS`]), by name.
-    of_some: BTreeMap<&'static str, String>,
+    /// `JOBS_QUEUE_URL`, where jobs are accepted, run or swept ([`Config::jobs_queue_url`]).
+    pub jobs_queue_url: Option<String>,
+    /// `ANALYSIS_PROVIDER`, where analyses are accepted or run ([`Config::analysis_provider`]).
+    pub analysis_provider: Option<AnalysisProvider>,
+    /// Where analyses are run by Anthropic's models ([`Config::anthropic`]).
+    pub anthropic: Option<AnthropicConfig>,
+    /// Where e-mails are sent ([`Config::mail`]).
+    pub mail: Option<MailConfig>,
 }
 
-/// Variables that only some functions need. Those check them at their start with [`require`].
-pub const SOME_FUNCTIONS: [&str; 11] = [
-    "JOBS_QUEUE_URL",
-    "ANALYSIS_PROVIDER",
-    "ANTHROPIC_SECRET_ID",
-    "ANTHROPIC_BASE_URL",
-    "MAIL_PROVIDER",
-    "MAIL_FROM",
-    "MAILBOX_FOLDER",
-    "SES_CONFIGURATION_SET",
-    "AWS_ENDPOINT_URL_SESV2",
-    "AWS_ENDPOINT_URL_SECRETS_MANAGER",
-    "AWS_ENDPOINT_URL",
-];
+/// Who analyses with the models that have a price; `builtin` needs nobody and is always there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnalysisProvider {
+    /// `builtin`: nobody, there are no other models.
+    Builtin,
+    /// `anthropic`.
+    Anthropic,
+}
 
-/// Checks that the process's environment has these variables.
-///
-/// # Errors
-/// [`ConfigError::Missing`] with the first one that it has not.
-pub fn require(names: &[&'static str]) -> Result<(), ConfigError> {
-    let present = |name: &str| std::env::var(name).is_ok_and(|value| !value.is_empty());
-    names.iter().find(|name| !present(name)).map_or(Ok(()), |name| Err(ConfigError::Missing(name)))
+impl AnalysisProvider {
+    /// Its name, in `ANALYSIS_PROVIDER` and in the catalogue of prices.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Builtin => BUILTIN,
+            Self::Anthropic => "anthropic",
+        }
+    }
+}
+
+/// Where Anthropic is found, and with which key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnthropicConfig {
+    /// `ANTHROPIC_SECRET_ID`: name or ARN of the secret with the key.
+    pub secret_id: String,
+    /// `ANTHROPIC_BASE_URL`; none is Anthropic's own.
+    pub base_url: Option<String>,
+    /// `AWS_ENDPOINT_URL_SECRETS_MANAGER`, or `AWS_ENDPOINT_URL`; none is AWS itself.
+    pub secrets_manager_endpoint_url: Option<String>,
+}
+
+/// How e-mails leave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailConfig {
+    /// `MAIL_FROM`: the mailbox that they are from, such as `CitizenApp <no-reply@example.com>`.
+    pub from: String,
+    /// `MAIL_PROVIDER`.
+    pub provider: MailProvider,
+}
+
+/// Who takes e-mails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MailProvider {
+    /// `mailbox`: a folder, `MAILBOX_FOLDER`.
+    Mailbox(PathBuf),
+    /// `ses`.
+    Ses {
+        /// `SES_CONFIGURATION_SET`, through which SES says what became of an e-mail.
+        configuration_set: Option<String>,
+        /// `AWS_ENDPOINT_URL_SESV2`, or `AWS_ENDPOINT_URL`; none is AWS itself.
+        endpoint_url: Option<String>,
+    },
 }
 
 /// A variable that is missing or has a value that makes no sense.
@@ -74,6 +111,7 @@ impl Config {
     pub fn from_lookup(get: impl Fn(&'static str) -> Option<String>) -> Result<Self, ConfigError> {
         let optional = |name| get(name).filter(|value| !value.is_empty());
         let required = |name| optional(name).ok_or(ConfigError::Missing(name));
+        let endpoint_url = |of_service| optional(of_service).or_else(|| optional("AWS_ENDPOINT_URL"));
         let level = optional("LOG_LEVEL").unwrap_or_else(|| "info".to_owned());
         Ok(Self {
             table_name: required("TABLE_NAME")?,
@@ -83,12 +121,32 @@ impl Config {
                 name: "LOG_LEVEL",
                 reason: format!("{level} is none of error, warn, info, debug, trace"),
             })?,
-            elasticache_endpoint_url: optional("AWS_ENDPOINT_URL_ELASTICACHE").or_else(|| optional("AWS_ENDPOINT_URL")),
-            sqs_endpoint_url: optional("AWS_ENDPOINT_URL_SQS").or_else(|| optional("AWS_ENDPOINT_URL")),
-            of_some: SOME_FUNCTIONS.into_iter().filter_map(|name| Some((name, optional(name)?))).collect(),
+            elasticache_endpoint_url: endpoint_url("AWS_ENDPOINT_URL_ELASTICACHE"),
+            sqs_endpoint_url: endpoint_url("AWS_ENDPOINT_URL_SQS"),
+            jobs_queue_url: optional("JOBS_QUEUE_URL"),
+            analysis_provider: optional("ANALYSIS_PROVIDER").map(|name| analysis_provider(&name)).transpose()?,
+            anthropic: optional("ANTHROPIC_SECRET_ID").map(|secret_id| AnthropicConfig {
+                secret_id,
+                base_url: optional("ANTHROPIC_BASE_URL"),
+                secrets_manager_endpoint_url: endpoint_url("AWS_ENDPOINT_URL_SECRETS_MANAGER"),
+            }),
+            mail: match optional("MAIL_PROVIDER") {
+                None => None,
+                Some(provider) => Some(MailConfig {
+                    from: required("MAIL_FROM")?,
+                    provider: match provider.as_str() {
+                        "mailbox" => MailProvider::Mailbox(required("MAILBOX_FOLDER")?.into()),
+                        "ses" => MailProvider::Ses {
+                            configuration_set: optional("SES_CONFIGURATION_SET"),
+                            endpoint_url: endpoint_url("AWS_ENDPOINT_URL_SESV2"),
+                        },
+                        other => return Err(neither("MAIL_PROVIDER", other, "mailbox nor ses")),
+                    },
+                }),
+            },
             aws: AwsConfig {
                 region: required("AWS_REGION")?,
-                endpoint_url: optional("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| optional("AWS_ENDPOINT_URL")),
+                endpoint_url: endpoint_url("AWS_ENDPOINT_URL_DYNAMODB"),
                 credentials: Credentials::new(
                     required("AWS_ACCESS_KEY_ID")?,
                     required("AWS_SECRET_ACCESS_KEY")?,
@@ -103,20 +161,49 @@ impl Config {
     }
 }
 
+/// What only some functions need. They look at their start, so that none starts without it.
 impl Config {
-    /// A variable of [`SOME_FUNCTIONS`], if it is set.
-    #[must_use]
-    pub fn optional(&self, name: &str) -> Option<&str> {
-        self.of_some.get(name).map(String::as_str)
-    }
-
-    /// A variable of [`SOME_FUNCTIONS`] that this function needs.
+    /// The queue of jobs.
     ///
     /// # Errors
-    /// [`ConfigError::Missing`].
-    pub fn required(&self, name: &'static str) -> Result<&str, ConfigError> {
-        self.optional(name).ok_or(ConfigError::Missing(name))
+    /// `JOBS_QUEUE_URL` is missing.
+    pub fn jobs_queue_url(&self) -> Result<&str, ConfigError> {
+        self.jobs_queue_url.as_deref().ok_or(ConfigError::Missing("JOBS_QUEUE_URL"))
     }
+
+    /// Who analyses.
+    ///
+    /// # Errors
+    /// `ANALYSIS_PROVIDER` is missing.
+    pub fn analysis_provider(&self) -> Result<AnalysisProvider, ConfigError> {
+        self.analysis_provider.ok_or(ConfigError::Missing("ANALYSIS_PROVIDER"))
+    }
+
+    /// Where Anthropic is found.
+    ///
+    /// # Errors
+    /// `ANTHROPIC_SECRET_ID` is missing.
+    pub fn anthropic(&self) -> Result<&AnthropicConfig, ConfigError> {
+        self.anthropic.as_ref().ok_or(ConfigError::Missing("ANTHROPIC_SECRET_ID"))
+    }
+
+    /// How e-mails leave.
+    ///
+    /// # Errors
+    /// `MAIL_PROVIDER` is missing.
+    pub fn mail(&self) -> Result<&MailConfig, ConfigError> {
+        self.mail.as_ref().ok_or(ConfigError::Missing("MAIL_PROVIDER"))
+    }
+}
+
+fn analysis_provider(name: &str) -> Result<AnalysisProvider, ConfigError> {
+    let providers = [AnalysisProvider::Builtin, AnalysisProvider::Anthropic];
+    let known = providers.into_iter().find(|provider| provider.name() == name);
+    known.ok_or_else(|| neither("ANALYSIS_PROVIDER", name, "builtin nor anthropic"))
+}
+
+fn neither(name: &'static str, value: &str, known: &str) -> ConfigError {
+    ConfigError::Invalid { name, reason: format!("{value} is neither {known}") }
 }
 
 /// An address; in a build that cannot look names up, one with an endpoint.
@@ -189,6 +276,23 @@ mod tests {
         assert!(with(&[]).is_ok());
         for (name, _) in COMPLETE {
             assert_eq!(with(&[(name, "")]).expect_err("missing"), ConfigError::Missing(name));
+        }
+    }
+
+    #[test]
+    fn what_only_some_functions_need_is_named_too() {
+        let config = with(&[]).expect("valid");
+        assert_eq!(config.jobs_queue_url(), Err(ConfigError::Missing("JOBS_QUEUE_URL")));
+        assert_eq!(config.analysis_provider(), Err(ConfigError::Missing("ANALYSIS_PROVIDER")));
+        assert_eq!(config.anthropic(), Err(ConfigError::Missing("ANTHROPIC_SECRET_ID")));
+        assert_eq!(config.mail(), Err(ConfigError::Missing("MAIL_PROVIDER")));
+        let error = with(&[("MAIL_PROVIDER", "ses")]).expect_err("no sender");
+        assert_eq!(error, ConfigError::Missing("MAIL_FROM"));
+        let error = with(&[("MAIL_PROVIDER", "mailbox"), ("MAIL_FROM", "a@a.example")]).expect_err("no folder");
+        assert_eq!(error, ConfigError::Missing("MAILBOX_FOLDER"));
+        for name in ["ANALYSIS_PROVIDER", "MAIL_PROVIDER"] {
+            let error = with(&[(name, "pigeons"), ("MAIL_FROM", "a@a.example")]).expect_err("unknown");
+            assert!(error.to_string().contains(name) && error.to_string().contains("pigeons"), "{error}");
         }
     }
 

@@ -28,6 +28,12 @@ impl Context {
         Self { config, clock, store: OnceLock::new(), cache: OnceLock::new(), queue: OnceLock::new() }
     }
 
+    /// The context of this process, by the machine's clock; it lives as long as the process.
+    #[must_use]
+    pub fn of_process(config: Config) -> &'static Self {
+        Box::leak(Box::new(Self::new(config, Clock::system())))
+    }
+
     /// The configuration.
     #[must_use]
     pub fn config(&self) -> &Config {
@@ -63,12 +69,12 @@ impl Context {
     /// The queue of jobs.
     ///
     /// # Errors
-    /// [`ApiError::Internal`] in a function that did not ask for `JOBS_QUEUE_URL` at its start.
+    /// [`ApiError::Internal`] in a function that did not look for [`Config::jobs_queue_url`] at its start.
     pub fn queue(&self) -> Result<&Queue, ApiError> {
         if let Some(queue) = self.queue.get() {
             return Ok(queue);
         }
-        let url = self.config.required("JOBS_QUEUE_URL").map_err(ApiError::internal)?;
+        let url = self.config.jobs_queue_url().map_err(ApiError::internal)?;
         Ok(self.queue.get_or_init(|| self.queue_at(url.to_owned())))
     }
 

@@ -5,6 +5,7 @@ use lambda_http::http::{HeaderName, HeaderValue};
 use rust_decimal::prelude::ToPrimitive as _;
 use serde::{Deserialize, Serialize};
 use shared::caller::Caller;
+use shared::config::AnalysisProvider;
 use shared::idempotency::{Begin, IdempotencyKey};
 use shared::jobs::{AcceptedJob, NewJob};
 use shared::model::analysis::{Analysis, OUTPUT_TOKENS_MAX, TokenUsage, input_tokens_max};
@@ -12,7 +13,7 @@ use shared::model::cached::{CachedCatalogue, CatalogueKey};
 use shared::model::job::{Job, JobKind, JobRecord, JobResult, JobState, JobUsage};
 use shared::model::org::OrgRecord;
 use shared::model::price::Rates;
-use shared::model::settings::{ModelName, Settings};
+use shared::model::settings::{BUILTIN, ModelName, Settings};
 use shared::request::Rejection;
 use shared::response::Reply;
 use shared::{ApiError, ApiResult, Context, Request, StatusCode, jobs, request, response};
@@ -21,10 +22,6 @@ use tokio::time::Instant;
 use utoipa::ToSchema;
 
 const ENDPOINT: &str = "analyze";
-/// The model that needs no provider.
-const BUILTIN: &str = "builtin";
-/// The provider of all other models, as configuration and the catalogue name it.
-const ANTHROPIC: &str = "anthropic";
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// How long a waiting caller's job is left alone before it is read again: first and at most.
@@ -140,7 +137,8 @@ async fn new_job<'k>(
 /// What a provider's model costs. Only what has a price is on offer, or a budget could not hold.
 async fn rates(context: &Context, model: &str) -> Result<Rates, ApiError> {
     let unknown = || Rejection::field("/model", "is not on offer here");
-    if context.config().required("ANALYSIS_PROVIDER").map_err(ApiError::internal)? != ANTHROPIC {
+    let provider = context.config().analysis_provider().map_err(ApiError::internal)?;
+    if provider == AnalysisProvider::Builtin {
         return Err(unknown().into());
     }
     let store = context.store().clone();
@@ -150,7 +148,7 @@ async fn rates(context: &Context, model: &str) -> Result<Rates, ApiError> {
             Ok::<_, ApiError>(store.catalogue().await?.map(CachedCatalogue::new))
         })
         .await?;
-    let rates = catalogue.and_then(|catalogue| catalogue.rates(ANTHROPIC, model));
+    let rates = catalogue.and_then(|catalogue| catalogue.rates(provider.name(), model));
     rates.ok_or_else(|| unknown().into())
 }
 

@@ -1,7 +1,11 @@
 //! Runs [`send_email::handle`] on Lambda.
 
+use shared::Context;
+use shared::config::Config;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    shared::config::require(&["JOBS_QUEUE_URL"])?;
-    shared::runtime::run(send_email::handle).await
+    let config = Config::from_env()?;
+    config.jobs_queue_url()?;
+    shared::runtime::serve(Context::of_process(config), send_email::handle).await
 }

@@ -21,7 +21,7 @@ use shared::telemetry::{self, About};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-pub use providers::{StartError, Worker};
+pub use providers::Worker;
 
 /// Jobs of one batch that run at a time.
 const AT_ONCE: usize = 5;

@@ -5,6 +5,9 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+/// The model that needs no provider.
+pub const BUILTIN: &str = "builtin";
+
 /// Settings. What is left out has its default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -22,7 +25,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            default_model: ModelName("builtin".to_owned()),
+            default_model: ModelName(BUILTIN.to_owned()),
             email_recipients: EmailRecipients::Anyone,
             timezone: Timezone("UTC".to_owned()),
             monthly_budget_usd: None,
