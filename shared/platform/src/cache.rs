@@ -11,11 +11,11 @@ mod connection;
 mod control_plane;
 mod endpoint_resolver;
 mod entry;
-mod fill;
 mod iam;
 mod local_tier;
 mod memory;
 mod operation;
+mod read_through;
 mod refresh;
 mod server;
 mod single_flight;
@@ -34,7 +34,7 @@ use backend::{Backend, Budget};
 use cache_metrics::{CacheMetrics, Event};
 use class::EntryAddress;
 use connection::{Connection, ConnectionError};
-use entry::{Entry, Token, now_ms};
+use entry::{Entry, Fence, now_ms};
 use local_tier::LocalTier;
 use operation::{Kept, Read};
 use serde_json::Number;
@@ -52,8 +52,8 @@ pub const PATIENCE: Duration = Duration::from_millis(25);
 /// after 12 h. <https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html>
 pub const CONNECTION_AGE: Duration = Duration::from_secs(11 * 3600);
 
-/// How long a claimant may fetch before another may: what a dead one delays the others by, at most.
-pub const LEASE: Duration = Duration::from_secs(1);
+/// How long a lease lasts: what a dead holder delays the others by, at most.
+pub const LEASE_TIME: Duration = Duration::from_secs(1);
 
 /// Fetches at a time within this process.
 pub const FETCHES: usize = 64;
@@ -84,7 +84,7 @@ struct Inner {
     meter: CacheMetrics,
     options: Options,
     fetches: Semaphore,
-    /// Fills and refreshes.
+    /// Stores and refreshes.
     running: Mutex<JoinSet<()>>,
 }
 
@@ -100,7 +100,7 @@ enum Lookup<V> {
         leased: bool,
     },
     /// There was nothing, and now there is this caller's lease.
-    Claimed(Token),
+    Leased(Fence),
     Miss,
 }
 
@@ -174,13 +174,13 @@ impl Cache {
         let asked = Instant::now();
         let place = EntryAddress::of(key);
         let mut budget = self.budget();
-        let claimed = match self.lookup_or_claim::<K>(&place, &mut budget).await {
+        let lease = match self.lookup_or_acquire::<K>(&place, &mut budget).await {
             Lookup::Fresh { value, .. } => return Ok(value),
-            Lookup::Claimed(token) => Some(token),
+            Lookup::Leased(fence) => Some(fence),
             Lookup::Stale { .. } | Lookup::Miss => None,
         };
         // Boxed, so that a hit does not carry the fetch's state around.
-        Box::pin(self.fill(key, &place, asked, claimed, budget, fetch)).await
+        Box::pin(self.fetch_once(key, &place, asked, lease, budget, fetch)).await
     }
 
     /// After a committed write and before it is acknowledged: puts the new value in the place of an older one.
@@ -281,14 +281,14 @@ impl Cache {
     }
 
     /// The same, and the lease too where there is nothing, as far as one command can do both.
-    async fn lookup_or_claim<K: Key>(&self, place: &EntryAddress, budget: &mut Budget) -> Lookup<K::Value> {
+    async fn lookup_or_acquire<K: Key>(&self, place: &EntryAddress, budget: &mut Budget) -> Lookup<K::Value> {
         let now = now_ms();
-        let token = Token::unique();
-        let lease = entry::of_lease(K::Value::SCHEMA, token);
-        let found = self.0.backend.read_or_claim(place, &lease, LEASE, budget).await;
+        let fence = Fence::unique();
+        let lease = entry::of_lease(K::Value::SCHEMA, fence);
+        let found = self.0.backend.read_or_acquire(place, &lease, LEASE_TIME, budget).await;
         self.looked_up::<K>(found.map(|found| match found {
             Read::Found(bytes) => decode::<K>(&bytes, now),
-            Read::Claimed => Lookup::Claimed(token),
+            Read::Leased => Lookup::Leased(fence),
             Read::Nothing => Lookup::Miss,
         }))
     }
@@ -303,7 +303,7 @@ impl Cache {
         let event = match &lookup {
             Lookup::Fresh { .. } => Event::Hit,
             Lookup::Stale { .. } if !K::CLASS.is_renewed() => Event::StaleHit,
-            Lookup::Stale { .. } | Lookup::Claimed(_) | Lookup::Miss => Event::Miss,
+            Lookup::Stale { .. } | Lookup::Leased(_) | Lookup::Miss => Event::Miss,
         };
         self.0.meter.count(class, event);
         lookup
@@ -328,7 +328,7 @@ fn decode<K: Key>(bytes: &[u8], now_ms: u64) -> Lookup<K::Value> {
     if now_ms < entry.fresh_until_ms {
         Lookup::Fresh { value, fresh_until_ms: entry.fresh_until_ms, bytes: bytes.len() }
     } else {
-        Lookup::Stale { value, leased: entry.token != Token::NONE && now_ms < entry.lease_until_ms }
+        Lookup::Stale { value, leased: entry.fence != Fence::NONE && now_ms < entry.lease_until_ms }
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::class::EntryAddress;
 use super::connection::{Connection, ConnectionError};
-use super::entry::{HEADER, Token};
+use super::entry::{Fence, HEADER};
 use super::memory::Memory;
-use super::operation::{Claim, Kept, Read};
+use super::operation::{Acquisition, Kept, Read};
 use super::server;
 use crate::telemetry::{Part, timed};
 use std::future::Future;
@@ -52,7 +52,7 @@ impl Backend {
 
     /// Reads, and where there is nothing puts `lease` there for `lease_for`. Pages are only read: no command of
     /// the server does both for them.
-    pub(super) async fn read_or_claim(
+    pub(super) async fn read_or_acquire(
         &self,
         place: &EntryAddress,
         lease: &[u8; HEADER],
@@ -61,42 +61,42 @@ impl Backend {
     ) -> Result<Read, ConnectionError> {
         match self {
             Self::Server(link) if place.page().is_empty() => {
-                budget.spend(|patience| server::read_or_claim(link, place, lease, lease_for, patience)).await
+                budget.spend(|patience| server::read_or_acquire(link, place, lease, lease_for, patience)).await
             }
-            Self::Memory(memory) if place.page().is_empty() => Ok(memory.read_or_claim(place, lease, lease_for)),
+            Self::Memory(memory) if place.page().is_empty() => Ok(memory.read_or_acquire(place, lease, lease_for)),
             _ => Ok(self.read(place, budget).await?.map_or(Read::Nothing, Read::Found)),
         }
     }
 
     /// Asks for a lease; what is fresh by the clock `now_ms` is given instead.
-    pub(super) async fn claim(
+    pub(super) async fn acquire(
         &self,
         place: &EntryAddress,
         lease: &[u8],
         lease_for: Duration,
         now_ms: u64,
         budget: &mut Budget,
-    ) -> Result<Claim, ConnectionError> {
+    ) -> Result<Acquisition, ConnectionError> {
         match self {
             Self::Server(link) => {
-                budget.spend(|patience| server::claim(link, place, lease, lease_for, now_ms, patience)).await
+                budget.spend(|patience| server::acquire(link, place, lease, lease_for, now_ms, patience)).await
             }
-            Self::Memory(memory) => Ok(memory.claim(place, lease, lease_for, now_ms)),
+            Self::Memory(memory) => Ok(memory.acquire(place, lease, lease_for, now_ms)),
             Self::Off => Err(ConnectionError::Open),
         }
     }
 
     /// Gives whether the lease stood.
-    pub(super) async fn fill(
+    pub(super) async fn store(
         &self,
         place: &EntryAddress,
-        token: Token,
+        fence: Fence,
         kept: Option<Kept<'_>>,
         budget: &mut Budget,
     ) -> Result<bool, ConnectionError> {
         match self {
-            Self::Server(link) => budget.spend(|patience| server::fill(link, place, token, kept, patience)).await,
-            Self::Memory(memory) => Ok(memory.fill(place, token, kept)),
+            Self::Server(link) => budget.spend(|patience| server::store(link, place, fence, kept, patience)).await,
+            Self::Memory(memory) => Ok(memory.store(place, fence, kept)),
             Self::Off => Ok(false),
         }
     }

@@ -18,9 +18,9 @@ pub(super) enum Event {
     /// A read of the origin.
     Fetch,
     /// A fetched value stored.
-    Fill,
+    Store,
     /// A fetched value not stored: the lease was gone, or the cache.
-    FillRejected,
+    StoreRejected,
     /// Waited for another caller's fetch.
     Wait,
     /// A renewal or invalidation delivered.
@@ -39,8 +39,8 @@ const EVENTS: [(Event, &str); 12] = [
     (Event::StaleHit, "StaleHits"),
     (Event::Miss, "Misses"),
     (Event::Fetch, "Fetches"),
-    (Event::Fill, "Fills"),
-    (Event::FillRejected, "FillsRejected"),
+    (Event::Store, "Stores"),
+    (Event::StoreRejected, "StoresRejected"),
     (Event::Wait, "Waits"),
     (Event::Renewal, "Renewals"),
     (Event::RenewalLost, "RenewalsLost"),

@@ -75,7 +75,7 @@ pub enum Rule {
     StaleAcceptable { stale: Duration },
 }
 
-/// Fresh times are spread by this much to either side, so that what was filled together does not expire
+/// Fresh times are spread by this much to either side, so that what was stored together does not expire
 /// together.
 pub const JITTER_PERCENT: u32 = 10;
 

@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-// Byte 0: format; 1: kind; 2: schema; 3–10 version; 11–18 fresh until (ms since 1970, filler's clock);
-// 19–26 token of the lease; 27–34 lease until (ms since 1970, server's clock; 0 for
+// Byte 0: format; 1: kind; 2: schema; 3–10 version; 11–18 fresh until (ms since 1970, fetcher's clock);
+// 19–26 fence of the lease; 27–34 lease until (ms since 1970, server's clock; 0 for
 // a lease that ends with its key). Numbers are big-endian.
 // The scripts in `scripts/` know these offsets.
 pub(super) const FORMAT: u8 = 1;
@@ -20,7 +20,7 @@ pub(super) enum Kind {
     /// The record does not exist.
     Absent,
     /// Nothing yet: somebody fetches.
-    Lease,
+    Pending,
 }
 
 impl Kind {
@@ -28,25 +28,25 @@ impl Kind {
         match self {
             Self::Value => b'v',
             Self::Absent => b'a',
-            Self::Lease => b'l',
+            Self::Pending => b'l',
         }
     }
 }
 
-/// The fencing token of a lease: unique, so that only the lease it was made for can be filled with it.
+/// A lease's fencing token: unique, so that only what was fetched under this lease is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Token(pub(super) [u8; 8]);
+pub(super) struct Fence(pub(super) [u8; 8]);
 
-impl Token {
+impl Fence {
     pub(super) const NONE: Self = Self([0; 8]);
 
-    /// A token that no other lease has: they are counted from a number that each process draws once, since every
-    /// lookup that may claim needs one.
+    /// A fence that no other lease has: fences are counted from a number that each process draws once, since every
+    /// lookup that may acquire a lease needs one.
     pub(super) fn unique() -> Self {
         static NEXT: LazyLock<AtomicU64> =
             LazyLock::new(|| AtomicU64::new(getrandom::u64().expect("the operating system gives random bytes")));
-        let token = Self(NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
-        if token == Self::NONE { Self::unique() } else { token }
+        let fence = Self(NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        if fence == Self::NONE { Self::unique() } else { fence }
     }
 }
 
@@ -57,7 +57,7 @@ pub(super) struct Entry<'a> {
     pub(super) schema: u8,
     pub(super) version: u64,
     pub(super) fresh_until_ms: u64,
-    pub(super) token: Token,
+    pub(super) fence: Fence,
     pub(super) lease_until_ms: u64,
     pub(super) payload: &'a [u8],
 }
@@ -69,14 +69,14 @@ impl<'a> Entry<'a> {
         if header[0] != FORMAT {
             return None;
         }
-        let kind = [Kind::Value, Kind::Absent, Kind::Lease].into_iter().find(|kind| kind.byte() == header[1])?;
+        let kind = [Kind::Value, Kind::Absent, Kind::Pending].into_iter().find(|kind| kind.byte() == header[1])?;
         let eight = |at: usize| -> [u8; 8] { std::array::from_fn(|i| header[at + i]) };
         Some(Self {
             kind,
             schema: header[2],
             version: u64::from_be_bytes(eight(3)),
             fresh_until_ms: u64::from_be_bytes(eight(11)),
-            token: Token(eight(19)),
+            fence: Fence(eight(19)),
             lease_until_ms: u64::from_be_bytes(eight(27)),
             payload,
         })
@@ -95,14 +95,14 @@ impl<'a> Entry<'a> {
         header[..3].copy_from_slice(&[FORMAT, self.kind.byte(), self.schema]);
         header[3..11].copy_from_slice(&self.version.to_be_bytes());
         header[11..19].copy_from_slice(&self.fresh_until_ms.to_be_bytes());
-        header[19..27].copy_from_slice(&self.token.0);
+        header[19..27].copy_from_slice(&self.fence.0);
         header[27..].copy_from_slice(&self.lease_until_ms.to_be_bytes());
         header
     }
 
     /// Whether this is a value or an absence of the wanted shape.
     pub(super) fn is_answer(&self, schema: u8) -> bool {
-        self.kind != Kind::Lease && self.schema == schema
+        self.kind != Kind::Pending && self.schema == schema
     }
 }
 
@@ -121,17 +121,17 @@ pub(super) fn of_absence(schema: u8, fresh_until_ms: u64) -> Vec<u8> {
 }
 
 /// Only a lease. Until when is the server's to say: the scripts write it, or the key's own expiry ends it.
-pub(super) fn of_lease(schema: u8, token: Token) -> [u8; HEADER] {
-    Entry { kind: Kind::Lease, token, ..empty(schema) }.header()
+pub(super) fn of_lease(schema: u8, fence: Fence) -> [u8; HEADER] {
+    Entry { kind: Kind::Pending, fence, ..empty(schema) }.header()
 }
 
 fn empty(schema: u8) -> Entry<'static> {
     Entry {
-        kind: Kind::Lease,
+        kind: Kind::Pending,
         schema,
         version: 0,
         fresh_until_ms: 0,
-        token: Token::NONE,
+        fence: Fence::NONE,
         lease_until_ms: 0,
         payload: &[],
     }
@@ -180,7 +180,7 @@ mod tests {
             let bytes = of_value(&sample, fresh_until_ms).expect("serde takes it");
             let entry = Entry::read(&bytes).expect("an entry");
             prop_assert!(entry.is_answer(3) && !entry.is_answer(4));
-            prop_assert_eq!((entry.version, entry.fresh_until_ms, entry.token), (version, fresh_until_ms, Token::NONE));
+            prop_assert_eq!((entry.version, entry.fresh_until_ms, entry.fence), (version, fresh_until_ms, Fence::NONE));
             prop_assert_eq!(postcard::from_bytes::<Sample>(entry.payload), Ok(sample));
         }
 

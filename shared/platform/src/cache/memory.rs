@@ -1,8 +1,8 @@
 //! The cache server's stand-in within one process: the same rules as the scripts, on a map bounded in bytes.
 
 use super::class::EntryAddress;
-use super::entry::{Entry, HEADER, Kind, Token, millis, now_ms};
-use super::operation::{Claim, Kept, Read};
+use super::entry::{Entry, Fence, HEADER, Kind, millis, now_ms};
+use super::operation::{Acquisition, Kept, Read};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -45,46 +45,46 @@ impl Memory {
         self.shelf().get(place).map(<[u8]>::to_vec)
     }
 
-    pub(super) fn read_or_claim(&self, place: &EntryAddress, lease: &[u8; HEADER], lease_for: Duration) -> Read {
+    pub(super) fn read_or_acquire(&self, place: &EntryAddress, lease: &[u8; HEADER], lease_for: Duration) -> Read {
         let mut shelf = self.shelf();
         if let Some(bytes) = shelf.get(place) {
             return Read::Found(bytes.to_vec());
         }
         let lease_until_ms = now_ms() + millis(lease_for);
-        let claimed = Entry::read(lease).expect("a lease is an entry");
-        shelf.put(place, Entry { lease_until_ms, ..claimed }.write(), lease_until_ms);
-        Read::Claimed
+        let pending = Entry::read(lease).expect("a lease is an entry");
+        shelf.put(place, Entry { lease_until_ms, ..pending }.write(), lease_until_ms);
+        Read::Leased
     }
 
-    pub(super) fn claim(&self, place: &EntryAddress, lease: &[u8], lease_for: Duration, now: u64) -> Claim {
+    pub(super) fn acquire(&self, place: &EntryAddress, lease: &[u8], lease_for: Duration, now: u64) -> Acquisition {
         let mut shelf = self.shelf();
-        let claimed = Entry::read(lease).expect("a lease is an entry");
+        let pending = Entry::read(lease).expect("a lease is an entry");
         let lease_until_ms = now_ms() + millis(lease_for);
         if let Some(bytes) = shelf.get(place)
             && let Some(entry) = Entry::read(bytes)
         {
-            let answer = entry.is_answer(claimed.schema);
+            let answer = entry.is_answer(pending.schema);
             if answer && entry.fresh_until_ms > now {
-                return Claim::Present(bytes.to_vec());
+                return Acquisition::Present(bytes.to_vec());
             }
             let left = entry.lease_until_ms.saturating_sub(now_ms());
-            if entry.token != Token::NONE && left > 0 {
-                return Claim::Held(Duration::from_millis(left));
+            if entry.fence != Fence::NONE && left > 0 {
+                return Acquisition::Held(Duration::from_millis(left));
             }
             if answer {
-                let stale = Entry { token: claimed.token, lease_until_ms, ..entry }.write();
+                let stale = Entry { fence: pending.fence, lease_until_ms, ..entry }.write();
                 shelf.replace(place, stale);
-                return Claim::Granted;
+                return Acquisition::Granted;
             }
         }
-        let entry = Entry { lease_until_ms, ..claimed }.write();
+        let entry = Entry { lease_until_ms, ..pending }.write();
         shelf.put(place, entry, lease_until_ms);
-        Claim::Granted
+        Acquisition::Granted
     }
 
-    pub(super) fn fill(&self, place: &EntryAddress, token: Token, kept: Option<Kept<'_>>) -> bool {
+    pub(super) fn store(&self, place: &EntryAddress, fence: Fence, kept: Option<Kept<'_>>) -> bool {
         let mut shelf = self.shelf();
-        let Some(old) = shelf.get(place).and_then(Entry::read).filter(|old| old.token == token) else { return false };
+        let Some(old) = shelf.get(place).and_then(Entry::read).filter(|old| old.fence == fence) else { return false };
         match kept {
             Some(Kept { entry, keep }) => {
                 let newer =
@@ -94,9 +94,9 @@ impl Memory {
                 }
                 shelf.put(place, entry.to_vec(), now_ms() + millis(keep));
             }
-            None if old.kind == Kind::Lease => shelf.remove(place),
+            None if old.kind == Kind::Pending => shelf.remove(place),
             None => {
-                let free = Entry { token: Token::NONE, lease_until_ms: 0, ..old }.write();
+                let free = Entry { fence: Fence::NONE, lease_until_ms: 0, ..old }.write();
                 shelf.replace(place, free);
             }
         }

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-/// What a lookup that may claim came to.
+/// What a lookup that may acquire a lease came to.
 pub(super) enum Read {
     Found(Vec<u8>),
     /// There was nothing, and now there is the lease.
-    Claimed,
-    /// Nothing to be read, and no lease: it has to be [claimed](Backend::claim).
+    Leased,
+    /// Nothing to be read, and no lease: one has to be [acquired](Backend::acquire).
     Nothing,
 }
 
 /// What asking for a lease came to.
-pub(super) enum Claim {
+pub(super) enum Acquisition {
     Granted,
     /// Somebody else has it, for so long at most.
     Held(Duration),

@@ -2,11 +2,11 @@
 
 use super::backend::Budget;
 use super::class::{Cacheable, Class, EntryAddress, Key};
-use super::entry::Token;
+use super::entry::Fence;
 use super::entry::{jittered, millis, now_ms};
-use super::fill::absence_scope;
 use super::local_tier::{Found, Until};
-use super::operation::Claim;
+use super::operation::Acquisition;
+use super::read_through::absence_scope;
 use super::single_flight::Role;
 use super::{Busy, Cache, Event, Lookup, keep, random};
 use std::fmt::Display;
@@ -44,30 +44,30 @@ impl Cache {
                 return Ok(value);
             }
             Lookup::Stale { value, leased } => {
-                if !leased && let Ok(token) = self.claim_refresh::<K>(&place, &mut budget).await {
-                    self.refresh(key, place, Some(token), fetch);
+                if !leased && let Ok(fence) = self.acquire_refresh::<K>(&place, &mut budget).await {
+                    self.refresh(key, place, Some(fence), fetch);
                 }
                 return Ok(value);
             }
-            Lookup::Claimed(_) | Lookup::Miss => {}
+            Lookup::Leased(_) | Lookup::Miss => {}
         }
         if let Some(Found { value, .. }) = near {
             // The server has nothing or does not answer: what this process has still serves.
             self.refresh(key, place, None, fetch);
             return Ok(Some(value));
         }
-        let value = Box::pin(self.fill(&key, &place, asked, None, budget, fetch)).await?;
+        let value = Box::pin(self.fetch_once(&key, &place, asked, None, budget, fetch)).await?;
         let fresh_until_ms = now_ms() + millis(jittered(K::CLASS.fresh, random()));
         let bytes = value.as_ref().map_or(0, encoded_len);
         self.keep_near::<K>(place, value.as_ref(), bytes, fresh_until_ms);
         Ok(value)
     }
 
-    async fn claim_refresh<K: Key>(&self, place: &EntryAddress, budget: &mut Budget) -> Result<Token, ()> {
-        let token = Token::unique();
-        match self.claim::<K>(place, token, now_ms(), budget).await {
-            Ok(Claim::Granted) => Ok(token),
-            Ok(Claim::Held(_) | Claim::Present(_)) => Err(()),
+    async fn acquire_refresh<K: Key>(&self, place: &EntryAddress, budget: &mut Budget) -> Result<Fence, ()> {
+        let fence = Fence::unique();
+        match self.acquire::<K>(place, fence, now_ms(), budget).await {
+            Ok(Acquisition::Granted) => Ok(fence),
+            Ok(Acquisition::Held(_) | Acquisition::Present(_)) => Err(()),
             Err(error) => {
                 self.failed(K::CLASS.name, &error);
                 Err(())
@@ -76,7 +76,7 @@ impl Cache {
     }
 
     /// Fetches in the background, unless this process does already.
-    fn refresh<K, F, Fut, E>(&self, key: K, place: EntryAddress, token: Option<Token>, fetch: F)
+    fn refresh<K, F, Fut, E>(&self, key: K, place: EntryAddress, fence: Option<Fence>, fetch: F)
     where
         K: Key + Send + Sync + 'static,
         F: FnOnce() -> Fut + Send + 'static,
@@ -92,14 +92,14 @@ impl Cache {
                 Ok(value) => {
                     let fresh_until_ms = now_ms() + millis(jittered(K::CLASS.fresh, random()));
                     let absence = value.is_none().then(|| absence_scope(&key)).flatten();
-                    cache.store::<K>(&place, token, value.as_ref(), absence, &mut cache.budget()).await;
+                    cache.store::<K>(&place, fence, value.as_ref(), absence, &mut cache.budget()).await;
                     let bytes = value.as_ref().map_or(0, encoded_len);
                     cache.keep_near::<K>(place.clone(), value.as_ref(), bytes, fresh_until_ms);
                     lead.land(|| value.map(|value| std::sync::Arc::new(value) as _), fetching);
                 }
                 Err(error) => {
                     tracing::warn!(class = K::CLASS.name, %error, "a refresh failed; the stale value stays");
-                    cache.give_back::<K>(&place, token, &mut cache.budget()).await;
+                    cache.release::<K>(&place, fence, &mut cache.budget()).await;
                     lead.fail();
                 }
             }

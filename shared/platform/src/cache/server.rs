@@ -4,8 +4,8 @@
 use super::breaker::Access;
 use super::class::EntryAddress;
 use super::connection::{Connection, ConnectionError};
-use super::entry::{HEADER, Token, millis};
-use super::operation::{Claim, Kept, Read};
+use super::entry::{Fence, HEADER, millis};
+use super::operation::{Acquisition, Kept, Read};
 use redis::{Cmd, ErrorKind, ServerErrorKind, Value};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -27,8 +27,8 @@ macro_rules! script {
     };
 }
 
-static CLAIM: Script = script!("claim.lua");
-static FILL: Script = script!("fill.lua");
+static ACQUIRE: Script = script!("acquire.lua");
+static STORE: Script = script!("store.lua");
 static RENEW: Script = script!("renew.lua");
 static ABSENCE: Script = script!("absence.lua");
 
@@ -51,7 +51,7 @@ pub(super) async fn read(
 
 /// Reads a value that stands alone; where there is none, puts `lease` there for `lease_for`, by the same command.
 /// `NX` together with `GET` is Redis 7's and Valkey's. <https://redis.io/docs/latest/commands/set/>
-pub(super) async fn read_or_claim(
+pub(super) async fn read_or_acquire(
     link: &Connection,
     place: &EntryAddress,
     lease: &[u8; HEADER],
@@ -63,40 +63,40 @@ pub(super) async fn read_or_claim(
     Ok(match link.run(&command, Access::Write, patience, false).await? {
         // Its own lease is what a command finds that was sent twice, its first reply lost.
         Value::BulkString(bytes) if bytes != lease => Read::Found(bytes),
-        _ => Read::Claimed,
+        _ => Read::Leased,
     })
 }
 
-pub(super) async fn claim(
+pub(super) async fn acquire(
     link: &Connection,
     place: &EntryAddress,
     lease: &[u8],
     lease_for: Duration,
     now_ms: u64,
     patience: Duration,
-) -> Result<Claim, ConnectionError> {
-    let reply = run(link, &CLAIM, place.key(), patience, false, |command| {
+) -> Result<Acquisition, ConnectionError> {
+    let reply = run(link, &ACQUIRE, place.key(), patience, false, |command| {
         command.arg(place.page()).arg(lease).arg(millis(lease_for)).arg(now_ms);
     })
     .await?;
     Ok(match reply {
-        Value::BulkString(bytes) => Claim::Present(bytes),
-        Value::Int(left) if left > 0 => Claim::Held(Duration::from_millis(left.unsigned_abs())),
-        _ => Claim::Granted,
+        Value::BulkString(bytes) => Acquisition::Present(bytes),
+        Value::Int(left) if left > 0 => Acquisition::Held(Duration::from_millis(left.unsigned_abs())),
+        _ => Acquisition::Granted,
     })
 }
 
 /// Gives whether the lease stood.
-pub(super) async fn fill(
+pub(super) async fn store(
     link: &Connection,
     place: &EntryAddress,
-    token: Token,
+    fence: Fence,
     kept: Option<Kept<'_>>,
     patience: Duration,
 ) -> Result<bool, ConnectionError> {
     let (entry, keep) = kept.map_or((&[][..], 0), |kept| (kept.entry, millis(kept.keep)));
-    let reply = run(link, &FILL, place.key(), patience, false, |command| {
-        command.arg(place.page()).arg(&token.0).arg(entry).arg(keep).arg(PAGES);
+    let reply = run(link, &STORE, place.key(), patience, false, |command| {
+        command.arg(place.page()).arg(&fence.0).arg(entry).arg(keep).arg(PAGES);
     })
     .await?;
     Ok(reply == Value::Int(1))

@@ -1,4 +1,4 @@
-//! No stale value after an acknowledged write: random interleavings of readers, writers, slow fillers,
+//! No stale value after an acknowledged write: random interleavings of readers, writers, slow fetchers,
 //! evictions, lost scripts, cut connections and deaths in the middle of a fetch, against a history.
 
 use super::records::{Failure, Page, PageKey, Pages, Plan, Record};

@@ -29,8 +29,8 @@ fn a_hit_over_the_bare_get() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let (bare, hit) = runtime.block_on(async {
         let cache = super::server::open(&server.url());
-        let fill = || cache.get_or_fill(&Profile(1), || async { Ok::<_, Failure>(Some(Record::new(1))) });
-        fill().await.expect("filled");
+        let read = || cache.get_or_fill(&Profile(1), || async { Ok::<_, Failure>(Some(Record::new(1))) });
+        read().await.expect("read");
         let client = redis::Client::open(server.url()).expect("an address");
         let mut connection = client.get_multiplexed_async_connection().await.expect("the server answers");
         let (mut bare, mut hit) = (Vec::new(), Vec::new());
@@ -42,7 +42,7 @@ fn a_hit_over_the_bare_get() {
             }
             let middle = cpu_ns();
             for _ in 0..CALLS {
-                assert!(fill().await.is_ok_and(|value| value.is_some()));
+                assert!(read().await.is_ok_and(|value| value.is_some()));
             }
             bare.push((middle - start) / u64::from(CALLS));
             hit.push((cpu_ns() - middle) / u64::from(CALLS));
@@ -60,8 +60,8 @@ fn single_flight_over_a_hit() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let (plain, full) = runtime.block_on(async {
         let cache = super::server::open("memory:");
-        let fill = || cache.get_or_fill(&Profile(1), || async { Ok::<_, Failure>(Some(Record::new(1))) });
-        fill().await.expect("filled");
+        let read = || cache.get_or_fill(&Profile(1), || async { Ok::<_, Failure>(Some(Record::new(1))) });
+        read().await.expect("read");
         let (mut plain, mut full) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             let start = cpu_ns();
@@ -70,7 +70,7 @@ fn single_flight_over_a_hit() {
             }
             let middle = cpu_ns();
             for _ in 0..CALLS_IN_MEMORY {
-                assert!(fill().await.is_ok_and(|value| value.is_some()));
+                assert!(read().await.is_ok_and(|value| value.is_some()));
             }
             plain.push((middle - start) / u64::from(CALLS_IN_MEMORY));
             full.push((cpu_ns() - middle) / u64::from(CALLS_IN_MEMORY));

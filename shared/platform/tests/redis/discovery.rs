@@ -92,7 +92,7 @@ async fn read(cache: &Cache, key: u32) {
     cache.settle().await;
 }
 
-/// Reads until what is filled arrives at a server, and no reader notices.
+/// Reads until what is stored arrives at a server, and no reader notices.
 async fn until_used(cache: &Cache, server: &RedisServer) {
     let mut bare = server.bare();
     let asked = Instant::now();

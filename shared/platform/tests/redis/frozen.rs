@@ -8,7 +8,7 @@ use std::time::Duration;
 use testkit::processes::Talking;
 use testkit::tcp_proxy::TcpProxy;
 
-async fn fill(cache: &Cache) {
+async fn read(cache: &Cache) {
     let value = cache.get_or_fill(&Plan(1), || async { Ok::<_, Failure>(Some(Record::new(1))) }).await;
     assert_eq!(value, Ok(Some(Record::new(1))));
     cache.settle().await;
@@ -23,7 +23,7 @@ async fn assert_hit(cache: &Cache) {
 async fn a_connection_that_the_server_closed() {
     let server = RedisServer::start();
     let cache = server::open(&server.url());
-    fill(&cache).await;
+    read(&cache).await;
     server.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
     assert_hit(&cache).await;
 }
@@ -34,7 +34,7 @@ async fn a_connection_that_died_without_a_word() {
     let server = RedisServer::start();
     let proxy = TcpProxy::start(server.port);
     let cache = server::open(&server::url(proxy.port));
-    fill(&cache).await;
+    read(&cache).await;
     proxy.forget();
     tokio::time::sleep(Duration::from_millis(1100)).await;
     assert_hit(&cache).await;
@@ -48,7 +48,7 @@ fn sleeper_process() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let cache = server::open(&url);
-        fill(&cache).await;
+        read(&cache).await;
         println!("ready");
         std::io::stdin().read_line(&mut String::new()).expect("a line");
         assert_hit(&cache).await;

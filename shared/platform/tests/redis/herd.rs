@@ -1,4 +1,4 @@
-//! No herd: what was filled together does not expire together.
+//! No herd: what was stored together does not expire together.
 
 use super::records::{Failure, Profile, Record};
 use super::server::RedisServer;
@@ -10,7 +10,7 @@ const KEYS: u32 = 10_000;
 async fn ten_thousand_keys_expire_evenly() {
     let server = RedisServer::start();
     let cache = server.cache();
-    let fills: Vec<_> = (0..20)
+    let reads: Vec<_> = (0..20)
         .map(|part| {
             let cache = cache.clone();
             tokio::spawn(async move {
@@ -21,8 +21,8 @@ async fn ten_thousand_keys_expire_evenly() {
             })
         })
         .collect();
-    for fill in fills {
-        fill.await.expect("no panic");
+    for read in reads {
+        read.await.expect("no panic");
     }
     cache.settle().await;
 

@@ -120,7 +120,7 @@ async fn stored(cache: &Cache) -> Option<Record> {
 }
 
 #[tokio::test]
-async fn fills_and_refreshes_end_after_the_reply_and_before_the_freeze() {
+async fn stores_and_refreshes_end_after_the_reply_and_before_the_freeze() {
     let (server, origin) = (RedisServer::start(), Origin::start(ORIGIN_TAKES));
     let lambda = Frozen::start(&server, &origin).await;
     assert_eq!(version(&lambda.invoke().await), 1);

@@ -3,7 +3,7 @@
 use super::origin::{self, Origin};
 use super::records::{Failure, Plan, Record};
 use super::server::{self, RedisServer};
-use platform::cache::{LEASE, Name};
+use platform::cache::{LEASE_TIME, Name};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use testkit::processes::Talking;
@@ -75,7 +75,7 @@ fn a_killed_holder_costs_one_more_fetch_and_its_lease() {
     assert!(readers.iter_mut().all(|reader| reader.says("done")), "a reader failed");
     assert_eq!(origin.reads(), 2);
     let waited = start.elapsed();
-    assert!(waited < LEASE + Duration::from_secs(3), "waited {waited:?} for a lease of {LEASE:?}");
+    assert!(waited < LEASE_TIME + Duration::from_secs(3), "waited {waited:?} for a lease of {LEASE_TIME:?}");
 }
 
 #[tokio::test]
@@ -125,10 +125,10 @@ async fn a_late_waiter_does_not_take_an_early_answer() {
     assert_eq!(server::cached(&early, &Plan(7)).await, Some(Record::new(2)), "the early answer was not stored");
 }
 
-/// A lookup claims before it is known whether this process fetches already. The lease that such a reader got is
+/// A lookup acquires the lease before it is known whether this process fetches already. The lease that such a reader got is
 /// given back at once: who fetches, here or elsewhere, may wait for it.
 #[tokio::test]
-async fn who_waits_gives_its_lease_back() {
+async fn a_waiting_reader_releases_its_lease() {
     let server = RedisServer::start();
     let cache = server.cache();
     let (fetched, go_on) = (tokio::sync::Notify::new(), tokio::sync::Notify::new());
@@ -139,7 +139,7 @@ async fn who_waits_gives_its_lease_back() {
     });
     let second = async {
         fetched.notified().await;
-        server.command(&["UNLINK", "org:3:plan"]); // the first one's lease is gone: the second one's lookup claims
+        server.command(&["UNLINK", "org:3:plan"]); // the first one's lease is gone: the second one's lookup acquires one
         let late = cache.get_or_fill(&Plan(3), || async { Ok::<_, Failure>(Some(Record::new(2))) });
         let given_back = async {
             for _ in 0..500 {
@@ -163,7 +163,7 @@ async fn who_waits_gives_its_lease_back() {
 
 /// Who fetched has its answer before the server is asked to keep it.
 #[tokio::test]
-async fn nobody_waits_for_a_fill() {
+async fn nobody_waits_for_the_store() {
     let server = RedisServer::start();
     let proxy = TcpProxy::start(server.port);
     let cache = server::open(&server::url(proxy.port));
@@ -175,5 +175,5 @@ async fn nobody_waits_for_a_fill() {
     });
     assert_eq!((read.await, failures()), (Ok(Some(Record::new(1))), 0));
     cache.settle().await;
-    assert_eq!(failures(), 1, "the fill was given up");
+    assert_eq!(failures(), 1, "the store was given up");
 }

@@ -1,4 +1,4 @@
--- Asks for the right to fetch what is missing or stale at one key (or one page of it).
+-- Acquires the lease: the right to fetch what is missing or stale at one key (or one page of it).
 -- KEYS[1] key; ARGV: 1 page or '', 2 lease entry, 3 lease ms, 4 the caller's clock in ms.
 -- Gives 0: granted; a number above 0: somebody else fetches, for at most so many ms more;
 -- a string: the entry, fresh by the caller's clock.
@@ -7,12 +7,12 @@ local head = page == '' and redis.call('GETRANGE', key, 0, 34) or redis.call('HG
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lease_until = struct.pack('>I8', now + lease_ms)
-local token = lease:sub(20, 27)
+local fence = lease:sub(20, 27)
 
 local known = #head >= 35 and head:byte(1) == lease:byte(1)
 if known then
   local held = head:sub(20, 27)
-  if held == token then return 0 end -- the reply to this very claim was lost
+  if held == fence then return 0 end -- the reply to this very request was lost
   local answer = head:sub(2, 2) ~= 'l' and head:byte(3) == lease:byte(3)
   if answer and struct.unpack('>I8', head:sub(12, 19)) > tonumber(ARGV[4]) then
     return page == '' and redis.call('GET', key) or head
@@ -20,8 +20,8 @@ if known then
   local ends = struct.unpack('>I8', head:sub(28, 35)) -- 0: with its key, as a lookup's lease does
   local left = ends == 0 and redis.call('PTTL', key) or ends - now
   if held ~= '\0\0\0\0\0\0\0\0' and left > 0 then return left end
-  if answer then -- stale: it stays readable while the claimant fetches
-    local leased = token .. lease_until
+  if answer then -- stale: it stays readable while the holder fetches
+    local leased = fence .. lease_until
     if page == '' then
       redis.call('SETRANGE', key, 19, leased)
     else

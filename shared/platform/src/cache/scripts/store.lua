@@ -1,11 +1,11 @@
--- Stores what a claimant fetched, if its lease still stands: a renewal, an invalidation, an eviction or
--- another claimant since then has taken the token away, and with it the right to fill.
--- KEYS[1] key; ARGV: 1 page or '', 2 token, 3 entry or '' (fetched nothing to keep), 4 ms to keep,
+-- Stores what a lease's holder fetched, if its lease still stands: a renewal, an invalidation, an eviction or
+-- another holder since then has taken the fence away, and with it the right to store.
+-- KEYS[1] key; ARGV: 1 page or '', 2 fence, 3 entry or '' (releases the lease), 4 ms to keep,
 -- 5 most pages of a key.
 -- Gives 1: the lease stood; 0: it did not, and nothing was changed.
-local key, page, token, entry = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+local key, page, fence, entry = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local head = page == '' and redis.call('GETRANGE', key, 0, 34) or redis.call('HGET', key, page) or ''
-if head:sub(20, 27) ~= token then return 0 end
+if head:sub(20, 27) ~= fence then return 0 end
 
 if entry == '' then
   if head:sub(2, 2) ~= 'l' then -- a stale value stays, unleased

@@ -1,13 +1,13 @@
-//! Filling what is missing: one flight in this process, one lease among processes, and a fence around both.
+//! Reading through: one flight in this process, one lease among processes, and a fence around both.
 
 use super::backend::{Backend, Budget};
 use super::cache_metrics::Event;
 use super::class::{ABSENCES_PER_SCOPE, Cacheable, Class, EntryAddress, Key};
 use super::connection::ConnectionError;
-use super::entry::{self, Token, now_ms};
-use super::operation::{Claim, Kept};
+use super::entry::{self, Fence, now_ms};
+use super::operation::{Acquisition, Kept};
 use super::single_flight::{FetchOutcome, Leader, Role};
-use super::{Busy, Cache, LEASE, Lookup, decode, keep, random};
+use super::{Busy, Cache, LEASE_TIME, Lookup, decode, keep, random};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,26 +15,29 @@ use std::time::{Duration, Instant};
 /// How long a caller waits for its turn to fetch before it is turned away.
 const FETCH_TURN: Duration = Duration::from_millis(500);
 
+/// How long a caller waits for a lease before it fetches without one: three holders in a row may have died.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(3);
+
 /// What waiting for a lease came to.
-enum Leased<V> {
-    Token(Token),
-    /// Somebody else has filled the place meanwhile; read no earlier than `as_of`.
+enum Acquired<V> {
+    Lease(Fence),
+    /// Somebody else has stored a value meanwhile; read no earlier than `as_of`.
     Found {
         value: Option<V>,
         as_of: Instant,
     },
     /// The cache does not answer, or others hold the lease for too long.
-    Without,
+    Nothing,
 }
 
 impl Cache {
-    /// Fetches what is missing, or waits for who does. `claimed` is the lease that the lookup brought, if any.
-    pub(super) async fn fill<K, F, Fut, E>(
+    /// Fetches what is missing, or waits for who does. `lease` is the one that the lookup brought, if any.
+    pub(super) async fn fetch_once<K, F, Fut, E>(
         &self,
         key: &K,
         place: &EntryAddress,
         asked: Instant,
-        mut claimed: Option<Token>,
+        mut lease: Option<Fence>,
         mut budget: Budget,
         fetch: F,
     ) -> Result<Option<K::Value>, E>
@@ -46,12 +49,12 @@ impl Cache {
     {
         loop {
             let wait = match self.0.flights.join(place) {
-                Role::Leader(lead) => return self.lead(key, lead, claimed, budget, fetch).await,
+                Role::Leader(lead) => return self.lead(key, lead, lease, budget, fetch).await,
                 Role::Wait(wait) => wait,
             };
             self.0.meter.count(K::CLASS.name, Event::Wait);
             // Who leads may be waiting for this very lease.
-            self.give_back::<K>(place, claimed.take(), &mut budget).await;
+            self.release::<K>(place, lease.take(), &mut budget).await;
             match wait.landing().await {
                 // An answer found out before this caller asked could miss a write acknowledged in between.
                 Some(FetchOutcome::Value { value, as_of }) if asked <= as_of => {
@@ -64,9 +67,9 @@ impl Cache {
                 Some(FetchOutcome::Failed) => return Err(self.busy(K::CLASS.name).into()),
                 _ => {}
             }
-            match self.lookup_or_claim::<K>(place, &mut budget).await {
+            match self.lookup_or_acquire::<K>(place, &mut budget).await {
                 Lookup::Fresh { value, .. } => return Ok(value),
-                Lookup::Claimed(token) => claimed = Some(token),
+                Lookup::Leased(fence) => lease = Some(fence),
                 Lookup::Stale { .. } | Lookup::Miss => {}
             }
         }
@@ -77,7 +80,7 @@ impl Cache {
         &self,
         key: &K,
         lead: Leader,
-        claimed: Option<Token>,
+        lease: Option<Fence>,
         mut budget: Budget,
         fetch: F,
     ) -> Result<Option<K::Value>, E>
@@ -87,20 +90,20 @@ impl Cache {
         Fut: Future<Output = Result<Option<K::Value>, E>>,
         E: From<Busy>,
     {
-        let leased = match claimed {
-            Some(token) => Leased::Token(token),
-            None => self.lease::<K>(lead.place(), &mut budget).await,
+        let leased = match lease {
+            Some(fence) => Acquired::Lease(fence),
+            None => self.acquire_or_wait::<K>(lead.place(), &mut budget).await,
         };
-        let token = match leased {
-            Leased::Found { value, as_of } => {
+        let fence = match leased {
+            Acquired::Found { value, as_of } => {
                 lead.land(|| value.clone().map(|value| Arc::new(value) as _), as_of);
                 return Ok(value);
             }
-            Leased::Token(token) => Some(token),
-            Leased::Without => None,
+            Acquired::Lease(fence) => Some(fence),
+            Acquired::Nothing => None,
         };
         let Ok(Ok(turn)) = tokio::time::timeout(FETCH_TURN, self.0.fetches.acquire()).await else {
-            self.give_back::<K>(lead.place(), token, &mut budget).await;
+            self.release::<K>(lead.place(), fence, &mut budget).await;
             lead.fail();
             return Err(self.busy(K::CLASS.name).into());
         };
@@ -111,16 +114,16 @@ impl Cache {
         match fetched {
             Ok(value) => {
                 let absence = value.is_none().then(|| absence_scope(key)).flatten();
-                let landing = self.clone().land::<K>(lead, token, value.clone(), absence, fetching);
+                let landing = self.clone().land::<K>(lead, fence, value.clone(), absence, fetching);
                 match &self.0.backend {
                     // The caller's answer does not wait for the server's. Without a lease the server is not asked.
-                    Backend::Server(_) if token.is_some() => self.later(landing),
+                    Backend::Server(_) if fence.is_some() => self.later(landing),
                     _ => landing.await,
                 }
                 Ok(value)
             }
             Err(error) => {
-                self.give_back::<K>(lead.place(), token, &mut budget).await;
+                self.release::<K>(lead.place(), fence, &mut budget).await;
                 lead.fail();
                 Err(error)
             }
@@ -131,70 +134,70 @@ impl Cache {
     async fn land<K: Key>(
         self,
         lead: Leader,
-        token: Option<Token>,
+        fence: Option<Fence>,
         value: Option<K::Value>,
         absence: Option<String>,
         fetching: Instant,
     ) {
-        let filling = Instant::now();
-        // A lease that stood until the fill proves that no write was acknowledged since the fetch began.
-        let stood = self.store::<K>(lead.place(), token, value.as_ref(), absence, &mut self.budget()).await;
-        let as_of = if stood { filling } else { fetching };
+        let storing = Instant::now();
+        // A lease that stood until the store proves that no write was acknowledged since the fetch began.
+        let stood = self.store::<K>(lead.place(), fence, value.as_ref(), absence, &mut self.budget()).await;
+        let as_of = if stood { storing } else { fetching };
         lead.land(|| value.map(|value| Arc::new(value) as _), as_of);
     }
 
     /// Gets the lease of a place, waiting while somebody else has it.
-    async fn lease<K: Key>(&self, place: &EntryAddress, budget: &mut Budget) -> Leased<K::Value> {
-        let token = Token::unique();
+    async fn acquire_or_wait<K: Key>(&self, place: &EntryAddress, budget: &mut Budget) -> Acquired<K::Value> {
+        let fence = Fence::unique();
         let mut pause = Duration::from_millis(2);
-        let give_up = Instant::now() + LEASE * 3;
+        let give_up = Instant::now() + GIVE_UP_AFTER;
         let mut trusted = true;
         loop {
             let as_of = Instant::now();
             // What is there and cannot be read is stale by any clock.
             let now = if trusted { now_ms() } else { u64::MAX };
-            match self.claim::<K>(place, token, now, budget).await {
-                Ok(Claim::Granted) => return Leased::Token(token),
-                Ok(Claim::Present(bytes)) => match decode::<K>(&bytes, now_ms()) {
-                    Lookup::Fresh { value, .. } => return Leased::Found { value, as_of },
+            match self.acquire::<K>(place, fence, now, budget).await {
+                Ok(Acquisition::Granted) => return Acquired::Lease(fence),
+                Ok(Acquisition::Present(bytes)) => match decode::<K>(&bytes, now_ms()) {
+                    Lookup::Fresh { value, .. } => return Acquired::Found { value, as_of },
                     _ if trusted => trusted = false,
-                    _ => return Leased::Without,
+                    _ => return Acquired::Nothing,
                 },
-                Ok(Claim::Held(left)) if as_of < give_up => {
+                Ok(Acquisition::Held(left)) if as_of < give_up => {
                     tokio::time::sleep(pause.min(left)).await;
                     pause = (pause * 3 / 2).min(Duration::from_millis(25));
                 }
-                Ok(Claim::Held(_)) => return Leased::Without,
+                Ok(Acquisition::Held(_)) => return Acquired::Nothing,
                 Err(error) => {
                     self.failed(K::CLASS.name, &error);
-                    return Leased::Without;
+                    return Acquired::Nothing;
                 }
             }
         }
     }
 
     /// Asks for the lease; what is fresh by the clock `now_ms` is given instead.
-    pub(super) async fn claim<K: Key>(
+    pub(super) async fn acquire<K: Key>(
         &self,
         place: &EntryAddress,
-        token: Token,
+        fence: Fence,
         now_ms: u64,
         budget: &mut Budget,
-    ) -> Result<Claim, ConnectionError> {
-        let lease = entry::of_lease(K::Value::SCHEMA, token);
-        self.0.backend.claim(place, &lease, LEASE, now_ms, budget).await
+    ) -> Result<Acquisition, ConnectionError> {
+        let lease = entry::of_lease(K::Value::SCHEMA, fence);
+        self.0.backend.acquire(place, &lease, LEASE_TIME, now_ms, budget).await
     }
 
     /// Stores what was fetched; that there is nothing, if its `absence` may be remembered. Gives whether the lease stood.
     pub(super) async fn store<K: Key>(
         &self,
         place: &EntryAddress,
-        token: Option<Token>,
+        fence: Option<Fence>,
         value: Option<&K::Value>,
         absence: Option<String>,
         budget: &mut Budget,
     ) -> bool {
-        let Some(token) = token else { return false };
+        let Some(fence) = fence else { return false };
         let class = K::CLASS;
         let kept = match (value, absence) {
             (Some(value), _) => {
@@ -211,17 +214,17 @@ impl Cache {
             _ => None,
         };
         let kept = kept.as_ref().map(|(entry, keep)| Kept { entry, keep: *keep });
-        let stood = self.put(&class, place, token, kept, budget).await;
+        let stood = self.put(&class, place, fence, kept, budget).await;
         if kept.is_some() {
-            self.0.meter.count(class.name, if stood { Event::Fill } else { Event::FillRejected });
+            self.0.meter.count(class.name, if stood { Event::Store } else { Event::StoreRejected });
         }
         stood
     }
 
     /// Gives a lease back that nothing was fetched with.
-    pub(super) async fn give_back<K: Key>(&self, place: &EntryAddress, token: Option<Token>, budget: &mut Budget) {
-        if let Some(token) = token {
-            self.put(&K::CLASS, place, token, None, budget).await;
+    pub(super) async fn release<K: Key>(&self, place: &EntryAddress, fence: Option<Fence>, budget: &mut Budget) {
+        if let Some(fence) = fence {
+            self.put(&K::CLASS, place, fence, None, budget).await;
         }
     }
 
@@ -230,11 +233,11 @@ impl Cache {
         &self,
         class: &Class,
         place: &EntryAddress,
-        token: Token,
+        fence: Fence,
         kept: Option<Kept<'_>>,
         budget: &mut Budget,
     ) -> bool {
-        let result = self.0.backend.fill(place, token, kept, budget).await;
+        let result = self.0.backend.store(place, fence, kept, budget).await;
         result.unwrap_or_else(|error| {
             self.failed(class.name, &error);
             false
