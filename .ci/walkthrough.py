@@ -11,7 +11,7 @@ PRINTS = [
     r'"name":"Ada Lovelace"',
     r"^\s*100$",
     r"^\s*30\n\s*30\n\s*30\n\s*10$",
-    r'"plan":"pro".*(?i:etag): .*"plan":"pro"',
+    r'has the plan pro.*(?i:etag): .*"plan":"pro"',
     r'"provider":.*"claude-2"',
     r'"state":"succeeded".*"result":',
     r"^(job_\S+)\n\1\n.*Subject: Hello, Ada.*The engine runs\.",
@@ -62,15 +62,13 @@ def main():
     subprocess.run(["cargo", "build", "--quiet", "--workspace", "--bin", "local", "--test", "suite"], cwd=ROOT, check=True)
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        # The page is walked in the repository's folder: its text, and the mailbox that `cargo run` fills.
-        (folder / "data").symlink_to(ROOT / "data")
         log = folder / "log"
         with log.open("w") as file:
             system = subprocess.Popen([ROOT / "target/debug/local", "--port", "0", "--data-dir", folder / ".citizen"],
                                       stdout=file, stderr=file)
         try:
             url = address(log, system)
-            faults = [fault for shell in SHELLS for fault in wrong(shell, blocks, url, folder)]
+            faults = [fault for shell in SHELLS for fault in wrong(shell, blocks, url, ROOT)]
         finally:
             system.terminate()
             system.wait()

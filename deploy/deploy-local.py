@@ -76,8 +76,9 @@ class Deployment:
         self.start("ministack", [TOOLS / "ministack/bin/python", "-m", "ministack"])
         wait_for("MiniStack and Redis", lambda: listens(self.port) and listens(redis_port))
         dev = tomllib.loads((ROOT / "samconfig.toml").read_text())["dev"]["deploy"]["parameters"]["parameter_overrides"]
+        self.cache_url = f"redis://citizen:citizen@127.0.0.1:{redis_port}"
         self.parameters = [p for p in dev if not p.startswith("CacheUrl=")]
-        self.parameters += [f"CacheUrl=redis://citizen:citizen@127.0.0.1:{redis_port}", "MailIdentity=example.com"]
+        self.parameters += [f"CacheUrl={self.cache_url}", "MailIdentity=example.com"]
 
     def start(self, name, command):
         log = (self.folder / f"{name}.log").open("w")
@@ -142,8 +143,10 @@ def differences():
 
 def run_suite(deployment):
     environment = deployment.environment | {"CITIZEN_URL": deployment.url, "CITIZEN_SEEDED": "1"}
-    for name in ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        environment.pop(name)
+    aws = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    # The operator is in the cache's network here.
+    environment["CITIZEN_OPERATOR"] = json.dumps({name: environment.pop(name) for name in aws} | {
+        "TABLE_NAME": deployment.outputs["TableName"], "CACHE_URL": deployment.cache_url})
     command = ["cargo", "test", "--workspace", "--test", "suite", "--", "--test-threads", "4", *SUITE]
     for name in differences():
         command += ["--skip", name]

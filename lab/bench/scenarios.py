@@ -74,7 +74,6 @@ def all_scenarios(system, accept):
             at("delete-item", item_id=each) for each in items(count)], most=200),
         "get-me": Scenario("get-me", same(at("get-me"))),
         "update-me": Scenario("update-me", same(at("update-me", {"name": "Ada"}))),
-        "put-org-plan": Scenario("put-org-plan", same(at("put-org-plan", {"plan": "enterprise"}, org_id=org))),
         "get-org-settings": Scenario("get-org-settings", same(at("get-org-settings", org_id=org))),
         "put-org-settings": Scenario("put-org-settings", same(
             at("put-org-settings", {"settings": {"timezone": "Europe/Berlin"}}, org_id=org))),

@@ -79,7 +79,8 @@ class System:
         """A new account with an organization: the session."""
         session = self.call("POST", "/auth/register", {
             "email": f"{name}@example.com", "password": "correct horse battery", "name": name, "org_name": name})
-        self.call("PUT", f"/orgs/{session['org']['id']}/plan", {"plan": plan}, session["token"])
+        subprocess.run([str(self.local_binary), "plan", "--port", self.api.rsplit(":", 1)[1], "--org", session["org"]["id"],
+                        "--plan", plan], check=True, stdout=subprocess.DEVNULL)
         return session
 
     def example(self, function):

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use crate::clock::{Clock, millis};
 use crate::environment::Contexts;
 use crate::event_source::{EventSource, FunctionError, Mapping, MappingError};
+use crate::names::REGION;
 use crate::schedule::{Rate, RateError};
 use crate::sqs::{Sqs, SqsError};
 use crate::template::{EventFunction, Queue, Template, Trigger};
@@ -21,9 +22,6 @@ use crate::template::{EventFunction, Queue, Template, Trigger};
 pub const NAMES: [&str; 2] = [WORKER, SWEEPER];
 const WORKER: &str = "worker";
 const SWEEPER: &str = "sweeper";
-
-/// The region of everything here.
-const REGION: &str = "us-east-1";
 
 /// Why it did not start.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@ use shared::aws::{Credentials, HttpLayer};
 use shared::clock::Clock;
 use shared::config::{Config, ConfigError};
 
-use crate::names::TABLE_NAME;
+use crate::names::{REGION, TABLE_NAME};
 
 /// Who calls when no function does: the system itself, an operator, a test.
 const OPERATOR: &str = "local";
@@ -42,7 +42,7 @@ impl Environment<'_> {
                 "MAIL_PROVIDER" => "mailbox",
                 "MAIL_FROM" => "CitizenApp <no-reply@citizen.example>",
                 "MAILBOX_FOLDER" => self.mailbox,
-                "AWS_REGION" => "us-east-1",
+                "AWS_REGION" => REGION,
                 "AWS_ENDPOINT_URL_DYNAMODB" => self.database_url,
                 "AWS_ENDPOINT_URL_SQS" => self.sqs_url,
                 "AWS_ACCESS_KEY_ID" => OPERATOR,
@@ -52,6 +52,21 @@ impl Environment<'_> {
             };
             Some(value.to_owned())
         })
+    }
+}
+
+/// What an operator's commands need of it.
+impl Environment<'_> {
+    pub(crate) fn for_operators(&self, dead_letter_queue_url: String) -> BTreeMap<&'static str, String> {
+        BTreeMap::from([
+            ("AWS_ENDPOINT_URL_DYNAMODB", self.database_url.to_owned()),
+            ("AWS_ENDPOINT_URL_SQS", self.sqs_url.to_owned()),
+            ("JOBS_QUEUE_URL", self.queue_url.to_owned()),
+            ("DEAD_LETTER_QUEUE_URL", dead_letter_queue_url),
+            ("AWS_REGION", REGION.to_owned()),
+            ("AWS_ACCESS_KEY_ID", OPERATOR.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", SECRET.to_owned()),
+        ])
     }
 }
 

@@ -1,25 +1,43 @@
-//! `GET /_local/figures`: what a load test cannot see from outside. No path of the API, and not in AWS, where
-//! CloudWatch has such figures.
+//! What a system on this machine says of itself, to load tests, to the operator's commands and to who walks through it. No
+//! paths of the API, and not in AWS, where CloudWatch has such figures and CloudFormation such names.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use axum::extract::Path;
+use axum::http::StatusCode;
 use axum::{Json, Router, routing::get};
 use serde_json::json;
+use shared::ids::JobId;
 
 use crate::{layers::counting::DatabaseCalls, names::JOBS_QUEUE, sqs::Sqs};
 
-/// Where it is found.
-pub const PATH: &str = "/_local/figures";
+/// `{database_calls, queue: {visible, in_flight, delayed}}`.
+pub const FIGURES: &str = "/_local/figures";
+/// The variables that an operator's commands need.
+pub const ENDPOINTS: &str = "/_local/endpoints";
+/// The e-mail that a job has sent, as a text.
+pub const MAIL: &str = "/_local/mail/{job_id}";
 
-/// Adds it to the API's router: `{database_calls, queue: {visible, in_flight, delayed}}`.
-pub fn add_to(router: Router, database_calls: Arc<DatabaseCalls>, sqs: Sqs) -> Router {
-    router.route(
-        PATH,
-        get(async move || {
-            let queue = sqs.counts(JOBS_QUEUE).ok().map(
-                |counts| json!({"visible": counts.visible, "in_flight": counts.in_flight, "delayed": counts.delayed}),
-            );
-            Json(json!({"database_calls": database_calls.count(), "queue": queue}))
-        }),
-    )
+/// Adds them to the API's router.
+pub fn add_to(
+    router: Router,
+    database_calls: Arc<DatabaseCalls>,
+    sqs: Sqs,
+    endpoints: BTreeMap<&'static str, String>,
+    mailbox: PathBuf,
+) -> Router {
+    let figures = get(async move || {
+        let queue = sqs
+            .counts(JOBS_QUEUE)
+            .ok()
+            .map(|counts| json!({"visible": counts.visible, "in_flight": counts.in_flight, "delayed": counts.delayed}));
+        Json(json!({"database_calls": database_calls.count(), "queue": queue}))
+    });
+    let mail = get(async move |Path(job_id): Path<String>| {
+        let job_id: JobId = job_id.parse().map_err(|_| StatusCode::NOT_FOUND)?;
+        tokio::fs::read_to_string(mailbox.join(format!("{job_id}.eml"))).await.map_err(|_| StatusCode::NOT_FOUND)
+    });
+    router.route(FIGURES, figures).route(ENDPOINTS, get(async move || Json(endpoints))).route(MAIL, mail)
 }

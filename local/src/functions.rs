@@ -65,7 +65,6 @@ functions! {
     "login" => login,
     "logout" => logout,
     "put-member" => put_member,
-    "put-org-plan" => put_org_plan,
     "put-org-settings" => put_org_settings,
     "register" => register,
     "send-email" => send_email,

@@ -1,15 +1,17 @@
 //! `cargo run`: the whole system on this machine.
 
-use std::{collections::BTreeMap, env, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, env, error::Error, path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use local::ablation::Ablation;
 use local::names::TABLE_NAME;
+use local::operator::running::{self, NotRunning};
 use local::operator::{self, catalogue};
 use local::system::project_folder;
 use local::{Options, StartError, Storage, System, functions, openapi};
 use shared::ids::{JobId, OrgId};
 use shared::jobs::JobMessage;
+use shared::model::org::Plan;
 use shared::model::text::Email;
 use shared::{
     Context,
@@ -27,8 +29,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Port on 127.0.0.1; 0 takes a free one.
-    #[arg(long, default_value_t = 3000)]
+    /// Port on 127.0.0.1; 0 takes a free one. The operator's commands without a --table work on the system there.
+    #[arg(long, global = true, default_value_t = 3000)]
     port: u16,
     /// Keep records in memory only.
     #[arg(long, conflicts_with = "data_dir")]
@@ -51,29 +53,47 @@ struct Arguments {
 enum Command {
     /// Prints the OpenAPI document.
     Openapi,
-    /// Loads the price catalogue into a DynamoDB table (AWS's, unless AWS_ENDPOINT_URL says otherwise).
+    #[command(flatten)]
+    Operator(Operator),
+}
+
+/// What an operator does by hand.
+#[derive(Subcommand)]
+enum Operator {
+    /// Loads the price catalogue into the table.
     Seed {
-        /// The table's name.
-        #[arg(long)]
-        table: String,
+        #[command(flatten)]
+        at: At,
         /// Catalogue to load [default: the project's data/model-prices.json].
         #[arg(long)]
         catalogue: Option<PathBuf>,
     },
+    /// Gives an organization a plan, or lists the plans that owners once gave themselves.
+    Plan {
+        #[command(flatten)]
+        at: At,
+        /// The organization's id.
+        #[arg(long, required_unless_present = "self_taken")]
+        org: Option<OrgId>,
+        /// Its new plan: free, pro or enterprise.
+        #[arg(long, required_unless_present = "self_taken", value_parser = plan)]
+        plan: Option<Plan>,
+        /// Lists the organizations with a paid plan that no operator gave. Reads the whole table.
+        #[arg(long, conflicts_with_all = ["org", "plan"])]
+        self_taken: bool,
+    },
     /// Puts the jobs of all dead letters back on the queue that JOBS_QUEUE_URL names.
     Redrive {
-        /// The table's name.
+        #[command(flatten)]
+        at: At,
+        /// URL of the dead-letter queue [default: that of the system on this machine].
         #[arg(long)]
-        table: String,
-        /// URL of the dead-letter queue.
-        #[arg(long)]
-        dead_letter_queue: String,
+        dead_letter_queue: Option<String>,
     },
     /// Says what became of an e-mail whose fate is unknown.
     SettleEmail {
-        /// The table's name.
-        #[arg(long)]
-        table: String,
+        #[command(flatten)]
+        at: At,
         /// The organization's id.
         #[arg(long)]
         org: OrgId,
@@ -86,15 +106,28 @@ enum Command {
     },
     /// Lists an address that is not to be written to.
     Suppress {
-        /// The table's name.
-        #[arg(long)]
-        table: String,
+        #[command(flatten)]
+        at: At,
         /// The address.
         address: String,
         /// Takes it off the list instead.
         #[arg(long)]
         remove: bool,
     },
+}
+
+/// The system that a command works on.
+#[derive(Args)]
+struct At {
+    /// The table of a deployed system, reached by AWS's own environment variables [default: the system on this machine].
+    #[arg(long)]
+    table: Option<String>,
+}
+
+/// A plan by its name.
+fn plan(name: &str) -> Result<Plan, String> {
+    let plans = [Plan::Free, Plan::Pro, Plan::Enterprise];
+    plans.into_iter().find(|plan| plan.as_str() == name).ok_or_else(|| "not free, pro or enterprise".to_owned())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -120,30 +153,67 @@ async fn run(arguments: Arguments) -> Result<(), String> {
             print!("{}", openapi::document());
             Ok(())
         }
-        Some(Command::Seed { table, catalogue }) => seed(table, catalogue).await,
-        Some(Command::Redrive { table, dead_letter_queue }) => {
-            let report =
-                operator::redrive_all(&context(&table)?, &dead_letter_queue).await.map_err(|e| e.to_string())?;
-            let operator::Report { queued, not_needed, stay } = report;
-            println!("{queued} jobs are in the queue again, {not_needed} needed nothing, {stay} letters stay.");
-            Ok(())
+        Some(Command::Operator(command)) => operate(command, arguments.port).await.map_err(|error| error.to_string()),
+        None => serve(options(arguments)).await.map_err(|error| error.to_string()),
+    }
+}
+
+async fn operate(command: Operator, port: u16) -> Result<(), Box<dyn Error>> {
+    match command {
+        Operator::Seed { at, catalogue } => {
+            let context = at.context(port).await?;
+            let count = catalogue::load(&catalogue_file(catalogue), context.store()).await?;
+            println!("{} has the prices of {count} models.", context.config().table_name);
         }
-        Some(Command::SettleEmail { table, org, job, fate }) => {
+        Operator::Plan { at, org: Some(org), plan: Some(plan), .. } => {
+            let given = operator::give_plan(&at.context(port).await?, org, plan).await?;
+            println!("{org} has the plan {} (version {}).", given.plan.as_str(), given.version);
+        }
+        Operator::Plan { at, .. } => {
+            for org in at.context(port).await?.store().self_taken_plans().await? {
+                println!("{}\t{}\t{}", org.org_id, org.plan.as_str(), org.name);
+            }
+        }
+        Operator::Redrive { at, dead_letter_queue } => {
+            let variables = at.variables(port).await?;
+            let queue = dead_letter_queue.or_else(|| variables("DEAD_LETTER_QUEUE_URL"));
+            let queue = queue.ok_or("--dead-letter-queue is missing")?;
+            let context = operator::context(&at.table(), variables)?;
+            let operator::Report { queued, not_needed, stay } = operator::redrive_all(&context, &queue).await?;
+            println!("{queued} jobs are in the queue again, {not_needed} needed nothing, {stay} letters stay.");
+        }
+        Operator::SettleEmail { at, org, job, fate } => {
             let message = JobMessage { org_id: org, job_id: job };
-            let asked = operator::settle(&context(&table)?, message, fate == EmailFate::Sent).await;
-            match asked.map_err(|error| error.to_string())? {
+            match operator::settle(&at.context(port).await?, message, fate == EmailFate::Sent).await? {
                 true => println!("{job} is settled."),
                 false => println!("{job} is no e-mail of unknown fate: nothing was changed."),
             }
-            Ok(())
         }
-        Some(Command::Suppress { table, address, remove }) => {
+        Operator::Suppress { at, address, remove } => {
             let address = Email::try_from(address)?;
-            operator::suppress(&context(&table)?, &address, !remove).await.map_err(|error| error.to_string())?;
+            operator::suppress(&at.context(port).await?, &address, !remove).await?;
             println!("{} is {}listed.", address.as_str(), if remove { "no longer " } else { "" });
-            Ok(())
         }
-        None => serve(options(arguments)).await.map_err(|error| error.to_string()),
+    }
+    Ok(())
+}
+
+impl At {
+    fn table(&self) -> String {
+        self.table.clone().unwrap_or_else(|| TABLE_NAME.to_owned())
+    }
+
+    /// What the system's variables are: AWS's own for a table, else those of the system on this machine.
+    async fn variables(&self, port: u16) -> Result<Box<dyn Fn(&str) -> Option<String>>, NotRunning> {
+        if self.table.is_some() {
+            return Ok(Box::new(|name| env::var(name).ok()));
+        }
+        let variables = running::variables(port).await?;
+        Ok(Box::new(move |name| variables.get(name).cloned()))
+    }
+
+    async fn context(&self, port: u16) -> Result<Context, Box<dyn Error>> {
+        Ok(operator::context(&self.table(), self.variables(port).await?)?)
     }
 }
 
@@ -189,19 +259,6 @@ fn chosen_providers() -> BTreeMap<String, String> {
 
 fn catalogue_file(chosen: Option<PathBuf>) -> PathBuf {
     chosen.unwrap_or_else(|| project_folder().join("data/model-prices.json"))
-}
-
-fn context(table: &str) -> Result<Context, String> {
-    operator::context(table).map_err(|error| error.to_string())
-}
-
-/// Loads the catalogue with the credentials, region and endpoint of AWS's own environment variables.
-async fn seed(table: String, catalogue: Option<PathBuf>) -> Result<(), String> {
-    let context = context(&table)?;
-    let loaded = catalogue::load(&catalogue_file(catalogue), context.store()).await;
-    let count = loaded.map_err(|error| error.to_string())?;
-    println!("{table} has the prices of {count} models.");
-    Ok(())
 }
 
 /// Serves until Ctrl-C or SIGTERM.

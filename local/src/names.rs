@@ -3,6 +3,9 @@
 /// The account that everything here belongs to.
 pub const ACCOUNT_ID: &str = "000000000000";
 
+/// The region of everything here.
+pub const REGION: &str = "us-east-1";
+
 /// The table's name. In AWS, CloudFormation chooses one.
 pub const TABLE_NAME: &str = "citizen-app";
 

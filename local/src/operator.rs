@@ -1,14 +1,16 @@
-//! What an operator does by hand, to a deployed system or a local one: by AWS's own environment variables.
+//! What an operator does by hand: to a deployed system by AWS's own environment variables, or to the one on this machine.
 
 pub mod catalogue;
+pub mod running;
 
-use std::env;
 use std::time::Duration;
 
 use shared::clock::Clock;
-use shared::config::Config;
+use shared::config::{Config, ConfigError};
+use shared::ids::OrgId;
 use shared::jobs::{JobMessage, Redriven, redrive, settle_email};
 use shared::model::job::EmailOutcome;
+use shared::model::org::{OrgPlan, Plan};
 use shared::model::text::Email;
 use shared::store::suppression::Reason;
 use shared::{ApiError, Context};
@@ -16,19 +18,29 @@ use shared::{ApiError, Context};
 /// How long a dead letter is hidden from others while it is dealt with.
 const HIDDEN: Duration = Duration::from_secs(60);
 
-/// A context for a table, with the credentials, region and endpoints of the process's environment.
+/// A context for a table, with the credentials, region and endpoints that `variable` gives: the process's environment, or what
+/// a system on this machine says of itself ([`running::variables`]).
 ///
 /// # Errors
 /// A variable is missing or wrong.
-pub fn context(table: &str) -> Result<Context, shared::config::ConfigError> {
+pub fn context(table: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Context, ConfigError> {
     let config = Config::from_lookup(|name| match name {
         "TABLE_NAME" => Some(table.to_owned()),
-        // Nothing here is called from a browser or reads a cache.
+        // Nothing here is called from a browser.
         "ALLOWED_ORIGINS" => Some("http://localhost".to_owned()),
-        "CACHE_URL" => Some("off:".to_owned()),
-        _ => env::var(name).ok(),
+        // An operator is seldom in the cache's network; the table's stream renews what is cached.
+        "CACHE_URL" => variable(name).or_else(|| Some("off:".to_owned())),
+        _ => variable(name),
     })?;
     Ok(Context::new(config, Clock::system()))
+}
+
+/// Gives an organization a plan.
+///
+/// # Errors
+/// [`ApiError::NotFound`] when there is no such organization.
+pub async fn give_plan(context: &Context, org: OrgId, plan: Plan) -> Result<OrgPlan, ApiError> {
+    Ok(context.store().give_plan(org, plan).await?.publish(context.cache()).await)
 }
 
 /// What a redrive did.

@@ -28,7 +28,7 @@ use crate::{
         logging::Logging,
         stack,
     },
-    names::{JOBS_QUEUE, TABLE_NAME},
+    names::{DEAD_LETTER_QUEUE, JOBS_QUEUE, TABLE_NAME},
     operator::catalogue::{self, CatalogueError},
     sqs::Sqs,
     template::{Template, TemplateError},
@@ -175,6 +175,7 @@ impl System {
             mailbox: &options.mailbox.to_string_lossy(),
             chosen: &options.environment,
         };
+        let endpoints = environment.for_operators(queues.queue_url(DEAD_LETTER_QUEUE));
         let mut config = environment.config()?;
         let in_process: Arc<dyn Layer> = Arc::new(database.in_process());
         let queued: Arc<dyn Layer> = Arc::new(EmbeddedQueues::new(queues.url().to_owned(), queues.sqs().clone()));
@@ -195,7 +196,7 @@ impl System {
         let find = |name: &str| functions::handler(name, contexts.get(name)?, options.without);
         let router = gateway::router(&template, allowed_origins, address, find)
             .map_err(|function| StartError::UnknownFunction { path: options.template, function })?;
-        let router = figures::add_to(router, database_calls, queues.sqs().clone());
+        let router = figures::add_to(router, database_calls, queues.sqs().clone(), endpoints, options.mailbox.clone());
         catalogue::load(&options.catalogue, context.store()).await?;
         let sqs_url = queues.url().to_owned();
         let events = if options.background { template.event_functions.as_slice() } else { &[] };

@@ -24,7 +24,7 @@ pub(crate) async fn run(jobs: usize) -> Result<String, Vec<String>> {
     let address = ("127.0.0.1", testkit::ports::free_port());
     let environment = [("AWS_ENDPOINT_URL_SQS".to_owned(), format!("http://{}:{}", address.0, address.1))].into();
     let system = System::start(Options { background: false, environment, ..Options::ephemeral() }).await.unwrap();
-    let refused = accept(&system.url(), jobs).await;
+    let refused = accept(&system, jobs).await;
     if !refused.is_empty() {
         return Err(refused);
     }
@@ -64,11 +64,11 @@ pub(crate) async fn run(jobs: usize) -> Result<String, Vec<String>> {
 }
 
 /// Accepts so many jobs over HTTP; says what was refused.
-async fn accept(url: &str, jobs: usize) -> Vec<String> {
+async fn accept(system: &System, jobs: usize) -> Vec<String> {
     let http = reqwest::Client::new();
-    let owner = crate::world::Owner::register(&http, url).await;
+    let owner = crate::world::Owner::register(&http, system).await;
     let calls = (0..jobs).map(|number| {
-        let call = http.post(format!("{url}/analyze")).bearer_auth(&owner.token);
+        let call = http.post(format!("{}/analyze", system.url())).bearer_auth(&owner.token);
         async move {
             let reply = call.json(&json!({"text": format!("text {number}")})).send().await.unwrap();
             let (status, body) = (reply.status(), reply.json::<Value>().await.unwrap());

@@ -6,7 +6,7 @@ use crate::process::Pool;
 use crate::{Size, checks, clients, proxy};
 use local::event_source::{EventSource, Function, Mapping};
 use local::names::{JOBS_QUEUE, TABLE_NAME};
-use local::{Options, System};
+use local::{Options, System, operator};
 use serde_json::{Value, json};
 use shared::ids::OrgId;
 use shared::model::time::Moment;
@@ -66,7 +66,7 @@ impl World {
     async fn start(size: &Size, seed: u64, proxy_url: String) -> Self {
         let system = System::start(Options { background: false, ..Options::ephemeral() }).await.unwrap();
         let http = reqwest::Client::new();
-        let owner = Owner::register(&http, &system.url()).await;
+        let owner = Owner::register(&http, &system).await;
         Self {
             plan: Plan::new(seed, size.jobs, size.kills),
             oracle: Oracle::default(),
@@ -239,20 +239,18 @@ fn job_ids(body: &str) -> impl Iterator<Item = &str> {
 }
 
 impl Owner {
-    pub(crate) async fn register(http: &reqwest::Client, url: &str) -> Self {
+    pub(crate) async fn register(http: &reqwest::Client, system: &System) -> Self {
+        let url = system.url();
         let account = json!({"email": "owner@example.com", "password": "correct horse battery", "name": "Ada",
             "org_name": "Analytical Engines"});
         let registered: Value =
             http.post(format!("{url}/auth/register")).json(&account).send().await.unwrap().json().await.unwrap();
         let token = registered["token"].as_str().unwrap().to_owned();
-        let org = registered["org"]["id"].as_str().unwrap();
-        for (what, body) in [
-            ("plan", json!({"plan": "enterprise"})),
-            ("settings", json!({"settings": {"monthly_budget_usd": "100000"}})),
-        ] {
-            let put = http.put(format!("{url}/orgs/{org}/{what}")).bearer_auth(&token).json(&body);
-            assert_eq!(put.send().await.unwrap().status(), 200);
-        }
-        Self { org_id: org.parse().unwrap(), token }
+        let org_id = registered["org"]["id"].as_str().unwrap().parse().unwrap();
+        operator::give_plan(system.context(), org_id, shared::model::org::Plan::Enterprise).await.unwrap();
+        let settings = json!({"settings": {"monthly_budget_usd": "100000"}});
+        let put = http.put(format!("{url}/orgs/{org_id}/settings")).bearer_auth(&token).json(&settings);
+        assert_eq!(put.send().await.unwrap().status(), 200);
+        Self { org_id, token }
     }
 }

@@ -1,9 +1,13 @@
 //! A client of the system under test, and the actors that use it.
 
+use local::operator;
 use local::{Options, System};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
+use shared::Context;
+use shared::model::org::{OrgPlan, Plan};
+use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,9 +15,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) const ORIGIN: &str = "http://localhost:5173";
 
 /// The system under test: one for all tests, in memory, on a runtime of its own that outlives each test's.
-static URL: LazyLock<String> = LazyLock::new(|| {
+static UNDER_TEST: LazyLock<UnderTest> = LazyLock::new(|| {
     if let Ok(url) = std::env::var("CITIZEN_URL") {
-        return url;
+        // What its operator has in the environment, as a JSON object; `TABLE_NAME` among it.
+        let variables: HashMap<String, String> =
+            serde_json::from_str(&std::env::var("CITIZEN_OPERATOR").unwrap()).unwrap();
+        let operator = operator::context(&variables["TABLE_NAME"], |name| variables.get(name).cloned()).unwrap();
+        return UnderTest { url, operator: Box::leak(Box::new(operator)) };
     }
     let (send, receive) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
@@ -24,12 +32,17 @@ static URL: LazyLock<String> = LazyLock::new(|| {
                 options.cache_url = cache_url;
             }
             let system = System::start(options).await.unwrap();
-            send.send(system.url()).unwrap();
+            send.send(UnderTest { url: system.url(), operator: system.context() }).unwrap();
             std::future::pending::<()>().await;
         });
     });
     receive.recv().unwrap()
 });
+
+struct UnderTest {
+    url: String,
+    operator: &'static Context,
+}
 
 /// A client of the API.
 pub(crate) struct Api {
@@ -61,7 +74,7 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 
 impl Api {
     pub(crate) fn new() -> Self {
-        Self::at(URL.clone())
+        Self::at(UNDER_TEST.url.clone())
     }
 
     /// A client of a system of the test's own.
@@ -72,6 +85,12 @@ impl Api {
 
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Gives the organization of `owner` another plan, as the operator.
+    pub(crate) async fn give_plan(&self, owner: &Actor, plan: Plan) -> OrgPlan {
+        assert_eq!(self.url, UNDER_TEST.url, "another system has another operator");
+        operator::give_plan(UNDER_TEST.operator, owner.org_id.parse().unwrap(), plan).await.unwrap()
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {

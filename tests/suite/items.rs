@@ -4,6 +4,7 @@ use crate::api::{Api, redacted, send};
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
+use shared::model::org::Plan;
 use std::collections::HashSet;
 
 #[tokio::test]
@@ -150,8 +151,7 @@ async fn the_plans_limit_of_items_is_exact() {
     assert_eq!(api.post(&actor, "/items", json!({"name": "x"})).await.status, 201);
     assert_eq!(api.post(&actor, "/items", json!({"name": "x"})).await.status, 429);
     // So does a larger plan make room.
-    let plan = format!("/orgs/{}/plan", actor.org_id);
-    assert_eq!(api.put(&actor, &plan, json!({"plan": "pro"})).await.status, 200);
+    api.give_plan(&actor, Plan::Pro).await;
     assert_eq!(api.post(&actor, "/items", json!({"name": "x"})).await.status, 201);
 }
 

@@ -2,8 +2,13 @@
 
 use crate::api::{Api, redacted, send};
 use futures_util::future::join_all;
+use local::names::TABLE_NAME;
+use local::operator;
+use local::{Options, System};
 use reqwest::Method;
 use serde_json::json;
+use shared::model::org::{OrgPlan, Plan};
+use testkit::aws;
 
 #[tokio::test]
 async fn a_new_plan_shows_in_the_next_read() {
@@ -13,13 +18,47 @@ async fn a_new_plan_shows_in_the_next_read() {
     let free = json!({"org_id": "org_*", "plan": "free", "version": 1, "limits": {"items": 1000, "members": 5,
         "analyses_per_month": 100, "emails_per_month": 100, "input_bytes": 20_000}});
     assert_eq!(redacted(&api.get(&owner, &path).await.body), free);
-    for (version, plan) in [(2, "pro"), (3, "enterprise"), (4, "free")] {
-        let put = api.put(&owner, &path, json!({"plan": plan})).await;
-        assert_eq!((put.status, &put.body["plan"], &put.body["version"]), (200, &json!(plan), &json!(version)));
+    for (version, plan) in [(2, Plan::Pro), (3, Plan::Enterprise), (4, Plan::Free)] {
+        assert_eq!(api.give_plan(&owner, plan).await, OrgPlan { plan, version });
         let read = api.get(&owner, &path).await;
-        assert_eq!(read.body, put.body);
-        assert_eq!(read.header("etag"), put.header("etag"));
+        assert_eq!((&read.body["plan"], &read.body["version"]), (&json!(plan), &json!(version)));
+        assert_eq!(read.body["limits"], json!(plan.limits()));
     }
+}
+
+/// Whatever its role, nobody in an organization sets its plan: that is the operator's.
+#[tokio::test]
+async fn a_plan_is_not_for_the_taking() {
+    let api = Api::new();
+    let owner = api.register().await;
+    let path = format!("/orgs/{}/plan", owner.org_id);
+    for method in [Method::PUT, Method::PATCH, Method::POST, Method::DELETE] {
+        let reply = api.call(Some(&owner), method.clone(), &path, Some(json!({"plan": "enterprise"}))).await;
+        assert!(matches!(reply.status, 404 | 405), "{method}: {}", reply.text);
+    }
+    assert_eq!(api.get(&owner, &path).await.body["plan"], "free");
+}
+
+/// What owners could give themselves before, and operators did not.
+#[tokio::test]
+async fn self_taken_plans_are_listed() {
+    let system = System::start(Options::ephemeral()).await.unwrap();
+    let api = Api::at(system.url());
+    let store = system.context().store();
+    let [taken, given, _free] = [api.register().await, api.register().await, api.register().await];
+    for owner in [&taken, &given] {
+        operator::give_plan(system.context(), owner.org_id.parse().unwrap(), Plan::Pro).await.unwrap();
+    }
+    assert!(store.self_taken_plans().await.unwrap().is_empty());
+    // As an owner's `PUT` wrote it: without a word of the operator.
+    let key = json!({"pk": {"S": format!("ORG#{}", taken.org_id)}, "sk": {"S": "ORG"}});
+    let update = json!({"TableName": TABLE_NAME, "Key": key, "UpdateExpression": "REMOVE plan_given_at"});
+    let call = aws::dynamodb("UpdateItem", update.to_string());
+    let reply = reqwest::Client::new().post(system.database_url()).headers(call.headers().clone());
+    assert_eq!(reply.body(update.to_string()).send().await.unwrap().status(), 200);
+    let listed: Vec<_> =
+        store.self_taken_plans().await.unwrap().into_iter().map(|org| org.org_id.to_string()).collect();
+    assert_eq!(listed, [taken.org_id]);
 }
 
 #[tokio::test]
@@ -44,19 +83,16 @@ async fn settings_are_replaced_as_a_whole() {
 async fn of_simultaneous_replacements_of_one_version_one_wins() {
     let api = Api::new();
     let owner = api.register().await;
-    for (path, body) in [
-        (format!("/orgs/{}/settings", owner.org_id), json!({"settings": {"timezone": "Asia/Tokyo"}})),
-        (format!("/orgs/{}/plan", owner.org_id), json!({"plan": "pro"})),
-    ] {
-        let put = || {
-            let request = api.request(Method::PUT, &path).bearer_auth(&owner.token).header("If-Match", "W/\"1\"");
-            send(request.json(&body))
-        };
-        let replies = join_all((0..10).map(|_| put())).await;
-        assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 1);
-        replies.iter().find(|reply| reply.status != 200).unwrap().is_problem(412, "precondition_failed");
-        assert_eq!(api.get(&owner, &path).await.body["version"], 2);
-    }
+    let path = format!("/orgs/{}/settings", owner.org_id);
+    let body = json!({"settings": {"timezone": "Asia/Tokyo"}});
+    let put = || {
+        let request = api.request(Method::PUT, &path).bearer_auth(&owner.token).header("If-Match", "W/\"1\"");
+        send(request.json(&body))
+    };
+    let replies = join_all((0..10).map(|_| put())).await;
+    assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 1);
+    replies.iter().find(|reply| reply.status != 200).unwrap().is_problem(412, "precondition_failed");
+    assert_eq!(api.get(&owner, &path).await.body["version"], 2);
 }
 
 #[tokio::test]
@@ -65,13 +101,12 @@ async fn readers_during_writes_see_no_older_plan_than_one_acknowledged() {
     let owner = api.register().await;
     let path = format!("/orgs/{}/plan", owner.org_id);
     for round in 0..20 {
-        let plan = ["free", "pro", "enterprise"][round % 3];
-        let put = api.put(&owner, &path, json!({"plan": plan}));
+        let plan = [Plan::Free, Plan::Pro, Plan::Enterprise][round % 3];
         let reads = join_all((0..5).map(|_| api.get(&owner, &path)));
-        let (put, _) = tokio::join!(put, reads);
+        let (given, _) = tokio::join!(api.give_plan(&owner, plan), reads);
         let after = join_all((0..5).map(|_| api.get(&owner, &path))).await;
         for read in after {
-            assert_eq!(read.body, put.body, "round {round}");
+            assert_eq!(read.body["version"], given.version, "round {round}");
         }
     }
 }

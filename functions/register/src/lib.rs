@@ -49,6 +49,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
         name: account.org_name.into_string(),
         plan: Plan::Free,
         plan_version: 1,
+        plan_given_at: None,
         item_count: 0,
         member_count: 1,
         owner_count: 1,

@@ -22,7 +22,6 @@ pub enum Action {
     GetItem,
     UpdateItem,
     GetPlan,
-    PutPlan,
     GetUser,
     UpdateMe,
     GetSettings,
@@ -39,7 +38,7 @@ pub enum Action {
 }
 
 /// Of 1,000 actions. Items are listed and created 3:1.
-const MIX: [(Action, usize); 21] = [
+const MIX: [(Action, usize); 20] = [
     (Action::ListItems, 270),
     (Action::CreateItem, 70),
     (Action::CreateAgain, 5),
@@ -47,11 +46,10 @@ const MIX: [(Action, usize); 21] = [
     (Action::GetItem, 60),
     (Action::UpdateItem, 20),
     (Action::GetPlan, 140),
-    (Action::PutPlan, 8),
     (Action::GetUser, 160),
     (Action::UpdateMe, 10),
     (Action::GetSettings, 40),
-    (Action::PutSettings, 7),
+    (Action::PutSettings, 15),
     (Action::Prices, 70),
     (Action::AnalyzeAndWait, 15),
     (Action::Analyze, 20),
@@ -87,7 +85,6 @@ pub async fn perform(world: &World, action: Action, random: &mut Random, intende
         Action::GetItem => actor.get_item(random).await,
         Action::UpdateItem => actor.update_item(random).await,
         Action::GetPlan => actor.get_versioned("get-org-plan", "plan").await,
-        Action::PutPlan => actor.put_plan(random).await,
         Action::GetUser => actor.get_user(random).await,
         Action::UpdateMe => actor.update_me().await,
         Action::GetSettings => actor.get_versioned("get-org-settings", "settings").await,

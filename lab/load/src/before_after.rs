@@ -3,6 +3,7 @@
 use crate::arrivals::closed;
 use crate::client::Sample;
 use crate::figures::summary;
+use crate::operator::Operator;
 use crate::random::Random;
 use crate::report::Run;
 use crate::run::observed;
@@ -78,7 +79,8 @@ fn order(seed: u64) -> Vec<Option<usize>> {
 
 async fn one(program: &Path, without: &str, actions: u64, seed: u64) -> Result<Run, String> {
     let server = Server::start(program, Some(without)).await?;
-    let world = World::found(&server.url, 12, seed).await?;
+    let operator = Operator::new(program.to_owned(), &server.url, None);
+    let world = World::found(&server.url, async |org: &str| operator.give_plan(org).await, 12, seed).await?;
     // Caches, connections and lists as they are after a while.
     closed(&world, CALLERS, actions..actions + actions / 5).await;
     let load = async {

@@ -7,6 +7,7 @@ pub mod before_after;
 pub mod client;
 pub mod figures;
 pub mod growth;
+pub mod operator;
 pub mod random;
 pub mod report;
 pub mod run;

@@ -1,6 +1,7 @@
 //! `just load` and `just before-after`.
 
 use clap::{Args, Parser, Subcommand};
+use load::operator::Operator;
 use load::report::{CLOSED, OPEN};
 use load::run::observed;
 use load::server::Server;
@@ -46,7 +47,10 @@ struct Load {
     /// Base URL of the system [default: one of its own, started from --local].
     #[arg(long)]
     url: Option<String>,
-    /// The system's program, if one is to be started.
+    /// The table of a deployed system, for the operator's commands, which take AWS's own environment variables.
+    #[arg(long, requires = "url")]
+    table: Option<String>,
+    /// The system's program, which is also the operator's.
     #[arg(long, default_value = "target/debug/local")]
     local: PathBuf,
     /// Organizations, of Zipf popularity.
@@ -105,7 +109,8 @@ async fn put_load(load: Load) -> Result<ExitCode, String> {
     let url = load.url.clone().or(server.as_ref().map(|server| server.url.clone())).unwrap_or_default();
     let url = url.trim_end_matches('/');
     eprintln!("{} organizations register at {url}", load.orgs);
-    let world = World::found(url, load.orgs, load.seed).await?;
+    let operator = Operator::new(load.local.clone(), url, load.table.as_deref());
+    let world = World::found(url, async |org: &str| operator.give_plan(org).await, load.orgs, load.seed).await?;
     let (ramp, duration) = (Duration::from_secs(load.ramp), Duration::from_secs(load.seconds));
     let both = async {
         if load.users > 0 {

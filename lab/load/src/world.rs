@@ -42,18 +42,28 @@ pub struct World {
 }
 
 impl World {
-    /// Registers `count` organizations with one to three users each.
+    /// Registers `count` organizations with one to three users each. `give_plan` gives one, by its id, a plan whose limits are
+    /// in nobody's way ([`crate::operator::Operator::give_plan`]).
     ///
     /// # Errors
-    /// What the API answered instead.
-    pub async fn found(url: &str, count: usize, seed: u64) -> Result<Arc<Self>, String> {
+    /// What the API or the operator's command answered instead.
+    pub async fn found(
+        url: &str,
+        give_plan: impl AsyncFn(&str) -> Result<(), String>,
+        count: usize,
+        seed: u64,
+    ) -> Result<Arc<Self>, String> {
         let client = Client::new(url).map_err(|error| error.to_string())?;
         let marker = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos());
         let numbers = stream::iter(0..count);
-        let orgs: Vec<_> = numbers.map(|at| org(&client, marker, at, 1 + at % 3)).buffered(4).collect().await;
+        let orgs: Vec<_> =
+            numbers.map(|at| org(&client, &give_plan, marker, at, 1 + at % 3)).buffered(4).collect().await;
         let orgs = orgs.into_iter().collect::<Result<Vec<_>, _>>()?;
         let _registrations = client.take();
-        Ok(Arc::new(Self { client, truth: Truth::default(), popularity: Zipf::new(count), orgs, seed }))
+        let truth = Truth::default();
+        // The first version was the plan from the registration.
+        orgs.iter().for_each(|org| truth.acknowledged(&format!("/orgs/{}/plan", org.id), 2));
+        Ok(Arc::new(Self { client, truth, popularity: Zipf::new(count), orgs, seed }))
     }
 
     /// An organization as popular as its rank says, and one of its users.
@@ -93,7 +103,13 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-async fn org(client: &Client, marker: u128, at: usize, users: usize) -> Result<Org, String> {
+async fn org(
+    client: &Client,
+    give_plan: &impl AsyncFn(&str) -> Result<(), String>,
+    marker: u128,
+    at: usize,
+    users: usize,
+) -> Result<Org, String> {
     let mut all: Vec<User> = Vec::new();
     let mut org_id = String::new();
     for number in 0..users {
@@ -108,8 +124,7 @@ async fn org(client: &Client, marker: u128, at: usize, users: usize) -> Result<O
             token = text(&must(client, Method::POST, "/auth/login".to_owned(), None, login).await?["token"]);
         } else {
             org_id = text(&registered["org"]["id"]);
-            let path = format!("/orgs/{org_id}/plan");
-            must(client, Method::PUT, path, Some(&token), json!({"plan": "enterprise"})).await?;
+            give_plan(&org_id).await?;
         }
         all.push(User { token, user_id, email, renewals: tokio::sync::Mutex::new(0) });
     }

@@ -76,6 +76,7 @@ fn run(engine: &Dynoxide, tokens: &Mutex<Tokens>, call: &Call<'_>) -> Result<Str
         "PutItem" => json(engine.put_item(request(body)?)?),
         "UpdateItem" => json(engine.update_item(request(body)?)?),
         "DeleteItem" => json(engine.delete_item(request(body)?)?),
+        "Scan" => json(engine.scan(request(body)?)?),
         "Query" => json(engine.query(request(body)?)?),
         "BatchGetItem" => json(engine.batch_get_item(request(body)?)?),
         "BatchWriteItem" => json(engine.batch_write_item(request(body)?)?),

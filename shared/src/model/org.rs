@@ -102,6 +102,9 @@ pub struct OrgRecord {
     pub name: String,
     pub plan: Plan,
     pub plan_version: u64,
+    /// When an operator gave it; none for the plan from the beginning, or one that its owner took before version 0.2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_given_at: Option<Moment>,
     pub item_count: u64,
     pub member_count: u64,
     pub owner_count: u64,

@@ -45,6 +45,8 @@ pub struct Key {
 pub const MEMBER: &str = "MEMBER#";
 pub const MEMBERSHIP: &str = "ORG#";
 pub const PROFILE: &str = "PROFILE";
+/// The sort key of every organization.
+pub const ORG: &str = "ORG";
 
 impl Key {
     fn new(pk: String, sk: impl Into<String>) -> Self {
@@ -78,7 +80,7 @@ impl Key {
 
     #[must_use]
     pub fn org(org: OrgId) -> Self {
-        Self::new(org_pk(org), "ORG")
+        Self::new(org_pk(org), ORG)
     }
 
     #[must_use]

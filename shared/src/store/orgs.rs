@@ -1,7 +1,7 @@
 //! Organizations: plan and settings.
 
-use super::keys::Key;
-use super::{Precondition, Store, number, record, string, update_failed};
+use super::keys::{Key, ORG, SK};
+use super::{Precondition, Store, classify, number, record, string, update_failed};
 use crate::error::ApiError;
 use crate::ids::OrgId;
 use crate::model::cached::{OrgPlanKey, OrgSettingsKey};
@@ -11,6 +11,9 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use platform::cache::Renewal;
 use platform::request::IfMatch;
 use platform::telemetry::{Part, timed};
+
+/// The attribute of an organization that says when an operator gave it its plan.
+const PLAN_GIVEN_AT: &str = "plan_given_at";
 
 impl Store {
     /// An organization.
@@ -29,25 +32,22 @@ impl Store {
         Ok(self.org(org).await?.map(|org| OrgPlan { plan: org.plan, version: org.plan_version }))
     }
 
-    /// Changes an organization's plan. What is there beyond the new limits stays; more is refused.
+    /// Gives an organization a plan, for the operator. What is there beyond the new limits stays; more is refused.
     ///
     /// # Errors
-    /// [`ApiError::PreconditionFailed`] if none of the versions is the current one.
-    pub async fn put_org_plan(
-        &self,
-        org: OrgId,
-        plan: Plan,
-        if_match: &IfMatch,
-    ) -> Result<Renewal<OrgPlanKey>, ApiError> {
-        let update = Precondition::new(if_match)?
+    /// [`ApiError::NotFound`] if there is no such organization.
+    pub async fn give_plan(&self, org: OrgId, plan: Plan) -> Result<Renewal<OrgPlanKey>, ApiError> {
+        let update = Precondition::new(&IfMatch::Any)?
             .apply(
                 self.client
                     .update_item()
                     .table_name(&self.table)
                     .set_key(Some(Key::org(org).attributes()))
-                    .update_expression("SET #plan = :plan, #version = #version + :one")
+                    .update_expression("SET #plan = :plan, #version = #version + :one, #given = :now")
                     .expression_attribute_names("#plan", "plan")
+                    .expression_attribute_names("#given", PLAN_GIVEN_AT)
                     .expression_attribute_values(":plan", string(plan.as_str()))
+                    .expression_attribute_values(":now", number(self.now().as_millis()))
                     .expression_attribute_values(":one", number(1)),
             )
             .expression_attribute_names("#version", "plan_version")
@@ -56,6 +56,32 @@ impl Store {
         let reply = timed(Part::Db, update).await.map_err(update_failed)?;
         let record: OrgRecord = record(reply.attributes.unwrap_or_default())?;
         Ok(Renewal::new(OrgPlanKey(org), OrgPlan { plan: record.plan, version: record.plan_version }))
+    }
+
+    /// The organizations with a paid plan that no operator gave: until version 0.2 an owner could choose it. Reads the whole
+    /// table, so it is the operator's alone.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn self_taken_plans(&self) -> Result<Vec<OrgRecord>, ApiError> {
+        let mut pages = self
+            .client
+            .scan()
+            .table_name(&self.table)
+            .filter_expression("#sk = :org AND #plan <> :free AND attribute_not_exists(#given)")
+            .expression_attribute_names("#sk", SK)
+            .expression_attribute_names("#plan", "plan")
+            .expression_attribute_names("#given", PLAN_GIVEN_AT)
+            .expression_attribute_values(":org", string(ORG))
+            .expression_attribute_values(":free", string(Plan::Free.as_str()))
+            .into_paginator()
+            .items()
+            .send();
+        let mut organizations = Vec::new();
+        while let Some(found) = pages.next().await {
+            organizations.push(record(found.map_err(classify)?)?);
+        }
+        Ok(organizations)
     }
 
     /// An organization's settings.

@@ -39,7 +39,7 @@ async fn a_larger_plan_makes_room_at_once() {
     }
     let letter = json!({"to": owner.email, "subject": "s", "text": "t"});
     rig.api.post(&owner, "/send-email", letter.clone()).await.is_problem(429, "quota_exceeded");
-    rig.api.put(&owner, &format!("/orgs/{}/plan", owner.org_id), json!({"plan": "pro"})).await;
+    rig.give_plan(&owner, "pro").await;
     rig.accepted(&owner, "/send-email", letter).await;
 }
 

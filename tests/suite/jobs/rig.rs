@@ -4,7 +4,7 @@ use super::providers::Providers;
 use crate::api::{Actor, Api, Reply};
 use local::event_source::{Delivery, EventSource, Function, Mapping};
 use local::names::{DEAD_LETTER_QUEUE, JOBS_QUEUE};
-use local::{Options, System};
+use local::{Options, System, operator};
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::model::job::JobRecord;
@@ -115,9 +115,14 @@ impl Rig {
     /// An owner on a plan.
     pub(crate) async fn owner(&self, plan: &str) -> Actor {
         let owner = self.api.register().await;
-        let changed = self.api.put(&owner, &format!("/orgs/{}/plan", owner.org_id), json!({"plan": plan})).await;
-        assert_eq!(changed.status, 200, "{}", changed.text);
+        self.give_plan(&owner, plan).await;
         owner
+    }
+
+    /// Gives the organization of `owner` another plan, as the operator.
+    pub(crate) async fn give_plan(&self, owner: &Actor, plan: &str) {
+        let plan = serde_json::from_value(json!(plan)).unwrap();
+        operator::give_plan(self.system.context(), owner.org_id.parse().unwrap(), plan).await.unwrap();
     }
 
     pub(crate) async fn settings(&self, owner: &Actor, settings: Value) {

@@ -18,12 +18,6 @@ impl Actor<'_> {
         }
     }
 
-    pub(super) async fn put_plan(&self, random: &mut Random) {
-        let plan = ["pro", "enterprise"][random.below(2)];
-        let body = json!({"plan": plan});
-        self.put_versioned("put-org-plan", "plan", body).await;
-    }
-
     pub(super) async fn put_settings(&self, random: &mut Random) {
         let zone = ZONES[random.below(ZONES.len())];
         let body = json!({"settings": {"timezone": zone}});

@@ -1,5 +1,6 @@
 //! An API that lies in one way at a time: each check of a reply must find its lie, and nothing else.
 
+use crate::give_plan;
 use load::actions::{Action, perform};
 use load::random::Random;
 use load::settle::settle;
@@ -118,10 +119,9 @@ fn drop_first(body: &mut Value) {
 }
 
 /// Something of everything, so that there is something to lie about.
-const BEFORE: [Action; 8] = [
+const BEFORE: [Action; 7] = [
     Action::CreateItem,
     Action::UpdateItem,
-    Action::PutPlan,
     Action::PutSettings,
     Action::UpdateMe,
     Action::Analyze,
@@ -130,9 +130,9 @@ const BEFORE: [Action; 8] = [
 ];
 
 /// A world that was told the truth so far.
-async fn world(liar: &Liar) -> Arc<World> {
+async fn world(system: &System, liar: &Liar) -> Arc<World> {
     liar.tells(None);
-    let world = World::found(&liar.url, 2, 1).await.unwrap();
+    let world = World::found(&liar.url, async |org: &str| give_plan(system, org).await, 2, 1).await.unwrap();
     let mut random = Random::new(1, 1);
     for action in (0..5).flat_map(|_| BEFORE) {
         perform(&world, action, &mut random, None).await;
@@ -146,7 +146,7 @@ async fn each_lie_is_found() {
     let system = System::start(Options::ephemeral()).await.unwrap();
     let liar = Liar::before(&system.url()).await;
     for (at, (method, path, tell, action, found)) in LIES.into_iter().enumerate() {
-        let world = world(&liar).await;
+        let world = world(&system, &liar).await;
         let mut random = Random::new(1, 2 + at as u64);
         liar.tells(Some(Lie { method, path, tell }));
         for _ in 0..60 {
@@ -159,7 +159,7 @@ async fn each_lie_is_found() {
         assert!(violations.first().is_some_and(|first| first.contains(found)), "lie {at}, {found}: {violations:?}");
     }
     for (path, tell, found) in LAST_LIES {
-        let world = world(&liar).await;
+        let world = world(&system, &liar).await;
         settle(&world, Duration::from_secs(20)).await.unwrap();
         assert_eq!(world.truth.violations(), (Vec::new(), 0), "before {found} at {path}");
         liar.tells(Some(Lie { method: "GET", path, tell }));

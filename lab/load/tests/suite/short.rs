@@ -1,5 +1,6 @@
 //! A short run over a system in this process: the truth holds, the report has its figures, and a planted lie is found.
 
+use crate::give_plan;
 use load::report::{CLOSED, OPEN};
 use load::{arrivals, run::observed, settle::settle, world::World};
 use local::{Options, System};
@@ -8,7 +9,7 @@ use std::time::Duration;
 #[tokio::test(flavor = "multi_thread")]
 async fn the_truth_holds_under_load_and_a_lie_is_found() {
     let system = System::start(Options::ephemeral()).await.unwrap();
-    let world = World::found(&system.url(), 3, 1).await.unwrap();
+    let world = World::found(&system.url(), async |org: &str| give_plan(&system, org).await, 3, 1).await.unwrap();
     let load = async {
         world.client.phase(CLOSED);
         arrivals::closed(&world, 4, 0..250).await;
