@@ -19,6 +19,7 @@ STEPS = {
     "planted-cache": ("the tests of the cache find each planted bug", ["lab/planted-bugs.sh", "cache"], {}),
     "planted-jobs": ("the tests of jobs find each planted bug", ["lab/planted-bugs.sh", "jobs"], {}),
     "planted-logs": ("the tests of logs find each planted bug", ["lab/planted-bugs.sh", "logs"], {}),
+    "planted-identity": ("the tests of identity find each planted bug", ["lab/planted-bugs.sh", "identity"], {}),
     "kill": ("nothing is lost or done twice while processes are killed",
              ["cargo", "test", "--workspace", "--locked", "--test", "kill", "--", "--jobs", "2000", "--kills", "400", "--outage", "10000"], {}),
     "keys": ("10,000 idempotency keys with eight callers each", [*SUITE, "jobs::idempotency::of_eight_racing"], {"CITIZEN_KEYS": "10000"}),
