@@ -18,6 +18,7 @@ SUITE = ["cargo", "test", "--workspace", "--locked", "--test", "suite", "--"]
 STEPS = {
     "planted-cache": ("the tests of the cache find each planted bug", ["lab/planted-bugs.sh", "cache"], {}),
     "planted-jobs": ("the tests of jobs find each planted bug", ["lab/planted-bugs.sh", "jobs"], {}),
+    "planted-http": ("the tests of HTTP find each planted bug", ["lab/planted-bugs.sh", "http"], {}),
     "planted-logs": ("the tests of logs find each planted bug", ["lab/planted-bugs.sh", "logs"], {}),
     "planted-identity": ("the tests of identity find each planted bug", ["lab/planted-bugs.sh", "identity"], {}),
     "kill": ("nothing is lost or done twice while processes are killed",

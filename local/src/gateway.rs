@@ -178,11 +178,7 @@ impl Api {
         };
         log::keep_code(&mut parts, &body);
         let is_large = self.compressed_from.is_some_and(|bytes| body.len() >= bytes);
-        if !is_large || parts.headers.contains_key(header::CONTENT_ENCODING) {
-            return Response::from_parts(parts, Body::from(body));
-        }
-        parts.headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
-        if !takes_gzip {
+        if !is_large || !takes_gzip || parts.headers.contains_key(header::CONTENT_ENCODING) {
             return Response::from_parts(parts, Body::from(body));
         }
         parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));

@@ -77,7 +77,8 @@ fn add_common_responses(operation: &mut Operation) {
         .collect();
     let has = |place: ParameterIn| parameters.iter().any(|parameter| parameter.parameter_in == place);
     let (path, query) = (has(ParameterIn::Path), has(ParameterIn::Query));
-    let if_match = parameters.iter().any(|parameter| parameter.name == "If-Match");
+    let conditional =
+        parameters.iter().any(|parameter| ["If-Match", "If-None-Match"].contains(&parameter.name.as_str()));
     let body = operation.request_body.is_some();
     let session = operation.security.is_some();
     let possible = [
@@ -85,7 +86,7 @@ fn add_common_responses(operation: &mut Operation) {
         (session, "401", "No valid session"),
         (session, "403", "The role or the origin does not allow it"),
         (path, "404", "No such resource for this caller"),
-        (if_match, "412", "The resource has another version"),
+        (conditional, "412", "The resource is not as If-Match or If-None-Match demands"),
         (body, "413", "The body is too large"),
         (body, "415", "The body is not JSON"),
         (body || query, "422", "Invalid values, each with its place"),

@@ -93,9 +93,11 @@ impl ApiError {
             Self::EmailTaken => (S::CONFLICT, "email_taken", "An account with this e-mail address exists."),
             Self::LastOwner => (S::CONFLICT, "last_owner", "The last owner of an organization cannot go."),
             Self::Contended => (S::CONFLICT, "concurrent_change", "The resource kept changing meanwhile. Try again."),
-            Self::PreconditionFailed => {
-                (S::PRECONDITION_FAILED, "precondition_failed", "The resource has another version than If-Match names.")
-            }
+            Self::PreconditionFailed => (
+                S::PRECONDITION_FAILED,
+                "precondition_failed",
+                "The resource is not as If-Match or If-None-Match demands.",
+            ),
             Self::IdempotencyMismatch => (
                 S::UNPROCESSABLE_ENTITY,
                 "idempotency_key_reuse",

@@ -21,6 +21,7 @@
 
 pub mod caller;
 pub mod clock;
+pub mod conditional;
 pub mod config;
 pub mod context;
 pub mod cursor;
@@ -33,7 +34,7 @@ pub mod password;
 pub mod store;
 pub mod token;
 
-pub use platform::{aws, cache, idempotency, queue, request, response, runtime, telemetry};
+pub use platform::{aws, cache, etag, idempotency, queue, request, response, runtime, telemetry};
 
 pub use context::Context;
 pub use error::{ApiError, ApiResult};

@@ -14,6 +14,7 @@ pub mod suppression;
 pub mod usage;
 
 use crate::clock::Clock;
+use crate::conditional::Expected;
 use crate::error::ApiError;
 use crate::model::time::Moment;
 use aws_sdk_dynamodb::Client;
@@ -27,7 +28,6 @@ use aws_sdk_dynamodb::types::{
 };
 use keys::Key;
 use platform::aws::{AwsConfig, Signer, user_agent};
-use platform::request::IfMatch;
 use platform::telemetry::{Part, timed};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -199,39 +199,31 @@ pub(crate) fn attributes<T: Serialize>(key: Key, record: &T) -> Result<Attribute
     Ok(attributes)
 }
 
-/// `If-Match` as a condition on a versioned record that must exist.
+/// What a write expects, as a condition on a versioned record that must exist.
 pub(crate) struct Precondition {
-    condition: String,
-    values: Vec<(String, AttributeValue)>,
+    condition: &'static str,
+    version: Option<AttributeValue>,
+}
+
+impl From<Expected> for Precondition {
+    fn from(expected: Expected) -> Self {
+        match expected {
+            Expected::Exists => Self { condition: "attribute_exists(pk)", version: None },
+            Expected::Version(version) => Self { condition: "#version = :expected", version: Some(number(version)) },
+        }
+    }
 }
 
 impl Precondition {
-    /// # Errors
-    /// [`ApiError::PreconditionFailed`] if no version could satisfy it.
-    pub(crate) fn new(if_match: &IfMatch) -> Result<Self, ApiError> {
-        let versions = match if_match {
-            IfMatch::Any => return Ok(Self { condition: "attribute_exists(pk)".to_owned(), values: Vec::new() }),
-            // DynamoDB's IN takes 100 operands; a caller with more tags than that holds no version.
-            IfMatch::OneOf(versions) if versions.is_empty() || versions.len() > 100 => {
-                return Err(ApiError::PreconditionFailed);
-            }
-            IfMatch::OneOf(versions) => versions,
-        };
-        let values: Vec<_> =
-            versions.iter().enumerate().map(|(at, version)| (format!(":if_match{at}"), number(version))).collect();
-        let names: Vec<&str> = values.iter().map(|(name, _)| name.as_str()).collect();
-        Ok(Self { condition: format!("attribute_exists(pk) AND #version IN ({})", names.join(", ")), values })
-    }
-
-    /// The condition (on `#version` if there are values) and its values.
-    pub(crate) fn into_parts(self) -> (String, Vec<(String, AttributeValue)>) {
-        (self.condition, self.values)
+    /// The condition, and the value of `:expected` where it is on `#version`.
+    pub(crate) fn into_parts(self) -> (&'static str, Option<AttributeValue>) {
+        (self.condition, self.version)
     }
 
     /// Adds it to an update that names `#version`.
     pub(crate) fn apply(self, mut update: UpdateItemFluentBuilder) -> UpdateItemFluentBuilder {
-        for (name, value) in self.values {
-            update = update.expression_attribute_values(name, value);
+        if let Some(version) = self.version {
+            update = update.expression_attribute_values(":expected", version);
         }
         update
             .condition_expression(self.condition)

@@ -6,6 +6,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 use shared::Context;
+use shared::etag::EntityTag;
 use shared::model::org::{OrgPlan, Plan};
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -203,7 +204,14 @@ impl Actor {
 pub(crate) async fn send(request: RequestBuilder) -> Reply {
     let response = request.send().await.unwrap();
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    let text = String::from_utf8_lossy(&response.bytes().await.unwrap()).into_owned();
+    let bytes = response.bytes().await.unwrap();
+    if matches!(status, 200 | 201)
+        && !headers.contains_key("content-encoding")
+        && let Some(tag) = headers.get("etag")
+    {
+        assert_eq!(tag, EntityTag::of_body(&bytes).header(), "a tag is the digest of the body that it stands beside");
+    }
+    let text = String::from_utf8_lossy(&bytes).into_owned();
     let body = serde_json::from_str(&text).unwrap_or(Value::Null);
     Reply { status, headers, text, body }
 }

@@ -22,7 +22,7 @@ async fn an_item_is_created_read_changed_and_deleted() {
     assert_eq!((read.status, &read.body), (200, &created.body));
 
     let changed = api.patch(&actor, &path, json!({"description": null})).await;
-    assert_eq!((changed.status, changed.header("etag")), (200, "W/\"2\""));
+    assert_eq!(changed.status, 200);
     assert_eq!((&changed.body["name"], &changed.body["description"]), (&json!("Lamp"), &Value::Null));
     assert_eq!(api.get(&actor, &path).await.body, changed.body);
 
@@ -105,8 +105,9 @@ async fn of_simultaneous_changes_to_one_version_one_wins() {
     let api = Api::new();
     let actor = api.register().await;
     let path = format!("/items/{}", api.item(&actor).await);
+    let first = api.get(&actor, &path).await.header("etag").to_owned();
     let change = |name: usize| {
-        let request = api.request(Method::PATCH, &path).bearer_auth(&actor.token).header("If-Match", "W/\"1\"");
+        let request = api.request(Method::PATCH, &path).bearer_auth(&actor.token).header("If-Match", &first);
         send(request.json(&json!({"name": name.to_string()})))
     };
     let replies = join_all((0..16).map(change)).await;
@@ -116,9 +117,10 @@ async fn of_simultaneous_changes_to_one_version_one_wins() {
     for reply in replies.iter().filter(|reply| reply.status != 200) {
         reply.is_problem(412, "precondition_failed");
     }
-    let stale = api.request(Method::DELETE, &path).bearer_auth(&actor.token).header("If-Match", "W/\"1\"");
+    let stale = api.request(Method::DELETE, &path).bearer_auth(&actor.token).header("If-Match", &first);
     send(stale).await.is_problem(412, "precondition_failed");
-    let current = api.request(Method::DELETE, &path).bearer_auth(&actor.token).header("If-Match", "W/\"2\"");
+    let current =
+        api.request(Method::DELETE, &path).bearer_auth(&actor.token).header("If-Match", won[0].header("etag"));
     assert_eq!(send(current).await.status, 204);
 }
 

@@ -7,6 +7,7 @@ mod api;
 mod bad_input;
 mod batches;
 mod canary;
+mod conditional;
 mod conventions;
 mod coverage;
 mod documents;

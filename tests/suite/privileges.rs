@@ -1,7 +1,7 @@
 //! Least privilege: `local` holds each function to its `Policies` in the template, so all other tests show that they suffice.
 //! These show that each grant is needed, and that too little and too much are both found.
 
-use crate::api::Api;
+use crate::api::{Actor, Api, send};
 use crate::faults::{Fault, FaultyDatabase};
 use crate::jobs::providers::{Answer, Providers};
 use crate::jobs::rig::{MODEL, Rig};
@@ -59,6 +59,7 @@ impl World {
         ok(api.get(&owner, &format!("{org}/plan")).await.status);
         ok(api.get(&owner, &format!("{org}/settings")).await.status);
         self.rig.settings(&owner, json!({"timezone": "Europe/Vienna"})).await;
+        conditional(api, &owner, (Method::PUT, &format!("{org}/settings")), json!({"settings": {}})).await;
         let member = api.join(&owner, "member").await;
         let path = format!("{org}/members/{}", member.user_id);
         ok(api.put(&owner, &path, json!({"role": "admin"})).await.status);
@@ -78,7 +79,8 @@ impl World {
         ok(api.get(&owner, "/items").await.status);
         ok(api.get(&owner, &item).await.status);
         ok(api.patch(&owner, &item, json!({"name": "another"})).await.status);
-        ok(api.delete(&owner, &item).await.status);
+        conditional(api, &owner, (Method::PATCH, &item), json!({"name": "a third"})).await;
+        conditional(api, &owner, (Method::DELETE, &item), json!(null)).await;
         let with_key = async |body: &Value| {
             self.rig.post_with(&owner, "/items", &[("Idempotency-Key", "a-key")], &body.to_string()).await.status
         };
@@ -142,6 +144,12 @@ impl World {
         let swept = rig.sweep_once().await;
         assert_eq!((swept.queued, swept.ended, swept.left), (1, 1, 0));
     }
+}
+
+/// A write of what is there as it is read.
+async fn conditional(api: &Api, owner: &Actor, (method, path): (Method, &str), body: Value) {
+    let tag = api.get(owner, path).await.header("etag").to_owned();
+    ok(send(api.request(method, path).bearer_auth(&owner.token).header("If-Match", tag).json(&body)).await.status);
 }
 
 #[track_caller]

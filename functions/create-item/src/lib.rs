@@ -101,7 +101,7 @@ async fn create_one(context: &Context, org: &OrgRecord, item: NewItem, key: Opti
     let item = item.into_record(org.org_id, context.now());
     let location = HeaderValue::try_from(format!("/items/{}", item.item_id)).map_err(ApiError::internal)?;
     let view = Created::One(item.clone().into());
-    let mut reply = response::with_etag(response::json(StatusCode::CREATED, &view), item.version);
+    let mut reply = response::written(StatusCode::CREATED, &view);
     reply.headers_mut().insert(LOCATION, location);
 
     let claim = key.map(|key| key.complete(StoredReply::of(&reply), item.created_at.as_millis()));

@@ -3,11 +3,16 @@
 
 use lambda_http::http::HeaderValue;
 use lambda_http::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use shared::etag::EntityTag;
 use shared::{ApiResult, Context, Request, response};
+use std::sync::LazyLock;
 
 /// Written by `just openapi` from the functions' own types; a test keeps it current.
 const DOCUMENT: &str = include_str!("../openapi.json");
 const PAGE: &str = include_str!("page.html");
+// Their digests, once for all requests.
+static DOCUMENT_TAG: LazyLock<EntityTag> = LazyLock::new(|| EntityTag::of_body(DOCUMENT.as_bytes()));
+static PAGE_TAG: LazyLock<EntityTag> = LazyLock::new(|| EntityTag::of_body(PAGE.as_bytes()));
 const CACHE_CONTROL: &str = "public, max-age=300";
 /// The page has its script and style inside and talks to its own origin only.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
@@ -23,8 +28,8 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style
 pub async fn handle(_: &Context, request: Request) -> ApiResult {
     let page = !request.uri().path().ends_with("/openapi.json");
     let text = if page { PAGE } else { DOCUMENT };
-    let etag = response::body_etag(text.as_bytes());
-    let mut reply = response::cacheable(&request, etag, CACHE_CONTROL, || text.to_owned());
+    let tag = if page { &PAGE_TAG } else { &DOCUMENT_TAG };
+    let mut reply = response::cacheable(&request, tag, CACHE_CONTROL, || text.to_owned());
     if page {
         reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
         reply.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));

@@ -19,5 +19,5 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify(context, &request).await?;
     let item_id: ItemId = request::id(&request, "item_id")?;
     let item = context.store().item(caller.org_id, item_id).await?;
-    Ok(response::versioned(&request, item.version, response::PRIVATE, &Item::from(item)))
+    Ok(response::representation(&request, response::PRIVATE, &Item::from(item)))
 }

@@ -44,6 +44,5 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
         .ok_or_else(|| ApiError::Unavailable("no catalogue was seeded".into()))?;
 
     let text = catalogue.json(filter.provider.as_deref(), filter.model.as_deref());
-    let etag = response::body_etag(text.as_bytes());
-    Ok(response::cacheable(&request, etag, CACHE_CONTROL, || text))
+    Ok(response::representation_text(&request, CACHE_CONTROL, text))
 }

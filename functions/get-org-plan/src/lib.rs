@@ -24,5 +24,5 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
         .get_or_fill(&OrgPlanKey(org_id), || context.store().org_plan(org_id))
         .await?
         .ok_or(ApiError::NotFound)?;
-    Ok(response::versioned(&request, plan.version, response::PRIVATE, &plan.view(org_id)))
+    Ok(response::representation(&request, response::PRIVATE, &plan.view(org_id)))
 }

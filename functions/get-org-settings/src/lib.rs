@@ -24,5 +24,5 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
         .get_or_fill(&OrgSettingsKey(org_id), || context.store().org_settings(org_id))
         .await?
         .ok_or(ApiError::NotFound)?;
-    Ok(response::versioned(&request, settings.version, response::PRIVATE, &settings.view(org_id)))
+    Ok(response::representation(&request, response::PRIVATE, &settings.view(org_id)))
 }

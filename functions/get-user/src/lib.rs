@@ -23,5 +23,5 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
         })
         .await?
         .ok_or(ApiError::NotFound)?;
-    Ok(response::versioned(&request, profile.version, response::PUBLIC, &PublicProfile::from(profile)))
+    Ok(response::representation(&request, response::PUBLIC, &PublicProfile::from(profile)))
 }

@@ -37,6 +37,5 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
         .await?
         .ok_or(ApiError::NotFound)?;
 
-    let etag = response::body_etag(page.json.as_bytes());
-    Ok(response::cacheable(&request, etag, response::PRIVATE, || page.json))
+    Ok(response::representation_text(&request, response::PRIVATE, page.json))
 }

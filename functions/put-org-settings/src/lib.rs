@@ -2,11 +2,11 @@
 
 use serde::Deserialize;
 use shared::caller::Caller;
+use shared::conditional::Expected;
 use shared::ids::OrgId;
 use shared::model::org::Role;
 use shared::model::settings::{Settings, SettingsView};
-use shared::request::IfMatch;
-use shared::{ApiResult, Context, Request, StatusCode, request, response};
+use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, response};
 use utoipa::ToSchema;
 
 /// The settings to change to, as a whole.
@@ -25,7 +25,8 @@ pub struct SettingsChange {
 #[utoipa::path(put, path = "/orgs/{org_id}/settings", operation_id = "put_org_settings", tag = "orgs",
     request_body = SettingsChange,
     params(("org_id" = OrgId, Path, description = "The session's organization"),
-        ("If-Match" = Option<String>, Header, description = "The `ETag` of the version to change")),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of what is to be changed"),
+        ("If-None-Match" = Option<String>, Header, description = "An `ETag`, or `*`, of what is not to be changed")),
     responses((status = 200, description = "The new settings", body = SettingsView)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
@@ -34,9 +35,13 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     caller.at_least(Role::Admin)?;
     let change: SettingsChange = request::json(&request)?;
 
-    let written = context.store().put_org_settings(org_id, &change.settings, &IfMatch::of(&request)).await?;
+    let current = async {
+        let settings = context.store().org_settings(org_id).await?.ok_or(ApiError::NotFound)?;
+        Ok((settings.version, settings.view(org_id)))
+    };
+    let expected = Expected::of(&request, current).await?;
+    let written = context.store().put_org_settings(org_id, &change.settings, expected).await?;
     let settings = written.publish(context.cache()).await;
 
-    let version = settings.version;
-    Ok(response::with_etag(response::json(StatusCode::OK, &settings.view(org_id)), version))
+    Ok(response::written(StatusCode::OK, &settings.view(org_id)))
 }

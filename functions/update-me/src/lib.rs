@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 use shared::caller::Caller;
+use shared::conditional::Expected;
 use shared::model::text::Name;
 use shared::model::user::Me;
-use shared::request::IfMatch;
 use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, response};
 use utoipa::ToSchema;
 
@@ -18,19 +18,26 @@ pub struct AccountChanges {
 /// Change the own account
 ///
 /// # Errors
-/// `401` without a valid session, `412` if `If-Match` names another version.
+/// `401` without a valid session, `412` if it is not as `If-Match` or `If-None-Match` demands.
 #[utoipa::path(patch, path = "/me", operation_id = "update_me", tag = "users", request_body = AccountChanges,
-    params(("If-Match" = Option<String>, Header, description = "The `ETag` of the version to change")),
+    params(("If-Match" = Option<String>, Header, description = "The `ETag` of what is to be changed"),
+        ("If-None-Match" = Option<String>, Header, description = "An `ETag`, or `*`, of what is not to be changed")),
     responses((status = 200, description = "The changed account", body = Me)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify(context, &request).await?;
     let changes: AccountChanges = request::json(&request)?;
 
-    let written = context.store().rename_user(caller.user_id, &changes.name, &IfMatch::of(&request)).await?;
-    let (profile, account) =
+    let current = async {
+        let account = context.store().user_with_memberships(caller.user_id).await?;
+        let (user, memberships) = account.ok_or(ApiError::InvalidToken)?;
+        Ok((user.version, Me::new(user, memberships)))
+    };
+    let expected = Expected::of(&request, current).await?;
+    let written = context.store().rename_user(caller.user_id, &changes.name, expected).await?;
+    let (_, account) =
         tokio::join!(written.publish(context.cache()), context.store().user_with_memberships(caller.user_id));
     let (user, memberships) = account?.ok_or(ApiError::InvalidToken)?;
 
-    Ok(response::with_etag(response::json(StatusCode::OK, &Me::new(user, memberships)), profile.version))
+    Ok(response::written(StatusCode::OK, &Me::new(user, memberships)))
 }

@@ -128,8 +128,6 @@ async fn replies_are_compressed_from_the_templates_size_on() {
         let coding = headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
         assert_eq!(coding == Some(b"gzip"), compressed, "{size} {accept:?}");
         assert_eq!(body.len() < size, compressed, "{size} {accept:?}");
-        // A copy of what may be compressed is not for callers who ask otherwise.
-        assert_eq!(headers.get_all(header::VARY).iter().any(|vary| vary == "Accept-Encoding"), size >= 1000);
     }
 }
 

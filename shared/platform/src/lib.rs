@@ -2,7 +2,8 @@
 //! knows nothing of the product: Cargo holds that arrow.
 //!
 //! * [`runtime`] turns an event into a request, calls a handler and makes a reply of whatever happens; [`request`] reads a
-//!   request, [`response`] writes replies and problem documents (RFC 9457);
+//!   request, [`response`] writes replies and problem documents (RFC 9457), [`etag`] has
+//!   entity tags and conditions (RFC 9110);
 //! * [`cache`] is typed: a hit is one command, a miss is fetched once, and no acknowledged write is ever hidden by an older value;
 //! * [`idempotency`] has the records of `Idempotency-Key`, [`queue`] an SQS queue;
 //! * [`aws`] is what all AWS clients share; [`telemetry`] has logs, metrics, `Server-Timing` and X-Ray's header.
@@ -39,6 +40,7 @@
 
 pub mod aws;
 pub mod cache;
+pub mod etag;
 pub mod hex;
 pub mod idempotency;
 pub mod queue;

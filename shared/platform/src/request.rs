@@ -1,9 +1,9 @@
-//! Reading a request strictly: bodies, query parameters, path parameters, preconditions.
+//! Reading a request strictly: bodies, query parameters, path parameters.
 
 use crate::response::FieldError;
 use crate::runtime::event::PathParameters;
 use lambda_http::aws_lambda_events::query_map::QueryMap;
-use lambda_http::http::header::{CONTENT_TYPE, IF_MATCH};
+use lambda_http::http::header::CONTENT_TYPE;
 use lambda_http::{Body, Request, RequestExt as _};
 use serde::de::DeserializeOwned;
 use std::str::FromStr;
@@ -180,37 +180,6 @@ pub fn id<T: FromStr>(request: &Request, name: &str) -> Result<T, NotAnId> {
     path(request, name).parse().map_err(|_| NotAnId)
 }
 
-/// What `If-Match` demands of the current version (RFC 9110, 13.1.1). Entity tags here are weak and
-/// compared weakly: a version is enough to tell two states of a resource apart.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum IfMatch {
-    /// No precondition, or `*`.
-    Any,
-    /// The version must be one of these; an empty list matches nothing.
-    OneOf(Vec<u64>),
-}
-
-impl IfMatch {
-    /// The precondition of a request.
-    #[must_use]
-    pub fn of(request: &Request) -> Self {
-        let mut versions = Vec::new();
-        let mut present = false;
-        for value in request.headers().get_all(IF_MATCH) {
-            present = true;
-            for tag in value.to_str().unwrap_or_default().split(',').map(str::trim) {
-                if tag == "*" {
-                    return Self::Any;
-                }
-                let opaque = tag.strip_prefix("W/").unwrap_or(tag);
-                let inner = opaque.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
-                versions.extend(inner.and_then(|digits| digits.parse::<u64>().ok()));
-            }
-        }
-        if present { Self::OneOf(versions) } else { Self::Any }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -309,21 +278,5 @@ mod tests {
         for prefer in ["wait", "wait=", "wait=-1", "wait=x", "await=3"] {
             assert_eq!(of(prefer), None, "{prefer}");
         }
-    }
-
-    #[test]
-    fn if_match_reads_tags() {
-        let of = |tags: Option<&str>| {
-            let mut request = Request::new(Body::Empty);
-            if let Some(tags) = tags {
-                request.headers_mut().insert(IF_MATCH, HeaderValue::from_str(tags).expect("valid"));
-            }
-            IfMatch::of(&request)
-        };
-        assert_eq!(of(None), IfMatch::Any);
-        assert_eq!(of(Some("*")), IfMatch::Any);
-        assert_eq!(of(Some("W/\"3\", \"4\"")), IfMatch::OneOf(vec![3, 4]));
-        assert_eq!(of(Some("\"abc\"")), IfMatch::OneOf(vec![]));
-        assert_eq!(of(Some("nonsense")), IfMatch::OneOf(Vec::new()));
     }
 }

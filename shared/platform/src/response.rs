@@ -1,6 +1,7 @@
 //! Replies: JSON, problem+json (RFC 9457), conditional requests (RFC 9110).
 
-use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER};
+use crate::etag::{Conditions, EntityTag, Read};
+use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, RETRY_AFTER};
 use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use lambda_http::{Body, Request, Response};
 use serde::Serialize;
@@ -15,7 +16,7 @@ const HEADERS: usize = 12;
 /// A reply with a JSON body.
 #[must_use]
 pub fn json<T: Serialize>(status: StatusCode, value: &T) -> Reply {
-    json_text(status, serde_json::to_string(value).expect("reply types have string keys and cannot fail to serialize"))
+    json_text(status, text_of(value))
 }
 
 /// A reply whose body is JSON already.
@@ -36,53 +37,60 @@ pub fn no_content() -> Reply {
     reply
 }
 
-/// The weak entity tag of a version.
-#[must_use]
-pub fn etag(version: u64) -> HeaderValue {
-    HeaderValue::try_from(format!("W/\"{version}\"")).expect("digits are a valid header value")
-}
-
-/// The weak entity tag of a body without a version of its own. It tells apart, it does not protect.
-#[must_use]
-pub fn body_etag(body: &[u8]) -> HeaderValue {
-    let sum = crc32fast::hash(body);
-    HeaderValue::try_from(format!("W/\"{sum:08x}-{:x}\"", body.len())).expect("hex digits are a valid header value")
-}
-
-/// A cacheable `200` with its validators, or `304` without a body when the caller holds it already.
-/// `text` is only called for a `200`.
+/// A cacheable `200` with its validators, `304` without a body when the caller holds it already, or `412` for an `If-Match`
+/// that names something else. `text` is only called for a `200`.
 #[must_use]
 pub fn cacheable(
     request: &Request,
-    etag: HeaderValue,
+    etag: &EntityTag,
     cache_control: &'static str,
     text: impl FnOnce() -> String,
 ) -> Reply {
-    let mut reply = if holds(request.headers(), &etag) {
-        let mut reply = Response::new(Body::Empty);
-        *reply.status_mut() = StatusCode::NOT_MODIFIED;
-        reply
-    } else {
-        json_text(StatusCode::OK, text())
+    let mut reply = match Conditions::of(request.headers()).of_read(etag) {
+        Read::Whole => json_text(StatusCode::OK, text()),
+        Read::NotModified => {
+            let mut reply = Response::new(Body::Empty);
+            *reply.status_mut() = StatusCode::NOT_MODIFIED;
+            reply
+        }
+        Read::Failed => return precondition_failed().into_reply(),
     };
-    reply.headers_mut().insert(ETAG, etag);
+    reply.headers_mut().insert(ETAG, etag.header());
     reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(cache_control));
     reply
 }
 
-/// The same for a versioned value.
+/// The same for a value, under the tag of its JSON.
 #[must_use]
-pub fn versioned<T: Serialize>(request: &Request, version: u64, cache_control: &'static str, value: &T) -> Reply {
-    cacheable(request, etag(version), cache_control, || {
-        serde_json::to_string(value).expect("reply types have string keys and cannot fail to serialize")
-    })
+pub fn representation<T: Serialize>(request: &Request, cache_control: &'static str, value: &T) -> Reply {
+    representation_text(request, cache_control, text_of(value))
 }
 
-/// Adds the tag of the version just written to a reply.
+/// The same for what is JSON already.
 #[must_use]
-pub fn with_etag(mut reply: Reply, version: u64) -> Reply {
-    reply.headers_mut().insert(ETAG, etag(version));
+pub fn representation_text(request: &Request, cache_control: &'static str, text: String) -> Reply {
+    cacheable(request, &EntityTag::of_body(text.as_bytes()), cache_control, || text)
+}
+
+/// A resource as it has just been written, with the tag under which it is read.
+#[must_use]
+pub fn written<T: Serialize>(status: StatusCode, value: &T) -> Reply {
+    let text = text_of(value);
+    let etag = EntityTag::of_body(text.as_bytes()).header();
+    let mut reply = json_text(status, text);
+    reply.headers_mut().insert(ETAG, etag);
     reply
+}
+
+/// A condition that does not hold.
+#[must_use]
+pub fn precondition_failed() -> Problem {
+    let detail = "The resource is not as If-Match or If-None-Match demands.";
+    Problem::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", detail)
+}
+
+fn text_of<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("reply types have string keys and cannot fail to serialize")
 }
 
 /// What may change at any moment: nobody keeps a copy.
@@ -96,21 +104,6 @@ pub fn live(mut reply: Reply) -> Reply {
 pub const PRIVATE: &str = "private, no-cache";
 /// For anyone, revalidated each time.
 pub const PUBLIC: &str = "public, no-cache";
-
-/// Whether `If-None-Match` names the tag (weak comparison, RFC 9110, 13.1.2).
-fn holds(headers: &HeaderMap, etag: &HeaderValue) -> bool {
-    headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(|list| {
-        list.split(',').map(str::trim).any(|tag| tag == "*" || opaque(tag).as_bytes() == opaque_bytes(etag.as_bytes()))
-    })
-}
-
-fn opaque(tag: &str) -> &str {
-    tag.strip_prefix("W/").unwrap_or(tag)
-}
-
-fn opaque_bytes(tag: &[u8]) -> &[u8] {
-    tag.strip_prefix(b"W/").unwrap_or(tag)
-}
 
 /// An error as callers see it (RFC 9457), with the headers that go with it.
 #[derive(Debug)]
@@ -191,28 +184,26 @@ impl Problem {
 mod tests {
     use super::*;
 
-    fn asking(tags: &str) -> Request {
+    fn asking(name: &'static str, tags: &str) -> Request {
         let mut request = Request::new(Body::Empty);
-        request.headers_mut().insert(IF_NONE_MATCH, HeaderValue::from_str(tags).expect("valid"));
+        request.headers_mut().insert(name, HeaderValue::from_str(tags).expect("valid"));
         request
     }
 
     #[test]
-    fn if_none_match_compares_weakly() {
-        for tags in ["W/\"3\"", "\"3\"", "\"1\", W/\"3\"", "*"] {
-            assert_eq!(versioned(&asking(tags), 3, PRIVATE, &1).status(), StatusCode::NOT_MODIFIED, "{tags}");
-        }
-        for tags in ["W/\"4\"", "3", ""] {
-            assert_eq!(versioned(&asking(tags), 3, PRIVATE, &1).status(), StatusCode::OK, "{tags}");
-        }
-    }
-
-    #[test]
-    fn a_304_has_validators_and_no_body() {
-        let reply = versioned(&asking("*"), 3, PRIVATE, &1);
+    fn a_304_has_the_headers_of_its_200_and_no_body() {
+        let whole = representation(&Request::new(Body::Empty), PRIVATE, &1);
+        let tag = whole.headers()[ETAG].to_str().expect("ASCII").to_owned();
+        let reply = representation(&asking("if-none-match", &tag), PRIVATE, &1);
+        assert_eq!((whole.status(), reply.status()), (StatusCode::OK, StatusCode::NOT_MODIFIED));
         assert!(matches!(reply.body(), Body::Empty));
-        assert_eq!(reply.headers()[ETAG], "W/\"3\"");
-        assert_eq!(reply.headers()[CACHE_CONTROL], PRIVATE);
+        for name in [ETAG, CACHE_CONTROL] {
+            assert_eq!(reply.headers()[&name], whole.headers()[&name]);
+        }
+        assert_eq!(written(StatusCode::OK, &1).headers()[ETAG], tag);
+        assert_eq!(representation(&asking("if-none-match", &tag), PRIVATE, &2).status(), StatusCode::OK);
+        let refused = representation(&asking("if-match", "\"1\""), PRIVATE, &1);
+        assert_eq!(refused.status(), StatusCode::PRECONDITION_FAILED);
     }
 
     #[test]

@@ -52,6 +52,9 @@ pub trait Environment: Send + Sync + Sized + 'static {
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+/// What each reply depends on besides its URL: on the origin for CORS, and on the coding because the gateway compresses. It
+/// stands on a `304` too, which cannot know how large its `200` would be.
+const VARIES: &str = "Origin, Accept-Encoding";
 /// What a script at an allowed origin may read of a reply.
 pub const EXPOSED_HEADERS: &str = "ETag, Idempotent-Replayed, Location, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, Server-Timing, X-Request-Id";
 
@@ -169,7 +172,7 @@ where
     let (mut reply, timing) = telemetry::measured(about, answered).await;
     let headers = reply.headers_mut();
     headers.insert(REQUEST_ID, request_id);
-    headers.insert(VARY, HeaderValue::from_static("Origin"));
+    headers.insert(VARY, HeaderValue::from_static(VARIES));
     if let Some(origin) = origin {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));

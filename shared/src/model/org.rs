@@ -213,6 +213,15 @@ mod tests {
         }
     }
 
+    /// A deployment that changes a plan's limits changes what a `GET` shows, and its tag.
+    #[test]
+    fn a_tag_is_of_what_is_shown_and_not_of_the_version() {
+        let shown = OrgPlan { plan: Plan::Free, version: 1 }.view(OrgId::new());
+        let tag = platform::etag::EntityTag::of(&shown);
+        let limits = Limits { items: shown.limits.items + 1, ..shown.limits };
+        assert_ne!(platform::etag::EntityTag::of(&OrgPlanView { limits, ..shown }), tag);
+    }
+
     #[test]
     fn spellings_agree() {
         for plan in [Plan::Free, Plan::Pro, Plan::Enterprise] {

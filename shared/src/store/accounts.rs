@@ -2,6 +2,7 @@
 
 use super::keys::{self, Key};
 use super::{Attributes, Store, attributes, classify, number, record, string};
+use crate::conditional::Expected;
 use crate::error::ApiError;
 use crate::ids::{OrgId, SessionId, UserId};
 use crate::model::cached::ProfileKey;
@@ -245,14 +246,14 @@ impl Store {
     /// Renames a user. Returns the public profile as it is then.
     ///
     /// # Errors
-    /// [`ApiError::PreconditionFailed`] if none of the versions is the current one.
+    /// [`ApiError::PreconditionFailed`] if it has another version.
     pub async fn rename_user(
         &self,
         user: UserId,
         name: &Name,
-        if_match: &platform::request::IfMatch,
+        expected: Expected,
     ) -> Result<Renewal<ProfileKey>, ApiError> {
-        let precondition = super::Precondition::new(if_match)?;
+        let precondition = super::Precondition::from(expected);
         let update = precondition
             .apply(
                 self.client

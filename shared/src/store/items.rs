@@ -3,6 +3,7 @@
 use super::idempotency::{Begun, Keyed};
 use super::keys::{self, Key};
 use super::{Precondition, Store, Transaction, attributes, classify, number, record, string, update_failed};
+use crate::conditional::Expected;
 use crate::error::ApiError;
 use crate::ids::{ItemId, OrgId};
 use crate::model::cached::ItemPagesKey;
@@ -12,7 +13,6 @@ use crate::model::text::Description;
 use aws_sdk_dynamodb::types::{Delete, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 use platform::cache::Invalidation;
 use platform::idempotency::KeyClaim;
-use platform::request::IfMatch;
 use platform::telemetry::{Part, timed};
 use std::collections::HashMap;
 
@@ -89,13 +89,13 @@ impl Store {
     /// Changes an item. Returns it as it is then.
     ///
     /// # Errors
-    /// [`ApiError::NotFound`]; [`ApiError::PreconditionFailed`] if none of the versions is the current one.
+    /// [`ApiError::NotFound`]; [`ApiError::PreconditionFailed`] if it has another version.
     pub async fn update_item(
         &self,
         org: OrgId,
         item: ItemId,
         changes: ItemChanges,
-        if_match: &IfMatch,
+        expected: Expected,
     ) -> Result<ItemsWritten<ItemRecord>, ApiError> {
         let mut set = "SET updated_at = :now, #version = #version + :one".to_owned();
         let mut update = self
@@ -119,7 +119,7 @@ impl Store {
             update = update.expression_attribute_values(":description", value);
         }
         let update =
-            Precondition::new(if_match)?.apply(update.update_expression(set)).return_values(ReturnValue::AllNew).send();
+            Precondition::from(expected).apply(update.update_expression(set)).return_values(ReturnValue::AllNew).send();
         let reply = timed(Part::Db, update).await.map_err(update_failed)?;
         Ok(Invalidation::new(ItemPagesKey(org), record(reply.attributes.unwrap_or_default())?))
     }
@@ -127,21 +127,21 @@ impl Store {
     /// Deletes an item and its place in the organization's count.
     ///
     /// # Errors
-    /// [`ApiError::NotFound`]; [`ApiError::PreconditionFailed`] if none of the versions is the current one.
+    /// [`ApiError::NotFound`]; [`ApiError::PreconditionFailed`] if it has another version.
     pub async fn delete_item(
         &self,
         org: OrgId,
         item: ItemId,
-        if_match: &IfMatch,
+        expected: Expected,
     ) -> Result<ItemsWritten<()>, ApiError> {
-        let (condition, values) = Precondition::new(if_match)?.into_parts();
+        let (condition, version) = Precondition::from(expected).into_parts();
         let delete = Delete::builder()
             .table_name(&self.table)
             .set_key(Some(Key::item(org, item).attributes()))
             .set_expression_attribute_names(
-                (!values.is_empty()).then(|| HashMap::from([("#version".to_owned(), "version".to_owned())])),
+                version.is_some().then(|| HashMap::from([("#version".to_owned(), "version".to_owned())])),
             )
-            .set_expression_attribute_values((!values.is_empty()).then(|| values.into_iter().collect()))
+            .set_expression_attribute_values(version.map(|version| HashMap::from([(":expected".to_owned(), version)])))
             .condition_expression(condition)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()

@@ -2,6 +2,7 @@
 
 use super::keys::{Key, ORG, SK};
 use super::{Precondition, Store, classify, number, record, string, update_failed};
+use crate::conditional::Expected;
 use crate::error::ApiError;
 use crate::ids::OrgId;
 use crate::model::cached::{OrgPlanKey, OrgSettingsKey};
@@ -9,7 +10,6 @@ use crate::model::org::{OrgPlan, OrgRecord, Plan};
 use crate::model::settings::{Settings, SettingsRecord};
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use platform::cache::Renewal;
-use platform::request::IfMatch;
 use platform::telemetry::{Part, timed};
 
 /// The attribute of an organization that says when an operator gave it its plan.
@@ -37,7 +37,7 @@ impl Store {
     /// # Errors
     /// [`ApiError::NotFound`] if there is no such organization.
     pub async fn give_plan(&self, org: OrgId, plan: Plan) -> Result<Renewal<OrgPlanKey>, ApiError> {
-        let update = Precondition::new(&IfMatch::Any)?
+        let update = Precondition::from(Expected::Exists)
             .apply(
                 self.client
                     .update_item()
@@ -95,15 +95,15 @@ impl Store {
     /// Replaces an organization's settings.
     ///
     /// # Errors
-    /// [`ApiError::PreconditionFailed`] if none of the versions is the current one.
+    /// [`ApiError::PreconditionFailed`] if it has another version.
     pub async fn put_org_settings(
         &self,
         org: OrgId,
         settings: &Settings,
-        if_match: &IfMatch,
+        expected: Expected,
     ) -> Result<Renewal<OrgSettingsKey>, ApiError> {
         let value: AttributeValue = serde_dynamo::to_attribute_value(settings).map_err(ApiError::internal)?;
-        let update = Precondition::new(if_match)?
+        let update = Precondition::from(expected)
             .apply(
                 self.client
                     .update_item()
