@@ -4,23 +4,25 @@
 use crate::context::Context;
 use crate::error::ApiError;
 use crate::ids::{OrgId, SessionId, UserId};
-use crate::model::org::{OrgRecord, Role};
+use crate::model::org::{MembershipRecord, OrgRecord, Role};
 use crate::model::session::SESSION_COOKIE;
-use crate::model::settings::Settings;
+use crate::model::settings::SettingsRecord;
 use crate::store::authority::Include;
+use crate::store::role_check::RoleCheck;
 use crate::token::{Token, TokenHash};
 use lambda_http::Request;
 use lambda_http::http::header::{AUTHORIZATION, COOKIE};
 use lambda_http::http::{HeaderMap, Method};
 use platform::telemetry::{self, Part, timed};
 
-/// A verified caller: its session lives and its user is a member of the session's organization, now.
+/// A verified caller: its session lives and its user is a member of the session's organization, by the membership that the
+/// session was made under, now.
 /// Built only by [`Caller::verify`] and its siblings.
 #[derive(Debug)]
 pub struct Caller {
     pub user_id: UserId,
     pub org_id: OrgId,
-    pub role: Role,
+    membership: MembershipRecord,
     token_hash: TokenHash,
 }
 
@@ -33,7 +35,7 @@ impl Caller {
     pub async fn verify(context: &Context, request: &Request) -> Result<Self, ApiError> {
         let token = token(context, request)?;
         let authority = timed(Part::Auth, context.store().authority(&token, Include::Nothing)).await?;
-        Self::from_authority(token, authority.session_id, authority.role)
+        Self::from_authority(token, authority.standing)
     }
 
     /// The same, with the organization's record from the same round trip.
@@ -43,7 +45,7 @@ impl Caller {
     pub async fn verify_with_org(context: &Context, request: &Request) -> Result<(Self, OrgRecord), ApiError> {
         let token = token(context, request)?;
         let authority = timed(Part::Auth, context.store().authority(&token, Include::Org)).await?;
-        let caller = Self::from_authority(token, authority.session_id, authority.role)?;
+        let caller = Self::from_authority(token, authority.standing)?;
         Ok((caller, authority.org.ok_or(ApiError::InvalidToken)?))
     }
 
@@ -54,19 +56,19 @@ impl Caller {
     pub async fn verify_with_settings(
         context: &Context,
         request: &Request,
-    ) -> Result<(Self, OrgRecord, Settings), ApiError> {
+    ) -> Result<(Self, OrgRecord, SettingsRecord), ApiError> {
         let token = token(context, request)?;
         let authority = timed(Part::Auth, context.store().authority(&token, Include::OrgAndSettings)).await?;
-        let caller = Self::from_authority(token, authority.session_id, authority.role)?;
+        let caller = Self::from_authority(token, authority.standing)?;
         let org = authority.org.ok_or(ApiError::InvalidToken)?;
-        Ok((caller, org, authority.settings.map(|record| record.settings).unwrap_or_default()))
+        Ok((caller, org, authority.settings.unwrap_or_default()))
     }
 
-    fn from_authority(token: Token, session: Option<SessionId>, role: Option<Role>) -> Result<Self, ApiError> {
-        let (Some(_), Some(role)) = (session, role) else { return Err(ApiError::InvalidToken) };
+    fn from_authority(token: Token, standing: Option<(SessionId, MembershipRecord)>) -> Result<Self, ApiError> {
+        let (_, membership) = standing.ok_or(ApiError::InvalidToken)?;
         telemetry::note_org(token.org_id.into());
         let token_hash = token.hash();
-        Ok(Self { user_id: token.user_id, org_id: token.org_id, role, token_hash })
+        Ok(Self { user_id: token.user_id, org_id: token.org_id, membership, token_hash })
     }
 
     /// Ends the session: its token is dead when this returns.
@@ -85,12 +87,12 @@ impl Caller {
         if path.parse() == Ok(self.org_id) { Ok(self.org_id) } else { Err(ApiError::NotFound) }
     }
 
-    /// Checks that the caller's role is at least `role`.
+    /// Checks that the caller's role is at least `role`, for a write that checks it again in its own transaction.
     ///
     /// # Errors
     /// `403`.
-    pub fn at_least(&self, role: Role) -> Result<(), ApiError> {
-        if self.role >= role { Ok(()) } else { Err(ApiError::ForbiddenRole) }
+    pub fn at_least(&self, role: Role) -> Result<RoleCheck<'_>, ApiError> {
+        RoleCheck::new(&self.membership, role)
     }
 }
 

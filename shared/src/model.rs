@@ -5,6 +5,7 @@ pub mod cached;
 pub mod email;
 pub mod item;
 pub mod job;
+pub mod mark;
 pub mod org;
 pub mod price;
 pub mod session;

@@ -1,5 +1,5 @@
 //! The database: one DynamoDB table, one client, every access pattern as a function. What belongs to an
-//! organization takes its id first; there is no other way to it.
+//! organization takes its id first, or a [`RoleCheck`](role_check::RoleCheck), which holds it; there is no other way to it.
 
 pub mod accounts;
 pub mod authority;
@@ -10,6 +10,8 @@ pub mod keys;
 pub mod members;
 pub mod orgs;
 pub mod prices;
+pub mod role_check;
+pub mod sessions;
 pub mod suppression;
 pub mod usage;
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use testkit::aws;
 use testkit::http::{self, Call, Cut, Origin, Reply, Server, StatusCode};
+use tokio::sync::Notify;
 
 /// What the proxy does with calls of one operation.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub(crate) enum Fault {
     Conflict(u32),
     /// So many times, done so much later.
     Delay(u32, Duration),
+    /// All, until [`FaultyDatabase::release`].
+    Hold,
 }
 
 #[derive(Clone)]
@@ -28,6 +31,7 @@ pub(crate) struct FaultyDatabase {
     calls: Arc<Mutex<HashMap<String, u32>>>,
     callers: Arc<Mutex<Vec<String>>>,
     faults: Arc<Mutex<HashMap<String, Fault>>>,
+    released: Arc<Notify>,
     pub(crate) url: String,
 }
 
@@ -40,6 +44,7 @@ impl FaultyDatabase {
             calls: Arc::default(),
             callers: Arc::default(),
             faults: Arc::default(),
+            released: Arc::default(),
             url: server.url.clone(),
         };
         server.start(proxy.clone(), answer);
@@ -49,6 +54,20 @@ impl FaultyDatabase {
     /// From now on.
     pub(crate) fn inject(&self, operation: &str, fault: Fault) {
         self.faults.lock().unwrap().insert(operation.to_owned(), fault);
+    }
+
+    /// Waits until an operation that is held has arrived.
+    pub(crate) async fn holds(&self, operation: &str) {
+        let before = self.calls(operation);
+        while self.calls(operation) == before {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Does what is held, and holds no more.
+    pub(crate) fn release(&self, operation: &str) {
+        self.faults.lock().unwrap().remove(operation);
+        self.released.notify_waiters();
     }
 
     /// How many calls of an operation arrived.
@@ -82,6 +101,7 @@ impl FaultyDatabase {
             | Fault::Conflict(left)
             | Fault::LoseReply(left)
             | Fault::Delay(left, _) => left,
+            Fault::Hold => return Some(Fault::Hold),
         };
         *left = left.checked_sub(1)?;
         Some(*fault)
@@ -90,12 +110,18 @@ impl FaultyDatabase {
 
 async fn answer(proxy: FaultyDatabase, mut call: Call) -> Result<Reply, Cut> {
     let operation = aws::operation(&call).to_owned();
+    // Before it is counted, so that no release goes unheard.
+    let released = proxy.released.clone().notified_owned();
     *proxy.calls.lock().unwrap().entry(operation.clone()).or_default() += 1;
     proxy.callers.lock().unwrap().push(aws::caller(&call).to_owned());
     Ok(match proxy.due(&operation) {
         None => proxy.origin.pass(call).await,
         Some(Fault::Delay(_, delay)) => {
             tokio::time::sleep(delay).await;
+            proxy.origin.pass(call).await
+        }
+        Some(Fault::Hold) => {
+            released.await;
             proxy.origin.pass(call).await
         }
         Some(Fault::LoseReply(_)) => {

@@ -13,6 +13,7 @@ mod coverage;
 mod documents;
 mod faults;
 mod health;
+mod identity;
 mod items;
 mod jobs;
 mod matrix;

@@ -13,7 +13,7 @@ use shared::model::cached::{CachedCatalogue, CatalogueKey};
 use shared::model::job::{Job, JobKind, JobRecord, JobResult, JobState, JobUsage};
 use shared::model::org::OrgRecord;
 use shared::model::price::Rates;
-use shared::model::settings::{BUILTIN, ModelName, Settings};
+use shared::model::settings::{BUILTIN, ModelName, Settings, SettingsRecord};
 use shared::request::Rejection;
 use shared::response::Reply;
 use shared::{ApiError, ApiResult, Context, Request, StatusCode, jobs, request, response};
@@ -63,7 +63,7 @@ pub struct DoneAnalysis {
             body = shared::response::ProblemBody, content_type = "application/problem+json")),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
-    let (caller, org, settings) = Caller::verify_with_settings(context, &request).await?;
+    let (caller, org, SettingsRecord { settings, .. }) = Caller::verify_with_settings(context, &request).await?;
     let key = IdempotencyKey::of(ENDPOINT, request.headers(), request::body_bytes(&request)?)?;
     let outcome = create(context, &request, &caller, &org, &settings, key.as_ref()).await;
     context.store().replay_or(org.org_id, key.as_ref(), outcome).await

@@ -37,16 +37,19 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let store = context.store();
 
     let login = store.begin_login(&credentials.email).await?;
-    let (user_id, stored) = login.map(|login| (login.user_id, login.password_hash)).unzip();
+    let stored = login.as_ref().map(|login| login.password_hash.clone());
     let right = password::verify(credentials.password.reveal(), stored).await.map_err(ApiError::internal)?;
-    let user_id = user_id.filter(|_| right).ok_or(ApiError::WrongCredentials)?;
+    let login = login.filter(|_| right).ok_or(ApiError::WrongCredentials)?;
 
-    let found = store.user_with_memberships(user_id).await?;
+    let found = store.user_with_memberships(login.user_id).await?;
     let (user, memberships) = found.ok_or_else(|| ApiError::internal("a log-in record without its user"))?;
-    let org_id = chosen(&memberships, credentials.org_id)?;
-    let token = Token::generate(user_id, org_id).map_err(ApiError::internal)?;
-    let (expires_at, org) =
-        tokio::join!(Box::pin(store.start_session(&credentials.email, &token)), Box::pin(store.org(org_id)));
+    let membership = chosen(&memberships, credentials.org_id)?;
+    let org_id = membership.org_id;
+    let token = Token::generate(login.user_id, org_id).map_err(ApiError::internal)?;
+    let start = Box::pin(store.start_session(&credentials.email, &login, membership, &token));
+    let (expires_at, org, ended) =
+        tokio::join!(start, Box::pin(store.org(org_id)), Box::pin(store.end_login(&credentials.email)));
+    ended?;
     let org = org?.ok_or_else(|| ApiError::internal("a membership without its organization"))?;
 
     let mut reply = response::json(StatusCode::OK, &Session::new(user, org, &token, expires_at?));
@@ -55,14 +58,9 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
 }
 
 /// The named organization, or the one joined first.
-fn chosen(memberships: &[MembershipRecord], named: Option<OrgId>) -> Result<OrgId, ApiError> {
+fn chosen(memberships: &[MembershipRecord], named: Option<OrgId>) -> Result<&MembershipRecord, ApiError> {
     match named {
-        Some(org) if memberships.iter().any(|membership| membership.org_id == org) => Ok(org),
-        Some(_) => Err(ApiError::NotFound),
-        None => memberships
-            .iter()
-            .min_by_key(|membership| membership.joined_at)
-            .map(|membership| membership.org_id)
-            .ok_or(ApiError::NoOrganization),
+        Some(org) => memberships.iter().find(|membership| membership.org_id == org).ok_or(ApiError::NotFound),
+        None => memberships.iter().min_by_key(|membership| membership.joined_at).ok_or(ApiError::NoOrganization),
     }
 }

@@ -32,13 +32,13 @@ pub struct RoleChange {
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify(context, &request).await?;
-    let org_id = caller.in_org(request::path(&request, "org_id"))?;
-    caller.at_least(Role::Admin)?;
+    caller.in_org(request::path(&request, "org_id"))?;
+    let by = caller.at_least(Role::Admin)?;
     let user_id: UserId = request::id(&request, "user_id")?;
     let change: RoleChange = request::json(&request)?;
 
-    let (member, is_new) = context.store().put_member(org_id, caller.role, user_id, change.role).await?;
+    let (member, was) = context.store().put_member(by, user_id, change.role).await?;
 
-    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    let status = if was.is_none() { StatusCode::CREATED } else { StatusCode::OK };
     Ok(response::json(status, &Member::from(member)))
 }

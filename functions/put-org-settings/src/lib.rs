@@ -6,7 +6,7 @@ use shared::conditional::Expected;
 use shared::ids::OrgId;
 use shared::model::org::Role;
 use shared::model::settings::{Settings, SettingsView};
-use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, response};
+use shared::{ApiResult, Context, Request, StatusCode, request, response};
 use utoipa::ToSchema;
 
 /// The settings to change to, as a whole.
@@ -30,17 +30,14 @@ pub struct SettingsChange {
     responses((status = 200, description = "The new settings", body = SettingsView)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
-    let caller = Caller::verify(context, &request).await?;
+    let (caller, _org, current) = Caller::verify_with_settings(context, &request).await?;
     let org_id = caller.in_org(request::path(&request, "org_id"))?;
-    caller.at_least(Role::Admin)?;
+    let by = caller.at_least(Role::Admin)?;
     let change: SettingsChange = request::json(&request)?;
 
-    let current = async {
-        let settings = context.store().org_settings(org_id).await?.ok_or(ApiError::NotFound)?;
-        Ok((settings.version, settings.view(org_id)))
-    };
-    let expected = Expected::of(&request, current).await?;
-    let written = context.store().put_org_settings(org_id, &change.settings, expected).await?;
+    let version = current.version;
+    let expected = Expected::of(&request, async { Ok((version, current.view(org_id))) }).await?;
+    let written = context.store().put_org_settings(by, version, &change.settings, expected).await?;
     let settings = written.publish(context.cache()).await;
 
     Ok(response::written(StatusCode::OK, &settings.view(org_id)))

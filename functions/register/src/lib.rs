@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use shared::cursor::CursorKey;
 use shared::ids::{OrgId, UserId};
+use shared::model::mark::MembershipMark;
 use shared::model::org::{MembershipRecord, OrgRecord, Plan, Role};
 use shared::model::session::Session;
 use shared::model::settings::{Settings, SettingsRecord};
@@ -56,8 +57,14 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
         cursor_key: CursorKey::generate().map_err(ApiError::internal)?,
         created_at: now,
     };
-    let membership =
-        MembershipRecord { user_id, org_id, org_name: org.name.clone(), role: Role::Owner, joined_at: now };
+    let membership = MembershipRecord {
+        user_id,
+        org_id,
+        org_name: org.name.clone(),
+        role: Role::Owner,
+        joined_at: now,
+        mark: Some(MembershipMark::generate().map_err(ApiError::internal)?),
+    };
     let settings = SettingsRecord { settings: Settings::default(), version: 1 };
     let token = Token::generate(user_id, org_id).map_err(ApiError::internal)?;
 

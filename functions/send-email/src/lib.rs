@@ -9,7 +9,7 @@ use shared::jobs::NewJob;
 use shared::model::email::{Message, SendEmail};
 use shared::model::job::JobKind;
 use shared::model::org::{OrgRecord, Plan};
-use shared::model::settings::{EmailRecipients, Settings};
+use shared::model::settings::{EmailRecipients, Settings, SettingsRecord};
 use shared::request::Rejection;
 use shared::response::FieldError;
 use shared::{ApiError, ApiResult, Context, Request, StatusCode, jobs, request, response};
@@ -38,7 +38,7 @@ pub struct QueuedEmail {
             body = shared::response::ProblemBody, content_type = "application/problem+json")),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
-    let (caller, org, settings) = Caller::verify_with_settings(context, &request).await?;
+    let (caller, org, SettingsRecord { settings, .. }) = Caller::verify_with_settings(context, &request).await?;
     let key = IdempotencyKey::of(ENDPOINT, request.headers(), request::body_bytes(&request)?)?;
     let outcome = create(context, &request, &caller, &org, &settings, key.as_ref()).await;
     context.store().replay_or(org.org_id, key.as_ref(), outcome).await

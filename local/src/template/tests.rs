@@ -262,7 +262,7 @@ fn the_networks_endpoint_lets_through_what_is_needed_inside() {
     let place = "Resources.DynamoDbEndpoint.Properties.PolicyDocument";
     assert_eq!(
         broken(
-            "dynamodb:BatchWriteItem, dynamodb:DeleteItem, dynamodb:GetItem, dynamodb:PutItem, dynamodb:Query",
+            "dynamodb:BatchWriteItem, dynamodb:ConditionCheckItem, dynamodb:DeleteItem, dynamodb:GetItem, dynamodb:PutItem, dynamodb:Query",
             "dynamodb:GetItem"
         ),
         format!("{place}: lets no dynamodb:BatchWriteItem through, which a function in its network may do")

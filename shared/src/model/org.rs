@@ -2,6 +2,7 @@
 
 use crate::cursor::CursorKey;
 use crate::ids::{OrgId, UserId};
+use crate::model::mark::MembershipMark;
 use crate::model::time::{Moment, Rfc3339};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -86,11 +87,11 @@ impl Role {
         }
     }
 
-    /// Whether an admin or owner with this role may change a member's role from `was` to `to`; `None` is no member.
-    /// Only owners make owners, change them or remove them.
+    /// The least role that may change another member's role from `was` to `to`; `None` is no member. Only owners make
+    /// owners, change them or remove them.
     #[must_use]
-    pub fn may_change(self, was: Option<Self>, to: Option<Self>) -> bool {
-        self == Self::Owner || ![was, to].contains(&Some(Self::Owner))
+    pub fn needed_to_change(was: Option<Self>, to: Option<Self>) -> Self {
+        if [was, to].contains(&Some(Self::Owner)) { Self::Owner } else { Self::Admin }
     }
 }
 
@@ -153,6 +154,32 @@ pub struct MembershipRecord {
     pub org_name: String,
     pub role: Role,
     pub joined_at: Moment,
+    /// Only with the user, where authority is read. Memberships from before there were marks have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<MembershipMark>,
+}
+
+impl MembershipRecord {
+    /// The copy that stands with the organization.
+    #[must_use]
+    pub(crate) fn listed(&self) -> Self {
+        Self { mark: None, ..self.clone() }
+    }
+
+    /// Whether a session counts that was made under `mark`, at `created_at`. Where neither has a mark, both are from
+    /// before there were any, and the session must not be older than the membership.
+    #[must_use]
+    pub(crate) fn covers(&self, mark: Option<&MembershipMark>, created_at: Moment) -> bool {
+        self.mark.as_ref() == mark && (mark.is_some() || created_at >= self.joined_at)
+    }
+
+    /// Whether this is the same membership, whatever its role is now, and not one made after it ended.
+    #[must_use]
+    pub(crate) fn is_still(&self, other: &Self) -> bool {
+        (self.user_id, self.org_id) == (other.user_id, other.org_id)
+            && self.covers(other.mark.as_ref(), other.joined_at)
+            && other.covers(self.mark.as_ref(), self.joined_at)
+    }
 }
 
 /// A membership with its user's name.
@@ -206,10 +233,44 @@ mod tests {
     fn only_owners_make_change_and_remove_owners() {
         let (owner, admin, member) = (Some(Role::Owner), Some(Role::Admin), Some(Role::Member));
         for (was, to) in [(None, owner), (member, owner), (owner, admin), (owner, None)] {
-            assert!(Role::Owner.may_change(was, to) && !Role::Admin.may_change(was, to), "{was:?} {to:?}");
+            assert_eq!(Role::needed_to_change(was, to), Role::Owner, "{was:?} {to:?}");
         }
         for (was, to) in [(None, admin), (None, member), (admin, member), (member, None)] {
-            assert!(Role::Admin.may_change(was, to), "{was:?} {to:?}");
+            assert_eq!(Role::needed_to_change(was, to), Role::Admin, "{was:?} {to:?}");
+        }
+    }
+
+    #[test]
+    fn a_session_counts_for_the_membership_that_it_was_made_under() {
+        let membership = |mark: Option<&MembershipMark>, joined_at| MembershipRecord {
+            user_id: UserId::from(uuid::Uuid::nil()),
+            org_id: OrgId::from(uuid::Uuid::nil()),
+            org_name: "Analytical Engines".into(),
+            role: Role::Member,
+            joined_at: Moment::from_millis(joined_at),
+            mark: mark.cloned(),
+        };
+        let (first, second) =
+            (MembershipMark::generate().expect("random"), MembershipMark::generate().expect("random"));
+        // What the membership has, when it was made; what the session has, when it was made.
+        for (of_membership, joined_at, of_session, created_at, counts) in [
+            (Some(&first), 5, Some(&first), 5, true),
+            (Some(&first), 5, Some(&first), 4, true),
+            (Some(&second), 5, Some(&first), 9, false),
+            (Some(&first), 5, None, 9, false),
+            (None, 5, Some(&first), 9, false),
+            (None, 5, None, 5, true),
+            (None, 5, None, 4, false),
+        ] {
+            let membership = membership(of_membership, joined_at);
+            let covers = membership.covers(of_session, Moment::from_millis(created_at));
+            assert_eq!(covers, counts, "{membership:?} {of_session:?} {created_at}");
+        }
+        assert!(membership(Some(&first), 5).is_still(&membership(Some(&first), 5)));
+        assert!(!membership(Some(&second), 5).is_still(&membership(Some(&first), 5)));
+        assert!(membership(None, 5).is_still(&membership(None, 5)));
+        for (then, now) in [(4, 5), (5, 4)] {
+            assert!(!membership(None, now).is_still(&membership(None, then)));
         }
     }
 

@@ -120,7 +120,7 @@ impl TryFrom<String> for Budget {
 }
 
 /// Settings with their version, as stored and as cached: renewed on update.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SettingsRecord {
     pub settings: Settings,
     pub version: u64,

@@ -4,16 +4,16 @@ use super::keys::{self, Key};
 use super::{Attributes, Store, attributes, classify, number, record, string};
 use crate::conditional::Expected;
 use crate::error::ApiError;
-use crate::ids::{OrgId, SessionId, UserId};
+use crate::ids::UserId;
 use crate::model::cached::ProfileKey;
 use crate::model::org::{MembershipRecord, OrgRecord};
-use crate::model::session::SESSION_LIFETIME;
 use crate::model::settings::SettingsRecord;
 use crate::model::text::{Email, Name};
 use crate::model::time::Moment;
 use crate::model::user::{Profile, UserRecord};
 use crate::store::authority::sort_key;
-use crate::token::{Token, TokenHash};
+use crate::store::sessions::SessionRecord;
+use crate::token::Token;
 use aws_sdk_dynamodb::types::{Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 use platform::cache::Renewal;
 use platform::telemetry::{Part, timed};
@@ -30,15 +30,9 @@ pub const ATTEMPTS_WINDOW: Duration = Duration::from_secs(15 * 60);
 pub struct LoginRecord {
     pub user_id: UserId,
     pub password_hash: String,
-}
-
-#[derive(Serialize, Deserialize)]
-struct SessionRecord {
-    session_id: SessionId,
-    org_id: OrgId,
-    created_at: Moment,
-    expires_at: Moment,
-    ttl: i64,
+    /// Grows with each change. Records from before it was counted have none, which is 0.
+    #[serde(default)]
+    pub version: u64,
 }
 
 /// All that a registration writes.
@@ -58,8 +52,8 @@ impl Store {
     /// [`ApiError::EmailTaken`] if an account has the address.
     pub async fn register(&self, new: Registration<'_>) -> Result<Moment, ApiError> {
         let (user_id, org_id) = (new.user.user_id, new.org.org_id);
-        let login = LoginRecord { user_id, password_hash: new.password_hash };
-        let (session, expires_at) = new_session(new.token, self.now())?;
+        let login = LoginRecord { user_id, password_hash: new.password_hash, version: 1 };
+        let session = SessionRecord::new(new.membership, self.now());
         let member = Key::member(org_id, user_id);
         let writes = vec![
             self.put_new(attributes(Key::login(&new.user.email), &login)?)?,
@@ -67,14 +61,14 @@ impl Store {
             self.put_new(attributes(Key::org(org_id), new.org)?)?,
             self.put_new(attributes(Key::settings(org_id), new.settings)?)?,
             self.put_new(attributes(Key::membership(user_id, org_id), new.membership)?)?,
-            self.put_new(attributes(member, new.membership)?)?,
-            self.put_new(session)?,
+            self.put_new(attributes(member, &new.membership.listed())?)?,
+            self.put_new(session.stored(new.token)?)?,
         ];
         let outcome = timed(Part::Db, self.transact(writes)).await?;
         if outcome.refused(0) {
             return Err(ApiError::EmailTaken);
         }
-        if outcome.is_done() { Ok(expires_at) } else { Err(ApiError::internal("a new id exists already")) }
+        if outcome.is_done() { Ok(session.expires_at) } else { Err(ApiError::internal("a new id exists already")) }
     }
 
     /// Takes one of the account's attempts and reads its log-in record, in parallel. The attempt is taken
@@ -156,13 +150,11 @@ impl Store {
         }
     }
 
-    /// Stores the session of a successful log-in and gives its attempt back. Returns when it ends.
+    /// Gives the attempt of a right password back.
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn start_session(&self, email: &Email, token: &Token) -> Result<Moment, ApiError> {
-        let (session, expires_at) = new_session(token, self.now())?;
-        let put = self.client.put_item().table_name(&self.table).set_item(Some(session)).send();
+    pub async fn end_login(&self, email: &Email) -> Result<(), ApiError> {
         let give_back = self
             .client
             .update_item()
@@ -173,28 +165,10 @@ impl Store {
             .expression_attribute_values(":minus", number(-1))
             .expression_attribute_values(":zero", number(0))
             .send();
-        let (put, give_back) = (Box::pin(put), Box::pin(give_back));
-        let (put, given_back) = timed(Part::Db, async { tokio::join!(put, give_back) }).await;
-        put.map_err(classify)?;
-        match given_back {
+        match Box::pin(timed(Part::Db, give_back)).await {
             Err(error) if refused(&error).is_none() => Err(classify(error)),
-            _ => Ok(expires_at),
+            _ => Ok(()),
         }
-    }
-
-    /// Ends a session: its token is dead when this returns.
-    ///
-    /// # Errors
-    /// When the database is away.
-    pub async fn end_session(&self, user: UserId, token: &TokenHash) -> Result<(), ApiError> {
-        let delete = self
-            .client
-            .delete_item()
-            .table_name(&self.table)
-            .set_key(Some(Key::session(user, token).attributes()))
-            .send();
-        timed(Part::Db, delete).await.map_err(classify)?;
-        Ok(())
     }
 
     /// A user by id.
@@ -292,18 +266,6 @@ impl Store {
         let update: Update = update.table_name(&self.table).build().map_err(ApiError::internal)?;
         Ok(TransactWriteItem::builder().update(update).build())
     }
-}
-
-fn new_session(token: &Token, now: Moment) -> Result<(Attributes, Moment), ApiError> {
-    let expires_at = now.plus(SESSION_LIFETIME);
-    let session = SessionRecord {
-        session_id: SessionId::new(),
-        org_id: token.org_id,
-        created_at: now,
-        expires_at,
-        ttl: expires_at.as_ttl_seconds(),
-    };
-    Ok((attributes(Key::session(token.user_id, &token.hash()), &session)?, expires_at))
 }
 
 fn too_many(remaining_ms: i64) -> ApiError {

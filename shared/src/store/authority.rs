@@ -5,12 +5,11 @@ use super::keys::{Key, MEMBERSHIP, SK};
 use super::{Attributes, Store, backoff, classify, record};
 use crate::error::ApiError;
 use crate::ids::SessionId;
-use crate::model::org::{OrgRecord, Role};
+use crate::model::org::{MembershipRecord, OrgRecord};
 use crate::model::settings::SettingsRecord;
-use crate::model::time::Moment;
+use crate::store::sessions::SessionRecord;
 use crate::token::Token;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
-use serde::Deserialize;
 use std::collections::HashMap;
 
 /// How often keys that DynamoDB left unread are asked for again.
@@ -19,8 +18,8 @@ const ATTEMPTS: u32 = 5;
 /// What the database says about a token, now.
 #[derive(Debug, Default)]
 pub(crate) struct Authority {
-    pub(crate) session_id: Option<SessionId>,
-    pub(crate) role: Option<Role>,
+    /// The session that lives, and the membership that it was made under: both or neither.
+    pub(crate) standing: Option<(SessionId, MembershipRecord)>,
     pub(crate) org: Option<OrgRecord>,
     pub(crate) settings: Option<SettingsRecord>,
 }
@@ -33,19 +32,9 @@ pub(crate) enum Include {
     OrgAndSettings,
 }
 
-#[derive(Deserialize)]
-struct Session {
-    session_id: SessionId,
-    expires_at: Moment,
-}
-
-#[derive(Deserialize)]
-struct Membership {
-    role: Role,
-}
-
 impl Store {
-    /// Reads what a token may do. An expired session is none, whether or not it was removed yet.
+    /// Reads what a token may do. An expired session is none, whether or not it was removed yet; nor is one that was made
+    /// under another membership than the one that is there now.
     pub(crate) async fn authority(&self, token: &Token, include: Include) -> Result<Authority, ApiError> {
         let mut keys = vec![
             Key::session(token.user_id, &token.hash()).attributes(),
@@ -58,17 +47,20 @@ impl Store {
             keys.push(Key::settings(token.org_id).attributes());
         }
         let mut authority = Authority::default();
+        let (mut session, mut membership) = (None, None);
         for found in self.get_all(keys).await? {
             match sort_key(&found) {
                 "SETTINGS" => authority.settings = Some(record(found)?),
                 "ORG" => authority.org = Some(record(found)?),
-                sk if sk.starts_with(MEMBERSHIP) => authority.role = Some(record::<Membership>(found)?.role),
-                _ => {
-                    let session: Session = record(found)?;
-                    authority.session_id = (session.expires_at > self.now()).then_some(session.session_id);
-                }
+                sk if sk.starts_with(MEMBERSHIP) => membership = Some(record::<MembershipRecord>(found)?),
+                _ => session = Some(record::<SessionRecord>(found)?),
             }
         }
+        authority.standing = session.zip(membership).and_then(|(session, membership)| {
+            let counts =
+                session.expires_at > self.now() && membership.covers(session.mark.as_ref(), session.created_at);
+            counts.then_some((session.session_id, membership))
+        });
         Ok(authority)
     }
 

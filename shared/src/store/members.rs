@@ -5,10 +5,13 @@ use super::keys::{self, Key};
 use super::{ROOM_RETRY_SECONDS, Store, attributes, classify, number, record, string};
 use crate::error::ApiError;
 use crate::ids::{OrgId, UserId};
+use crate::model::mark::MembershipMark;
 use crate::model::org::{MembershipRecord, NamedMembership, OrgRecord, Role};
+use crate::model::time::Moment;
 use crate::model::user::UserRecord;
 use crate::store::accounts::LoginRecord;
 use crate::store::authority::sort_key;
+use crate::store::role_check::{RoleCheck, Still};
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{ConditionCheck, Delete, TransactWriteItem, Update};
 use platform::telemetry::{Part, timed};
@@ -99,43 +102,35 @@ impl Store {
             .collect())
     }
 
-    /// Adds a registered user to an organization, or changes a member's role, if one with the role `by` may
-    /// ([`Role::may_change`]). Returns the member, and whether it is new.
+    /// Adds a registered user to the caller's organization, or changes a member's role, if the caller's own role suffices
+    /// ([`Role::needed_to_change`]) when it is written. Returns the member, and the role that it had.
     ///
     /// # Errors
     /// [`ApiError::NotFound`] for no such user, [`ApiError::ForbiddenRole`], [`ApiError::LastOwner`],
-    /// [`ApiError::QuotaExceeded`] when the plan has no room for another member.
+    /// [`ApiError::QuotaExceeded`] when the plan has no room for another member, [`ApiError::InvalidToken`] for a caller
+    /// that was removed meanwhile.
     pub async fn put_member(
         &self,
-        org: OrgId,
-        by: Role,
+        by: RoleCheck<'_>,
         user: UserId,
         role: Role,
-    ) -> Result<(NamedMembership, bool), ApiError> {
+    ) -> Result<(NamedMembership, Option<Role>), ApiError> {
         timed(Part::Db, async {
             for _ in 0..ATTEMPTS {
-                let snapshot = self.snapshot(org, user).await?;
+                let snapshot = self.snapshot(by.org_id(), user).await?;
                 let was = snapshot.membership.as_ref().map(|membership| membership.role);
-                if !by.may_change(was, Some(role)) {
-                    return Err(ApiError::ForbiddenRole);
-                }
-                let membership = MembershipRecord {
-                    user_id: user,
-                    org_id: org,
-                    org_name: snapshot.org.name.clone(),
-                    role,
-                    joined_at: snapshot
-                        .membership
-                        .as_ref()
-                        .map_or_else(|| self.now(), |membership| membership.joined_at),
+                let by = by.needing(Role::needed_to_change(was, Some(role)))?;
+                let (membership, writes) = match &snapshot.membership {
+                    None => {
+                        let new = snapshot.new_member(role, self.now())?;
+                        let writes = self.adding(&snapshot, &new)?;
+                        (new, writes)
+                    }
+                    Some(old) if old.role == role => (old.clone(), Vec::new()),
+                    Some(old) => (MembershipRecord { role, ..old.clone() }, self.changing(&snapshot, old, role)?),
                 };
-                let writes = match was {
-                    None => self.adding(&snapshot, &membership)?,
-                    Some(was) if was != role => self.changing(&snapshot, was, role)?,
-                    Some(_) => Vec::new(),
-                };
-                if writes.is_empty() || self.transact(writes).await?.is_done() {
-                    return Ok((NamedMembership { membership, name: snapshot.user.name }, was.is_none()));
+                if writes.is_empty() || self.change_member(by, &snapshot, writes).await? {
+                    return Ok((NamedMembership { membership, name: snapshot.user.name }, was));
                 }
             }
             Err(ApiError::Contended)
@@ -143,31 +138,50 @@ impl Store {
         .await
     }
 
-    /// Removes a member, if one with the role `by` may ([`Role::may_change`]); its sessions in the organization are
-    /// worth nothing from then on.
+    /// Removes a member from the caller's organization, if the caller's own role suffices ([`Role::needed_to_change`])
+    /// when it is written; its sessions in the organization are worth nothing from then on. Oneself everybody may remove.
+    /// Returns the role that the member had.
     ///
     /// # Errors
-    /// [`ApiError::NotFound`] for no such member, [`ApiError::ForbiddenRole`], [`ApiError::LastOwner`].
-    pub async fn delete_member(&self, org: OrgId, by: Role, user: UserId) -> Result<(), ApiError> {
+    /// [`ApiError::NotFound`] for no such member, [`ApiError::ForbiddenRole`], [`ApiError::LastOwner`],
+    /// [`ApiError::InvalidToken`] for a caller that was removed meanwhile.
+    pub async fn delete_member(&self, by: RoleCheck<'_>, user: UserId) -> Result<Role, ApiError> {
         timed(Part::Db, async {
             for _ in 0..ATTEMPTS {
-                let snapshot = self.snapshot(org, user).await?;
-                let was = snapshot.membership.as_ref().ok_or(ApiError::NotFound)?.role;
-                if !by.may_change(Some(was), None) {
-                    return Err(ApiError::ForbiddenRole);
-                }
+                let snapshot = self.snapshot(by.org_id(), user).await?;
+                let old = snapshot.membership.as_ref().ok_or(ApiError::NotFound)?;
+                let itself = user == by.user_id();
+                let needed = if itself { Role::Member } else { Role::needed_to_change(Some(old.role), None) };
+                let by = by.needing(needed)?;
+                let owners = if old.role == Role::Owner { -1 } else { 0 };
                 let writes = vec![
-                    self.delete_as(Key::membership(user, org), was)?,
-                    self.delete_as(Key::member(org, user), was)?,
-                    self.update(counting(&snapshot.org, -1, if was == Role::Owner { -1 } else { 0 })?)?,
+                    self.delete_if(Key::membership(user, by.org_id()), Still::one_of(old, &[old.role]))?,
+                    self.delete_if(Key::member(by.org_id(), user), Still::listed(old.role))?,
+                    self.update(counting(&snapshot.org, -1, owners)?)?,
                 ];
-                if self.transact(writes).await?.is_done() {
-                    return Ok(());
+                if self.change_member(by, &snapshot, writes).await? {
+                    return Ok(old.role);
                 }
             }
             Err(ApiError::Contended)
         })
         .await
+    }
+
+    /// Runs the writes of a change, on condition that the caller still has the role. Returns whether they were done:
+    /// otherwise what the snapshot says has changed.
+    async fn change_member(
+        &self,
+        by: RoleCheck<'_>,
+        snapshot: &MembershipSnapshot,
+        writes: Vec<TransactWriteItem>,
+    ) -> Result<bool, ApiError> {
+        // A transaction takes a record once. The writes to the caller's own are conditional on what the snapshot says.
+        if snapshot.user.user_id == by.user_id() {
+            by.allows(snapshot.membership.as_ref())?;
+            return Ok(self.transact(writes).await?.is_done());
+        }
+        Ok(self.transact_as(by, writes).await?.is_done())
     }
 
     /// Reads organization, user and membership together.
@@ -206,7 +220,7 @@ impl Store {
         Ok(vec![
             TransactWriteItem::builder().condition_check(exists).build(),
             self.put_new(attributes(Key::membership(new.user_id, new.org_id), new)?)?,
-            self.put_new(attributes(Key::member(new.org_id, new.user_id), new)?)?,
+            self.put_new(attributes(Key::member(new.org_id, new.user_id), &new.listed())?)?,
             self.update(counting(&snapshot.org, 1, i64::from(new.role == Role::Owner))?)?,
         ])
     }
@@ -214,37 +228,53 @@ impl Store {
     fn changing(
         &self,
         snapshot: &MembershipSnapshot,
-        was: Role,
+        old: &MembershipRecord,
         role: Role,
     ) -> Result<Vec<TransactWriteItem>, ApiError> {
-        let (user, org) = (snapshot.user.user_id, snapshot.org.org_id);
-        let set = |key: Key| {
+        let set = |key: Key, mut still: Still| {
+            still.values.insert(":new".to_owned(), string(role.as_str()));
             Update::builder()
                 .set_key(Some(key.attributes()))
-                .update_expression("SET #role = :role")
-                .condition_expression("#role = :was")
-                .expression_attribute_names("#role", "role")
-                .expression_attribute_values(":role", string(role.as_str()))
-                .expression_attribute_values(":was", string(was.as_str()))
+                .update_expression("SET #role = :new")
+                .condition_expression(still.condition)
+                .set_expression_attribute_names(Some(still.names))
+                .set_expression_attribute_values(Some(still.values))
         };
-        let owners = i64::from(role == Role::Owner) - i64::from(was == Role::Owner);
-        let mut writes = vec![self.update(set(Key::membership(user, org)))?, self.update(set(Key::member(org, user)))?];
+        let owners = i64::from(role == Role::Owner) - i64::from(old.role == Role::Owner);
+        let mut writes = vec![
+            self.update(set(Key::membership(old.user_id, old.org_id), Still::one_of(old, &[old.role])))?,
+            self.update(set(Key::member(old.org_id, old.user_id), Still::listed(old.role)))?,
+        ];
         if owners != 0 {
             writes.push(self.update(counting(&snapshot.org, 0, owners)?)?);
         }
         Ok(writes)
     }
 
-    fn delete_as(&self, key: Key, role: Role) -> Result<TransactWriteItem, ApiError> {
+    fn delete_if(&self, key: Key, still: Still) -> Result<TransactWriteItem, ApiError> {
         let delete = Delete::builder()
             .table_name(&self.table)
             .set_key(Some(key.attributes()))
-            .condition_expression("#role = :role")
-            .expression_attribute_names("#role", "role")
-            .expression_attribute_values(":role", string(role.as_str()))
+            .condition_expression(still.condition)
+            .set_expression_attribute_names(Some(still.names))
+            .set_expression_attribute_values(Some(still.values))
             .build()
             .map_err(ApiError::internal)?;
         Ok(TransactWriteItem::builder().delete(delete).build())
+    }
+}
+
+impl MembershipSnapshot {
+    /// The membership that the user is given.
+    fn new_member(&self, role: Role, now: Moment) -> Result<MembershipRecord, ApiError> {
+        Ok(MembershipRecord {
+            user_id: self.user.user_id,
+            org_id: self.org.org_id,
+            org_name: self.org.name.clone(),
+            role,
+            joined_at: now,
+            mark: Some(MembershipMark::generate().map_err(ApiError::internal)?),
+        })
     }
 }
 

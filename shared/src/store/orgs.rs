@@ -1,19 +1,23 @@
 //! Organizations: plan and settings.
 
 use super::keys::{Key, ORG, SK};
-use super::{Precondition, Store, classify, number, record, string, update_failed};
+use super::{Precondition, Store, Transaction, backoff, classify, number, record, string, update_failed};
 use crate::conditional::Expected;
 use crate::error::ApiError;
 use crate::ids::OrgId;
 use crate::model::cached::{OrgPlanKey, OrgSettingsKey};
 use crate::model::org::{OrgPlan, OrgRecord, Plan};
 use crate::model::settings::{Settings, SettingsRecord};
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use crate::store::role_check::RoleCheck;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure, Update};
 use platform::cache::Renewal;
 use platform::telemetry::{Part, timed};
 
 /// The attribute of an organization that says when an operator gave it its plan.
 const PLAN_GIVEN_AT: &str = "plan_given_at";
+
+/// How often settings are written that somebody else changes at the same time.
+const ATTEMPTS: u32 = 10;
 
 impl Store {
     /// An organization.
@@ -92,32 +96,44 @@ impl Store {
         timed(Part::Db, self.get(Key::settings(org))).await
     }
 
-    /// Replaces an organization's settings.
+    /// Replaces the settings of the caller's organization, if the caller still has the role when it is written. `version` is
+    /// what the authority read found.
     ///
     /// # Errors
-    /// [`ApiError::PreconditionFailed`] if it has another version.
+    /// [`ApiError::PreconditionFailed`] if it has another version than is expected; [`ApiError::ForbiddenRole`] or
+    /// [`ApiError::InvalidToken`] for a caller that has lost the role or the membership meanwhile.
     pub async fn put_org_settings(
         &self,
-        org: OrgId,
+        by: RoleCheck<'_>,
+        mut version: u64,
         settings: &Settings,
         expected: Expected,
     ) -> Result<Renewal<OrgSettingsKey>, ApiError> {
+        let org = by.org_id();
         let value: AttributeValue = serde_dynamo::to_attribute_value(settings).map_err(ApiError::internal)?;
-        let update = Precondition::from(expected)
-            .apply(
-                self.client
-                    .update_item()
-                    .table_name(&self.table)
-                    .set_key(Some(Key::settings(org).attributes()))
-                    .update_expression("SET #settings = :settings, #version = #version + :one")
-                    .expression_attribute_names("#settings", "settings")
-                    .expression_attribute_names("#version", "version")
-                    .expression_attribute_values(":settings", value)
-                    .expression_attribute_values(":one", number(1)),
-            )
-            .return_values(ReturnValue::AllNew)
-            .send();
-        let reply = timed(Part::Db, update).await.map_err(update_failed)?;
-        Ok(Renewal::new(OrgSettingsKey(org), record(reply.attributes.unwrap_or_default())?))
+        for attempt in 0..ATTEMPTS {
+            let update = Update::builder()
+                .set_key(Some(Key::settings(org).attributes()))
+                .update_expression("SET #settings = :settings, #version = :new")
+                .condition_expression("#version = :read")
+                .expression_attribute_names("#settings", "settings")
+                .expression_attribute_names("#version", "version")
+                .expression_attribute_values(":settings", value.clone())
+                .expression_attribute_values(":read", number(version))
+                .expression_attribute_values(":new", number(version + 1))
+                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+            let written = timed(Part::Db, self.transact_as(by, vec![self.update(update)?])).await?;
+            let Transaction::Refused(mut reasons) = written else {
+                let record = SettingsRecord { settings: settings.clone(), version: version + 1 };
+                return Ok(Renewal::new(OrgSettingsKey(org), record));
+            };
+            let current: SettingsRecord = record(reasons.remove(0).item.ok_or(ApiError::NotFound)?)?;
+            if expected != Expected::Exists {
+                return Err(ApiError::PreconditionFailed);
+            }
+            version = current.version;
+            tokio::time::sleep(backoff(attempt)).await;
+        }
+        Err(ApiError::Contended)
     }
 }

@@ -1,0 +1,104 @@
+//! Sessions: begun under a membership and a log-in record as read, ended at once.
+
+use super::keys::Key;
+use super::{Attributes, Store, attributes, classify, number, string};
+use crate::error::ApiError;
+use crate::ids::{OrgId, SessionId, UserId};
+use crate::model::mark::MembershipMark;
+use crate::model::org::MembershipRecord;
+use crate::model::session::SESSION_LIFETIME;
+use crate::model::text::Email;
+use crate::model::time::Moment;
+use crate::store::accounts::LoginRecord;
+use crate::token::{Token, TokenHash};
+use aws_sdk_dynamodb::types::{ConditionCheck, TransactWriteItem};
+use platform::telemetry::{Part, timed};
+use serde::{Deserialize, Serialize};
+
+/// A session as stored, under the hash of its token.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SessionRecord {
+    pub(crate) session_id: SessionId,
+    pub(crate) org_id: OrgId,
+    pub(crate) created_at: Moment,
+    pub(crate) expires_at: Moment,
+    /// That of the membership it was made under ([`MembershipRecord::covers`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mark: Option<MembershipMark>,
+    ttl: i64,
+}
+
+impl SessionRecord {
+    /// A session that begins now.
+    pub(crate) fn new(membership: &MembershipRecord, now: Moment) -> Self {
+        let expires_at = now.plus(SESSION_LIFETIME);
+        Self {
+            session_id: SessionId::new(),
+            org_id: membership.org_id,
+            created_at: now,
+            expires_at,
+            mark: membership.mark.clone(),
+            ttl: expires_at.as_ttl_seconds(),
+        }
+    }
+
+    pub(crate) fn stored(&self, token: &Token) -> Result<Attributes, ApiError> {
+        attributes(Key::session(token.user_id, &token.hash()), self)
+    }
+}
+
+impl Store {
+    /// Stores the session of a log-in, if what the password was compared with is still the account's log-in record.
+    /// Returns when it ends. If the membership has ended meanwhile, the session is worth nothing.
+    ///
+    /// # Errors
+    /// [`ApiError::WrongCredentials`] if the log-in record has changed: the password may no longer be right.
+    pub async fn start_session(
+        &self,
+        email: &Email,
+        login: &LoginRecord,
+        membership: &MembershipRecord,
+        token: &Token,
+    ) -> Result<Moment, ApiError> {
+        let session = SessionRecord::new(membership, self.now());
+        let writes = vec![self.unchanged(email, login)?, self.put_new(session.stored(token)?)?];
+        let outcome = timed(Part::Db, self.transact(writes)).await?;
+        if outcome.refused(0) {
+            return Err(ApiError::WrongCredentials);
+        }
+        let collided = || ApiError::internal("a new token's hash exists already");
+        outcome.is_done().then_some(session.expires_at).ok_or_else(collided)
+    }
+
+    /// Checks that a log-in record is as it was read.
+    fn unchanged(&self, email: &Email, login: &LoginRecord) -> Result<TransactWriteItem, ApiError> {
+        let check = ConditionCheck::builder()
+            .table_name(&self.table)
+            .set_key(Some(Key::login(email.as_str()).attributes()))
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":user", string(login.user_id));
+        let check = match login.version {
+            0 => check.condition_expression("user_id = :user AND attribute_not_exists(#version)"),
+            version => check
+                .condition_expression("user_id = :user AND #version = :version")
+                .expression_attribute_values(":version", number(version)),
+        };
+        let check = check.build().map_err(ApiError::internal)?;
+        Ok(TransactWriteItem::builder().condition_check(check).build())
+    }
+
+    /// Ends a session: its token is dead when this returns.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn end_session(&self, user: UserId, token: &TokenHash) -> Result<(), ApiError> {
+        let delete = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(Key::session(user, token).attributes()))
+            .send();
+        timed(Part::Db, delete).await.map_err(classify)?;
+        Ok(())
+    }
+}
