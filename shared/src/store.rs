@@ -2,6 +2,7 @@
 //! organization takes its id first, or a [`RoleCheck`](role_check::RoleCheck), which holds it; there is no other way to it.
 
 pub mod accounts;
+pub mod attempts;
 pub mod authority;
 pub mod idempotency;
 pub mod items;

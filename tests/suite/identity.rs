@@ -242,3 +242,51 @@ async fn everybody_but_the_last_owner_may_leave() {
     let body = json!({"email": owner.email, "password": PASSWORD});
     assert_eq!(api.call(None, Method::POST, "/auth/login", Some(body)).await.status, 200);
 }
+
+/// How many wrong passwords are compared until the account is closed.
+async fn guesses_left(api: &Api, email: &str) -> usize {
+    let attempt = || Some(json!({"email": email, "password": "wrong password"}));
+    let mut compared = 0;
+    while api.call(None, Method::POST, "/auth/login", attempt()).await.status == 401 {
+        compared += 1;
+    }
+    compared
+}
+
+#[tokio::test]
+async fn a_right_password_uses_no_attempt_up_wherever_it_leads() {
+    let api = Api::new();
+    let (owner, other) = (api.register().await, api.register().await);
+    let second = api.join(&owner, "owner").await;
+    let left = Actor { org_id: second.org_id.clone(), ..other.clone() };
+    for _ in 0..11 {
+        api.login(&owner.email, Some(&other.org_id)).await.is_problem(404, "not_found");
+    }
+    assert_eq!(guesses_left(&api, &owner.email).await, 10);
+    // A member of no organization.
+    assert_eq!(api.put(&second, &path(&left, &other.user_id), json!({"role": "owner"})).await.status, 201);
+    let there = Actor::of(&api.login(&other.email, Some(&left.org_id)).await.body, &other.email);
+    assert_eq!(api.delete(&there, &path(&there, &there.user_id)).await.status, 204);
+    let own = api.join(&other, "owner").await;
+    assert_eq!(api.delete(&own, &path(&other, &other.user_id)).await.status, 204);
+    for _ in 0..11 {
+        api.login(&other.email, None).await.is_problem(403, "no_organization");
+    }
+    assert_eq!(guesses_left(&api, &other.email).await, 10);
+}
+
+#[tokio::test]
+async fn a_log_in_that_fails_on_our_side_uses_no_attempt_up() {
+    let scene = Scene::set().await;
+    let owner = scene.api.register().await;
+    for operation in ["GetItem", "Query", WRITE] {
+        scene.database.inject(operation, Fault::Throttle(u32::MAX));
+        scene.slow.login(&owner.email, None).await.is_problem(503, "unavailable");
+        scene.database.release(operation);
+    }
+    // Replies that are lost: the SDK asks again, which counts once.
+    scene.database.inject("UpdateItem", Fault::LoseReply(2));
+    assert_eq!(scene.slow.login(&owner.email, None).await.status, 200);
+    scene.database.inject("UpdateItem", Fault::LoseReply(2));
+    assert_eq!(guesses_left(&scene.slow, &owner.email).await, 10);
+}

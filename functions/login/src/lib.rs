@@ -7,6 +7,7 @@ use shared::ids::OrgId;
 use shared::model::org::MembershipRecord;
 use shared::model::session::{self, Session};
 use shared::model::text::{Email, PasswordAttempt};
+use shared::store::attempts::Account;
 use shared::token::Token;
 use shared::{ApiError, ApiResult, Context, Request, StatusCode, password, request, response};
 use utoipa::ToSchema;
@@ -36,20 +37,15 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let credentials: Credentials = request::json(&request)?;
     let store = context.store();
 
-    let login = store.begin_login(&credentials.email).await?;
-    let stored = login.as_ref().map(|login| login.password_hash.clone());
-    let right = password::verify(credentials.password.reveal(), stored).await.map_err(ApiError::internal)?;
-    let login = login.filter(|_| right).ok_or(ApiError::WrongCredentials)?;
+    let password = credentials.password.reveal();
+    let is_right = async |hash| password::verify(password, hash).await.map_err(ApiError::internal);
+    let Account { login, user, memberships } = store.authenticate(&credentials.email, is_right).await?;
 
-    let found = store.user_with_memberships(login.user_id).await?;
-    let (user, memberships) = found.ok_or_else(|| ApiError::internal("a log-in record without its user"))?;
     let membership = chosen(&memberships, credentials.org_id)?;
     let org_id = membership.org_id;
     let token = Token::generate(login.user_id, org_id).map_err(ApiError::internal)?;
     let start = Box::pin(store.start_session(&credentials.email, &login, membership, &token));
-    let (expires_at, org, ended) =
-        tokio::join!(start, Box::pin(store.org(org_id)), Box::pin(store.end_login(&credentials.email)));
-    ended?;
+    let (expires_at, org) = tokio::join!(start, Box::pin(store.org(org_id)));
     let org = org?.ok_or_else(|| ApiError::internal("a membership without its organization"))?;
 
     let mut reply = response::json(StatusCode::OK, &Session::new(user, org, &token, expires_at?));

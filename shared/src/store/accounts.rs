@@ -8,22 +8,16 @@ use crate::ids::UserId;
 use crate::model::cached::ProfileKey;
 use crate::model::org::{MembershipRecord, OrgRecord};
 use crate::model::settings::SettingsRecord;
-use crate::model::text::{Email, Name};
+use crate::model::text::Name;
 use crate::model::time::Moment;
 use crate::model::user::{Profile, UserRecord};
 use crate::store::authority::sort_key;
 use crate::store::sessions::SessionRecord;
 use crate::token::Token;
-use aws_sdk_dynamodb::types::{Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{Put, ReturnValue, TransactWriteItem, Update};
 use platform::cache::Renewal;
 use platform::telemetry::{Part, timed};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
-
-/// How many failed log-ins an account may have in a window.
-pub const MAX_ATTEMPTS: u64 = 10;
-/// How long a window of failed log-ins lasts, from the first of them.
-pub const ATTEMPTS_WINDOW: Duration = Duration::from_secs(15 * 60);
 
 /// What a log-in needs, stored under the e-mail address: its uniqueness is the record's.
 #[derive(Serialize, Deserialize)]
@@ -69,106 +63,6 @@ impl Store {
             return Err(ApiError::EmailTaken);
         }
         if outcome.is_done() { Ok(session.expires_at) } else { Err(ApiError::internal("a new id exists already")) }
-    }
-
-    /// Takes one of the account's attempts and reads its log-in record, in parallel. The attempt is taken
-    /// before the password is compared, so that no number of simultaneous guesses gets more than
-    /// [`MAX_ATTEMPTS`] of them compared; [`Store::start_session`] gives it back.
-    ///
-    /// # Errors
-    /// [`ApiError::TooManyAttempts`] until the window ends.
-    pub async fn begin_login(&self, email: &Email) -> Result<Option<LoginRecord>, ApiError> {
-        // Boxed: the SDK's futures are large, and unoptimised builds copy them about on the stack.
-        let login = Box::pin(self.get::<LoginRecord>(Key::login(email.as_str())));
-        let attempt = Box::pin(self.take_attempt(email));
-        let (login, attempt) = timed(Part::Db, async { tokio::join!(login, attempt) }).await;
-        attempt?;
-        login
-    }
-
-    /// Counts an attempt in the running window, or opens a new window; if another attempt has opened one
-    /// meanwhile, counts in that.
-    async fn take_attempt(&self, email: &Email) -> Result<(), ApiError> {
-        loop {
-            let now = self.now();
-            if let Some(window_ends) = self.count_attempt(email, now).await? {
-                if window_ends > now.as_millis() {
-                    return Err(too_many(window_ends - now.as_millis()));
-                }
-                if self.open_window(email, now).await? {
-                    return Ok(());
-                }
-            } else {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Counts an attempt in the running window. If there is none, or it is full, returns when the last one
-    /// ends: the epoch if there never was one.
-    async fn count_attempt(&self, email: &Email, now: Moment) -> Result<Option<i64>, ApiError> {
-        let counted = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(Key::attempts(email.as_str()).attributes()))
-            .update_expression("ADD attempts :one")
-            .condition_expression("window_ends > :now AND attempts < :max")
-            .expression_attribute_values(":one", number(1))
-            .expression_attribute_values(":now", number(now.as_millis()))
-            .expression_attribute_values(":max", number(MAX_ATTEMPTS))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        let Err(error) = counted else { return Ok(None) };
-        let Some(window) = refused(&error) else { return Err(classify(error)) };
-        let ends = window.as_ref().and_then(|item| item.get("window_ends")?.as_n().ok()?.parse().ok());
-        Ok(Some(ends.unwrap_or(0)))
-    }
-
-    /// Opens a window with one attempt in it, unless one is open.
-    async fn open_window(&self, email: &Email, now: Moment) -> Result<bool, ApiError> {
-        let ends = now.plus(ATTEMPTS_WINDOW);
-        let opened = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(Key::attempts(email.as_str()).attributes()))
-            .update_expression("SET attempts = :one, window_ends = :ends, #ttl = :ttl")
-            .condition_expression("attribute_not_exists(pk) OR window_ends <= :now")
-            .expression_attribute_names("#ttl", keys::TTL)
-            .expression_attribute_values(":one", number(1))
-            .expression_attribute_values(":now", number(now.as_millis()))
-            .expression_attribute_values(":ends", number(ends.as_millis()))
-            .expression_attribute_values(":ttl", number(ends.as_ttl_seconds()))
-            .send()
-            .await;
-        match opened {
-            Ok(_) => Ok(true),
-            Err(error) if refused(&error).is_some() => Ok(false),
-            Err(error) => Err(classify(error)),
-        }
-    }
-
-    /// Gives the attempt of a right password back.
-    ///
-    /// # Errors
-    /// When the database is away.
-    pub async fn end_login(&self, email: &Email) -> Result<(), ApiError> {
-        let give_back = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(Key::attempts(email.as_str()).attributes()))
-            .update_expression("ADD attempts :minus")
-            .condition_expression("attempts > :zero")
-            .expression_attribute_values(":minus", number(-1))
-            .expression_attribute_values(":zero", number(0))
-            .send();
-        match Box::pin(timed(Part::Db, give_back)).await {
-            Err(error) if refused(&error).is_none() => Err(classify(error)),
-            _ => Ok(()),
-        }
     }
 
     /// A user by id.
@@ -265,20 +159,5 @@ impl Store {
     ) -> Result<TransactWriteItem, ApiError> {
         let update: Update = update.table_name(&self.table).build().map_err(ApiError::internal)?;
         Ok(TransactWriteItem::builder().update(update).build())
-    }
-}
-
-fn too_many(remaining_ms: i64) -> ApiError {
-    ApiError::TooManyAttempts { retry_after_seconds: u64::try_from(remaining_ms).unwrap_or(0).div_ceil(1000) }
-}
-
-/// The record that made the condition of an update fail, if that is what happened.
-fn refused(
-    error: &aws_sdk_dynamodb::error::SdkError<aws_sdk_dynamodb::operation::update_item::UpdateItemError>,
-) -> Option<&Option<Attributes>> {
-    use aws_sdk_dynamodb::operation::update_item::UpdateItemError as E;
-    match error.as_service_error()? {
-        E::ConditionalCheckFailedException(failed) => Some(&failed.item),
-        _ => None,
     }
 }
