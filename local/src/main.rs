@@ -9,6 +9,7 @@ use local::operator::running::{self, NotRunning};
 use local::operator::{self, catalogue};
 use local::system::project_folder;
 use local::{Options, StartError, Storage, System, functions, openapi};
+use shared::config::{NoOrigin, parse_origins};
 use shared::ids::{JobId, OrgId};
 use shared::jobs::JobMessage;
 use shared::model::org::Plan;
@@ -39,7 +40,7 @@ struct Arguments {
     #[arg(long)]
     data_dir: Option<PathBuf>,
     /// Exact origins whose pages may call, separated by commas [default: the template's].
-    #[arg(long)]
+    #[arg(long, value_parser = origins)]
     allowed_origins: Option<String>,
     /// SAM template to read [default: the project's template.yaml].
     #[arg(long)]
@@ -47,6 +48,11 @@ struct Arguments {
     /// Do without cache, compression, queue or client-reuse, to measure what it is worth.
     #[arg(long)]
     without: Option<Ablation>,
+}
+
+/// A list of origins, as it was given: the functions' configuration reads it again.
+fn origins(list: &str) -> Result<String, NoOrigin> {
+    parse_origins(list).map(|_| list.to_owned())
 }
 
 #[derive(Subcommand)]

@@ -14,6 +14,8 @@ use crate::functions::Operations;
         title = "CitizenApp API",
         description = "Organizations, items, plans, AI model prices, analyses and e-mails. Errors are problem+json (RFC 9457)."
     ),
+    // Where the document is, whatever stage or base path that is below (OpenAPI 3.1, 4.8.5).
+    servers((url = ".", description = "Where this document was read from")),
     components(schemas(shared::response::ProblemBody, shared::response::FieldError))
 )]
 struct Document;

@@ -125,10 +125,12 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
 fn cookie(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     let mut found = None;
     for value in headers.get_all(COOKIE) {
-        for pair in value.to_str().unwrap_or_default().split(';') {
-            if let Some((SESSION_COOKIE, token)) = pair.trim().split_once('=')
-                && found.replace(token).is_some()
-            {
+        // Bytes: what other cookies hold is none of our business (RFC 6265, 5.4, sends whatever was set).
+        for pair in value.as_bytes().split(|byte| *byte == b';') {
+            let token = pair.trim_ascii_start().strip_prefix(SESSION_COOKIE.as_bytes());
+            let Some(token) = token.and_then(|rest| rest.strip_prefix(b"=")) else { continue };
+            let token = std::str::from_utf8(token.trim_ascii_end()).map_err(|_| ApiError::InvalidToken)?;
+            if found.replace(token).is_some() {
                 return Err(ApiError::AmbiguousCredentials);
             }
         }
@@ -166,6 +168,17 @@ mod tests {
         let with = |values: &[&'static str]| cookie(&headers(COOKIE, values)).map(|token| token.map(str::to_owned));
         assert_eq!(with(&["a=b; __Host-session=t"]).expect("one"), Some("t".into()));
         assert_eq!(with(&["session=t; __Host-sessionx=t"]).expect("none"), None);
+        let beside = |bytes: &[u8]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(COOKIE, HeaderValue::from_bytes(bytes).expect("a header value"));
+            cookie(&headers).map(|token| token.map(str::to_owned))
+        };
+        for other in
+            [b"n=\xe9; __Host-session=t".as_slice(), b"\xff;__Host-session=t ;\xc3", "ä=ö; __Host-session=t".as_bytes()]
+        {
+            assert_eq!(beside(other).expect("one"), Some("t".into()));
+        }
+        assert!(matches!(beside(b"__Host-session=\xe9"), Err(ApiError::InvalidToken)));
         assert!(matches!(with(&["__Host-session=a; __Host-session=b"]), Err(ApiError::AmbiguousCredentials)));
         assert!(matches!(with(&["__Host-session=a", "__Host-session=b"]), Err(ApiError::AmbiguousCredentials)));
     }

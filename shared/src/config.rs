@@ -5,6 +5,7 @@ use lambda_http::http::HeaderValue;
 use platform::aws::{self, AwsConfig, Credentials};
 use platform::cache::{CacheUrl, CacheUrlError};
 use std::path::PathBuf;
+use url::Url;
 
 /// What a function needs to know of where it runs.
 #[derive(Debug, Clone)]
@@ -115,7 +116,8 @@ impl Config {
         let level = optional("LOG_LEVEL").unwrap_or_else(|| "info".to_owned());
         Ok(Self {
             table_name: required("TABLE_NAME")?,
-            allowed_origins: parse_origins(&required("ALLOWED_ORIGINS")?)?,
+            allowed_origins: parse_origins(&required("ALLOWED_ORIGINS")?)
+                .map_err(|error| ConfigError::Invalid { name: "ALLOWED_ORIGINS", reason: error.to_string() })?,
             cache_url: cache_url(&required("CACHE_URL")?)?,
             log_level: level.parse().map_err(|_| ConfigError::Invalid {
                 name: "LOG_LEVEL",
@@ -229,26 +231,31 @@ fn read_authorities(path: &str) -> Result<Vec<u8>, ConfigError> {
     }
 }
 
-/// Exact origins (RFC 6454: scheme, host and maybe a port; no path, no `*`), separated by commas.
+/// A text that is no list of origins.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not an origin such as https://app.example.com")]
+pub struct NoOrigin(String);
+
+/// Exact origins (RFC 6454: scheme, host and maybe a port; no path, no `*`), separated by commas, each as browsers send it in
+/// `Origin`: in small letters, without the scheme's own port, names of other alphabets in Punycode.
 ///
 /// # Errors
-/// [`ConfigError::Invalid`] naming the first that is none.
-pub fn parse_origins(list: &str) -> Result<Vec<HeaderValue>, ConfigError> {
-    let invalid = |origin: &str| ConfigError::Invalid {
-        name: "ALLOWED_ORIGINS",
-        reason: format!("{origin:?} is not an origin such as https://app.example.com"),
-    };
-    list.split(',')
-        .map(str::trim)
-        .map(|origin| {
-            let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
-            let exact = host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '*', '?', '#', '@', ' ']));
-            if !exact {
-                return Err(invalid(origin));
-            }
-            HeaderValue::from_str(origin).map_err(|_| invalid(origin))
-        })
-        .collect()
+/// [`NoOrigin`] naming the first that is none.
+pub fn parse_origins(list: &str) -> Result<Vec<HeaderValue>, NoOrigin> {
+    list.split(',').map(str::trim).map(|text| origin(text).ok_or_else(|| NoOrigin(text.to_owned()))).collect()
+}
+
+fn origin(text: &str) -> Option<HeaderValue> {
+    let (scheme, rest) = text.split_once("://")?;
+    let web = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    // What a URL may have and an origin has not, and what the parser would silently drop.
+    let host =
+        !rest.is_empty() && !rest.contains(|c: char| c.is_whitespace() || c.is_control() || "/\\*?#@%".contains(c));
+    if !web || !host || rest.ends_with(':') {
+        return None;
+    }
+    let origin = Url::parse(text).ok()?.origin();
+    HeaderValue::try_from(origin.is_tuple().then(|| origin.ascii_serialization())?).ok()
 }
 
 #[cfg(test)]
@@ -298,8 +305,45 @@ mod tests {
 
     #[test]
     fn origins_are_exact() {
-        for origin in ["*", "https://", "https://a/", "https://*.a.example", "a.example", "https://a,", "null"] {
-            assert!(with(&[("ALLOWED_ORIGINS", origin)]).is_err(), "{origin}");
+        for origin in [
+            "",
+            "*",
+            "https://",
+            "https://a/",
+            "https://*.a.example",
+            "a.example",
+            "https://a,",
+            "null",
+            "https:a",
+            "file://a",
+            "https://u@a",
+            "https://a?",
+            "https://a#",
+            "https://a\\b",
+            "https://a:",
+            "https://a:99999",
+            "https://a b",
+            "https://[::1",
+            "https://%61",
+            "ftp://a.example",
+        ] {
+            let error = parse_origins(origin).expect_err(origin).to_string();
+            assert!(error.contains("is not an origin"), "{error}");
+        }
+        assert!(with(&[("ALLOWED_ORIGINS", "*")]).expect_err("any").to_string().contains("ALLOWED_ORIGINS"));
+    }
+
+    #[test]
+    fn origins_are_as_browsers_send_them() {
+        for (given, sent) in [
+            ("https://app.example.com:443", "https://app.example.com"),
+            ("http://App.Example.com:80", "http://app.example.com"),
+            ("HTTPS://münchen.de", "https://xn--mnchen-3ya.de"),
+            ("https://app.example.com:8443", "https://app.example.com:8443"),
+            ("http://localhost:5173", "http://localhost:5173"),
+            ("http://[::1]:3000", "http://[::1]:3000"),
+        ] {
+            assert_eq!(parse_origins(given).expect(given), [sent], "{given}");
         }
     }
 

@@ -159,7 +159,7 @@ pub async fn accept<'k>(
 /// # Errors
 /// Never: ids are valid in headers.
 fn with_location(mut reply: Reply, job: &JobRecord) -> Result<Reply, ApiError> {
-    let location = HeaderValue::try_from(format!("/jobs/{}", job.job_id)).map_err(ApiError::internal)?;
+    let location = HeaderValue::try_from(format!("jobs/{}", job.job_id)).map_err(ApiError::internal)?;
     reply.headers_mut().insert(LOCATION, location);
     Ok(reply)
 }

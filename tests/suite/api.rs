@@ -3,7 +3,7 @@
 use local::operator;
 use local::{Options, System};
 use reqwest::header::HeaderMap;
-use reqwest::{Client, Method, RequestBuilder};
+use reqwest::{Client, Method, RequestBuilder, Url};
 use serde_json::{Value, json};
 use shared::Context;
 use shared::etag::EntityTag;
@@ -56,6 +56,8 @@ pub(crate) struct Api {
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
+    /// Where it came from.
+    pub(crate) url: Url,
     pub(crate) text: String,
     /// The body if it is JSON, else `null`.
     pub(crate) body: Value,
@@ -203,7 +205,7 @@ impl Actor {
 
 pub(crate) async fn send(request: RequestBuilder) -> Reply {
     let response = request.send().await.unwrap();
-    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let (status, headers, url) = (response.status().as_u16(), response.headers().clone(), response.url().clone());
     let bytes = response.bytes().await.unwrap();
     if matches!(status, 200 | 201)
         && !headers.contains_key("content-encoding")
@@ -213,7 +215,7 @@ pub(crate) async fn send(request: RequestBuilder) -> Reply {
     }
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-    Reply { status, headers, text, body }
+    Reply { status, headers, url, text, body }
 }
 
 /// What a registration with an address sends.
@@ -231,6 +233,11 @@ pub(crate) fn unique_email() -> String {
 impl Reply {
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
+    }
+
+    /// The path that `Location` leads to from here, as clients resolve it (RFC 3986, 5.2).
+    pub(crate) fn location(&self) -> String {
+        self.url.join(self.header("location")).unwrap().path().to_owned()
     }
 
     /// Fails unless this is a problem document with a status and code.

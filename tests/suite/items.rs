@@ -16,7 +16,9 @@ async fn an_item_is_created_read_changed_and_deleted() {
     let expected = json!({"id": "itm_*", "org_id": "org_*", "name": "Lamp", "description": "bright",
         "created_at": "<time>", "updated_at": "<time>", "version": 1});
     assert_eq!(redacted(&created.body), expected);
-    let path = created.header("location").to_owned();
+    // Relative, so that it resolves below any stage and base path.
+    assert_eq!(created.header("location"), format!("items/{}", created.body["id"].as_str().unwrap()));
+    let path = created.location();
     assert_eq!(path, format!("/items/{}", created.body["id"].as_str().unwrap()));
     let read = api.get(&actor, &path).await;
     assert_eq!((read.status, &read.body), (200, &created.body));

@@ -20,6 +20,7 @@ mod matrix;
 mod members;
 mod one_read;
 mod orgs;
+mod parity;
 mod prices;
 mod privileges;
 mod sqs;

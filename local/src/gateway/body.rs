@@ -6,7 +6,7 @@ use axum::{
     body::{Body, Bytes},
     http::{HeaderMap, header},
 };
-use flate2::read::{GzDecoder, ZlibDecoder};
+use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use http_body_util::BodyExt;
 
 use crate::template::ResponseType;
@@ -32,7 +32,8 @@ pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Respo
     // Source: "Call an API method with a compressed payload", API Gateway Developer Guide.
     match coding.as_bytes().to_ascii_lowercase().as_slice() {
         b"identity" => Ok(body),
-        b"gzip" => decompress(GzDecoder::new(&*body)),
+        // A stream may have several members, one after the other (RFC 1952, 2.2).
+        b"gzip" => decompress(MultiGzDecoder::new(&*body)),
         b"deflate" => decompress(ZlibDecoder::new(&*body)),
         _ => Err(ResponseType::UnsupportedMediaType),
     }

@@ -17,7 +17,8 @@ thread_local! {
 pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
     let mut any = false;
     for value in headers.get_all(header::ACCEPT_ENCODING) {
-        for coding in value.to_str().unwrap_or_default().split(',') {
+        for coding in value.as_bytes().split(|byte| *byte == b',') {
+            let Ok(coding) = std::str::from_utf8(coding) else { continue };
             let (name, parameter) = coding.split_once(';').unwrap_or((coding, ""));
             let weight = parameter.trim().strip_prefix(['q', 'Q']).and_then(|rest| rest.strip_prefix('='));
             let weight = weight.map_or(Ok(1.0), str::parse::<f32>);
@@ -74,13 +75,14 @@ mod tests {
             (&["*;q=0"], false),
             (&["gzip;q=much"], false),
             (&["identity"], false),
+            (&["é, gzip"], true),
             (&["x-gzip-not"], false),
             (&[""], false),
             (&[], false),
         ] {
             let mut headers = HeaderMap::new();
             for value in said {
-                headers.append(header::ACCEPT_ENCODING, HeaderValue::from_static(value));
+                headers.append(header::ACCEPT_ENCODING, HeaderValue::from_bytes(value.as_bytes()).expect("valid"));
             }
             assert_eq!(accepts_gzip(&headers), taken, "{said:?}");
         }

@@ -216,6 +216,8 @@ async fn compressed_bodies_reach_the_function_plain() {
     let seen = seen(request(Method::POST, "/items", &headers, gzip(b"{}"))).await;
     assert_eq!(seen["body"], json!(b"{}"));
     assert!(header_values(&seen, "content-encoding").is_empty());
+    let members = [gzip(b"{"), gzip(b""), gzip(b"}")].concat();
+    assert_eq!(self::seen(request(Method::POST, "/items", &headers, members)).await["body"], json!(b"{}"));
 }
 
 #[tokio::test]
@@ -226,6 +228,8 @@ async fn what_cannot_be_decompressed_is_refused() {
         ("br", b"{}".to_vec(), StatusCode::UNSUPPORTED_MEDIA_TYPE),
         ("gzip, gzip", gzip(&gzip(b"{}")), StatusCode::UNSUPPORTED_MEDIA_TYPE),
         ("gzip", bomb, StatusCode::PAYLOAD_TOO_LARGE),
+        ("gzip", [gzip(&vec![0; MAX_BODY_BYTES]), gzip(b"0")].concat(), StatusCode::PAYLOAD_TOO_LARGE),
+        ("gzip", [gzip(b"{}"), b"no member".to_vec()].concat(), StatusCode::UNSUPPORTED_MEDIA_TYPE),
     ] {
         let headers = [("content-encoding", coding)];
         let (status, ..) = call(request(Method::POST, "/items", &headers, body)).await;

@@ -151,10 +151,11 @@ pub const WAIT_MAX_SECONDS: u64 = 20;
 /// is ignored, as the RFC has it.
 #[must_use]
 pub fn preferred_wait(request: &Request) -> Option<u64> {
-    let preferences = request.headers().get_all("prefer").iter().filter_map(|value| value.to_str().ok());
-    let mut parts = preferences.flat_map(|list| list.split(','));
+    let preferences = request.headers().get_all("prefer").iter();
+    let mut parts = preferences.flat_map(|list| list.as_bytes().split(|byte| *byte == b','));
     let wait = parts.find_map(|part| {
-        let (name, value) = part.split(';').next()?.split_once('=')?;
+        // One that is no text is not ours; the others count.
+        let (name, value) = std::str::from_utf8(part).ok()?.split(';').next()?.split_once('=')?;
         name.trim().eq_ignore_ascii_case("wait").then(|| value.trim().trim_matches('"').to_owned())
     })?;
     let digits = !wait.is_empty() && wait.bytes().all(|byte| byte.is_ascii_digit());
@@ -269,10 +270,12 @@ mod tests {
     fn a_preferred_wait_is_bounded_and_nonsense_ignored() {
         let of = |prefer: &str| {
             let mut request = Request::new(Body::Empty);
-            request.headers_mut().insert("prefer", HeaderValue::from_str(prefer).expect("valid"));
+            request.headers_mut().insert("prefer", HeaderValue::from_bytes(prefer.as_bytes()).expect("valid"));
             preferred_wait(&request)
         };
-        for (prefer, wait) in [("wait=5", 5), ("respond-async, Wait = \"7\"", 7), ("wait=99999999999999999999", 20)] {
+        for (prefer, wait) in
+            [("wait=5", 5), ("é, wait=6", 6), ("respond-async, Wait = \"7\"", 7), ("wait=99999999999999999999", 20)]
+        {
             assert_eq!(of(prefer), Some(wait), "{prefer}");
         }
         for prefer in ["wait", "wait=", "wait=-1", "wait=x", "await=3"] {

@@ -11,9 +11,10 @@ use after_reply::AfterReply;
 use event::{Incoming, Outgoing, RequestId};
 use futures_util::FutureExt as _;
 use lambda_http::http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, LOCATION, ORIGIN,
+    VARY,
 };
-use lambda_http::http::{HeaderName, HeaderValue};
+use lambda_http::http::{HeaderMap, HeaderName, HeaderValue};
 use lambda_http::lambda_runtime::tower::layer::layer_fn;
 use lambda_http::lambda_runtime::{self, LambdaEvent};
 use lambda_http::{Request, service_fn};
@@ -154,6 +155,7 @@ where
     let request_id = request_id(&request);
     let about = About::request(crate_of::<H>(), request_id.clone(), request.headers().get(trace::HEADER).cloned());
     let origin = allowed_origin(context.allowed_origins(), &request);
+    let slashes = slashes_at_the_end(&request);
     // Boxed, so that a handler's state is not moved through each of the futures around it (nor the compiler's
     // depth limit reached). It is its request's alone, so nothing half-changed is seen after a panic.
     let handled = AssertUnwindSafe(Box::pin(handler(context, request))).catch_unwind();
@@ -171,6 +173,9 @@ where
     };
     let (mut reply, timing) = telemetry::measured(about, answered).await;
     let headers = reply.headers_mut();
+    if slashes > 0 {
+        climb(headers, slashes);
+    }
     headers.insert(REQUEST_ID, request_id);
     headers.insert(VARY, HeaderValue::from_static(VARIES));
     if let Some(origin) = origin {
@@ -189,6 +194,22 @@ where
 /// The gateway's id of the request; a caller cannot set it.
 fn request_id(request: &Request) -> HeaderValue {
     request.extensions().get::<RequestId>().map_or(HeaderValue::from_static("unknown"), |id| id.0.clone())
+}
+
+/// How many slashes stand behind the path's last segment: API Gateway takes `/items/` for `/items`.
+fn slashes_at_the_end(request: &Request) -> usize {
+    let path = request.uri().path();
+    path.len() - path.trim_end_matches('/').len()
+}
+
+/// A `Location` is relative to the request's path without slashes at its end, so that it resolves below any stage and base
+/// path (RFC 3986, 5.2). With such slashes it has to climb over them.
+fn climb(headers: &mut HeaderMap, slashes: usize) {
+    if let Some(location) = headers.get(LOCATION)
+        && let Ok(location) = HeaderValue::try_from([&b"../".repeat(slashes), location.as_bytes()].concat())
+    {
+        headers.insert(LOCATION, location);
+    }
 }
 
 /// The request's `Origin`, if it has exactly one and that is allowed.

@@ -294,7 +294,7 @@ async fn connect(
 ) -> Result<(MultiplexedConnection, Driver), RedisError> {
     let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
     stream.set_nodelay(true)?;
-    let mut info = RedisConnectionInfo::default().set_skip_set_lib_name();
+    let mut info = RedisConnectionInfo::default().set_skip_set_lib_name().set_db(server.database.into());
     if let Some(user) = &server.user {
         info = info.set_username(user);
     }

@@ -2,12 +2,13 @@
 
 use super::memory::Memory;
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 /// A cache's address. Its `Debug` and `Display` never show the password.
 ///
-/// - `redis://[user:password@]host[:port]`: plain TCP, for a trusted network only;
-/// - `rediss://[user[:password]@]host[:port][?iam=cache-name]`: TLS; with `iam` the user logs in with a
+/// - `redis://[user:password@]host[:port][/database]`: plain TCP, for a trusted network only; an IPv6 address stands in brackets;
+/// - `rediss://[user[:password]@]host[:port][/database][?iam=cache-name]`: TLS; with `iam` the user logs in with a
 ///   token made from the process's AWS credentials, for the ElastiCache Serverless cache of that name;
 /// - either with `name=cache-name`: an ElastiCache cache. Without a host its endpoint is found by this name;
 ///   with one it is looked up once that endpoint stops answering;
@@ -27,6 +28,8 @@ pub struct Server {
     /// None where `name` has to be looked up.
     pub endpoint: Option<Endpoint>,
     pub tls: bool,
+    /// The number of the database to select. Clusters, ElastiCache Serverless among them, have 0 alone.
+    pub database: u16,
     pub user: Option<String>,
     pub password: Option<String>,
     /// The name of the ElastiCache Serverless cache to log in to with IAM.
@@ -44,6 +47,9 @@ pub struct Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            return write!(f, "[{}]:{}", self.host, self.port);
+        }
         write!(f, "{}:{}", self.host, self.port)
     }
 }
@@ -68,8 +74,11 @@ impl FromStr for CacheUrl {
             _ => return Err(CacheUrlError("unknown scheme")),
         };
         let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let (login, address) = rest.rsplit_once('@').map_or((None, rest), |(login, address)| (Some(login), address));
+        let (login, rest) = rest.rsplit_once('@').map_or((None, rest), |(login, rest)| (Some(login), rest));
+        let (address, database) = match rest.split_once('/') {
+            None | Some((_, "")) => (rest.trim_end_matches('/'), 0),
+            Some((address, number)) => (address, database_of(number)?),
+        };
         let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, ""))) {
             Some((user, password)) => (text_of(user)?, text_of(password)?),
             None => (None, None),
@@ -89,7 +98,7 @@ impl FromStr for CacheUrl {
         if iam.is_some() && (!tls || user.is_none() || password.is_some()) {
             return Err(CacheUrlError("iam needs rediss://, a user and no password"));
         }
-        Ok(Self::Server(Server { endpoint, tls, user, password, iam, name }))
+        Ok(Self::Server(Server { endpoint, tls, database, user, password, iam, name }))
     }
 }
 
@@ -98,14 +107,30 @@ fn is_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')
 }
 
-/// `host[:port]`.
+/// `host[:port]`, or `[address][:port]` of IPv6 (RFC 3986, 3.2.2).
 fn endpoint_of(address: &str) -> Result<Endpoint, CacheUrlError> {
-    let (host, port) = address.rsplit_once(':').unwrap_or((address, "6379"));
-    if host.is_empty() || !host.chars().all(is_name) {
-        return Err(CacheUrlError("no host"));
-    }
-    let port = port.parse().map_err(|_| CacheUrlError("the port is no number"))?;
-    Ok(Endpoint { host: host.to_owned(), port })
+    let (host, port) = match address.strip_prefix('[') {
+        Some(rest) => {
+            let (host, port) = rest.split_once(']').ok_or(CacheUrlError("a bracket that is not closed"))?;
+            let host: Ipv6Addr = host.parse().map_err(|_| CacheUrlError("no IPv6 address in brackets"))?;
+            (host.to_string(), if port.is_empty() { Some("6379") } else { port.strip_prefix(':') })
+        }
+        None => {
+            let (host, port) = address.rsplit_once(':').unwrap_or((address, "6379"));
+            (host.to_owned(), Some(port).filter(|_| !host.is_empty() && host.chars().all(is_name)))
+        }
+    };
+    let port = port.ok_or(CacheUrlError("no host"))?;
+    Ok(Endpoint { host, port: number(port).ok_or(CacheUrlError("the port is no number"))? })
+}
+
+/// The number of a database. Redis has 16 unless told otherwise.
+fn database_of(text: &str) -> Result<u16, CacheUrlError> {
+    number(text).ok_or(CacheUrlError("what follows the / is no database's number"))
+}
+
+fn number(digits: &str) -> Option<u16> {
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
 /// A percent-encoded part (RFC 3986); `None` when empty.
@@ -133,6 +158,9 @@ impl fmt::Display for CacheUrl {
             Self::Server(server) => {
                 write!(f, "redis{}://", if server.tls { "s" } else { "" })?;
                 server.endpoint.as_ref().map_or(Ok(()), |endpoint| write!(f, "{endpoint}"))?;
+                if server.database > 0 {
+                    write!(f, "/{}", server.database)?;
+                }
                 server.name.as_ref().map_or(Ok(()), |name| write!(f, "?name={name}"))
             }
             Self::Memory(_) => f.write_str("memory:"),
@@ -171,6 +199,17 @@ mod tests {
         assert_eq!(server("rediss://app@h?iam=prod").iam.as_deref(), Some("prod"));
         let found = server("rediss://app@?iam=prod&name=prod");
         assert_eq!((found.endpoint, found.iam.as_deref(), found.name.as_deref()), (None, Some("prod"), Some("prod")));
+        for (text, host, port, database) in [
+            ("redis://localhost:6379/0", "localhost", 6379, 0),
+            ("redis://localhost/15", "localhost", 6379, 15),
+            ("redis://[::1]:6379", "::1", 6379, 0),
+            ("redis://:p@[2001:db8::1]/3", "2001:db8::1", 6379, 3),
+            ("rediss://u:p%2F@h:7000/", "h", 7000, 0),
+        ] {
+            let read = server(text);
+            assert_eq!((read.endpoint, read.database), (endpoint(host, port), database), "{text}");
+        }
+        assert_eq!("redis://[0:0::1]:7000/2".parse::<CacheUrl>().expect("valid").to_string(), "redis://[::1]:7000/2");
         let both = server("redis://h:7000/?name=staging");
         assert_eq!((both.endpoint, both.name.as_deref()), (endpoint("h", 7000), Some("staging")));
     }
@@ -185,6 +224,16 @@ mod tests {
             "http://h",
             "redis://h:x",
             "redis://h:99999",
+            "redis://h:+1",
+            "redis://h/x",
+            "redis://h/-1",
+            "redis://h/0/1",
+            "redis://h/99999",
+            "redis://::1:6379",
+            "redis://[::1",
+            "redis://[::1]7000",
+            "redis://[h]",
+            "redis://[]",
             "redis://a b",
             "redis://%zz@h",
             "redis://h?iam=c",

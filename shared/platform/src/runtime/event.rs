@@ -200,7 +200,7 @@ struct Texts<'a>(header::GetAll<'a, HeaderValue>);
 
 impl Serialize for Texts<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().filter_map(|value| value.to_str().ok()))
+        serializer.collect_seq(self.0.iter().filter_map(|value| std::str::from_utf8(value.as_bytes()).ok()))
     }
 }
 

@@ -5,8 +5,8 @@ use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
 
-/// Headers from a map of names to a value or to a list of values. What is no header is left out: no caller
-/// can send it, and no handler reads it.
+/// Headers from a map of names to a value or to a list of values. A value is bytes (RFC 9110, 5.5): what is above ASCII stays.
+/// What is no header (a line break, a name with a space) is left out: no caller can send it.
 #[derive(Default)]
 pub(super) struct Headers(pub(super) HeaderMap);
 
@@ -79,7 +79,7 @@ impl Visitor<'_> for Text {
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
-        Ok(HeaderValue::from_str(value).ok())
+        Ok(HeaderValue::from_bytes(value.as_bytes()).ok())
     }
 }
 
@@ -117,7 +117,7 @@ impl<'de> Visitor<'de> for Values<'_> {
     }
 
     fn visit_str<E>(self, value: &str) -> Result<(), E> {
-        self.add(HeaderValue::from_str(value).ok());
+        self.add(HeaderValue::from_bytes(value.as_bytes()).ok());
         Ok(())
     }
 
