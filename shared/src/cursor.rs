@@ -4,8 +4,9 @@
 use crate::error::{ApiError, Cause};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use deserr::Deserr;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use platform::request::Rejection;
+use platform::request::{FieldErrors, Rejection};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use std::fmt::Display;
@@ -91,21 +92,22 @@ fn refused() -> Rejection {
 }
 
 /// The query parameters of every list.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Deserr, IntoParams)]
+#[deserr(error = FieldErrors, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct PageQuery {
     /// How many at most.
-    #[serde(default)]
+    #[deserr(default)]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 100, default = 50)]
     pub limit: PageLimit,
     /// `next_cursor` of the page before.
+    #[deserr(default)]
     pub cursor: Option<String>,
 }
 
 /// How many entries a page has at most: 1–100, 50 unless said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserr)]
+#[deserr(try_from(String) = Self::try_from -> &'static str)]
 pub struct PageLimit(u8);
 
 impl Default for PageLimit {

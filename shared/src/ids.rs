@@ -1,6 +1,7 @@
 //! Ids: a type prefix and the 32 hex digits of a UUIDv7 (RFC 9562), so they sort by creation time.
 //! Within one process they are strictly increasing.
 
+use deserr::Deserr;
 use platform::telemetry::IdParts;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -11,10 +12,16 @@ use uuid::Uuid;
 #[error("not a valid id")]
 pub struct InvalidId;
 
+/// What a caller is told of a text that is none.
+fn parsed<T: std::str::FromStr>(text: String) -> Result<T, &'static str> {
+    text.parse().map_err(|_| "must be an id of the right kind")
+}
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserr)]
+        #[deserr(try_from(String) = parsed -> &'static str)]
         pub struct $name(Uuid);
 
         impl $name {

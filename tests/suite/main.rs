@@ -6,6 +6,7 @@ mod accounts;
 mod api;
 mod bad_input;
 mod batches;
+mod bodies;
 mod canary;
 mod conditional;
 mod conventions;

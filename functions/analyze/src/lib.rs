@@ -1,9 +1,10 @@
 //! `POST /analyze`, member: `202` with the job that analyses the text; with `Prefer: wait=N` (at most 20 s)
 //! `200` with the analysis if it is done in time.
 
+use deserr::Deserr;
 use lambda_http::http::{HeaderName, HeaderValue};
 use rust_decimal::prelude::ToPrimitive as _;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use shared::caller::Caller;
 use shared::config::AnalysisProvider;
 use shared::idempotency::{Begin, IdempotencyKey};
@@ -14,7 +15,7 @@ use shared::model::job::{Job, JobKind, JobRecord, JobResult, JobState, JobUsage}
 use shared::model::org::OrgRecord;
 use shared::model::price::Rates;
 use shared::model::settings::{BUILTIN, ModelName, Settings, SettingsRecord};
-use shared::request::Rejection;
+use shared::request::{FieldErrors, Rejection};
 use shared::response::Reply;
 use shared::{ApiError, ApiResult, Context, Request, StatusCode, jobs, request, response};
 use std::time::Duration;
@@ -31,13 +32,15 @@ const POLL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_mi
 const TIME_TO_REPLY: Duration = Duration::from_secs(10);
 
 /// A text to analyse.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserr, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[deserr(error = FieldErrors, deny_unknown_fields)]
 pub struct NewAnalysis {
     /// Not blank; the plan bounds its bytes.
     #[schema(min_length = 1)]
     text: String,
     /// The organization's default model unless given.
+    #[deserr(default)]
     model: Option<ModelName>,
 }
 
@@ -64,7 +67,7 @@ pub struct DoneAnalysis {
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let (caller, org, SettingsRecord { settings, .. }) = Caller::verify_with_settings(context, &request).await?;
-    let key = IdempotencyKey::of(ENDPOINT, request.headers(), request::body_bytes(&request)?)?;
+    let key = IdempotencyKey::of(ENDPOINT, &request)?;
     let outcome = create(context, &request, &caller, &org, &settings, key.as_ref()).await;
     context.store().replay_or(org.org_id, key.as_ref(), outcome).await
 }

@@ -1,14 +1,14 @@
 //! `POST /items`, member: `201` with one item, or with all of a batch of 1–100 and what was not written.
 
+use deserr::{Deserr, IntoValue, Map as _, Value, ValuePointerRef};
 use lambda_http::http::HeaderValue;
 use lambda_http::http::header::LOCATION;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use shared::caller::Caller;
 use shared::idempotency::{Begin, IdempotencyKey, StoredReply};
 use shared::model::item::{Item, ItemRecord, NewItem};
 use shared::model::org::OrgRecord;
-use shared::model::text::{Description, Name};
-use shared::request::Rejection;
+use shared::request::FieldErrors;
 use shared::store::items::Unwritten;
 use shared::{ApiError, ApiResult, Context, Request, StatusCode, items, request, response};
 use utoipa::ToSchema;
@@ -19,7 +19,7 @@ const ENDPOINT: &str = "create-item";
 const MAX_BATCH: usize = 100;
 
 /// One item, or a batch of them.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, ToSchema)]
 #[serde(untagged)]
 pub enum NewItems {
     One(NewItem),
@@ -27,20 +27,11 @@ pub enum NewItems {
 }
 
 /// A batch of items.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewItemBatch {
     #[schema(min_items = 1, max_items = 100)]
     items: Vec<NewItem>,
-}
-
-/// The body before it is known which of the two it is.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Body {
-    name: Option<Name>,
-    description: Option<Description>,
-    items: Option<Vec<NewItem>>,
 }
 
 /// A batch as created.
@@ -80,13 +71,13 @@ pub enum Created {
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let (_, org) = Caller::verify_with_org(context, &request).await?;
-    let key = IdempotencyKey::of(ENDPOINT, request.headers(), request::body_bytes(&request)?)?;
+    let key = IdempotencyKey::of(ENDPOINT, &request)?;
     let outcome = create(context, &request, &org, key.as_ref()).await;
     context.store().replay_or(org.org_id, key.as_ref(), outcome).await
 }
 
 async fn create(context: &Context, request: &Request, org: &OrgRecord, key: Option<&IdempotencyKey>) -> ApiResult {
-    match NewItems::try_from(request::json::<Body>(request)?)? {
+    match request::json::<NewItems>(request)? {
         NewItems::One(item) => create_one(context, org, item, key).await,
         NewItems::Batch(batch) => {
             let reply = |records, unwritten: &_| {
@@ -132,28 +123,31 @@ impl CreatedItems {
     }
 }
 
-impl TryFrom<Body> for NewItems {
-    type Error = Rejection;
-
-    fn try_from(body: Body) -> Result<Self, Rejection> {
-        match body {
-            Body { name: Some(name), description, items: None } => Ok(Self::One(NewItem { name, description })),
-            Body { name: None, description: None, items: Some(items) } => match items.len() {
-                1..=MAX_BATCH => Ok(Self::Batch(NewItemBatch { items })),
-                _ => Err(Rejection::field("/items", format!("must have 1 to {MAX_BATCH} entries"))),
-            },
-            Body { items: Some(_), .. } => Err(Rejection::field("/items", "stands alone: give one item or a batch")),
-            Body { name: None, .. } => Err(Rejection::field("/name", "is missing")),
-        }
+impl Deserr<FieldErrors> for NewItems {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, at: ValuePointerRef<'_>) -> Result<Self, FieldErrors> {
+        let mut members = request::members(value, at)?;
+        let Some(items) = members.remove("items") else {
+            return NewItem::deserialize_from_value(Value::<V>::Map(members), at).map(Self::One);
+        };
+        let (mut errors, place) = (FieldErrors::default(), at.push_key("items"));
+        let items =
+            Vec::<NewItem>::deserialize_from_value(items.into_value(), place).and_then(|items| match items.len() {
+                1..=MAX_BATCH => Ok(items),
+                _ => Err(FieldErrors::at(place, format!("must have 1 to {MAX_BATCH} entries"))),
+            });
+        let items = errors.note(items);
+        errors.note_rest(members, at, &["items"]);
+        errors.unless_noted(items).map(|items| Self::Batch(NewItemBatch { items }))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use shared::request::Rejection;
 
     fn parsed(body: &str) -> Result<NewItems, Rejection> {
-        request::parse::<Body>(body.as_bytes())?.try_into()
+        request::parse(body.as_bytes())
     }
 
     #[test]
@@ -167,14 +161,20 @@ mod tests {
         let many = format!(r#"{{"items":[{}]}}"#, vec![r#"{"name":"a"}"#; 101].join(","));
         for (body, pointer) in [
             ("{}", "/name"),
-            (r#"{"name":"a","items":[]}"#, "/items"),
+            (r#"{"description":5}"#, "/description /name"),
+            (r#"{"name":"a","items":[]}"#, "/items /name"),
+            (
+                r#"{"items":[{"name":1,"description":[]},null,["a"],{}],"x":1}"#,
+                "/items/0/description /items/0/name /items/1 /items/2 /items/3/name /x",
+            ),
             (r#"{"items":[]}"#, "/items"),
             (many.as_str(), "/items"),
             (r#"{"items":[{"name":"a"},{"name":" "}]}"#, "/items/1/name"),
             (r#"{"items":[{"name":"a","x":1}]}"#, "/items/0/x"),
         ] {
             let Err(Rejection::Invalid(errors)) = parsed(body) else { panic!("{body}") };
-            assert_eq!(errors[0].pointer, pointer, "{body:.40}");
+            let pointers: Vec<_> = errors.into_iter().map(|error| error.pointer).collect();
+            assert_eq!(pointers.join(" "), pointer, "{body:.40}");
         }
     }
 }

@@ -1,9 +1,10 @@
 //! `GET /models/pricing`, anyone: `200` with the catalogue of AI model prices, whole or filtered; `304`.
 //! Fresh for an hour, served stale up to a day while one caller refreshes it.
 
-use serde::Deserialize;
+use deserr::Deserr;
 use shared::model::cached::{CachedCatalogue, CatalogueKey};
 use shared::model::price::Catalogue;
+use shared::request::FieldErrors;
 use shared::{ApiError, ApiResult, Context, Request, request, response};
 use utoipa::IntoParams;
 
@@ -11,13 +12,15 @@ use utoipa::IntoParams;
 const CACHE_CONTROL: &str = "public, max-age=3600, stale-while-revalidate=82800";
 
 /// Which models.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Deserr, IntoParams)]
+#[deserr(error = FieldErrors, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Filter {
     /// Only this provider's.
+    #[deserr(default)]
     provider: Option<String>,
     /// Only this model, of each provider that has it.
+    #[deserr(default)]
     model: Option<String>,
 }
 

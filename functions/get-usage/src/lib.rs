@@ -1,19 +1,21 @@
 //! `GET /usage?month=`, member: `200` with what the organization used in a month, against its plan's limits.
 //! Never cached.
 
-use serde::Deserialize;
+use deserr::Deserr;
 use shared::caller::Caller;
 use shared::model::usage::{Month, Usage, month_of};
+use shared::request::FieldErrors;
 use shared::{ApiResult, Context, Request, StatusCode, request, response};
 use utoipa::IntoParams;
 
 /// Which month.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Deserr, IntoParams)]
+#[deserr(error = FieldErrors, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct MonthQuery {
     /// `YYYY-MM` (UTC); this month unless given.
     #[param(value_type = Option<String>, pattern = r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
+    #[deserr(default)]
     month: Option<Month>,
 }
 

@@ -1,19 +1,21 @@
 //! `GET /health`, anyone: `200` when this function runs; with `?deep=1` names each dependency and its
 //! state, `503` when one that nothing works without is down.
 
-use serde::{Deserialize, Serialize};
+use deserr::Deserr;
+use serde::Serialize;
 use shared::cache::FindError;
-use shared::request::Rejection;
+use shared::request::{FieldErrors, Rejection};
 use shared::{ApiResult, Context, Request, StatusCode, request, response};
 use utoipa::{IntoParams, ToSchema};
 
 /// How deep to look.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Deserr, IntoParams)]
+#[deserr(error = FieldErrors, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Depth {
     /// `1` asks each dependency.
     #[param(pattern = "^[01]$")]
+    #[deserr(default)]
     deep: Option<String>,
 }
 

@@ -1,23 +1,26 @@
 //! `POST /auth/login`, anyone: `200` with token and cookie; `401` alike for an unknown user and a wrong
 //! password; `429` after ten failed log-ins for an account within 15 minutes.
 
+use deserr::Deserr;
 use lambda_http::http::header::SET_COOKIE;
-use serde::Deserialize;
 use shared::ids::OrgId;
 use shared::model::org::MembershipRecord;
 use shared::model::session::{self, Session};
 use shared::model::text::{Email, PasswordAttempt};
+use shared::request::FieldErrors;
 use shared::store::attempts::Account;
 use shared::token::Token;
 use shared::{ApiError, ApiResult, Context, Request, StatusCode, password, request, response};
 use utoipa::ToSchema;
 
 /// Who logs in, and where: the organization joined first unless named.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserr, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[deserr(error = FieldErrors, deny_unknown_fields)]
 pub struct Credentials {
     email: Email,
     password: PasswordAttempt,
+    #[deserr(default)]
     org_id: Option<OrgId>,
 }
 

@@ -1,16 +1,18 @@
 //! `PUT /orgs/{org_id}/members/{user_id}`, admin: `201` for a registered user added, `200` for a role
 //! changed; `409` for the last owner.
 
-use serde::Deserialize;
+use deserr::Deserr;
 use shared::caller::Caller;
 use shared::ids::{OrgId, UserId};
 use shared::model::org::{Member, Role};
+use shared::request::FieldErrors;
 use shared::{ApiResult, Context, Request, StatusCode, request, response};
 use utoipa::ToSchema;
 
 /// The role to give.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserr, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[deserr(error = FieldErrors, deny_unknown_fields)]
 pub struct RoleChange {
     role: Role,
 }

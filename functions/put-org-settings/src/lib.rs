@@ -1,17 +1,19 @@
 //! `PUT /orgs/{org_id}/settings`, admin: `200` with the new settings, visible to the next read.
 
-use serde::Deserialize;
+use deserr::Deserr;
 use shared::caller::Caller;
 use shared::conditional::Expected;
 use shared::ids::OrgId;
 use shared::model::org::Role;
 use shared::model::settings::{Settings, SettingsView};
+use shared::request::FieldErrors;
 use shared::{ApiResult, Context, Request, StatusCode, request, response};
 use utoipa::ToSchema;
 
 /// The settings to change to, as a whole.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserr, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[deserr(error = FieldErrors, deny_unknown_fields)]
 pub struct SettingsChange {
     settings: Settings,
 }

@@ -1,6 +1,6 @@
 //! `POST /auth/register`, anyone: `201` with user, organization and token; `409` if the address is taken.
 
-use serde::Deserialize;
+use deserr::Deserr;
 use shared::cursor::CursorKey;
 use shared::ids::{OrgId, UserId};
 use shared::model::mark::MembershipMark;
@@ -9,14 +9,16 @@ use shared::model::session::Session;
 use shared::model::settings::{Settings, SettingsRecord};
 use shared::model::text::{Email, Name, NewPassword};
 use shared::model::user::UserRecord;
+use shared::request::FieldErrors;
 use shared::store::accounts::Registration;
 use shared::token::Token;
 use shared::{ApiError, ApiResult, Context, Request, StatusCode, password, request, response};
 use utoipa::ToSchema;
 
 /// Who registers, and the organization it founds.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserr, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[deserr(error = FieldErrors, deny_unknown_fields)]
 pub struct NewAccount {
     email: Email,
     password: NewPassword,

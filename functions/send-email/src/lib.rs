@@ -39,7 +39,7 @@ pub struct QueuedEmail {
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let (caller, org, SettingsRecord { settings, .. }) = Caller::verify_with_settings(context, &request).await?;
-    let key = IdempotencyKey::of(ENDPOINT, request.headers(), request::body_bytes(&request)?)?;
+    let key = IdempotencyKey::of(ENDPOINT, &request)?;
     let outcome = create(context, &request, &caller, &org, &settings, key.as_ref()).await;
     context.store().replay_or(org.org_id, key.as_ref(), outcome).await
 }
@@ -52,7 +52,7 @@ async fn create(
     settings: &Settings,
     key: Option<&IdempotencyKey>,
 ) -> ApiResult {
-    let message = request::json::<SendEmail>(request)?.parse().map_err(Rejection::Invalid)?;
+    let message: Message = request::json(request)?;
     if org.plan == Plan::Free || settings.email_recipients == EmailRecipients::Members {
         only_members(context, caller.org_id, &message).await?;
     }

@@ -1,16 +1,18 @@
 //! `PATCH /me`, session: `200` with the own account as it is then; the public profile is renewed.
 
-use serde::Deserialize;
+use deserr::Deserr;
 use shared::caller::Caller;
 use shared::conditional::Expected;
 use shared::model::text::Name;
 use shared::model::user::Me;
+use shared::request::FieldErrors;
 use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, response};
 use utoipa::ToSchema;
 
 /// Changes to the own account.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserr, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[deserr(error = FieldErrors, deny_unknown_fields)]
 pub struct AccountChanges {
     name: Name,
 }

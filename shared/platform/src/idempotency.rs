@@ -2,10 +2,10 @@
 //! nothing of what was created, nor of where the records lie.
 
 use crate::hex;
-use crate::request::Rejection;
+use crate::request::{self, Rejection};
 use crate::response::Reply;
-use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use lambda_http::{Body, Response};
+use lambda_http::http::{HeaderName, HeaderValue, StatusCode};
+use lambda_http::{Body, Request, Response};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
@@ -25,17 +25,20 @@ pub struct IdempotencyKey {
     /// The endpoint that the key belongs to.
     pub endpoint: &'static str,
     pub key_hash: String,
-    /// Of the body.
+    /// Of the body's bytes.
     pub fingerprint: String,
+    /// Of the body's canonical JSON (RFC 8785); `None` for what has none.
+    pub canonical_fingerprint: Option<String>,
 }
 
 impl IdempotencyKey {
-    /// Reads the header, if there is one, for a request with this body.
+    /// Reads the header of a request, if there is one, together with its body.
     ///
     /// # Errors
-    /// [`Rejection::Invalid`] for several headers or a key that is not 1–255 visible ASCII characters.
-    pub fn of(endpoint: &'static str, headers: &HeaderMap, body: &[u8]) -> Result<Option<Self>, Rejection> {
-        let mut values = headers.get_all(HEADER).iter();
+    /// [`Rejection::Invalid`] for several headers or a key that is not 1–255 visible ASCII characters;
+    /// [`Rejection::TooLarge`].
+    pub fn of(endpoint: &'static str, request: &Request) -> Result<Option<Self>, Rejection> {
+        let mut values = request.headers().get_all(HEADER).iter();
         let Some(value) = values.next() else { return Ok(None) };
         let refused = || Rejection::field("header/Idempotency-Key", "must be 1 to 255 visible ASCII characters, once");
         let key = value.as_bytes();
@@ -43,7 +46,13 @@ impl IdempotencyKey {
         if !valid || values.next().is_some() {
             return Err(refused());
         }
-        Ok(Some(Self { endpoint, key_hash: sha256(key), fingerprint: sha256(body) }))
+        let body = request::fingerprinted(request)?;
+        Ok(Some(Self {
+            endpoint,
+            key_hash: sha256(key),
+            fingerprint: sha256(&body.bytes),
+            canonical_fingerprint: body.canonical.map(|json| sha256(json.as_bytes())),
+        }))
     }
 
     /// A claim on the key, together with its reply.
@@ -57,8 +66,14 @@ impl IdempotencyKey {
     /// A claim on the key for work whose reply is to follow within `lease`.
     #[must_use]
     pub fn begin(&self, work: Option<String>, lease: Duration, now_ms: i64) -> KeyClaim<'_> {
-        let (fingerprint, expires_at) = (self.fingerprint.clone(), now_ms + LIFETIME_MS);
-        let record = KeyRecord { fingerprint, expires_at, lease_until: after(now_ms, lease), work, reply: None };
+        let record = KeyRecord {
+            fingerprint: self.fingerprint.clone(),
+            canonical_fingerprint: self.canonical_fingerprint.clone(),
+            expires_at: now_ms + LIFETIME_MS,
+            lease_until: after(now_ms, lease),
+            work,
+            reply: None,
+        };
         KeyClaim { key: self, record }
     }
 }
@@ -108,7 +123,12 @@ impl StoredReply {
 /// What is kept under a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRecord {
+    /// Of the body's bytes. It decides where there is no other: for a body that is not JSON, and for a record from
+    /// before canonical JSON was compared.
     pub fingerprint: String,
+    /// Of the body's canonical JSON (RFC 8785): where it is there, it decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canonical_fingerprint: Option<String>,
     /// Epoch milliseconds; later, the key is as good as new, removed or not.
     pub expires_at: i64,
     /// Until when somebody works on it, in epoch milliseconds, while there is no reply. Taking the key over
@@ -189,7 +209,11 @@ impl KeyRecord {
         if self.expires_at <= now_ms {
             return KeyState::Free;
         }
-        if self.fingerprint != key.fingerprint {
+        let same = match &self.canonical_fingerprint {
+            Some(_) => self.canonical_fingerprint == key.canonical_fingerprint,
+            None => self.fingerprint == key.fingerprint,
+        };
+        if !same {
             return KeyState::Mismatch;
         }
         match self.reply {
@@ -210,21 +234,27 @@ fn after(now_ms: i64, lease: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lambda_http::http::header::CONTENT_TYPE;
 
-    fn key(body: &[u8]) -> IdempotencyKey {
-        let mut headers = HeaderMap::new();
-        headers.insert(HEADER, HeaderValue::from_static("key"));
-        IdempotencyKey::of("e", &headers, body).expect("valid").expect("present")
+    fn key(body: &str) -> IdempotencyKey {
+        sent(body, "application/json")
+    }
+
+    fn sent(body: &str, kind: &'static str) -> IdempotencyKey {
+        let mut request = Request::new(Body::Text(body.to_owned()));
+        request.headers_mut().insert(HEADER, HeaderValue::from_static("key"));
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        IdempotencyKey::of("e", &request).expect("valid").expect("present")
     }
 
     #[test]
     fn keys_are_visible_ascii_and_single() {
         let of = |values: &[&[u8]]| {
-            let mut headers = HeaderMap::new();
+            let mut request = Request::new(Body::Empty);
             for value in values {
-                headers.append(HEADER, HeaderValue::from_bytes(value).expect("a header value"));
+                request.headers_mut().append(HEADER, HeaderValue::from_bytes(value).expect("a header value"));
             }
-            IdempotencyKey::of("e", &headers, b"")
+            IdempotencyKey::of("e", &request)
         };
         assert_eq!(of(&[]), Ok(None));
         assert!(matches!(of(&[b"a"]), Ok(Some(_))) && matches!(of(&[&[b'x'; 255]]), Ok(Some(_))));
@@ -236,7 +266,7 @@ mod tests {
     #[test]
     fn a_known_key_replays_refuses_or_waits() {
         let reply = StoredReply { status: 201, headers: vec![], body: "{}".into() };
-        let (a, b) = (key(b"a"), key(b"b"));
+        let (a, b) = (key("a"), key("b"));
         let done = a.complete(reply.clone(), 1_000).record;
         assert_eq!(done.clone().state(&a, 2_000), KeyState::Replay(reply));
         assert_eq!(done.clone().state(&b, 2_000), KeyState::Mismatch);
@@ -251,6 +281,29 @@ mod tests {
         assert!(taken.lease_until > left.lease_until, "holders can be told apart");
         let longer = a.begin(None, Duration::from_secs(60), 0).record;
         assert_eq!(longer.state(&a, 0), KeyState::InFlight { retry_after_seconds: RETRY_AFTER_SECONDS_MAX });
+    }
+
+    #[test]
+    fn bodies_are_compared_as_canonical_json() {
+        let first = key(r#"{"name":"é","list":[1.0,{"b":2,"a":null}]}"#).begin(None, Duration::ZERO, 0).record;
+        let says = |record: &KeyRecord, key: &IdempotencyKey| record.clone().state(key, 0);
+        let spelt_otherwise = " {\"list\": [1e0, {\"a\": null, \"b\": 2}],\r\n\"name\": \"\\u00e9\"}";
+        assert!(matches!(says(&first, &key(spelt_otherwise)), KeyState::Abandoned(_)));
+        for other in
+            [r#"{"name":"e","list":[1.0,{"b":2,"a":null}]}"#, r#"{"list":[{"b":2,"a":null},1],"name":"é"}"#, "é"]
+        {
+            assert_eq!(says(&first, &key(other)), KeyState::Mismatch, "{other}");
+        }
+        let before =
+            KeyRecord { canonical_fingerprint: None, ..key(r#"{"a":1}"#).begin(None, Duration::ZERO, 0).record };
+        assert!(matches!(says(&before, &key(r#"{"a":1}"#)), KeyState::Abandoned(_)));
+        assert_eq!(says(&before, &key(r#"{"a": 1}"#)), KeyState::Mismatch, "as it was compared then");
+        let read: KeyRecord =
+            serde_json::from_str(r#"{"fingerprint":"x","expires_at":1,"lease_until":0}"#).expect("old");
+        assert_eq!(read.canonical_fingerprint, None);
+        let text = sent(r#"{"a":1}"#, "text/plain").begin(None, Duration::ZERO, 0).record;
+        assert_eq!(says(&text, &key(r#"{"a":1}"#)), KeyState::Mismatch, "another type of content");
+        assert_eq!(says(&text, &sent(r#"{"a": 1}"#, "text/plain")), KeyState::Mismatch);
     }
 
     #[test]

@@ -4,7 +4,8 @@
 pub mod template;
 
 use crate::model::text::Email;
-use platform::response::FieldError;
+use deserr::{Deserr, IntoValue, Map, Sequence as _, Value, ValueKind, ValuePointerRef};
+use platform::request::{self, FieldErrors};
 use serde::{Deserialize, Serialize};
 use template::Template;
 use utoipa::ToSchema;
@@ -62,8 +63,9 @@ impl From<Recipients> for Vec<Email> {
 }
 
 /// A subject: one line of 1 to 255 characters, no control characters.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Deserr, ToSchema)]
 #[serde(try_from = "String", into = "String")]
+#[deserr(try_from(String) = Self::try_from -> &'static str)]
 #[schema(value_type = String, min_length = 1, max_length = 255)]
 pub struct Subject(String);
 
@@ -108,8 +110,9 @@ impl From<Subject> for String {
 }
 
 /// The plain text of an e-mail: not blank, at most 64 KiB, lines ended by `\n`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Deserr, ToSchema)]
 #[serde(try_from = "String", into = "String")]
+#[deserr(try_from(String) = Self::try_from -> &'static str)]
 #[schema(value_type = String, min_length = 1, max_length = 65536)]
 pub struct Text(String);
 
@@ -173,7 +176,7 @@ pub struct Message {
 }
 
 /// The body of `POST /send-email`: `subject` and `text`, or `template` and `data`.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SendEmail {
     /// One address, or a list of at most 10.
@@ -185,101 +188,76 @@ pub struct SendEmail {
     #[schema(min_length = 1, max_length = 65536)]
     pub text: Option<String>,
     /// A template of ours, by name.
-    #[schema(value_type = Option<template::Name>)]
-    pub template: Option<String>,
+    pub template: Option<template::Name>,
     /// The template's fields, exactly those that it has.
     #[schema(value_type = Option<Object>)]
     pub data: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 /// One address or several.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(untagged, expecting = "must be an e-mail address or a list of them")]
+#[derive(Debug, ToSchema)]
+#[serde(untagged)]
 pub enum To {
     /// A single recipient.
-    #[schema(value_type = Email)]
-    One(String),
+    One(Email),
     /// Several recipients.
-    #[schema(value_type = Recipients)]
-    Many(Vec<String>),
+    Many(Recipients),
 }
 
-impl SendEmail {
-    /// The e-mail that is asked for, or everything that is wrong with it.
-    ///
-    /// # Errors
-    /// At least one [`FieldError`], each naming its field.
-    pub fn parse(self) -> Result<Message, Vec<FieldError>> {
-        let mut problems = Vec::new();
-        let to = note(self.to.parse(), &mut problems);
-        let content = note(
-            match (self.template, self.subject, self.text, self.data) {
-                (None, subject, text, None) => written(subject, text),
-                (None, _, _, Some(_)) => Err(vec![fault("/data", "needs a template")]),
-                (Some(name), None, None, data) => {
-                    Template::parse(&name, data.unwrap_or_default()).and_then(|t| t.render())
+impl Deserr<FieldErrors> for Message {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, at: ValuePointerRef<'_>) -> Result<Self, FieldErrors> {
+        let mut members = request::members(value, at)?;
+        let mut errors = FieldErrors::default();
+        let to = errors.note(request::member(&mut members, "to", at));
+        let content = match nullable(&mut members, "template") {
+            None => {
+                if nullable(&mut members, "data").is_some() {
+                    errors.note::<()>(Err(FieldErrors::at(at.push_key("data"), "needs a template")));
                 }
-                (Some(_), _, _, _) => Err(vec![fault("/template", "brings its own subject and text: leave those out")]),
-            },
-            &mut problems,
-        );
-        match (to, content) {
-            (Some(to), Some((subject, text))) => Ok(Message { to, subject, text }),
-            _ => Err(problems),
-        }
-    }
-}
-
-impl To {
-    fn parse(self) -> Result<Recipients, Vec<FieldError>> {
-        let (texts, is_list) = match self {
-            Self::One(text) => (vec![text], false),
-            Self::Many(texts) => (texts, true),
-        };
-        // Counted first: the error list must not grow with what a caller sends.
-        if texts.is_empty() || texts.len() > RECIPIENTS_MAX {
-            return Err(vec![fault("/to", "must be 1 to 10 addresses")]);
-        }
-        let mut problems = Vec::new();
-        let mut addresses = Vec::with_capacity(texts.len());
-        for (index, text) in texts.iter().enumerate() {
-            match text.parse::<Email>() {
-                Ok(address) => addresses.push(address),
-                Err(message) if is_list => {
-                    problems.push(fault(format!("/to/{index}"), message));
-                }
-                Err(message) => problems.push(fault("/to", message)),
+                let subject = errors.note(request::member(&mut members, "subject", at));
+                subject.zip(errors.note(request::member(&mut members, "text", at)))
             }
-        }
-        if problems.is_empty() {
-            Recipients::new(addresses).map_err(|message| vec![fault("/to", message)])
-        } else {
-            Err(problems)
-        }
+            Some(name) => {
+                for own in ["subject", "text"] {
+                    if nullable(&mut members, own).is_some() {
+                        let message = "does not go with a template, which brings its own";
+                        errors.note::<()>(Err(FieldErrors::at(at.push_key(own), message)));
+                    }
+                }
+                let name =
+                    errors.note(template::Name::deserialize_from_value(name.into_value(), at.push_key("template")));
+                let data = nullable(&mut members, "data");
+                name.and_then(|name| errors.note(Template::parse(name, data, at.push_key("data")))).and_then(
+                    |template| {
+                        errors
+                            .note(template.render().map_err(|broken| FieldErrors::at(at.push_key("template"), broken)))
+                    },
+                )
+            }
+        };
+        errors.note_rest(members, at, &["to", "subject", "text", "template", "data"]);
+        errors.unless_noted(to.zip(content)).map(|(to, (subject, text))| Self { to, subject, text })
     }
 }
 
-fn written(subject: Option<String>, text: Option<String>) -> Result<(Subject, Text), Vec<FieldError>> {
-    let mut problems = Vec::new();
-    let subject = note(required(subject, "/subject", Subject::parse), &mut problems);
-    let text = note(required(text, "/text", Text::parse), &mut problems);
-    subject.zip(text).ok_or(problems)
+/// Takes a member that may be left out or `null`.
+fn nullable<M: Map>(members: &mut M, name: &str) -> Option<M::Value> {
+    members.remove(name).filter(|value| value.kind() != ValueKind::Null)
 }
 
-fn required<T>(
-    value: Option<String>,
-    pointer: &str,
-    parse: fn(&str) -> Result<T, &'static str>,
-) -> Result<T, Vec<FieldError>> {
-    value.ok_or("is required").and_then(|value| parse(&value)).map_err(|message| vec![fault(pointer, message)])
-}
-
-fn fault(pointer: impl Into<String>, message: impl Into<String>) -> FieldError {
-    FieldError { pointer: pointer.into(), message: message.into() }
-}
-
-fn note<T>(outcome: Result<T, Vec<FieldError>>, problems: &mut Vec<FieldError>) -> Option<T> {
-    outcome.map_err(|found| problems.extend(found)).ok()
+impl Deserr<FieldErrors> for Recipients {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, at: ValuePointerRef<'_>) -> Result<Self, FieldErrors> {
+        let addresses = match value {
+            one @ Value::String(_) => vec![Email::deserialize_from_value(one, at)?],
+            // Counted first: nobody needs to know what is wrong with the hundredth.
+            Value::Sequence(several) if (1..=RECIPIENTS_MAX).contains(&several.len()) => {
+                Vec::deserialize_from_value(Value::<V>::Sequence(several), at)?
+            }
+            Value::Sequence(_) => return Err(FieldErrors::at(at, "must be 1 to 10 addresses")),
+            _ => return Err(FieldErrors::at(at, "must be a string or a list of strings")),
+        };
+        Self::new(addresses).map_err(|message| FieldErrors::at(at, message))
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@ use crate::cursor::Page;
 use crate::ids::{ItemId, OrgId};
 use crate::model::text::{Description, Name};
 use crate::model::time::{Moment, Rfc3339};
-use serde::{Deserialize, Deserializer, Serialize};
+use deserr::Deserr;
+use platform::request::FieldErrors;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// An item as stored.
@@ -46,10 +48,12 @@ impl From<ItemRecord> for Item {
 }
 
 /// An item to create.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserr, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[deserr(error = FieldErrors, deny_unknown_fields)]
 pub struct NewItem {
     pub name: Name,
+    #[deserr(default)]
     pub description: Option<Description>,
 }
 
@@ -76,26 +80,17 @@ impl NewItem {
 }
 
 /// Changes to an item: what is absent stays; a `null` description is removed.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserr, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[deserr(error = FieldErrors, deny_unknown_fields)]
 #[schema(min_properties = 1)]
 pub struct ItemChanges {
     #[schema(nullable = false)]
-    #[serde(default, deserialize_with = "not_null")]
+    #[deserr(default, from(Name) = Some)]
     pub name: Option<Name>,
-    #[serde(default, deserialize_with = "present")]
+    #[deserr(default, from(Option<Description>) = Some)]
     #[schema(value_type = Option<Description>)]
     pub description: Option<Option<Description>>,
-}
-
-/// Present, so not left as it is; maybe `null`.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::<T>::deserialize(deserializer).map(Some)
-}
-
-/// Present, and not `null`.
-fn not_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }
 
 /// A page of an organization's items as cached: the reply's JSON, renewed on any write of the items.
@@ -118,7 +113,7 @@ mod tests {
 
     #[test]
     fn absent_and_null_are_told_apart() {
-        let parse = serde_json::from_str::<ItemChanges>;
+        let parse = |body: &str| platform::request::parse::<ItemChanges>(body.as_bytes());
         assert!(parse("{}").expect("valid").description.is_none());
         assert!(parse(r#"{"description":null}"#).expect("valid").description == Some(None));
         assert!(parse(r#"{"name":null}"#).is_err());

@@ -4,12 +4,14 @@ use crate::cursor::CursorKey;
 use crate::ids::{OrgId, UserId};
 use crate::model::mark::MembershipMark;
 use crate::model::time::{Moment, Rfc3339};
+use deserr::Deserr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// A plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Deserr, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[deserr(rename_all = lowercase)]
 pub enum Plan {
     Free,
     Pro,
@@ -68,8 +70,9 @@ impl Plan {
 }
 
 /// A role in an organization; each may do what those before it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Deserr, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[deserr(rename_all = lowercase)]
 pub enum Role {
     Member,
     Admin,

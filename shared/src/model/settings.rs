@@ -1,6 +1,8 @@
 //! An organization's settings: typed, versioned, replaced as a whole.
 
 use crate::ids::OrgId;
+use deserr::Deserr;
+use platform::request::FieldErrors;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,16 +11,21 @@ use utoipa::ToSchema;
 pub const BUILTIN: &str = "builtin";
 
 /// Settings. What is left out has its default.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Deserr, ToSchema)]
 #[serde(deny_unknown_fields, default)]
+#[deserr(error = FieldErrors, deny_unknown_fields)]
 pub struct Settings {
     /// The model that analyses use unless a call names one; `builtin` needs no provider.
+    #[deserr(default = Self::default().default_model)]
     pub default_model: ModelName,
     /// Who may be written to; on the free plan members only, whatever stands here.
+    #[deserr(default = Self::default().email_recipients)]
     pub email_recipients: EmailRecipients,
     /// An IANA time zone.
+    #[deserr(default = Self::default().timezone)]
     pub timezone: Timezone,
     /// The most that analyses may cost in a month, in US dollars; `null` for no limit of its own.
+    #[deserr(default)]
     pub monthly_budget_usd: Option<Budget>,
 }
 
@@ -34,8 +41,9 @@ impl Default for Settings {
 }
 
 /// Who e-mails may go to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Deserr, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[deserr(rename_all = lowercase)]
 pub enum EmailRecipients {
     /// The organization's members.
     Members,
@@ -44,20 +52,23 @@ pub enum EmailRecipients {
 }
 
 /// The name of an AI model: 1–200 visible ASCII characters.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Deserr, ToSchema)]
 #[serde(try_from = "String")]
+#[deserr(try_from(String) = Self::try_from -> &'static str)]
 #[schema(value_type = String, min_length = 1, max_length = 200, pattern = r"^[!-~]+$", examples("builtin"))]
 pub struct ModelName(String);
 
 /// The name of a time zone as IANA writes them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Deserr, ToSchema)]
 #[serde(try_from = "String")]
+#[deserr(try_from(String) = Self::try_from -> &'static str)]
 #[schema(value_type = String, min_length = 1, max_length = 64, pattern = r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$", examples("Europe/Vienna"))]
 pub struct Timezone(String);
 
 /// A monthly budget in US dollars: a decimal text from 0 to 1,000,000 with at most two decimals.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Deserr, ToSchema)]
 #[serde(try_from = "String")]
+#[deserr(try_from(String) = Self::try_from -> &'static str)]
 #[schema(value_type = String, min_length = 1, max_length = 10, pattern = r"^(1000000(\.0{1,2})?|[0-9]{1,6}(\.[0-9]{1,2})?)$", examples("25.00"))]
 pub struct Budget(String);
 

@@ -1,36 +1,40 @@
 //! Texts with rules: names, descriptions, e-mail addresses, passwords.
 
+use deserr::Deserr;
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 use utoipa::ToSchema;
 
 /// A name: 1–200 characters, not blank, no control characters; surrounding space is dropped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Deserr, ToSchema)]
 #[serde(try_from = "String")]
+#[deserr(try_from(String) = Self::try_from -> &'static str)]
 #[schema(value_type = String, min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0][^\x00-\x1f\x7f-\x9f]*$", examples("Ada Lovelace"))]
 pub struct Name(String);
 
 /// A description: at most 4,000 characters; of control characters only tab and line breaks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Deserr, ToSchema)]
 #[serde(try_from = "String")]
+#[deserr(try_from(String) = Self::try_from -> &'static str)]
 #[schema(value_type = String, max_length = 4000, pattern = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$")]
 pub struct Description(String);
 
 /// An e-mail address (RFC 5321's lengths), in lower case: two spellings are one account.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Deserr, ToSchema)]
 #[serde(try_from = "String")]
+#[deserr(try_from(String) = Self::try_from -> &'static str)]
 #[schema(value_type = String, format = "email", min_length = 3, max_length = 254, examples("ada@example.com"))]
 pub struct Email(String);
 
 /// A password as sent: 8–256 characters where one is chosen. Never shown, stored or cached.
-#[derive(Clone, Deserialize, ToSchema)]
-#[serde(try_from = "String")]
+#[derive(Clone, Deserr, ToSchema)]
+#[deserr(try_from(String) = Self::try_from -> &'static str)]
 #[schema(value_type = String, format = "password", min_length = 8, max_length = 256)]
 pub struct NewPassword(String);
 
 /// A password to compare: 1–1,024 bytes, so that a long one costs nothing.
-#[derive(Clone, Deserialize, ToSchema)]
-#[serde(try_from = "String")]
+#[derive(Clone, Deserr, ToSchema)]
+#[deserr(try_from(String) = Self::try_from -> &'static str)]
 #[schema(value_type = String, format = "password", min_length = 1, max_length = 1024)]
 pub struct PasswordAttempt(String);
 

@@ -3,6 +3,7 @@
 use crate::model::org::Limits;
 use crate::model::price::usd;
 use crate::model::time::Moment;
+use deserr::Deserr;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -71,8 +72,8 @@ pub fn month_of(now: Moment) -> (String, u64) {
 }
 
 /// A month as callers name it: `YYYY-MM`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, Deserr)]
+#[deserr(try_from(String) = Self::try_from -> &'static str)]
 pub struct Month(String);
 
 impl Month {

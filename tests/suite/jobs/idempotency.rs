@@ -157,9 +157,12 @@ async fn a_dead_waiters_work_is_gone_on_with() {
 }
 
 fn key_of(endpoint: &'static str, key: &str, body: &str) -> IdempotencyKey {
-    let headers = [("idempotency-key", key)];
-    let headers = headers.into_iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-    IdempotencyKey::of(endpoint, &headers, body.as_bytes()).unwrap().unwrap()
+    let request = lambda_http::http::Request::post("/")
+        .header("content-type", "application/json")
+        .header("idempotency-key", key)
+        .body(lambda_http::Body::from(body))
+        .unwrap();
+    IdempotencyKey::of(endpoint, &request).unwrap().unwrap()
 }
 
 /// As if the lease of the request that works on a key were over.
@@ -195,7 +198,7 @@ async fn a_dead_writers_batch_is_gone_on_with() {
         .iter()
         .enumerate()
         .map(|(n, id)| {
-            let item: shared::model::item::NewItem = serde_json::from_value(json!({"name": n.to_string()})).unwrap();
+            let item = shared::model::item::NewItem { name: n.to_string().parse().unwrap(), description: None };
             item.into_record_of(org, *id, now)
         })
         .collect();

@@ -1,13 +1,11 @@
 //! The e-mails that the server words itself, by name, filled with typed data.
 //! A template file has its subject on the first line, then an empty line, then its text.
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use deserr::{Deserr, IntoValue, ValuePointerRef};
+use platform::request::{FieldErrors, REQUIRED};
 use utoipa::ToSchema;
 
-use super::{ENCODED_WORD, Subject, Text, breaks_line, fault};
-use platform::response::FieldError;
+use super::{ENCODED_WORD, Subject, Text, breaks_line};
 
 /// Longest one-line field, in characters: two of them still fit into a subject.
 pub const LINE_MAX_CHARS: usize = 100;
@@ -15,32 +13,20 @@ pub const LINE_MAX_CHARS: usize = 100;
 pub const PASSAGE_MAX_CHARS: usize = 2_000;
 
 /// The names of the templates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = EmailTemplateName)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserr, ToSchema)]
+#[deserr(rename_all = lowercase)]
+#[schema(as = EmailTemplateName, rename_all = "snake_case")]
 pub enum Name {
     /// Greets a new member.
     Welcome,
     /// Asks somebody to join an org.
     Invitation,
     /// Tells that an analysis is done.
+    #[deserr(rename = "analysis_ready")]
     AnalysisReady,
 }
 
 impl Name {
-    /// Every template.
-    pub const ALL: [Self; 3] = [Self::Welcome, Self::Invitation, Self::AnalysisReady];
-
-    /// The name as callers write it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Welcome => "welcome",
-            Self::Invitation => "invitation",
-            Self::AnalysisReady => "analysis_ready",
-        }
-    }
-
     fn source(self) -> &'static str {
         match self {
             Self::Welcome => include_str!("templates/welcome.txt"),
@@ -62,8 +48,9 @@ pub enum Template {
 }
 
 /// What `welcome` is filled with.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserr, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[deserr(error = FieldErrors, deny_unknown_fields)]
 pub struct Welcome {
     /// Who is greeted.
     pub name: Line,
@@ -72,8 +59,9 @@ pub struct Welcome {
 }
 
 /// What `invitation` is filled with.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserr, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[deserr(error = FieldErrors, deny_unknown_fields)]
 pub struct Invitation {
     /// Who invites.
     pub inviter_name: Line,
@@ -84,8 +72,9 @@ pub struct Invitation {
 }
 
 /// What `analysis_ready` is filled with.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserr, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[deserr(error = FieldErrors, deny_unknown_fields)]
 pub struct AnalysisReady {
     /// What was analysed.
     pub title: Line,
@@ -94,8 +83,8 @@ pub struct AnalysisReady {
 }
 
 /// One line of 1 to 100 characters, no control characters.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, Deserr, ToSchema)]
+#[deserr(try_from(String) = Self::try_from -> &'static str)]
 #[schema(value_type = String, min_length = 1, max_length = 100)]
 pub struct Line(String);
 
@@ -118,8 +107,8 @@ impl TryFrom<String> for Line {
 }
 
 /// Plain text of 1 to 2,000 characters.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, Deserr, ToSchema)]
+#[deserr(try_from(String) = Self::try_from -> &'static str)]
 #[schema(value_type = String, min_length = 1, max_length = 2000)]
 pub struct Passage(String);
 
@@ -135,19 +124,20 @@ impl TryFrom<String> for Passage {
 }
 
 impl Template {
-    /// Takes a template's name and the data to fill it with.
+    /// The template of a name, filled with `data`, which stands at a place of the body.
     ///
     /// # Errors
-    /// An unknown name, or a field that is missing, not of this template, or out of its limits.
-    pub fn parse(name: &str, data: Map<String, Value>) -> Result<Self, Vec<FieldError>> {
-        let name = Name::ALL.into_iter().find(|known| known.as_str() == name).ok_or_else(|| {
-            let known = Name::ALL.map(Name::as_str).join(", ");
-            vec![fault("/template", format!("must be one of: {known}"))]
-        })?;
+    /// A field that is missing, not of this template, or out of its limits.
+    pub(super) fn parse<V: IntoValue>(
+        name: Name,
+        data: Option<V>,
+        at: ValuePointerRef<'_>,
+    ) -> Result<Self, FieldErrors> {
+        let data = data.ok_or_else(|| FieldErrors::at(at, REQUIRED))?.into_value();
         match name {
-            Name::Welcome => typed(data).map(Self::Welcome),
-            Name::Invitation => typed(data).map(Self::Invitation),
-            Name::AnalysisReady => typed(data).map(Self::AnalysisReady),
+            Name::Welcome => Welcome::deserialize_from_value(data, at).map(Self::Welcome),
+            Name::Invitation => Invitation::deserialize_from_value(data, at).map(Self::Invitation),
+            Name::AnalysisReady => AnalysisReady::deserialize_from_value(data, at).map(Self::AnalysisReady),
         }
     }
 
@@ -165,12 +155,10 @@ impl Template {
     ///
     /// # Errors
     /// The template's file asks for a field that its type has not; a test keeps that from happening.
-    pub fn render(&self) -> Result<(Subject, Text), Vec<FieldError>> {
+    pub fn render(&self) -> Result<(Subject, Text), &'static str> {
         let fields = self.fields();
-        let (subject, text) = self.name().source().split_once("\n\n").ok_or("has no text").map_err(broken)?;
-        let subject = fill(subject, &fields).map_err(broken)?;
-        let text = fill(text, &fields).map_err(broken)?;
-        Ok((Subject::parse(&subject).map_err(broken)?, Text::parse(&text).map_err(broken)?))
+        let (subject, text) = self.name().source().split_once("\n\n").ok_or("has no text")?;
+        Ok((Subject::parse(&fill(subject, &fields)?)?, Text::parse(&fill(text, &fields)?)?))
     }
 
     fn fields(&self) -> Vec<(&'static str, &str)> {
@@ -184,22 +172,6 @@ impl Template {
             }
         }
     }
-}
-
-fn typed<T: DeserializeOwned>(data: Map<String, Value>) -> Result<T, Vec<FieldError>> {
-    serde_path_to_error::deserialize(Value::Object(data)).map_err(|error| {
-        let pointer = error
-            .path()
-            .iter()
-            .map(|segment| format!("/{}", segment.to_string().replace('~', "~0").replace('/', "~1")))
-            .filter(|segment| segment != "/?")
-            .collect::<String>();
-        vec![fault(format!("/data{pointer}"), error.inner().to_string())]
-    })
-}
-
-fn broken(problem: &'static str) -> Vec<FieldError> {
-    vec![fault("/template", problem)]
 }
 
 /// Replaces each `{{field}}` once: what a value brings in is never looked at again.
@@ -219,23 +191,27 @@ fn fill(source: &str, fields: &[(&str, &str)]) -> Result<String, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
-    fn data(value: Value) -> Map<String, Value> {
-        value.as_object().cloned().expect("the test gives an object")
+    fn parse(name: &str, data: Value) -> Result<Template, Vec<(String, String)>> {
+        let place = ValuePointerRef::Origin;
+        let errors = |errors: FieldErrors| {
+            errors.into_vec().into_iter().map(|error| (error.pointer, error.message)).collect::<Vec<_>>()
+        };
+        let name: Name = deserr::deserialize(json!(name)).map_err(errors)?;
+        Template::parse(name, Some(data), place.push_key("data")).map_err(errors)
     }
 
     /// Each template with the longest values that its type takes.
     fn filled(one_char: char) -> [Template; 3] {
         let line = one_char.to_string().repeat(LINE_MAX_CHARS);
         let passage = one_char.to_string().repeat(PASSAGE_MAX_CHARS);
-        let parse = |name: Name, value| Template::parse(name.as_str(), data(value));
         [
-            parse(Name::Welcome, json!({"name": line, "org_name": line})),
-            parse(Name::Invitation, json!({"inviter_name": line, "org_name": line, "note": passage})),
-            parse(Name::AnalysisReady, json!({"title": line, "summary": passage})),
+            parse("welcome", json!({"name": line, "org_name": line})),
+            parse("invitation", json!({"inviter_name": line, "org_name": line, "note": passage})),
+            parse("analysis_ready", json!({"title": line, "summary": passage})),
         ]
         .map(|template| template.expect("the longest values are taken"))
     }
@@ -253,18 +229,14 @@ mod tests {
         for template in filled('x') {
             for (field, _) in template.fields() {
                 let placeholder = format!("{{{{{field}}}}}");
-                assert!(
-                    template.name().source().contains(&placeholder),
-                    "{} does not use {field}",
-                    template.name().as_str()
-                );
+                assert!(template.name().source().contains(&placeholder), "{:?} does not use {field}", template.name());
             }
         }
     }
 
     #[test]
     fn a_value_is_not_a_template() {
-        let template = Template::parse("welcome", data(json!({"name": "{{org_name}}", "org_name": "}}{{name}}"})))
+        let template = parse("welcome", json!({"name": "{{org_name}}", "org_name": "}}{{name}}"}))
             .expect("braces are ordinary characters");
         let (_, text) = template.render().expect("a template renders");
         assert!(text.as_str().contains("{{org_name}}"));
@@ -274,7 +246,7 @@ mod tests {
     #[test]
     fn wrong_data_names_its_field() {
         let cases = [
-            ("welcome", json!({"name": "A"}), "/data"),
+            ("welcome", json!({"name": "A"}), "/data/org_name"),
             ("welcome", json!({"name": "A", "org_name": "B", "x": 1}), "/data/x"),
             ("welcome", json!({"name": "A\nBcc: b@example.com", "org_name": "B"}), "/data/name"),
             ("welcome", json!({"name": "A\u{2028}", "org_name": "B"}), "/data/name"),
@@ -282,13 +254,13 @@ mod tests {
             ("welcome", json!({"name": "=?utf-8?Q?=0D=0A?=", "org_name": "B"}), "/data/name"),
             ("welcome", json!({"name": 5, "org_name": "B"}), "/data/name"),
             ("analysis_ready", json!({"title": "A", "summary": "b\u{0}"}), "/data/summary"),
-            ("Welcome", json!({}), "/template"),
-            ("../../etc/passwd", json!({}), "/template"),
+            ("Welcome", json!({}), ""),
+            ("../../etc/passwd", json!({}), ""),
         ];
         for (name, value, pointer) in cases {
-            let problems = Template::parse(name, data(value.clone())).expect_err("wrong data must not be taken");
+            let problems = parse(name, value.clone()).expect_err("wrong data must not be taken");
             assert_eq!(problems.len(), 1);
-            assert_eq!(problems[0].pointer, pointer, "{name} {value}: {problems:?}");
+            assert_eq!(problems[0].0, pointer, "{name} {value}: {problems:?}");
         }
     }
 

@@ -1,9 +1,14 @@
 use serde_json::json;
 
 use super::*;
+use platform::request::Rejection;
+use platform::response::FieldError;
 
 fn parse(body: serde_json::Value) -> Result<Message, Vec<FieldError>> {
-    serde_json::from_value::<SendEmail>(body).expect("the body has the right types").parse()
+    match request::parse(body.to_string().as_bytes()) {
+        Err(Rejection::Invalid(errors)) => Err(errors),
+        message => Ok(message.expect("the body is JSON")),
+    }
 }
 
 fn pointers(body: serde_json::Value) -> Vec<String> {
@@ -38,8 +43,16 @@ fn each_fault_is_named() {
         ["/to", "/subject", "/text"]
     );
     assert_eq!(pointers(json!({"to": ok})), ["/subject", "/text"]);
-    assert_eq!(pointers(json!({"to": ok, "data": {}})), ["/data"]);
-    assert_eq!(pointers(json!({"to": ok, "template": "welcome", "text": "t"})), ["/template"]);
+    assert_eq!(pointers(json!({"to": ok, "data": {}})), ["/data", "/subject", "/text"]);
+    assert_eq!(pointers(json!({"to": ok, "template": "welcome", "text": "t"})), ["/text", "/data"]);
+    assert_eq!(pointers(json!({"to": {}, "subject": 5, "x": 1})), ["/to", "/subject", "/text", "/x"]);
+    assert_eq!(
+        pointers(json!({"template": "invitation", "data": {"note": [], "x": 1}, "subject": 5, "to": [null, {}]})),
+        ["/to/0", "/to/1", "/subject", "/data/note", "/data/x", "/data/inviter_name", "/data/org_name"]
+    );
+    assert_eq!(pointers(json!({"to": 5, "template": {"welcome": null}})), ["/to", "/template"]);
+    let data = json!(["Ada", "Navy"]);
+    assert_eq!(pointers(json!({"to": ok, "template": "welcome", "data": data})), ["/data"]);
     assert_eq!(pointers(json!({"to": ok, "template": "welcome"})), ["/data"]);
     let long = "x".repeat(SUBJECT_MAX_CHARS + 1);
     assert_eq!(pointers(json!({"to": ok, "subject": long, "text": "t"})), ["/subject"]);

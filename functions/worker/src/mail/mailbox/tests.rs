@@ -2,11 +2,11 @@ use super::*;
 use mail_parser::{HeaderValue, MessageParser};
 use proptest::prelude::*;
 use serde_json::json;
-use shared::model::email::{SUBJECT_MAX_CHARS, SendEmail, Subject};
+use shared::model::email::{SUBJECT_MAX_CHARS, Subject};
 
 fn message(subject: &str, text: &str, to: &[&str]) -> Message {
     let body = json!({"to": to, "subject": subject, "text": text});
-    serde_json::from_value::<SendEmail>(body).expect("the shape is right").parse().expect("the e-mail is good")
+    shared::request::parse(body.to_string().as_bytes()).expect("the e-mail is good")
 }
 
 fn plain() -> Message {

@@ -1,11 +1,10 @@
 use super::*;
 use crate::test_server::{Reply, Server, aws};
 use serde_json::{Value, json};
-use shared::model::email::SendEmail;
 
 fn message() -> Message {
     let body = json!({"to": ["ada@example.com", "bob@example.com"], "subject": "Grüße", "text": "Hello\n"});
-    serde_json::from_value::<SendEmail>(body).expect("the shape is right").parse().expect("the e-mail is good")
+    shared::request::parse(body.to_string().as_bytes()).expect("the e-mail is good")
 }
 
 fn ses(url: &str, timeout: Duration) -> Ses {
