@@ -20,7 +20,6 @@ use crate::template::Template;
 const ORIGINS: [&str; 2] = ["https://app.example.com", "https://admin.example.com"];
 
 /// Tells what a function was given.
-#[expect(clippy::disallowed_methods, reason = "tells what came")]
 fn echo() -> Handler {
     Arc::new(|request| {
         Box::pin(async move {

@@ -31,7 +31,6 @@ impl Meter {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a call to the database, and no caller's body")]
 async fn answer(meter: Meter, mut call: Call) -> Result<Reply, Cut> {
     let reads = READS.contains(&aws::operation(&call));
     let sent = call.body().len();

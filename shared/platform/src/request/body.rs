@@ -68,7 +68,6 @@ pub(crate) fn fingerprinted(request: &Request) -> Result<Fingerprinted<'_>, Reje
 }
 
 /// The body's bytes, within [`MAX_BODY_BYTES`] and without a byte order mark, which RFC 8259 (8.1) lets us ignore.
-#[expect(clippy::disallowed_methods, reason = "this is where bodies are read")]
 fn bytes(request: &Request) -> Result<&[u8], Rejection> {
     let bytes = match request.body() {
         Body::Text(text) => text.as_bytes(),
