@@ -10,6 +10,7 @@ pub mod jobs;
 pub mod keys;
 pub mod members;
 pub mod orgs;
+mod pieces;
 pub mod prices;
 pub mod role_check;
 pub mod sessions;

@@ -1,5 +1,7 @@
 //! The bodies of every operation: what is no JSON object of the right shape is refused, with all that is wrong in it.
 
+mod largest;
+
 use crate::api::{Actor, Api, PASSWORD, Reply, send};
 use reqwest::{Method, header::CONTENT_TYPE};
 use serde_json::{Map, Value, json};

@@ -73,6 +73,7 @@ impl IdempotencyKey {
             lease_until: after(now_ms, lease),
             work,
             reply: None,
+            reply_pieces: 0,
         };
         KeyClaim { key: self, record }
     }
@@ -139,6 +140,14 @@ pub struct KeyRecord {
     pub work: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<StoredReply>,
+    /// In how many records of its own the reply's body lies, where it is too long for this one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reply_pieces: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// A key with the record that claims it.

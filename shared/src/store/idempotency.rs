@@ -1,17 +1,19 @@
 //! Idempotency keys of an organization: taken in the same transaction as what they stand for.
 
-use super::keys::{Key, TTL};
-use super::{Attributes, Store, Transaction, attributes, condition_failed, number, record};
+use super::keys::{Key, PK, TTL};
+use super::pieces::{PIECE_BYTES, pieces};
+use super::{Attributes, Store, Transaction, attributes, condition_failed, number, record, string};
 use crate::error::{ApiError, ApiResult};
 use crate::ids::OrgId;
 use crate::model::time::Moment;
 use aws_sdk_dynamodb::types::builders::PutBuilder;
 use aws_sdk_dynamodb::types::{
-    CancellationReason, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+    AttributeValue, CancellationReason, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
 use platform::idempotency::{Begin, IdempotencyKey, KeyClaim, KeyRecord, KeyState, StoredReply};
 use platform::response::Reply;
 use platform::telemetry::{Part, timed};
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// The record is as its holder wrote it: the key was neither completed nor taken over.
@@ -33,6 +35,14 @@ pub(super) enum Keyed<'k> {
     Refused(Vec<CancellationReason>),
 }
 
+/// The attribute of a piece's text.
+const TEXT: &str = "text";
+
+fn with_pieces(put: PutBuilder, pieces: Vec<TransactWriteItem>) -> Result<Vec<TransactWriteItem>, ApiError> {
+    let put = TransactWriteItem::builder().put(put.build().map_err(ApiError::internal)?).build();
+    Ok(std::iter::once(put).chain(pieces).collect())
+}
+
 impl Store {
     /// Runs a transaction that takes the request's key, if it has one, together with `writes`.
     pub(super) async fn transact_with_key<'k>(
@@ -42,7 +52,9 @@ impl Store {
         mut writes: Vec<TransactWriteItem>,
     ) -> Result<Keyed<'k>, ApiError> {
         if let Some(claim) = claim {
-            writes.insert(0, self.take_key(org, claim)?);
+            let mut taking = self.take_key(org, claim)?;
+            writes.insert(0, taking.remove(0));
+            writes.extend(taking);
         }
         let Transaction::Refused(mut reasons) = self.transact(writes).await? else {
             return Ok(Keyed::Begun(Begin::First(())));
@@ -59,15 +71,15 @@ impl Store {
         Ok(Keyed::Refused(reasons))
     }
 
-    /// Takes a key, unless somebody has it.
-    fn take_key(&self, org: OrgId, claim: &KeyClaim) -> Result<TransactWriteItem, ApiError> {
-        let put = self
-            .put_key(org, claim.key, &claim.record)?
+    /// Takes a key, unless somebody has it. The first write is the one with the condition.
+    fn take_key(&self, org: OrgId, claim: &KeyClaim) -> Result<Vec<TransactWriteItem>, ApiError> {
+        let (put, pieces) = self.put_key(org, claim.key, &claim.record)?;
+        let put = put
             // An expired record counts as gone: DynamoDB's own removal takes days.
             .condition_expression("attribute_not_exists(pk) OR expires_at <= :now")
             .expression_attribute_values(":now", number(self.now().as_millis()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        Ok(TransactWriteItem::builder().put(put.build().map_err(ApiError::internal)?).build())
+        with_pieces(put, pieces)
     }
 
     /// Writes `next` in place of the claim's record, if that still stands.
@@ -76,13 +88,13 @@ impl Store {
         org: OrgId,
         held: &KeyClaim,
         next: &KeyRecord,
-    ) -> Result<TransactWriteItem, ApiError> {
-        let put = self
-            .put_key(org, held.key, next)?
+    ) -> Result<Vec<TransactWriteItem>, ApiError> {
+        let (put, pieces) = self.put_key(org, held.key, next)?;
+        let put = put
             .condition_expression(STILL_HELD)
             .expression_attribute_names("#reply", "reply")
             .expression_attribute_values(":held", number(held.record.lease_until));
-        Ok(TransactWriteItem::builder().put(put.build().map_err(ApiError::internal)?).build())
+        with_pieces(put, pieces)
     }
 
     /// Gives a key back that nothing came of, if it is still held.
@@ -98,10 +110,57 @@ impl Store {
         Ok(TransactWriteItem::builder().delete(delete).build())
     }
 
-    fn put_key(&self, org: OrgId, key: &IdempotencyKey, record: &KeyRecord) -> Result<PutBuilder, ApiError> {
-        let mut item = attributes(Key::idempotency(org, key), record)?;
-        item.insert(TTL.to_owned(), number(Moment::from_millis(record.expires_at).as_ttl_seconds()));
-        Ok(Put::builder().table_name(&self.table).set_item(Some(item)))
+    /// The write of a key's record, and those of its reply where the record cannot hold that.
+    fn put_key(
+        &self,
+        org: OrgId,
+        key: &IdempotencyKey,
+        record: &KeyRecord,
+    ) -> Result<(PutBuilder, Vec<TransactWriteItem>), ApiError> {
+        let ttl = number(Moment::from_millis(record.expires_at).as_ttl_seconds());
+        let put = |mut item: Attributes| {
+            item.insert(TTL.to_owned(), ttl.clone());
+            Put::builder().table_name(&self.table).set_item(Some(item))
+        };
+        let Some(reply) = record.reply.as_ref().filter(|reply| reply.body.len() > PIECE_BYTES) else {
+            return Ok((put(attributes(Key::idempotency(org, key), record)?), Vec::new()));
+        };
+        let mut writes = Vec::new();
+        for (number, piece) in (0..).zip(pieces(&reply.body)) {
+            let mut item = Key::kept_reply(org, key, number).attributes();
+            item.insert(TEXT.to_owned(), string(piece));
+            let put = put(item).build().map_err(ApiError::internal)?;
+            writes.push(TransactWriteItem::builder().put(put).build());
+        }
+        let mut record = record.clone();
+        record.reply_pieces = u32::try_from(writes.len()).map_err(ApiError::internal)?;
+        record.reply = Some(StoredReply { body: String::new(), ..reply.clone() });
+        Ok((put(attributes(Key::idempotency(org, key), &record)?), writes))
+    }
+
+    /// The record with its whole reply, if that is asked for before it expires.
+    async fn whole(&self, org: OrgId, key: &IdempotencyKey, mut record: KeyRecord) -> Result<KeyRecord, ApiError> {
+        if record.reply_pieces == 0 || record.expires_at <= self.now().as_millis() {
+            return Ok(record);
+        }
+        let place = |number| Key::kept_reply(org, key, number).attributes();
+        let mut texts: HashMap<String, String> = HashMap::new();
+        for mut piece in self.get_all((0..record.reply_pieces).map(place).collect()).await? {
+            if let (Some(AttributeValue::S(pk)), Some(AttributeValue::S(text))) = (piece.remove(PK), piece.remove(TEXT))
+            {
+                texts.insert(pk, text);
+            }
+        }
+        let mut body = String::new();
+        for number in 0..record.reply_pieces {
+            let text = texts.remove(&Key::kept_reply(org, key, number).pk);
+            body.push_str(&text.ok_or_else(|| ApiError::internal("a kept reply lacks a piece"))?);
+        }
+        if let Some(reply) = &mut record.reply {
+            reply.body = body;
+        }
+        record.reply_pieces = 0;
+        Ok(record)
     }
 
     /// What a request is that could not take its key; [`Begin::First`] if the key is free by now.
@@ -115,6 +174,10 @@ impl Store {
         let known: Option<KeyRecord> = match found {
             Some(item) => Some(record(item)?),
             None => self.get(Key::idempotency(org, key)).await?,
+        };
+        let known = match known {
+            Some(known) => Some(self.whole(org, key, known).await?),
+            None => None,
         };
         self.begun(key, known)
     }
@@ -134,7 +197,13 @@ impl Store {
     /// # Errors
     /// When the database is away.
     pub async fn key(&self, org: OrgId, key: &IdempotencyKey) -> Result<Option<KeyRecord>, ApiError> {
-        timed(Part::Db, self.get(Key::idempotency(org, key))).await
+        timed(Part::Db, async {
+            match self.get(Key::idempotency(org, key)).await? {
+                Some(record) => self.whole(org, key, record).await.map(Some),
+                None => Ok(None),
+            }
+        })
+        .await
     }
 
     /// Writes `next` in place of the claim's record, if that still stands and has no reply. Returns whether it did.
@@ -142,8 +211,8 @@ impl Store {
     /// # Errors
     /// When the database is away.
     pub async fn advance_key(&self, org: OrgId, held: &KeyClaim<'_>, next: &KeyRecord) -> Result<bool, ApiError> {
-        let write = self.replace_key(org, held, next)?;
-        Ok(timed(Part::Db, self.transact(vec![write])).await?.is_done())
+        let writes = self.replace_key(org, held, next)?;
+        Ok(timed(Part::Db, self.transact(writes)).await?.is_done())
     }
 
     /// The first reply under a key, if there is one.

@@ -7,6 +7,7 @@ pub use change::{Advance, Change};
 
 use super::idempotency::{Begun, Keyed};
 use super::keys::{self, Key, SK};
+use super::pieces::pieces;
 use super::{Store, attributes, classify, condition_failed, record, string, usage};
 use crate::error::ApiError;
 use crate::ids::{JobId, OrgId};
@@ -19,8 +20,6 @@ use platform::telemetry::{Part, timed};
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// Bytes of input in one record: DynamoDB takes 400 KB.
-const PIECE_BYTES: usize = 300_000;
 /// How long an input is kept: longer than any message of its job lives, dead-letter queue included.
 const INPUT_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How often an acceptance is tried whose plan or key changed meanwhile.
@@ -233,30 +232,4 @@ fn due_entry(item: &HashMap<String, AttributeValue>) -> Option<DueJob> {
         job_id: job.parse().ok()?,
         at: Moment::from_millis(at.parse().ok()?),
     })
-}
-
-/// Cuts a text into pieces of at most [`PIECE_BYTES`].
-fn pieces(text: &str) -> Vec<&str> {
-    let mut pieces = Vec::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let (piece, later) = rest.split_at(rest.floor_char_boundary(PIECE_BYTES));
-        pieces.push(piece);
-        rest = later;
-    }
-    pieces
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_are_whole_characters_and_make_the_text_again() {
-        assert!(pieces("").is_empty());
-        let text = format!("x{}", "é".repeat(PIECE_BYTES));
-        let pieces = pieces(&text);
-        assert_eq!((pieces.len(), pieces.concat() == text), (3, true));
-        assert!(pieces.iter().all(|piece| piece.len() <= PIECE_BYTES));
-    }
 }

@@ -92,10 +92,10 @@ impl Store {
     ) -> Result<bool, ApiError> {
         let mut writes: Vec<TransactWriteItem> = Vec::new();
         if let Some(held) = held {
-            writes.push(match reply {
-                Some(reply) => self.replace_key(org, held, &held.completed(reply))?,
-                None => self.release_key(org, held)?,
-            });
+            match reply {
+                Some(reply) => writes.extend(self.replace_key(org, held, &held.completed(reply))?),
+                None => writes.push(self.release_key(org, held)?),
+            }
         }
         if absent > 0 {
             let back = Update::builder()
