@@ -55,6 +55,14 @@ validate:
 build *arguments:
     deploy/build-functions.py {{arguments}}
 
+# Deploy what is built to an environment of samconfig.toml, with parameters changed by Name=value.
+deploy environment *changes:
+    deploy/deploy.py {{environment}} {{changes}}
+
+# Write the table of what each parameter of the template changes.
+changes:
+    "${CITIZEN_TOOLS:-$HOME/.cache/citizen-tools}"/ministack/bin/python deploy/changes.py --write
+
 # Deploy to MiniStack and a real Redis here and try it: the suite, an e-mail, an update in place, the deletion (after
 # `just build --quick`). `--keep` leaves it running.
 deploy-local *arguments:

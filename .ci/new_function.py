@@ -53,6 +53,7 @@ BLOCK = """  {pascal}Function:
     Metadata: {{ SkipBuild: true }}
     Properties:
       CodeUri: target/lambda/{name}/
+      AutoPublishCodeSha256: !Ref Release
       ReservedConcurrentExecutions: !If [ReservesConcurrency, {environments}, !Ref AWS::NoValue]
       Events:
         Http: {{ Type: Api, Properties: {{ RestApiId: !Ref Api, Method: {method}, Path: "{path}" }} }}

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Deploys template.yaml with the parameters of `dev` to MiniStack and a real Redis on 127.0.0.1, as one deploys it to AWS, and
-tries it: the integration suite over the deployed REST API, an update in place under load, and the deletion.
+tries it: the integration suite over the deployed REST API, an update in place under load, a changed parameter, the deletion, and
+all of it once more from the start.
 
 Usage: just deploy-local [--keep]     after `just build --quick`; --keep leaves it running until Ctrl-C
 Each part's seconds are printed. Ends what it starts. Where MiniStack differs from AWS stands in deploy/ministack-differences.txt.
 """
 import argparse, json, os, pathlib, re, shutil, signal, socket, subprocess, sys, tempfile, threading, time, tomllib
 import urllib.error, urllib.request
+import deploy
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TOOLS = pathlib.Path(os.environ.get("CITIZEN_TOOLS", pathlib.Path.home() / ".cache/citizen-tools"))
@@ -102,11 +104,19 @@ class Deployment:
         if done.returncode:
             sys.exit(done.stdout[-4000:])
 
-    def deploy(self, *changes, template="template.yaml"):
+    def deploy(self, *changes, built=ROOT / "target/lambda"):
         # A later override of a parameter would be refused as a double one.
         changed = {change.split("=")[0] for change in changes}
         overrides = [p for p in self.parameters if p.split("=")[0] not in changed] + list(changes)
-        self.sam("deploy", "--config-env", "dev", "--template", template, "--parameter-overrides", *overrides)
+        release = deploy.release(dict(one.split("=", 1) for one in overrides), deploy.built(built))
+        # MiniStack hands no parameters to SAM's transform, which AWS does, but SAM knows their defaults.
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            template = pathlib.Path(folder, "template.yaml")
+            template.write_text(re.sub(r"(?m)^  Release:\n", f"\\g<0>    Default: {release}\n", (ROOT / "template.yaml").read_text()))
+            template.with_name("target").mkdir()
+            template.with_name("target").joinpath("lambda").symlink_to(built)
+            self.sam("deploy", "--config-file", str(ROOT / "samconfig.toml"), "--config-env", "dev", "--template", str(template),
+                     "--parameter-overrides", *overrides, f"Release={release}")
         stack = self.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
         self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
         api, stage = re.fullmatch(r"https://([^.]+)\..*/([^/]+)", self.outputs["ApiUrl"]).groups()
@@ -128,6 +138,11 @@ class Deployment:
                 return reply.status, json.loads(reply.read() or b"null")
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read() or b"null")
+
+    def served(self):
+        """The deployment of the API that the stage serves."""
+        stages = self.client("apigateway").get_stages(restApiId=self.url.split("/")[4])
+        return [stage["deploymentId"] for stage in stages["item"]]
 
     def versions(self):
         """The version that each function's alias names, by function."""
@@ -208,17 +223,15 @@ class Caller(threading.Thread):
 def update_in_place(deployment, folder):
     """A second version of each function's code and configuration, while callers call."""
     second = folder / "second"
-    shutil.copytree(ROOT / "target/lambda", second / "target/lambda")
-    for bootstrap in second.glob("target/lambda/*/bootstrap"):
+    shutil.copytree(ROOT / "target/lambda", second)
+    for bootstrap in second.glob("*/bootstrap"):
         with bootstrap.open("ab") as file:
             file.write(b"\nsecond version\n")  # other code to Lambda; the program is the same
-    for name in ("template.yaml", "samconfig.toml"):
-        shutil.copy(ROOT / name, second)
     before, stop = deployment.versions(), threading.Event()
     callers = [Caller(deployment, stop) for _ in range(3)]
     for caller in callers:
         caller.start()
-    deployment.deploy("LogLevel=warn", template=str(second / "template.yaml"))
+    deployment.deploy("LogLevel=warn", built=second)
     time.sleep(2)
     stop.set()
     for caller in callers:
@@ -236,6 +249,25 @@ def update_in_place(deployment, folder):
             cursor = page["next_cursor"]
         assert listed == caller.created, f"{len(caller.created)} items were created and {len(listed)} are there"
     print(f"{len(before)} functions updated; {calls} calls meanwhile, none failed; every created item is there")
+
+
+def one_parameter(deployment):
+    """A changed parameter alone, with the same code, is what live functions go by, and the stage serves another deployment. (Preflights
+    come from that: MiniStack answers none. What stands in them is held by deploy/changes.py and the local gateway's tests.)"""
+    origin, before, served = "https://changed.example", deployment.versions(), deployment.served()
+    assert allowed(deployment, origin) is None
+    deployment.deploy(f"AllowedOrigins={origin}")
+    assert allowed(deployment, origin) == origin and allowed(deployment, "http://localhost:5173") is None
+    kept = [name for name, version in deployment.versions().items() if version == before[name]]
+    assert not kept, f"the same version as before: {kept}"
+    assert deployment.served() != served, "the stage serves the same deployment as before"
+    print(f"AllowedOrigins alone was changed: a reply, {len(before)} versions and the stage's deployment are new")
+
+
+def allowed(deployment, origin):
+    """The origin that a reply allows."""
+    with urllib.request.urlopen(urllib.request.Request(deployment.url + "/health", headers={"Origin": origin})) as reply:
+        return reply.headers["Access-Control-Allow-Origin"]
 
 
 def delete(deployment):
@@ -280,6 +312,13 @@ def main():
             send_email(deployment)
         with Part("update in place"):
             update_in_place(deployment, folder)
+        with Part("one parameter"):
+            one_parameter(deployment)
+        with Part("sam delete"):
+            delete(deployment)
+        with Part("sam deploy again"):
+            deployment.deploy()
+            assert deployment.call("GET", "/health?deep=1")[0] == 200
         with Part("sam delete"):
             delete(deployment)
     except KeyboardInterrupt:

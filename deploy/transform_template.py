@@ -5,12 +5,14 @@ deployed. For them, each `Fn::If` is what it gives where its condition holds, ea
 
 Usage, with the Python that has aws-sam-translator: transform_template.py <template>
 """
-import json, logging, pathlib, sys
+import json, logging, os, pathlib, sys
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 from samtranslator.yaml_helper import yaml_parse
 
 
+# SAM asks which region; nobody is called.
+os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
 NOTHING = {"Ref": "AWS::NoValue"}
 
 
@@ -32,15 +34,21 @@ def plain(value):
     return {key: plain(one) for key, one in value.items()}
 
 
-def transformed(template):
-    """The template in a file, as JSON."""
+def translated(template, parameters=None):
+    """The template in a file after SAM's transform, with these values of parameters."""
     logging.getLogger("samtranslator").setLevel(logging.ERROR)
     source = yaml_parse(pathlib.Path(template).read_text())
     # Where the code is does not matter here.
     for resource in source["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
             resource["Properties"]["CodeUri"] = "s3://bucket/key"
-    return json.dumps(plain(Translator({}, Parser()).translate(source, {})), indent=1)
+    given = {"Release": "0123456789abcdef-commit"} if "Release" in source.get("Parameters", {}) else {}
+    return Translator({}, Parser()).translate(source, given | (parameters or {}))
+
+
+def transformed(template):
+    """The template in a file, as JSON."""
+    return json.dumps(plain(translated(template)), indent=1)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,9 @@ static UNDER_TEST: LazyLock<UnderTest> = LazyLock::new(|| {
         // What its operator has in the environment, as a JSON object; `TABLE_NAME` among it.
         let variables: HashMap<String, String> =
             serde_json::from_str(&std::env::var("CITIZEN_OPERATOR").unwrap()).unwrap();
-        let operator = operator::context(&variables["TABLE_NAME"], |name| variables.get(name).cloned()).unwrap();
-        return UnderTest { url, operator: Box::leak(Box::new(operator)) };
+        // Made for each act: its connections belong to the runtime of the test that acts.
+        let context = move || operator::context(&variables["TABLE_NAME"], |name| variables.get(name).cloned()).unwrap();
+        return UnderTest { url, operator: Box::new(move || Box::leak(Box::new(context()))) };
     }
     let (send, receive) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
@@ -33,7 +34,8 @@ static UNDER_TEST: LazyLock<UnderTest> = LazyLock::new(|| {
                 options.cache_url = cache_url;
             }
             let system = System::start(options).await.unwrap();
-            send.send(UnderTest { url: system.url(), operator: system.context() }).unwrap();
+            let context = system.context();
+            send.send(UnderTest { url: system.url(), operator: Box::new(move || context) }).unwrap();
             std::future::pending::<()>().await;
         });
     });
@@ -42,7 +44,7 @@ static UNDER_TEST: LazyLock<UnderTest> = LazyLock::new(|| {
 
 struct UnderTest {
     url: String,
-    operator: &'static Context,
+    operator: Box<dyn Fn() -> &'static Context + Send + Sync>,
 }
 
 /// A client of the API.
@@ -93,7 +95,7 @@ impl Api {
     /// Gives the organization of `owner` another plan, as the operator.
     pub(crate) async fn give_plan(&self, owner: &Actor, plan: Plan) -> OrgPlan {
         assert_eq!(self.url, UNDER_TEST.url, "another system has another operator");
-        operator::give_plan(UNDER_TEST.operator, owner.org_id.parse().unwrap(), plan).await.unwrap()
+        operator::give_plan((UNDER_TEST.operator)(), owner.org_id.parse().unwrap(), plan).await.unwrap()
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {

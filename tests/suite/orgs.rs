@@ -34,7 +34,7 @@ async fn a_plan_is_not_for_the_taking() {
     let path = format!("/orgs/{}/plan", owner.org_id);
     for method in [Method::PUT, Method::PATCH, Method::POST, Method::DELETE] {
         let reply = api.call(Some(&owner), method.clone(), &path, Some(json!({"plan": "enterprise"}))).await;
-        assert!(matches!(reply.status, 404 | 405), "{method}: {}", reply.text);
+        assert!((400..500).contains(&reply.status), "{method}: {}", reply.text);
     }
     assert_eq!(api.get(&owner, &path).await.body["plan"], "free");
 }

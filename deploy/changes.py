@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""What a changed parameter of template.yaml changes, and that it arrives: each function that it reaches has a new version then,
+and the API a new deployment. The table in docs/configuration.md is made of it.
+
+Usage, with the Python that has aws-sam-translator:
+  changes.py           fails where a change would not arrive, a parameter has no row below, or the table is another
+  changes.py --write   writes the table
+"""
+import json, pathlib, re, sys, unittest.mock
+from deploy import release
+from transform_template import NOTHING, translated
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TEMPLATE, DOCUMENT = ROOT / "template.yaml", ROOT / "docs/configuration.md"
+BEGIN, END = "<!-- made by deploy/changes.py -->\n", "<!-- until here -->\n"
+
+# Two values of each parameter. The others have their defaults meanwhile, or what is named beside.
+VALUES = {
+    "Environment": ("dev", "test", {"CacheUrl": "serverless:"}),
+    "AllowedOrigins": ("https://a.example", "https://b.example"),
+    "CacheUrl": ("off:", "serverless:"),
+    "LogLevel": ("info", "debug"),
+    "LogRetentionDays": ("30", "90"),
+    "AnalysisProvider": ("builtin", "anthropic"),
+    "MailFrom": ("us@a.example", "us@b.example"),
+    "MailIdentity": ("", "a.example"),
+    "AlarmEmail": ("", "us@a.example"),
+    "DailySpendingAlarmUsd": ("50", "51"),
+    "RequestsPerSecond": ("1000", "1001"),
+    "Architecture": ("x86_64", "arm64"),
+    "ReservedConcurrency": ("false", "true"),
+    "GradualDeployment": ("false", "true"),
+    "DeletionProtection": ("true", "false"),
+    "Zones": ("", "use1-az1,use1-az2", {"CacheUrl": "serverless:"}),
+    "StageName": ("v1", "v2"),
+}
+# What is new with every release, and the variable that tells which.
+PUBLISHED = ("AWS::Lambda::Version", "AWS::ApiGateway::Deployment")
+
+
+class Stack:
+    """What CloudFormation makes of the template with these parameters."""
+
+    def __init__(self, parameters, at=0):
+        with unittest.mock.patch("time.time", return_value=at):  # of which SAM makes a deployment's name
+            self.template = translated(TEMPLATE, parameters)
+        self.values = {name: one.get("Default", "") for name, one in self.template["Parameters"].items()} | parameters
+        self.resources = {name: self.resolved(one) for name, one in self.template["Resources"].items()
+                          if "Condition" not in one or self.holds(self.template["Conditions"][one["Condition"]])}
+
+    def holds(self, condition):
+        if "Condition" in condition:
+            return self.holds(self.template["Conditions"][condition["Condition"]])
+        (kind, operands), = condition.items()
+        if kind == "Fn::Equals":
+            return len({str(self.resolved(one)) for one in operands}) == 1
+        combined = {"Fn::Not": lambda all_of: not all_of[0], "Fn::And": all, "Fn::Or": any}[kind]
+        return combined([self.holds(one) for one in operands])
+
+    def resolved(self, value):
+        """With parameters and conditions put in; what names another resource stays."""
+        if isinstance(value, list):
+            return [one for one in map(self.resolved, value) if one != NOTHING]
+        if not isinstance(value, dict):
+            return value
+        if "Fn::If" in value:
+            condition, yes, no = value["Fn::If"]
+            return self.resolved(yes if self.holds(self.template["Conditions"][condition]) else no)
+        if value.get("Ref") in self.values:
+            return self.values[value["Ref"]]
+        if "Fn::Sub" in value:
+            text = value["Fn::Sub"] if isinstance(value["Fn::Sub"], str) else json.dumps(self.resolved(value["Fn::Sub"]))
+            return re.sub(r"\$\{(\w+)\}", lambda name: str(self.values.get(name[1], name[0])), text)
+        kept = {key: self.resolved(one) for key, one in value.items()}
+        return {key: one for key, one in kept.items() if one != NOTHING}
+
+    def of(self, *kinds):
+        return {name: one for name, one in self.resources.items() if one["Type"] in kinds}
+
+    def versions(self):
+        """The name of each function's published version."""
+        return {one["Properties"]["FunctionName"]["Ref"]: name for name, one in self.of("AWS::Lambda::Version").items()}
+
+
+def changed(one, other):
+    """The names of the resources that differ, with their types, but for what is new with each release."""
+    both = one.resources | other.resources
+    return {name: both[name]["Type"] for name in both if one.resources.get(name) != other.resources.get(name)
+            and not both[name]["Type"].startswith(PUBLISHED)}
+
+
+def not_arrived(parameter, before, after, with_release):
+    """What changes with a parameter, and is not published with the release that it belongs to."""
+    changes, wrong = changed(before, after), []
+    for name in (name for name, kind in changes.items() if kind == "AWS::Lambda::Function"):
+        old, new = before.versions().get(name), with_release.versions().get(name)
+        if old == new or new is None:
+            wrong.append(f"{parameter}: {name} changes and publishes no version: AutoPublishCodeSha256: !Ref Release is missing")
+    if "AWS::ApiGateway::RestApi" in changes.values():
+        if set(before.of("AWS::ApiGateway::Deployment")) & set(with_release.of("AWS::ApiGateway::Deployment")):
+            wrong.append(f"{parameter}: the API changes and its stage serves the old one: AlwaysDeploy is missing")
+    return wrong
+
+
+def row(parameter, changes, functions):
+    of_functions = sorted(name for name, kind in changes.items() if kind == "AWS::Lambda::Function")
+    names = [name.removesuffix("Function") for name in of_functions]
+    live = "all" if len(names) == len(functions) else ", ".join(names) or "–"
+    if len(functions) > len(names) > len(functions) / 2:
+        live = "all but " + ", ".join(sorted(name.removesuffix("Function") for name in functions if name not in of_functions))
+    stage = "yes" if {"AWS::ApiGateway::RestApi", "AWS::ApiGateway::Stage"} & set(changes.values()) else "–"
+    others = sorted({kind.removeprefix("AWS::") for kind in changes.values()
+                     if kind not in ("AWS::Lambda::Function", "AWS::ApiGateway::RestApi", "AWS::ApiGateway::Stage")})
+    return f"| `{parameter}` | {live} | {stage} | {', '.join(others) or '–'} |"
+
+
+def main():
+    parameters = [name for name in translated(TEMPLATE)["Parameters"] if name != "Release"]
+    wrong = [f"deploy/changes.py: VALUES has no two values of {name}" for name in parameters if name not in VALUES]
+    wrong += [f"deploy/changes.py: VALUES has {name}, which is no parameter" for name in VALUES if name not in parameters]
+    rows = ["| parameter | new versions of | the stage | other resources |", "|---|---|---|---|"]
+    for parameter in (name for name in parameters if name in VALUES):
+        first, second, *beside = VALUES[parameter]
+        given = [dict(*beside) | {parameter: value} for value in (first, second)]
+        before, after = (Stack(one | {"Release": release(given[0], {})}) for one in given)
+        with_release = Stack(given[1] | {"Release": release(given[1], {})}, at=1)
+        wrong += not_arrived(parameter, before, after, with_release)
+        rows.append(row(parameter, changed(before, after), before.of("AWS::Lambda::Function")))
+    table = BEGIN + "".join(f"{one}\n" for one in rows) + END
+    text = DOCUMENT.read_text()
+    there = re.search(re.escape(BEGIN) + ".*?" + re.escape(END), text, re.DOTALL)
+    if "--write" in sys.argv:
+        DOCUMENT.write_text(text.replace(there[0], table))
+    elif there is None or there[0] != table:
+        wrong.append("docs/configuration.md: the table of changes is another: `deploy/changes.py --write` (`just changes`)")
+    print("\n".join(wrong) or f"{len(parameters)} parameters: what each changes arrives")
+    sys.exit(bool(wrong))
+
+
+main()

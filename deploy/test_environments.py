@@ -1,0 +1,56 @@
+"""`just deploy` reads samconfig.toml as SAM CLI does, and stops where its owner has not said what is his to say."""
+import pathlib, subprocess, sys, unittest
+import deploy
+from environments import environments, objections, parameters
+
+SAID = ["AllowedOrigins=https://app.a.example", "MailFrom=no-reply@a.example", "AlarmEmail=ops@a.example"]
+
+
+class Environments(unittest.TestCase):
+    def test_each_parses_and_fits_the_template_once_its_owner_has_spoken(self):
+        self.assertEqual(set(environments()), {"dev", "staging", "prod"})
+        for name, environment in environments().items():
+            self.assertEqual(objections(parameters(environment, SAID)), [], name)
+            self.assertEqual(parameters(environment)["Environment"], name)
+
+    def test_what_the_owner_has_not_said_stops_the_deployment_with_its_name(self):
+        self.assertEqual(objections(parameters(environments()["dev"])), [])
+        for name in ("staging", "prod"):
+            for missing in SAID:
+                said = [one for one in SAID if one != missing]
+                stopped = objections(parameters(environments()[name], said))
+                self.assertEqual([one.split(":")[0] for one in stopped], [missing.split("=")[0]])
+
+    def test_what_the_template_does_not_take_is_named(self):
+        dev = environments()["dev"]
+        for change, word in (("LogLevel=loud", "LogLevel: loud is none of"), ("Colour=red", "Colour: is no parameter"),
+                             ("AllowedOrigins=https://a.example/", "AllowedOrigins: https://a.example/ is not scheme")):
+            stopped = objections(parameters(dev, [change]))
+            self.assertEqual(len(stopped), 1, stopped)
+            self.assertIn(word, stopped[0])
+
+    def test_nothing_is_reserved_unless_asked(self):
+        for name, environment in environments().items():
+            self.assertNotIn("ReservedConcurrency", parameters(environment), name)
+
+
+class Release(unittest.TestCase):
+    def test_it_is_another_with_each_parameter_and_each_function(self):
+        given = {"LogLevel": "info"}
+        first = deploy.release(given, {"get-user": b"one"})
+        self.assertEqual(first, deploy.release(dict(given), {"get-user": b"one"}))
+        others = {deploy.release({"LogLevel": "warn"}, {"get-user": b"one"}), deploy.release(given, {"get-user": b"two"}),
+                  deploy.release(given, {"get-user": b"one", "get-me": b"one"})}
+        # As far as SAM reads it.
+        self.assertEqual(len({one[:10] for one in others | {first}}), 4)
+
+    def test_the_command_says_what_is_missing_and_deploys_nothing(self):
+        script = pathlib.Path(deploy.__file__)
+        said = subprocess.run([sys.executable, script, "prod"], capture_output=True, text=True, timeout=120)
+        self.assertNotEqual(said.returncode, 0)
+        for name in ("AllowedOrigins", "MailFrom", "AlarmEmail"):
+            self.assertIn(name, said.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
