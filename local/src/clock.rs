@@ -23,6 +23,17 @@ impl TimeSource for Clock {
     }
 }
 
+/// Time to live goes by it.
+impl dynoxide::storage_backend::Clock for Clock {
+    fn now_unix_secs(&self) -> u64 {
+        self.now_ms() / 1000
+    }
+
+    fn now_unix_secs_f64(&self) -> f64 {
+        Duration::from_millis(self.now_ms()).as_secs_f64()
+    }
+}
+
 impl From<&Clock> for shared::clock::Clock {
     fn from(clock: &Clock) -> Self {
         Self::new(clock.clone())
@@ -32,8 +43,13 @@ impl From<&Clock> for shared::clock::Clock {
 impl Clock {
     /// A clock that starts at the machine's time and never goes back.
     pub fn system() -> Self {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { origin: Instant::now(), origin_ms: millis(since_epoch), jumped_ms: Arc::new(watch::Sender::new(0)) }
+        Self::at_ms(millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()))
+    }
+
+    /// A clock that starts at this moment, in milliseconds since the Unix epoch: records of another year are read at
+    /// their own time.
+    pub fn at_ms(origin_ms: u64) -> Self {
+        Self { origin: Instant::now(), origin_ms, jumped_ms: Arc::new(watch::Sender::new(0)) }
     }
 
     /// The current time in milliseconds since the Unix epoch.

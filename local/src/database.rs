@@ -6,6 +6,7 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
+    sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -14,7 +15,7 @@ use dynoxide::{Database as Dynoxide, DynoxideError, server::serve_with_shutdown}
 use serde_json::{Value as Json, json};
 use tokio::sync::oneshot;
 
-use crate::{layers::embedded::EmbeddedDatabase, template::Table};
+use crate::{clock::Clock, layers::embedded::EmbeddedDatabase, template::Table};
 
 /// How often expired records are deleted. DynamoDB itself promises "within a few days".
 const TTL_SWEEP_INTERVAL: Duration = Duration::from_secs(60);
@@ -69,13 +70,13 @@ pub struct Database {
 
 impl Database {
     /// Opens the storage, makes sure that the table `name` is there, and serves it on a free port
-    /// of the loopback interface.
+    /// of the loopback interface. Records in memory expire by `clock`, those in a folder by the machine's.
     ///
     /// # Errors
     /// See [`DatabaseError`].
-    pub fn open(storage: &Storage, name: &str, table: &Table) -> Result<Self, DatabaseError> {
+    pub fn open(storage: &Storage, name: &str, table: &Table, clock: &Clock) -> Result<Self, DatabaseError> {
         let (engine, lock) = match storage {
-            Storage::Memory => (Dynoxide::memory()?, None),
+            Storage::Memory => (Dynoxide::memory_with_clock(Arc::new(clock.clone()))?, None),
             Storage::Folder(folder) => {
                 let lock = lock(folder)?;
                 let file = folder.join("dynamodb.sqlite");

@@ -14,7 +14,7 @@ use aws_sdk_dynamodb::{
 use serde_json::json;
 use shared::aws::{AwsConfig, Credentials};
 
-use super::{Database, DatabaseError, Storage};
+use super::{Clock, Database, DatabaseError, Storage};
 use crate::{
     layers::stack,
     template::{Table, Template},
@@ -31,29 +31,29 @@ fn table() -> Table {
 async fn a_folder_serves_one_system_at_a_time_and_keeps_its_table() {
     let folder = tempfile::tempdir().expect("a folder");
     let storage = Storage::Folder(folder.path().to_owned());
-    let first = Database::open(&storage, "records", &table()).expect("opens");
-    let second = Database::open(&storage, "records", &table());
+    let first = Database::open(&storage, "records", &table(), &Clock::system()).expect("opens");
+    let second = Database::open(&storage, "records", &table(), &Clock::system());
     assert!(matches!(second, Err(DatabaseError::InUse(_))), "{second:?}");
     first.close().await;
-    let again = Database::open(&storage, "records", &table()).expect("opens again");
+    let again = Database::open(&storage, "records", &table(), &Clock::system()).expect("opens again");
     again.close().await;
     let mut other = table();
     other.definition["KeySchema"] = json!([{ "AttributeName": "pk", "KeyType": "HASH" }]);
-    let changed = Database::open(&storage, "records", &other);
+    let changed = Database::open(&storage, "records", &other, &Clock::system());
     assert!(matches!(changed, Err(DatabaseError::OtherKeys(_))), "{changed:?}");
 }
 
 #[tokio::test]
 async fn a_folder_that_cannot_be_is_named() {
     let storage = Storage::Folder(PathBuf::from("/dev/null/records"));
-    let error = Database::open(&storage, "records", &table()).expect_err("no such folder");
+    let error = Database::open(&storage, "records", &table(), &Clock::system()).expect_err("no such folder");
     assert!(error.to_string().starts_with("/dev/null/records: "), "{error}");
 }
 
 #[tokio::test]
 async fn databases_in_memory_are_apart() {
-    let one = Database::open(&Storage::Memory, "records", &table()).expect("opens");
-    let two = Database::open(&Storage::Memory, "records", &table()).expect("opens");
+    let one = Database::open(&Storage::Memory, "records", &table(), &Clock::system()).expect("opens");
+    let two = Database::open(&Storage::Memory, "records", &table(), &Clock::system()).expect("opens");
     assert_ne!(one.endpoint_url(), two.endpoint_url());
     one.close().await;
     two.close().await;
@@ -134,8 +134,8 @@ macro_rules! both {
 #[tokio::test]
 async fn a_call_in_the_process_is_answered_as_one_over_http_until_the_database_is_closed() {
     // Two databases, so that a write is made once in each.
-    let database = Database::open(&Storage::Memory, "records", &table()).expect("opens");
-    let other = Database::open(&Storage::Memory, "records", &table()).expect("opens");
+    let database = Database::open(&Storage::Memory, "records", &table(), &Clock::system()).expect("opens");
+    let other = Database::open(&Storage::Memory, "records", &table(), &Clock::system()).expect("opens");
     let clients = [client(&database, true), client(&other, false)];
     let mut item = key("1");
     item.extend(values());

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, env, error::Error, path::PathBuf, process::Exit
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use local::ablation::Ablation;
+use local::clock::Clock;
 use local::names::TABLE_NAME;
 use local::operator::running::{self, NotRunning};
 use local::operator::{self, catalogue};
@@ -237,6 +238,7 @@ fn options(arguments: Arguments) -> Options {
     Options {
         port: arguments.port,
         storage,
+        clock: Clock::system(),
         mailbox,
         template: arguments.template.unwrap_or_else(|| folder.join("template.yaml")),
         catalogue: catalogue_file(None),

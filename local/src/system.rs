@@ -44,6 +44,8 @@ pub struct Options {
     pub port: u16,
     /// Where records are kept.
     pub storage: Storage,
+    /// What all of it goes by.
+    pub clock: Clock,
     /// The SAM template to read.
     pub template: PathBuf,
     /// The file of model prices to load.
@@ -69,6 +71,7 @@ impl Options {
         Self {
             port: 0,
             storage: Storage::Memory,
+            clock: Clock::system(),
             template: project_folder().join("template.yaml"),
             catalogue: project_folder().join("data/model-prices.json"),
             cache_url: "memory:".to_owned(),
@@ -162,9 +165,9 @@ impl System {
         let template = ablation.template(template);
         let listener = listen(options.port).await?;
         let address = listener.local_addr().map_err(|source| StartError::Port { port: options.port, source })?;
-        let database = Database::open(&options.storage, TABLE_NAME, &template.table)?;
+        let clock = options.clock;
+        let database = Database::open(&options.storage, TABLE_NAME, &template.table, &clock)?;
         let origins = options.allowed_origins.unwrap_or_else(|| template.allowed_origins.join(","));
-        let clock = Clock::system();
         let queues = Queues::open(&template, clock.clone()).await?;
         let environment = Environment {
             database_url: &database.endpoint_url(),
