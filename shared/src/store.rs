@@ -27,8 +27,9 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, CancellationReason, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+    AttributeValue, CancellationReason, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 use keys::Key;
 use platform::aws::{AwsConfig, Signer, user_agent};
@@ -201,6 +202,31 @@ pub(crate) fn attributes<T: Serialize>(key: Key, record: &T) -> Result<Attribute
     let mut attributes: Attributes = serde_dynamo::to_item(record).map_err(ApiError::internal)?;
     attributes.extend(key.attributes());
     Ok(attributes)
+}
+
+/// An update that makes `after` of the record that is `before`: it names what differs, and leaves the rest alone. Where versions
+/// of the system run side by side, attributes that this one does not know are among the rest.
+pub(crate) fn changes<T: Serialize>(key: Key, before: &T, after: &T) -> Result<UpdateBuilder, ApiError> {
+    let before: Attributes = serde_dynamo::to_item(before).map_err(ApiError::internal)?;
+    let after: Attributes = serde_dynamo::to_item(after).map_err(ApiError::internal)?;
+    let removed: Vec<String> = before.keys().filter(|name| !after.contains_key(*name)).cloned().collect();
+    let mut update = Update::builder().set_key(Some(key.attributes()));
+    let (mut set, mut remove) = (Vec::new(), Vec::new());
+    for (number, (name, value)) in after.into_iter().filter(|(name, value)| before.get(name) != Some(value)).enumerate()
+    {
+        set.push(format!("#set{number} = :set{number}"));
+        update = update
+            .expression_attribute_names(format!("#set{number}"), name)
+            .expression_attribute_values(format!(":set{number}"), value);
+    }
+    for (number, name) in removed.into_iter().enumerate() {
+        remove.push(format!("#remove{number}"));
+        update = update.expression_attribute_names(format!("#remove{number}"), name);
+    }
+    let clause = |verb: &str, parts: &[String]| {
+        if parts.is_empty() { String::new() } else { format!("{verb} {} ", parts.join(", ")) }
+    };
+    Ok(update.update_expression(clause("SET", &set) + &clause("REMOVE", &remove)))
 }
 
 /// What a write expects, as a condition on a versioned record that must exist.

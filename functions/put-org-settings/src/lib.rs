@@ -5,7 +5,7 @@ use shared::caller::Caller;
 use shared::conditional::Expected;
 use shared::ids::OrgId;
 use shared::model::org::Role;
-use shared::model::settings::{Settings, SettingsView};
+use shared::model::settings::{NewSettings, SettingsView};
 use shared::request::FieldErrors;
 use shared::{ApiResult, Context, Request, StatusCode, request, response};
 use utoipa::ToSchema;
@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 #[serde(deny_unknown_fields)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
 pub struct SettingsChange {
-    settings: Settings,
+    settings: NewSettings,
 }
 
 /// Replace the organization's settings
@@ -39,7 +39,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
 
     let version = current.version;
     let expected = Expected::of(&request, async { Ok((version, current.view(org_id))) }).await?;
-    let written = context.store().put_org_settings(by, version, &change.settings, expected).await?;
+    let written = context.store().put_org_settings(by, version, &change.settings.into(), expected).await?;
     let settings = written.publish(context.cache()).await;
 
     Ok(response::written(StatusCode::OK, &settings.view(org_id)))

@@ -31,7 +31,6 @@ pub fn input_tokens_max(text_bytes: usize) -> u64 {
 
 /// An analysis of one text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Analysis {
     /// BCP 47 tag of the text's language; `und` when it could not be told.
     #[schema(max_length = 35, example = "en")]
@@ -54,7 +53,6 @@ pub struct Analysis {
 
 /// The feeling of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Sentiment {
     /// The verdict.
     pub label: SentimentLabel,
@@ -81,7 +79,6 @@ pub enum SentimentLabel {
 
 /// How hard a text is to read. The Flesch figures are for English; elsewhere they are null.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Readability {
     /// Flesch reading ease (Flesch 1948): 60 to 70 is plain English, higher is easier.
     pub flesch_reading_ease: Option<f64>,

@@ -165,7 +165,6 @@ fn breaks_line(c: char) -> bool {
 
 /// An e-mail that may be sent: what a `send_email` job carries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Message {
     /// Who gets it.
     pub to: Recipients,

@@ -10,11 +10,26 @@ use utoipa::ToSchema;
 /// The model that needs no provider.
 pub const BUILTIN: &str = "builtin";
 
-/// Settings. What is left out has its default.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Deserr, ToSchema)]
+/// Settings.
+// As stored and shown. What a newer version has added is read over, so this is not what a caller sends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Settings {
+    /// The model that analyses use unless a call names one; `builtin` needs no provider.
+    pub default_model: ModelName,
+    /// Who may be written to; on the free plan members only, whatever stands here.
+    pub email_recipients: EmailRecipients,
+    /// An IANA time zone.
+    pub timezone: Timezone,
+    /// The most that analyses may cost in a month, in US dollars; `null` for no limit of its own.
+    pub monthly_budget_usd: Option<Budget>,
+}
+
+/// Settings to change to. What is left out has its default.
+#[derive(Debug, Deserr, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
-pub struct Settings {
+pub struct NewSettings {
     /// The model that analyses use unless a call names one; `builtin` needs no provider.
     #[deserr(default = Self::default().default_model)]
     pub default_model: ModelName,
@@ -27,6 +42,20 @@ pub struct Settings {
     /// The most that analyses may cost in a month, in US dollars; `null` for no limit of its own.
     #[deserr(default)]
     pub monthly_budget_usd: Option<Budget>,
+}
+
+impl From<NewSettings> for Settings {
+    fn from(new: NewSettings) -> Self {
+        let NewSettings { default_model, email_recipients, timezone, monthly_budget_usd } = new;
+        Self { default_model, email_recipients, timezone, monthly_budget_usd }
+    }
+}
+
+impl Default for NewSettings {
+    fn default() -> Self {
+        let Settings { default_model, email_recipients, timezone, monthly_budget_usd } = Settings::default();
+        Self { default_model, email_recipients, timezone, monthly_budget_usd }
+    }
 }
 
 impl Default for Settings {
@@ -150,7 +179,8 @@ impl SettingsRecord {
     /// As the organization's members see them.
     #[must_use]
     pub fn view(self, org_id: OrgId) -> SettingsView {
-        SettingsView { org_id, settings: self.settings, version: self.version }
+        let Self { settings, version } = self;
+        SettingsView { org_id, settings, version }
     }
 }
 
@@ -158,9 +188,13 @@ impl SettingsRecord {
 mod tests {
     use super::*;
 
+    fn sent(body: &str) -> Result<Settings, platform::request::Rejection> {
+        platform::request::parse::<NewSettings>(body.as_bytes()).map(Settings::from)
+    }
+
     #[test]
     fn what_is_left_out_has_its_default() {
-        assert_eq!(serde_json::from_str::<Settings>("{}").expect("valid"), Settings::default());
+        assert_eq!(sent("{}").expect("valid"), Settings::default());
     }
 
     #[test]
@@ -180,9 +214,9 @@ mod tests {
             r#"{"monthly_budget_usd":"1000001"}"#,
             r#"{"monthly_budget_usd":"."}"#,
         ] {
-            assert!(serde_json::from_str::<Settings>(wrong).is_err(), "{wrong}");
+            assert!(sent(wrong).is_err(), "{wrong}");
         }
-        let budget: Settings = serde_json::from_str(r#"{"monthly_budget_usd":"25.50"}"#).expect("valid");
+        let budget = sent(r#"{"monthly_budget_usd":"25.50"}"#).expect("valid");
         assert_eq!(budget.monthly_budget_usd.expect("set").amount(), Decimal::new(2550, 2));
     }
 }

@@ -4,6 +4,9 @@
 //! [`MAX_ATTEMPTS`] of them compared, and is given back unless the password was wrong. The attempts of a window are a set
 //! of ids: to take or to give back one twice, as the SDK does when a reply is lost, is to do it once, and what was taken
 //! in one window is not given back to the next.
+//!
+//! Version 0.1 counts them in `attempts`. While both versions run, each finds the window that the other has opened and counts
+//! what it takes itself; a window that 0.1 has filled stays closed. The release after the next need not know of it.
 
 use super::keys::{self, Key};
 use super::{Attributes, Store, classify, number};
@@ -108,7 +111,8 @@ impl Store {
             .update_attempts(attempt)
             .update_expression("ADD taken :attempt")
             .condition_expression(
-                "window_ends > :now AND (attribute_not_exists(taken) OR size(taken) < :max OR contains(taken, :id))",
+                "window_ends > :now AND (attribute_not_exists(taken) OR size(taken) < :max OR contains(taken, :id)) \
+                 AND (attribute_not_exists(attempts) OR attempts < :max)",
             )
             .expression_attribute_values(":attempt", attempt.id.clone())
             .expression_attribute_values(":id", attempt.own_id())
@@ -128,11 +132,12 @@ impl Store {
         let ends = now.plus(ATTEMPTS_WINDOW);
         let opened = self
             .update_attempts(attempt)
-            .update_expression("SET taken = :attempt, window_ends = :ends, #ttl = :ttl")
+            .update_expression("SET taken = :attempt, attempts = :none, window_ends = :ends, #ttl = :ttl")
             .condition_expression("attribute_not_exists(pk) OR window_ends <= :now")
             .expression_attribute_names("#ttl", keys::TTL)
             .expression_attribute_values(":attempt", attempt.id.clone())
             .expression_attribute_values(":now", number(now.as_millis()))
+            .expression_attribute_values(":none", number(0))
             .expression_attribute_values(":ends", number(ends.as_millis()))
             .expression_attribute_values(":ttl", number(ends.as_ttl_seconds()))
             .send()

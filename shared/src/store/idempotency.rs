@@ -2,11 +2,10 @@
 
 use super::keys::{Key, PK, TTL};
 use super::pieces::{PIECE_BYTES, pieces};
-use super::{Attributes, Store, Transaction, attributes, condition_failed, number, record, string};
+use super::{Attributes, Store, Transaction, attributes, changes, condition_failed, number, record, string};
 use crate::error::{ApiError, ApiResult};
 use crate::ids::OrgId;
 use crate::model::time::Moment;
-use aws_sdk_dynamodb::types::builders::PutBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
@@ -38,9 +37,9 @@ pub(super) enum Keyed<'k> {
 /// The attribute of a piece's text.
 const TEXT: &str = "text";
 
-fn with_pieces(put: PutBuilder, pieces: Vec<TransactWriteItem>) -> Result<Vec<TransactWriteItem>, ApiError> {
-    let put = TransactWriteItem::builder().put(put.build().map_err(ApiError::internal)?).build();
-    Ok(std::iter::once(put).chain(pieces).collect())
+/// When the database may remove a key's record.
+fn ttl(record: &KeyRecord) -> AttributeValue {
+    number(Moment::from_millis(record.expires_at).as_ttl_seconds())
 }
 
 impl Store {
@@ -73,28 +72,33 @@ impl Store {
 
     /// Takes a key, unless somebody has it. The first write is the one with the condition.
     fn take_key(&self, org: OrgId, claim: &KeyClaim) -> Result<Vec<TransactWriteItem>, ApiError> {
-        let (put, pieces) = self.put_key(org, claim.key, &claim.record)?;
-        let put = put
+        let (record, pieces) = self.in_pieces(org, claim.key, &claim.record)?;
+        let mut item = attributes(Key::idempotency(org, claim.key), &record)?;
+        item.insert(TTL.to_owned(), ttl(&record));
+        let put = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(item))
             // An expired record counts as gone: DynamoDB's own removal takes days.
             .condition_expression("attribute_not_exists(pk) OR expires_at <= :now")
             .expression_attribute_values(":now", number(self.now().as_millis()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        with_pieces(put, pieces)
+        let put = TransactWriteItem::builder().put(put.build().map_err(ApiError::internal)?).build();
+        Ok(std::iter::once(put).chain(pieces).collect())
     }
 
-    /// Writes `next` in place of the claim's record, if that still stands.
+    /// Makes `next` of the claim's record, if that still stands.
     pub(super) fn replace_key(
         &self,
         org: OrgId,
         held: &KeyClaim,
         next: &KeyRecord,
     ) -> Result<Vec<TransactWriteItem>, ApiError> {
-        let (put, pieces) = self.put_key(org, held.key, next)?;
-        let put = put
+        let (next, pieces) = self.in_pieces(org, held.key, next)?;
+        let update = changes(Key::idempotency(org, held.key), &held.record, &next)?
             .condition_expression(STILL_HELD)
             .expression_attribute_names("#reply", "reply")
             .expression_attribute_values(":held", number(held.record.lease_until));
-        with_pieces(put, pieces)
+        Ok(std::iter::once(self.update(update)?).chain(pieces).collect())
     }
 
     /// Gives a key back that nothing came of, if it is still held.
@@ -110,32 +114,28 @@ impl Store {
         Ok(TransactWriteItem::builder().delete(delete).build())
     }
 
-    /// The write of a key's record, and those of its reply where the record cannot hold that.
-    fn put_key(
+    /// A key's record as stored, and the writes of its reply where the record cannot hold that.
+    fn in_pieces(
         &self,
         org: OrgId,
         key: &IdempotencyKey,
         record: &KeyRecord,
-    ) -> Result<(PutBuilder, Vec<TransactWriteItem>), ApiError> {
-        let ttl = number(Moment::from_millis(record.expires_at).as_ttl_seconds());
-        let put = |mut item: Attributes| {
-            item.insert(TTL.to_owned(), ttl.clone());
-            Put::builder().table_name(&self.table).set_item(Some(item))
-        };
+    ) -> Result<(KeyRecord, Vec<TransactWriteItem>), ApiError> {
         let Some(reply) = record.reply.as_ref().filter(|reply| reply.body.len() > PIECE_BYTES) else {
-            return Ok((put(attributes(Key::idempotency(org, key), record)?), Vec::new()));
+            return Ok((record.clone(), Vec::new()));
         };
         let mut writes = Vec::new();
         for (number, piece) in (0..).zip(pieces(&reply.body)) {
             let mut item = Key::kept_reply(org, key, number).attributes();
             item.insert(TEXT.to_owned(), string(piece));
-            let put = put(item).build().map_err(ApiError::internal)?;
+            item.insert(TTL.to_owned(), ttl(record));
+            let put =
+                Put::builder().table_name(&self.table).set_item(Some(item)).build().map_err(ApiError::internal)?;
             writes.push(TransactWriteItem::builder().put(put).build());
         }
-        let mut record = record.clone();
-        record.reply_pieces = u32::try_from(writes.len()).map_err(ApiError::internal)?;
-        record.reply = Some(StoredReply { body: String::new(), ..reply.clone() });
-        Ok((put(attributes(Key::idempotency(org, key), &record)?), writes))
+        let reply_pieces = u32::try_from(writes.len()).map_err(ApiError::internal)?;
+        let reply = Some(StoredReply { body: String::new(), ..reply.clone() });
+        Ok((KeyRecord { reply_pieces, reply, ..record.clone() }, writes))
     }
 
     /// The record with its whole reply, if that is asked for before it expires.

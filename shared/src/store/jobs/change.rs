@@ -2,12 +2,11 @@
 //! was read.
 
 use super::super::keys::Key;
-use super::super::{Store, Transaction, attributes, number, usage};
+use super::super::{Store, Transaction, changes, number, usage};
 use crate::error::ApiError;
 use crate::ids::{JobId, OrgId};
 use crate::model::job::{JobRecord, JobState, Settlement};
 use crate::model::price::usd;
-use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use platform::telemetry::metrics::metrics;
 use platform::telemetry::{Part, timed};
 
@@ -100,15 +99,11 @@ impl Store {
         after: &JobRecord,
         settlement: &Settlement,
     ) -> Result<Advance, ApiError> {
-        let put = Put::builder()
-            .table_name(&self.table)
-            .set_item(Some(attributes(Key::job(after.org_id, after.job_id), after)?))
+        let update = changes(Key::job(after.org_id, after.job_id), before, after)?
             .condition_expression("#version = :version")
             .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":version", number(before.version))
-            .build()
-            .map_err(ApiError::internal)?;
-        let mut writes = vec![TransactWriteItem::builder().put(put).build()];
+            .expression_attribute_values(":version", number(before.version));
+        let mut writes = vec![self.update(update)?];
         let settles = !settlement.is_empty();
         if settles {
             writes.push(self.update(usage::settle(after, settlement))?);

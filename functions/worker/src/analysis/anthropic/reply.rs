@@ -4,7 +4,7 @@ use super::super::{AnalysisError, Outcome, builtin};
 use super::request::TOOL;
 use serde::Deserialize;
 use serde_json::Value;
-use shared::model::analysis::{Analysis, Cost, Sentiment, TokenUsage};
+use shared::model::analysis::{Analysis, Cost, Sentiment, SentimentLabel, TokenUsage};
 
 /// A message as the API returns it; the API's versioning lets it grow fields.
 #[derive(Deserialize)]
@@ -39,7 +39,16 @@ struct Reading {
     language: String,
     summary: String,
     key_phrases: Vec<String>,
+    #[serde(deserialize_with = "StrictSentiment::deserialize")]
     sentiment: Sentiment,
+}
+
+/// [`Sentiment`] as the model says it, with nothing more.
+#[derive(Deserialize)]
+#[serde(remote = "Sentiment", deny_unknown_fields)]
+struct StrictSentiment {
+    label: SentimentLabel,
+    score: Option<f64>,
 }
 
 #[derive(Deserialize)]
