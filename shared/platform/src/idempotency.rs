@@ -109,9 +109,10 @@ impl StoredReply {
     /// The reply again, marked as a repetition.
     #[must_use]
     pub fn replayed(self) -> Reply {
-        let mut reply = Response::new(Body::Text(self.body));
-        *reply.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::OK);
-        for (name, value) in self.headers {
+        let Self { status, headers, body } = self;
+        let mut reply = Response::new(Body::Text(body));
+        *reply.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+        for (name, value) in headers {
             if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
                 reply.headers_mut().insert(name, value);
             }

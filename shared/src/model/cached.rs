@@ -31,12 +31,13 @@ impl CachedCatalogue {
     /// The catalogue, ready to be filtered and sent.
     #[must_use]
     pub fn new(catalogue: Catalogue) -> Self {
-        let models = catalogue.data.into_iter().map(|price| CachedModel {
+        let Catalogue { as_of, unit, data } = catalogue;
+        let models = data.into_iter().map(|price| CachedModel {
             json: serde_json::to_string(&price).expect("prices have string keys and cannot fail to serialize"),
             provider: price.provider,
             model: price.model,
         });
-        Self { models: models.collect(), as_of: catalogue.as_of, unit: catalogue.unit }
+        Self { as_of, unit, models: models.collect() }
     }
 
     /// What a provider's model costs, if it is known.
@@ -49,8 +50,9 @@ impl CachedCatalogue {
     /// The JSON of a [`Catalogue`] with the models that match.
     #[must_use]
     pub fn json(&self, provider: Option<&str>, model: Option<&str>) -> String {
-        let head = serde_json::json!({"as_of": self.as_of, "unit": self.unit}).to_string();
-        let matching = self.models.iter().filter(|entry| {
+        let Self { as_of, unit, models } = self;
+        let head = serde_json::json!({"as_of": as_of, "unit": unit}).to_string();
+        let matching = models.iter().filter(|entry| {
             provider.is_none_or(|provider| entry.provider == provider) && model.is_none_or(|model| entry.model == model)
         });
         let mut text = head[..head.len() - 1].to_owned();

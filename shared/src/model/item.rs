@@ -35,15 +35,9 @@ pub struct Item {
 
 impl From<ItemRecord> for Item {
     fn from(item: ItemRecord) -> Self {
-        Self {
-            id: item.item_id,
-            org_id: item.org_id,
-            name: item.name,
-            description: item.description,
-            created_at: item.created_at.rfc3339(),
-            updated_at: item.updated_at.rfc3339(),
-            version: item.version,
-        }
+        let ItemRecord { item_id: id, org_id, name, description, created_at, updated_at, version } = item;
+        let (created_at, updated_at) = (created_at.rfc3339(), updated_at.rfc3339());
+        Self { id, org_id, name, description, created_at, updated_at, version }
     }
 }
 
@@ -67,11 +61,12 @@ impl NewItem {
     /// Its record under an id that was chosen before.
     #[must_use]
     pub fn into_record_of(self, org_id: OrgId, item_id: ItemId, now: Moment) -> ItemRecord {
+        let Self { name, description } = self;
         ItemRecord {
             item_id,
             org_id,
-            name: self.name.into_string(),
-            description: self.description.map(Description::into_string),
+            name: name.into_string(),
+            description: description.map(Description::into_string),
             created_at: now,
             updated_at: now,
             version: 1,

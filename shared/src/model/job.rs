@@ -172,17 +172,44 @@ pub struct Job {
 
 impl From<&JobRecord> for Job {
     fn from(job: &JobRecord) -> Self {
+        let &JobRecord {
+            job_id: id,
+            org_id,
+            user_id: _,
+            kind,
+            state,
+            attempts,
+            fence: _,
+            lease_until: _,
+            sending: _,
+            cancel_requested: _,
+            created_at,
+            started_at,
+            finished_at,
+            due_at: _,
+            month: _,
+            model: _,
+            rates: _,
+            reserved_nanos: _,
+            charged_nanos: _,
+            budget_nanos: _,
+            input_pieces: _,
+            result: _,
+            ref error,
+            trace: _,
+            version: _,
+        } = job;
         Self {
-            id: job.job_id,
-            org_id: job.org_id,
-            kind: job.kind,
-            state: job.state,
-            attempts: job.attempts,
-            created_at: job.created_at.rfc3339(),
-            started_at: job.started_at.map(Moment::rfc3339),
-            finished_at: job.finished_at.map(Moment::rfc3339),
+            id,
+            org_id,
+            kind,
+            state,
+            attempts,
+            created_at: created_at.rfc3339(),
+            started_at: started_at.map(Moment::rfc3339),
+            finished_at: finished_at.map(Moment::rfc3339),
             result: job.result(),
-            error: job.error.clone(),
+            error: error.clone(),
         }
     }
 }

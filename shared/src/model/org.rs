@@ -124,6 +124,24 @@ pub struct Org {
     pub plan: Plan,
 }
 
+impl From<OrgRecord> for Org {
+    fn from(org: OrgRecord) -> Self {
+        let OrgRecord {
+            org_id: id,
+            name,
+            plan,
+            plan_version: _,
+            plan_given_at: _,
+            item_count: _,
+            member_count: _,
+            owner_count: _,
+            cursor_key: _,
+            created_at: _,
+        } = org;
+        Self { id, name, plan }
+    }
+}
+
 /// An organization's plan as cached: renewed on update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrgPlan {
@@ -141,11 +159,30 @@ pub struct OrgPlanView {
     pub version: u64,
 }
 
+impl From<OrgRecord> for OrgPlan {
+    fn from(org: OrgRecord) -> Self {
+        let OrgRecord {
+            org_id: _,
+            name: _,
+            plan,
+            plan_version: version,
+            plan_given_at: _,
+            item_count: _,
+            member_count: _,
+            owner_count: _,
+            cursor_key: _,
+            created_at: _,
+        } = org;
+        Self { plan, version }
+    }
+}
+
 impl OrgPlan {
     /// As the organization's members see it.
     #[must_use]
     pub fn view(self, org_id: OrgId) -> OrgPlanView {
-        OrgPlanView { org_id, plan: self.plan, limits: self.plan.limits(), version: self.version }
+        let Self { plan, version } = self;
+        OrgPlanView { org_id, plan, limits: plan.limits(), version }
     }
 }
 
@@ -203,8 +240,8 @@ pub struct Member {
 
 impl From<NamedMembership> for Member {
     fn from(NamedMembership { membership, name }: NamedMembership) -> Self {
-        let joined_at = membership.joined_at.rfc3339();
-        Self { user_id: membership.user_id, name, role: membership.role, joined_at }
+        let MembershipRecord { user_id, org_id: _, org_name: _, role, joined_at, mark: _ } = membership;
+        Self { user_id, name, role, joined_at: joined_at.rfc3339() }
     }
 }
 
@@ -219,7 +256,8 @@ pub struct Membership {
 
 impl From<MembershipRecord> for Membership {
     fn from(record: MembershipRecord) -> Self {
-        Self { id: record.org_id, name: record.org_name, role: record.role, joined_at: record.joined_at.rfc3339() }
+        let MembershipRecord { user_id: _, org_id: id, org_name: name, role, joined_at, mark: _ } = record;
+        Self { id, name, role, joined_at: joined_at.rfc3339() }
     }
 }
 

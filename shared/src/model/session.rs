@@ -30,7 +30,7 @@ impl Session {
     pub fn new(user: UserRecord, org: OrgRecord, token: &Token, expires_at: Moment) -> Self {
         Self {
             user: user.into(),
-            org: Org { id: org.org_id, name: org.name, plan: org.plan },
+            org: Org::from(org),
             token: token.reveal().to_owned(),
             expires_at: expires_at.rfc3339(),
         }

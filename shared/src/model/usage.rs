@@ -49,13 +49,14 @@ impl UsageRecord {
     /// As the organization's members see it.
     #[must_use]
     pub fn view(&self, month: String, limits: Limits) -> Usage {
+        let &Self { analyses, emails, input_tokens, output_tokens, cost_nanos, spent_nanos: _ } = self;
         Usage {
             month,
-            analyses: Used { used: self.analyses, limit: limits.analyses_per_month },
-            emails: Used { used: self.emails, limit: limits.emails_per_month },
-            input_tokens: self.input_tokens,
-            output_tokens: self.output_tokens,
-            cost_usd: usd(self.cost_nanos),
+            analyses: Used { used: analyses, limit: limits.analyses_per_month },
+            emails: Used { used: emails, limit: limits.emails_per_month },
+            input_tokens,
+            output_tokens,
+            cost_usd: usd(cost_nanos),
         }
     }
 }

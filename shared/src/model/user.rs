@@ -61,18 +61,21 @@ pub struct Profile {
 
 impl From<UserRecord> for User {
     fn from(user: UserRecord) -> Self {
-        Self { id: user.user_id, name: user.name, email: user.email, created_at: user.created_at.rfc3339() }
+        let UserRecord { user_id: id, name, email, created_at, version: _ } = user;
+        Self { id, name, email, created_at: created_at.rfc3339() }
     }
 }
 
 impl From<UserRecord> for Profile {
     fn from(user: UserRecord) -> Self {
-        Self { user_id: user.user_id, name: user.name, created_at: user.created_at, version: user.version }
+        let UserRecord { user_id, name, email: _, created_at, version } = user;
+        Self { user_id, name, created_at, version }
     }
 }
 
 impl From<Profile> for PublicProfile {
     fn from(profile: Profile) -> Self {
-        Self { id: profile.user_id, name: profile.name, created_at: profile.created_at.rfc3339() }
+        let Profile { user_id: id, name, created_at, version: _ } = profile;
+        Self { id, name, created_at: created_at.rfc3339() }
     }
 }

@@ -45,18 +45,19 @@ impl Store {
     /// # Errors
     /// [`ApiError::EmailTaken`] if an account has the address.
     pub async fn register(&self, new: Registration<'_>) -> Result<Moment, ApiError> {
-        let (user_id, org_id) = (new.user.user_id, new.org.org_id);
-        let login = LoginRecord { user_id, password_hash: new.password_hash, version: 1 };
-        let session = SessionRecord::new(new.membership, self.now());
+        let Registration { user, password_hash, org, membership, settings, token } = new;
+        let (user_id, org_id) = (user.user_id, org.org_id);
+        let login = LoginRecord { user_id, password_hash, version: 1 };
+        let session = SessionRecord::new(membership, self.now());
         let member = Key::member(org_id, user_id);
         let writes = vec![
-            self.put_new(attributes(Key::login(&new.user.email), &login)?)?,
-            self.put_new(attributes(Key::user(user_id), new.user)?)?,
-            self.put_new(attributes(Key::org(org_id), new.org)?)?,
-            self.put_new(attributes(Key::settings(org_id), new.settings)?)?,
-            self.put_new(attributes(Key::membership(user_id, org_id), new.membership)?)?,
-            self.put_new(attributes(member, &new.membership.listed())?)?,
-            self.put_new(session.stored(new.token)?)?,
+            self.put_new(attributes(Key::login(&user.email), &login)?)?,
+            self.put_new(attributes(Key::user(user_id), user)?)?,
+            self.put_new(attributes(Key::org(org_id), org)?)?,
+            self.put_new(attributes(Key::settings(org_id), settings)?)?,
+            self.put_new(attributes(Key::membership(user_id, org_id), membership)?)?,
+            self.put_new(attributes(member, &membership.listed())?)?,
+            self.put_new(session.stored(token)?)?,
         ];
         let outcome = timed(Part::Db, self.transact(writes)).await?;
         if outcome.refused(0) {

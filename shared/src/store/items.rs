@@ -97,6 +97,7 @@ impl Store {
         changes: ItemChanges,
         expected: Expected,
     ) -> Result<ItemsWritten<ItemRecord>, ApiError> {
+        let ItemChanges { name, description } = changes;
         let mut set = "SET updated_at = :now, #version = #version + :one".to_owned();
         let mut update = self
             .client
@@ -106,13 +107,13 @@ impl Store {
             .expression_attribute_names("#version", "version")
             .expression_attribute_values(":now", number(self.now().as_millis()))
             .expression_attribute_values(":one", number(1));
-        if let Some(name) = changes.name {
+        if let Some(name) = name {
             set.push_str(", #name = :name");
             update = update
                 .expression_attribute_names("#name", "name")
                 .expression_attribute_values(":name", string(name.into_string()));
         }
-        if let Some(description) = changes.description {
+        if let Some(description) = description {
             set.push_str(", description = :description");
             let value = serde_dynamo::to_attribute_value(description.map(Description::into_string))
                 .map_err(ApiError::internal)?;

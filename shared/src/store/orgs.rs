@@ -33,7 +33,7 @@ impl Store {
     /// # Errors
     /// When the database is away.
     pub async fn org_plan(&self, org: OrgId) -> Result<Option<OrgPlan>, ApiError> {
-        Ok(self.org(org).await?.map(|org| OrgPlan { plan: org.plan, version: org.plan_version }))
+        Ok(self.org(org).await?.map(OrgPlan::from))
     }
 
     /// Gives an organization a plan, for the operator. What is there beyond the new limits stays; more is refused.
@@ -59,7 +59,7 @@ impl Store {
             .send();
         let reply = timed(Part::Db, update).await.map_err(update_failed)?;
         let record: OrgRecord = record(reply.attributes.unwrap_or_default())?;
-        Ok(Renewal::new(OrgPlanKey(org), OrgPlan { plan: record.plan, version: record.plan_version }))
+        Ok(Renewal::new(OrgPlanKey(org), OrgPlan::from(record)))
     }
 
     /// The organizations with a paid plan that no operator gave: until version 0.2 an owner could choose it. Reads the whole

@@ -37,9 +37,10 @@ impl Store {
     /// # Errors
     /// When the database is away.
     pub async fn seed_catalogue(&self, catalogue: &Catalogue) -> Result<(), ApiError> {
+        let Catalogue { as_of, unit, data } = catalogue;
         let before: Option<Manifest> = self.get(Key::catalogue_manifest()).await?;
         let version = uuid::Uuid::now_v7().simple().to_string();
-        let chunks = chunks(&catalogue.data)?;
+        let chunks = chunks(data)?;
         let count = chunks.len();
         try_join_all(
             chunks
@@ -48,8 +49,7 @@ impl Store {
                 .map(|(number, models)| self.put(Key::catalogue_chunk(&version, number), Chunk { models, ttl: None })),
         )
         .await?;
-        let manifest =
-            Manifest { as_of: catalogue.as_of.clone(), unit: catalogue.unit.clone(), version, chunks: count };
+        let manifest = Manifest { as_of: as_of.clone(), unit: unit.clone(), version, chunks: count };
         self.put(Key::catalogue_manifest(), manifest).await?;
         if let Some(before) = before {
             let ttl = self.now().plus(SUPERSEDED_LIFETIME).as_ttl_seconds();

@@ -4,6 +4,7 @@ use super::keys::Key;
 use super::{Attributes, Store, number, record};
 use crate::error::ApiError;
 use crate::ids::OrgId;
+use crate::model::analysis::TokenUsage;
 use crate::model::job::{JobRecord, Settlement};
 use crate::model::org::Plan;
 use crate::model::usage::{UsageRecord, month_of};
@@ -57,7 +58,9 @@ pub(super) fn refused(job: &JobRecord, plan: Plan, usage: Option<Attributes>) ->
 
 /// Settles what was held with what was used.
 pub(super) fn settle(job: &JobRecord, settlement: &Settlement) -> UpdateBuilder {
-    let unit = if settlement.give_unit_back { -1 } else { 0 };
+    let &Settlement { spent_nanos, cost_nanos, tokens, give_unit_back, within_nanos } = settlement;
+    let TokenUsage { input_tokens, output_tokens } = tokens;
+    let unit = if give_unit_back { -1 } else { 0 };
     let mut update = Update::builder()
         .set_key(Some(Key::usage(job.org_id, &job.month).attributes()))
         .update_expression(
@@ -65,12 +68,12 @@ pub(super) fn settle(job: &JobRecord, settlement: &Settlement) -> UpdateBuilder 
         )
         .expression_attribute_names("#count", job.kind.counter())
         .expression_attribute_values(":unit", number(unit))
-        .expression_attribute_values(":spent", number(settlement.spent_nanos))
-        .expression_attribute_values(":cost", number(settlement.cost_nanos))
-        .expression_attribute_values(":input", number(settlement.tokens.input_tokens))
-        .expression_attribute_values(":output", number(settlement.tokens.output_tokens));
-    if let Some(budget) = settlement.within_nanos {
-        let room = i128::from(budget) - settlement.spent_nanos;
+        .expression_attribute_values(":spent", number(spent_nanos))
+        .expression_attribute_values(":cost", number(cost_nanos))
+        .expression_attribute_values(":input", number(input_tokens))
+        .expression_attribute_values(":output", number(output_tokens));
+    if let Some(budget) = within_nanos {
+        let room = i128::from(budget) - spent_nanos;
         update = update.condition_expression("spent_nanos <= :room").expression_attribute_values(":room", number(room));
     }
     update
