@@ -46,6 +46,10 @@ openapi:
     target/debug/local openapi > target/openapi.json
     mv target/openapi.json functions/docs/openapi.json
 
+# Write the samples of a release, tests/samples/<version>: all that it stores and caches (docs/changing-a-record.md).
+samples version:
+    CITIZEN_SAMPLES={{version}} cargo test --workspace --test suite -- --exact stored::make_samples --ignored
+
 # Check template.yaml: sam validate, cfn-lint, the guard rules of deploy/policies/, checkov.
 validate:
     deploy/validate-template.sh

@@ -21,6 +21,7 @@ STEPS = {
     "planted-http": ("the tests of HTTP find each planted bug", ["lab/planted-bugs.sh", "http"], {}),
     "planted-logs": ("the tests of logs find each planted bug", ["lab/planted-bugs.sh", "logs"], {}),
     "planted-identity": ("the tests of identity find each planted bug", ["lab/planted-bugs.sh", "identity"], {}),
+    "planted-stored": ("the tests of stored records find each planted bug", ["lab/planted-bugs.sh", "stored"], {}),
     "kill": ("nothing is lost or done twice while processes are killed",
              ["cargo", "test", "--workspace", "--locked", "--test", "kill", "--", "--jobs", "2000", "--kills", "400", "--outage", "10000"], {}),
     "keys": ("10,000 idempotency keys with eight callers each", [*SUITE, "jobs::idempotency::of_eight_racing"], {"CITIZEN_KEYS": "10000"}),

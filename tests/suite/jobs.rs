@@ -6,7 +6,7 @@ mod cancelling;
 mod emails;
 mod failures;
 mod fairness;
-mod idempotency;
+pub(crate) mod idempotency;
 mod limits;
 pub(crate) mod providers;
 pub(crate) mod rig;

@@ -25,4 +25,5 @@ mod parity;
 mod prices;
 mod privileges;
 mod sqs;
+mod stored;
 mod template;

@@ -156,7 +156,7 @@ async fn a_dead_waiters_work_is_gone_on_with() {
     assert_eq!(rig.usage(&owner).await["analyses"]["used"], 1);
 }
 
-fn key_of(endpoint: &'static str, key: &str, body: &str) -> IdempotencyKey {
+pub(crate) fn key_of(endpoint: &'static str, key: &str, body: &str) -> IdempotencyKey {
     let request = lambda_http::http::Request::post("/")
         .header("content-type", "application/json")
         .header("idempotency-key", key)

@@ -1,0 +1,304 @@
+//! Makes one of each record that the system can store: jobs in each state, keys with each thing that they keep.
+
+use super::samples::{Samples, Table, repeat};
+use crate::api::{Actor, unique_email};
+use crate::jobs::idempotency::key_of;
+use crate::jobs::providers::{Answer, Providers};
+use crate::jobs::rig::{MODEL, Rig};
+use local::{Options, openapi};
+use serde_json::{Value, json};
+use shared::ApiError;
+use shared::idempotency::{Begin, StoredReply};
+use shared::ids::{ItemId, JobId, OrgId};
+use shared::model::item::NewItem;
+use shared::model::job::{Claim, JobRecord, Settlement};
+use shared::model::price::Catalogue;
+use shared::model::text::Email;
+use shared::store::jobs::{Advance, Change};
+use shared::store::keys::Key;
+use shared::store::suppression::Reason;
+use std::io::Write as _;
+use std::time::Duration;
+
+/// What a request's key has begun has ended an hour later.
+const WAIT: [(&str, &str); 2] = [("idempotency-key", "died"), ("prefer", "wait=20")];
+
+/// A small catalogue: each form that a price has.
+fn catalogue(as_of: &str) -> Value {
+    let tiers = json!({"base": "3", "tiers": [{"above_tokens": 200_000, "price": "6"}]});
+    json!({"as_of": as_of, "unit": "US dollars per million tokens", "models": [
+        {"provider": "anthropic", "model": MODEL, "name": "Claude", "context_window": 200_000,
+            "prices_usd_per_mtok": {"input_mtok": tiers, "output_mtok": "15"}},
+        {"provider": "other", "model": "small", "name": null, "context_window": null,
+            "prices_usd_per_mtok": {"input_mtok": "0.1"}}]})
+}
+
+struct Scenario {
+    rig: Rig,
+    providers: Providers,
+    calls: Vec<Value>,
+}
+
+/// Runs it.
+pub(super) async fn samples() -> Samples {
+    let providers = Providers::start().await;
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(catalogue("2026-10").to_string().as_bytes()).unwrap();
+    let environment = providers.environment().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let rig = Rig::start(Options { catalogue: file.path().to_owned(), environment, ..Options::ephemeral() }).await;
+    let mut scenario = Scenario { rig, providers, calls: Vec::new() };
+    let owners = scenario.make().await;
+    let Scenario { rig, calls, .. } = scenario;
+    let records = Table::at(&rig.system.database_url()).records().await.into_values().map(Value::Object).collect();
+    let owners = owners.into_iter().map(|owner| owner.token).collect();
+    Samples { made_at_ms: rig.system.clock().now_ms(), owners, records, calls }
+}
+
+impl Scenario {
+    async fn make(&mut self) -> Vec<Actor> {
+        let newer: Catalogue = serde_json::from_value(catalogue("2026-11")).unwrap();
+        let store = self.rig.system.context().store();
+        store.seed_catalogue(&newer).await.unwrap();
+        let (owner, large, small) =
+            (self.rig.owner("pro").await, self.rig.owner("enterprise").await, self.rig.api.register().await);
+        self.rig.api.join(&owner, "admin").await;
+        let member = self.rig.api.join(&owner, "member").await;
+        assert_eq!(self.rig.api.patch(&member, "/me", json!({"name": "Another Name"})).await.status, 200);
+        let settings = json!({"default_model": MODEL, "email_recipients": "members", "timezone": "Europe/Vienna",
+            "monthly_budget_usd": "25.00"});
+        self.rig.settings(&owner, settings).await;
+        let listed = ["bounced@example.com", "complained@example.com", "listed@example.com"];
+        for (address, reason) in listed.into_iter().zip([Reason::Bounce, Reason::Complaint, Reason::Person]) {
+            store.suppress(&Email::try_from(address.to_owned()).unwrap(), reason).await.unwrap();
+        }
+        let item = self.rig.api.item(&owner).await;
+        let changed =
+            self.rig.api.patch(&owner, &format!("/items/{item}"), json!({"description": "Two\nlines."})).await;
+        assert_eq!(changed.status, 200, "{}", changed.text);
+        self.ended_jobs(&owner).await;
+        self.keys(&owner).await;
+        self.jobs_under_way(&owner, &large).await;
+        self.dangling_entry(&owner).await;
+        self.ask_for_everything(&owner).await;
+        self.locked_account().await;
+        vec![owner, large, small]
+    }
+
+    /// One that succeeded for each kind and provider, one that failed, one cancelled, an e-mail of unknown fate.
+    async fn ended_jobs(&self, owner: &Actor) {
+        let rig = &self.rig;
+        let letter = json!({"to": owner.email, "subject": "Grüße", "text": "Two\nlines."});
+        for (answer, path, body, state) in [
+            (None, "/analyze", json!({"text": "A nice text.", "model": "builtin"}), "succeeded"),
+            (None, "/analyze", json!({"text": "A text."}), "succeeded"),
+            (None, "/send-email", letter.clone(), "succeeded"),
+            (Some(Answer::Say("no".to_owned())), "/analyze", json!({"text": "A text."}), "failed"),
+            (Some(Answer::Refuse(500, None)), "/send-email", letter, "unknown"),
+        ] {
+            self.providers.will(answer);
+            let id = rig.accepted(owner, path, body).await;
+            rig.deliver().await;
+            assert_eq!(rig.job(owner, &id).await["state"], state, "{path}");
+        }
+        let id = rig.accepted(owner, "/analyze", json!({"text": "A text."})).await;
+        assert_eq!(rig.api.post(owner, &format!("/jobs/{id}/cancel"), json!({})).await.status, 200);
+        rig.deliver_all().await;
+    }
+
+    /// Keys that keep a reply of each form, and keys whose writers died.
+    async fn keys(&mut self, owner: &Actor) {
+        let letter = json!({"to": owner.email, "subject": "s", "text": "t"}).to_string();
+        for (key, path, body) in [
+            ("one", "/items", r#"{"name":"one"}"#),
+            ("batch", "/items", r#"{"items":[{"name":"a"},{"name":"b","description":"d"}]}"#),
+            ("analysis", "/analyze", r#"{"text":"a text"}"#),
+            ("letter", "/send-email", &letter),
+        ] {
+            self.record(Some(owner), "POST", path, json!({"idempotency-key": key}), Some(body)).await;
+        }
+        let body = r#"{"text":"a text","model":"builtin"}"#;
+        let waiting = json!({"idempotency-key": "waited", "prefer": "wait=20"});
+        let delivering = async {
+            while self.rig.visible() == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            self.rig.deliver_all().await;
+        };
+        self.rig.deliver_all().await;
+        let call = call_of(Some(owner), "POST", "/analyze", waiting, Some(body));
+        let (waited, ()) = tokio::join!(repeat(&self.rig.api, &call), delivering);
+        self.calls.push(answered(call, waited.status, waited.body));
+
+        // One who waited for its analysis died.
+        let request = self.rig.post_with(owner, "/analyze", &WAIT, body);
+        let stored = async {
+            while self.rig.visible() == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! { reply = request => panic!("{}", reply.text), () = stored => {} }
+        let headers = json!({WAIT[0].0: WAIT[0].1, WAIT[1].0: WAIT[1].1});
+        let call = call_of(Some(owner), "POST", "/analyze", headers, Some(body));
+        self.expect_later(call, 200, json!({"job": {"state": "succeeded"}}));
+
+        let (store, now) = (self.rig.system.context().store(), self.rig.system.context().now());
+        let org: OrgId = owner.org_id.parse().unwrap();
+        let record = store.org(org).await.unwrap().unwrap();
+
+        // A reply that its key's record cannot hold.
+        let body = r#"{"items":[{"name":"large"}]}"#;
+        let reply = StoredReply { status: 201, headers: vec![], body: format!("{{}}{}", " ".repeat(300_000)) };
+        let key = key_of("create-item", "large", body);
+        let begun = store.begin_items(&record, 1, Some(&key.complete(reply, now.as_millis()))).await.unwrap();
+        assert!(matches!(begun, Begin::First(())));
+        let call = call_of(Some(owner), "POST", "/items", json!({"idempotency-key": "large"}), Some(body));
+        self.calls.push(answered(call, 201, json!({})));
+
+        // One who wrote a batch did, half-way.
+        let body = r#"{"items":[{"name":"first"},{"name":"second"}]}"#;
+        let ids = [ItemId::new(), ItemId::new()];
+        let work = json!({"item_ids": ids, "created_at": now.as_millis()}).to_string();
+        let key = key_of("create-item", "half", body);
+        let claim = key.begin(Some(work), Duration::ZERO, now.as_millis());
+        let begun = store.begin_items(&record, 2, Some(&claim)).await.unwrap();
+        assert!(matches!(begun, Begin::First(())));
+        let first = NewItem { name: "first".parse().unwrap(), description: None };
+        let written = store.write_items(org, &[first.into_record_of(org, ids[0], now)]).await;
+        assert!(written.publish(self.rig.system.context().cache()).await.absent.is_empty());
+        let call = call_of(Some(owner), "POST", "/items", json!({"idempotency-key": "half"}), Some(body));
+        self.expect_later(call, 201, json!({"created": [{"id": ids[0]}, {"id": ids[1]}], "failed": []}));
+    }
+
+    /// Jobs that wait, that wait for another run, that run, and whose runs will have died.
+    async fn jobs_under_way(&mut self, owner: &Actor, large: &Actor) {
+        let rig = &self.rig;
+        rig.deliver_all().await;
+        self.providers.will([Answer::Refuse(529, None)]);
+        let retried = rig.accepted(owner, "/analyze", json!({"text": "Again."})).await;
+        rig.deliver().await;
+        let analysis = json!({"text": "A text."});
+        let letter = json!({"to": owner.email, "subject": "s", "text": "t"});
+        let to_listed = json!({"to": "bounced@example.com", "subject": "s", "text": "t"});
+        let running = rig.accepted(owner, "/analyze", analysis.clone()).await;
+        self.claimed(owner, &running).await;
+        let stopped = rig.accepted(owner, "/analyze", analysis.clone()).await;
+        self.claimed(owner, &stopped).await;
+        assert_eq!(rig.api.post(owner, &format!("/jobs/{stopped}/cancel"), json!({})).await.status, 202);
+        let sending = rig.accepted(owner, "/send-email", letter.clone()).await;
+        let job = self.claimed(owner, &sending).await;
+        let store = rig.system.context().store();
+        let advanced = store.advance_job(&job, &job.sending(), &Settlement::default()).await.unwrap();
+        assert_eq!(advanced, Advance::Done);
+        let queued = self.traced(owner, "/analyze", &analysis).await;
+        let letter = self.traced(owner, "/send-email", &letter).await;
+        let refused = rig.accepted(large, "/send-email", to_listed).await;
+        for (actor, id, state) in [
+            (owner, retried, "succeeded"),
+            (owner, running, "succeeded"),
+            (owner, stopped, "cancelled"),
+            (owner, sending, "unknown"),
+            (owner, queued, "succeeded"),
+            (owner, letter, "succeeded"),
+            (large, refused, "failed"),
+        ] {
+            let call = call_of(Some(actor), "GET", &format!("/jobs/{id}"), json!({}), None);
+            self.expect_later(call, 200, json!({"id": id, "state": state}));
+        }
+    }
+
+    /// The id of a job whose request was traced.
+    async fn traced(&self, owner: &Actor, path: &str, body: &Value) -> String {
+        let trace = [("x-amzn-trace-id", "Root=1-5759e988-bd862e3fe1be46a994272793")];
+        let reply = self.rig.post_with(owner, path, &trace, &body.to_string()).await;
+        assert_eq!(reply.status, 202, "{}", reply.text);
+        let id = reply.body.get("job_id").or(reply.body.get("id")).unwrap();
+        id.as_str().unwrap().to_owned()
+    }
+
+    /// A job that somebody runs.
+    async fn claimed(&self, owner: &Actor, id: &str) -> JobRecord {
+        let now = self.rig.system.context().now();
+        let claim = |job: &JobRecord| {
+            let Claim::Run(mine) = job.claim(now) else { panic!("{job:?}") };
+            Ok(Change::to((*mine, Settlement::default()), ()))
+        };
+        let (org, id) = (owner.org_id.parse().unwrap(), id.parse().unwrap());
+        self.rig.system.context().store().change_job(org, id, claim).await.unwrap().0
+    }
+
+    /// An entry of the index of what is due whose job is gone.
+    async fn dangling_entry(&self, owner: &Actor) {
+        let Key { pk, sk } = Key::due(JobId::new(), self.rig.system.context().now());
+        let entry = json!({"pk": {"S": pk}, "sk": {"S": sk}, "org_id": {"S": owner.org_id}});
+        Table::at(&self.rig.system.database_url()).put(&[entry]).await;
+    }
+
+    /// Each `GET` that answers from a record.
+    async fn ask_for_everything(&mut self, owner: &Actor) {
+        let ids = |list: &Value| -> Vec<String> {
+            list["data"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect()
+        };
+        let items = ids(&self.rig.api.get(owner, "/items").await.body);
+        let jobs = ids(&self.rig.api.get(owner, "/jobs").await.body);
+        let document: Value = serde_json::from_str(&openapi::document()).unwrap();
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            if operations.get("get").is_none() || ["/docs", "/openapi.json", "/health"].contains(&path.as_str()) {
+                continue;
+            }
+            let path = path.replace("{org_id}", &owner.org_id).replace("{user_id}", &owner.user_id);
+            let paths: Vec<String> = if path.contains("{item_id}") {
+                items.iter().map(|id| path.replace("{item_id}", id)).collect()
+            } else if path.contains("{job_id}") {
+                jobs.iter().map(|id| path.replace("{job_id}", id)).collect()
+            } else {
+                vec![path]
+            };
+            for path in paths {
+                self.record(Some(owner), "GET", &path, json!({}), None).await;
+            }
+        }
+        for list in ["/items", "/jobs"] {
+            let page = self.rig.api.get(owner, &format!("{list}?limit=1")).await.body;
+            let next = format!("{list}?limit=2&cursor={}", page["next_cursor"].as_str().unwrap());
+            self.record(Some(owner), "GET", &next, json!({}), None).await;
+        }
+    }
+
+    /// An account with as many failed log-ins as it may have.
+    async fn locked_account(&mut self) {
+        let email = Email::try_from(unique_email()).unwrap();
+        for _ in 0..10 {
+            let wrong = self.rig.system.context().store().authenticate(&email, async |_| Ok(false)).await;
+            assert!(matches!(wrong, Err(ApiError::WrongCredentials)));
+        }
+        let body = json!({"email": email, "password": "a wrong password"}).to_string();
+        let call = call_of(None, "POST", "/auth/login", json!({}), Some(&body));
+        let reply = repeat(&self.rig.api, &call).await;
+        reply.is_problem(429, "too_many_attempts");
+        self.calls.push(answered(call, 429, json!({"code": "too_many_attempts"})));
+    }
+
+    /// Makes a call and keeps its reply.
+    async fn record(&mut self, actor: Option<&Actor>, method: &str, path: &str, headers: Value, body: Option<&str>) {
+        let call = call_of(actor, method, path, headers, body);
+        let reply = repeat(&self.rig.api, &call).await;
+        assert!(matches!(reply.status, 200..=202), "{method} {path}: {}", reply.text);
+        self.calls.push(answered(call, reply.status, reply.body));
+    }
+
+    fn expect_later(&mut self, call: Value, status: u16, reply: Value) {
+        let mut call = answered(call, status, reply);
+        call["later"] = json!(true);
+        self.calls.push(call);
+    }
+}
+
+fn call_of(actor: Option<&Actor>, method: &str, path: &str, headers: Value, body: Option<&str>) -> Value {
+    json!({"token": actor.map(|actor| &actor.token), "method": method, "path": path, "headers": headers, "body": body})
+}
+
+fn answered(mut call: Value, status: u16, reply: Value) -> Value {
+    call["status"] = json!(status);
+    call["reply"] = reply;
+    call
+}
