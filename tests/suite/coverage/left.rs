@@ -18,7 +18,8 @@ const DOCUMENT: &str = "functions/docs/openapi.json";
 /// The folder names of all functions.
 pub(super) fn folders(root: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(root.join("functions")).unwrap();
-    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    let folders = entries.map(Result::unwrap).filter(|entry| entry.path().is_dir());
+    folders.map(|entry| entry.file_name().into_string().unwrap()).collect()
 }
 
 /// What is left to be said in the repository at `root`: file by file.
