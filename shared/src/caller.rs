@@ -7,6 +7,7 @@ use crate::ids::{OrgId, SessionId, UserId};
 use crate::model::org::{MembershipRecord, OrgRecord, Role};
 use crate::model::session::SESSION_COOKIE;
 use crate::model::settings::SettingsRecord;
+use crate::security_log::Actor;
 use crate::store::authority::Include;
 use crate::store::role_check::RoleCheck;
 use crate::token::{Token, TokenHash};
@@ -22,6 +23,7 @@ use platform::telemetry::{self, Part, timed};
 pub struct Caller {
     pub user_id: UserId,
     pub org_id: OrgId,
+    session_id: SessionId,
     membership: MembershipRecord,
     token_hash: TokenHash,
 }
@@ -65,18 +67,23 @@ impl Caller {
     }
 
     fn from_authority(token: Token, standing: Option<(SessionId, MembershipRecord)>) -> Result<Self, ApiError> {
-        let (_, membership) = standing.ok_or(ApiError::InvalidToken)?;
+        let (session_id, membership) = standing.ok_or(ApiError::InvalidToken)?;
         telemetry::note_org(token.org_id.into());
         let token_hash = token.hash();
-        Ok(Self { user_id: token.user_id, org_id: token.org_id, membership, token_hash })
+        Ok(Self { user_id: token.user_id, org_id: token.org_id, session_id, membership, token_hash })
     }
 
     /// Ends the session: its token is dead when this returns.
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn end_session(self, context: &Context) -> Result<(), ApiError> {
+    pub async fn end_session(&self, context: &Context) -> Result<(), ApiError> {
         context.store().end_session(self.user_id, &self.token_hash).await
+    }
+
+    /// Who this is in the security log.
+    pub(crate) fn actor(&self) -> Actor {
+        Actor { user_id: self.user_id, org_id: self.org_id, session_id: self.session_id }
     }
 
     /// Checks that a path names the caller's own organization; any other one does not exist for it.

@@ -3,14 +3,16 @@
 
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
-use crate::error::ApiError;
+use crate::error::{ApiError, chain};
 use crate::model::time::Moment;
+use crate::security_log::LogKey;
 use crate::store::Store;
 use lambda_http::http::HeaderValue;
 use platform::cache::{self, Cache, ControlPlane, Iam};
 use platform::queue::Queue;
 use platform::runtime::Environment;
 use std::sync::OnceLock;
+use tokio::sync::OnceCell;
 
 /// One per execution environment.
 pub struct Context {
@@ -19,13 +21,21 @@ pub struct Context {
     store: OnceLock<Store>,
     cache: OnceLock<Cache>,
     queue: OnceLock<Queue>,
+    log_key: OnceCell<LogKey>,
 }
 
 impl Context {
     /// A context for a configuration, which goes by `clock`.
     #[must_use]
     pub fn new(config: Config, clock: Clock) -> Self {
-        Self { config, clock, store: OnceLock::new(), cache: OnceLock::new(), queue: OnceLock::new() }
+        Self {
+            config,
+            clock,
+            store: OnceLock::new(),
+            cache: OnceLock::new(),
+            queue: OnceLock::new(),
+            log_key: OnceCell::new(),
+        }
     }
 
     /// The context of this process, by the machine's clock; it lives as long as the process.
@@ -64,6 +74,18 @@ impl Context {
             };
             Cache::with(&self.config.cache_url, options)
         })
+    }
+
+    /// The key of the security log's hashes, read once; if there is none, it is made where that is allowed.
+    pub(crate) async fn log_key(&self, may_make_it: bool) -> Option<&LogKey> {
+        match self.log_key.get_or_try_init(|| self.store().log_key(may_make_it)).await {
+            Ok(key) => Some(key),
+            Err(ApiError::NotFound) => None,
+            Err(error) => {
+                tracing::warn!(cause = chain(&error), "the key of the security log cannot be read");
+                None
+            }
+        }
     }
 
     /// The queue of jobs.

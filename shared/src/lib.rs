@@ -31,6 +31,7 @@ pub mod items;
 pub mod jobs;
 pub mod model;
 pub mod password;
+pub mod security_log;
 pub mod store;
 pub mod token;
 

@@ -13,6 +13,7 @@ pub mod orgs;
 mod pieces;
 pub mod prices;
 pub mod role_check;
+mod security_log;
 pub mod sessions;
 pub mod suppression;
 pub mod usage;

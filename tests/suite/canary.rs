@@ -72,16 +72,17 @@ fn logging_process() {
 }
 
 /// The process, and what it says: read all the while, so that it never waits for its reader.
-struct Logging {
+pub(crate) struct Logging {
     process: Child,
     said: Receiver<String>,
     lines: Vec<String>,
 }
 
 impl Logging {
-    fn start() -> Self {
+    /// As another test's process, by that test's name.
+    pub(crate) fn start(role: &str) -> Self {
         let mut process = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "canary::logging_process", "--ignored", "--nocapture"])
+            .args(["--exact", role, "--ignored", "--nocapture"])
             .env_remove("CITIZEN_URL")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -101,7 +102,7 @@ impl Logging {
     }
 
     /// Waits for a line with this, and gives what follows in it.
-    fn wait_for(&mut self, mark: &str) -> String {
+    pub(crate) fn wait_for(&mut self, mark: &str) -> String {
         loop {
             let line = self.said.recv_timeout(Duration::from_secs(60)).unwrap();
             if let Some((_, rest)) = line.split_once(mark) {
@@ -112,12 +113,12 @@ impl Logging {
     }
 
     /// Lets it go on.
-    fn go_on(&mut self) {
+    pub(crate) fn go_on(&mut self) {
         writeln!(self.process.stdin.as_mut().unwrap()).unwrap();
     }
 
     /// All that it said, to its end.
-    fn end(mut self) -> Vec<String> {
+    pub(crate) fn end(mut self) -> Vec<String> {
         drop(self.process.stdin.take());
         self.process.wait().unwrap();
         self.lines.extend(self.said);
@@ -191,7 +192,7 @@ async fn call_everything(api: &Api, actor: &Actor) -> Vec<u16> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_line_has_what_callers_sent() {
-    let mut logging = Logging::start();
+    let mut logging = Logging::start("canary::logging_process");
     let without_queue = Api::at(logging.wait_for("WITHOUT A QUEUE "));
     let api = Api::at(logging.wait_for("URL "));
     let registration = json!({"email": format!("{CANARY}@example.com"), "password": marked("password"), "name": marked("Ada"), "org_name": marked("Org")});

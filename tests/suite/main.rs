@@ -24,6 +24,7 @@ mod orgs;
 mod parity;
 mod prices;
 mod privileges;
+mod security_log;
 mod sqs;
 mod stored;
 mod template;

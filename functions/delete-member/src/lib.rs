@@ -3,6 +3,7 @@
 use shared::caller::Caller;
 use shared::ids::{OrgId, UserId};
 use shared::model::org::Role;
+use shared::security_log::{self, SecurityEvent};
 use shared::{ApiResult, Context, Request, request, response};
 
 /// Remove a member, or leave
@@ -25,7 +26,9 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let user_id: UserId = request::id(&request, "user_id")?;
     let by = caller.at_least(if user_id == caller.user_id { Role::Member } else { Role::Admin })?;
 
-    context.store().delete_member(by, user_id).await?;
+    let was = context.store().delete_member(by, user_id).await?;
+    let event = SecurityEvent::MemberRemoved { by: &caller, member: user_id, was };
+    security_log::record(context, &request, event).await;
 
     Ok(response::no_content())
 }

@@ -3,12 +3,13 @@
 
 use deserr::Deserr;
 use lambda_http::http::header::SET_COOKIE;
-use shared::ids::OrgId;
+use shared::ids::{OrgId, UserId};
 use shared::model::org::MembershipRecord;
 use shared::model::session::{self, Session};
 use shared::model::text::{Email, PasswordAttempt};
 use shared::request::FieldErrors;
-use shared::store::attempts::Account;
+use shared::security_log::{self, Actor, SecurityEvent};
+use shared::store::attempts::{Account, Guess};
 use shared::token::Token;
 use shared::{ApiError, ApiResult, Context, Request, StatusCode, password, request, response};
 use utoipa::ToSchema;
@@ -37,23 +38,63 @@ pub struct Credentials {
         (status = 403, description = "A member of no organization", body = shared::response::ProblemBody),
         (status = 404, description = "Not a member of the named organization", body = shared::response::ProblemBody)))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
-    let credentials: Credentials = request::json(&request)?;
-    let store = context.store();
+    let Credentials { email, password, org_id } = request::json(&request)?;
+    let email = &email;
+    let mut user_id = None;
+    let outcome = log_in(context, email, password, org_id, &mut user_id).await;
 
-    let password = credentials.password.reveal();
-    let is_right = async |hash| password::verify(password, hash).await.map_err(ApiError::internal);
-    let Account { login, user, memberships } = store.authenticate(&credentials.email, is_right).await?;
+    let event = match &outcome {
+        Ok(begun) => Some(SecurityEvent::LoggedIn { by: begun.actor, email }),
+        Err(ApiError::WrongCredentials) => Some(SecurityEvent::LoginFailed { user: user_id, email }),
+        Err(ApiError::TooManyAttempts { .. }) => Some(SecurityEvent::LoginLimitReached { email }),
+        Err(_) => None,
+    };
+    if let Some(event) = event {
+        security_log::record(context, &request, event).await;
+    }
 
-    let membership = chosen(&memberships, credentials.org_id)?;
-    let org_id = membership.org_id;
-    let token = Token::generate(login.user_id, org_id).map_err(ApiError::internal)?;
-    let start = Box::pin(store.start_session(&credentials.email, &login, membership, &token));
-    let (expires_at, org) = tokio::join!(start, Box::pin(store.org(org_id)));
-    let org = org?.ok_or_else(|| ApiError::internal("a membership without its organization"))?;
-
-    let mut reply = response::json(StatusCode::OK, &Session::new(user, org, &token, expires_at?));
+    let Begun { session, token, .. } = outcome?;
+    let mut reply = response::json(StatusCode::OK, &session);
     reply.headers_mut().insert(SET_COOKIE, session::cookie(&token));
     Ok(response::live(reply))
+}
+
+/// A session that a log-in has begun.
+struct Begun {
+    actor: Actor,
+    session: Session,
+    token: Token,
+}
+
+/// Begins a session. Notes whose account it is, as soon as that is known.
+async fn log_in(
+    context: &Context,
+    email: &Email,
+    password: PasswordAttempt,
+    org_id: Option<OrgId>,
+    user_id: &mut Option<UserId>,
+) -> Result<Begun, ApiError> {
+    let store = context.store();
+    let is_right = |hash| async { password::verify(password.reveal(), hash).await.map_err(ApiError::internal) };
+    let Account { login, user, memberships } = match store.authenticate(email, is_right).await? {
+        Guess::Right(account) => account,
+        Guess::Wrong(of) => {
+            *user_id = of;
+            return Err(ApiError::WrongCredentials);
+        }
+    };
+    *user_id = Some(login.user_id);
+
+    let membership = chosen(&memberships, org_id)?;
+    let org_id = membership.org_id;
+    let token = Token::generate(login.user_id, org_id).map_err(ApiError::internal)?;
+    let start = Box::pin(store.start_session(email, &login, membership, &token));
+    let (started, org) = tokio::join!(start, Box::pin(store.org(org_id)));
+    let (session_id, expires_at) = started?;
+    let org = org?.ok_or_else(|| ApiError::internal("a membership without its organization"))?;
+
+    let actor = Actor { user_id: login.user_id, org_id, session_id };
+    Ok(Begun { actor, session: Session::new(user, org, &token, expires_at), token })
 }
 
 /// The named organization, or the one joined first.

@@ -3,6 +3,7 @@
 use lambda_http::http::header::SET_COOKIE;
 use shared::caller::Caller;
 use shared::model::session;
+use shared::security_log::{self, SecurityEvent};
 use shared::{ApiResult, Context, Request, response};
 
 /// Log out
@@ -14,7 +15,9 @@ use shared::{ApiResult, Context, Request, response};
 #[utoipa::path(post, path = "/auth/logout", operation_id = "logout", tag = "auth",
     responses((status = 204, description = "Logged out")), security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
-    Caller::verify(context, &request).await?.end_session(context).await?;
+    let caller = Caller::verify(context, &request).await?;
+    caller.end_session(context).await?;
+    security_log::record(context, &request, SecurityEvent::LoggedOut { by: &caller }).await;
     let mut reply = response::no_content();
     reply.headers_mut().insert(SET_COOKIE, session::removed_cookie());
     Ok(reply)

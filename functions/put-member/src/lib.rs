@@ -6,6 +6,7 @@ use shared::caller::Caller;
 use shared::ids::{OrgId, UserId};
 use shared::model::org::{Member, Role};
 use shared::request::FieldErrors;
+use shared::security_log::{self, SecurityEvent};
 use shared::{ApiResult, Context, Request, StatusCode, request, response};
 use utoipa::ToSchema;
 
@@ -40,6 +41,17 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let change: RoleChange = request::json(&request)?;
 
     let (member, was) = context.store().put_member(by, user_id, change.role).await?;
+
+    let event = match was {
+        None => Some(SecurityEvent::MemberAdded { by: &caller, member: user_id, role: change.role }),
+        Some(from) if from != change.role => {
+            Some(SecurityEvent::RoleChanged { by: &caller, member: user_id, from, to: change.role })
+        }
+        Some(_) => None,
+    };
+    if let Some(event) = event {
+        security_log::record(context, &request, event).await;
+    }
 
     let status = if was.is_none() { StatusCode::CREATED } else { StatusCode::OK };
     Ok(response::json(status, &Member::from(member)))

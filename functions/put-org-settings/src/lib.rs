@@ -7,6 +7,7 @@ use shared::ids::OrgId;
 use shared::model::org::Role;
 use shared::model::settings::{NewSettings, SettingsView};
 use shared::request::FieldErrors;
+use shared::security_log::{self, SecurityEvent};
 use shared::{ApiResult, Context, Request, StatusCode, request, response};
 use utoipa::ToSchema;
 
@@ -41,6 +42,8 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let expected = Expected::of(&request, async { Ok((version, current.view(org_id))) }).await?;
     let written = context.store().put_org_settings(by, version, &change.settings.into(), expected).await?;
     let settings = written.publish(context.cache()).await;
+    let event = SecurityEvent::SettingsChanged { by: &caller, version: settings.version };
+    security_log::record(context, &request, event).await;
 
     Ok(response::written(StatusCode::OK, &settings.view(org_id)))
 }

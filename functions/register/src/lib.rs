@@ -10,6 +10,7 @@ use shared::model::settings::{Settings, SettingsRecord};
 use shared::model::text::{Email, Name, NewPassword};
 use shared::model::user::UserRecord;
 use shared::request::FieldErrors;
+use shared::security_log::{self, Actor, SecurityEvent};
 use shared::store::accounts::Registration;
 use shared::token::Token;
 use shared::{ApiError, ApiResult, Context, Request, StatusCode, password, request, response};
@@ -39,11 +40,12 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let account: NewAccount = request::json(&request)?;
     let password_hash = password::hash(account.password.reveal()).await.map_err(ApiError::internal)?;
 
+    let email = account.email;
     let (user_id, org_id, now) = (UserId::new(), OrgId::new(), context.now());
     let user = UserRecord {
         user_id,
         name: account.name.into_string(),
-        email: account.email.into_string(),
+        email: email.as_str().to_owned(),
         created_at: now,
         version: 1,
     };
@@ -78,7 +80,9 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
         settings: &settings,
         token: &token,
     };
-    let expires_at = context.store().register(registration).await?;
+    let (session_id, expires_at) = context.store().register(registration).await?;
+    let event = SecurityEvent::Registered { by: Actor { user_id, org_id, session_id }, email: &email };
+    security_log::record(context, &request, event).await;
 
     let session = Session::new(user, org, &token, expires_at);
     Ok(response::live(response::json(StatusCode::CREATED, &session)))

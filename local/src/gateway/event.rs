@@ -51,6 +51,7 @@ impl Arrival<'_> {
             query: parts.uri.query().and_then(|query| query.parse().ok()).unwrap_or_default(),
             path_parameters: PathParameters(path_parameters.collect()),
             request_id: HeaderValue::try_from(self.request_id.hyphenated().to_string()).ok(),
+            source_ip: Some(self.peer.ip()),
             body: match String::from_utf8(body.into()) {
                 Ok(text) if text.is_empty() => Body::Empty,
                 Ok(text) => Body::Text(text),

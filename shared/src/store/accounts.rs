@@ -4,7 +4,7 @@ use super::keys::{self, Key};
 use super::{Attributes, Store, attributes, classify, number, record, string};
 use crate::conditional::Expected;
 use crate::error::ApiError;
-use crate::ids::UserId;
+use crate::ids::{SessionId, UserId};
 use crate::model::cached::ProfileKey;
 use crate::model::org::{MembershipRecord, OrgRecord};
 use crate::model::settings::SettingsRecord;
@@ -40,11 +40,11 @@ pub struct Registration<'a> {
 }
 
 impl Store {
-    /// Stores a registration as a whole or not at all. Returns when its session ends.
+    /// Stores a registration as a whole or not at all. Returns its session's id, and when that ends.
     ///
     /// # Errors
     /// [`ApiError::EmailTaken`] if an account has the address.
-    pub async fn register(&self, new: Registration<'_>) -> Result<Moment, ApiError> {
+    pub async fn register(&self, new: Registration<'_>) -> Result<(SessionId, Moment), ApiError> {
         let Registration { user, password_hash, org, membership, settings, token } = new;
         let (user_id, org_id) = (user.user_id, org.org_id);
         let login = LoginRecord { user_id, password_hash, version: 1 };
@@ -63,7 +63,11 @@ impl Store {
         if outcome.refused(0) {
             return Err(ApiError::EmailTaken);
         }
-        if outcome.is_done() { Ok(session.expires_at) } else { Err(ApiError::internal("a new id exists already")) }
+        if outcome.is_done() {
+            Ok((session.session_id, session.expires_at))
+        } else {
+            Err(ApiError::internal("a new id exists already"))
+        }
     }
 
     /// A user by id.

@@ -11,6 +11,7 @@
 use super::keys::{self, Key};
 use super::{Attributes, Store, classify, number};
 use crate::error::{ApiError, chain};
+use crate::ids::UserId;
 use crate::model::org::MembershipRecord;
 use crate::model::text::Email;
 use crate::model::time::Moment;
@@ -37,6 +38,13 @@ struct Attempt<'a> {
     id: AttributeValue,
 }
 
+/// How a comparison of a password ended.
+pub enum Guess {
+    Right(Account),
+    /// Whose password it is not; nobody has the address otherwise.
+    Wrong(Option<UserId>),
+}
+
 /// What a right password opens.
 pub struct Account {
     pub login: LoginRecord,
@@ -51,12 +59,12 @@ impl Store {
     /// database is away, the process ends), it counts until the window ends, and the log-in goes on.
     ///
     /// # Errors
-    /// [`ApiError::WrongCredentials`]; [`ApiError::TooManyAttempts`] until the window ends; those of `is_right`.
+    /// [`ApiError::TooManyAttempts`] until the window ends; those of `is_right`.
     pub async fn authenticate<F>(
         &self,
         email: &Email,
         is_right: impl FnOnce(Option<String>) -> F,
-    ) -> Result<Account, ApiError>
+    ) -> Result<Guess, ApiError>
     where
         F: Future<Output = Result<bool, ApiError>>,
     {
@@ -69,17 +77,17 @@ impl Store {
             taken?;
             let login = login?;
             let hash = login.as_ref().map(|login| login.password_hash.clone());
-            Ok(if is_right(hash).await? { login } else { None })
+            Ok((is_right(hash).await?, login))
         };
         match compared.await {
-            Ok(Some(login)) => {
+            Ok((true, Some(login))) => {
                 let found = Box::pin(self.user_with_memberships(login.user_id));
                 let (found, ()) = tokio::join!(found, Box::pin(self.give_back(&attempt)));
                 let without_user = || ApiError::internal("a log-in record without its user");
                 let (user, memberships) = found?.ok_or_else(without_user)?;
-                Ok(Account { login, user, memberships })
+                Ok(Guess::Right(Account { login, user, memberships }))
             }
-            Ok(None) => Err(ApiError::WrongCredentials),
+            Ok((_, login)) => Ok(Guess::Wrong(login.map(|login| login.user_id))),
             // Nothing was taken.
             Err(error @ ApiError::TooManyAttempts { .. }) => Err(error),
             Err(error) => {

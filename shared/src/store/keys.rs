@@ -18,6 +18,7 @@
 //! | idempotency key | `IDEMPOTENCY#<org>#<endpoint>` | `<sha-256 of the key>` |
 //! | piece of a kept reply | `REPLY#<org>#<endpoint>#<sha-256 of the key>#<number>` | `REPLY` |
 //! | suppressed address | `SUPPRESSED#<address>` | `SUPPRESSION` |
+//! | key of the security log | `SECURITY_LOG` | `KEY` |
 //! | catalogue's manifest | `PRICES` | `MANIFEST` |
 //! | catalogue's chunk | `PRICES#<version>` | `<number, 4 digits>` |
 
@@ -133,6 +134,11 @@ impl Key {
     #[must_use]
     pub fn suppression(address: &str) -> Self {
         Self::new(format!("SUPPRESSED#{address}"), "SUPPRESSION")
+    }
+
+    #[must_use]
+    pub fn log_key() -> Self {
+        Self::new("SECURITY_LOG".to_owned(), "KEY")
     }
 
     #[must_use]

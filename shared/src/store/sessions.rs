@@ -49,7 +49,7 @@ impl SessionRecord {
 
 impl Store {
     /// Stores the session of a log-in, if what the password was compared with is still the account's log-in record.
-    /// Returns when it ends. If the membership has ended meanwhile, the session is worth nothing.
+    /// Returns its id, and when it ends. If the membership has ended meanwhile, the session is worth nothing.
     ///
     /// # Errors
     /// [`ApiError::WrongCredentials`] if the log-in record has changed: the password may no longer be right.
@@ -59,7 +59,7 @@ impl Store {
         login: &LoginRecord,
         membership: &MembershipRecord,
         token: &Token,
-    ) -> Result<Moment, ApiError> {
+    ) -> Result<(SessionId, Moment), ApiError> {
         let session = SessionRecord::new(membership, self.now());
         let writes = vec![self.unchanged(email, login)?, self.put_new(session.stored(token)?)?];
         let outcome = timed(Part::Db, self.transact(writes)).await?;
@@ -67,7 +67,7 @@ impl Store {
             return Err(ApiError::WrongCredentials);
         }
         let collided = || ApiError::internal("a new token's hash exists already");
-        outcome.is_done().then_some(session.expires_at).ok_or_else(collided)
+        outcome.is_done().then_some((session.session_id, session.expires_at)).ok_or_else(collided)
     }
 
     /// Checks that a log-in record is as it was read.

@@ -7,13 +7,13 @@ use crate::jobs::providers::{Answer, Providers};
 use crate::jobs::rig::{MODEL, Rig};
 use local::{Options, openapi};
 use serde_json::{Value, json};
-use shared::ApiError;
 use shared::idempotency::{Begin, StoredReply};
 use shared::ids::{ItemId, JobId, OrgId};
 use shared::model::item::NewItem;
 use shared::model::job::{Claim, JobRecord, Settlement};
 use shared::model::price::Catalogue;
 use shared::model::text::Email;
+use shared::store::attempts::Guess;
 use shared::store::jobs::{Advance, Change};
 use shared::store::keys::Key;
 use shared::store::suppression::Reason;
@@ -269,7 +269,7 @@ impl Scenario {
         let email = Email::try_from(unique_email()).unwrap();
         for _ in 0..10 {
             let wrong = self.rig.system.context().store().authenticate(&email, async |_| Ok(false)).await;
-            assert!(matches!(wrong, Err(ApiError::WrongCredentials)));
+            assert!(matches!(wrong, Ok(Guess::Wrong(None))));
         }
         let body = json!({"email": email, "password": "a wrong password"}).to_string();
         let call = call_of(None, "POST", "/auth/login", json!({}), Some(&body));

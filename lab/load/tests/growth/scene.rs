@@ -97,6 +97,7 @@ impl Ask {
             query: self.query.parse().unwrap(),
             path_parameters: PathParameters(parameters.collect()),
             request_id: None,
+            source_ip: None,
             body: self.body.as_ref().map_or(Body::Empty, |body| Body::Text(body.to_string())),
         }
         .into_request()

@@ -16,10 +16,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
+use std::net::IpAddr;
 
 /// The gateway's id of a request, as an extension of it.
 #[derive(Clone, Debug)]
 pub struct RequestId(pub HeaderValue);
+
+/// The address that a request came from, as the gateway saw it (`identity.sourceIp`), as an extension of it. Never a header's.
+#[derive(Clone, Copy, Debug)]
+pub struct SourceIp(pub IpAddr);
 
 /// The values of a route's parameters, decoded, as an extension of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,6 +55,8 @@ pub struct Parts {
     pub path_parameters: PathParameters,
     /// The gateway's id of the request.
     pub request_id: Option<HeaderValue>,
+    /// The address that it came from.
+    pub source_ip: Option<IpAddr>,
     pub body: Body,
 }
 
@@ -80,6 +87,15 @@ struct Event<'a> {
 struct Context<'a> {
     #[serde(borrow)]
     request_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    identity: Option<Identity<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Identity<'a> {
+    #[serde(borrow)]
+    source_ip: Option<Cow<'a, str>>,
 }
 
 impl<'de> Deserialize<'de> for Incoming {
@@ -105,7 +121,8 @@ impl TryFrom<Event<'_>> for Parts {
             (None, Some(single)) => serde_json::from_str(single.get())?,
             (None, None) => QueryMap::default(),
         };
-        let request_id = event.request_context.request_id;
+        let Context { request_id, identity } = event.request_context;
+        let source_ip = identity.and_then(|identity| identity.source_ip?.parse().ok());
         Ok(Self {
             method: Method::from_bytes(event.http_method.as_bytes()).map_err(serde_json::Error::custom)?,
             path: event.path.unwrap_or_default(),
@@ -113,6 +130,7 @@ impl TryFrom<Event<'_>> for Parts {
             query,
             path_parameters: event.path_parameters.unwrap_or_default(),
             request_id: request_id.and_then(|id| HeaderValue::from_str(&id).ok()),
+            source_ip,
             body: event.body.map_or(Body::Empty, |text| decoded(event.is_base64_encoded, text)),
         })
     }
@@ -129,6 +147,9 @@ impl Parts {
         *request.headers_mut() = self.headers;
         if let Some(id) = self.request_id {
             request.extensions_mut().insert(RequestId(id));
+        }
+        if let Some(address) = self.source_ip {
+            request.extensions_mut().insert(SourceIp(address));
         }
         if !self.path_parameters.0.is_empty() {
             request.extensions_mut().insert(self.path_parameters);

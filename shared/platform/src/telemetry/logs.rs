@@ -12,6 +12,9 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 
+/// The target of lines that are written whatever the level is. They are `INFO`.
+pub const SECURITY: &str = "security";
+
 /// Which crates' lines are wanted besides this crate's.
 #[derive(Debug, Default)]
 pub struct Crates {
@@ -38,8 +41,10 @@ impl Crates {
 
 /// Starts the logs at `level` and above. A second call changes nothing.
 pub fn init(level: Level, crates: Crates) {
-    let logs = tracing_subscriber::fmt().with_max_level(level).event_format(Lines).finish();
-    let wanted = filter_fn(move |line| crates.want(*line.level(), line.target()));
+    let logs = tracing_subscriber::fmt().with_max_level(level.max(Level::INFO)).event_format(Lines).finish();
+    let wanted = filter_fn(move |line| {
+        line.target() == SECURITY || (*line.level() <= level && crates.want(*line.level(), line.target()))
+    });
     let _already_set = tracing::subscriber::set_global_default(logs.with(wanted));
 }
 

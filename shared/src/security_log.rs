@@ -1,0 +1,209 @@
+//! The security log: one line for each event that an investigation asks for, whatever the log level. A line has ids, roles
+//! and versions. The source's address and the e-mail address stand in it as keyed hashes and in no other way.
+//! `docs/security-log.md` has the fields.
+
+use crate::caller::Caller;
+use crate::context::Context;
+use crate::ids::{OrgId, SessionId, UserId};
+use crate::model::org::Role;
+use crate::model::text::Email;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use lambda_http::Request;
+use platform::runtime::event::SourceIp;
+use platform::telemetry::logs::SECURITY;
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+/// How long an event waits for the key of the hashes.
+const KEY_PATIENCE: Duration = Duration::from_millis(500);
+
+/// 128 bits of an HMAC-SHA-256 are kept (RFC 2104, section 5).
+const HASH_BYTES: usize = 16;
+
+/// Who acts, by which session.
+#[derive(Debug, Clone, Copy)]
+pub struct Actor {
+    pub user_id: UserId,
+    pub org_id: OrgId,
+    pub session_id: SessionId,
+}
+
+/// What has happened.
+#[derive(Debug, Clone, Copy)]
+pub enum SecurityEvent<'a> {
+    /// Registered, which is the first log-in.
+    Registered {
+        by: Actor,
+        email: &'a Email,
+    },
+    LoggedIn {
+        by: Actor,
+        email: &'a Email,
+    },
+    /// The password was wrong; without a user, no account has the address.
+    LoginFailed {
+        user: Option<UserId>,
+        email: &'a Email,
+    },
+    /// A log-in was refused because too many before it have failed.
+    LoginLimitReached {
+        email: &'a Email,
+    },
+    LoggedOut {
+        by: &'a Caller,
+    },
+    MemberAdded {
+        by: &'a Caller,
+        member: UserId,
+        role: Role,
+    },
+    RoleChanged {
+        by: &'a Caller,
+        member: UserId,
+        from: Role,
+        to: Role,
+    },
+    /// Removed, or gone by itself.
+    MemberRemoved {
+        by: &'a Caller,
+        member: UserId,
+        was: Role,
+    },
+    /// Replaced by this version.
+    SettingsChanged {
+        by: &'a Caller,
+        version: u64,
+    },
+}
+
+/// The deployment's random key for the hashes, base64url.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct LogKey(String);
+
+impl LogKey {
+    pub(crate) fn generate() -> Result<Self, getrandom::Error> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes)?;
+        Ok(Self(URL_SAFE_NO_PAD.encode(bytes)))
+    }
+
+    fn hash(&self, kind: &str, value: impl fmt::Display) -> String {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.as_bytes()).expect("HMAC takes keys of any length");
+        mac.update(format!("{kind}:{value}").as_bytes());
+        URL_SAFE_NO_PAD.encode(&mac.finalize().into_bytes()[..HASH_BYTES])
+    }
+}
+
+impl fmt::Debug for LogKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LogKey(…)")
+    }
+}
+
+/// What a line has beside the name of its event.
+#[derive(Default)]
+struct Fields<'a> {
+    user: Option<UserId>,
+    by: Option<Actor>,
+    member: Option<UserId>,
+    role_before: Option<Role>,
+    role: Option<Role>,
+    version: Option<u64>,
+    email: Option<&'a Email>,
+}
+
+impl<'a> SecurityEvent<'a> {
+    /// Its name in the log, and its fields.
+    fn parts(self) -> (&'static str, Fields<'a>) {
+        let of = |by: &Caller| Fields { by: Some(by.actor()), ..Fields::default() };
+        let with = |by: Actor, email| Fields { by: Some(by), email: Some(email), ..Fields::default() };
+        match self {
+            Self::Registered { by, email } => ("registered", with(by, email)),
+            Self::LoggedIn { by, email } => ("logged_in", with(by, email)),
+            Self::LoginFailed { user, email } => {
+                ("login_failed", Fields { user, email: Some(email), ..Fields::default() })
+            }
+            Self::LoginLimitReached { email } => {
+                ("login_limit_reached", Fields { email: Some(email), ..Fields::default() })
+            }
+            Self::LoggedOut { by } => ("logged_out", of(by)),
+            Self::MemberAdded { by, member, role } => {
+                ("member_added", Fields { member: Some(member), role: Some(role), ..of(by) })
+            }
+            Self::RoleChanged { by, member, from, to } => {
+                ("role_changed", Fields { member: Some(member), role_before: Some(from), role: Some(to), ..of(by) })
+            }
+            Self::MemberRemoved { by, member, was } => {
+                ("member_removed", Fields { member: Some(member), role_before: Some(was), ..of(by) })
+            }
+            Self::SettingsChanged { by, version } => ("settings_changed", Fields { version: Some(version), ..of(by) }),
+        }
+    }
+}
+
+/// Writes the line of what a request has brought about. Nothing fails because of it: where the key cannot be read, the line
+/// has no hashes.
+pub async fn record(context: &Context, request: &Request, event: SecurityEvent<'_>) {
+    let (name, fields) = event.parts();
+    // Who logs in or registers may also write a key; the other functions' roles need not.
+    let may_make_it = fields.email.is_some();
+    let key = tokio::time::timeout(KEY_PATIENCE, context.log_key(may_make_it)).await.ok().flatten();
+    let source = request.extensions().get::<SourceIp>();
+    let user_id = fields.by.map(|by| by.user_id).or(fields.user);
+    tracing::info!(
+        target: SECURITY,
+        event = name,
+        user_id = user_id.map(|id| id.to_string()),
+        org_id = fields.by.map(|by| by.org_id.to_string()),
+        session_id = fields.by.map(|by| by.session_id.to_string()),
+        member_id = fields.member.map(|id| id.to_string()),
+        role_before = fields.role_before.map(Role::as_str),
+        role = fields.role.map(Role::as_str),
+        version = fields.version,
+        email_hash = key.zip(fields.email).map(|(key, email)| key.hash("email", email.as_str())),
+        source_hash = key.zip(source).map(|(key, source)| key.hash("network", network(source.0))),
+    );
+}
+
+/// The network that an address belongs to: an IPv4 address itself, an IPv6 address's /64, which one line has to itself.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_depend_on_key_kind_and_value() {
+        let (key, other) = (LogKey::generate().expect("random"), LogKey::generate().expect("random"));
+        let hash = key.hash("email", "ada@example.com");
+        assert_eq!((hash.len(), &hash), (22, &key.hash("email", "ada@example.com")));
+        for different in [
+            key.hash("email", "bob@example.com"),
+            key.hash("network", "ada@example.com"),
+            other.hash("email", "ada@example.com"),
+        ] {
+            assert_ne!(hash, different);
+        }
+        assert_eq!(format!("{key:?}"), "LogKey(…)");
+    }
+
+    #[test]
+    fn one_line_is_one_network() {
+        let of = |address: &str| network(address.parse().expect("an address")).to_string();
+        assert_eq!(of("203.0.113.10"), "203.0.113.10");
+        assert_eq!(of("::ffff:203.0.113.10"), "203.0.113.10");
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+    }
+}
