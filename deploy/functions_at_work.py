@@ -9,7 +9,8 @@ NAMES.remove("register")
 NAMES.insert(0, "register")
 # No session or other record that an event names exists. All others ask for their session.
 STATUS = {"docs": 200, "get-model-pricing": 200, "get-user": 404, "health": 200, "login": 200, "register": 201}
-RESULT = {"worker": {"batchItemFailures": []}, "sweeper": {"queued": 0, "ended": 0, "left": 0}}
+RESULT = {"worker": {"batchItemFailures": []}, "invalidator": {"batchItemFailures": []},
+          "sweeper": {"queued": 0, "ended": 0, "left": 0}}
 
 
 def environment():

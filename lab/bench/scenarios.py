@@ -99,4 +99,5 @@ def all_scenarios(system, accept):
         "logout": Scenario("logout", sessions, most=20),
         "worker": Scenario("worker", messages, most=200, queue=work),
         "sweeper": Scenario("sweeper", same(system.example("sweeper")), most=100, queue=idle),
+        "invalidator": Scenario("invalidator", same(system.example("invalidator")), most=100),
     }

@@ -1,9 +1,11 @@
-//! What runs beside the API: the embedded queue service, and the functions that a queue or a schedule calls.
+//! What runs beside the API: the embedded queue service, and the functions that a queue, a schedule or the table's stream
+//! calls.
 
 use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use dynoxide::DynoxideError;
 use shared::Context;
 use shared::config::ConfigError;
 use tokio::net::TcpListener;
@@ -13,15 +15,19 @@ use tokio::task::JoinSet;
 use crate::clock::{Clock, millis};
 use crate::environment::Contexts;
 use crate::event_source::{EventSource, FunctionError, Mapping, MappingError};
-use crate::names::REGION;
+use crate::layers::embedded::EmbeddedDatabase;
+use crate::names::{REGION, TABLE_NAME};
 use crate::schedule::{Rate, RateError};
 use crate::sqs::{Sqs, SqsError};
-use crate::template::{EventFunction, Queue, Template, Trigger};
+use crate::stream_source::{StreamSource, UnknownPattern};
+use crate::table_stream::TableStream;
+use crate::template::{EventFunction, Queue, StreamMapping, Template, Trigger};
 
-/// Folder names of the functions that events call: one by a queue, one by a schedule.
-pub const NAMES: [&str; 2] = [WORKER, SWEEPER];
+/// Folder names of the functions that events call: by a queue, a schedule and the table's stream.
+pub const NAMES: [&str; 3] = [WORKER, SWEEPER, INVALIDATOR];
 const WORKER: &str = "worker";
 const SWEEPER: &str = "sweeper";
+const INVALIDATOR: &str = "invalidator";
 
 /// Why it did not start.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +44,12 @@ pub enum BackgroundError {
     /// The template's schedule is not one that EventBridge takes.
     #[error(transparent)]
     Rate(#[from] RateError),
+    /// The template's filter of the table's stream is not known here.
+    #[error(transparent)]
+    Filter(#[from] UnknownPattern),
+    /// The template's table has no stream that could call a function.
+    #[error("the table's stream: {0}")]
+    Stream(#[from] DynoxideError),
     /// The worker's configuration is wrong.
     #[error(transparent)]
     Worker(#[from] ConfigError),
@@ -111,7 +123,12 @@ impl Background {
     ///
     /// # Errors
     /// [`BackgroundError`].
-    pub fn start(queues: Queues, events: &[EventFunction], contexts: &Contexts) -> Result<Self, BackgroundError> {
+    pub(crate) fn start(
+        queues: Queues,
+        database: EmbeddedDatabase,
+        events: &[EventFunction],
+        contexts: &Contexts,
+    ) -> Result<Self, BackgroundError> {
         let Queues { sqs, listener, .. } = queues;
         let stop = watch::Sender::new(false);
         let mut tasks = JoinSet::new();
@@ -125,6 +142,10 @@ impl Background {
             match &event.trigger {
                 Trigger::Queue { .. } => tasks.spawn(from_queue(&sqs, event, contexts, &stop)?),
                 Trigger::Schedule { expression } => tasks.spawn(on_schedule(&sqs, event, expression, contexts, &stop)?),
+                Trigger::Stream(mapping) => {
+                    let changes = TableStream::from_oldest(database.clone(), TABLE_NAME)?;
+                    tasks.spawn(from_stream(changes, event, mapping, contexts, sqs.clock(), &stop)?)
+                }
             };
         }
         Ok(Self { sqs, stop, tasks })
@@ -218,4 +239,26 @@ fn on_schedule(
         })
     });
     Ok(async move { rate.run(&clock, REGION, function, stopped).await })
+}
+
+fn from_stream(
+    changes: TableStream,
+    event: &EventFunction,
+    mapping: &StreamMapping,
+    contexts: &Contexts,
+    clock: &Clock,
+    stop: &watch::Sender<bool>,
+) -> Result<impl Future<Output = ()> + Send + 'static, BackgroundError> {
+    let context = known(event, INVALIDATOR, contexts)?;
+    let (invoked, called) = (clock.clone(), event.clone());
+    let function: crate::stream_source::StreamFunction = Arc::new(move |batch| {
+        let deadline = deadline_ms(&called, &invoked);
+        Box::pin(async move {
+            let batch: invalidator::StreamEvent = serde_json::from_value(batch)?;
+            Ok(serde_json::to_value(invalidator::handle(context, batch, deadline).await)?)
+        })
+    });
+    let source = StreamSource::new(mapping.clone(), event.timeout, function, clock.clone())?;
+    let stopped = stopped(stop);
+    Ok(async move { source.run(changes, stopped).await })
 }

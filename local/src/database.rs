@@ -6,7 +6,6 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -15,7 +14,7 @@ use dynoxide::{Database as Dynoxide, DynoxideError, server::serve_with_shutdown}
 use serde_json::{Value as Json, json};
 use tokio::sync::oneshot;
 
-use crate::{clock::Clock, layers::embedded::EmbeddedDatabase, template::Table};
+use crate::{clock::Clock, layers::embedded::EmbeddedDatabase, table_stream, template::Table};
 
 /// How often expired records are deleted. DynamoDB itself promises "within a few days".
 const TTL_SWEEP_INTERVAL: Duration = Duration::from_secs(60);
@@ -76,11 +75,10 @@ impl Database {
     /// See [`DatabaseError`].
     pub fn open(storage: &Storage, name: &str, table: &Table, clock: &Clock) -> Result<Self, DatabaseError> {
         let (engine, lock) = match storage {
-            Storage::Memory => (Dynoxide::memory_with_clock(Arc::new(clock.clone()))?, None),
+            Storage::Memory => (table_stream::in_memory(clock)?, None),
             Storage::Folder(folder) => {
                 let lock = lock(folder)?;
-                let file = folder.join("dynamodb.sqlite");
-                let engine = Dynoxide::new(&file.to_string_lossy())?;
+                let engine = table_stream::in_file(&folder.join("dynamodb.sqlite"))?;
                 // Leaving bulk loading sets synchronous=NORMAL: several times faster writes, and
                 // the write-ahead log still survives a killed process.
                 engine.enable_bulk_loading()?;
@@ -89,6 +87,7 @@ impl Database {
             }
         };
         ensure_table(&engine, storage, name, table)?;
+        ensure_stream(&engine, name, table)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(DatabaseError::Server)?;
         listener.set_nonblocking(true).map_err(DatabaseError::Server)?;
         let address = listener.local_addr().map_err(DatabaseError::Server)?;
@@ -199,10 +198,21 @@ fn ensure_table(engine: &Dynoxide, storage: &Storage, name: &str, table: &Table)
     Ok(())
 }
 
+/// Gives the table its stream, also one that was made before it had one.
+fn ensure_stream(engine: &Dynoxide, name: &str, table: &Table) -> Result<(), DatabaseError> {
+    let Some(view_type) = &table.stream_view_type else { return Ok(()) };
+    let existing = engine.get_table_metadata(name)?;
+    if existing.is_some_and(|existing| existing.stream_enabled) {
+        return Ok(());
+    }
+    let specification = json!({ "StreamEnabled": true, "StreamViewType": view_type });
+    engine.update_table(from_json(json!({ "TableName": name, "StreamSpecification": specification }))?)?;
+    Ok(())
+}
+
 /// A request of the database's own interface, checked like one that came over HTTP.
-fn from_json<T: serde::de::DeserializeOwned>(request: Json) -> Result<T, DatabaseError> {
-    serde_json::from_value(request)
-        .map_err(|error| DatabaseError::Engine(DynoxideError::ValidationException(error.to_string())))
+pub(crate) fn from_json<T: serde::de::DeserializeOwned>(request: Json) -> Result<T, DynoxideError> {
+    serde_json::from_value(request).map_err(|error| DynoxideError::ValidationException(error.to_string()))
 }
 
 #[cfg(test)]

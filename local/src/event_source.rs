@@ -6,7 +6,7 @@
 //! slows its polling after errors; this loop does not.
 
 mod event;
-mod report;
+pub(crate) mod report;
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -19,7 +19,7 @@ use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
-use crate::clock::millis;
+use crate::clock::{Clock, millis};
 use crate::sqs::{Poll, Received, Sqs, SqsError};
 
 /// What goes wrong inside a function.
@@ -192,7 +192,7 @@ impl EventSource {
         for part in event::parts(batch, PAYLOAD_BYTES_MAX) {
             let sent = event::of(&part, &arn, self.sqs.region());
             let ids: HashSet<&str> = part.iter().map(|m| m.message_id.as_str()).collect();
-            let failed = match self.invoke(sent).await {
+            let failed = match invoke((self.function)(sent), self.sqs.clock(), self.mapping.function_timeout).await {
                 Ok(response) if self.mapping.report_batch_item_failures => report::failures(&response, &ids)
                     .unwrap_or_else(|malformed| {
                         tracing::warn!(queue = self.mapping.queue, %malformed, "batch failed");
@@ -216,23 +216,21 @@ impl EventSource {
         }
         delivery
     }
+}
 
-    /// Runs the function once. An error, a panic and a timeout all end as a text.
-    async fn invoke(&self, event: SqsEvent) -> Result<Value, String> {
-        // A set of one task: it contains a panic, and being dropped ends the invocation.
-        let mut task = JoinSet::new();
-        task.spawn((self.function)(event));
-        tokio::select! {
-            ended = task.join_next() => match ended {
-                Some(Ok(Ok(response))) => Ok(response),
-                Some(Ok(Err(error))) => Err(error.to_string()),
-                Some(Err(panic)) => Err(panic.to_string()),
-                None => Err("the function did not start".to_owned()),
-            },
-            () = self.sqs.clock().sleep(self.mapping.function_timeout) => {
-                Err(format!("timed out after {:?}", self.mapping.function_timeout))
-            }
-        }
+/// Runs a function once. An error, a panic and a timeout all end as a text.
+pub(crate) async fn invoke(invocation: Invocation, clock: &Clock, timeout: Duration) -> Result<Value, String> {
+    // A set of one task: it contains a panic, and being dropped ends the invocation.
+    let mut task = JoinSet::new();
+    task.spawn(invocation);
+    tokio::select! {
+        ended = task.join_next() => match ended {
+            Some(Ok(Ok(response))) => Ok(response),
+            Some(Ok(Err(error))) => Err(error.to_string()),
+            Some(Err(panic)) => Err(panic.to_string()),
+            None => Err("the function did not start".to_owned()),
+        },
+        () = clock.sleep(timeout) => Err(format!("timed out after {timeout:?}")),
     }
 }
 

@@ -16,7 +16,9 @@ pub mod openapi;
 pub mod operator;
 pub mod schedule;
 pub mod sqs;
+pub mod stream_source;
 pub mod system;
+pub mod table_stream;
 pub mod template;
 
 pub use clock::Clock;

@@ -31,6 +31,7 @@ use crate::{
     names::{DEAD_LETTER_QUEUE, JOBS_QUEUE, TABLE_NAME},
     operator::catalogue::{self, CatalogueError},
     sqs::Sqs,
+    table_stream::TableStream,
     template::{Template, TemplateError},
 };
 
@@ -130,7 +131,7 @@ pub enum StartError {
     /// The queue service or what it calls did not start.
     #[error(transparent)]
     Background(#[from] BackgroundError),
-    /// The template's role of a function that a queue calls does not let Lambda poll that queue.
+    /// The template's role of a function that a queue or a stream calls does not let Lambda poll that.
     #[error(transparent)]
     Role(#[from] Refusal),
     /// The functions' configuration is wrong.
@@ -203,7 +204,7 @@ impl System {
         catalogue::load(&options.catalogue, context.store()).await?;
         let sqs_url = queues.url().to_owned();
         let events = if options.background { template.event_functions.as_slice() } else { &[] };
-        let background = Background::start(queues, events, &contexts)?;
+        let background = Background::start(queues, database.in_process(), events, &contexts)?;
         let (stop, stopped) = oneshot::channel::<()>();
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let listener = listener.tap_io(|stream| {
@@ -259,6 +260,14 @@ impl System {
     #[must_use]
     pub fn database_url(&self) -> String {
         self.database.endpoint_url()
+    }
+
+    /// The table's stream, from the oldest record on.
+    ///
+    /// # Errors
+    /// The template's table has none.
+    pub fn changes(&self) -> Result<TableStream, DatabaseError> {
+        Ok(TableStream::from_oldest(self.database.in_process(), TABLE_NAME)?)
     }
 
     /// What all of it goes by.

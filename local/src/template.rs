@@ -15,9 +15,9 @@ use std::{collections::BTreeMap, fmt, fs, path::Path};
 use axum::http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value as Json, json};
 
-pub use events::{EventFunction, Queue, Trigger};
+pub use events::{EventFunction, Queue, StreamMapping, Trigger};
 use node::{Node, Parameters};
-pub use policies::Grant;
+pub use policies::{Grant, STREAM};
 pub use responses::{GatewayResponses, ResponseType};
 
 /// What the local system takes from the template.
@@ -41,7 +41,7 @@ pub struct Template {
     pub table: Table,
     /// All queues, dead-letter queues first.
     pub queues: Vec<Queue>,
-    /// The functions that a queue or a schedule calls.
+    /// The functions that a queue, a schedule or the table's stream calls.
     pub event_functions: Vec<EventFunction>,
     /// What each function's role allows, by folder name.
     pub grants: BTreeMap<String, Vec<Grant>>,
@@ -76,6 +76,8 @@ pub struct Table {
     pub definition: Json,
     /// Attribute by which records expire.
     pub ttl_attribute: Option<String>,
+    /// What its stream says of a changed record; `None` without a stream.
+    pub stream_view_type: Option<String>,
 }
 
 /// What is wrong with the template, and where.
@@ -183,7 +185,14 @@ impl Table {
             }
             _ => None,
         };
+        // Where a deployment chooses, here there is a stream: the local functions share a cache.
+        let stream = match properties.get("StreamSpecification") {
+            Some(stream) => stream.alternatives().map_or(Some(stream), <[Node]>::first),
+            None => None,
+        };
+        let view_type = |stream: &Node| Ok(stream.require("StreamViewType")?.text()?.to_owned());
         Ok(Self {
+            stream_view_type: stream.map(view_type).transpose()?,
             definition: json!({
                 "AttributeDefinitions": attributes,
                 "KeySchema": keys,

@@ -100,4 +100,7 @@ async fn every_other_event_is_accepted_too() {
         sweeper::handle(system.contexts().get("sweeper").unwrap(), tick, u64::MAX).await,
         sweeper::Swept::default()
     );
+    let changes = serde_json::from_str(&event("invalidator")).unwrap();
+    let told = invalidator::handle(system.contexts().get("invalidator").unwrap(), changes, u64::MAX).await;
+    assert_eq!(serde_json::to_value(told).unwrap(), serde_json::json!({"batchItemFailures": []}));
 }

@@ -27,4 +27,5 @@ mod privileges;
 mod security_log;
 mod sqs;
 mod stored;
+mod stream;
 mod template;

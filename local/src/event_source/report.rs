@@ -1,4 +1,4 @@
-//! Which messages of a batch a function says it failed on, read as Lambda reads it.
+//! Which messages or records of a batch a function says it failed on, read as Lambda reads it.
 
 use std::collections::HashSet;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// A response that Lambda takes as the failure of the whole batch.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Malformed {
+pub(crate) enum Malformed {
     #[error("the response is not a JSON object")]
     NotAnObject,
     #[error("batchItemFailures is not a list")]
@@ -23,7 +23,7 @@ pub(super) enum Malformed {
 ///
 /// # Errors
 /// Entries that name no message of the batch: the whole batch has failed.
-pub(super) fn failures(response: &Value, batch: &HashSet<&str>) -> Result<HashSet<String>, Malformed> {
+pub(crate) fn failures(response: &Value, batch: &HashSet<&str>) -> Result<HashSet<String>, Malformed> {
     let listed = match response {
         Value::Null => return Ok(HashSet::new()),
         Value::Object(response) => response.get("batchItemFailures"),

@@ -44,6 +44,11 @@ impl EmbeddedDatabase {
         self.engine.write().unwrap_or_else(PoisonError::into_inner).take();
     }
 
+    /// The engine, for as long as a call takes; `None` when it is closed.
+    pub(crate) fn engine(&self) -> Option<Dynoxide> {
+        self.engine.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The status and JSON of an answer; `None` when the engine is closed.
     fn run(&self, call: &Call<'_>) -> Option<(u16, String)> {
         let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);

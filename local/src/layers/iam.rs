@@ -18,7 +18,7 @@ use serde_json::json;
 use shared::config::{Config, MailProvider};
 
 use super::{Call, Layer, answer, unreadable};
-use crate::template::{EventFunction, Grant, Template, Trigger};
+use crate::template::{EventFunction, Grant, STREAM, Template, Trigger};
 use needs::{Need, Resource, address, needs};
 
 /// A grant of a function.
@@ -74,17 +74,27 @@ impl Privileges {
         }
     }
 
-    /// Uses what Lambda itself needs of the role of a function that a queue calls: to poll in its name
-    /// (<https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>).
+    /// Uses what Lambda itself needs of the role of a function that a queue or a stream calls: to poll in its name
+    /// (<https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>,
+    /// <https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-eventsourcemapping.html>).
     ///
     /// # Errors
     /// Lambda would not make such an event source.
     pub fn poll(&self, event: &EventFunction) -> Result<(), Refusal> {
-        let Trigger::Queue { queue, .. } = &event.trigger else { return Ok(()) };
-        ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"].into_iter().try_for_each(|action| {
-            let resource = Resource::Queue(queue.into());
-            self.take(&event.function, &Need { action: action.into(), resource, sender: None })
-        })
+        let take = |action: &str, resource| {
+            self.take(&event.function, &Need { action: action.to_owned().into(), resource, sender: None })
+        };
+        match &event.trigger {
+            Trigger::Queue { queue, .. } => {
+                let actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
+                actions.into_iter().try_for_each(|action| take(action, Resource::Queue(queue.into())))
+            }
+            Trigger::Stream(_) => {
+                let actions = ["DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"];
+                actions.into_iter().try_for_each(|action| take(&format!("dynamodb:{action}"), Resource::Stream))
+            }
+            Trigger::Schedule { .. } => Ok(()),
+        }
     }
 
     /// Uses what a call needs.
@@ -131,6 +141,7 @@ impl Privileges {
         let ours = |ours: Option<&str>, name: &str, label| (ours == Some(name)).then_some(label);
         match resource {
             Resource::Table(name) => ours(Some(&self.table), name, "Table"),
+            Resource::Stream => Some(STREAM),
             // Here, queues have their logical ids as names.
             Resource::Queue(name) => Some(name),
             Resource::Secret(name) => ours(self.secret.as_deref(), name, "AnthropicApiKey"),

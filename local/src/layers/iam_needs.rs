@@ -23,6 +23,8 @@ pub(super) struct Need<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Resource<'a> {
     Table(Cow<'a, str>),
+    /// The table's stream.
+    Stream,
     Queue(Cow<'a, str>),
     Secret(Cow<'a, str>),
     MailIdentity,

@@ -10,11 +10,14 @@ use super::{TemplateError, functions::function_name, node::Node};
 pub struct Grant {
     /// As IAM names it: `dynamodb:GetItem`.
     pub action: String,
-    /// A logical id, or the last part of an ARN that the template writes out: `user:citizen-${Environment}`.
+    /// A logical id, `Table.StreamArn`, or the last part of an ARN that the template writes out: `user:citizen-${Environment}`.
     pub resource: String,
     /// Whether only mail from the address `MailFrom` is meant.
     pub is_for_sender: bool,
 }
+
+/// The resource of what Lambda needs to poll the table's stream.
+pub const STREAM: &str = "Table.StreamArn";
 
 /// The endpoint by which the functions inside the cache's network reach the table.
 const ENDPOINT: &str = "DynamoDbEndpoint";
@@ -37,7 +40,9 @@ pub(super) fn grants(resources: &Node) -> Result<BTreeMap<String, Vec<Grant>>, T
             }
         }
         if properties.get("VpcConfig").is_some() {
-            let actions = grants.iter().map(|grant| grant.action.clone());
+            // Streams are polled from outside: the endpoint leads to tables only.
+            let grants = grants.iter().filter(|grant| grant.resource != STREAM);
+            let actions = grants.map(|grant| grant.action.clone());
             through_endpoint.extend(actions.filter(|action| action.starts_with("dynamodb:")));
         }
         roles.insert(function_name(id, properties)?, grants);
@@ -88,6 +93,9 @@ fn sender(condition: &Node, action: &str) -> Result<bool, TemplateError> {
 fn label(resource: &Node) -> Result<String, TemplateError> {
     if let Some(id) = resource.attribute().and_then(|attribute| attribute.strip_suffix(".Arn")) {
         return Ok(id.to_owned());
+    }
+    if resource.attribute() == Some(STREAM) {
+        return Ok(STREAM.to_owned());
     }
     if let Some(id) = resource.reference() {
         return Ok(id.to_owned());

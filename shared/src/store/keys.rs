@@ -49,6 +49,10 @@ pub const MEMBERSHIP: &str = "ORG#";
 pub const PROFILE: &str = "PROFILE";
 /// The sort key of every organization.
 pub const ORG: &str = "ORG";
+const SETTINGS: &str = "SETTINGS";
+/// The catalogue's partition key and its manifest's sort key.
+const PRICES: &str = "PRICES";
+const MANIFEST: &str = "MANIFEST";
 
 impl Key {
     fn new(pk: String, sk: impl Into<String>) -> Self {
@@ -87,7 +91,7 @@ impl Key {
 
     #[must_use]
     pub fn settings(org: OrgId) -> Self {
-        Self::new(org_pk(org), "SETTINGS")
+        Self::new(org_pk(org), SETTINGS)
     }
 
     #[must_use]
@@ -143,7 +147,7 @@ impl Key {
 
     #[must_use]
     pub fn catalogue_manifest() -> Self {
-        Self::new("PRICES".to_owned(), "MANIFEST")
+        Self::new(PRICES.to_owned(), MANIFEST)
     }
 
     #[must_use]
@@ -155,6 +159,37 @@ impl Key {
     #[must_use]
     pub fn attributes(self) -> HashMap<String, AttributeValue> {
         HashMap::from([(PK.to_owned(), AttributeValue::S(self.pk)), (SK.to_owned(), AttributeValue::S(self.sk))])
+    }
+}
+
+/// A record, or one of many, that something cached is made of: `model::cached` has a key for each. All other records
+/// concern no cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CachedRecord {
+    /// `ProfileKey`.
+    User(UserId),
+    /// `OrgPlanKey`.
+    Org(OrgId),
+    /// `OrgSettingsKey`.
+    Settings(OrgId),
+    /// `ItemPagesKey`: any of an organization's items.
+    Items(OrgId),
+    /// `CatalogueKey`: the manifest, which is written last.
+    Catalogue,
+}
+
+impl CachedRecord {
+    /// What a record's key says of it. The template's filter of the table's stream lets the same records through.
+    #[must_use]
+    pub fn of(pk: &str, sk: &str) -> Option<Self> {
+        match (pk.split_once('#'), sk) {
+            (Some(("USER", user)), PROFILE) => user.parse().ok().map(Self::User),
+            (Some(("ORG", org)), ORG) => org.parse().ok().map(Self::Org),
+            (Some(("ORG", org)), SETTINGS) => org.parse().ok().map(Self::Settings),
+            (Some(("ITEMS", org)), _) => org.parse().ok().map(Self::Items),
+            (None, MANIFEST) if pk == PRICES => Some(Self::Catalogue),
+            _ => None,
+        }
     }
 }
 

@@ -70,6 +70,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
     plain("cancel-job"),
     plain("worker"),
     plain("sweeper"),
+    plain("invalidator"),
     plain("get-usage"),
     plain("health"),
     plain("health, deep"),
@@ -116,6 +117,7 @@ pub(crate) enum Work {
     Ask(Ask, u16),
     Deliver,
     Sweep,
+    Invalidate,
 }
 
 fn id(value: &Value) -> String {
@@ -155,6 +157,7 @@ pub(crate) async fn prepare(scene: &Scene, ground: &Ground, endpoint: Endpoint, 
             scene.sweep(PLAIN).await;
             return Work::Sweep;
         }
+        "invalidator" => return Work::Invalidate,
         "put-member" | "delete-member" => return membership(scene, ground, endpoint.name).await,
         _ => {}
     }
@@ -240,6 +243,10 @@ pub(crate) async fn perform(scene: &Scene, via: Via, work: &Work) -> Result<(), 
         Work::Sweep => match scene.sweep(via).await {
             swept if swept == sweeper::Swept::default() => Ok(()),
             swept => Err(format!("nothing was due, but {swept:?}")),
+        },
+        Work::Invalidate => match scene.invalidate(via).await {
+            reply if reply == json!({"batchItemFailures": []}) => Ok(()),
+            reply => Err(format!("the cache was not told: {reply}")),
         },
     }
 }

@@ -212,6 +212,13 @@ impl Scene {
         let soon = u64::try_from(self.system.context().now().plus(Duration::from_secs(14)).as_millis()).unwrap();
         sweeper::handle(self.contexts[usize::from(via.metered)][0], tick, soon).await
     }
+
+    /// Hands its example to the invalidator.
+    pub(crate) async fn invalidate(&self, via: Via) -> Value {
+        let event = serde_json::from_str(include_str!("../../../../events/invalidator.json")).unwrap();
+        let context = self.contexts[usize::from(via.metered)][usize::from(via.cached)];
+        serde_json::to_value(invalidator::handle(context, event, u64::MAX).await).unwrap()
+    }
 }
 
 fn source(system: &System, config: Config) -> EventSource {

@@ -1,0 +1,88 @@
+//! What a change of a record means for what is cached of it.
+
+use crate::event::{Images, StreamRecord};
+use serde::de::DeserializeOwned;
+use serde_dynamo::Item;
+use shared::cache::{Cache, Delivery};
+use shared::ids::OrgId;
+use shared::model::cached::{CatalogueKey, ItemPagesKey, OrgPlanKey, OrgSettingsKey, ProfileKey};
+use shared::model::org::{OrgPlan, OrgRecord};
+use shared::model::settings::SettingsRecord;
+use shared::model::user::{Profile, UserRecord};
+use shared::store::keys::CachedRecord;
+
+/// What is to be told to the cache. Doing it again, late or in another order brings nothing old back: a renewal
+/// only replaces a lower version, and what is removed is read from the table again.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Change {
+    Profile(Profile),
+    OrgPlan(OrgId, OrgPlan),
+    OrgSettings(OrgId, SettingsRecord),
+    /// The record is gone, cannot be read, or is one of many that are cached together.
+    Removed(CachedRecord),
+}
+
+/// The part of a record that is cached, before and after a change.
+enum Cached<V> {
+    Same,
+    Now(V),
+    Unknown,
+}
+
+impl Change {
+    /// What a change of a record means; `None` if nothing is cached of it, or not of what has changed.
+    pub(crate) fn of(record: StreamRecord) -> Option<Self> {
+        let Images { keys, old_image: old, new_image: new, .. } = record.dynamodb;
+        let source = CachedRecord::of(&keys.pk.text, &keys.sk.text)?;
+        let change = match source {
+            CachedRecord::User(_) => compare::<UserRecord, _>(old, new, Profile::from).map(Self::Profile),
+            // Its counters change with each item and member: most of its changes are none here.
+            CachedRecord::Org(org_id) => {
+                compare::<OrgRecord, _>(old, new, OrgPlan::from).map(|plan| Self::OrgPlan(org_id, plan))
+            }
+            CachedRecord::Settings(org_id) => compare(old, new, |settings: SettingsRecord| settings)
+                .map(|settings| Self::OrgSettings(org_id, settings)),
+            CachedRecord::Items(_) | CachedRecord::Catalogue => Cached::Unknown,
+        };
+        match change {
+            Cached::Same => None,
+            Cached::Now(change) => Some(change),
+            Cached::Unknown => Some(Self::Removed(source)),
+        }
+    }
+
+    /// Leaves nothing older in the cache.
+    pub(crate) async fn apply(&self, cache: &Cache) -> Delivery {
+        match self {
+            Self::Profile(profile) => cache.renew(&ProfileKey(profile.user_id), profile).await,
+            Self::OrgPlan(org_id, plan) => cache.renew(&OrgPlanKey(*org_id), plan).await,
+            Self::OrgSettings(org_id, settings) => cache.renew(&OrgSettingsKey(*org_id), settings).await,
+            Self::Removed(CachedRecord::User(user_id)) => cache.invalidate(&ProfileKey(*user_id)).await,
+            Self::Removed(CachedRecord::Org(org_id)) => cache.invalidate(&OrgPlanKey(*org_id)).await,
+            Self::Removed(CachedRecord::Settings(org_id)) => cache.invalidate(&OrgSettingsKey(*org_id)).await,
+            Self::Removed(CachedRecord::Items(org_id)) => cache.invalidate(&ItemPagesKey(*org_id)).await,
+            Self::Removed(CachedRecord::Catalogue) => cache.invalidate(&CatalogueKey).await,
+        }
+    }
+}
+
+/// What is cached of a record before and after. An image that cannot be read is one of another version of this
+/// system: what is cached is removed then, which is right whatever the record says.
+fn compare<R: DeserializeOwned, V: PartialEq>(old: Option<Item>, new: Option<Item>, cached: fn(R) -> V) -> Cached<V> {
+    let read = |image: Option<Item>| serde_dynamo::from_item(image?).map(cached).ok();
+    match (read(old), read(new)) {
+        (_, None) => Cached::Unknown,
+        (Some(old), Some(new)) if old == new => Cached::Same,
+        (_, Some(new)) => Cached::Now(new),
+    }
+}
+
+impl<V> Cached<V> {
+    fn map<W>(self, with: impl FnOnce(V) -> W) -> Cached<W> {
+        match self {
+            Self::Same => Cached::Same,
+            Self::Now(value) => Cached::Now(with(value)),
+            Self::Unknown => Cached::Unknown,
+        }
+    }
+}

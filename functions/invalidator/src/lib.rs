@@ -1,0 +1,58 @@
+//! Reads the table's stream, and has the cache hold nothing older than what it says: a second invalidation beside
+//! the one of each write, for writers that die, lose their connection, or stand outside the cache's network.
+//! docs/caching.md, "The stream".
+
+mod change;
+mod event;
+#[cfg(test)]
+mod tests;
+
+use change::Change;
+use event::{StreamRecord, StreamReply};
+use futures_util::{StreamExt as _, stream};
+use shared::Context;
+use shared::cache::Delivery;
+use shared::store::keys::CachedRecord;
+use std::collections::HashSet;
+
+pub use event::StreamEvent;
+
+/// Operations on the cache at a time: they share a connection.
+const AT_ONCE: usize = 32;
+
+/// Tells the cache of a batch of changes. If the cache is away, it says from which record on the batch is to come again:
+/// Lambda brings it until it is older than anything that could still be cached.
+pub async fn handle(context: &Context, event: StreamEvent, _deadline_ms: u64) -> StreamReply {
+    let cache = context.cache();
+    let operations = changes(event.records)
+        .map(|(sequence_number, change)| async move { (sequence_number, change.apply(cache).await) });
+    // In the order of the records: the first that is lost is the one to begin at again.
+    let told = stream::iter(operations).buffered(AT_ONCE);
+    let mut lost = std::pin::pin!(told.filter_map(|(sequence_number, delivery)| async move {
+        (delivery == Delivery::Lost).then_some(sequence_number)
+    }));
+    let reply = match lost.next().await {
+        Some(sequence_number) => {
+            tracing::warn!(sequence_number, "the cache could not be told of a change: it comes again");
+            StreamReply::failed_at(sequence_number)
+        }
+        None => StreamReply::default(),
+    };
+    cache.report();
+    reply
+}
+
+/// What the cache is to be told, and the record that says so first: what is removed is removed once for a batch, since
+/// all its changes are committed before it is read.
+fn changes(records: Vec<StreamRecord>) -> impl Iterator<Item = (String, Change)> {
+    let mut removed: HashSet<CachedRecord> = HashSet::new();
+    records.into_iter().filter_map(move |record| {
+        let sequence_number = record.dynamodb.sequence_number.clone();
+        let change = Change::of(record)?;
+        let is_new = match &change {
+            Change::Removed(source) => removed.insert(*source),
+            _ => true,
+        };
+        is_new.then_some((sequence_number, change))
+    })
+}

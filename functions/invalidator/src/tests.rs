@@ -1,0 +1,108 @@
+//! What is told to the cache, record by record.
+
+use super::*;
+use serde_json::{Value, json};
+use shared::ids::{OrgId, UserId};
+use shared::model::org::{OrgPlan, Plan};
+
+const ORG: &str = "org_0199c8a0f5e27b3c8d4e5f6a7b8c9d0e";
+const USER: &str = "usr_0199c8a0f5e27b3c8d4e5f6a7b8c9d0e";
+
+/// A change as DynamoDB writes it.
+fn record(number: u32, pk: String, sk: &str, old: Option<Value>, new: Option<Value>) -> Value {
+    let mut images = json!({
+        "Keys": {"pk": {"S": pk}, "sk": {"S": sk}},
+        "SequenceNumber": format!("{number:021}"),
+        "SizeBytes": 100,
+        "StreamViewType": "NEW_AND_OLD_IMAGES",
+        "ApproximateCreationDateTime": 1_795_000_000.0,
+    });
+    for (name, image) in [("OldImage", old), ("NewImage", new)] {
+        if let Some(image) = image {
+            images[name] = image;
+        }
+    }
+    json!({"eventID": "1", "eventName": "MODIFY", "eventSource": "aws:dynamodb", "dynamodb": images})
+}
+
+fn user(number: u32, versions: [Option<u32>; 2]) -> Value {
+    let image = |version: u32| {
+        json!({"pk": {"S": format!("USER#{USER}")}, "sk": {"S": "PROFILE"}, "user_id": {"S": USER},
+            "name": {"S": format!("Name {version}")}, "email": {"S": "ada@example.com"},
+            "created_at": {"N": "1795000000000"}, "version": {"N": version.to_string()}})
+    };
+    let [old, new] = versions.map(|version| version.map(image));
+    record(number, format!("USER#{USER}"), "PROFILE", old, new)
+}
+
+fn org(number: u32, old: (u32, u32), new: (u32, u32)) -> Value {
+    let image = |(version, items): (u32, u32)| {
+        json!({"pk": {"S": format!("ORG#{ORG}")}, "sk": {"S": "ORG"}, "org_id": {"S": ORG}, "name": {"S": "Acme"},
+            "plan": {"S": if version == 1 { "free" } else { "pro" }}, "plan_version": {"N": version.to_string()},
+            "item_count": {"N": items.to_string()}, "member_count": {"N": "1"}, "owner_count": {"N": "1"},
+            "cursor_key": {"S": "0123456789abcdef0123456789abcdef"}, "created_at": {"N": "1795000000000"}})
+    };
+    record(number, format!("ORG#{ORG}"), "ORG", Some(image(old)), Some(image(new)))
+}
+
+fn item(number: u32) -> Value {
+    let image = json!({"name": {"S": "whatever an item holds"}});
+    record(number, format!("ITEMS#{ORG}"), &format!("item_{number:032x}"), None, Some(image))
+}
+
+fn told(records: &[Value]) -> Vec<(u32, Change)> {
+    let event: StreamEvent = serde_json::from_value(json!({ "Records": records })).expect("an event");
+    changes(event.records).map(|(number, change)| (number.parse().expect("a number"), change)).collect()
+}
+
+fn org_id() -> OrgId {
+    ORG.parse().expect("an id")
+}
+
+fn user_id() -> UserId {
+    USER.parse().expect("an id")
+}
+
+#[test]
+fn a_record_that_is_read_is_renewed_and_one_that_is_not_is_removed() {
+    let [(1, Change::Profile(profile))] = &told(&[user(1, [Some(1), Some(2)])])[..] else { panic!("a profile") };
+    assert_eq!((profile.version, profile.name.as_str(), profile.user_id), (2, "Name 2", user_id()));
+    let removed = Change::Removed(CachedRecord::User(user_id()));
+    assert_eq!(told(&[user(1, [Some(2), None])]), [(1, removed)], "deleted");
+    let mut unreadable = org(1, (1, 5), (2, 5));
+    unreadable["dynamodb"]["NewImage"]["plan"] = json!({"S": "a plan of the next version"});
+    assert_eq!(told(&[unreadable]), [(1, Change::Removed(CachedRecord::Org(org_id())))], "of another version");
+    let mut unread = org(1, (1, 5), (2, 5));
+    unread["dynamodb"]["OldImage"]["plan"] = json!({"S": "a plan of the version before"});
+    let plan = OrgPlan { plan: Plan::Pro, version: 2 };
+    assert_eq!(told(&[unread]), [(1, Change::OrgPlan(org_id(), plan))]);
+}
+
+/// An organization's record changes with each of its items: a thousand of them are no call of the cache.
+#[test]
+fn an_organization_whose_plan_is_the_same_is_nothing_to_tell() {
+    let counted: Vec<Value> = (1..1000).map(|number| org(number, (1, number), (1, number + 1))).collect();
+    assert_eq!(told(&counted), []);
+    let plan = OrgPlan { plan: Plan::Pro, version: 2 };
+    assert_eq!(told(&[org(7, (1, 5), (2, 5))]), [(7, Change::OrgPlan(org_id(), plan))]);
+}
+
+#[test]
+fn what_is_removed_is_removed_once_for_a_batch() {
+    let items: Vec<Value> = (1..=100).map(item).collect();
+    assert_eq!(told(&items), [(1, Change::Removed(CachedRecord::Items(org_id())))]);
+}
+
+#[test]
+fn records_that_concern_no_cache_are_passed_over() {
+    let session = record(1, format!("USER#{USER}"), "SESSION#0", None, Some(json!({"ttl": {"N": "1"}})));
+    let nobody = record(2, "ITEMS#nobody".to_owned(), "x", None, None);
+    assert_eq!(told(&[session, nobody]), []);
+}
+
+#[test]
+fn a_reply_names_the_record_to_begin_at_as_lambda_reads_it() {
+    let reply = serde_json::to_value(StreamReply::failed_at("42".to_owned())).expect("JSON");
+    assert_eq!(reply, json!({"batchItemFailures": [{"itemIdentifier": "42"}]}));
+    assert_eq!(serde_json::to_value(StreamReply::default()).expect("JSON"), json!({"batchItemFailures": []}));
+}
