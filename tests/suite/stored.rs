@@ -91,7 +91,9 @@ async fn answer(version: &str, api: &Api, calls: impl Iterator<Item = &Value>) {
     for call in calls {
         let reply = repeat(api, call).await;
         let as_then = reply.status == call["status"] && has_all_of(&reply.body, &call["reply"]);
-        assert!(as_then, "{version}: {:#}\nis answered now with {} {}", call, reply.status, reply.text);
+        let said =
+            format!("was {} {}\n  is answered now with {} {}", call["status"], call["reply"], reply.status, reply.text);
+        assert!(as_then, "{version}: {} {}\n  {said}", call["method"], call["path"]);
     }
 }
 
