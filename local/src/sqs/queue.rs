@@ -20,7 +20,7 @@ const IN_FLIGHT_MAX: usize = 120_000;
 pub(super) struct Queue {
     pub(super) arn: String,
     pub(super) attributes: Attributes,
-    /// Rung whenever a message may have become visible.
+    /// Rung whenever a message may have become visible, or the first hidden one becomes so at another time.
     pub(super) arrivals: Arc<Notify>,
     nonce: u64,
     next_key: Key,
@@ -218,6 +218,7 @@ impl Queue {
 
     /// Moves a message that is not waiting in a lane to `state`.
     fn enter(&mut self, key: Key, state: State) {
+        let first_due_ms = self.next_due_ms();
         let Some(slot) = self.messages.get_mut(&key) else {
             return;
         };
@@ -228,7 +229,6 @@ impl Queue {
                 None => Tenant::Ungrouped(key),
             };
             self.visible.push(tenant, key);
-            self.arrivals.notify_waiters();
         }
         self.leave(key, before);
         match state {
@@ -240,6 +240,10 @@ impl Queue {
                 self.due.insert((due_ms, key));
                 self.in_flight += 1;
             }
+        }
+        // A long poll sleeps until the first hidden message is due: it sleeps anew when that has changed.
+        if state == State::Visible || self.next_due_ms() != first_due_ms {
+            self.arrivals.notify_waiters();
         }
     }
 

@@ -126,6 +126,46 @@ async fn a_long_poll_without_a_message_ends_empty() {
     assert!(nothing.is_empty());
 }
 
+/// Whether a poll has ended, once everything that this moment wakes has run: there is one thread.
+async fn has_ended<T>(poll: &tokio::task::JoinHandle<T>) -> bool {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    poll.is_finished()
+}
+
+#[tokio::test]
+async fn a_long_poll_heeds_a_visibility_that_changes_while_it_waits() {
+    let sqs = service();
+    send(&sqs, 1);
+    let first = sqs.receive("jobs", LONG).await.expect("it exists");
+    let waiting = long_poll(&sqs);
+    assert!(!has_ended(&waiting).await, "the message is in flight for 30 s");
+    sqs.change_visibility("jobs", &first[0].receipt_handle, 2).expect("it is in flight");
+    sqs.clock().jump(Duration::from_secs(1));
+    assert!(!has_ended(&waiting).await, "the message is hidden for 2 s");
+    sqs.clock().jump(Duration::from_secs(1));
+    assert!(has_ended(&waiting).await, "the message is visible again");
+    let second = waiting.await.expect("no panic").expect("it exists");
+    assert_eq!(second[0].message_id, first[0].message_id);
+}
+
+#[tokio::test]
+async fn a_long_poll_heeds_a_delayed_message_that_comes_while_it_waits() {
+    let sqs = service();
+    let waiting = long_poll(&sqs);
+    assert!(!has_ended(&waiting).await, "nothing is there");
+    let later = Draft { message_body: "later".to_owned(), delay_seconds: Some(3), ..Draft::default() };
+    let sooner = Draft { message_body: "sooner".to_owned(), delay_seconds: Some(2), ..Draft::default() };
+    for draft in [later, sooner] {
+        sqs.send("jobs", draft).expect("a valid message");
+        assert!(!has_ended(&waiting).await, "the message is delayed");
+    }
+    sqs.clock().jump(Duration::from_secs(2));
+    assert!(has_ended(&waiting).await, "the message is visible");
+    assert_eq!(waiting.await.expect("no panic").expect("it exists")[0].body, "sooner");
+}
+
 fn long_poll(sqs: &Sqs) -> tokio::task::JoinHandle<Result<Vec<Received>, SqsError>> {
     let sqs = sqs.clone();
     tokio::spawn(async move { sqs.receive("jobs", LONG).await })
