@@ -133,11 +133,7 @@ impl Background {
         let stop = watch::Sender::new(false);
         let mut tasks = JoinSet::new();
         let (service, stopped) = (sqs.clone(), stopped(&stop));
-        tasks.spawn(async move {
-            if let Err(error) = service.serve(listener, stopped).await {
-                tracing::error!(%error, "the embedded queue service ended");
-            }
-        });
+        tasks.spawn(async move { service.serve(listener, stopped).await });
         for event in events {
             match &event.trigger {
                 Trigger::Queue { .. } => tasks.spawn(from_queue(&sqs, event, contexts, &stop)?),

@@ -1,12 +1,13 @@
 //! What a system on this machine says of itself, to load tests, to the operator's commands and to who walks through it. No
-//! paths of the API, and not in AWS, where CloudWatch has such figures and CloudFormation such names.
+//! paths of the API, and not in AWS, where CloudWatch has such figures and CloudFormation such names. `/` leads to the
+//! documentation: in AWS the stage's root is no address that anybody is told, and leading on from it would cost a function.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::extract::Path;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header::LOCATION};
 use axum::{Json, Router, routing::get};
 use serde_json::json;
 use shared::ids::JobId;
@@ -39,5 +40,8 @@ pub fn add_to(
         let job_id: JobId = job_id.parse().map_err(|_| StatusCode::NOT_FOUND)?;
         tokio::fs::read_to_string(mailbox.join(format!("{job_id}.eml"))).await.map_err(|_| StatusCode::NOT_FOUND)
     });
+    // Relative, so that it holds behind a path too.
+    let documentation = get(async || (StatusCode::FOUND, [(LOCATION, "docs")]));
+    let router = router.route("/", documentation);
     router.route(FIGURES, figures).route(ENDPOINTS, get(async move || Json(endpoints))).route(MAIL, mail)
 }

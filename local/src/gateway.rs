@@ -59,20 +59,19 @@ struct Integration {
 
 /// Builds the router of all the template's routes.
 ///
-/// `address` is where the API will be reached; `find` gives the handler of a function by its
-/// folder name.
+/// `port` is where the API will be reached, at `localhost`; `find` gives the handler of a function by its folder name.
 ///
 /// # Errors
 /// The name of a function that `find` does not know.
 pub fn router(
     template: &Template,
     allowed_origins: Vec<HeaderValue>,
-    address: SocketAddr,
+    port: u16,
     find: impl Fn(&str) -> Option<Handler>,
 ) -> Result<Router, String> {
     let api = Arc::new(Api {
-        domain_name: HeaderValue::from_str(&address.to_string()).expect("an address has only visible ASCII characters"),
-        port: address.port(),
+        domain_name: HeaderValue::from_str(&format!("localhost:{port}")).expect("only visible ASCII characters"),
+        port,
         allowed_origins,
         responses: template.gateway_responses.clone(),
         compressed_from: template.minimum_compression_size.and_then(|bytes| usize::try_from(bytes).ok()),

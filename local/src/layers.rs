@@ -4,6 +4,7 @@
 pub mod counting;
 pub mod embedded;
 pub mod embedded_queues;
+pub mod embedded_secrets;
 pub mod iam;
 pub mod logging;
 mod tokens;

@@ -4,6 +4,7 @@ pub mod ablation;
 pub mod background;
 
 pub mod clock;
+pub mod connections;
 pub mod database;
 pub mod environment;
 pub mod event_source;
@@ -11,6 +12,7 @@ pub mod figures;
 pub mod functions;
 pub mod gateway;
 pub mod layers;
+mod mailbox;
 pub mod names;
 pub mod openapi;
 pub mod operator;

@@ -1,15 +1,25 @@
 //! `cargo run`: the whole system on this machine.
 
-use std::{collections::BTreeMap, env, error::Error, path::PathBuf, process::ExitCode};
+use std::{
+    collections::BTreeMap,
+    env,
+    error::Error,
+    future::poll_fn,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+    task::Poll,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use local::ablation::Ablation;
 use local::clock::Clock;
+use local::connections::Limits;
 use local::names::TABLE_NAME;
 use local::operator::running::{self, NotRunning};
 use local::operator::{self, catalogue};
 use local::system::project_folder;
-use local::{Options, StartError, Storage, System, functions, openapi};
+use local::{Options, Storage, System, functions, openapi};
 use shared::config::{NoOrigin, parse_origins};
 use shared::ids::{JobId, OrgId};
 use shared::jobs::JobMessage;
@@ -19,7 +29,8 @@ use shared::{
     Context,
     telemetry::logs::{self, Crates},
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use worker::secret::Secret;
 
 /// A page, a transaction and a compressor are many allocations; glibc's take a tenth more of a request (lab/NOTEBOOK.md, "tried").
 #[global_allocator]
@@ -31,10 +42,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Port on 127.0.0.1; 0 takes a free one. The operator's commands without a --table work on the system there.
+    /// Port at localhost; 0 takes a free one. The operator's commands without a --table work on the system there.
     #[arg(long, global = true, default_value_t = 3000)]
     port: u16,
-    /// Keep records in memory only.
+    /// Keep records in memory only, and e-mails in a temporary folder that goes with the system.
     #[arg(long, conflicts_with = "data_dir")]
     ephemeral: bool,
     /// Folder for the records [default: .citizen in the project's folder].
@@ -161,7 +172,7 @@ async fn run(arguments: Arguments) -> Result<(), String> {
             Ok(())
         }
         Some(Command::Operator(command)) => operate(command, arguments.port).await.map_err(|error| error.to_string()),
-        None => serve(options(arguments)).await.map_err(|error| error.to_string()),
+        None => serve(options(arguments)?).await.map_err(|error| error.to_string()),
     }
 }
 
@@ -224,7 +235,7 @@ impl At {
     }
 }
 
-fn options(arguments: Arguments) -> Options {
+fn options(arguments: Arguments) -> Result<Options, String> {
     let folder = project_folder();
     let storage = if arguments.ephemeral {
         Storage::Memory
@@ -232,10 +243,10 @@ fn options(arguments: Arguments) -> Options {
         Storage::Folder(arguments.data_dir.unwrap_or_else(|| folder.join(".citizen")))
     };
     let mailbox = match &storage {
-        Storage::Folder(folder) => folder.join("mail"),
-        Storage::Memory => Options::ephemeral().mailbox,
+        Storage::Folder(folder) => Some(folder.join("mail")),
+        Storage::Memory => None,
     };
-    Options {
+    Ok(Options {
         port: arguments.port,
         storage,
         clock: Clock::system(),
@@ -245,9 +256,11 @@ fn options(arguments: Arguments) -> Options {
         cache_url: env::var("CACHE_URL").unwrap_or_else(|_| "memory:".to_owned()),
         allowed_origins: arguments.allowed_origins,
         environment: chosen_providers(),
+        anthropic_api_key: anthropic_api_key(|name| env::var(name).ok())?,
+        limits: Limits::default(),
         background: true,
         without: arguments.without,
-    }
+    })
 }
 
 /// The providers that the process's environment chooses, and what they need.
@@ -265,16 +278,31 @@ fn chosen_providers() -> BTreeMap<String, String> {
     names.into_iter().filter_map(|name| Some((name.to_owned(), env::var(name).ok()?))).collect()
 }
 
+/// The model provider's key, where that provider is chosen and no secret of AWS's has it.
+fn anthropic_api_key(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Secret>, String> {
+    let is_chosen = variable("ANALYSIS_PROVIDER").is_some_and(|provider| provider == "anthropic");
+    if !is_chosen || variable("ANTHROPIC_SECRET_ID").is_some() {
+        return Ok(None);
+    }
+    let key = variable("ANTHROPIC_API_KEY").ok_or("ANALYSIS_PROVIDER=anthropic needs ANTHROPIC_API_KEY")?;
+    Secret::new(&key).map(Some).map_err(|_| "ANTHROPIC_API_KEY is no key: it is empty or has a space in it".to_owned())
+}
+
 fn catalogue_file(chosen: Option<PathBuf>) -> PathBuf {
     chosen.unwrap_or_else(|| project_folder().join("data/model-prices.json"))
 }
 
-/// Serves until Ctrl-C or SIGTERM.
-async fn serve(options: Options) -> Result<(), StartError> {
+/// Serves until Ctrl-C, SIGTERM or the terminal's end.
+async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
+    // Before anything is made that has to be taken away again.
+    let mut stops = Vec::new();
+    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+        stops.push(signal(kind)?);
+    }
     if let Ok(level) = env::var("LOG_LEVEL").as_deref().unwrap_or("info").parse() {
         // The embedded database warns of each condition that does not hold.
         let ours = functions::crates().chain(["local", "shared"].map(str::to_owned)).collect();
-        logs::init(level, Crates { ours, quiet: vec!["dynoxide".to_owned()] });
+        logs::init(level, Crates { ours, quiet: vec!["dynoxide".to_owned()] }, || Stamped);
         logs::init_panics();
     }
     let system = System::start(options).await?;
@@ -288,19 +316,38 @@ async fn serve(options: Options) -> Result<(), StartError> {
     println!("    curl -i '{url}/models/pricing?provider=anthropic'");
     println!();
     println!("Ctrl-C ends it.");
-    stop_requested().await;
-    println!("Stopping.");
+    stop_requested(&mut stops).await;
+    // To a terminal that is gone nothing can be said.
+    let _ = writeln!(io::stdout(), "Stopping.");
     system.shutdown().await;
     Ok(())
 }
 
-async fn stop_requested() {
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        let _ = tokio::signal::ctrl_c().await;
-        return;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+/// Returns at the first of these signals.
+async fn stop_requested(stops: &mut [Signal]) {
+    let first = poll_fn(|context| match stops.iter_mut().any(|stop| stop.poll_recv(context).is_ready()) {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    });
+    first.await;
+}
+
+/// Standard output, with the time in front of each line's fields: there is no CloudWatch here that stamps lines.
+struct Stamped;
+
+impl io::Write for Stamped {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut output = io::stdout().lock();
+        if let Some(fields) = line.strip_prefix(b"{") {
+            write!(output, "{{\"time\":\"{:.3}\",", jiff::Timestamp::now())?;
+            output.write_all(fields)?;
+        } else {
+            output.write_all(line)?;
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush()
     }
 }

@@ -16,7 +16,6 @@ mod receipt;
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::io;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -29,6 +28,7 @@ pub use protocol::Answer;
 pub use queue::Counts;
 
 use crate::clock::Clock;
+use crate::connections::{self, Limits};
 use crate::names::ACCOUNT_ID;
 use attributes::{VISIBILITY_SECONDS_MAX, WAIT_SECONDS_MAX};
 use error::in_range;
@@ -207,22 +207,13 @@ impl Sqs {
     }
 
     /// Serves the AWS JSON protocol until `stop` completes; open long polls then answer at once.
-    ///
-    /// # Errors
-    /// What the listener reports.
-    pub async fn serve(
-        &self,
-        listener: TcpListener,
-        stop: impl Future<Output = ()> + Send + 'static,
-    ) -> io::Result<()> {
+    pub async fn serve(&self, listener: TcpListener, stop: impl Future<Output = ()> + Send) {
         self.service.open.send_replace(true);
-        let sqs = self.clone();
-        axum::serve(listener, protocol::router(self.clone()))
-            .with_graceful_shutdown(async move {
-                stop.await;
-                sqs.service.open.send_replace(false);
-            })
-            .await
+        let stop = async {
+            stop.await;
+            self.service.open.send_replace(false);
+        };
+        connections::serve(vec![listener], protocol::router(self.clone()), Limits::default(), stop).await;
     }
 
     fn queues(&self) -> MutexGuard<'_, Queues> {

@@ -3,20 +3,20 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use axum::serve::ListenerExt;
 use shared::{Context, config::ConfigError};
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tokio::{sync::oneshot, task::JoinHandle};
+use worker::secret::Secret;
 
 use crate::{
     ablation::Ablation,
     background::{Background, BackgroundError, Queues},
     clock::Clock,
+    connections::{self, Limits},
     database::{Database, DatabaseError, Storage},
     environment::{Contexts, Environment},
     figures, functions, gateway,
@@ -24,10 +24,12 @@ use crate::{
         Layer,
         counting::DatabaseCalls,
         embedded_queues::EmbeddedQueues,
+        embedded_secrets::{EmbeddedSecrets, SECRET_ID},
         iam::{Privileges, Refusal},
         logging::Logging,
         stack,
     },
+    mailbox::MailFolder,
     names::{DEAD_LETTER_QUEUE, JOBS_QUEUE, TABLE_NAME},
     operator::catalogue::{self, CatalogueError},
     sqs::Sqs,
@@ -41,7 +43,7 @@ const CLOSING_TIME: Duration = Duration::from_secs(5);
 /// How to start the system.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Port on the loopback interface; 0 takes a free one.
+    /// Port on the loopback addresses; 0 takes a free one.
     pub port: u16,
     /// Where records are kept.
     pub storage: Storage,
@@ -53,12 +55,16 @@ pub struct Options {
     pub catalogue: PathBuf,
     /// As the environment variable `CACHE_URL`.
     pub cache_url: String,
-    /// Where e-mails are delivered to, as `.eml` files.
-    pub mailbox: PathBuf,
+    /// Where e-mails are delivered to, as `.eml` files; none is a temporary folder that goes with the system.
+    pub mailbox: Option<PathBuf>,
     /// In place of the template's default origins, separated by commas.
     pub allowed_origins: Option<String>,
     /// Variables of the functions that count before this system's own: another analysis provider, say.
     pub environment: BTreeMap<String, String>,
+    /// The model provider's key, for an environment that chooses it.
+    pub anthropic_api_key: Option<Secret>,
+    /// What callers may take of the gateway.
+    pub limits: Limits,
     /// Whether the queue and the schedule call their functions. A test that calls them itself says no.
     pub background: bool,
     /// What the whole process is to do without, to be measured.
@@ -76,9 +82,11 @@ impl Options {
             template: project_folder().join("template.yaml"),
             catalogue: project_folder().join("data/model-prices.json"),
             cache_url: "memory:".to_owned(),
-            mailbox: std::env::temp_dir().join(format!("citizen-mail-{}", uuid::Uuid::now_v7().simple())),
+            mailbox: None,
             allowed_origins: None,
             environment: BTreeMap::new(),
+            anthropic_api_key: None,
+            limits: Limits::default(),
             background: true,
             without: None,
         }
@@ -122,6 +130,9 @@ pub enum StartError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// No temporary folder can be made for e-mails.
+    #[error("the temporary folder for e-mails: {0}")]
+    MailFolder(#[source] io::Error),
     /// The database did not open.
     #[error(transparent)]
     Database(#[from] DatabaseError),
@@ -142,16 +153,16 @@ pub enum StartError {
 /// A running system. Dropping it stops it too, without waiting.
 #[derive(Debug)]
 pub struct System {
-    address: SocketAddr,
+    port: u16,
     stop: oneshot::Sender<()>,
-    server: JoinHandle<io::Result<()>>,
+    server: JoinHandle<()>,
     database: Database,
     background: Background,
     context: &'static Context,
     contexts: Contexts,
     privileges: Arc<Privileges>,
     sqs_url: String,
-    mailbox: PathBuf,
+    mail_folder: MailFolder,
 }
 
 impl System {
@@ -164,20 +175,28 @@ impl System {
             .map_err(|source| StartError::Template { path: options.template.clone(), source })?;
         let ablation = options.without.unwrap_or(Ablation::Nothing);
         let template = ablation.template(template);
-        let listener = listen(options.port).await?;
-        let address = listener.local_addr().map_err(|source| StartError::Port { port: options.port, source })?;
+        let (port, listeners) = connections::loopback(options.port).map_err(|source| match source.kind() {
+            io::ErrorKind::AddrInUse => StartError::PortInUse(options.port),
+            _ => StartError::Port { port: options.port, source },
+        })?;
+        let mail_folder = MailFolder::open(options.mailbox).map_err(StartError::MailFolder)?;
         let clock = options.clock;
         let database = Database::open(&options.storage, TABLE_NAME, &template.table, &clock)?;
         let origins = options.allowed_origins.unwrap_or_else(|| template.allowed_origins.join(","));
         let queues = Queues::open(&template, clock.clone()).await?;
+        let mut chosen = options.environment;
+        let secrets = options.anthropic_api_key.map(|key| Arc::new(EmbeddedSecrets::new(key)) as Arc<dyn Layer>);
+        if secrets.is_some() {
+            chosen.insert("ANTHROPIC_SECRET_ID".to_owned(), SECRET_ID.to_owned());
+        }
         let environment = Environment {
             database_url: &database.endpoint_url(),
             sqs_url: queues.url(),
             queue_url: &queues.queue_url(JOBS_QUEUE),
             cache_url: ablation.cache_url(&options.cache_url),
             origins: &origins,
-            mailbox: &options.mailbox.to_string_lossy(),
-            chosen: &options.environment,
+            mailbox: &mail_folder.path().to_string_lossy(),
+            chosen: &chosen,
         };
         let endpoints = environment.for_operators(queues.queue_url(DEAD_LETTER_QUEUE));
         let mut config = environment.config()?;
@@ -188,48 +207,30 @@ impl System {
         let privileges = Arc::new(Privileges::new(&template, &config));
         template.event_functions.iter().try_for_each(|event| privileges.poll(event))?;
         let database_calls = Arc::new(DatabaseCalls::default());
-        let layers: Vec<Arc<dyn Layer>> = match options.without {
+        let mut layers: Vec<Arc<dyn Layer>> = match options.without {
             None => vec![Arc::new(Logging), privileges.clone(), database_calls.clone(), in_process, queued],
             // What is compared has connections.
             Some(_) => vec![database_calls.clone()],
         };
+        layers.extend(secrets);
         let production_clock = shared::clock::Clock::from(&clock);
         let contexts = Contexts::new(&template.functions, &config, &stack(layers), &production_clock);
         // Lives as long as the process, as in a Lambda environment.
         let context: &'static Context = Box::leak(Box::new(Context::new(config, production_clock)));
         let find = |name: &str| functions::handler(name, contexts.get(name)?, options.without);
-        let router = gateway::router(&template, allowed_origins, address, find)
+        let router = gateway::router(&template, allowed_origins, port, find)
             .map_err(|function| StartError::UnknownFunction { path: options.template, function })?;
-        let router = figures::add_to(router, database_calls, queues.sqs().clone(), endpoints, options.mailbox.clone());
+        let router =
+            figures::add_to(router, database_calls, queues.sqs().clone(), endpoints, mail_folder.path().to_owned());
         catalogue::load(&options.catalogue, context.store()).await?;
         let sqs_url = queues.url().to_owned();
         let events = if options.background { template.event_functions.as_slice() } else { &[] };
         let background = Background::start(queues, database.in_process(), events, &contexts)?;
         let (stop, stopped) = oneshot::channel::<()>();
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        let listener = listener.tap_io(|stream| {
-            // Replies leave at once; without it some wait for the client's delayed ACK.
-            let _ = stream.set_nodelay(true);
-        });
-        let server = tokio::spawn(async move {
-            axum::serve(listener, service)
-                .with_graceful_shutdown(async {
-                    let _ = stopped.await;
-                })
-                .await
-        });
-        Ok(Self {
-            address,
-            stop,
-            server,
-            database,
-            background,
-            context,
-            contexts,
-            privileges,
-            sqs_url,
-            mailbox: options.mailbox,
-        })
+        let server = tokio::spawn(connections::serve(listeners, router, options.limits, async {
+            let _ = stopped.await;
+        }));
+        Ok(Self { port, stop, server, database, background, context, contexts, privileges, sqs_url, mail_folder })
     }
 
     /// What an operator or a test works with, who may do everything.
@@ -250,10 +251,11 @@ impl System {
         &self.privileges
     }
 
-    /// Where the API answers, without a slash at the end.
+    /// Where the API answers, without a slash at the end: at `localhost`, where browsers keep the session's `Secure` cookie for
+    /// pages that are at `localhost` too.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://localhost:{}", self.port)
     }
 
     /// Where the embedded database answers.
@@ -291,10 +293,10 @@ impl System {
     /// Where e-mails are delivered to.
     #[must_use]
     pub fn mailbox(&self) -> &Path {
-        &self.mailbox
+        self.mail_folder.path()
     }
 
-    /// Lets requests under way finish and closes the database.
+    /// Lets requests under way finish, closes the database and removes what is temporary.
     pub async fn shutdown(self) {
         let _ = self.stop.send(());
         let mut server = self.server;
@@ -305,13 +307,6 @@ impl System {
         let _ = tokio::time::timeout(CLOSING_TIME, self.background.stop()).await;
         self.database.close().await;
     }
-}
-
-async fn listen(port: u16) -> Result<TcpListener, StartError> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|source| match source.kind() {
-        io::ErrorKind::AddrInUse => StartError::PortInUse(port),
-        _ => StartError::Port { port, source },
-    })
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::database::Storage;
 
 /// Sends one request on a connection of its own and reads the whole response.
 async fn call(system: &System, method: &str, path: &str, body: &str) -> String {
-    let mut stream = TcpStream::connect(system.address).await.expect("the system listens");
+    let mut stream = TcpStream::connect(("localhost", system.port)).await.expect("the system listens");
     let length = body.len();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
@@ -59,10 +59,35 @@ async fn systems_in_memory_are_apart_and_have_prices() {
 #[tokio::test]
 async fn a_port_in_use_is_named() {
     let first = System::start(Options::ephemeral()).await.expect("starts");
-    let port = first.address.port();
+    let port = first.port;
     let second = System::start(Options { port, ..Options::ephemeral() }).await.expect_err("taken");
     assert_eq!(second.to_string(), format!("port {port} is in use: choose another with --port"));
     first.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_root_leads_to_the_documentation() {
+    let system = System::start(Options::ephemeral()).await.expect("starts");
+    let root = call(&system, "GET", "/", "").await;
+    assert!(root.starts_with("HTTP/1.1 302 ") && root.contains("\r\nlocation: docs\r\n"), "{root}");
+    system.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_announced_as_too_large_is_refused_before_it_is_sent() {
+    let system = System::start(Options::ephemeral()).await.expect("starts");
+    for (bytes, expected) in [(20_000_000, "HTTP/1.1 413 "), (2, "HTTP/1.1 100 ")] {
+        let mut stream = TcpStream::connect(("localhost", system.port)).await.expect("the system listens");
+        let request = format!(
+            "POST /auth/login HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nExpect: 100-continue\r\n\
+             Content-Type: application/json\r\nContent-Length: {bytes}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.expect("a request's head is taken");
+        let mut first = [0; 13];
+        stream.read_exact(&mut first).await.expect("an answer without a body");
+        assert_eq!(String::from_utf8_lossy(&first), expected);
+    }
+    system.shutdown().await;
 }
 
 #[tokio::test]

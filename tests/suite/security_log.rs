@@ -11,7 +11,7 @@ use shared::telemetry::logs::{self, Crates};
 #[test]
 #[ignore = "a role of the other test"]
 fn quiet_process() {
-    logs::init(tracing::Level::ERROR, Crates::default());
+    logs::init(tracing::Level::ERROR, Crates::default(), std::io::stdout);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let system = System::start(Options { background: false, ..Options::ephemeral() }).await.unwrap();

@@ -239,7 +239,7 @@ async fn the_loop_keeps_to_its_concurrency_and_ends_cleanly() {
 async fn the_loop_ends_after_its_queue_has_gone() {
     let sqs = service();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    sqs.serve(listener, async {}).await.expect("it serves");
+    sqs.serve(listener, async {}).await;
     let source = source(&sqs, mapping(), |_| Ok(Value::Null));
     let (stop, stopped) = oneshot::channel::<()>();
     let looping = tokio::spawn(async move { source.run(async { drop(stopped.await) }).await });

@@ -25,6 +25,9 @@ const MAX_DISCARDED_BYTES: usize = 32 * 1024 * 1024;
 /// [`ResponseType::RequestTooLarge`], [`ResponseType::UnsupportedMediaType`] for a coding that is
 /// not supported or not kept, [`ResponseType::BadRequest`] for a body that is cut off.
 pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, ResponseType> {
+    if expects_continue(headers) && declared_bytes(headers).is_some_and(|bytes| bytes > MAX_BODY_BYTES as u64) {
+        return Err(ResponseType::RequestTooLarge);
+    }
     let body = collect(body).await?;
     let Some(coding) = headers.get(header::CONTENT_ENCODING) else {
         return Ok(body);
@@ -37,6 +40,15 @@ pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Respo
         b"deflate" => decompress(ZlibDecoder::new(&*body)),
         _ => Err(ResponseType::UnsupportedMediaType),
     }
+}
+
+/// Whether the caller waits for `100 Continue`, which reading its body sends, or for a refusal in its place (RFC 9110, 10.1.1).
+fn expects_continue(headers: &HeaderMap) -> bool {
+    headers.get(header::EXPECT).is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+fn declared_bytes(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 async fn collect(mut body: Body) -> Result<Bytes, ResponseType> {

@@ -71,9 +71,8 @@ fn binary() -> Handler {
 
 fn api() -> Router {
     let template = Template::parse(include_str!("../../../template.yaml")).expect("whole template");
-    let address = ([127, 0, 0, 1], 3000).into();
     let origins = ORIGINS.map(HeaderValue::from_static).to_vec();
-    router(&template, origins, address, |name| {
+    router(&template, origins, 3000, |name| {
         Some(match name {
             "get-model-pricing" => sized(),
             "health" => binary(),
@@ -271,7 +270,7 @@ async fn the_gateway_says_who_calls_and_where() {
         ("connection", "close"),
     ];
     let seen = seen(request(Method::GET, "/items", &forged, "")).await;
-    assert_eq!(header_values(&seen, "host"), ["127.0.0.1:3000"]);
+    assert_eq!(header_values(&seen, "host"), ["localhost:3000"]);
     assert_eq!(header_values(&seen, "x-forwarded-for"), ["203.0.113.99, 192.0.2.7"]);
     assert_eq!(header_values(&seen, "x-forwarded-proto"), ["http"]);
     assert!(header_values(&seen, "connection").is_empty());
@@ -287,7 +286,6 @@ async fn binary_replies_stay_base64_as_in_api_gateway() {
 #[tokio::test]
 async fn a_function_without_a_handler_is_named() {
     let template = Template::parse(include_str!("../../../template.yaml")).expect("whole template");
-    let address = ([127, 0, 0, 1], 3000).into();
-    let missing = router(&template, Vec::new(), address, |name| (name != "docs").then(echo));
+    let missing = router(&template, Vec::new(), 3000, |name| (name != "docs").then(echo));
     assert_eq!(missing.err().as_deref(), Some("docs"));
 }

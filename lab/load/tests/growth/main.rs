@@ -106,7 +106,6 @@ fn measure(arguments: &Arguments, what: &'static str, sizes: &[usize], on: (&Run
         rows.iter_mut().zip(timings).for_each(|(row, timings)| row.timings = timings);
     }
     for (scene, _) in scenes {
-        let _nothing_was_sent = std::fs::remove_dir_all(scene.system.mailbox());
         systems.block_on(scene.system.shutdown());
     }
     Dimension { what, sizes: sizes.to_vec(), rows }

@@ -1,4 +1,4 @@
-//! Log lines: one JSON object each, on standard output, with what the work that they belong to is about.
+//! Log lines: one JSON object each, with what the work that they belong to is about.
 
 use super::about;
 use serde_json::{Map, Value};
@@ -8,7 +8,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 
@@ -39,9 +39,13 @@ impl Crates {
     }
 }
 
-/// Starts the logs at `level` and above. A second call changes nothing.
-pub fn init(level: Level, crates: Crates) {
-    let logs = tracing_subscriber::fmt().with_max_level(level.max(Level::INFO)).event_format(Lines).finish();
+/// Starts the logs at `level` and above, each line written to `output` at once. A second call changes nothing.
+pub fn init<W>(level: Level, crates: Crates, output: W)
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt().with_max_level(level.max(Level::INFO)).event_format(Lines);
+    let logs = lines.with_writer(output).finish();
     let wanted = filter_fn(move |line| {
         line.target() == SECURITY || (*line.level() <= level && crates.want(*line.level(), line.target()))
     });
