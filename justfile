@@ -119,6 +119,10 @@ load *arguments:
     cargo build --quiet --workspace --bin local --bin load --test suite
     target/debug/load {{arguments}}
 
+# Put load on a new local system with Locust for 15 s (lab/locustfile.py); `just locust --users 100 --run-time 5m`.
+locust *arguments:
+    .ci/with-local.sh .ci/locust.sh {{arguments}}
+
 # Measure what each thing that makes the system fast is worth: the same load with one taken away at a time, into
 # target/load/before-after.md.
 before-after *arguments:

@@ -44,6 +44,8 @@ pip_tool() { # folder, then packages
 # watchfiles is for `just watch`.
 pip_tool venv aws-sam-cli==1.170.0 cargo-lambda==1.9.2 ziglang==0.17.1 cfn-lint==1.58.0 rust-just==1.59.0 watchfiles==1.3.0
 pip_tool schemathesis schemathesis==4.32.5
+# Load by lab/locustfile.py.
+pip_tool locust locust==2.47.0
 pip_tool ministack ministack==1.5.33 aws-sam-translator==1.115.0
 
 pip_tool checkov checkov==3.3.30

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Pastes the blocks of docs/walkthrough.md into bash and into zsh, as the page says, over a system of its own, and looks at what
-each prints. `just walkthrough`."""
-import pathlib, re, shutil, subprocess, sys, tempfile, time
+"""Pastes the blocks of docs/walkthrough.md into bash and into zsh, as the page says, in a folder of nobody's and over systems of
+its own, and looks at what each prints; and sees that the page gives up on a job that does not succeed. `just walkthrough`."""
+import http.server, pathlib, re, shutil, subprocess, sys, tempfile, threading, time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHELLS = {"bash": ["bash", "--norc", "-i"], "zsh": ["zsh", "-f", "-i"]}
@@ -13,6 +13,8 @@ PRINTS = [
     r"^\s*30\n\s*30\n\s*30\n\s*10$",
     r'has the plan pro.*(?i:etag): .*"plan":"pro"',
     r'"provider":.*"claude-2"',
+    r'"role":"member".*"user":\{"id":"usr_.*"token":"cit_',
+    r"^$",
     r'"state":"succeeded".*"result":',
     r"^(job_\S+)\n\1\n.*Subject: Hello, Ada.*The engine runs\.",
     r'"emails"',
@@ -30,7 +32,7 @@ def pasted(shell, blocks, url, folder):
     return done.stdout.split(MARK)[:-1], done.stderr
 
 
-def wrong(shell, blocks, url, folder):
+def wrong(shell, blocks, url, folder, prints):
     try:
         printed, errors = pasted(shell, blocks, url, folder)
     except subprocess.TimeoutExpired as late:
@@ -39,7 +41,7 @@ def wrong(shell, blocks, url, folder):
     if len(printed) != len(blocks):
         return [f"{shell}: {len(printed)} of {len(blocks)} blocks ended\n{errors}"]
     return [f"{shell}: block {number} printed\n{text.strip()}\nand not {expected}"
-            for number, (text, expected) in enumerate(zip(printed, PRINTS), 1)
+            for number, (text, expected) in enumerate(zip(printed, prints), 1)
             if not re.search(expected, text.strip(), re.DOTALL | re.MULTILINE)]
 
 
@@ -53,6 +55,42 @@ def address(log, system):
     sys.exit(f"the local system did not start\n{log.read_text()}")
 
 
+def stubborn(shell, blocks, folder):
+    """What is wrong with how the page waits for jobs that never end, or end badly."""
+    waiting = next(block for block in blocks if block.startswith("wait_for()"))
+    faults = []
+    for state in ["running", "failed", "cancelled", "unknown"]:
+        class Job(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(f'{{"id":"job_1","state":"{state}"}}'.encode())
+
+            def log_message(self, *_):
+                pass
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Job) as server:
+            threading.Thread(target=server.serve_forever).start()
+            # Without its pauses: how often it asks is looked at, not for how long.
+            printed = wrong(shell, ["sleep() { :; }\n" + waiting + "wait_for job_1\n"], f"http://127.0.0.1:{server.server_port}", folder,
+                            [f"NOT SUCCEEDED: the job's state is '{state}'"])
+            server.shutdown()
+        faults += printed
+    return faults
+
+
+def walk(shells, blocks, folder, *options):
+    """What is wrong with a walk over a system with these options."""
+    log = folder / "log"
+    with log.open("w") as file:
+        system = subprocess.Popen([ROOT / "target/debug/local", "--port", "0", *options], cwd=folder, stdout=file, stderr=file)
+    try:
+        url = address(log, system)
+        return [f"{options}: {fault}" for shell in shells for fault in wrong(shell, blocks, url, folder, PRINTS)]
+    finally:
+        system.terminate()
+        system.wait()
+
+
 def main():
     if missing := [shell for shell in SHELLS if not shutil.which(shell)]:
         sys.exit(f"missing: {', '.join(missing)}: run .ci/install-tools.sh")
@@ -62,16 +100,9 @@ def main():
     subprocess.run(["cargo", "build", "--quiet", "--workspace", "--bin", "local", "--test", "suite"], cwd=ROOT, check=True)
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        log = folder / "log"
-        with log.open("w") as file:
-            system = subprocess.Popen([ROOT / "target/debug/local", "--port", "0", "--data-dir", folder / ".citizen"],
-                                      stdout=file, stderr=file)
-        try:
-            url = address(log, system)
-            faults = [fault for shell in SHELLS for fault in wrong(shell, blocks, url, ROOT)]
-        finally:
-            system.terminate()
-            system.wait()
+        faults = walk(SHELLS, blocks, folder, "--data-dir", folder / "records")
+        faults += walk(["bash"], blocks, folder, "--ephemeral")
+        faults += [fault for shell in SHELLS for fault in stubborn(shell, blocks, folder)]
     print("\n".join(faults) or f"{len(blocks)} blocks print what they should, in {' and '.join(SHELLS)}")
     sys.exit(bool(faults))
 

@@ -18,6 +18,8 @@ use crate::{layers::counting::DatabaseCalls, names::JOBS_QUEUE, sqs::Sqs};
 pub const FIGURES: &str = "/_local/figures";
 /// The variables that an operator's commands need.
 pub const ENDPOINTS: &str = "/_local/endpoints";
+/// The path of the program that runs, which has the operator's commands.
+pub const PROGRAM: &str = "/_local/program";
 /// The e-mail that a job has sent, as a text.
 pub const MAIL: &str = "/_local/mail/{job_id}";
 
@@ -40,8 +42,10 @@ pub fn add_to(
         let job_id: JobId = job_id.parse().map_err(|_| StatusCode::NOT_FOUND)?;
         tokio::fs::read_to_string(mailbox.join(format!("{job_id}.eml"))).await.map_err(|_| StatusCode::NOT_FOUND)
     });
+    let program =
+        get(async || std::env::current_exe().map(|path| path.display().to_string()).map_err(|_| StatusCode::NOT_FOUND));
     // Relative, so that it holds behind a path too.
     let documentation = get(async || (StatusCode::FOUND, [(LOCATION, "docs")]));
-    let router = router.route("/", documentation);
+    let router = router.route("/", documentation).route(PROGRAM, program);
     router.route(FIGURES, figures).route(ENDPOINTS, get(async move || Json(endpoints))).route(MAIL, mail)
 }

@@ -222,7 +222,9 @@ fn it_takes_the_model_providers_key_from_its_environment_and_shows_it_nowhere() 
     let (session, registered) = program.session();
     let (_, org) = registered.split_once(r#""org":{"id":""#).unwrap();
     let port = program.url.rsplit(':').next().unwrap();
-    let given = Command::new(env!("CARGO_BIN_EXE_local"))
+    // As the walkthrough does it.
+    let program_path = program.call("GET", "/_local/program", &[], "");
+    let given = Command::new(program_path.rsplit("\r\n").next().unwrap())
         .args(["plan", "--port", port, "--org", org.split('"').next().unwrap(), "--plan", "pro"])
         .output()
         .unwrap();
