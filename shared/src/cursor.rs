@@ -100,7 +100,8 @@ pub struct PageQuery {
     #[deserr(default)]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 100, default = 50)]
     pub limit: PageLimit,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the page before; left out for the first page, never empty.
+    #[param(min_length = 1)]
     #[deserr(default)]
     pub cursor: Option<String>,
 }

@@ -34,6 +34,8 @@ pub enum ApiError {
     EmailTaken,
     #[error("the last owner cannot go")]
     LastOwner,
+    #[error("the organization's default model is no longer on offer")]
+    DefaultModelGone,
     #[error("the resource kept changing")]
     Contended,
     #[error("the version does not match")]
@@ -91,6 +93,11 @@ impl ApiError {
             Self::NoOrganization => (S::FORBIDDEN, "no_organization", "You belong to no organization."),
             Self::NotFound => (S::NOT_FOUND, "not_found", "There is no such resource."),
             Self::EmailTaken => (S::CONFLICT, "email_taken", "An account with this e-mail address exists."),
+            Self::DefaultModelGone => (
+                S::CONFLICT,
+                "default_model_unavailable",
+                "Your organization's default model is no longer on offer. Name a model, or change the settings.",
+            ),
             Self::LastOwner => (S::CONFLICT, "last_owner", "The last owner of an organization cannot go."),
             Self::Contended => (S::CONFLICT, "concurrent_change", "The resource kept changing meanwhile. Try again."),
             Self::PreconditionFailed => (
@@ -231,6 +238,7 @@ mod tests {
             E::NotFound,
             E::EmailTaken,
             E::LastOwner,
+            E::DefaultModelGone,
             E::Contended,
             E::PreconditionFailed,
             E::IdempotencyMismatch,

@@ -30,6 +30,7 @@ pub mod ids;
 pub mod items;
 pub mod jobs;
 pub mod model;
+pub mod models;
 pub mod password;
 pub mod security_log;
 pub mod store;

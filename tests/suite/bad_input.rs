@@ -85,6 +85,50 @@ async fn other_types_of_content_are_refused() {
     assert_eq!(item_count(&api, &actor).await, 0);
 }
 
+/// What is unambiguous is taken: a tool's byte order mark, its spelling of a charset, a text as it is.
+#[tokio::test]
+async fn what_is_unambiguous_is_taken() {
+    let api = Api::new();
+    let actor = api.register().await;
+    let item = format!("/items/{}", api.item(&actor).await);
+    for (method, path, kind, body, status) in [
+        (Method::POST, "/items", "application/json; charset=utf8", "\u{feff}{\"name\":\"a\"}", 201),
+        (Method::POST, "/items", "application/vnd.api+json", "{\"name\":\"a\"}", 201),
+        (Method::PATCH, &item, "application/merge-patch+json", "{\"description\":null}", 200),
+        (Method::POST, "/analyze", "text/plain", "A \"text\"\twith a tab.\n", 202),
+        (Method::POST, "/analyze", "text/plain; charset=UTF-8", " \n", 422),
+        (Method::POST, "/items", "text/plain", "a", 415),
+    ] {
+        let request = api.request(method, path).bearer_auth(&actor.token).header(CONTENT_TYPE, kind);
+        let reply = send(request.body(body)).await;
+        assert_eq!(reply.status, status, "{kind}: {}", reply.text);
+    }
+}
+
+/// One address, however it is spelt, wherever it is given.
+#[tokio::test]
+async fn an_address_is_one_everywhere() {
+    let api = Api::new();
+    let local = unique_email();
+    let local = local.split('@').next().unwrap();
+    let (unicode, ascii) = (format!(" {local}@MÜNCHEN.example "), format!("{local}@xn--mnchen-3ya.example"));
+    let registered = api.call(None, Method::POST, "/auth/register", Some(registration(&unicode))).await;
+    assert_eq!((registered.status, &registered.body["user"]["email"]), (201, &json!(ascii)), "{}", registered.text);
+    let owner = Actor::of(&registered.body, &ascii);
+    api.call(None, Method::POST, "/auth/register", Some(registration(&ascii))).await.is_problem(409, "email_taken");
+    for spelt in [&unicode, &ascii, &ascii.to_uppercase()] {
+        assert_eq!(api.login(spelt, None).await.status, 200, "{spelt}");
+        let mail = json!({"to": [spelt], "subject": "s", "text": "t"});
+        assert_eq!(api.post(&owner, "/send-email", mail).await.status, 202, "{spelt}");
+    }
+    for wrong in ["a@123.45.67.89", "a@ex_ample.com", "a@-x.com"] {
+        let register = api.call(None, Method::POST, "/auth/register", Some(registration(wrong))).await;
+        assert_eq!(register.pointer(), "/email", "{wrong}");
+        let mail = json!({"to": [wrong], "subject": "s", "text": "t"});
+        assert_eq!(api.post(&owner, "/send-email", mail).await.pointer(), "/to/0", "{wrong}");
+    }
+}
+
 #[tokio::test]
 async fn large_bodies_are_refused() {
     let api = Api::new();

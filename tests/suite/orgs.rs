@@ -70,13 +70,47 @@ async fn settings_are_replaced_as_a_whole() {
         "monthly_budget_usd": null});
     let first = api.get(&owner, &path).await;
     assert_eq!((&first.body["settings"], &first.body["version"]), (&defaults, &json!(1)));
-    let changed = json!({"default_model": "claude-sonnet-4-5", "email_recipients": "anyone",
+    let changed = json!({"default_model": "builtin", "email_recipients": "members",
         "timezone": "Europe/Vienna", "monthly_budget_usd": "25.00"});
     let put = api.put(&owner, &path, json!({"settings": changed})).await;
     assert_eq!((put.status, &put.body["settings"]), (200, &changed));
     assert_eq!(api.get(&owner, &path).await.body, put.body);
     let reset = api.put(&owner, &path, json!({"settings": {}})).await;
     assert_eq!((&reset.body["settings"], &reset.body["version"]), (&defaults, &json!(3)));
+}
+
+/// Settings that cannot work are refused where they are set; what is stored from before is told, and is nobody else's error.
+#[tokio::test]
+async fn settings_that_cannot_work_are_refused() {
+    let system = System::start(Options::ephemeral()).await.unwrap();
+    let api = Api::at(system.url());
+    let owner = api.register().await;
+    let path = format!("/orgs/{}/settings", owner.org_id);
+    for (settings, pointer) in [
+        (json!({"timezone": "Foo/Bar"}), "/settings/timezone"),
+        (json!({"default_model": "gpt-99"}), "/settings/default_model"),
+        // Priced, and of a provider that this deployment does not use.
+        (json!({"default_model": "claude-sonnet-4-5"}), "/settings/default_model"),
+    ] {
+        assert_eq!(api.put(&owner, &path, json!({"settings": settings})).await.pointer(), pointer);
+    }
+    let both = json!({"settings": {"timezone": "Foo/Bar", "monthly_budget_usd": 5}});
+    assert_eq!(api.put(&owner, &path, both).await.body["errors"].as_array().map(Vec::len), Some(2));
+
+    let key = json!({"pk": {"S": format!("ORG#{}", owner.org_id)}, "sk": {"S": "SETTINGS"}});
+    let old =
+        json!({"default_model": {"S": "gpt-99"}, "email_recipients": {"S": "anyone"}, "timezone": {"S": "Foo/Bar"}});
+    let update = json!({"TableName": TABLE_NAME, "Key": key, "UpdateExpression": "SET settings = :old",
+        "ExpressionAttributeValues": {":old": {"M": old}}});
+    let call = aws::dynamodb("UpdateItem", update.to_string());
+    let reply = reqwest::Client::new().post(system.database_url()).headers(call.headers().clone());
+    assert_eq!(reply.body(update.to_string()).send().await.unwrap().status(), 200);
+    assert_eq!(api.get(&owner, &path).await.body["settings"]["timezone"], "Foo/Bar");
+    let text = json!({"text": "A text."});
+    api.post(&owner, "/analyze", text).await.is_problem(409, "default_model_unavailable");
+    let named = json!({"text": "A text.", "model": "builtin"});
+    assert_eq!(api.post(&owner, "/analyze", named).await.status, 202);
+    assert_eq!(api.post(&owner, "/analyze", json!({"text": "A text.", "model": "gpt-99"})).await.pointer(), "/model");
 }
 
 #[tokio::test]

@@ -29,6 +29,8 @@ struct World {
     providers: Providers,
     /// Has the database, and functions of its own.
     origin: System,
+    /// Has a catalogue that nobody has read.
+    settings: Rig,
 }
 
 impl World {
@@ -41,9 +43,11 @@ impl World {
             ("SES_CONFIGURATION_SET", "mail-events".to_owned()),
         ]);
         let environment = environment.map(|(name, value)| (name.to_owned(), value)).collect();
+        let analyses = providers.environment().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let cache_url = "off:".to_owned();
         let rig = Rig::start(Options { cache_url, environment, ..Options::ephemeral() }).await;
-        Self { rig, database, providers, origin }
+        let settings = Rig::start(Options { environment: analyses, ..Options::ephemeral() }).await;
+        Self { rig, database, providers, origin, settings }
     }
 
     /// Calls that together need every grant of the functions of accounts and organizations.
@@ -96,12 +100,15 @@ impl World {
     async fn prices(&self) {
         let api = Api::at(self.origin.url());
         ok(api.call(None, Method::GET, "/models/pricing?provider=anthropic", None).await.status);
+        let owner = self.settings.owner("pro").await;
+        self.settings.settings(&owner, json!({"default_model": MODEL})).await;
     }
 
     /// What no call to either system has needed.
     fn unused(&self) -> BTreeSet<Privilege> {
         let (one, other) = (self.rig.system.privileges().unused(), self.origin.privileges().unused());
-        one.intersection(&other).cloned().collect()
+        let third = self.settings.system.privileges().unused();
+        one.intersection(&other).filter(|unused| third.contains(*unused)).cloned().collect()
     }
 
     /// The same of jobs: run, refused for now, cancelled, and left by a dying worker.

@@ -6,15 +6,14 @@ use lambda_http::http::{HeaderName, HeaderValue};
 use rust_decimal::prelude::ToPrimitive as _;
 use serde::Serialize;
 use shared::caller::Caller;
-use shared::config::AnalysisProvider;
 use shared::idempotency::{Begin, IdempotencyKey};
 use shared::jobs::{AcceptedJob, NewJob};
 use shared::model::analysis::{Analysis, OUTPUT_TOKENS_MAX, TokenUsage, input_tokens_max};
-use shared::model::cached::{CachedCatalogue, CatalogueKey};
 use shared::model::job::{Job, JobKind, JobRecord, JobResult, JobState, JobUsage};
 use shared::model::org::OrgRecord;
 use shared::model::price::Rates;
-use shared::model::settings::{BUILTIN, ModelName, Settings, SettingsRecord};
+use shared::model::settings::{ModelName, Settings, SettingsRecord};
+use shared::models::{self, Offer};
 use shared::request::{FieldErrors, Rejection};
 use shared::response::Reply;
 use shared::{ApiError, ApiResult, Context, Request, StatusCode, jobs, request, response};
@@ -31,7 +30,7 @@ const POLL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_mi
 /// What a waiting request takes beside its wait, generously: longer than the function may run.
 const TIME_TO_REPLY: Duration = Duration::from_secs(10);
 
-/// A text to analyse.
+/// A text to analyse. Sent as `text/plain`, the whole body is the text, for the default model.
 #[derive(Debug, Deserr, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
@@ -55,14 +54,17 @@ pub struct DoneAnalysis {
 /// Analyse a text
 ///
 /// # Errors
-/// `422` for a text beyond the plan's size or a model that is not on offer, `429 quota_exceeded`,
+/// `409 default_model_unavailable` if no model is named and the organization's default is no longer on offer, `422` for a
+/// text beyond the plan's size or a model that is not on offer, `429 quota_exceeded`,
 /// `429 budget_exceeded`.
-#[utoipa::path(post, path = "/analyze", operation_id = "analyze", tag = "jobs", request_body = NewAnalysis,
-    params(("Idempotency-Key" = Option<String>, Header, description = "The same key and body take effect once"),
+#[utoipa::path(post, path = "/analyze", operation_id = "analyze", tag = "jobs", request_body(content((NewAnalysis = "application/json"), (String = "text/plain"))),
+    params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", min_length = 1, max_length = 255,
+            description = "1 to 255 visible ASCII characters. The same key and body take effect once; JSON bodies are the \
+                same if their canonical forms (RFC 8785) are"),
         ("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds, at most 20, for the analysis")),
     responses((status = 200, description = "Done in time", body = DoneAnalysis),
         (status = 202, description = "Accepted", body = Job),
-        (status = 409, description = "A request with this Idempotency-Key is under way",
+        (status = 409, description = "A request with this Idempotency-Key is under way, or the default model is no longer on offer",
             body = shared::response::ProblemBody, content_type = "application/problem+json")),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
@@ -80,7 +82,10 @@ async fn create(
     settings: &Settings,
     key: Option<&IdempotencyKey>,
 ) -> ApiResult {
-    let body: NewAnalysis = request::json(request)?;
+    let body = match request::text(request)? {
+        Some(text) => NewAnalysis { text: text.to_owned(), model: None },
+        None => request::json(request)?,
+    };
     check_text(&body.text, org)?;
     let seconds = request::preferred_wait(request).unwrap_or(0);
     let new = new_job(context, settings, key, body, seconds).await?;
@@ -120,7 +125,7 @@ async fn new_job<'k>(
     seconds: u64,
 ) -> Result<NewJob<'k>, ApiError> {
     let model = body.model.as_ref().unwrap_or(&settings.default_model).as_str().to_owned();
-    let rates = if model == BUILTIN { None } else { Some(rates(context, &model).await?) };
+    let rates = rates(context, &model, body.model.is_none()).await?;
     let most = TokenUsage { input_tokens: input_tokens_max(body.text.len()), output_tokens: OUTPUT_TOKENS_MAX };
     Ok(NewJob {
         key,
@@ -137,22 +142,15 @@ async fn new_job<'k>(
     })
 }
 
-/// What a provider's model costs. Only what has a price is on offer, or a budget could not hold.
-async fn rates(context: &Context, model: &str) -> Result<Rates, ApiError> {
-    let unknown = || Rejection::field("/model", "is not on offer here");
-    let provider = context.config().analysis_provider().map_err(ApiError::internal)?;
-    if provider == AnalysisProvider::Builtin {
-        return Err(unknown().into());
+/// What a run of the model costs; nothing for the builtin one. Only what has a price is on offer, or a budget could not
+/// hold. A default that is no longer on offer is the organization's to change, and no field of the caller's.
+async fn rates(context: &Context, model: &str, is_default: bool) -> Result<Option<Rates>, ApiError> {
+    match models::offer(context, model).await? {
+        Offer::Free => Ok(None),
+        Offer::At(rates) => Ok(Some(rates)),
+        Offer::No if is_default => Err(ApiError::DefaultModelGone),
+        Offer::No => Err(Rejection::field("/model", models::NOT_ON_OFFER).into()),
     }
-    let store = context.store().clone();
-    let catalogue = context
-        .cache()
-        .get_or_refresh(CatalogueKey, || async move {
-            Ok::<_, ApiError>(store.catalogue().await?.map(CachedCatalogue::new))
-        })
-        .await?;
-    let rates = catalogue.and_then(|catalogue| catalogue.rates(provider.name(), model));
-    rates.ok_or_else(|| unknown().into())
 }
 
 /// Looks at the job until it has ended or the time is over; then it is `accepted` after all.

@@ -64,7 +64,9 @@ pub enum Created {
 /// # Errors
 /// `401` without a valid session, `429 quota_exceeded` when the plan has no room for all of them.
 #[utoipa::path(post, path = "/items", operation_id = "create_item", tag = "items", request_body = NewItems,
-    params(("Idempotency-Key" = Option<String>, Header, description = "The same key and body take effect once")),
+    params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", min_length = 1, max_length = 255,
+            description = "1 to 255 visible ASCII characters. The same key and body take effect once; JSON bodies are the \
+                same if their canonical forms (RFC 8785) are")),
     responses((status = 201, description = "Created", body = Created),
         (status = 409, description = "A request with this Idempotency-Key is under way",
             body = shared::response::ProblemBody, content_type = "application/problem+json")),

@@ -13,7 +13,7 @@ use shared::{ApiResult, Context, Request, request, response};
 /// `If-Match` or `If-None-Match` demands.
 #[utoipa::path(delete, path = "/items/{item_id}", operation_id = "delete_item", tag = "items",
     params(("item_id" = ItemId, Path, description = "The item"),
-        ("If-Match" = Option<String>, Header, description = "The `ETag` of what is to be deleted"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of what is to be deleted; an empty one matches nothing"),
         ("If-None-Match" = Option<String>, Header, description = "An `ETag`, or `*`, of what is not to be deleted")),
     responses((status = 204, description = "Deleted")),
     security(("session" = []), ("cookie" = [])))]

@@ -19,6 +19,7 @@ use utoipa::ToSchema;
 #[serde(deny_unknown_fields)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
 pub struct Credentials {
+    #[deserr(try_from(String) = Email::known -> &'static str)]
     email: Email,
     password: PasswordAttempt,
     #[deserr(default)]

@@ -6,7 +6,8 @@ use shared::conditional::Expected;
 use shared::ids::OrgId;
 use shared::model::org::Role;
 use shared::model::settings::{NewSettings, SettingsView};
-use shared::request::FieldErrors;
+use shared::models::{self, Offer};
+use shared::request::{FieldErrors, Rejection};
 use shared::security_log::{self, SecurityEvent};
 use shared::{ApiResult, Context, Request, StatusCode, request, response};
 use utoipa::ToSchema;
@@ -28,7 +29,7 @@ pub struct SettingsChange {
 #[utoipa::path(put, path = "/orgs/{org_id}/settings", operation_id = "put_org_settings", tag = "orgs",
     request_body = SettingsChange,
     params(("org_id" = OrgId, Path, description = "The session's organization"),
-        ("If-Match" = Option<String>, Header, description = "The `ETag` of what is to be changed"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of what is to be changed; an empty one matches nothing"),
         ("If-None-Match" = Option<String>, Header, description = "An `ETag`, or `*`, of what is not to be changed")),
     responses((status = 200, description = "The new settings", body = SettingsView)),
     security(("session" = []), ("cookie" = [])))]
@@ -37,6 +38,9 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let org_id = caller.in_org(request::path(&request, "org_id"))?;
     let by = caller.at_least(Role::Admin)?;
     let change: SettingsChange = request::json(&request)?;
+    if matches!(models::offer(context, change.settings.default_model.as_str()).await?, Offer::No) {
+        return Err(Rejection::field("/settings/default_model", models::NOT_ON_OFFER).into());
+    }
 
     let version = current.version;
     let expected = Expected::of(&request, async { Ok((version, current.view(org_id))) }).await?;

@@ -32,7 +32,9 @@ pub struct QueuedEmail {
 /// # Errors
 /// `422` for a recipient that the organization may not write to, `429 quota_exceeded`.
 #[utoipa::path(post, path = "/send-email", operation_id = "send_email", tag = "jobs", request_body = SendEmail,
-    params(("Idempotency-Key" = Option<String>, Header, description = "The same key and body take effect once")),
+    params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", min_length = 1, max_length = 255,
+            description = "1 to 255 visible ASCII characters. The same key and body take effect once; JSON bodies are the \
+                same if their canonical forms (RFC 8785) are")),
     responses((status = 202, description = "Accepted", body = QueuedEmail),
         (status = 409, description = "A request with this Idempotency-Key is under way",
             body = shared::response::ProblemBody, content_type = "application/problem+json")),

@@ -17,7 +17,7 @@ use shared::{ApiResult, Context, Request, StatusCode, request, response};
 #[utoipa::path(patch, path = "/items/{item_id}", operation_id = "update_item", tag = "items",
     request_body = ItemChanges,
     params(("item_id" = ItemId, Path, description = "The item"),
-        ("If-Match" = Option<String>, Header, description = "The `ETag` of what is to be changed"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of what is to be changed; an empty one matches nothing"),
         ("If-None-Match" = Option<String>, Header, description = "An `ETag`, or `*`, of what is not to be changed")),
     responses((status = 200, description = "The changed item", body = Item)),
     security(("session" = []), ("cookie" = [])))]

@@ -22,7 +22,7 @@ pub struct AccountChanges {
 /// # Errors
 /// `401` without a valid session, `412` if it is not as `If-Match` or `If-None-Match` demands.
 #[utoipa::path(patch, path = "/me", operation_id = "update_me", tag = "users", request_body = AccountChanges,
-    params(("If-Match" = Option<String>, Header, description = "The `ETag` of what is to be changed"),
+    params(("If-Match" = Option<String>, Header, description = "The `ETag` of what is to be changed; an empty one matches nothing"),
         ("If-None-Match" = Option<String>, Header, description = "An `ETag`, or `*`, of what is not to be changed")),
     responses((status = 200, description = "The changed account", body = Me)),
     security(("session" = []), ("cookie" = [])))]

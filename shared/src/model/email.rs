@@ -113,7 +113,7 @@ impl From<Subject> for String {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Deserr, ToSchema)]
 #[serde(try_from = "String", into = "String")]
 #[deserr(try_from(String) = Self::try_from -> &'static str)]
-#[schema(value_type = String, min_length = 1, max_length = 65536)]
+#[schema(value_type = String, min_length = 1)]
 pub struct Text(String);
 
 impl Text {
@@ -183,8 +183,8 @@ pub struct SendEmail {
     /// One line of 1 to 255 characters; not with a template.
     #[schema(min_length = 1, max_length = 255)]
     pub subject: Option<String>,
-    /// Plain text of at most 64 KiB; not with a template.
-    #[schema(min_length = 1, max_length = 65536)]
+    /// Plain text of at most 65,536 bytes in UTF-8; not with a template.
+    #[schema(min_length = 1)]
     pub text: Option<String>,
     /// A template of ours, by name.
     pub template: Option<template::Name>,

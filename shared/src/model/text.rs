@@ -1,6 +1,7 @@
 //! Texts with rules: names, descriptions, e-mail addresses, passwords.
 
 use deserr::Deserr;
+use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 use utoipa::ToSchema;
@@ -19,10 +20,11 @@ pub struct Name(String);
 #[schema(value_type = String, max_length = 4000, pattern = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$")]
 pub struct Description(String);
 
-/// An e-mail address (RFC 5321's lengths), in lower case: two spellings are one account.
+/// An e-mail address (RFC 5321's lengths) in one form: two spellings are one account. Lower case, no space around it, and
+/// the domain in ASCII (UTS 46), so that `ada@münchen.de` and `ada@xn--mnchen-3ya.de` are one address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Deserr, ToSchema)]
 #[serde(try_from = "String")]
-#[deserr(try_from(String) = Self::try_from -> &'static str)]
+#[deserr(try_from(String) = Self::normalized -> &'static str)]
 #[schema(value_type = String, format = "email", min_length = 3, max_length = 254, examples("ada@example.com"))]
 pub struct Email(String);
 
@@ -110,6 +112,35 @@ impl TryFrom<String> for Description {
     }
 }
 
+impl Email {
+    /// The address that a caller wrote, in the one form: what registers, logs in and gets mail goes through here.
+    ///
+    /// # Errors
+    /// It is none, or its domain is no host name: labels of letters, digits and hyphens (RFC 1123, 2.1), the last one not
+    /// of digits only (RFC 3696, 2).
+    fn normalized(text: String) -> Result<Self, &'static str> {
+        const WRONG: &str = "must be an e-mail address";
+        let (local, domain) = text.trim().rsplit_once('@').ok_or(WRONG)?;
+        let domain = Uts46::new()
+            .to_ascii(domain.as_bytes(), AsciiDenyList::STD3, Hyphens::CheckFirstLast, DnsLength::Verify)
+            .map_err(|_| WRONG)?;
+        let last = domain.rsplit('.').next().unwrap_or_default();
+        if last.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(WRONG);
+        }
+        Self::try_from(format!("{local}@{domain}"))
+    }
+
+    /// The address that an account is known by: one that was registered before domains were judged is still itself.
+    ///
+    /// # Errors
+    /// It is no address.
+    pub fn known(text: String) -> Result<Self, &'static str> {
+        Self::normalized(text.clone()).or_else(|_| Self::try_from(text.trim().to_owned()))
+    }
+}
+
+/// Reads what is stored, from before domains were judged as well.
 impl TryFrom<String> for Email {
     type Error = &'static str;
 
@@ -218,6 +249,42 @@ mod tests {
         ] {
             assert!(wrong.parse::<Email>().is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn an_address_has_one_form_and_a_host_name() {
+        let form = |text: &str| Email::normalized(text.to_owned()).map(Email::into_string);
+        for (text, expected) in [
+            (" Ada@Example.COM\n", "ada@example.com"),
+            ("a@münchen.de", "a@xn--mnchen-3ya.de"),
+            ("a@MÜNCHEN.de", "a@xn--mnchen-3ya.de"),
+            ("a@mu\u{308}nchen.de", "a@xn--mnchen-3ya.de"),
+            ("a@xn--mnchen-3ya.de", "a@xn--mnchen-3ya.de"),
+            ("a.b+c@1.example.co.uk", "a.b+c@1.example.co.uk"),
+        ] {
+            assert_eq!(form(text).as_deref(), Ok(expected), "{text}");
+        }
+        let long = format!("a@{}.de", "x".repeat(64));
+        for wrong in [
+            "a@123.45.67.89",
+            "a@example.123",
+            "a@ex_ample.com",
+            "a@-example.com",
+            "a@example-.com",
+            "a@example..com",
+            "a@example.com.",
+            "a@.com",
+            "a@xn--\u{fc}.de",
+            "a@xn--0.de",
+            "é@example.com",
+            "a@b\u{200b}c@example.com",
+            long.as_str(),
+        ] {
+            assert!(form(wrong).is_err(), "{wrong:?}");
+        }
+        let known = |text: &str| Email::known(text.to_owned()).map(Email::into_string);
+        assert_eq!(known(" A@Ex_ample.com ").as_deref(), Ok("a@ex_ample.com"), "as it was registered");
+        assert_eq!(known("a@MÜNCHEN.de").as_deref(), Ok("a@xn--mnchen-3ya.de"));
     }
 
     #[test]

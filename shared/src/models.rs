@@ -1,0 +1,44 @@
+//! Which models are on offer, and at what price.
+
+use crate::config::AnalysisProvider;
+use crate::context::Context;
+use crate::error::ApiError;
+use crate::model::cached::{CachedCatalogue, CatalogueKey};
+use crate::model::price::Rates;
+use crate::model::settings::BUILTIN;
+
+/// What is said of a model that is not.
+pub const NOT_ON_OFFER: &str = "is not on offer here";
+
+/// Whether a model is on offer.
+#[derive(Debug)]
+pub enum Offer {
+    /// The builtin one.
+    Free,
+    At(Rates),
+    /// Unknown, or of a provider that this deployment does not use.
+    No,
+}
+
+/// Looks a model up in the catalogue of the deployment's provider.
+///
+/// # Errors
+/// When the catalogue cannot be read.
+pub async fn offer(context: &Context, model: &str) -> Result<Offer, ApiError> {
+    let provider = context.config().analysis_provider().map_err(ApiError::internal)?;
+    if model == BUILTIN {
+        return Ok(Offer::Free);
+    }
+    if provider == AnalysisProvider::Builtin {
+        return Ok(Offer::No);
+    }
+    let store = context.store().clone();
+    let catalogue = context
+        .cache()
+        .get_or_refresh(CatalogueKey, || async move {
+            Ok::<_, ApiError>(store.catalogue().await?.map(CachedCatalogue::new))
+        })
+        .await?;
+    let rates = catalogue.and_then(|catalogue| catalogue.rates(provider.name(), model));
+    Ok(rates.map_or(Offer::No, Offer::At))
+}
