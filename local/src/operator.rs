@@ -40,7 +40,7 @@ pub fn context(table: &str, variable: impl Fn(&str) -> Option<String>) -> Result
 /// # Errors
 /// [`ApiError::NotFound`] when there is no such organization.
 pub async fn give_plan(context: &Context, org: OrgId, plan: Plan) -> Result<OrgPlan, ApiError> {
-    Ok(context.store().give_plan(org, plan).await?.publish(context.cache()).await)
+    context.store().give_plan(org, plan).await.publish(context.cache()).await
 }
 
 /// What a redrive did.

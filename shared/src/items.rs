@@ -4,10 +4,12 @@
 use crate::context::Context;
 use crate::error::{ApiError, ApiResult};
 use crate::ids::ItemId;
+use crate::model::cached::ItemPagesKey;
 use crate::model::item::{ItemRecord, NewItem};
 use crate::model::org::OrgRecord;
 use crate::model::time::Moment;
 use crate::store::items::Unwritten;
+use platform::cache::Invalidation;
 use platform::idempotency::{Begin, IdempotencyKey, KeyClaim, StoredReply};
 use platform::response::Reply;
 use serde::{Deserialize, Serialize};
@@ -37,18 +39,20 @@ pub async fn create_batch(
     key: Option<&IdempotencyKey>,
     reply: impl FnOnce(Vec<ItemRecord>, &Unwritten) -> Reply,
 ) -> ApiResult {
-    let (store, now) = (context.store(), context.now());
+    let (store, now, pages) = (context.store(), context.now(), ItemPagesKey(org.org_id));
     let mut work = BatchWork { item_ids: items.iter().map(|_| ItemId::new()).collect(), created_at: now };
     let note = key.map(|_| serde_json::to_string(&work)).transpose().map_err(ApiError::internal)?;
     let mut held = key.map(|key| key.begin(note, BATCH_LEASE, now.as_millis()));
     let mut existing = HashSet::new();
     match store.begin_items(org, items.len(), held.as_ref()).await? {
         Begin::First(()) => {}
-        Begin::Replay(first) => return Ok(first.replayed()),
+        Begin::Replay(first) => return first.replayed(pages).publish(context.cache()).await,
         Begin::Resume(left) => {
             held = Some(store.resume_key(org.org_id, &left, BATCH_LEASE).await?);
             work = serde_json::from_str(left.record.work.as_deref().unwrap_or_default()).map_err(ApiError::internal)?;
-            existing = store.existing_items(org.org_id, &work.item_ids).await?;
+            let found = store.existing_items(org.org_id, &work.item_ids).await;
+            // Who died has told nobody of the items that it wrote.
+            existing = Invalidation::new(pages, found.into()).publish(context.cache()).await?;
         }
     }
 
@@ -61,7 +65,7 @@ pub async fn create_batch(
         let missing = records.iter().filter(|record| !existing.contains(&record.item_id));
         store.write_items(org.org_id, &missing.cloned().collect::<Vec<_>>()).await
     };
-    let unwritten = written.publish(context.cache()).await;
+    let unwritten = written.publish(context.cache()).await?;
 
     let (absent, all_are_absent) = (unwritten.absent.len(), unwritten.absent.len() == records.len());
     let reply = reply(records, &unwritten);
@@ -79,7 +83,10 @@ async fn end_batch(
     let ended = context.store().end_items(org.org_id, absent, held, reply.as_ref().map(StoredReply::of)).await;
     match (ended, held) {
         (Ok(true), _) => {}
-        (Ok(false), Some(held)) => return context.store().standing_reply(org.org_id, held.key).await,
+        (Ok(false), Some(held)) => {
+            let standing = context.store().standing_reply(org.org_id, held.key, ItemPagesKey(org.org_id)).await;
+            return standing.publish(context.cache()).await;
+        }
         (Err(error), Some(_)) => return Err(error),
         // What became of the items is what the caller asked. The count stays too high, never too low.
         (Ok(false), None) => tracing::warn!("room of unwritten items was not given back"),

@@ -17,21 +17,17 @@ mod security_log;
 pub mod sessions;
 pub mod suppression;
 pub mod usage;
+mod versioned;
 
 use crate::clock::Clock;
-use crate::conditional::Expected;
 use crate::error::ApiError;
 use crate::model::time::Moment;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, CancellationReason, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
-};
+use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason, TransactWriteItem, Update};
 use keys::Key;
 use platform::aws::{AwsConfig, Signer, user_agent};
 use platform::telemetry::{Part, timed};
@@ -228,49 +224,6 @@ pub(crate) fn changes<T: Serialize>(key: Key, before: &T, after: &T) -> Result<U
         if parts.is_empty() { String::new() } else { format!("{verb} {} ", parts.join(", ")) }
     };
     Ok(update.update_expression(clause("SET", &set) + &clause("REMOVE", &remove)))
-}
-
-/// What a write expects, as a condition on a versioned record that must exist.
-pub(crate) struct Precondition {
-    condition: &'static str,
-    version: Option<AttributeValue>,
-}
-
-impl From<Expected> for Precondition {
-    fn from(expected: Expected) -> Self {
-        match expected {
-            Expected::Exists => Self { condition: "attribute_exists(pk)", version: None },
-            Expected::Version(version) => Self { condition: "#version = :expected", version: Some(number(version)) },
-        }
-    }
-}
-
-impl Precondition {
-    /// The condition, and the value of `:expected` where it is on `#version`.
-    pub(crate) fn into_parts(self) -> (&'static str, Option<AttributeValue>) {
-        (self.condition, self.version)
-    }
-
-    /// Adds it to an update that names `#version`.
-    pub(crate) fn apply(self, mut update: UpdateItemFluentBuilder) -> UpdateItemFluentBuilder {
-        if let Some(version) = self.version {
-            update = update.expression_attribute_values(":expected", version);
-        }
-        update
-            .condition_expression(self.condition)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-    }
-}
-
-/// What a failed update of a versioned record is: another version if the record exists, else no record.
-pub(crate) fn update_failed(error: SdkError<UpdateItemError, HttpResponse>) -> ApiError {
-    match error.as_service_error() {
-        Some(UpdateItemError::ConditionalCheckFailedException(failed)) if failed.item.is_some() => {
-            ApiError::PreconditionFailed
-        }
-        Some(UpdateItemError::ConditionalCheckFailedException(_)) => ApiError::NotFound,
-        _ => classify(error),
-    }
 }
 
 /// A number as DynamoDB takes it.

@@ -17,6 +17,7 @@ mod health;
 mod identity;
 mod items;
 mod jobs;
+mod lost_replies;
 mod matrix;
 mod members;
 mod one_read;

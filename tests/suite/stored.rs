@@ -21,12 +21,12 @@ use std::time::Duration;
 
 /// What a write may change in a record of a kind, by how its keys start. Everything else of a record stays as it was.
 const MAY_CHANGE: [(&str, &str, &[&str]); 9] = [
-    ("USER#", "PROFILE", &["name", "version"]),
+    ("USER#", "PROFILE", &["name", "version", "write_id"]),
     ("USER#", "ORG#", &["role"]),
     ("ORG#", "MEMBER#", &["role"]),
-    ("ORG#", "ORG", &["plan", "plan_version", "plan_given_at", "item_count"]),
+    ("ORG#", "ORG", &["plan", "plan_version", "plan_given_at", "plan_write_id", "item_count"]),
     ("ORG#", "SETTINGS", &["settings", "version"]),
-    ("ITEMS#", "", &["name", "updated_at", "version"]),
+    ("ITEMS#", "", &["name", "updated_at", "version", "write_id"]),
     ("USAGE#", "", &["analyses", "emails", "input_tokens", "output_tokens", "cost_nanos", "spent_nanos"]),
     ("IDEMPOTENCY#", "", &["lease_until", "work", "reply"]),
     (

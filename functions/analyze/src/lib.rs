@@ -5,6 +5,7 @@ use deserr::Deserr;
 use lambda_http::http::{HeaderName, HeaderValue};
 use rust_decimal::prelude::ToPrimitive as _;
 use serde::Serialize;
+use shared::cache::Uncached;
 use shared::caller::Caller;
 use shared::idempotency::{Begin, IdempotencyKey};
 use shared::jobs::{AcceptedJob, NewJob};
@@ -71,7 +72,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let (caller, org, SettingsRecord { settings, .. }) = Caller::verify_with_settings(context, &request).await?;
     let key = IdempotencyKey::of(ENDPOINT, &request)?;
     let outcome = create(context, &request, &caller, &org, &settings, key.as_ref()).await;
-    context.store().replay_or(org.org_id, key.as_ref(), outcome).await
+    context.store().replay_or(org.org_id, key.as_ref(), Uncached, outcome).await.into_result()
 }
 
 async fn create(
@@ -91,7 +92,7 @@ async fn create(
     let new = new_job(context, settings, key, body, seconds).await?;
     let accepted = match jobs::accept(context, request, caller, org, new, accepted_reply).await? {
         Begin::First(accepted) | Begin::Resume(accepted) => accepted,
-        Begin::Replay(first) => return Ok(first.replayed()),
+        Begin::Replay(first) => return first.replayed(Uncached).into_result(),
     };
     let AcceptedJob { job, reply, held } = accepted;
     let reply = if seconds == 0 { reply } else { wait(context, *job, reply, seconds).await? };

@@ -5,7 +5,8 @@ use lambda_http::http::HeaderValue;
 use lambda_http::http::header::LOCATION;
 use serde::Serialize;
 use shared::caller::Caller;
-use shared::idempotency::{Begin, IdempotencyKey, StoredReply};
+use shared::idempotency::{IdempotencyKey, StoredReply};
+use shared::model::cached::ItemPagesKey;
 use shared::model::item::{Item, ItemRecord, NewItem};
 use shared::model::org::OrgRecord;
 use shared::request::FieldErrors;
@@ -75,7 +76,8 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let (_, org) = Caller::verify_with_org(context, &request).await?;
     let key = IdempotencyKey::of(ENDPOINT, &request)?;
     let outcome = create(context, &request, &org, key.as_ref()).await;
-    context.store().replay_or(org.org_id, key.as_ref(), outcome).await
+    let pages = ItemPagesKey(org.org_id);
+    context.store().replay_or(org.org_id, key.as_ref(), pages, outcome).await.publish(context.cache()).await
 }
 
 async fn create(context: &Context, request: &Request, org: &OrgRecord, key: Option<&IdempotencyKey>) -> ApiResult {
@@ -98,14 +100,7 @@ async fn create_one(context: &Context, org: &OrgRecord, item: NewItem, key: Opti
     reply.headers_mut().insert(LOCATION, location);
 
     let claim = key.map(|key| key.complete(StoredReply::of(&reply), item.created_at.as_millis()));
-    match context.store().create_item(org, &item, claim.as_ref()).await? {
-        Begin::First(written) => {
-            written.publish(context.cache()).await;
-            Ok(reply)
-        }
-        Begin::Replay(first) => Ok(first.replayed()),
-        Begin::Resume(_) => Err(ApiError::internal("an item's key was kept without its reply")),
-    }
+    context.store().create_item(org, &item, claim.as_ref(), reply).await.publish(context.cache()).await
 }
 
 impl CreatedItems {

@@ -25,9 +25,9 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
         let item = context.store().item(caller.org_id, item_id).await?;
         Ok((item.version, Item::from(item)))
     };
-    let expected = Expected::of(&request, current).await?;
-    let written = context.store().delete_item(caller.org_id, item_id, expected).await?;
-    written.publish(context.cache()).await;
+    let expected = Expected::of(&request, current).await;
+    let written = context.store().delete_item(caller.org_id, item_id, expected).await;
+    written.publish(context.cache()).await?;
 
     Ok(response::no_content())
 }

@@ -43,9 +43,9 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     }
 
     let version = current.version;
-    let expected = Expected::of(&request, async { Ok((version, current.view(org_id))) }).await?;
-    let written = context.store().put_org_settings(by, version, &change.settings.into(), expected).await?;
-    let settings = written.publish(context.cache()).await;
+    let expected = Expected::of(&request, async { Ok((version, current.view(org_id))) }).await;
+    let written = context.store().put_org_settings(by, version, &change.settings.into(), expected).await;
+    let settings = written.publish(context.cache()).await?;
     let event = SecurityEvent::SettingsChanged { by: &caller, version: settings.version };
     security_log::record(context, &request, event).await;
 

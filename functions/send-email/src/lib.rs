@@ -2,6 +2,7 @@
 //! settings say so, write to their own members only.
 
 use serde::Serialize;
+use shared::cache::Uncached;
 use shared::caller::Caller;
 use shared::idempotency::{Begin, IdempotencyKey};
 use shared::ids::{JobId, OrgId};
@@ -43,7 +44,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let (caller, org, SettingsRecord { settings, .. }) = Caller::verify_with_settings(context, &request).await?;
     let key = IdempotencyKey::of(ENDPOINT, &request)?;
     let outcome = create(context, &request, &caller, &org, &settings, key.as_ref()).await;
-    context.store().replay_or(org.org_id, key.as_ref(), outcome).await
+    context.store().replay_or(org.org_id, key.as_ref(), Uncached, outcome).await.into_result()
 }
 
 async fn create(
@@ -73,7 +74,7 @@ async fn create(
     });
     match accepted.await? {
         Begin::First(accepted) => Ok(accepted.reply),
-        Begin::Replay(first) => Ok(first.replayed()),
+        Begin::Replay(first) => first.replayed(Uncached).into_result(),
         Begin::Resume(_) => Err(ApiError::internal("an e-mail's key was kept without its reply")),
     }
 }

@@ -33,9 +33,9 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
         let item = context.store().item(caller.org_id, item_id).await?;
         Ok((item.version, Item::from(item)))
     };
-    let expected = Expected::of(&request, current).await?;
-    let written = context.store().update_item(caller.org_id, item_id, changes, expected).await?;
-    let item = written.publish(context.cache()).await;
+    let expected = Expected::of(&request, current).await;
+    let written = context.store().update_item(caller.org_id, item_id, changes, expected).await;
+    let item = written.publish(context.cache()).await?;
 
     Ok(response::written(StatusCode::OK, &Item::from(item)))
 }

@@ -35,10 +35,11 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
         let (user, memberships) = account.ok_or(ApiError::InvalidToken)?;
         Ok((user.version, Me::new(user, memberships)))
     };
-    let expected = Expected::of(&request, current).await?;
-    let written = context.store().rename_user(caller.user_id, &changes.name, expected).await?;
-    let (_, account) =
+    let expected = Expected::of(&request, current).await;
+    let written = context.store().rename_user(caller.user_id, &changes.name, expected).await;
+    let (renamed, account) =
         tokio::join!(written.publish(context.cache()), context.store().user_with_memberships(caller.user_id));
+    renamed?;
     let (user, memberships) = account?.ok_or(ApiError::InvalidToken)?;
 
     Ok(response::written(StatusCode::OK, &Me::new(user, memberships)))

@@ -26,7 +26,7 @@ pub use class::{ABSENCES_PER_SCOPE, ABSENT_MAX, Cacheable, Class, JITTER_PERCENT
 pub use control_plane::{ControlPlane, FindError, Found, Kind};
 pub use iam::Iam;
 pub use url::{CacheUrl, CacheUrlError, Endpoint, Server};
-pub use written::{Invalidation, Renewal};
+pub use written::{Invalidation, Renewal, Uncached, WriteOutcome};
 
 use crate::telemetry::metrics::metrics;
 use crate::telemetry::{Part, timed};

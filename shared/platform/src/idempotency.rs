@@ -1,6 +1,7 @@
 //! `Idempotency-Key`: the key, what it was first sent with, and the reply that a repetition gets. Knows
 //! nothing of what was created, nor of where the records lie.
 
+use crate::cache::{Invalidation, WriteOutcome};
 use crate::hex;
 use crate::request::{self, Rejection};
 use crate::response::Reply;
@@ -106,9 +107,14 @@ impl StoredReply {
         }
     }
 
-    /// The reply again, marked as a repetition.
-    #[must_use]
-    pub fn replayed(self) -> Reply {
+    /// The reply again, marked as a repetition of a write of what is cached as `written`
+    /// ([`Uncached`](crate::cache::Uncached) if nothing is). The cache is told once more: the first request may have died
+    /// between its write and telling it, or not have come that far yet.
+    pub fn replayed<N, E>(self, written: N) -> Invalidation<N, Reply, E> {
+        Invalidation::new(written, WriteOutcome::Written(self.into_replay()))
+    }
+
+    fn into_replay(self) -> Reply {
         let Self { status, headers, body } = self;
         let mut reply = Response::new(Body::Text(body));
         *reply.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
@@ -320,7 +326,7 @@ mod tests {
     fn a_reply_comes_back_byte_for_byte() {
         let mut reply = crate::response::json(StatusCode::ACCEPTED, &serde_json::json!({"a": 1}));
         reply.headers_mut().insert("location", HeaderValue::from_static("/jobs/1"));
-        let replayed = StoredReply::of(&reply).replayed();
+        let replayed = StoredReply::of(&reply).into_replay();
         assert_eq!(
             (replayed.status(), replayed.headers()["location"].as_bytes()),
             (StatusCode::ACCEPTED, &b"/jobs/1"[..])

@@ -1,7 +1,7 @@
 //! Users, their log-in records and sessions.
 
 use super::keys::{self, Key};
-use super::{Attributes, Store, attributes, classify, number, record, string};
+use super::{Attributes, Store, attributes, classify, record, string, versioned};
 use crate::conditional::Expected;
 use crate::error::ApiError;
 use crate::ids::{SessionId, UserId};
@@ -14,7 +14,7 @@ use crate::model::user::{Profile, UserRecord};
 use crate::store::authority::sort_key;
 use crate::store::sessions::SessionRecord;
 use crate::token::Token;
-use aws_sdk_dynamodb::types::{Put, ReturnValue, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{Put, TransactWriteItem, Update};
 use platform::cache::Renewal;
 use platform::telemetry::{Part, timed};
 use serde::{Deserialize, Serialize};
@@ -120,30 +120,10 @@ impl Store {
     ///
     /// # Errors
     /// [`ApiError::PreconditionFailed`] if it has another version.
-    pub async fn rename_user(
-        &self,
-        user: UserId,
-        name: &Name,
-        expected: Expected,
-    ) -> Result<Renewal<ProfileKey>, ApiError> {
-        let precondition = super::Precondition::from(expected);
-        let update = precondition
-            .apply(
-                self.client
-                    .update_item()
-                    .table_name(&self.table)
-                    .set_key(Some(Key::user(user).attributes()))
-                    .update_expression("SET #name = :name, #version = #version + :one")
-                    .expression_attribute_names("#name", "name")
-                    .expression_attribute_names("#version", "version")
-                    .expression_attribute_values(":name", string(name.as_str()))
-                    .expression_attribute_values(":one", number(1)),
-            )
-            .return_values(ReturnValue::AllNew)
-            .send();
-        let reply = timed(Part::Db, update).await.map_err(super::update_failed)?;
-        let renamed: UserRecord = record(reply.attributes.unwrap_or_default())?;
-        Ok(Renewal::new(ProfileKey(user), Profile::from(renamed)))
+    pub async fn rename_user(&self, user: UserId, name: &Name, expected: Expected) -> Renewal<ProfileKey, ApiError> {
+        let set = vec![("name", string(name.as_str()))];
+        let outcome = self.change_versioned::<UserRecord>(Key::user(user), &versioned::RECORD, set, expected).await;
+        Renewal::new(ProfileKey(user), outcome.map(Profile::from))
     }
 
     /// A put that fails where a record is already.

@@ -9,6 +9,7 @@ use crate::model::time::Moment;
 use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
+use platform::cache::{Invalidation, Uncached};
 use platform::idempotency::{Begin, IdempotencyKey, KeyClaim, KeyRecord, KeyState, StoredReply};
 use platform::response::Reply;
 use platform::telemetry::{Part, timed};
@@ -241,7 +242,7 @@ impl Store {
         if taken { Ok(mine) } else { Err(TAKEN_OVER) }
     }
 
-    /// Keeps the reply to work that was begun under a key, before anybody is told it. Returns the reply that
+    /// Keeps the reply to work that was begun under a key and wrote nothing that is cached, before anybody is told it. Returns the reply that
     /// stands: another one's, if the key was taken over meanwhile.
     ///
     /// # Errors
@@ -252,18 +253,28 @@ impl Store {
             return Ok(reply);
         }
         let stands = self.first_reply(org, held.key).await?.ok_or(TAKEN_OVER)?;
-        Ok(if stands == ours { reply } else { stands.replayed() })
+        if stands == ours { Ok(reply) } else { stands.replayed(Uncached).into_result() }
     }
 
-    /// The reply of the request that took the key over.
+    /// The reply of the request that took the key over, which wrote what is cached as `written`.
     ///
     /// # Errors
     /// [`ApiError::IdempotencyInFlight`] while it has not replied.
-    pub async fn standing_reply(&self, org: OrgId, key: &IdempotencyKey) -> ApiResult {
-        self.first_reply(org, key).await?.map(StoredReply::replayed).ok_or(TAKEN_OVER)
+    pub async fn standing_reply<N>(
+        &self,
+        org: OrgId,
+        key: &IdempotencyKey,
+        written: N,
+    ) -> Invalidation<N, Reply, ApiError> {
+        match self.first_reply(org, key).await {
+            Ok(Some(first)) => first.replayed(written),
+            Ok(None) => Invalidation::published(written, Err(TAKEN_OVER)),
+            Err(error) => Invalidation::published(written, Err(error)),
+        }
     }
 
-    /// The outcome of a request, or where that is a refusal, the first reply under its key. A repetition that would
+    /// The outcome of a request that writes what is cached as `written`, or where that is a refusal, the first reply under its
+    /// key. The cache knows of the outcome already. A repetition that would
     /// be refused by now (the limit is reached, the text has become too long for the plan) still gets the first
     /// reply, and a key that came with another body is told so before anything else.
     ///
@@ -272,8 +283,14 @@ impl Store {
     ///
     /// # Errors
     /// The outcome's own, or [`ApiError::IdempotencyMismatch`], [`ApiError::IdempotencyInFlight`].
-    pub async fn replay_or(&self, org: OrgId, key: Option<&IdempotencyKey>, outcome: ApiResult) -> ApiResult {
-        let (Err(error), Some(key)) = (&outcome, key) else { return outcome };
+    pub async fn replay_or<N>(
+        &self,
+        org: OrgId,
+        key: Option<&IdempotencyKey>,
+        written: N,
+        outcome: ApiResult,
+    ) -> Invalidation<N, Reply, ApiError> {
+        let (Err(error), Some(key)) = (&outcome, key) else { return Invalidation::published(written, outcome) };
         let settled = matches!(
             error,
             ApiError::IdempotencyMismatch
@@ -282,11 +299,12 @@ impl Store {
                 | ApiError::Internal(_)
         );
         if settled {
-            return outcome;
+            return Invalidation::published(written, outcome);
         }
-        match self.first_reply(org, key).await? {
-            Some(first) => Ok(first.replayed()),
-            None => outcome,
+        match self.first_reply(org, key).await {
+            Ok(Some(first)) => first.replayed(written),
+            Ok(None) => Invalidation::published(written, outcome),
+            Err(error) => Invalidation::published(written, Err(error)),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::idempotency::{Begun, Keyed};
 use super::keys::{self, Key};
-use super::{Precondition, Store, Transaction, attributes, classify, number, record, string, update_failed};
+use super::{Store, Transaction, attributes, classify, number, record, string, versioned};
 use crate::conditional::Expected;
 use crate::error::ApiError;
 use crate::ids::{ItemId, OrgId};
@@ -10,9 +10,10 @@ use crate::model::cached::ItemPagesKey;
 use crate::model::item::{ItemChanges, ItemRecord};
 use crate::model::org::OrgRecord;
 use crate::model::text::Description;
-use aws_sdk_dynamodb::types::{Delete, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
-use platform::cache::Invalidation;
-use platform::idempotency::KeyClaim;
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
+use platform::cache::{Invalidation, WriteOutcome};
+use platform::idempotency::{Begin, KeyClaim};
+use platform::response::Reply;
 use platform::telemetry::{Part, timed};
 use std::collections::HashMap;
 
@@ -24,22 +25,35 @@ pub use batch::{BATCH, Unwritten};
 const PLAN_ATTEMPTS: u32 = 4;
 
 /// A write of an organization's items: the pages that are cached hold no longer.
-pub type ItemsWritten<T> = Invalidation<ItemPagesKey, T>;
+pub type ItemsWritten<T> = Invalidation<ItemPagesKey, T, ApiError>;
 
 impl Store {
-    /// Stores an item, if the organization's plan has room for it, and with it the idempotency key.
+    /// Stores an item, if the organization's plan has room for it, and with it the idempotency key. Returns `reply`, or the
+    /// first one under the key.
     ///
     /// # Errors
-    /// [`ApiError::QuotaExceeded`] without room.
-    pub async fn create_item<'k>(
+    /// [`ApiError::QuotaExceeded`] without room, and those of the key.
+    pub async fn create_item(
         &self,
         org: &OrgRecord,
         item: &ItemRecord,
-        claim: Option<&KeyClaim<'k>>,
-    ) -> Result<Begun<'k, ItemsWritten<()>>, ApiError> {
-        let put = self.put_new(attributes(Key::item(item.org_id, item.item_id), item)?)?;
-        let begun = timed(Part::Db, self.with_room(org, 1, claim, vec![put])).await?;
-        Ok(begun.map_first(|()| Invalidation::new(ItemPagesKey(org.org_id), ())))
+        claim: Option<&KeyClaim<'_>>,
+        reply: Reply,
+    ) -> ItemsWritten<Reply> {
+        let stored = async {
+            let put = self.put_new(attributes(Key::item(item.org_id, item.item_id), item)?)?;
+            timed(Part::Db, self.with_room(org, 1, claim, vec![put])).await
+        };
+        let pages = ItemPagesKey(org.org_id);
+        match stored.await {
+            Ok(Begin::First(())) => Invalidation::new(pages, WriteOutcome::Written(reply)),
+            Ok(Begin::Replay(first)) => first.replayed(pages),
+            Ok(Begin::Resume(_)) => {
+                let error = ApiError::internal("an item's key was kept without its reply");
+                Invalidation::new(pages, WriteOutcome::Unknown(error))
+            }
+            Err(error) => Invalidation::new(pages, WriteOutcome::Unknown(error)),
+        }
     }
 
     /// Takes room for `count` items, and stores what goes with it, together or not at all. As a transaction
@@ -96,46 +110,31 @@ impl Store {
         item: ItemId,
         changes: ItemChanges,
         expected: Expected,
-    ) -> Result<ItemsWritten<ItemRecord>, ApiError> {
+    ) -> ItemsWritten<ItemRecord> {
         let ItemChanges { name, description } = changes;
-        let mut set = "SET updated_at = :now, #version = #version + :one".to_owned();
-        let mut update = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(Key::item(org, item).attributes()))
-            .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":now", number(self.now().as_millis()))
-            .expression_attribute_values(":one", number(1));
+        let mut set = vec![("updated_at", number(self.now().as_millis()))];
         if let Some(name) = name {
-            set.push_str(", #name = :name");
-            update = update
-                .expression_attribute_names("#name", "name")
-                .expression_attribute_values(":name", string(name.into_string()));
+            set.push(("name", string(name.into_string())));
         }
         if let Some(description) = description {
-            set.push_str(", description = :description");
-            let value = serde_dynamo::to_attribute_value(description.map(Description::into_string))
-                .map_err(ApiError::internal)?;
-            update = update.expression_attribute_values(":description", value);
+            let text = description.map(Description::into_string);
+            set.push(("description", text.map_or(AttributeValue::Null(true), AttributeValue::S)));
         }
-        let update =
-            Precondition::from(expected).apply(update.update_expression(set)).return_values(ReturnValue::AllNew).send();
-        let reply = timed(Part::Db, update).await.map_err(update_failed)?;
-        Ok(Invalidation::new(ItemPagesKey(org), record(reply.attributes.unwrap_or_default())?))
+        let outcome = self.change_versioned(Key::item(org, item), &versioned::RECORD, set, expected).await;
+        Invalidation::new(ItemPagesKey(org), outcome)
     }
 
     /// Deletes an item and its place in the organization's count.
     ///
     /// # Errors
     /// [`ApiError::NotFound`]; [`ApiError::PreconditionFailed`] if it has another version.
-    pub async fn delete_item(
-        &self,
-        org: OrgId,
-        item: ItemId,
-        expected: Expected,
-    ) -> Result<ItemsWritten<()>, ApiError> {
-        let (condition, version) = Precondition::from(expected).into_parts();
+    pub async fn delete_item(&self, org: OrgId, item: ItemId, expected: Expected) -> ItemsWritten<()> {
+        Invalidation::new(ItemPagesKey(org), self.delete_and_count(org, item, expected).await.into())
+    }
+
+    /// As a transaction, whose token proves to a repetition by the SDK that it was itself that deleted the item.
+    async fn delete_and_count(&self, org: OrgId, item: ItemId, expected: Expected) -> Result<(), ApiError> {
+        let (condition, version) = versioned::condition(expected)?;
         let delete = Delete::builder()
             .table_name(&self.table)
             .set_key(Some(Key::item(org, item).attributes()))
@@ -153,7 +152,7 @@ impl Store {
             .expression_attribute_values(":minus", number(-1));
         let writes = vec![TransactWriteItem::builder().delete(delete).build(), self.update(count)?];
         match timed(Part::Db, self.transact(writes)).await? {
-            Transaction::Done => Ok(Invalidation::new(ItemPagesKey(org), ())),
+            Transaction::Done => Ok(()),
             Transaction::Refused(reasons) => {
                 let exists =
                     reasons.first().is_some_and(|reason| reason.item.as_ref().is_some_and(|item| !item.is_empty()));

@@ -1,7 +1,7 @@
 //! Organizations: plan and settings.
 
 use super::keys::{Key, ORG, SK};
-use super::{Precondition, Store, Transaction, backoff, classify, number, record, string, update_failed};
+use super::{Store, Transaction, backoff, classify, number, record, string, versioned};
 use crate::conditional::Expected;
 use crate::error::ApiError;
 use crate::ids::OrgId;
@@ -9,8 +9,8 @@ use crate::model::cached::{OrgPlanKey, OrgSettingsKey};
 use crate::model::org::{OrgPlan, OrgRecord, Plan};
 use crate::model::settings::{Settings, SettingsRecord};
 use crate::store::role_check::RoleCheck;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure, Update};
-use platform::cache::Renewal;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, Update};
+use platform::cache::{Renewal, WriteOutcome};
 use platform::telemetry::{Part, timed};
 
 /// The attribute of an organization that says when an operator gave it its plan.
@@ -40,26 +40,10 @@ impl Store {
     ///
     /// # Errors
     /// [`ApiError::NotFound`] if there is no such organization.
-    pub async fn give_plan(&self, org: OrgId, plan: Plan) -> Result<Renewal<OrgPlanKey>, ApiError> {
-        let update = Precondition::from(Expected::Exists)
-            .apply(
-                self.client
-                    .update_item()
-                    .table_name(&self.table)
-                    .set_key(Some(Key::org(org).attributes()))
-                    .update_expression("SET #plan = :plan, #version = #version + :one, #given = :now")
-                    .expression_attribute_names("#plan", "plan")
-                    .expression_attribute_names("#given", PLAN_GIVEN_AT)
-                    .expression_attribute_values(":plan", string(plan.as_str()))
-                    .expression_attribute_values(":now", number(self.now().as_millis()))
-                    .expression_attribute_values(":one", number(1)),
-            )
-            .expression_attribute_names("#version", "plan_version")
-            .return_values(ReturnValue::AllNew)
-            .send();
-        let reply = timed(Part::Db, update).await.map_err(update_failed)?;
-        let record: OrgRecord = record(reply.attributes.unwrap_or_default())?;
-        Ok(Renewal::new(OrgPlanKey(org), OrgPlan::from(record)))
+    pub async fn give_plan(&self, org: OrgId, plan: Plan) -> Renewal<OrgPlanKey, ApiError> {
+        let set = vec![("plan", string(plan.as_str())), (PLAN_GIVEN_AT, number(self.now().as_millis()))];
+        let changed = self.change_versioned::<OrgRecord>(Key::org(org), &versioned::PLAN, set, Expected::Exists).await;
+        Renewal::new(OrgPlanKey(org), changed.map(OrgPlan::from))
     }
 
     /// The organizations with a paid plan that no operator gave: until version 0.2 an owner could choose it. Reads the whole
@@ -105,15 +89,26 @@ impl Store {
     pub async fn put_org_settings(
         &self,
         by: RoleCheck<'_>,
+        version: u64,
+        settings: &Settings,
+        expected: Expected,
+    ) -> Renewal<OrgSettingsKey, ApiError> {
+        let outcome = self.replace_settings(by, version, settings, expected).await;
+        Renewal::new(OrgSettingsKey(by.org_id()), outcome.unwrap_or_else(WriteOutcome::Unknown))
+    }
+
+    async fn replace_settings(
+        &self,
+        by: RoleCheck<'_>,
         mut version: u64,
         settings: &Settings,
         expected: Expected,
-    ) -> Result<Renewal<OrgSettingsKey>, ApiError> {
-        let org = by.org_id();
+    ) -> Result<WriteOutcome<SettingsRecord, ApiError>, ApiError> {
+        let any_version = versioned::condition(expected)?.1.is_none();
         let value: AttributeValue = serde_dynamo::to_attribute_value(settings).map_err(ApiError::internal)?;
         for attempt in 0..ATTEMPTS {
             let update = Update::builder()
-                .set_key(Some(Key::settings(org).attributes()))
+                .set_key(Some(Key::settings(by.org_id()).attributes()))
                 .update_expression("SET #settings = :settings, #version = :new")
                 .condition_expression("#version = :read")
                 .expression_attribute_names("#settings", "settings")
@@ -125,11 +120,11 @@ impl Store {
             let written = timed(Part::Db, self.transact_as(by, vec![self.update(update)?])).await?;
             let Transaction::Refused(mut reasons) = written else {
                 let record = SettingsRecord { settings: settings.clone(), version: version + 1 };
-                return Ok(Renewal::new(OrgSettingsKey(org), record));
+                return Ok(WriteOutcome::Written(record));
             };
             let current: SettingsRecord = record(reasons.remove(0).item.ok_or(ApiError::NotFound)?)?;
-            if expected != Expected::Exists {
-                return Err(ApiError::PreconditionFailed);
+            if !any_version {
+                return Ok(WriteOutcome::Refused(current, ApiError::PreconditionFailed));
             }
             version = current.version;
             tokio::time::sleep(backoff(attempt)).await;

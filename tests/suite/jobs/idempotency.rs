@@ -203,7 +203,7 @@ async fn a_dead_writers_batch_is_gone_on_with() {
         })
         .collect();
     let written = store.write_items(org, &written).await;
-    assert!(written.publish(rig.system.context().cache()).await.absent.is_empty());
+    assert!(written.publish(rig.system.context().cache()).await.unwrap().absent.is_empty());
 
     let key = [("Idempotency-Key", "k")];
     let calls = join_all((0..8).map(|_| rig.post_with(&owner, "/items", &key, &body))).await;

@@ -164,7 +164,7 @@ impl Scenario {
         assert!(matches!(begun, Begin::First(())));
         let first = NewItem { name: "first".parse().unwrap(), description: None };
         let written = store.write_items(org, &[first.into_record_of(org, ids[0], now)]).await;
-        assert!(written.publish(self.rig.system.context().cache()).await.absent.is_empty());
+        assert!(written.publish(self.rig.system.context().cache()).await.unwrap().absent.is_empty());
         let call = call_of(Some(owner), "POST", "/items", json!({"idempotency-key": "half"}), Some(body));
         self.expect_later(call, 201, json!({"created": [{"id": ids[0]}, {"id": ids[1]}], "failed": []}));
     }

@@ -1,34 +1,82 @@
-//! Committed writes of what is cached, before the cache knows of them. The store returns them, and a handler gets what
-//! it wrote by publishing it: it cannot forget to.
+//! Writes of what is cached, before the cache knows of them. The store returns them, and a handler gets what came of a
+//! write, success or error, by publishing it: it cannot forget to.
 
 use super::{Cache, Key, Name};
 
-/// A written record that is cached as it is. [`Renewal::publish`] is the only way to its value:
+/// How a write of a record ended.
+#[derive(Debug)]
+pub enum WriteOutcome<V, E> {
+    /// It is done, and this is the record now.
+    Written(V),
+    /// It was not done, because the record is this. A write whose reply was lost, or whose writer died, may have made it so
+    /// without the cache's knowledge.
+    Refused(V, E),
+    /// It may be done or not, or it is not known what the record is now, or it was refused before it was sent: a write before
+    /// it may be why.
+    Unknown(E),
+}
+
+impl<V, E> WriteOutcome<V, E> {
+    /// The same, of a part of the record.
+    pub fn map<W>(self, part: impl FnOnce(V) -> W) -> WriteOutcome<W, E> {
+        match self {
+            Self::Written(record) => WriteOutcome::Written(part(record)),
+            Self::Refused(record, error) => WriteOutcome::Refused(part(record), error),
+            Self::Unknown(error) => WriteOutcome::Unknown(error),
+        }
+    }
+}
+
+/// An error means that the write may be done.
+impl<V, E> From<Result<V, E>> for WriteOutcome<V, E> {
+    fn from(result: Result<V, E>) -> Self {
+        result.map_or_else(Self::Unknown, Self::Written)
+    }
+}
+
+/// A write of a record that is cached as it is. [`Renewal::publish`] is the only way to what came of it, be it the value
+/// or the error: a write that failed may have taken effect all the same.
 ///
 /// ```compile_fail,E0616
-/// use platform::cache::{Key, Renewal};
+/// use platform::cache::{Key, Renewal, WriteOutcome};
 ///
-/// fn forgotten<K: Key>(written: Renewal<K>) -> K::Value {
-///     written.value
+/// fn forgotten<K: Key, E>(written: Renewal<K, E>) -> WriteOutcome<K::Value, E> {
+///     written.outcome
 /// }
 /// ```
 #[must_use = "readers get the value before this write until it is published"]
-pub struct Renewal<K: Key> {
+pub struct Renewal<K: Key, E> {
     key: K,
-    value: K::Value,
+    outcome: WriteOutcome<K::Value, E>,
 }
 
-impl<K: Key> Renewal<K> {
-    /// What a write has made of the record.
-    pub fn new(key: K, value: K::Value) -> Self {
-        Self { key, value }
+impl<K: Key, E> Renewal<K, E> {
+    /// What came of a write of the record that is cached under `key`.
+    pub fn new(key: K, outcome: WriteOutcome<K::Value, E>) -> Self {
+        Self { key, outcome }
     }
 
-    /// Puts the new value in the place of an older one, and returns it. To be called before the write is
-    /// acknowledged. If the cache cannot be told, that is logged and counted ([`Delivery`](super::Delivery)); the write stands.
-    pub async fn publish(self, cache: &Cache) -> K::Value {
-        cache.renew(&self.key, &self.value).await;
-        self.value
+    /// Puts the record's value in the place of an older one, or removes what is there if the value is not known. To be
+    /// called before anything is answered. If the cache cannot be told, that is logged and counted
+    /// ([`Delivery`](super::Delivery)); the write stands.
+    ///
+    /// # Errors
+    /// The write's own.
+    pub async fn publish(self, cache: &Cache) -> Result<K::Value, E> {
+        match self.outcome {
+            WriteOutcome::Written(value) => {
+                cache.renew(&self.key, &value).await;
+                Ok(value)
+            }
+            WriteOutcome::Refused(value, error) => {
+                cache.renew(&self.key, &value).await;
+                Err(error)
+            }
+            WriteOutcome::Unknown(error) => {
+                cache.invalidate(&self.key).await;
+                Err(error)
+            }
+        }
     }
 }
 
@@ -40,25 +88,56 @@ impl<K: Key> Renewal<K> {
 /// #![deny(unused_must_use)]
 /// use platform::cache::{Invalidation, Name};
 ///
-/// fn forgotten<N: Name>(delete: impl FnOnce() -> Invalidation<N, ()>) {
+/// fn forgotten<N: Name>(delete: impl FnOnce() -> Invalidation<N, (), ()>) {
 ///     delete();
 /// }
 /// ```
 #[must_use = "readers get the value before this write until it is published"]
-pub struct Invalidation<N: Name, T> {
+pub struct Invalidation<N, T, E> {
     name: N,
-    returned: T,
+    result: Result<T, E>,
+    due: bool,
 }
 
-impl<N: Name, T> Invalidation<N, T> {
-    /// A write that concerns what is cached as `name`.
-    pub fn new(name: N, returned: T) -> Self {
-        Self { name, returned }
+impl<N, T, E> Invalidation<N, T, E> {
+    /// What came of a write that concerns what is cached as `name`.
+    pub fn new(name: N, outcome: WriteOutcome<T, E>) -> Self {
+        let result = match outcome {
+            WriteOutcome::Written(returned) => Ok(returned),
+            WriteOutcome::Refused(_, error) | WriteOutcome::Unknown(error) => Err(error),
+        };
+        Self { name, result, due: true }
     }
 
-    /// Forgets what is cached, and returns what the write is to return. As [`Renewal::publish`].
-    pub async fn publish(self, cache: &Cache) -> T {
-        cache.invalidate(&self.name).await;
-        self.returned
+    /// What the cache knows of already.
+    pub fn published(name: N, result: Result<T, E>) -> Self {
+        Self { name, result, due: false }
+    }
+}
+
+impl<N: Name, T, E> Invalidation<N, T, E> {
+    /// Forgets what is cached, unless that is done, and returns what the write is to return. As [`Renewal::publish`].
+    ///
+    /// # Errors
+    /// The write's own.
+    pub async fn publish(self, cache: &Cache) -> Result<T, E> {
+        if self.due {
+            cache.invalidate(&self.name).await;
+        }
+        self.result
+    }
+}
+
+/// The name of what no cache holds: for writes that a function without a cache shares with others.
+#[derive(Debug, Clone, Copy)]
+pub struct Uncached;
+
+impl<T, E> Invalidation<Uncached, T, E> {
+    /// What the write is to return.
+    ///
+    /// # Errors
+    /// The write's own.
+    pub fn into_result(self) -> Result<T, E> {
+        self.result
     }
 }

@@ -14,7 +14,7 @@ use crate::model::org::OrgRecord;
 use crate::store::authority::sort_key;
 use aws_sdk_dynamodb::types::{PutRequest, TransactWriteItem, Update, WriteRequest};
 use futures_util::future::join_all;
-use platform::cache::Invalidation;
+use platform::cache::{Invalidation, WriteOutcome};
 use platform::idempotency::{KeyClaim, StoredReply};
 use platform::telemetry::{Part, timed};
 use std::collections::{HashMap, HashSet};
@@ -61,7 +61,7 @@ impl Store {
             }
             all
         });
-        Invalidation::new(ItemPagesKey(org), unwritten.await)
+        Invalidation::new(ItemPagesKey(org), WriteOutcome::Written(unwritten.await))
     }
 
     /// Which of these items exist.
