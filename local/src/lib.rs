@@ -16,6 +16,7 @@ mod mailbox;
 pub mod names;
 pub mod openapi;
 pub mod operator;
+pub mod running;
 pub mod schedule;
 pub mod sqs;
 pub mod stream_source;

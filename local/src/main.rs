@@ -16,8 +16,8 @@ use local::ablation::Ablation;
 use local::clock::Clock;
 use local::connections::Limits;
 use local::names::TABLE_NAME;
-use local::operator::running::{self, NotRunning};
 use local::operator::{self, catalogue};
+use local::running::{self, NotRunning};
 use local::system::project_folder;
 use local::{Options, Storage, System, functions, openapi};
 use shared::config::{NoOrigin, parse_origins};
@@ -188,7 +188,7 @@ async fn operate(command: Operator, port: u16) -> Result<(), Box<dyn Error>> {
             println!("{org} has the plan {} (version {}).", given.plan.as_str(), given.version);
         }
         Operator::Plan { at, .. } => {
-            for org in at.context(port).await?.store().self_taken_plans().await? {
+            for org in operator::self_taken_plans(&at.context(port).await?).await? {
                 println!("{}\t{}\t{}", org.org_id, org.plan.as_str(), org.name);
             }
         }
@@ -196,7 +196,7 @@ async fn operate(command: Operator, port: u16) -> Result<(), Box<dyn Error>> {
             let variables = at.variables(port).await?;
             let queue = dead_letter_queue.or_else(|| variables("DEAD_LETTER_QUEUE_URL"));
             let queue = queue.ok_or("--dead-letter-queue is missing")?;
-            let context = operator::context(&at.table(), variables)?;
+            let context = operator::context(&at.table(), &variables)?;
             let operator::Report { queued, not_needed, stay } = operator::redrive_all(&context, &queue).await?;
             println!("{queued} jobs are in the queue again, {not_needed} needed nothing, {stay} letters stay.");
         }
@@ -231,7 +231,7 @@ impl At {
     }
 
     async fn context(&self, port: u16) -> Result<Context, Box<dyn Error>> {
-        Ok(operator::context(&self.table(), self.variables(port).await?)?)
+        Ok(operator::context(&self.table(), &self.variables(port).await?)?)
     }
 }
 

@@ -1,7 +1,6 @@
 //! What an operator does by hand: to a deployed system by AWS's own environment variables, or to the one on this machine.
 
 pub mod catalogue;
-pub mod running;
 
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use shared::config::{Config, ConfigError};
 use shared::ids::OrgId;
 use shared::jobs::{JobMessage, Redriven, redrive, settle_email};
 use shared::model::job::EmailOutcome;
-use shared::model::org::{OrgPlan, Plan};
+use shared::model::org::{OrgPlan, OrgRecord, Plan};
 use shared::model::text::Email;
 use shared::store::suppression::Reason;
 use shared::{ApiError, Context};
@@ -19,11 +18,11 @@ use shared::{ApiError, Context};
 const HIDDEN: Duration = Duration::from_secs(60);
 
 /// A context for a table, with the credentials, region and endpoints that `variable` gives: the process's environment, or what
-/// a system on this machine says of itself ([`running::variables`]).
+/// a system on this machine says of itself ([`crate::running::variables`]).
 ///
 /// # Errors
 /// A variable is missing or wrong.
-pub fn context(table: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Context, ConfigError> {
+pub fn context(table: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Context, ConfigError> {
     let config = Config::from_lookup(|name| match name {
         "TABLE_NAME" => Some(table.to_owned()),
         // Nothing here is called from a browser.
@@ -33,6 +32,14 @@ pub fn context(table: &str, variable: impl Fn(&str) -> Option<String>) -> Result
         _ => variable(name),
     })?;
     Ok(Context::new(config, Clock::system()))
+}
+
+/// The organizations with a paid plan that no operator gave ([`shared::store::Store::self_taken_plans`]).
+///
+/// # Errors
+/// When the database is away.
+pub async fn self_taken_plans(context: &Context) -> Result<Vec<OrgRecord>, ApiError> {
+    context.store().self_taken_plans().await
 }
 
 /// Gives an organization a plan.

@@ -22,7 +22,8 @@ static UNDER_TEST: LazyLock<UnderTest> = LazyLock::new(|| {
         let variables: HashMap<String, String> =
             serde_json::from_str(&std::env::var("CITIZEN_OPERATOR").unwrap()).unwrap();
         // Made for each act: its connections belong to the runtime of the test that acts.
-        let context = move || operator::context(&variables["TABLE_NAME"], |name| variables.get(name).cloned()).unwrap();
+        let context =
+            move || operator::context(&variables["TABLE_NAME"], &|name| variables.get(name).cloned()).unwrap();
         return UnderTest { url, operator: Box::new(move || Box::leak(Box::new(context()))) };
     }
     let (send, receive) = std::sync::mpsc::channel();

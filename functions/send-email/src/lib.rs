@@ -7,16 +7,46 @@ use shared::caller::Caller;
 use shared::idempotency::{Begin, IdempotencyKey};
 use shared::ids::{JobId, OrgId};
 use shared::jobs::NewJob;
-use shared::model::email::{Message, SendEmail};
+use shared::model::email::{Message, Recipients, template};
 use shared::model::job::JobKind;
 use shared::model::org::{OrgRecord, Plan};
 use shared::model::settings::{EmailRecipients, Settings, SettingsRecord};
+use shared::model::text::Email;
 use shared::request::Rejection;
 use shared::response::FieldError;
 use shared::{ApiError, ApiResult, Context, Request, StatusCode, jobs, request, response};
 use utoipa::ToSchema;
 
 const ENDPOINT: &str = "send-email";
+
+/// The body of `POST /send-email`: `subject` and `text`, or `template` and `data`.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SendEmail {
+    /// One address, or a list of at most 10.
+    pub to: To,
+    /// One line of 1 to 255 characters; not with a template.
+    #[schema(min_length = 1, max_length = 255)]
+    pub subject: Option<String>,
+    /// Plain text of at most 65,536 bytes in UTF-8; not with a template.
+    #[schema(min_length = 1)]
+    pub text: Option<String>,
+    /// A template of ours, by name.
+    pub template: Option<template::Name>,
+    /// The template's fields, exactly those that it has.
+    #[schema(value_type = Option<Object>)]
+    pub data: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// One address or several.
+#[derive(ToSchema)]
+#[serde(untagged)]
+pub enum To {
+    /// A single recipient.
+    One(Email),
+    /// Several recipients.
+    Many(Recipients),
+}
 
 /// An accepted e-mail.
 #[derive(Serialize, ToSchema)]

@@ -174,35 +174,6 @@ pub struct Message {
     pub text: Text,
 }
 
-/// The body of `POST /send-email`: `subject` and `text`, or `template` and `data`.
-#[derive(Debug, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SendEmail {
-    /// One address, or a list of at most 10.
-    pub to: To,
-    /// One line of 1 to 255 characters; not with a template.
-    #[schema(min_length = 1, max_length = 255)]
-    pub subject: Option<String>,
-    /// Plain text of at most 65,536 bytes in UTF-8; not with a template.
-    #[schema(min_length = 1)]
-    pub text: Option<String>,
-    /// A template of ours, by name.
-    pub template: Option<template::Name>,
-    /// The template's fields, exactly those that it has.
-    #[schema(value_type = Option<Object>)]
-    pub data: Option<serde_json::Map<String, serde_json::Value>>,
-}
-
-/// One address or several.
-#[derive(Debug, ToSchema)]
-#[serde(untagged)]
-pub enum To {
-    /// A single recipient.
-    One(Email),
-    /// Several recipients.
-    Many(Recipients),
-}
-
 impl Deserr<FieldErrors> for Message {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, at: ValuePointerRef<'_>) -> Result<Self, FieldErrors> {
         let mut members = request::members(value, at)?;
