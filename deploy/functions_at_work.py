@@ -38,6 +38,24 @@ def event(name):
     return (ROOT / f"events/{name}.json").read_bytes()
 
 
+def corpus():
+    """What else functions get: the name of each file in events/corpus, and what it says (events/corpus/README.md)."""
+    return {file.stem: json.loads(file.read_text()) for file in sorted((ROOT / "events/corpus").glob("*.json"))}
+
+
+def fault_of_sample(name, sample, reply):
+    """What is wrong with a function's reply (parsed JSON) to an event of the corpus; None if nothing."""
+    if name in RESULT:
+        # What is no list of records returns whole; of all else here nothing is the invalidator's.
+        returned = [one for one in sample["worker_returns"] if name == "worker" or not one]
+        expected = {"batchItemFailures": [{"itemIdentifier": one} for one in returned]} if name != "sweeper" else RESULT[name]
+        return None if reply == expected else f"answered {reply}, not {expected}"
+    if not isinstance(reply, dict) or not 200 <= reply.get("statusCode", 0) < 500:
+        return f"answered {reply}"
+    refused = "unsupported_event" in reply.get("body", "")
+    return None if refused == (sample["http"] == "refused") else f"answered {reply}, and the event is to be {sample['http']}"
+
+
 def fault(name, reply):
     """What is wrong with a function's reply (parsed JSON) to its event; None if nothing."""
     if name in RESULT:

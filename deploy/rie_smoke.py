@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Each function's binary once under AWS's runtime interface emulator, over a local system: it starts and answers its
-event. Then a function that panics (tests/panics): the panic is reported, and the environment lives on.
+event. Then one of each kind gets the events of events/corpus, and a function that panics (tests/panics) is reported and lives on.
 
 Usage, after `just build`: .ci/with-local.sh deploy/rie_smoke.py
 """
 import concurrent.futures, json, os, pathlib, socket, subprocess, sys, tempfile, time, urllib.error, urllib.request
-from functions_at_work import BINARIES, NAMES, environment, event, fault
+from functions_at_work import BINARIES, NAMES, corpus, environment, event, fault, fault_of_sample
 
 TOOLS = pathlib.Path(os.environ.get("CITIZEN_TOOLS", pathlib.Path.home() / ".cache/citizen-tools"))
 EMULATOR = next((TOOLS / "venv").glob("lib/python3*/site-packages/samcli/local/rapid/aws-lambda-rie-x86_64"))
@@ -59,11 +59,26 @@ class Environment:
         self.log.seek(0)
         return self.log.read()[-3000:]
 
+    def starts(self):
+        """How often the emulator started the process."""
+        self.log.seek(0)
+        return self.log.read().count("INIT START")
+
 
 def answers_its_event(name, ports):
     with Environment(name, ports) as environment:
         wrong = fault(name, environment.invoke(event(name)))
         return f"{name}: {wrong}\n{environment.output()}" if wrong else None
+
+
+def answers_the_corpus(name, ports):
+    """Whatever it is invoked with has an answer, and the process lives on."""
+    with Environment(name, ports) as environment:
+        wrong = [f"{name}, events/corpus/{file}.json: {fault}" for file, sample in corpus().items()
+                 if (fault := fault_of_sample(name, sample, environment.invoke(json.dumps(sample["event"]).encode())))]
+        if (starts := environment.starts()) > 1:
+            wrong.append(f"{name} was started {starts} times")
+        return "\n".join(wrong)
 
 
 def fault_of(task, *arguments):
@@ -86,7 +101,7 @@ def answers_a_panic(ports):
         replies = [environment.invoke(http_event(path)) for path in ("/health", "/panic", "/health", "/panic", "/health")]
         statuses = [reply.get("statusCode") for reply in replies]
         problem = replies[1]
-        starts = environment.output().count("INIT START")
+        starts = environment.starts()
         if statuses != [200, 500, 200, 500, 200] or json.loads(problem["body"])["code"] != "internal_error":
             return f"a panicking function answered {replies}\n{environment.output()}"
         return f"the environment was started {starts} times" if starts > 1 else None
@@ -98,13 +113,14 @@ def reports_a_panic(ports):
         first, failed, third = [environment.invoke(body) for body in (b'{"n":1}', b'{"panic":1}', b'{"n":3}')]
         if first != {"seen": {"n": 1}} or "errorType" not in failed or third != {"seen": {"n": 3}}:
             return f"a panicking event function answered {[first, failed, third]}\n{environment.output()}"
-        starts = environment.output().count("INIT START")
+        starts = environment.starts()
         return f"the environment was started {starts} times" if starts > 1 else None
 
 
 def main():
     started = time.monotonic()
-    tasks = [(answers_its_event, name) for name in NAMES] + [(answers_a_panic,), (reports_a_panic,)]
+    tasks = [(answers_its_event, name) for name in NAMES]
+    tasks += [(answers_the_corpus, name) for name in ("health", "worker", "sweeper", "invalidator")] + [(answers_a_panic,), (reports_a_panic,)]
     ports = free_ports(2 * len(tasks))
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         futures = []

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use dynoxide::DynoxideError;
 use shared::Context;
 use shared::config::ConfigError;
+use shared::runtime::event::Event as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::clock::{Clock, millis};
 use crate::environment::Contexts;
-use crate::event_source::{EventSource, FunctionError, Mapping, MappingError};
+use crate::event_source::{EventSource, Mapping, MappingError};
 use crate::layers::embedded::EmbeddedDatabase;
 use crate::names::{REGION, TABLE_NAME};
 use crate::schedule::{Rate, RateError};
@@ -204,7 +205,9 @@ fn from_queue(
     let (event, clock) = (event.clone(), sqs.clock().clone());
     let function: crate::event_source::Function = Arc::new(move |batch| {
         let deadline = deadline_ms(&event, &clock);
-        Box::pin(async move { Ok(serde_json::to_value(worker::handle(worker, batch, deadline).await)?) })
+        Box::pin(async move {
+            Ok(serde_json::to_value(worker::handle(worker, crate::event_source::read(&batch), deadline).await)?)
+        })
     });
     let source = EventSource::new(sqs.clone(), mapping, function)?;
     let stopped = stopped(stop);
@@ -229,8 +232,7 @@ fn on_schedule(
     let function: crate::schedule::ScheduledFunction = Arc::new(move |tick| {
         let deadline = deadline_ms(&event, &invoked);
         Box::pin(async move {
-            let tick: sweeper::Tick = serde_json::from_value(tick).map_err(FunctionError::from)?;
-            sweeper::handle(context, tick, deadline).await;
+            sweeper::handle(context, sweeper::Tick::read(&tick.to_string()), deadline).await;
             Ok(())
         })
     });
@@ -250,7 +252,7 @@ fn from_stream(
     let function: crate::stream_source::StreamFunction = Arc::new(move |batch| {
         let deadline = deadline_ms(&called, &invoked);
         Box::pin(async move {
-            let batch: invalidator::StreamEvent = serde_json::from_value(batch)?;
+            let batch = invalidator::StreamEvent::read(&batch.to_string());
             Ok(serde_json::to_value(invalidator::handle(context, batch, deadline).await)?)
         })
     });

@@ -19,6 +19,8 @@ use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
+pub use event::read;
+
 use crate::clock::{Clock, millis};
 use crate::sqs::{Poll, Received, Sqs, SqsError};
 

@@ -23,7 +23,8 @@ use std::time::Duration;
 /// How long a request that does not wait itself may take for the reply to an earlier one that did.
 const RESUMED_LEASE: Duration = Duration::from_secs(10);
 
-/// What a message on the queue says: which job. All else is read from the database.
+/// What a message on the queue says: which job. All else is read from the database. Its fields may grow: while a deployment goes on,
+/// workers of one version get the messages of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobMessage {
     pub org_id: OrgId,

@@ -15,8 +15,7 @@ const ONE_LOOK: Duration = Duration::from_secs(14);
 
 async fn sweep(system: &System, time: Duration) -> Swept {
     let deadline_ms = u64::try_from(system.context().now().plus(time).as_millis()).unwrap();
-    let tick = serde_json::from_value(json!({})).unwrap();
-    sweeper::handle(system.contexts().get("sweeper").unwrap(), tick, deadline_ms).await
+    sweeper::handle(system.contexts().get("sweeper").unwrap(), sweeper::Tick, deadline_ms).await
 }
 
 pub(crate) async fn run(jobs: usize) -> Result<String, Vec<String>> {

@@ -7,6 +7,8 @@ mod walk;
 use crate::api::Api;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyRequest;
 use local::{Options, System, background, functions, openapi, system::project_folder};
+use shared::queue::batch::Batch;
+use shared::runtime::event::Event as _;
 use std::collections::BTreeSet;
 use std::fs;
 
@@ -93,14 +95,14 @@ async fn every_other_event_is_accepted_too() {
     let context = system.contexts().get("worker").unwrap();
     let worker = worker::Worker::new(context.config().clone(), system.clock().into()).unwrap();
     // Its job does not exist here: there is nothing to do, now or later.
-    let answer = worker::handle(&worker, serde_json::from_str(&event("worker")).unwrap(), u64::MAX).await;
+    let answer = worker::handle(&worker, Batch::read(&event("worker")), u64::MAX).await;
     assert!(answer.batch_item_failures.is_empty());
-    let tick = serde_json::from_str(&event("sweeper")).unwrap();
+    let tick = sweeper::Tick::read(&event("sweeper"));
     assert_eq!(
         sweeper::handle(system.contexts().get("sweeper").unwrap(), tick, u64::MAX).await,
         sweeper::Swept::default()
     );
-    let changes = serde_json::from_str(&event("invalidator")).unwrap();
+    let changes = invalidator::StreamEvent::read(&event("invalidator"));
     let told = invalidator::handle(system.contexts().get("invalidator").unwrap(), changes, u64::MAX).await;
     assert_eq!(serde_json::to_value(told).unwrap(), serde_json::json!({"batchItemFailures": []}));
 }

@@ -12,6 +12,7 @@ mod conditional;
 mod conventions;
 mod coverage;
 mod documents;
+mod events;
 mod faults;
 mod health;
 mod identity;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use reqwest::Method;
 use reqwest::header::HeaderValue;
 use serde_json::{Value, json};
-use shared::runtime::event::{Incoming, Outgoing};
+use shared::runtime::event::{Event as _, Incoming, Outgoing};
 use std::sync::LazyLock;
 use tokio::runtime::Runtime;
 
@@ -117,7 +117,7 @@ fn answer(status: u16, body: &Value, header: impl Fn(&str) -> String) -> Value {
 
 async fn by_event(world: &World, function: &str, event: &Value) -> Value {
     let handler = functions::handler(function, world.system.contexts().get(function).unwrap(), None).unwrap();
-    let Incoming(request) = serde_json::from_str(&event.to_string()).unwrap();
+    let request = Incoming::read(&event.to_string()).0.unwrap();
     let reply = serde_json::to_value(Outgoing(handler(request).await)).unwrap();
     let body = reply["body"].as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     answer(u16::try_from(reply["statusCode"].as_u64().unwrap()).unwrap(), &body, |name| {

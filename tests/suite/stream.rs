@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use shared::ids::{ItemId, JobId, OrgId, UserId};
 use shared::model::org::Plan;
 use shared::model::time::Moment;
+use shared::runtime::event::Event as _;
 use shared::store::keys::{CachedRecord, Key};
 use shared::token::Token;
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,7 +78,7 @@ impl World {
 
     async fn deliver(&self, records: &[Value]) -> Value {
         let context = self.system.contexts().get("invalidator").unwrap();
-        let event = serde_json::from_value(json!({ "Records": records })).unwrap();
+        let event = invalidator::StreamEvent::read(&json!({ "Records": records }).to_string());
         serde_json::to_value(invalidator::handle(context, event, u64::MAX).await).unwrap()
     }
 

@@ -12,6 +12,7 @@ use event::{StreamRecord, StreamReply};
 use futures_util::{StreamExt as _, stream};
 use shared::Context;
 use shared::cache::Delivery;
+use shared::runtime::event::NoRecords;
 use shared::store::keys::CachedRecord;
 use std::collections::HashSet;
 
@@ -23,9 +24,20 @@ const AT_ONCE: usize = 32;
 /// Tells the cache of a batch of changes. If the cache is away, it says from which record on the batch is to come again:
 /// Lambda brings it until it is older than anything that could still be cached.
 pub async fn handle(context: &Context, event: StreamEvent, _deadline_ms: u64) -> StreamReply {
+    let records = match event.0 {
+        Ok(records) => records,
+        Err(NoRecords::Foreign) => {
+            tracing::info!("an event that is no batch of changes was left alone");
+            return StreamReply::default();
+        }
+        Err(NoRecords::Unreadable) => {
+            tracing::error!("the records of a batch are no list: all of it returns");
+            return StreamReply::failed();
+        }
+    };
     let cache = context.cache();
-    let operations = changes(event.records)
-        .map(|(sequence_number, change)| async move { (sequence_number, change.apply(cache).await) });
+    let operations =
+        changes(records).map(|(sequence_number, change)| async move { (sequence_number, change.apply(cache).await) });
     // In the order of the records: the first that is lost is the one to begin at again.
     let told = stream::iter(operations).buffered(AT_ONCE);
     let mut lost = std::pin::pin!(told.filter_map(|(sequence_number, delivery)| async move {

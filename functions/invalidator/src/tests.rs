@@ -4,6 +4,7 @@ use super::*;
 use serde_json::{Value, json};
 use shared::ids::{OrgId, UserId};
 use shared::model::org::{OrgPlan, Plan};
+use shared::runtime::event::Event as _;
 
 const ORG: &str = "org_0199c8a0f5e27b3c8d4e5f6a7b8c9d0e";
 const USER: &str = "usr_0199c8a0f5e27b3c8d4e5f6a7b8c9d0e";
@@ -51,8 +52,8 @@ fn item(number: u32) -> Value {
 }
 
 fn told(records: &[Value]) -> Vec<(u32, Change)> {
-    let event: StreamEvent = serde_json::from_value(json!({ "Records": records })).expect("an event");
-    changes(event.records).map(|(number, change)| (number.parse().expect("a number"), change)).collect()
+    let StreamEvent(records) = StreamEvent::read(&json!({ "Records": records }).to_string());
+    changes(records.expect("a batch")).map(|(number, change)| (number.parse().expect("a number"), change)).collect()
 }
 
 fn org_id() -> OrgId {
@@ -105,4 +106,20 @@ fn a_reply_names_the_record_to_begin_at_as_lambda_reads_it() {
     let reply = serde_json::to_value(StreamReply::failed_at("42".to_owned())).expect("JSON");
     assert_eq!(reply, json!({"batchItemFailures": [{"itemIdentifier": "42"}]}));
     assert_eq!(serde_json::to_value(StreamReply::default()).expect("JSON"), json!({"batchItemFailures": []}));
+}
+
+/// What another version or no stream sends costs no other record its turn.
+#[test]
+fn a_record_that_cannot_be_read_is_alone_in_that() {
+    let removed = |user: &str| Change::Removed(CachedRecord::User(user.parse().expect("an id")));
+    let mut image = user(1, [Some(1), Some(2)]);
+    image["dynamodb"]["NewImage"] = json!([]);
+    assert_eq!(told(&[image]), [(1, removed(USER))], "an image that is none");
+    for broken in
+        [json!(null), json!({"dynamodb": null}), json!({"dynamodb": {"Keys": {"pk": {"N": "1"}}}}), json!({"s3": {}})]
+    {
+        assert_eq!(told(&[broken.clone(), user(2, [Some(1), None]), broken]), [(2, removed(USER))]);
+    }
+    assert_eq!(StreamEvent::read("{}").0.err(), Some(NoRecords::Foreign));
+    assert_eq!(StreamEvent::read(r#"{"Records":{}}"#).0.err(), Some(NoRecords::Unreadable));
 }

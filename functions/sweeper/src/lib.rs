@@ -2,11 +2,12 @@
 //! further. Reads the index of what is due, never the jobs themselves at large.
 
 use futures_util::{StreamExt as _, stream};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use shared::ids::JobId;
 use shared::jobs::JobMessage;
 use shared::model::job::{Claim, JobRecord, JobState, UNSENT_AFTER, WAITING_AFTER};
 use shared::model::time::Moment;
+use shared::runtime::event::Event;
 use shared::store::jobs::DueJob;
 use shared::store::keys::DUE_SHARDS;
 use shared::telemetry::{self, About};
@@ -25,9 +26,15 @@ const TIME_TO_END: Duration = Duration::from_secs(10);
 /// How long a sweep waits for a queue or a database that was away before it tries again.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// The schedule's event; nothing in it matters.
-#[derive(Debug, Deserialize)]
-pub struct Tick {}
+/// The schedule's event, or any other: nothing in it matters, and a sweep more does no harm.
+#[derive(Clone, Copy, Debug)]
+pub struct Tick;
+
+impl Event for Tick {
+    fn read(_json: &str) -> Self {
+        Self
+    }
+}
 
 /// What a sweep did.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -4,12 +4,8 @@ use super::*;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-fn messages() -> Vec<SqsMessage> {
-    let message = |number: usize| {
-        let mut message = SqsMessage::default();
-        message.message_id = Some(number.to_string());
-        message
-    };
+fn messages() -> Vec<Record> {
+    let message = |number: usize| Record::of(&number.to_string());
     (0..10).map(message).collect()
 }
 
@@ -26,8 +22,8 @@ async fn of_all_patterns_of_failures_and_panics_only_those_return() {
     std::panic::set_hook(Box::new(|_| {}));
     for pattern in 0..1u32 << 10 {
         let fails = |number: usize| pattern >> number & 1 == 1;
-        let response = batch(messages(), |message| async move {
-            let number: usize = message.message_id.and_then(|id| id.parse().ok()).expect("a number");
+        let response = run_all(messages(), |message| async move {
+            let number: usize = message.message_id().and_then(|id| id.parse().ok()).expect("a number");
             if fails(number) { fail(number).await } else { false }
         })
         .await;
@@ -42,7 +38,7 @@ async fn of_all_patterns_of_failures_and_panics_only_those_return() {
 #[tokio::test]
 async fn a_bounded_number_runs_at_a_time() {
     let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    batch(messages(), |_| async {
+    run_all(messages(), |_| async {
         most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         tokio::task::yield_now().await;
         running.fetch_sub(1, Ordering::SeqCst);
@@ -50,4 +46,15 @@ async fn a_bounded_number_runs_at_a_time() {
     })
     .await;
     assert_eq!(most.into_inner(), AT_ONCE);
+}
+
+/// An empty name in the report would return the nine others too.
+#[tokio::test]
+async fn a_record_that_names_no_message_returns_nobody_else() {
+    let mut messages = messages();
+    messages[4] = Record::default();
+    let response = run_all(messages, |message| async move { message.message_id().is_none_or(|id| id == "7") }).await;
+    let returned: Vec<_> =
+        response.batch_item_failures.iter().map(|failure| failure.item_identifier.as_str()).collect();
+    assert_eq!(returned, ["7"]);
 }

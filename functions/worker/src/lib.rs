@@ -4,6 +4,7 @@
 
 pub mod analysis;
 pub mod mail;
+mod message;
 mod outcome;
 mod provider_event;
 mod providers;
@@ -11,12 +12,12 @@ mod run;
 pub mod secret;
 pub mod transport;
 
-use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
-use provider_event::ProviderEvent;
-use serde::Deserialize;
-use shared::jobs::JobMessage;
+use message::Message;
 use shared::model::time::Moment;
+use shared::queue::batch::{Batch, Record};
+use shared::runtime::event::NoRecords;
 use shared::telemetry::{self, About};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -28,14 +29,6 @@ const AT_ONCE: usize = 5;
 /// No job is begun with less time than this left.
 const TIME_TO_BEGIN: Duration = Duration::from_secs(10);
 
-/// What a message on the queue is.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Message {
-    Job(JobMessage),
-    Provider(ProviderEvent),
-}
-
 /// What becomes of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
@@ -46,34 +39,43 @@ enum Verdict {
 }
 
 /// Runs the jobs of a batch until `deadline_ms` (epoch milliseconds), and names the messages that are to come again.
-pub async fn handle(worker: &Worker, event: SqsEvent, deadline_ms: u64) -> SqsBatchResponse {
+pub async fn handle(worker: &Worker, batch: Batch, deadline_ms: u64) -> SqsBatchResponse {
     let deadline = Moment::from_millis(i64::try_from(deadline_ms).unwrap_or(i64::MAX));
-    batch(event.records, |message| returns(worker, message, deadline)).await
+    match batch.0 {
+        Ok(records) => run_all(records, |record| returns(worker, record, deadline)).await,
+        Err(NoRecords::Foreign) => {
+            tracing::info!("an event that is no batch of messages was left alone");
+            SqsBatchResponse::default()
+        }
+        Err(NoRecords::Unreadable) => {
+            tracing::error!("the records of a batch are no list: all of it returns");
+            let mut response = SqsBatchResponse::default();
+            // Without a name, it stands for the whole batch.
+            response.batch_item_failures.push(BatchItemFailure::default());
+            response
+        }
+    }
 }
 
 /// Handles messages beside one another, a bounded number at a time. `returns` says whether a message is to come
 /// again; one whose handling panics does, and the others are not concerned.
-async fn batch<F>(messages: Vec<SqsMessage>, returns: impl Fn(SqsMessage) -> F) -> SqsBatchResponse
+async fn run_all<F>(records: Vec<Record>, returns: impl Fn(Record) -> F) -> SqsBatchResponse
 where
     F: Future<Output = bool>,
 {
-    let handled: Vec<_> = messages
+    let handled: Vec<_> = records
         .into_iter()
-        .map(|message| {
-            let message_id = message.message_id.clone().unwrap_or_default();
-            let about = About::message("worker", message.attributes.get("AWSTraceHeader").map(String::as_str));
-            let returns = AssertUnwindSafe(returns(message)).catch_unwind();
+        .map(|record| {
+            let message_id = record.message_id().map(str::to_owned);
+            let about = About::message("worker", record.trace_header());
+            let returns = AssertUnwindSafe(returns(record)).catch_unwind();
             telemetry::during(about, async move {
                 let returns = returns.await.unwrap_or_else(|_panic| {
                     // What it held is given free when its lease ends.
                     tracing::error!(message_id, "a job panicked");
                     true
                 });
-                returns.then(|| {
-                    let mut failure = BatchItemFailure::default();
-                    failure.item_identifier = message_id;
-                    failure
-                })
+                if returns { failure(message_id) } else { None }
             })
         })
         .collect();
@@ -83,10 +85,22 @@ where
     response
 }
 
+/// A message's line in the report. SQS names each message that it hands over; a record without a name came from elsewhere, and an
+/// empty name would return the whole batch: <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>.
+fn failure(message_id: Option<String>) -> Option<BatchItemFailure> {
+    let Some(message_id) = message_id else {
+        tracing::error!("a record names no message and came from no queue: it cannot return");
+        return None;
+    };
+    let mut failure = BatchItemFailure::default();
+    failure.item_identifier = message_id;
+    Some(failure)
+}
+
 /// Whether a message is to come again, and if so, when.
-async fn returns(worker: &Worker, message: SqsMessage, deadline: Moment) -> bool {
-    let Verdict::Return(after) = receive(worker, &message, deadline).await else { return false };
-    if let (Some(after), Some(handle)) = (after, &message.receipt_handle)
+async fn returns(worker: &Worker, record: Record, deadline: Moment) -> bool {
+    let Verdict::Return(after) = receive(worker, &record, deadline).await else { return false };
+    if let (Some(after), Some(handle)) = (after, &record.receipt_handle)
         && let Ok(queue) = worker.context.queue()
         && let Err(error) = queue.change_visibility(handle, after).await
     {
@@ -95,15 +109,14 @@ async fn returns(worker: &Worker, message: SqsMessage, deadline: Moment) -> bool
     true
 }
 
-async fn receive(worker: &Worker, message: &SqsMessage, deadline: Moment) -> Verdict {
-    let body = message.body.as_deref().unwrap_or_default();
-    let parsed = match serde_json::from_str::<Message>(body) {
-        Ok(Message::Job(message)) => {
-            message.note();
-            message
+async fn receive(worker: &Worker, record: &Record, deadline: Moment) -> Verdict {
+    let job = match Message::read(record.body.as_deref()) {
+        Ok(Message::Job(job)) => {
+            job.note();
+            job
         }
-        Ok(Message::Provider(event)) => {
-            return event.apply(worker).await.map_or_else(
+        Ok(Message::Notice(notice)) => {
+            return notice.apply(worker).await.map_or_else(
                 |error| {
                     tracing::warn!(%error, "what the mail service said could not be noted");
                     Verdict::Return(None)
@@ -111,17 +124,16 @@ async fn receive(worker: &Worker, message: &SqsMessage, deadline: Moment) -> Ver
                 |()| Verdict::Delete,
             );
         }
-        Err(_) => {
+        Err(reason) => {
             // Nobody can make sense of it: after as many receives as all others it rests in the dead-letter queue.
-            tracing::error!(message_id = message.message_id, "a message names no job");
+            tracing::error!(message_id = record.message_id(), %reason, "a message cannot be read");
             return Verdict::Return(None);
         }
     };
     if worker.context.now().plus(TIME_TO_BEGIN) > deadline {
         return Verdict::Return(Some(Duration::ZERO));
     }
-    let receives = message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok());
-    run::run(worker, parsed, receives.unwrap_or(1), deadline).await.unwrap_or_else(|error| {
+    run::run(worker, job, record.receives().unwrap_or(1), deadline).await.unwrap_or_else(|error| {
         tracing::warn!(%error, "a job's state could not be read or written");
         Verdict::Return(None)
     })

@@ -2,6 +2,9 @@
 
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 
+use shared::queue::batch::Batch;
+use shared::runtime::event::Event as _;
+
 use crate::sqs::Received;
 
 /// Bytes of an event around a message's own text, generously.
@@ -36,6 +39,15 @@ fn bytes(message: &Received) -> usize {
         })
         .sum();
     escaped + ENVELOPE_BYTES
+}
+
+/// What a function reads of an event: its text, as on Lambda.
+///
+/// # Panics
+/// Never: texts serialize.
+#[must_use]
+pub fn read(event: &SqsEvent) -> Batch {
+    Batch::read(&serde_json::to_string(event).expect("texts serialize"))
 }
 
 /// The event for one part of a batch.

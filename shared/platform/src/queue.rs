@@ -1,6 +1,7 @@
 //! An SQS queue: sends messages, alone and in batches, and hides a received one for longer.
 //! It knows nothing of what the messages say.
 
+pub mod batch;
 mod error;
 
 use crate::aws::{AwsConfig, Signer, user_agent};

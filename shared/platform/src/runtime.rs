@@ -8,7 +8,7 @@ use crate::response::{Problem, Reply};
 use crate::telemetry::logs::{self, Crates};
 use crate::telemetry::{self, About, metrics, trace};
 use after_reply::AfterReply;
-use event::{Incoming, Outgoing, RequestId};
+use event::{Event, Incoming, Outgoing, Payload, RequestId};
 use futures_util::FutureExt as _;
 use lambda_http::http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, LOCATION, ORIGIN,
@@ -19,7 +19,6 @@ use lambda_http::lambda_runtime::tower::layer::layer_fn;
 use lambda_http::lambda_runtime::{self, LambdaEvent};
 use lambda_http::{Request, service_fn};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::convert::Infallible;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -86,9 +85,9 @@ where
     E: Into<Problem> + 'static,
 {
     begin(context, &handler);
-    let service = service_fn(move |event: LambdaEvent<Incoming>| async move {
-        let Incoming(request) = event.payload;
-        Ok::<_, Infallible>(Outgoing(respond(context, request, handler).await))
+    let service = service_fn(move |event: LambdaEvent<Payload<Incoming>>| async move {
+        let Payload(incoming) = event.payload;
+        Ok::<_, Infallible>(Outgoing(answer(context, incoming, handler).await))
     });
     let after_reply = layer_fn(|inner| AfterReply { inner, environment: context });
     let runtime = lambda_runtime::Runtime::new(service).layer(after_reply);
@@ -96,8 +95,8 @@ where
     tokio::spawn(runtime.run_concurrent()).await?
 }
 
-/// Serves Lambda invocations by events (a queue, a schedule) with `handler` until the environment ends; it is
-/// given the moment by which it must be done, in epoch milliseconds.
+/// Serves Lambda invocations by events (a queue, a schedule) with `handler` until the environment ends. An event is read by
+/// [`Event`], so that each has an answer; the handler is given the moment by which it must be done, in epoch milliseconds.
 ///
 /// # Errors
 /// As [`run`].
@@ -105,7 +104,7 @@ pub async fn run_events<C, H, T, R, F>(handler: H) -> Result<(), lambda_http::Er
 where
     C: Environment,
     H: Fn(&'static C, T, u64) -> F + Copy + Send + 'static,
-    T: DeserializeOwned + Send + 'static,
+    T: Event,
     R: Serialize + Send + 'static,
     F: Future<Output = R> + Send + 'static,
 {
@@ -120,13 +119,14 @@ pub async fn serve_events<C, H, T, R, F>(context: &'static C, handler: H) -> Res
 where
     C: Environment,
     H: Fn(&'static C, T, u64) -> F + Copy + Send + 'static,
-    T: DeserializeOwned + Send + 'static,
+    T: Event,
     R: Serialize + Send + 'static,
     F: Future<Output = R> + Send + 'static,
 {
     begin(context, &handler);
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<T>| async move {
-        Ok::<_, Infallible>(Box::pin(handler(context, event.payload, event.context.deadline)).await)
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<Payload<T>>| async move {
+        let Payload(payload) = event.payload;
+        Ok::<_, Infallible>(Box::pin(handler(context, payload, event.context.deadline)).await)
     }))
     .await
 }
@@ -142,6 +142,27 @@ fn begin<C: Environment, H>(context: &C, _handler: &H) {
 /// The crate of a handler's type, whose name begins with it.
 fn crate_of<H>() -> &'static str {
     std::any::type_name::<H>().split("::").next().unwrap_or_default()
+}
+
+/// Answers what a function was invoked with: a request by its handler, and all else in the runtime's own words.
+pub async fn answer<'a, C, H, F, E>(context: &'a C, incoming: Incoming, handler: H) -> Reply
+where
+    C: Environment,
+    H: Fn(&'a C, Request) -> F,
+    F: Future<Output = Result<Reply, E>>,
+    E: Into<Problem>,
+{
+    match incoming.0 {
+        Ok(request) => respond(context, request, handler).await,
+        Err(reason) => {
+            telemetry::during(About::function(crate_of::<H>()), async {
+                // No error of ours, and a warm-up comes every few minutes.
+                tracing::info!(%reason, "an event that is no request was refused");
+            })
+            .await;
+            reason.into_reply()
+        }
+    }
 }
 
 /// Answers one request: whatever happens inside, a caller gets an HTTP reply.

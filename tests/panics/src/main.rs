@@ -3,7 +3,7 @@
 
 use lambda_http::Body;
 use serde_json::{Value, json};
-use shared::runtime::{run, run_events};
+use shared::runtime::{event::Event, run, run_events};
 use shared::{ApiResult, Context, Request};
 
 #[tokio::main(flavor = "current_thread")]
@@ -19,7 +19,15 @@ async fn on_request(_: &Context, request: Request) -> ApiResult {
     Ok(shared::response::Reply::new(Body::Empty))
 }
 
-async fn on_event(_: &Context, event: Value, _deadline_ms: u64) -> Value {
-    assert!(event["panic"].is_null(), "asked to panic");
-    json!({"seen": event})
+struct Asked(Value);
+
+impl Event for Asked {
+    fn read(json: &str) -> Self {
+        Self(serde_json::from_str(json).unwrap_or_default())
+    }
+}
+
+async fn on_event(_: &Context, event: Asked, _deadline_ms: u64) -> Value {
+    assert!(event.0["panic"].is_null(), "asked to panic");
+    json!({"seen": event.0})
 }

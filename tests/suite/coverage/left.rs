@@ -142,7 +142,8 @@ impl<'a> Repository<'a> {
     fn without_folder(&self) -> Vec<String> {
         let folders = folders(self.root);
         let events = files(self.root.join("events"));
-        let events = events.iter().map(|path| path.file_stem().unwrap().to_str().unwrap());
+        let events = events.iter().filter(|path| !path.starts_with(self.root.join("events/corpus")));
+        let events = events.map(|path| path.file_stem().unwrap().to_str().unwrap());
         let events =
             events.filter(|name| !folders.contains(*name)).map(|name| format!("events/{name}.json: no function"));
         let template = self.template.functions.iter().filter(|name| !folders.contains(*name));

@@ -8,6 +8,8 @@ use local::operator::{Report, redrive_all};
 use local::sqs::Draft;
 use reqwest::Method;
 use serde_json::json;
+use shared::queue::batch::Batch;
+use shared::runtime::event::Event as _;
 use std::time::Duration;
 
 fn refusals(count: usize) -> Vec<Answer> {
@@ -121,7 +123,7 @@ async fn the_worker_begins_nothing_it_cannot_end_in_time() {
     let event = json!({"Records": [{"messageId": "m", "receiptHandle": "none", "attributes": {},
         "body": json!({"org_id": owner.org_id, "job_id": id}).to_string()}]});
     let soon = u64::try_from(rig.system.context().now().as_millis()).unwrap() + 5_000;
-    let answer = worker::handle(rig.worker, serde_json::from_value(event).unwrap(), soon).await;
+    let answer = worker::handle(rig.worker, Batch::read(&event.to_string()), soon).await;
     assert_eq!(answer.batch_item_failures.len(), 1, "it comes again");
     let job = rig.job(&owner, &id).await;
     assert_eq!((job["state"].as_str(), job["attempts"].as_u64()), (Some("queued"), Some(0)));

@@ -48,7 +48,9 @@ impl Rig {
             Box::leak(Box::new(Worker::new(context.config().clone(), system.clock().into()).unwrap()));
         let function: Function = Arc::new(move |event| {
             let deadline = u64::try_from(context.now().plus(TIMEOUT).as_millis()).unwrap();
-            Box::pin(async move { Ok(serde_json::to_value(worker::handle(worker, event, deadline).await)?) })
+            Box::pin(async move {
+                Ok(serde_json::to_value(worker::handle(worker, local::event_source::read(&event), deadline).await)?)
+            })
         });
         let mapping = Mapping {
             queue: JOBS_QUEUE.to_owned(),
@@ -107,9 +109,8 @@ impl Rig {
 
     /// One round of the sweeper: it has no time to wait for what is away.
     pub(crate) async fn sweep_once(&self) -> sweeper::Swept {
-        let tick = serde_json::from_value(json!({})).unwrap();
         let soon = u64::try_from(self.system.context().now().plus(Duration::from_secs(14)).as_millis()).unwrap();
-        sweeper::handle(self.system.contexts().get("sweeper").unwrap(), tick, soon).await
+        sweeper::handle(self.system.contexts().get("sweeper").unwrap(), sweeper::Tick, soon).await
     }
 
     /// An owner on a plan.

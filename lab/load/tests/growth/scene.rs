@@ -14,7 +14,7 @@ use shared::Context;
 use shared::config::Config;
 use shared::ids::{OrgId, UserId};
 use shared::model::org::Plan;
-use shared::runtime::event::{Parts, PathParameters};
+use shared::runtime::event::{Event as _, Parts, PathParameters};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -208,14 +208,13 @@ impl Scene {
 
     /// One round of the sweeper: it has no time to wait for what is away.
     pub(crate) async fn sweep(&self, via: Via) -> sweeper::Swept {
-        let tick = serde_json::from_value(json!({})).unwrap();
         let soon = u64::try_from(self.system.context().now().plus(Duration::from_secs(14)).as_millis()).unwrap();
-        sweeper::handle(self.contexts[usize::from(via.metered)][0], tick, soon).await
+        sweeper::handle(self.contexts[usize::from(via.metered)][0], sweeper::Tick, soon).await
     }
 
     /// Hands its example to the invalidator.
     pub(crate) async fn invalidate(&self, via: Via) -> Value {
-        let event = serde_json::from_str(include_str!("../../../../events/invalidator.json")).unwrap();
+        let event = invalidator::StreamEvent::read(include_str!("../../../../events/invalidator.json"));
         let context = self.contexts[usize::from(via.metered)][usize::from(via.cached)];
         serde_json::to_value(invalidator::handle(context, event, u64::MAX).await).unwrap()
     }
@@ -226,7 +225,9 @@ fn source(system: &System, config: Config) -> EventSource {
     let worker: &'static Worker = Box::leak(Box::new(Worker::new(config, system.clock().into()).unwrap()));
     let function: Function = Arc::new(move |event| {
         let deadline = u64::try_from(context.now().plus(TIMEOUT).as_millis()).unwrap();
-        Box::pin(async move { Ok(serde_json::to_value(worker::handle(worker, event, deadline).await)?) })
+        Box::pin(async move {
+            Ok(serde_json::to_value(worker::handle(worker, local::event_source::read(&event), deadline).await)?)
+        })
     });
     let mapping = Mapping {
         queue: JOBS_QUEUE.to_owned(),

@@ -2,21 +2,53 @@
 //! single-value header map override the multi-value one (so a second `Authorization` goes unseen), parses
 //! each event twice, and panics on a path that is no URI. Only what a request carries is read, straight
 //! into its place; the rest of an event (about half of it) is skipped over.
+//!
+//! Whatever is invoked with a test event, a warm-up or another service's event gets one too: see [`Event`].
 
 mod headers;
+mod pairs;
+mod records;
 
-use crate::response::Reply;
+use crate::response::{Problem, Reply};
 use headers::Headers;
 use lambda_http::aws_lambda_events::query_map::QueryMap;
-use lambda_http::http::{HeaderMap, HeaderValue, Method, Uri, header};
+use lambda_http::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use lambda_http::{Body, Request, RequestExt as _};
-use serde::de::{Error as _, MapAccess, Visitor};
+use pairs::Pairs;
+pub use records::{NoRecords, readable, records};
+use serde::de::IgnoredAny;
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::fmt;
+use std::collections::HashMap;
 use std::net::IpAddr;
+
+/// What a function is invoked with. Any JSON becomes one: what cannot be read is for the function to refuse in its own words. An
+/// event that only fails to parse is a failed invocation: a caller gets the gateway's `502`, a whole batch of messages comes again,
+/// and the log says nothing of which part was wrong.
+pub trait Event: Send + Sized + 'static {
+    /// Reads an event's JSON text.
+    fn read(json: &str) -> Self;
+}
+
+/// An event as the Runtime API's client deserializes it.
+pub(super) struct Payload<E>(pub(super) E);
+
+impl<'de, E: Event> Deserialize<'de> for Payload<E> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // The client's deserializer notes the path to each value; ours need not.
+        <&RawValue>::deserialize(deserializer).map(|json| Self(E::read(json.get())))
+    }
+}
+
+/// Reads a JSON object; `None` if it is none, or lacks or has otherwise what `T` needs. (A derived struct alone would also take an
+/// array of its fields' values.)
+#[must_use]
+pub fn object<'de, T: Deserialize<'de>>(json: &'de str) -> Option<T> {
+    let is_object = json.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{');
+    is_object.then(|| serde_json::from_str(json).ok()).flatten()
+}
 
 /// The gateway's id of a request, as an extension of it.
 #[derive(Clone, Debug)]
@@ -38,8 +70,31 @@ impl PathParameters {
     }
 }
 
-/// A request as Lambda's Runtime API hands it over.
-pub struct Incoming(pub Request);
+/// A request as Lambda's Runtime API hands it over, or why the event is none.
+pub struct Incoming(pub Result<Request, NoRequest>);
+
+/// Why an event is not answered by a handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoRequest {
+    /// A warm-up, a schedule, a message, the console's first test event.
+    #[error("it names no HTTP method")]
+    NoMethod,
+    /// An HTTP API's format 2.0, a function URL, a load balancer. Parameters and replies have another form there.
+    #[error("it is a request of another kind than a REST API's")]
+    OtherGateway,
+    /// No gateway makes it so.
+    #[error("a part of it is not of the form that a REST API gives it")]
+    WrongForm,
+}
+
+impl NoRequest {
+    /// The reply: the fault is the caller's, whoever invoked the function so.
+    #[must_use]
+    pub fn into_reply(self) -> Reply {
+        let detail = format!("This function answers a REST API's proxy events. This event is none: {self}.");
+        Problem::new(StatusCode::BAD_REQUEST, "unsupported_event", detail).into_reply()
+    }
+}
 
 /// A reply as Lambda's Runtime API takes it.
 pub struct Outgoing(pub Reply);
@@ -61,34 +116,38 @@ pub struct Parts {
 }
 
 /// The event, as far as it is read. Of headers and parameters the multi-value maps are read, and the
-/// others only where those are missing (as in the console's test events).
+/// others only where those are missing (as in the console's test events). What has no value may be null or left out.
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html>
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Event<'a> {
+struct Proxy<'a> {
     #[serde(borrow)]
-    http_method: Cow<'a, str>,
+    http_method: Option<Cow<'a, str>>,
     path: Option<String>,
     #[serde(borrow)]
     headers: Option<&'a RawValue>,
     multi_value_headers: Option<Headers>,
     #[serde(borrow)]
     query_string_parameters: Option<&'a RawValue>,
-    multi_value_query_string_parameters: Option<QueryMap>,
-    path_parameters: Option<PathParameters>,
+    multi_value_query_string_parameters: Option<Pairs>,
+    path_parameters: Option<Pairs>,
     #[serde(borrow)]
-    request_context: Context<'a>,
+    request_context: Option<Context<'a>>,
     body: Option<String>,
-    #[serde(default)]
-    is_base64_encoded: bool,
+    is_base64_encoded: Option<bool>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Context<'a> {
     #[serde(borrow)]
     request_id: Option<Cow<'a, str>>,
     #[serde(borrow)]
     identity: Option<Identity<'a>>,
+    /// Only in the format 2.0.
+    http: Option<IgnoredAny>,
+    /// Only from a load balancer.
+    elb: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -98,40 +157,45 @@ struct Identity<'a> {
     source_ip: Option<Cow<'a, str>>,
 }
 
-impl<'de> Deserialize<'de> for Incoming {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // The runtime's deserializer notes the path to each value; ours need not.
-        let text = <&RawValue>::deserialize(deserializer)?;
-        let event: Event<'_> = serde_json::from_str(text.get()).map_err(D::Error::custom)?;
-        Parts::try_from(event).map(|parts| Self(parts.into_request())).map_err(D::Error::custom)
+impl Event for Incoming {
+    fn read(json: &str) -> Self {
+        Self(object::<Proxy<'_>>(json).ok_or(NoRequest::WrongForm).and_then(Parts::try_from).map(Parts::into_request))
     }
 }
 
-impl TryFrom<Event<'_>> for Parts {
-    type Error = serde_json::Error;
+impl TryFrom<Proxy<'_>> for Parts {
+    type Error = NoRequest;
 
-    fn try_from(event: Event<'_>) -> Result<Self, serde_json::Error> {
+    fn try_from(event: Proxy<'_>) -> Result<Self, NoRequest> {
+        let context = event.request_context.unwrap_or_default();
+        if context.http.is_some() || context.elb.is_some() {
+            return Err(NoRequest::OtherGateway);
+        }
+        let method = event.http_method.ok_or(NoRequest::NoMethod)?;
         let headers = match (event.multi_value_headers, event.headers) {
             (Some(headers), _) => headers,
-            (None, Some(single)) => serde_json::from_str(single.get())?,
+            (None, Some(single)) => object(single.get()).ok_or(NoRequest::WrongForm)?,
             (None, None) => Headers::default(),
         };
         let query = match (event.multi_value_query_string_parameters, event.query_string_parameters) {
             (Some(query), _) => query,
-            (None, Some(single)) => serde_json::from_str(single.get())?,
-            (None, None) => QueryMap::default(),
+            (None, Some(single)) => object(single.get()).ok_or(NoRequest::WrongForm)?,
+            (None, None) => Pairs::default(),
         };
-        let Context { request_id, identity } = event.request_context;
-        let source_ip = identity.and_then(|identity| identity.source_ip?.parse().ok());
+        let source_ip = context.identity.and_then(|identity| identity.source_ip?.parse().ok());
+        let mut lists: HashMap<String, Vec<String>> = HashMap::with_capacity(query.0.len());
+        for (name, value) in query.0 {
+            lists.entry(name).or_default().push(value);
+        }
         Ok(Self {
-            method: Method::from_bytes(event.http_method.as_bytes()).map_err(serde_json::Error::custom)?,
+            method: Method::from_bytes(method.as_bytes()).map_err(|_| NoRequest::WrongForm)?,
             path: event.path.unwrap_or_default(),
             headers: headers.0,
-            query,
-            path_parameters: event.path_parameters.unwrap_or_default(),
-            request_id: request_id.and_then(|id| HeaderValue::from_str(&id).ok()),
+            query: lists.into(),
+            path_parameters: PathParameters(event.path_parameters.unwrap_or_default().0),
+            request_id: context.request_id.and_then(|id| HeaderValue::from_str(&id).ok()),
             source_ip,
-            body: event.body.map_or(Body::Empty, |text| decoded(event.is_base64_encoded, text)),
+            body: event.body.map_or(Body::Empty, |text| decoded(event.is_base64_encoded == Some(true), text)),
         })
     }
 }
@@ -168,30 +232,6 @@ fn decoded(is_base64: bool, text: String) -> Body {
         return Body::Text(text);
     }
     base64::engine::general_purpose::STANDARD.decode(&text).map_or(Body::Text(text), Body::Binary)
-}
-
-impl<'de> Deserialize<'de> for PathParameters {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Map;
-
-        impl<'de> Visitor<'de> for Map {
-            type Value = PathParameters;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a map of path parameters")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PathParameters, A::Error> {
-                let mut parameters = Vec::with_capacity(2);
-                while let Some(parameter) = map.next_entry()? {
-                    parameters.push(parameter);
-                }
-                Ok(PathParameters(parameters))
-            }
-        }
-
-        deserializer.deserialize_map(Map)
-    }
 }
 
 impl Serialize for Outgoing {

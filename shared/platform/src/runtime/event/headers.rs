@@ -5,7 +5,7 @@ use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
 
-/// Headers from a map of names to a value or to a list of values. A value is bytes (RFC 9110, 5.5): what is above ASCII stays.
+/// Headers from a map of names to a value, to a list of values, or to null. A value is bytes (RFC 9110, 5.5): what is above ASCII stays.
 /// What is no header (a line break, a name with a space) is left out: no caller can send it.
 #[derive(Default)]
 pub(super) struct Headers(pub(super) HeaderMap);
@@ -67,7 +67,7 @@ impl<'de> DeserializeSeed<'de> for Text {
     type Value = Option<HeaderValue>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
+        deserializer.deserialize_any(self)
     }
 }
 
@@ -76,6 +76,10 @@ impl Visitor<'_> for Text {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a header's value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
