@@ -33,12 +33,24 @@ nightly *steps:
 tools:
     .ci/install-tools.sh
 
+# Renew the copy of RustSec's advisories (from its origin, or from a clone of it), then hold Cargo.lock against it.
+advisories-update *clone:
+    .ci/advisories.py update {{clone}}
+    .ci/advisories.py check
+
+# Pin anew, by version and hash, what .ci/requirements/*.in name and all that those need (`--upgrade` takes the newest of the latter).
+python-tools-update *options:
+    cd .ci/requirements && for file in *.in; do \
+        uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-emit-index-url {{options}} "$file" -o "${file%.in}.txt" || exit 1; \
+    done
+
 # Format, lint, documentation, licences and dependencies.
 lint:
     cargo fmt --all -- --check
     cargo clippy --workspace --all-targets --features shared/discovery -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
     cargo deny --offline check bans licenses sources
+    .ci/advisories.py check
 
 # Write functions/docs/openapi.json from the functions' types.
 openapi:

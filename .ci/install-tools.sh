@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what CI and the justfile use beyond Rust, into $CITIZEN_TOOLS. Does nothing where it is done.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 tools=${CITIZEN_TOOLS:-$HOME/.cache/citizen-tools}
 mkdir -p "$tools"
 
@@ -30,25 +31,26 @@ if ! command -v dockerd >/dev/null || ! command -v iptables >/dev/null || [ ! -x
     DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends docker.io iptables busybox-static
 fi
 
-# One environment each where their dependencies disagree.
-pip_tool() { # folder, then packages
-    local venv=$tools/$1
-    shift
-    if [ "$(cat "$venv/.installed" 2>/dev/null)" != "$*" ]; then
+# One environment each where their dependencies disagree. Everything in them is pinned by its hash; `just python-tools-update` pins anew
+# what .ci/requirements/*.in name. The files are complete, so nothing is resolved; nothing is built, which would fetch what is not pinned.
+pip_tools() { # requirements, and the folder if it is called otherwise
+    local venv=$tools/${2:-$1} requirements=.ci/requirements/$1.txt
+    local pinned
+    pinned=$(sha256sum < "$requirements")
+    if [ "$(cat "$venv/.installed" 2>/dev/null)" != "$pinned" ]; then
         rm -rf "$venv"
         python3 -m venv "$venv"
-        "$venv/bin/pip" install -q "$@"
-        echo "$*" > "$venv/.installed"
+        "$venv/bin/pip" install -q --no-deps --only-binary :all: --require-hashes -r "$requirements"
+        "$venv/bin/pip" check -q
+        echo "$pinned" > "$venv/.installed"
     fi
 }
-# watchfiles is for `just watch`.
-pip_tool venv aws-sam-cli==1.170.0 cargo-lambda==1.9.2 ziglang==0.17.1 cfn-lint==1.58.0 rust-just==1.59.0 watchfiles==1.3.0
-pip_tool schemathesis schemathesis==4.32.5
+pip_tools tools venv
+pip_tools schemathesis
 # Load by lab/locustfile.py.
-pip_tool locust locust==2.47.0
-pip_tool ministack ministack==1.5.33 aws-sam-translator==1.115.0
-
-pip_tool checkov checkov==3.3.30
+pip_tools locust
+pip_tools ministack
+pip_tools checkov
 
 cargo_tool() { # binary, then package@version; they run for seconds, so their own speed is not worth its compilation
     if [ ! -x "$tools/cargo/bin/$1" ]; then

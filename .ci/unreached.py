@@ -62,7 +62,8 @@ def main():
 
     source(ROOT / "shared", CRATE / "src", "shared")
     source(ROOT / "shared/platform", CRATE / "src/platform", "platform")
-    shutil.copy(ROOT / "shared/platform/build.rs", CRATE)
+    for file in ("build.rs", "amazon_roots.rs"):
+        shutil.copy(ROOT / "shared/platform" / file, CRATE)
     root = (CRATE / "src" / "shared.rs").read_text()
     (CRATE / "src" / "shared.rs").unlink()
     modules, calls = ["mod platform;"], []

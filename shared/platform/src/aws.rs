@@ -134,3 +134,6 @@ pub fn timeouts() -> TimeoutConfig {
 pub fn retries() -> RetryConfig {
     RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(50))
 }
+
+#[cfg(test)]
+mod roots_tests;
