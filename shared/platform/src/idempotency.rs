@@ -192,17 +192,6 @@ pub enum Begin<F, R> {
     Resume(R),
 }
 
-impl<F, R> Begin<F, R> {
-    /// The same, with something else to say of the first request.
-    pub fn map_first<G>(self, first: impl FnOnce(F) -> G) -> Begin<G, R> {
-        match self {
-            Self::First(done) => Begin::First(first(done)),
-            Self::Replay(reply) => Begin::Replay(reply),
-            Self::Resume(left) => Begin::Resume(left),
-        }
-    }
-}
-
 /// What a record says to a request with its key.
 #[derive(Debug, PartialEq, Eq)]
 pub enum KeyState {
