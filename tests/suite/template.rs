@@ -145,6 +145,27 @@ fn who_uses_the_cache_is_in_its_network_and_who_uses_anything_else_is_not() {
     assert!(wrong.is_empty(), "template.yaml:\n  {}", wrong.join("\n  "));
 }
 
+/// A renewal does not wait for a connection that could have been made beside the authority read.
+#[test]
+fn who_writes_what_is_cached_connects_before_it_reads_authority() {
+    let folder = project_folder().join("functions");
+    let sources = fs::read_dir(folder).unwrap().filter_map(|entry| {
+        let path = entry.unwrap().path();
+        Some((path.clone(), fs::read_to_string(path.join("src/lib.rs")).ok()?))
+    });
+    let writers: Vec<_> = sources.filter(|(_, source)| source.contains(".publish(context.cache())")).collect();
+    assert!(writers.len() >= 5, "the functions that write are not found by this text any more");
+    for (path, source) in writers {
+        let (connects, verifies) = (source.find("cache().connect();"), source.find("Caller::verify"));
+        assert!(connects.is_some() && connects < verifies, "{}", path.display());
+    }
+}
+
+#[test]
+fn a_lost_renewal_raises_an_alarm() {
+    assert!(template().contains("      MetricName: RenewalsLost\n"));
+}
+
 #[test]
 fn a_message_is_hidden_for_six_times_the_time_that_its_worker_has() {
     let template = template();

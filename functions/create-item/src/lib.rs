@@ -73,6 +73,7 @@ pub enum Created {
             body = shared::response::ProblemBody, content_type = "application/problem+json")),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
+    context.cache().connect();
     let (_, org) = Caller::verify_with_org(context, &request).await?;
     let key = IdempotencyKey::of(ENDPOINT, &request)?;
     let outcome = create(context, &request, &org, key.as_ref()).await;

@@ -18,6 +18,7 @@ use shared::{ApiResult, Context, Request, request, response};
     responses((status = 204, description = "Deleted")),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
+    context.cache().connect();
     let caller = Caller::verify(context, &request).await?;
     let item_id: ItemId = request::id(&request, "item_id")?;
 

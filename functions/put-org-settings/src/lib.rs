@@ -34,6 +34,7 @@ pub struct SettingsChange {
     responses((status = 200, description = "The new settings", body = SettingsView)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
+    context.cache().connect();
     let (caller, _org, current) = Caller::verify_with_settings(context, &request).await?;
     let org_id = caller.in_org(request::path(&request, "org_id"))?;
     let by = caller.at_least(Role::Admin)?;

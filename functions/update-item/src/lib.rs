@@ -22,6 +22,7 @@ use shared::{ApiResult, Context, Request, StatusCode, request, response};
     responses((status = 200, description = "The changed item", body = Item)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
+    context.cache().connect();
     let caller = Caller::verify(context, &request).await?;
     let item_id: ItemId = request::id(&request, "item_id")?;
     let changes: ItemChanges = request::json(&request)?;

@@ -27,6 +27,7 @@ pub struct AccountChanges {
     responses((status = 200, description = "The changed account", body = Me)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
+    context.cache().connect();
     let caller = Caller::verify(context, &request).await?;
     let changes: AccountChanges = request::json(&request)?;
 

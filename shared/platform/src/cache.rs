@@ -9,6 +9,7 @@ mod cache_metrics;
 mod class;
 mod connection;
 mod control_plane;
+mod deliver;
 mod endpoint_resolver;
 mod entry;
 mod iam;
@@ -24,6 +25,7 @@ mod written;
 
 pub use class::{ABSENCES_PER_SCOPE, ABSENT_MAX, Cacheable, Class, JITTER_PERCENT, Key, Name, Rule};
 pub use control_plane::{ControlPlane, FindError, Found, Kind};
+pub use deliver::{Delivery, WRITE_PATIENCE};
 pub use iam::Iam;
 pub use url::{CacheUrl, CacheUrlError, Endpoint, Server};
 pub use written::{Invalidation, Renewal, Uncached, WriteOutcome};
@@ -36,7 +38,7 @@ use class::EntryAddress;
 use connection::{Connection, ConnectionError};
 use entry::{Entry, Fence, now_ms};
 use local_tier::LocalTier;
-use operation::{Kept, Read};
+use operation::Read;
 use serde_json::Number;
 use single_flight::SingleFlight;
 use std::future::Future;
@@ -45,7 +47,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// How long one operation on the cache server may take, unless [`Options`] say otherwise.
+/// How long a reader waits for one operation on the cache server, unless [`Options`] say otherwise.
 pub const PATIENCE: Duration = Duration::from_millis(25);
 
 /// How long a connection is used, unless [`Options`] say otherwise: ElastiCache ends those that logged in with IAM
@@ -65,14 +67,6 @@ pub struct Busy {
     pub retry_after: Duration,
 }
 
-/// Whether a renewal or an invalidation reached the cache. If not, readers may get what it was to replace
-/// until the class's fresh time has passed (for one that may be stale, its stale time); the write itself stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Delivery {
-    Delivered,
-    Lost,
-}
-
 /// A cache. Cloning it shares it.
 #[derive(Clone)]
 pub struct Cache(Arc<Inner>);
@@ -84,7 +78,7 @@ struct Inner {
     meter: CacheMetrics,
     options: Options,
     fetches: Semaphore,
-    /// Stores and refreshes.
+    /// Stores, refreshes and late renewals.
     running: Mutex<JoinSet<()>>,
 }
 
@@ -107,8 +101,10 @@ enum Lookup<V> {
 /// How a cache is to behave.
 #[derive(Clone)]
 pub struct Options {
-    /// The deadline of each operation on the server.
+    /// How long a reader waits for an operation on the server.
     pub patience: Duration,
+    /// How long a writer does.
+    pub write_patience: Duration,
     /// How long a connection is used before another takes its place.
     pub connection_age: Duration,
     /// PEM of authorities to trust besides Amazon's, for `rediss://`.
@@ -125,6 +121,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             patience: PATIENCE,
+            write_patience: WRITE_PATIENCE,
             connection_age: CONNECTION_AGE,
             extra_roots: None,
             iam: None,
@@ -183,23 +180,6 @@ impl Cache {
         Box::pin(self.fetch_once(key, &place, asked, lease, budget, fetch)).await
     }
 
-    /// After a committed write and before it is acknowledged: puts the new value in the place of an older one.
-    pub async fn renew<K: Key>(&self, key: &K, value: &K::Value) -> Delivery {
-        let place = EntryAddress::of(key);
-        let fresh = entry::jittered(K::CLASS.fresh, random());
-        let Ok(bytes) = entry::of_value(value, now_ms() + entry::millis(fresh)) else {
-            return self.invalidate_place(K::CLASS.name, &place).await;
-        };
-        let new = Kept { entry: &bytes, keep: keep(&K::CLASS, fresh) };
-        let result = self.0.backend.renew(&place, new, &mut self.budget()).await;
-        self.delivery(K::CLASS.name, result)
-    }
-
-    /// After a committed write and before it is acknowledged: forgets a value, or all pages of a group.
-    pub async fn invalidate<N: Name>(&self, name: &N) -> Delivery {
-        self.invalidate_place(N::CLASS.name, &EntryAddress::of_name(name)).await
-    }
-
     /// Whether the server answers; `None` where there is none.
     pub async fn ping(&self) -> Option<bool> {
         match &self.0.backend {
@@ -229,8 +209,8 @@ impl Cache {
         self.0.meter.take()
     }
 
-    /// Writes what happened in each class since the last report as metrics, once a minute; nothing in between. A
-    /// process that does without the cache counts one as `BreakerOpen`.
+    /// Writes what happened in each class since the last report as metrics, once a minute, and at once
+    /// when a renewal was lost; nothing in between. A process that does without the cache counts one as `BreakerOpen`.
     pub fn report(&self) {
         if self.0.meter.is_due(now_ms()) {
             for (class, counts) in self.take_counts() {
@@ -246,25 +226,6 @@ impl Cache {
     #[must_use]
     pub fn breaker_is_open(&self) -> bool {
         matches!(&self.0.backend, Backend::Server(link) if link.breaker.is_open())
-    }
-
-    async fn invalidate_place(&self, class: &'static str, place: &EntryAddress) -> Delivery {
-        let result = self.0.backend.invalidate(place, &mut self.budget()).await;
-        self.delivery(class, result)
-    }
-
-    fn delivery(&self, class: &'static str, result: Result<(), ConnectionError>) -> Delivery {
-        match result {
-            Ok(()) => {
-                self.0.meter.count(class, Event::Renewal);
-                Delivery::Delivered
-            }
-            Err(error) => {
-                self.failed(class, &error);
-                self.0.meter.count(class, Event::RenewalLost);
-                Delivery::Lost
-            }
-        }
     }
 
     fn failed(&self, class: &'static str, error: &ConnectionError) {

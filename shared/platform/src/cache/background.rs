@@ -1,4 +1,4 @@
-//! What runs beside requests: stores, whose callers have their answers already, and refreshes.
+//! What runs beside requests: stores, whose callers have their answers already, refreshes, and late renewals.
 
 use super::Cache;
 use super::backend::Backend;
@@ -17,7 +17,7 @@ impl Cache {
         running.spawn(task);
     }
 
-    /// Waits until the stores and refreshes that this process started have ended, or for 10 s; and for a look at where the
+    /// Waits until the stores, refreshes and late renewals that this process started have ended, or for 10 s; and for a look at where the
     /// server is, if one is under way.
     pub async fn settle(&self) {
         if let Backend::Server(link) = &self.0.backend {

@@ -25,15 +25,18 @@ pub(super) enum Event {
     Wait,
     /// A renewal or invalidation delivered.
     Renewal,
-    /// A renewal or invalidation that could not be delivered: readers may get the old value for the class's bound.
+    /// A renewal or invalidation that was not delivered before its write was acknowledged: readers may get the old value
+    /// until it is, or for the class's bound.
     RenewalLost,
+    /// A lost one that was delivered after the reply.
+    RenewalLate,
     /// An operation failed or took too long.
     Failure,
     /// Turned away: too many fetches at once.
     Busy,
 }
 
-const EVENTS: [(Event, &str); 12] = [
+const EVENTS: [(Event, &str); 13] = [
     (Event::Hit, "Hits"),
     (Event::LocalHit, "LocalHits"),
     (Event::StaleHit, "StaleHits"),
@@ -44,6 +47,7 @@ const EVENTS: [(Event, &str); 12] = [
     (Event::Wait, "Waits"),
     (Event::Renewal, "Renewals"),
     (Event::RenewalLost, "RenewalsLost"),
+    (Event::RenewalLate, "RenewalsLate"),
     (Event::Failure, "Failures"),
     (Event::Busy, "Busy"),
 ];
@@ -53,6 +57,9 @@ const CLASSES: usize = 16;
 
 /// A batch is due after this long.
 const BATCH_MS: u64 = 60_000;
+
+/// Due long ago: a writer that is rare may not be called again for hours.
+const AT_ONCE: u64 = 1;
 
 #[derive(Default)]
 struct Counts {
@@ -71,6 +78,9 @@ pub(super) struct CacheMetrics {
 impl CacheMetrics {
     pub(super) fn count(&self, class: &'static str, event: Event) {
         self.of(class).events[event as usize].fetch_add(1, Relaxed);
+        if event == Event::RenewalLost {
+            self.due_ms.store(AT_ONCE, Relaxed);
+        }
     }
 
     fn of(&self, class: &'static str) -> &Counts {
@@ -110,6 +120,15 @@ mod tests {
         let taken = meter.take();
         assert_eq!(taken, [("plan", vec![("Hits", 3.into())]), ("prices", vec![("StaleHits", 1.into())])]);
         assert!(meter.take().is_empty());
+    }
+
+    #[test]
+    fn a_lost_renewal_is_reported_at_once() {
+        let meter = CacheMetrics::default();
+        meter.count("plan", Event::Renewal);
+        assert!(!meter.is_due(1_000_000), "it waits for others");
+        meter.count("plan", Event::RenewalLost);
+        assert!(meter.is_due(1_000_001) && !meter.is_due(1_000_002));
     }
 
     #[test]

@@ -214,18 +214,30 @@ impl Connection {
         }
     }
 
+    /// Begins to make a connection where there is none.
+    pub(super) fn connect(&self) {
+        let mut state = self.state();
+        self.drop_old(&mut state);
+        if state.current.is_none() && state.connecting.is_none() {
+            self.start_connecting(&mut state);
+        }
+    }
+
+    fn drop_old(&self, state: &mut State) {
+        let oldest_ms = now_ms().saturating_sub(super::entry::millis(self.options.connection_age));
+        if state.current.as_ref().is_some_and(|current| current.made_ms < oldest_ms) {
+            state.current = None;
+        }
+    }
+
     /// The current connection, or a new one.
     async fn connection(&self, deadline: Instant) -> Result<Current, ConnectionError> {
         let mut ending = {
             let mut state = self.state();
-            let now = now_ms();
-            let oldest_ms = now.saturating_sub(super::entry::millis(self.options.connection_age));
-            if state.current.as_ref().is_some_and(|current| current.made_ms < oldest_ms) {
-                state.current = None;
-            }
+            self.drop_old(&mut state);
             if let Some(current) = &mut state.current {
                 let found = current.clone();
-                current.used_ms = now;
+                current.used_ms = now_ms();
                 return Ok(found);
             }
             match &state.connecting {

@@ -17,3 +17,4 @@ mod origin;
 mod records;
 mod server;
 mod stale;
+mod writers;

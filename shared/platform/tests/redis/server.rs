@@ -83,7 +83,8 @@ pub(crate) fn open(url: &str) -> Cache {
 
 /// A cache that waits for its server however busy this machine is: for tests of everything but deadlines.
 pub(crate) fn open_patient(url: &str) -> Cache {
-    let options = Options { patience: Duration::from_secs(5), ..Options::default() };
+    let patience = Duration::from_secs(5);
+    let options = Options { patience, write_patience: patience, ..Options::default() };
     Cache::with(&url.parse::<CacheUrl>().expect("a cache address"), options)
 }
 

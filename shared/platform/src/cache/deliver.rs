@@ -1,0 +1,88 @@
+//! Telling the cache of a committed write. A reader may do without the cache; a writer goes on until it is told.
+
+use super::backend::Budget;
+use super::cache_metrics::Event;
+use super::class::{EntryAddress, Key, Name};
+use super::entry::{self, now_ms};
+use super::operation::Kept;
+use super::{Backend, Cache, keep, random};
+use std::time::{Duration, Instant};
+
+/// How long a writer waits for the cache, unless [`Options`](super::Options) say otherwise: long enough for a connection
+/// that has to be made first. A reader's patience would do for a connection that is there already, which a rare writer never has.
+pub const WRITE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// For how long after the reply it is tried again.
+const TRY_FOR: Duration = Duration::from_secs(2);
+
+/// Whether a renewal or an invalidation reached the cache before the write was acknowledged. If not, it goes on being tried
+/// ([`Cache::settle`]), and until that succeeds readers may get what it was to replace: at most until the class's fresh time has
+/// passed (for one that may be stale, its stale time). The write itself stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    Delivered,
+    Lost,
+}
+
+impl Cache {
+    /// Begins to connect, without waiting for it: for what will write and has something else to do first.
+    pub fn connect(&self) {
+        if let Backend::Server(link) = &self.0.backend {
+            link.connect();
+        }
+    }
+
+    /// After a committed write and before it is acknowledged: puts the new value in the place of an older one.
+    pub async fn renew<K: Key>(&self, key: &K, value: &K::Value) -> Delivery {
+        let fresh = entry::jittered(K::CLASS.fresh, random());
+        let bytes = entry::of_value(value, now_ms() + entry::millis(fresh)).ok();
+        let new = bytes.as_ref().map(|bytes| Kept { entry: bytes, keep: keep(&K::CLASS, fresh) });
+        self.deliver(K::CLASS.name, EntryAddress::of(key), new).await
+    }
+
+    /// After a committed write and before it is acknowledged: forgets a value, or all pages of a group.
+    pub async fn invalidate<N: Name>(&self, name: &N) -> Delivery {
+        self.deliver(N::CLASS.name, EntryAddress::of_name(name), None).await
+    }
+
+    async fn deliver(&self, class: &'static str, place: EntryAddress, new: Option<Kept<'_>>) -> Delivery {
+        let deadline = Instant::now() + self.0.options.write_patience;
+        let left = || Budget(deadline.saturating_duration_since(Instant::now()));
+        let renewed = match new {
+            Some(new) => self.0.backend.renew(&place, new, &mut left()).await,
+            None => self.0.backend.invalidate(&place, &mut left()).await,
+        };
+        let told = match renewed {
+            // A full server refuses to store; it still removes.
+            Err(error) if new.is_some() => {
+                self.failed(class, &error);
+                self.0.backend.invalidate(&place, &mut left()).await
+            }
+            told => told,
+        };
+        let Err(error) = told else {
+            self.0.meter.count(class, Event::Renewal);
+            return Delivery::Delivered;
+        };
+        self.failed(class, &error);
+        self.0.meter.count(class, Event::RenewalLost);
+        self.later(self.clone().deliver_late(class, place));
+        Delivery::Lost
+    }
+
+    /// Removes what a lost renewal was to replace: whatever a later one has put there is fetched again.
+    async fn deliver_late(self, class: &'static str, place: EntryAddress) {
+        let give_up = Instant::now() + TRY_FOR;
+        let mut pause = Duration::from_millis(50);
+        while Instant::now() + pause < give_up {
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+            let left = give_up.saturating_duration_since(Instant::now());
+            if self.0.backend.invalidate(&place, &mut Budget(left.min(self.0.options.write_patience))).await.is_ok() {
+                self.0.meter.count(class, Event::RenewalLate);
+                return;
+            }
+        }
+        tracing::error!(class, "the cache was not told of a write: readers may get the value before it");
+    }
+}

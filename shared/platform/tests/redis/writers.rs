@@ -1,0 +1,75 @@
+//! A writer is rare and cold, and its renewal arrives all the same.
+
+use super::records::{Failure, Plan, Record};
+use super::server::{self, Counts, RedisServer};
+use platform::cache::{Cache, Class, Delivery, Name as _};
+use std::time::{Duration, Instant};
+use testkit::tcp_proxy::{Fault, TcpProxy};
+
+const CLASS: Class = Plan::CLASS;
+
+/// A server that has version 1 of a plan.
+async fn with_version_1() -> (RedisServer, Cache) {
+    let server = RedisServer::start();
+    let reader = server.cache();
+    let read = reader.get_or_fill(&Plan(1), || async { Ok::<_, Failure>(Some(Record::new(1))) }).await;
+    assert_eq!(read, Ok(Some(Record::new(1))));
+    reader.settle().await;
+    (server, reader)
+}
+
+/// A connection takes DNS, TCP, TLS and a log-in, each a round trip or two, and this writer has none yet.
+#[tokio::test]
+async fn a_cold_writers_renewal_is_delivered_though_logging_in_takes_longer_than_a_reader_waits() {
+    let (server, _) = with_version_1().await;
+    server.command(&["CONFIG", "SET", "requirepass", "right"]);
+    let proxy = TcpProxy::start(server.port);
+    proxy.set(Fault::Slow(Duration::from_millis(40)));
+    let url = format!("redis://:right@127.0.0.1:{}", proxy.port);
+    assert_eq!(server::open(&url).renew(&Plan(1), &Record::new(2)).await, Delivery::Delivered);
+    let reader = server::open_patient(&format!("redis://:right@127.0.0.1:{}", server.port));
+    assert_eq!(server::cached(&reader, &Plan(1)).await, Some(Record::new(2)));
+}
+
+#[tokio::test]
+async fn a_writer_connects_before_it_has_something_to_tell() {
+    let server = RedisServer::start();
+    let proxy = TcpProxy::start(server.port);
+    let writer = server::open(&server::url(proxy.port));
+    writer.connect();
+    let since = Instant::now();
+    while proxy.accepted() == 0 {
+        assert!(since.elapsed() < Duration::from_secs(10), "it does not connect");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    writer.connect();
+    assert_eq!(writer.invalidate(&Plan(1)).await, Delivery::Delivered);
+    assert_eq!(proxy.accepted(), 1, "the connection that was made is used");
+}
+
+/// A full server that evicts nothing refuses to store. The old value would come back with its memory.
+#[tokio::test]
+async fn a_full_server_forgets_what_it_cannot_renew() {
+    let (server, reader) = with_version_1().await;
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    let writer = server.cache();
+    assert_eq!(writer.renew(&Plan(1), &Record::new(2)).await, Delivery::Delivered);
+    server.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    assert_eq!(server::cached(&reader, &Plan(1)).await, None);
+}
+
+/// The server comes back while the environment still runs: what was lost is delivered, and its loss was counted.
+#[tokio::test]
+async fn what_was_lost_is_delivered_after_the_reply() {
+    let (server, reader) = with_version_1().await;
+    let proxy = TcpProxy::start(server.port);
+    let writer = server::open(&server::url(proxy.port));
+    let counts = Counts::of(&writer);
+    proxy.set(Fault::Refuse);
+    assert_eq!(writer.renew(&Plan(1), &Record::new(2)).await, Delivery::Lost);
+    assert_eq!((counts.count(&CLASS, "RenewalsLost"), counts.count(&CLASS, "RenewalsLate")), (1, 0));
+    proxy.set(Fault::None);
+    writer.settle().await;
+    assert_eq!(counts.count(&CLASS, "RenewalsLate"), 1);
+    assert_eq!(server::cached(&reader, &Plan(1)).await, None);
+}
