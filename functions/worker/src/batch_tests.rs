@@ -1,12 +1,13 @@
 //! What a batch's report says, whatever becomes of its messages.
 
 use super::*;
+use shared::runtime::event::Event as _;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn messages() -> Vec<Record> {
-    let message = |number: usize| Record::of(&number.to_string());
-    (0..10).map(message).collect()
+    let ids: Vec<_> = (0..10).map(|number| format!(r#"{{"messageId":"{number}"}}"#)).collect();
+    Batch::read(&format!(r#"{{"Records":[{}]}}"#, ids.join(","))).0.expect("a batch")
 }
 
 /// Two failing messages in a row fail in different ways: one returns, the next panics.

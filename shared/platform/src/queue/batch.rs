@@ -34,12 +34,6 @@ struct Attributes {
 }
 
 impl Record {
-    /// A record of this message, and nothing else.
-    #[must_use]
-    pub fn of(message_id: &str) -> Self {
-        Self { message_id: Some(message_id.to_owned()), ..Self::default() }
-    }
-
     /// A record without one came from no queue: it cannot be returned.
     #[must_use]
     pub fn message_id(&self) -> Option<&str> {
