@@ -97,7 +97,7 @@ def build(arguments, flags=(), folder=None):
 def quick(arguments):
     """The functions as the tests have them compiled, without what only a debugger reads."""
     # The one that panics is there to be tried.
-    functions = [*sorted(folder.name for folder in (ROOT / "functions").iterdir()), "panics"]
+    functions = [*sorted(manifest.parent.name for manifest in ROOT.glob("functions/*/Cargo.toml")), "panics"]
     # With a test beside them: the features of all dependencies are those of the tests then.
     bins = [word for name in functions for word in ("--bin", name)]
     subprocess.run(["cargo", "build", "--workspace", *bins, "--test", "suite", *arguments], cwd=ROOT, check=True)
@@ -112,7 +112,7 @@ def train(system, wanted):
     """Runs each function that was built to count through its scenarios, each in an environment's life of its own."""
     binary = lambda name: TRAINING / "lambda" / name / "bootstrap"
     known = all_scenarios(system, binary("analyze"))
-    wanted = set(wanted) or {folder.name for folder in (ROOT / "functions").iterdir()}
+    wanted = set(wanted) or {manifest.parent.name for manifest in ROOT.glob("functions/*/Cargo.toml")}
     if missing := wanted - {one.function for one in known.values()}:
         sys.exit(f"no scenario in lab/bench/scenarios.py trains {', '.join(sorted(missing))}")
     tls = system.tls()

@@ -238,7 +238,7 @@ def update_in_place(deployment, folder):
         caller.join()
     after = deployment.versions()
     stale = [name for name in before if int(after[name]) <= int(before[name])]
-    assert not stale and len(before) == len(list((ROOT / "functions").iterdir())), f"not updated: {stale}"
+    assert not stale and len(before) == len(deploy.built()), f"not updated: {stale}"
     calls, failed = sum(caller.calls for caller in callers), [f for caller in callers for f in caller.failed]
     assert not failed, f"{len(failed)} of {calls} calls failed, the first: {failed[0]}"
     for caller in callers:
@@ -287,10 +287,7 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--keep", action="store_true")
     keep = arguments.parse_args().keep
-    functions = [path.name for path in (ROOT / "functions").iterdir()]
-    missing = [name for name in functions if not (ROOT / f"target/lambda/{name}/bootstrap").exists()]
-    if missing:
-        sys.exit(f"not built: {', '.join(missing)}: run `just build --quick`")
+    deploy.built()  # or it ends here
     folder = pathlib.Path(tempfile.mkdtemp(prefix="deploy-local-"))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     deployment = Deployment(folder)

@@ -31,7 +31,7 @@ def commit():
 
 def built(folder=ROOT / "target/lambda"):
     """The code of all functions, by name."""
-    names = sorted(path.name for path in (ROOT / "functions").iterdir() if path.is_dir())
+    names = sorted(manifest.parent.name for manifest in ROOT.glob("functions/*/Cargo.toml"))
     if missing := [name for name in names if not (folder / name / "bootstrap").exists()]:
         sys.exit(f"not built: {', '.join(missing)}: run `just build`")
     return {name: (folder / name / "bootstrap").read_bytes() for name in names}
