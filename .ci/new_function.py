@@ -48,6 +48,10 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {{
 }}
 """
 
+# Where GET is, HEAD is.
+HEAD = """        Head: {{ Type: Api, Properties: {{ RestApiId: !Ref Api, Method: HEAD, Path: "{path}" }} }}
+"""
+
 BLOCK = """  {pascal}Function:
     Type: AWS::Serverless::Function
     Metadata: {{ SkipBuild: true }}
@@ -57,7 +61,7 @@ BLOCK = """  {pascal}Function:
       ReservedConcurrentExecutions: !If [ReservesConcurrency, {environments}, !Ref AWS::NoValue]
       Events:
         Http: {{ Type: Api, Properties: {{ RestApiId: !Ref Api, Method: {method}, Path: "{path}" }} }}
-      Policies:
+{head}      Policies:
         - Statement:
             - Effect: Allow
               Resource: !GetAtt Table.Arn
@@ -159,7 +163,8 @@ def template(one):
     block = r'(?ms)^  \w+Function:\n(?:(?!\n\n).)*?Path: "(/[^"]*)"(?:(?!\n\n).)*\n\n'
     blocks = list(re.finditer(block, text))
     alike = [found for found in blocks if found[1].split("/")[1] == one.segment] or blocks
-    block = BLOCK.format(name=one.name, pascal=one.pascal, method=one.method, path=one.path, environments=ENVIRONMENTS)
+    block = BLOCK.format(name=one.name, pascal=one.pascal, method=one.method, path=one.path, environments=ENVIRONMENTS,
+                         head=HEAD.format(path=one.path) if one.method == "GET" else "")
     write("template.yaml", text[:alike[-1].end()] + block + "\n" + text[alike[-1].end():])
 
 

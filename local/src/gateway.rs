@@ -18,6 +18,7 @@ use axum::{
     routing::any,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
+use lambda_http::tower::ServiceExt;
 use uuid::Uuid;
 
 use crate::template::{GatewayResponses, Preflight, ResponseType, Template};
@@ -95,7 +96,21 @@ pub fn router(
         let path = resource.path.clone();
         router = router.route(&path, any(serve).with_state(Arc::new(resource)));
     }
-    Ok(router.fallback(any(unknown).with_state(api)))
+    let resources = router.fallback(any(unknown).with_state(api));
+    // Around the routes, because a layer of theirs runs once a route is found.
+    Ok(Router::new().fallback(any(enter)).with_state(resources))
+}
+
+/// Finds the resource as API Gateway does: by the segments of the path, whatever slashes are between and behind them. The
+/// function still sees the path as it came.
+async fn enter(State(resources): State<Router>, mut request: Request) -> Response<Body> {
+    let sent = request.uri().clone();
+    if let Some(uri) = event::by_segments(&sent) {
+        *request.uri_mut() = uri;
+    }
+    request.extensions_mut().insert(event::Sent(sent));
+    let Ok(response) = resources.oneshot(request).await;
+    response
 }
 
 /// Answers a request for a path that has a resource.

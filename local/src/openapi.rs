@@ -86,13 +86,13 @@ fn add_common_responses(operation: &mut Operation) {
     let possible = [
         (true, "400", "The request is malformed"),
         (session, "401", "No valid session"),
-        (session, "403", "The role or the origin does not allow it"),
+        (session, "403", "The role, the origin or the plan does not allow it"),
         (path, "404", "No such resource for this caller"),
         (conditional, "412", "The resource is not as If-Match or If-None-Match demands"),
         (body, "413", "The body is too large"),
         (body, "415", "The body is not JSON"),
         (body || query, "422", "Invalid values, each with its place"),
-        (true, "429", "Too many requests, or the plan's limit is reached"),
+        (true, "429", "Too many requests, or the month's limit is reached"),
         (true, "500", "Something went wrong on our side"),
         (true, "503", "Busy for a moment"),
     ];

@@ -138,7 +138,7 @@ impl Template {
             functions,
             routes,
             preflights,
-            gateway_responses: GatewayResponses::parse(api)?,
+            gateway_responses: GatewayResponses::parse(api, &parameters)?,
             minimum_compression_size,
             allowed_origins: allowed_origins(&root, &parameters)?,
             table: Table::parse(table.require("Properties")?)?,

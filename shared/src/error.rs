@@ -1,7 +1,7 @@
 //! What can go wrong in a handler, and what a caller is told of it: one exhaustive match.
 
 use lambda_http::http::header::WWW_AUTHENTICATE;
-use lambda_http::http::{HeaderName, HeaderValue, StatusCode};
+use lambda_http::http::{HeaderValue, StatusCode};
 use platform::cache::Busy;
 use platform::request::{NotAnId, Rejection};
 use platform::response::{FieldError, Problem, Reply};
@@ -47,10 +47,14 @@ pub enum ApiError {
     #[error("the job can no longer be cancelled")]
     JobEnded,
     #[error("the month's budget is used up")]
-    BudgetExceeded { retry_after_seconds: u64 },
+    BudgetExceeded,
     #[error("too many failed log-ins")]
     TooManyAttempts { retry_after_seconds: u64 },
     #[error("the plan's limit of {limit} {what} is reached")]
+    PlanLimitReached { what: &'static str, limit: u64 },
+    #[error("the plan does not include it")]
+    PlanForbids(&'static str),
+    #[error("the month's limit of {limit} {what} is reached")]
     QuotaExceeded { what: &'static str, limit: u64, retry_after_seconds: u64 },
     /// A dependency is throttling or away; the caller may try again.
     #[error("a dependency is unavailable")]
@@ -74,10 +78,15 @@ impl ApiError {
         use StatusCode as S;
         let (status, code, text) = match self {
             Self::Rejected(rejection) => return rejected(rejection),
-            Self::QuotaExceeded { what, limit, .. } => {
+            Self::PlanLimitReached { what, limit } => {
                 let text = format!("Your plan's limit of {limit} {what} is reached.");
+                return (S::FORBIDDEN, "plan_limit_reached", text);
+            }
+            Self::QuotaExceeded { what, limit, .. } => {
+                let text = format!("Your plan's limit of {limit} {what} a month is reached.");
                 return (S::TOO_MANY_REQUESTS, "quota_exceeded", text);
             }
+            Self::PlanForbids(what) => (S::FORBIDDEN, "plan_forbids", *what),
             Self::AmbiguousCredentials => (S::BAD_REQUEST, "ambiguous_credentials", "Send exactly one session token."),
             Self::NoToken => (S::UNAUTHORIZED, "authentication_required", "Send a session token."),
             Self::InvalidToken => {
@@ -114,11 +123,9 @@ impl ApiError {
                 (S::CONFLICT, "idempotency_in_flight", "A request with this Idempotency-Key is under way.")
             }
             Self::JobEnded => (S::CONFLICT, "job_ended", "The job has ended, or its e-mail is on its way."),
-            Self::BudgetExceeded { .. } => (
-                S::TOO_MANY_REQUESTS,
-                "budget_exceeded",
-                "Your organization's budget of this month has no room for it.",
-            ),
+            Self::BudgetExceeded => {
+                (S::PAYMENT_REQUIRED, "budget_exceeded", "Your organization's budget of this month has no room for it.")
+            }
             Self::TooManyAttempts { .. } => {
                 (S::TOO_MANY_REQUESTS, "too_many_attempts", "Too many failed log-ins for this account. Wait.")
             }
@@ -140,10 +147,6 @@ fn rejected(rejection: &Rejection) -> (StatusCode, &'static str, String) {
     };
     (status, code, rejection.to_string())
 }
-
-const RATE_LIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
-const RATE_LIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
-const RATE_LIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
 impl From<Busy> for ApiError {
     fn from(busy: Busy) -> Self {
@@ -171,14 +174,12 @@ impl From<ApiError> for Problem {
             ApiError::NoToken | ApiError::InvalidToken | ApiError::WrongCredentials => {
                 problem.headers.push((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
             }
-            ApiError::TooManyAttempts { retry_after_seconds }
-            | ApiError::IdempotencyInFlight { retry_after_seconds }
-            | ApiError::BudgetExceeded { retry_after_seconds } => problem = problem.retry_after(retry_after_seconds),
-            ApiError::QuotaExceeded { limit, retry_after_seconds, .. } => {
-                problem.headers.push((RATE_LIMIT_LIMIT, HeaderValue::from(limit)));
-                problem.headers.push((RATE_LIMIT_REMAINING, HeaderValue::from(0)));
-                problem.headers.push((RATE_LIMIT_RESET, HeaderValue::from(retry_after_seconds)));
-                problem = problem.retry_after(retry_after_seconds);
+            ApiError::IdempotencyInFlight { retry_after_seconds } => problem = problem.retry_after(retry_after_seconds),
+            ApiError::TooManyAttempts { retry_after_seconds } => {
+                problem = problem.limited("failed-log-ins", crate::store::attempts::MAX_ATTEMPTS, retry_after_seconds);
+            }
+            ApiError::QuotaExceeded { what, limit, retry_after_seconds } => {
+                problem = problem.limited(what, limit, retry_after_seconds);
             }
             ApiError::Unavailable(cause) => {
                 tracing::warn!(cause = chain(&*cause), "a dependency is unavailable");
@@ -218,10 +219,25 @@ mod tests {
 
     #[test]
     fn a_quota_says_when_to_come_back() {
-        let error = ApiError::QuotaExceeded { what: "items", limit: 5, retry_after_seconds: 60 };
+        let error = ApiError::QuotaExceeded { what: "analyses", limit: 5, retry_after_seconds: 60 };
         let reply = Problem::from(error).into_reply();
-        assert_eq!(reply.headers()["ratelimit-limit"], "5");
+        assert_eq!(reply.headers()["ratelimit-policy"], "\"analyses\";q=5");
+        assert_eq!(reply.headers()["ratelimit"], "\"analyses\";r=0;t=60");
         assert_eq!(reply.headers()["retry-after"], "60");
+    }
+
+    /// A full plan is no rate: to come back later does not help.
+    #[test]
+    fn a_full_plan_says_no_time() {
+        for error in [
+            ApiError::PlanLimitReached { what: "items", limit: 5 },
+            ApiError::BudgetExceeded,
+            ApiError::PlanForbids(""),
+        ] {
+            let reply = Problem::from(error).into_reply();
+            assert!(matches!(reply.status().as_u16(), 402 | 403), "{}", reply.status());
+            assert!(!reply.headers().contains_key("retry-after") && !reply.headers().contains_key("ratelimit"));
+        }
     }
 
     #[test]
@@ -244,7 +260,9 @@ mod tests {
             E::IdempotencyMismatch,
             E::IdempotencyInFlight { retry_after_seconds: 1 },
             E::JobEnded,
-            E::BudgetExceeded { retry_after_seconds: 1 },
+            E::BudgetExceeded,
+            E::PlanLimitReached { what: "", limit: 0 },
+            E::PlanForbids(""),
             E::TooManyAttempts { retry_after_seconds: 1 },
             E::QuotaExceeded { what: "", limit: 0, retry_after_seconds: 1 },
             E::Unavailable("".into()),

@@ -30,7 +30,7 @@ struct BatchWork {
 /// key keeps it.
 ///
 /// # Errors
-/// [`ApiError::QuotaExceeded`] without room for all, [`ApiError::Unavailable`] if no item was written, and those of
+/// [`ApiError::PlanLimitReached`] without room for all, [`ApiError::Unavailable`] if no item was written, and those of
 /// the key.
 pub async fn create_batch(
     context: &Context,

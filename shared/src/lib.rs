@@ -36,7 +36,7 @@ pub mod security_log;
 pub mod store;
 pub mod token;
 
-pub use platform::{aws, cache, etag, idempotency, queue, request, response, runtime, telemetry};
+pub use platform::{aws, cache, etag, idempotency, queue, rate_limit, request, response, runtime, telemetry};
 
 pub use context::Context;
 pub use error::{ApiError, ApiResult};

@@ -50,9 +50,6 @@ pub(crate) type Attributes = HashMap<String, AttributeValue>;
 /// How often a transaction that met another one is tried before the caller is asked to come back.
 const CONFLICT_ATTEMPTS: u32 = 8;
 
-/// What `Retry-After` says where only the caller can make room: by deleting, or by another plan.
-pub(crate) const ROOM_RETRY_SECONDS: u64 = 60 * 60;
-
 impl Store {
     /// A client for a table. Nothing is sent before its first use.
     ///

@@ -41,19 +41,41 @@ async fn an_address_registers_once_however_spelled_and_raced() {
 }
 
 #[tokio::test]
-async fn logging_in_gives_token_and_cookie() {
+async fn logging_in_gives_a_token() {
     let api = Api::new();
     let actor = api.register().await;
     let reply = api.login(&actor.email.to_uppercase(), None).await;
     assert_eq!(reply.status, 200, "{}", reply.text);
     let session = Actor::of(&reply.body, &actor.email);
     assert_eq!((&session.user_id, &session.org_id), (&actor.user_id, &actor.org_id));
-    let cookie = reply.header("set-cookie");
-    assert!(cookie.starts_with(&format!("__Host-session={}; Path=/; ", session.token)), "{cookie}");
-    for attribute in ["Secure", "HttpOnly", "SameSite=None"] {
-        assert!(cookie.contains(attribute), "{cookie}");
-    }
+    assert_eq!(reply.header("set-cookie"), "");
     assert_eq!(api.get(&session, "/me").await.status, 200);
+}
+
+/// A page need not log in twice, and its scripts never see the token.
+#[tokio::test]
+async fn a_session_for_a_cookie_has_no_token_in_the_body() {
+    let api = Api::new();
+    let mut registration = crate::api::registration(&unique_email());
+    registration["session"] = json!("cookie");
+    let credentials = json!({"email": registration["email"], "password": PASSWORD, "session": "cookie"});
+    for (path, body, status) in [("/auth/register", registration, 201), ("/auth/login", credentials, 200)] {
+        let reply = api.call(None, Method::POST, path, Some(body.clone())).await;
+        assert_eq!(reply.status, status, "{}", reply.text);
+        assert!(reply.body.get("token").is_none() && !reply.text.contains("cit_"), "{}", reply.text);
+        let cookie = reply.header("set-cookie").to_owned();
+        assert!(cookie.starts_with("__Host-session=cit_"), "{cookie}");
+        for attribute in ["; Path=/;", "; Secure;", "; HttpOnly;", "; SameSite=None"] {
+            assert!(cookie.contains(attribute), "{cookie}");
+        }
+        let session = cookie.split(';').next().unwrap();
+        assert_eq!(crate::api::send(api.request(Method::GET, "/me").header("Cookie", session)).await.status, 200);
+        for wrong in [json!("token"), json!(true), json!({})] {
+            let mut body = body.clone();
+            body["session"] = wrong;
+            assert_eq!(api.call(None, Method::POST, path, Some(body)).await.pointer(), "/session");
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! A client of the system under test, and the actors that use it.
 
+use crate::problems;
 use local::operator;
 use local::{Options, System};
 use reqwest::header::HeaderMap;
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 use shared::Context;
 use shared::etag::EntityTag;
 use shared::model::org::{OrgPlan, Plan};
+use shared::runtime::SECURITY_HEADERS;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -211,14 +213,26 @@ pub(crate) async fn send(request: RequestBuilder) -> Reply {
     let (status, headers, url) = (response.status().as_u16(), response.headers().clone(), response.url().clone());
     let bytes = response.bytes().await.unwrap();
     if matches!(status, 200 | 201)
+        && !bytes.is_empty()
         && !headers.contains_key("content-encoding")
         && let Some(tag) = headers.get("etag")
     {
         assert_eq!(tag, EntityTag::of_body(&bytes).header(), "a tag is the digest of the body that it stands beside");
     }
+    for (name, value) in SECURITY_HEADERS {
+        let said = headers.get(&name).unwrap_or_else(|| panic!("{url}: {status} without {name}"));
+        assert!(
+            said == value || name == "content-security-policy" && url.path().trim_end_matches('/').ends_with("/docs"),
+            "{url}: {name}: {said:?}"
+        );
+    }
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-    Reply { status, headers, url, text, body }
+    let reply = Reply { status, headers, url, text, body };
+    if status >= 400 && !reply.text.is_empty() && reply.header("content-type") != "application/json" {
+        problems::fits(&reply);
+    }
+    reply
 }
 
 /// What a registration with an address sends.

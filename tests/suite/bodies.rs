@@ -12,10 +12,11 @@ fn samples(operation: &str) -> Vec<Value> {
     let (email, text) = ("ada@example.com", "A line.");
     let item = json!({"name": "thing", "description": "a thing"});
     match operation {
-        "register" => vec![json!({"email": email, "password": PASSWORD, "name": "Ada", "org_name": "Engines"})],
+        "register" => vec![json!({"email": email, "password": PASSWORD, "name": "Ada", "org_name": "Engines",
+            "session": "cookie"})],
         "login" => {
             let org_id = "org_0199c8a0f5e27b3c8d4e5f6a7b8c9d0e";
-            vec![json!({"email": email, "password": PASSWORD, "org_id": org_id})]
+            vec![json!({"email": email, "password": PASSWORD, "org_id": org_id, "session": "cookie"})]
         }
         "update_me" => vec![json!({"name": "Ada"})],
         "put_org_settings" => vec![json!({"settings": {"default_model": "builtin", "email_recipients": "members",

@@ -6,10 +6,11 @@ use crate::jobs::providers::{Answer, KEY, Providers};
 use crate::jobs::rig::MODEL;
 use lambda_http::Request;
 use lambda_http::http::HeaderValue;
-use local::{Options, System};
+use local::{Options, System, operator};
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::ApiResult;
+use shared::model::org::Plan;
 use shared::runtime::event::RequestId;
 use shared::runtime::respond;
 use shared::telemetry::logs::{self, Crates};
@@ -52,6 +53,10 @@ fn logging_process() {
             System::start(Options { environment, background: false, ..Options::ephemeral() }).await.unwrap();
         println!("WITHOUT A QUEUE {}", without_queue.url());
         println!("URL {}", system.url());
+        let mut org_id = String::new();
+        std::io::stdin().read_line(&mut org_id).unwrap();
+        operator::give_plan(system.context(), org_id.trim().parse().unwrap(), Plan::Pro).await.unwrap();
+        println!("PAYING");
         let line = async || tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new())).await;
         line().await.unwrap().unwrap();
         for operation in
@@ -114,7 +119,12 @@ impl Logging {
 
     /// Lets it go on.
     pub(crate) fn go_on(&mut self) {
-        writeln!(self.process.stdin.as_mut().unwrap()).unwrap();
+        self.tell("");
+    }
+
+    /// Gives it a line.
+    fn tell(&mut self, line: &str) {
+        writeln!(self.process.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
 
     /// All that it said, to its end.
@@ -199,6 +209,9 @@ async fn no_line_has_what_callers_sent() {
     let registered = api.call(None, Method::POST, "/auth/register", Some(registration)).await;
     assert_eq!(registered.status, 201, "{}", registered.text);
     let actor = Actor::of(&registered.body, CANARY);
+    // Only a paid plan has models that are somebody else's.
+    logging.tell(&actor.org_id);
+    logging.wait_for("PAYING");
     let statuses = call_everything(&api, &actor).await;
     assert!(
         statuses.contains(&201) && statuses.contains(&202) && statuses.iter().all(|status| *status < 500),

@@ -1,8 +1,12 @@
 //! What holds for every reply: request id, CORS, timings, validators, compression.
 
 use crate::api::{Actor, Api, ORIGIN, send};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use local::template::Template;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use std::collections::HashSet;
 
 #[tokio::test]
@@ -96,6 +100,80 @@ async fn reads_with_validators_answer_304() {
     }
 }
 
+/// Wherever GET is, in its own spelling and with slashes behind it; `send` looks at what every reply must have.
+#[tokio::test]
+async fn head_and_slashes_work_on_every_path() {
+    let api = Api::new();
+    let actor = api.register().await;
+    let item = api.item(&actor).await;
+    let template = Template::read(&local::system::project_folder().join("template.yaml")).unwrap();
+    let filled = |path: &str| {
+        let path = path.replace("{user_id}", &actor.user_id).replace("{org_id}", &actor.org_id);
+        path.replace("{item_id}", &item).replace("{job_id}", &format!("job_{}", "0".repeat(32)))
+    };
+    let mut heads = 0;
+    for route in &template.routes {
+        let path = filled(&route.path);
+        let ask = |method: Method, path: &str| {
+            send(api.request(method, path).bearer_auth(&actor.token).header("Origin", ORIGIN))
+        };
+        for path in [format!("{path}/"), format!("/{path}"), path.replace('/', "//")] {
+            let preflight = ask(Method::OPTIONS, &path).await;
+            assert_eq!((preflight.status, preflight.header("access-control-allow-origin")), (200, ORIGIN), "{path}");
+        }
+        if route.method != Method::GET {
+            continue;
+        }
+        let (get, head) = (ask(Method::GET, &path).await, ask(Method::HEAD, &path).await);
+        assert_eq!((head.status, head.text.as_str()), (get.status, ""), "{path}");
+        let hidden = ["x-request-id", "server-timing", "date"];
+        let shown = |reply: &crate::api::Reply| {
+            let mut headers: Vec<_> =
+                reply.headers.iter().filter(|(name, _)| !hidden.contains(&name.as_str())).collect();
+            headers.sort_by_key(|(name, _)| name.as_str());
+            format!("{headers:?}")
+        };
+        assert_eq!(shown(&head), shown(&get), "{path}");
+        let slashed = ask(Method::GET, &format!("{path}/")).await;
+        let same = slashed.text == get.text || get.header("cache-control") == "no-store";
+        assert!(slashed.status == get.status && same, "{path}/: {}", slashed.text);
+        heads += 1;
+    }
+    assert!(heads > 10, "{heads}");
+    let document = api.call(None, Method::GET, "/openapi.json/", None).await;
+    assert!(document.body["openapi"].is_string() && document.body["servers"][0]["url"] == ".");
+    let created =
+        send(api.request(Method::POST, "//items//").bearer_auth(&actor.token).json(&json!({"name": "x"}))).await;
+    let found = api.get(&actor, &created.location()).await;
+    assert_eq!((found.status, &found.body), (200, &created.body), "{}", created.header("location"));
+}
+
+#[tokio::test]
+async fn preflights_allow_what_clients_send_and_pages_read_what_we_say() {
+    let api = Api::new();
+    let preflight = send(api.request(Method::OPTIONS, "/items").header("Origin", ORIGIN)).await;
+    let allowed = preflight.header("access-control-allow-headers").to_lowercase();
+    for name in
+        ["authorization", "content-type", "traceparent", "tracestate", "x-requested-with", "if-none-match", "prefer"]
+    {
+        assert!(allowed.split(',').any(|one| one == name), "{name}");
+    }
+    let exposed = send(api.request(Method::GET, "/health").header("Origin", ORIGIN)).await;
+    let exposed = exposed.header("access-control-expose-headers").to_lowercase();
+    for name in ["preference-applied", "location", "etag", "retry-after", "idempotent-replayed", "x-request-id"] {
+        assert!(exposed.split(", ").any(|one| one == name), "{name}");
+    }
+    let documented: Value = api.call(None, Method::GET, "/openapi.json", None).await.body;
+    for operation in
+        documented["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values())
+    {
+        for parameter in operation["parameters"].as_array().into_iter().flatten().filter(|one| one["in"] == "header") {
+            let name = parameter["name"].as_str().unwrap().to_lowercase();
+            assert!(allowed.split(',').any(|one| one == name), "{name} is documented");
+        }
+    }
+}
+
 #[tokio::test]
 async fn live_data_is_not_stored_by_caches() {
     let api = Api::new();
@@ -147,7 +225,19 @@ async fn the_page_loads_nothing_from_elsewhere() {
     let api = Api::new();
     let page = api.call(None, Method::GET, "/docs", None).await;
     assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
-    assert!(page.header("content-security-policy").starts_with("default-src 'none'"));
+    let policy = page.header("content-security-policy");
+    assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    for (directive, begin, end) in [("script-src", "<script>", "</script>"), ("style-src", "<style>", "</style>")] {
+        let inside = page.text.split_once(begin).unwrap().1.split_once(end).unwrap().0;
+        assert_eq!(page.text.matches(begin).count(), 1, "one {begin} has the hash");
+        let hash = STANDARD.encode(Sha256::digest(inside));
+        assert!(policy.contains(&format!("{directive} 'sha256-{hash}'")), "{policy}");
+    }
+    for inline in ["style=\"", "onclick=\"", "onload=\"", "<script ", "<style "] {
+        assert!(!page.text.contains(inline), "{inline} is not in the hashes");
+    }
+    assert_eq!(page.header("referrer-policy"), "no-referrer");
+    assert_eq!(page.header("cross-origin-opener-policy"), "same-origin");
     for outside in ["src=\"http", "src='http", "href=\"http", "@import", "url(http"] {
         assert!(!page.text.contains(outside), "{outside}");
     }

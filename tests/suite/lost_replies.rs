@@ -79,6 +79,7 @@ fn context(endpoint: &str, cache_url: &str) -> &'static Context {
             "TABLE_NAME" => local::names::TABLE_NAME,
             "ALLOWED_ORIGINS" => "https://app.example.com",
             "CACHE_URL" => cache_url,
+            "ANALYSIS_PROVIDER" => "builtin",
             "AWS_REGION" => "us-east-1",
             "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "test",
             "AWS_ENDPOINT_URL_DYNAMODB" => endpoint,

@@ -26,6 +26,7 @@ mod orgs;
 mod parity;
 mod prices;
 mod privileges;
+mod problems;
 mod security_log;
 mod sqs;
 mod stored;

@@ -38,7 +38,7 @@ const ROWS: &[Row] = &[
     row("delete_item", [401, 204, 204, 204, 404]),
     row("analyze", [401, 202, 202, 202, 202]),
     // The other organization is on the free plan: it writes to its own members only.
-    row("send_email", [401, 202, 202, 202, 422]),
+    row("send_email", [401, 202, 202, 202, 403]),
     row("get_job", [401, 200, 200, 200, 404]),
     row("list_jobs", [401, 200, 200, 200, 200]),
     row("cancel_job", [401, 409, 409, 409, 404]),

@@ -90,7 +90,7 @@ async fn the_plans_limit_of_members_is_exact() {
     let replies = join_all(users.iter().map(|user| add(&user.user_id))).await;
     assert_eq!(replies.iter().filter(|reply| reply.status == 201).count(), 4, "five members, the owner among them");
     for reply in replies.iter().filter(|reply| reply.status != 201) {
-        reply.is_problem(429, "quota_exceeded");
+        reply.is_problem(403, "plan_limit_reached");
     }
     // One user raced is one member.
     let one = users.iter().zip(&replies).find(|(_, reply)| reply.status == 201).unwrap().0;

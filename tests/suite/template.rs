@@ -82,6 +82,51 @@ fn over_limit(mut reserved: Vec<(String, u32)>, limit: u32) -> Option<String> {
 }
 
 #[test]
+fn tls_is_1_2_at_least() {
+    let template = template();
+    let (_, api) = template.split_once("\n  Api:\n").unwrap();
+    let policy = api.lines().find_map(|line| line.trim().strip_prefix("SecurityPolicy: ")).unwrap();
+    // The number behind TLS13 is the least version: "SecurityPolicy_TLS13_1_2_…" takes 1.2 and 1.3.
+    assert!(
+        policy.starts_with("SecurityPolicy_TLS13_1_2_") || policy.starts_with("SecurityPolicy_TLS13_1_3_"),
+        "{policy}"
+    );
+    let mode = api.lines().find_map(|line| line.trim().strip_prefix("EndpointAccessMode: "));
+    assert!(matches!(mode, Some("BASIC" | "STRICT")), "such a policy needs one");
+}
+
+/// Plain HTTP is for this machine alone, and production must name its own origins.
+#[test]
+fn origins_of_a_deployment_are_safe() {
+    let template = template();
+    let parameter = template.split_once("\n  AllowedOrigins:\n").unwrap().1;
+    let said = |name: &str| parameter.lines().find_map(|line| line.trim().strip_prefix(name)).unwrap();
+    let pattern = regex_lite::Regex::new(said("AllowedPattern: ")).unwrap();
+    for good in [
+        "https://a.example",
+        "https://a.example,https://b.example:8443",
+        "http://localhost:5173,https://a.example",
+        said("Default: "),
+    ] {
+        assert!(pattern.is_match(good), "{good}");
+    }
+    for bad in [
+        "http://a.example",
+        "https://a.example,http://b.example",
+        "http://localhost.evil.example",
+        "https://a/",
+        "https://*",
+        "http://localhost:1@evil.example",
+        "",
+    ] {
+        assert!(!pattern.is_match(bad), "{bad}");
+    }
+    let rule = template.split_once("\nRules:\n").unwrap().1.split_once("\nConditions:\n").unwrap().0;
+    assert!(rule.contains("RuleCondition: !Not [!Equals [!Ref Environment, dev]]"));
+    assert!(rule.contains(&format!("!Not [!Equals [!Ref AllowedOrigins, \"{}\"]]", said("Default: "))), "{rule}");
+}
+
+#[test]
 fn an_account_has_the_environments_that_are_reserved() {
     // What Lambda keeps unreserved in each account, and what an account has unless it was raised.
     // <https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html>

@@ -11,7 +11,7 @@ use shared::idempotency::{Begin, IdempotencyKey};
 use shared::jobs::{AcceptedJob, NewJob};
 use shared::model::analysis::{Analysis, OUTPUT_TOKENS_MAX, TokenUsage, input_tokens_max};
 use shared::model::job::{Job, JobKind, JobRecord, JobResult, JobState, JobUsage};
-use shared::model::org::OrgRecord;
+use shared::model::org::{OrgRecord, Plan};
 use shared::model::price::Rates;
 use shared::model::settings::{ModelName, Settings, SettingsRecord};
 use shared::models::{self, Offer};
@@ -57,7 +57,7 @@ pub struct DoneAnalysis {
 /// # Errors
 /// `409 default_model_unavailable` if no model is named and the organization's default is no longer on offer, `422` for a
 /// text beyond the plan's size or a model that is not on offer, `429 quota_exceeded`,
-/// `429 budget_exceeded`.
+/// `402 budget_exceeded`, `403 plan_forbids` for a model that the plan does not include.
 #[utoipa::path(post, path = "/analyze", operation_id = "analyze", tag = "jobs", request_body(content((NewAnalysis = "application/json"), (String = "text/plain"))),
     params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", min_length = 1, max_length = 255,
             description = "1 to 255 visible ASCII characters. The same key and body take effect once; JSON bodies are the \
@@ -65,6 +65,7 @@ pub struct DoneAnalysis {
         ("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds, at most 20, for the analysis")),
     responses((status = 200, description = "Done in time", body = DoneAnalysis),
         (status = 202, description = "Accepted", body = Job),
+        (status = 402, description = "The organization's budget has no room", body = shared::response::ProblemBody),
         (status = 409, description = "A request with this Idempotency-Key is under way, or the default model is no longer on offer",
             body = shared::response::ProblemBody, content_type = "application/problem+json")),
     security(("session" = []), ("cookie" = [])))]
@@ -89,7 +90,7 @@ async fn create(
     };
     check_text(&body.text, org)?;
     let seconds = request::preferred_wait(request).unwrap_or(0);
-    let new = new_job(context, settings, key, body, seconds).await?;
+    let new = new_job(context, (org.plan, settings), key, body, seconds).await?;
     let accepted = match jobs::accept(context, request, caller, org, new, accepted_reply).await? {
         Begin::First(accepted) | Begin::Resume(accepted) => accepted,
         Begin::Replay(first) => return first.replayed(Uncached).into_result(),
@@ -120,13 +121,16 @@ fn check_text(text: &str, org: &OrgRecord) -> Result<(), Rejection> {
 /// The job, with what it may cost at most: no text has more tokens than bytes.
 async fn new_job<'k>(
     context: &Context,
-    settings: &Settings,
+    (plan, settings): (Plan, &Settings),
     key: Option<&'k IdempotencyKey>,
     body: NewAnalysis,
     seconds: u64,
 ) -> Result<NewJob<'k>, ApiError> {
     let model = body.model.as_ref().unwrap_or(&settings.default_model).as_str().to_owned();
     let rates = rates(context, &model, body.model.is_none()).await?;
+    if rates.is_some() && !plan.has_paid_models() {
+        return Err(ApiError::PlanForbids("Your plan has the builtin analysis only."));
+    }
     let most = TokenUsage { input_tokens: input_tokens_max(body.text.len()), output_tokens: OUTPUT_TOKENS_MAX };
     Ok(NewJob {
         key,

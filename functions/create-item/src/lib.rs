@@ -63,7 +63,7 @@ pub enum Created {
 /// Create one item or a batch
 ///
 /// # Errors
-/// `401` without a valid session, `429 quota_exceeded` when the plan has no room for all of them.
+/// `401` without a valid session, `403 plan_limit_reached` when the plan has no room for all of them.
 #[utoipa::path(post, path = "/items", operation_id = "create_item", tag = "items", request_body = NewItems,
     params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", min_length = 1, max_length = 255,
             description = "1 to 255 visible ASCII characters. The same key and body take effect once; JSON bodies are the \

@@ -1,17 +1,16 @@
-//! `POST /auth/login`, anyone: `200` with token and cookie; `401` alike for an unknown user and a wrong
+//! `POST /auth/login`, anyone: `200` with token or cookie; `401` alike for an unknown user and a wrong
 //! password; `429` after ten failed log-ins for an account within 15 minutes.
 
 use deserr::Deserr;
-use lambda_http::http::header::SET_COOKIE;
 use shared::ids::{OrgId, UserId};
 use shared::model::org::MembershipRecord;
-use shared::model::session::{self, Session};
+use shared::model::session::{Carrier, Session};
 use shared::model::text::{Email, PasswordAttempt};
 use shared::request::FieldErrors;
 use shared::security_log::{self, Actor, SecurityEvent};
 use shared::store::attempts::{Account, Guess};
 use shared::token::Token;
-use shared::{ApiError, ApiResult, Context, Request, StatusCode, password, request, response};
+use shared::{ApiError, ApiResult, Context, Request, StatusCode, password, request};
 use utoipa::ToSchema;
 
 /// Who logs in, and where: the organization joined first unless named.
@@ -24,11 +23,15 @@ pub struct Credentials {
     password: PasswordAttempt,
     #[deserr(default)]
     org_id: Option<OrgId>,
+    /// `cookie` sets the cookie `__Host-session` and leaves the token out of the body. Otherwise the token is in the body, and no
+    /// cookie is set.
+    #[deserr(default)]
+    session: Option<Carrier>,
 }
 
 /// Log in
 ///
-/// Gives a session token, also as the `__Host-session` cookie.
+/// Gives a session token, in the body or as the `__Host-session` cookie.
 ///
 /// # Errors
 /// `401 wrong_credentials`, `403 no_organization`, `404` for an organization one is no member of,
@@ -39,7 +42,7 @@ pub struct Credentials {
         (status = 403, description = "A member of no organization", body = shared::response::ProblemBody),
         (status = 404, description = "Not a member of the named organization", body = shared::response::ProblemBody)))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
-    let Credentials { email, password, org_id } = request::json(&request)?;
+    let Credentials { email, password, org_id, session: carrier } = request::json(&request)?;
     let email = &email;
     let mut user_id = None;
     let outcome = log_in(context, email, password, org_id, &mut user_id).await;
@@ -55,9 +58,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     }
 
     let Begun { session, token, .. } = outcome?;
-    let mut reply = response::json(StatusCode::OK, &session);
-    reply.headers_mut().insert(SET_COOKIE, session::cookie(&token));
-    Ok(response::live(reply))
+    Ok(session.reply(StatusCode::OK, &token, carrier))
 }
 
 /// A session that a log-in has begun.

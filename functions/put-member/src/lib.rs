@@ -24,7 +24,7 @@ pub struct RoleChange {
 ///
 /// # Errors
 /// `401` without a valid session, `403` below admin, `404` for another organization or no such user,
-/// `409 last_owner`, `429 quota_exceeded`.
+/// `409 last_owner`, `403 plan_limit_reached`.
 #[utoipa::path(put, path = "/orgs/{org_id}/members/{user_id}", operation_id = "put_member", tag = "members",
     request_body = RoleChange,
     params(("org_id" = OrgId, Path, description = "The session's organization"),

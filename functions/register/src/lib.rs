@@ -5,7 +5,7 @@ use shared::cursor::CursorKey;
 use shared::ids::{OrgId, UserId};
 use shared::model::mark::MembershipMark;
 use shared::model::org::{MembershipRecord, OrgRecord, Plan, Role};
-use shared::model::session::Session;
+use shared::model::session::{Carrier, Session};
 use shared::model::settings::{Settings, SettingsRecord};
 use shared::model::text::{Email, Name, NewPassword};
 use shared::model::user::UserRecord;
@@ -13,7 +13,7 @@ use shared::request::FieldErrors;
 use shared::security_log::{self, Actor, SecurityEvent};
 use shared::store::accounts::Registration;
 use shared::token::Token;
-use shared::{ApiError, ApiResult, Context, Request, StatusCode, password, request, response};
+use shared::{ApiError, ApiResult, Context, Request, StatusCode, password, request};
 use utoipa::ToSchema;
 
 /// Who registers, and the organization it founds.
@@ -25,6 +25,10 @@ pub struct NewAccount {
     password: NewPassword,
     name: Name,
     org_name: Name,
+    /// `cookie` sets the cookie `__Host-session` and leaves the token out of the body. Otherwise the token is in the body, and no
+    /// cookie is set.
+    #[deserr(default)]
+    session: Option<Carrier>,
 }
 
 /// Register a user and found its organization
@@ -85,5 +89,5 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     security_log::record(context, &request, event).await;
 
     let session = Session::new(user, org, &token, expires_at);
-    Ok(response::live(response::json(StatusCode::CREATED, &session)))
+    Ok(session.reply(StatusCode::CREATED, &token, account.session))
 }

@@ -61,7 +61,8 @@ pub struct QueuedEmail {
 /// It counts once in the month's limit, however many recipients it has.
 ///
 /// # Errors
-/// `422` for a recipient that the organization may not write to, `429 quota_exceeded`.
+/// `422` for a recipient that the organization's settings exclude, `403 plan_forbids` for one that its plan does, `429
+/// quota_exceeded`.
 #[utoipa::path(post, path = "/send-email", operation_id = "send_email", tag = "jobs", request_body = SendEmail,
     params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", min_length = 1, max_length = 255,
             description = "1 to 255 visible ASCII characters. The same key and body take effect once; JSON bodies are the \
@@ -86,8 +87,14 @@ async fn create(
     key: Option<&IdempotencyKey>,
 ) -> ApiResult {
     let message: Message = request::json(request)?;
-    if org.plan == Plan::Free || settings.email_recipients == EmailRecipients::Members {
-        only_members(context, caller.org_id, &message).await?;
+    let by_plan = org.plan == Plan::Free;
+    if by_plan || settings.email_recipients == EmailRecipients::Members {
+        match only_members(context, caller.org_id, &message).await {
+            Err(ApiError::Rejected(Rejection::Invalid(_))) if by_plan => {
+                return Err(ApiError::PlanForbids("On your plan your organization writes to its members only."));
+            }
+            checked => checked?,
+        }
     }
     let new = NewJob {
         key,

@@ -6,11 +6,27 @@ use std::{mem, net::SocketAddr};
 use axum::{
     body::Bytes,
     extract::RawPathParams,
-    http::{HeaderMap, HeaderName, HeaderValue, header, request},
+    http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request},
 };
 use lambda_http::Body;
 use shared::runtime::event::{Parts, PathParameters};
 use uuid::Uuid;
+
+/// A request's target as it came, beside the one that it is routed by.
+#[derive(Clone)]
+pub(super) struct Sent(pub(super) Uri);
+
+/// The target with one slash before each segment of its path and none behind the last; `None` where it is so already.
+pub(super) fn by_segments(sent: &Uri) -> Option<Uri> {
+    let path = sent.path();
+    if !path.contains("//") && (path == "/" || !path.ends_with('/')) {
+        return None;
+    }
+    let segments = path.split('/').filter(|segment| !segment.is_empty());
+    let path: String = segments.flat_map(|segment| ["/", segment]).collect();
+    let query = sent.query().map(|query| format!("?{query}")).unwrap_or_default();
+    format!("{}{query}", if path.is_empty() { "/" } else { &path }).parse().ok()
+}
 
 /// Headers about the client's connection, which end at the gateway.
 const HOP_BY_HOP: [HeaderName; 7] = [
@@ -46,7 +62,7 @@ impl Arrival<'_> {
         let path_parameters = path_parameters.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
         Parts {
             method: parts.method.clone(),
-            path: parts.uri.path().to_owned(),
+            path: parts.extensions.get::<Sent>().map_or(parts.uri.path(), |sent| sent.0.path()).to_owned(),
             headers: self.headers(mem::take(&mut parts.headers)),
             query: parts.uri.query().and_then(|query| query.parse().ok()).unwrap_or_default(),
             path_parameters: PathParameters(path_parameters.collect()),

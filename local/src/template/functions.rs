@@ -1,5 +1,7 @@
 //! The template's functions and the routes that their API events declare.
 
+use axum::http::Method;
+
 use super::{Route, TemplateError, node::Node};
 
 /// The folder names of all functions, and their routes, in the file's order.
@@ -28,6 +30,11 @@ pub(super) fn functions(resources: &Node) -> Result<(Vec<String>, Vec<Route>), T
             }
         }
         functions.push(function);
+    }
+    let head_of = |get: &Route| Route { method: Method::HEAD, ..get.clone() };
+    if let Some(bare) = routes.iter().find(|route| route.method == Method::GET && !routes.contains(&head_of(route))) {
+        // A REST API answers HEAD only where it has that method (RFC 9110, 9.1, wants it wherever GET is).
+        return Err(resources.error(format!("GET {} has no HEAD", bare.path)));
     }
     Ok((functions, routes))
 }

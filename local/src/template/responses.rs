@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 
-use super::{TemplateError, node::Node};
+use super::{
+    TemplateError,
+    node::{Node, Parameters},
+};
 
 /// The kinds of gateway-made answers that can happen locally, by API Gateway's names.
 /// Source: "Gateway response types for API Gateway", API Gateway Developer Guide.
@@ -54,6 +57,8 @@ impl ResponseType {
     }
 }
 
+const HEADERS_TOO_LARGE: &str = r#"{"type":"urn:problem:headers_too_large","title":"Request Header Fields Too Large","status":431,"detail":"Request line and headers are larger than 10240 bytes.","code":"headers_too_large"}"#;
+
 /// Where a gateway response takes a header's value from.
 #[derive(Clone, Debug)]
 enum Mapping {
@@ -76,11 +81,11 @@ pub struct GatewayResponses {
 }
 
 impl GatewayResponses {
-    pub(super) fn parse(api: &Node) -> Result<Self, TemplateError> {
+    pub(super) fn parse(api: &Node, parameters: &Parameters) -> Result<Self, TemplateError> {
         let mut by_name = HashMap::new();
         let node = api.require("GatewayResponses")?;
         for (name, response) in node.entries()? {
-            by_name.insert(name.clone(), GatewayResponse::parse(response)?);
+            by_name.insert(name.clone(), GatewayResponse::parse(response, parameters)?);
         }
         if !by_name.contains_key("DEFAULT_4XX") {
             return Err(node.error("DEFAULT_4XX is missing"));
@@ -115,6 +120,12 @@ impl GatewayResponses {
                 answer.headers_mut().insert(name.clone(), value);
             }
         }
+        if kind == ResponseType::HeadersTooLarge {
+            // What refuses it stands before API Gateway's templates, which have no type for it.
+            *answer.status_mut() = kind.default_status();
+            *answer.body_mut() = HEADERS_TOO_LARGE.to_owned();
+            return answer;
+        }
         *answer.body_mut() = response
             .body
             .replace("$context.error.messageString", &format!("\"{}\"", kind.message()))
@@ -125,7 +136,7 @@ impl GatewayResponses {
 }
 
 impl GatewayResponse {
-    fn parse(node: &Node) -> Result<Self, TemplateError> {
+    fn parse(node: &Node, parameters: &Parameters) -> Result<Self, TemplateError> {
         let status = match node.get("StatusCode") {
             None => None,
             Some(status) => Some(status.text()?.parse().map_err(|_| status.error("must be an HTTP status"))?),
@@ -134,7 +145,7 @@ impl GatewayResponse {
         if let Some(map) = node.get("ResponseParameters").and_then(|parameters| parameters.get("Headers")) {
             for (name, value) in map.entries()? {
                 let header = name.parse().map_err(|_| value.error("is not a header name"))?;
-                headers.push((header, Mapping::parse(value)?));
+                headers.push((header, Mapping::parse(value, parameters)?));
             }
         }
         let body = node.require("ResponseTemplates")?.require("application/json")?.text()?.to_owned();
@@ -144,8 +155,9 @@ impl GatewayResponse {
 
 impl Mapping {
     /// Source: "Parameter mapping for REST APIs in API Gateway": a quoted text is itself.
-    fn parse(node: &Node) -> Result<Self, TemplateError> {
-        let expression = node.text()?;
+    fn parse(node: &Node, parameters: &Parameters) -> Result<Self, TemplateError> {
+        let expression = node.resolve(parameters)?;
+        let expression = expression.as_str();
         if let Some(value) = static_value(expression) {
             let value = value.parse().map_err(|_| node.error("is not a header value"))?;
             return Ok(Self::Static(value));

@@ -47,6 +47,9 @@ fn the_rest_comes_from_the_api_the_parameters_and_the_table() {
         assert_eq!(preflight.status, StatusCode::OK);
         assert_eq!(preflight.headers[header::ACCESS_CONTROL_ALLOW_CREDENTIALS], "true");
         assert!(!preflight.headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN));
+        for (name, value) in shared::runtime::SECURITY_HEADERS {
+            assert_eq!(preflight.headers[&name], value, "{}", preflight.path);
+        }
     }
 }
 
@@ -139,6 +142,11 @@ fn a_broken_template_says_what_and_where() {
              ResponseParameters.Headers.X-Request-Id: \"context.nonsense\" is neither a 'quoted \
              text', nor method.request.header.…, nor context.requestId"
                 .to_owned(),
+        ),
+        (
+            "Method: HEAD, Path: \"/usage\"",
+            "Method: POST, Path: \"/usage\"",
+            "Resources: GET /usage has no HEAD".to_owned(),
         ),
         (
             "        DEFAULT_4XX:\n",

@@ -44,6 +44,7 @@ pub mod etag;
 pub mod hex;
 pub mod idempotency;
 pub mod queue;
+pub mod rate_limit;
 pub mod request;
 pub mod response;
 pub mod runtime;

@@ -1,6 +1,7 @@
 //! Replies: JSON, problem+json (RFC 9457), conditional requests (RFC 9110).
 
 use crate::etag::{Conditions, EntityTag, Read};
+use crate::rate_limit::RateLimit;
 use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, RETRY_AFTER};
 use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use lambda_http::{Body, Request, Response};
@@ -11,7 +12,7 @@ use utoipa::ToSchema;
 pub type Reply = Response<Body>;
 
 /// How many headers there is room for before the map grows: a handler's, and what the runtime adds.
-const HEADERS: usize = 12;
+const HEADERS: usize = 16;
 
 /// A reply with a JSON body.
 #[must_use]
@@ -158,12 +159,21 @@ impl Problem {
         self
     }
 
+    /// A limit that is used up: says so in `RateLimit`, and in `Retry-After` when its window ends.
+    #[must_use]
+    pub fn limited(mut self, name: &'static str, quota: u64, reset_seconds: u64) -> Self {
+        let mut headers = HeaderMap::new();
+        RateLimit { name, quota, remaining: 0, reset_seconds: reset_seconds.max(1) }.add_to(&mut headers);
+        self.headers.extend(headers.into_iter().filter_map(|(name, value)| Some((name?, value))));
+        self.retry_after(reset_seconds)
+    }
+
     /// The reply that carries it.
     #[must_use]
     pub fn into_reply(self) -> Reply {
         let body = ProblemBody {
             kind: format!("urn:problem:{}", self.code),
-            title: self.status.canonical_reason().unwrap_or("Error"),
+            title: title(self.status),
             status: self.status.as_u16(),
             detail: &self.detail,
             code: self.code,
@@ -177,6 +187,15 @@ impl Problem {
             headers.insert(name, value);
         }
         reply
+    }
+}
+
+/// A status in the words of RFC 9110, which renamed two of them.
+fn title(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::PAYLOAD_TOO_LARGE => "Content Too Large",
+        StatusCode::UNPROCESSABLE_ENTITY => "Unprocessable Content",
+        _ => status.canonical_reason().unwrap_or("Error"),
     }
 }
 

@@ -11,8 +11,8 @@ use after_reply::AfterReply;
 use event::{Event, Incoming, Outgoing, Payload, RequestId};
 use futures_util::FutureExt as _;
 use lambda_http::http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, LOCATION, ORIGIN,
-    VARY,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
+    CONTENT_SECURITY_POLICY, LOCATION, ORIGIN, STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use lambda_http::http::{HeaderMap, HeaderName, HeaderValue};
 use lambda_http::lambda_runtime::tower::layer::layer_fn;
@@ -50,13 +50,26 @@ pub trait Environment: Send + Sync + Sized + 'static {
     fn after_reply(&self) -> impl Future<Output = ()> + Send;
 }
 
+/// What each reply tells browsers, whatever it is; the template says the same of what the gateway answers itself.
+///
+/// * It is what `Content-Type` says and nothing else (ASVS 5.0, 3.4.4), never over plain HTTP (3.4.1, RFC 6797), and as a page
+///   it can load and be framed by nothing (3.4.3, 3.4.6).
+/// * No other origin may embed it as an image, a script or the like (3.5.8). `same-origin` is the strictest and takes nothing
+///   from pages at allowed origins: they use CORS, which this does not touch (Fetch, "cross-origin resource policy check").
+pub const SECURITY_HEADERS: [(HeaderName, &str); 4] = [
+    (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (STRICT_TRANSPORT_SECURITY, "max-age=31536000; includeSubDomains"),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+];
+
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// What each reply depends on besides its URL: on the origin for CORS, and on the coding because the gateway compresses. It
 /// stands on a `304` too, which cannot know how large its `200` would be.
 const VARIES: &str = "Origin, Accept-Encoding";
 /// What a script at an allowed origin may read of a reply.
-pub const EXPOSED_HEADERS: &str = "ETag, Idempotent-Replayed, Location, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, Server-Timing, X-Request-Id";
+pub const EXPOSED_HEADERS: &str = "ETag, Idempotent-Replayed, Location, Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, Server-Timing, X-Request-Id";
 
 /// Serves Lambda invocations with `handler` until the environment ends; the environment is built once and
 /// lives as long as the process. Serves one at a time on Lambda and several on Lambda Managed Instances.
@@ -199,6 +212,10 @@ where
     }
     headers.insert(REQUEST_ID, request_id);
     headers.insert(VARY, HeaderValue::from_static(VARIES));
+    for (name, value) in SECURITY_HEADERS {
+        // What a handler says itself stands: a page has a policy of its own.
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
     if let Some(origin) = origin {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));

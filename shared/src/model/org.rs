@@ -58,6 +58,12 @@ impl Plan {
         }
     }
 
+    /// Whether analyses may use models that cost something.
+    #[must_use]
+    pub const fn has_paid_models(self) -> bool {
+        !matches!(self, Self::Free)
+    }
+
     /// As callers and the database spell it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -4,7 +4,10 @@ use crate::model::org::{Org, OrgRecord};
 use crate::model::time::{Moment, Rfc3339};
 use crate::model::user::{User, UserRecord};
 use crate::token::Token;
-use lambda_http::http::HeaderValue;
+use deserr::Deserr;
+use lambda_http::http::header::SET_COOKIE;
+use lambda_http::http::{HeaderValue, StatusCode};
+use platform::response::{self, Reply};
 use serde::Serialize;
 use std::time::Duration;
 use utoipa::ToSchema;
@@ -14,13 +17,24 @@ pub const SESSION_COOKIE: &str = "__Host-session";
 /// How long a session lives.
 pub const SESSION_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
+/// Where a new session's token goes, if not into the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserr, ToSchema)]
+#[deserr(rename_all = lowercase)]
+#[schema(rename_all = "snake_case")]
+pub enum Carrier {
+    /// The cookie `__Host-session`, which no script can read.
+    Cookie,
+}
+
 /// A session just begun. The token is shown this once.
 #[derive(Serialize, ToSchema)]
 pub struct Session {
     pub user: User,
     pub org: Org,
-    /// Send it as `Authorization: Bearer …`.
-    pub token: String,
+    /// Send it as `Authorization: Bearer …`. Not there if the session is a cookie's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub token: Option<String>,
     pub expires_at: Rfc3339,
 }
 
@@ -31,16 +45,28 @@ impl Session {
         Self {
             user: user.into(),
             org: Org::from(org),
-            token: token.reveal().to_owned(),
+            token: Some(token.reveal().to_owned()),
             expires_at: expires_at.rfc3339(),
         }
+    }
+
+    /// The reply that begins it. The token is in its body or in its cookie, never in both (ASVS 5.0, 3.3.4).
+    #[must_use]
+    pub fn reply(mut self, status: StatusCode, token: &Token, carrier: Option<Carrier>) -> Reply {
+        if carrier == Some(Carrier::Cookie) {
+            self.token = None;
+        }
+        let mut reply = response::live(response::json(status, &self));
+        if self.token.is_none() {
+            reply.headers_mut().insert(SET_COOKIE, cookie(token));
+        }
+        reply
     }
 }
 
 /// The cookie with a token. `SameSite=None`: an allowed origin may be another site; its writes are
 /// protected by their `Origin` (see [`crate::caller`]).
-#[must_use]
-pub fn cookie(token: &Token) -> HeaderValue {
+fn cookie(token: &Token) -> HeaderValue {
     let seconds = SESSION_LIFETIME.as_secs();
     set_cookie(token.reveal(), seconds)
 }

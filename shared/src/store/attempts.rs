@@ -27,7 +27,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// How many failed log-ins an account may have in a window.
-const MAX_ATTEMPTS: u64 = 10;
+pub(crate) const MAX_ATTEMPTS: u64 = 10;
 /// How long a window of failed log-ins lasts, from the first of them.
 const ATTEMPTS_WINDOW: Duration = Duration::from_secs(15 * 60);
 

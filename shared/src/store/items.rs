@@ -32,7 +32,7 @@ impl Store {
     /// first one under the key.
     ///
     /// # Errors
-    /// [`ApiError::QuotaExceeded`] without room, and those of the key.
+    /// [`ApiError::PlanLimitReached`] without room, and those of the key.
     pub async fn create_item(
         &self,
         org: &OrgRecord,
@@ -83,11 +83,7 @@ impl Store {
         let org: OrgRecord = self.get(Key::org(org)).await?.ok_or(ApiError::NotFound)?;
         let limit = org.plan.limits().items;
         if org.item_count + count as u64 > limit {
-            return Err(ApiError::QuotaExceeded {
-                what: "items",
-                limit,
-                retry_after_seconds: super::ROOM_RETRY_SECONDS,
-            });
+            return Err(ApiError::PlanLimitReached { what: "items", limit });
         }
         Ok(org.plan)
     }

@@ -2,7 +2,7 @@
 //! the organization, where it is listed); both change in one transaction with the counters.
 
 use super::keys::{self, Key};
-use super::{ROOM_RETRY_SECONDS, Store, attributes, classify, number, record, string};
+use super::{Store, attributes, classify, number, record, string};
 use crate::error::ApiError;
 use crate::ids::{OrgId, UserId};
 use crate::model::mark::MembershipMark;
@@ -107,7 +107,7 @@ impl Store {
     ///
     /// # Errors
     /// [`ApiError::NotFound`] for no such user, [`ApiError::ForbiddenRole`], [`ApiError::LastOwner`],
-    /// [`ApiError::QuotaExceeded`] when the plan has no room for another member, [`ApiError::InvalidToken`] for a caller
+    /// [`ApiError::PlanLimitReached`] when the plan has no room for another member, [`ApiError::InvalidToken`] for a caller
     /// that was removed meanwhile.
     pub async fn put_member(
         &self,
@@ -209,7 +209,7 @@ impl Store {
     ) -> Result<Vec<TransactWriteItem>, ApiError> {
         let limit = snapshot.org.plan.limits().members;
         if snapshot.org.member_count >= limit {
-            return Err(ApiError::QuotaExceeded { what: "members", limit, retry_after_seconds: ROOM_RETRY_SECONDS });
+            return Err(ApiError::PlanLimitReached { what: "members", limit });
         }
         let exists = ConditionCheck::builder()
             .table_name(&self.table)

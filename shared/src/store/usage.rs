@@ -48,11 +48,11 @@ pub(super) fn refused(job: &JobRecord, plan: Plan, usage: Option<Attributes>) ->
         crate::model::job::JobKind::SendEmail => usage.emails,
     };
     let limit = job.kind.limit(plan);
-    let retry_after_seconds = month_of(job.created_at).1;
     Ok(if used >= limit {
+        let retry_after_seconds = month_of(job.created_at).1;
         ApiError::QuotaExceeded { what: job.kind.counter(), limit, retry_after_seconds }
     } else {
-        ApiError::BudgetExceeded { retry_after_seconds }
+        ApiError::BudgetExceeded
     })
 }
 

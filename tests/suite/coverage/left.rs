@@ -2,6 +2,7 @@
 
 use crate::{privileges, template};
 use local::template::Template;
+use reqwest::Method;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -89,7 +90,8 @@ impl<'a> Repository<'a> {
             .template
             .routes
             .iter()
-            .filter(|route| route.function == name)
+            // Stands beside each GET, or the template is refused.
+            .filter(|route| route.function == name && route.method != Method::HEAD)
             .map(|route| format!("{} {}", route.method, route.path))
             .collect();
         left.0.extend(self.row_left(name, &routes));

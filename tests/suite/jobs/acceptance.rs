@@ -108,7 +108,7 @@ async fn deliver_to_the_dying(rig: &Rig, taken: impl Fn() -> usize) {
 async fn a_dead_workers_analysis_is_run_again_and_both_runs_are_paid() {
     let providers = Providers::start().await;
     let rig = Rig::over(&providers).await;
-    let owner = rig.owner("free").await;
+    let owner = rig.owner("pro").await;
     providers.will([Answer::Silence]);
     let id = rig.accepted(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await;
     deliver_to_the_dying(&rig, || providers.analyses().len()).await;
@@ -147,7 +147,7 @@ async fn a_dead_workers_email_is_unknown_and_not_sent_again() {
 async fn a_run_that_was_taken_over_writes_nothing() {
     let providers = Providers::start().await;
     let rig = Rig::over(&providers).await;
-    let owner = rig.owner("free").await;
+    let owner = rig.owner("pro").await;
     let told = Arc::new(tokio::sync::Notify::new());
     providers.will([Answer::HoldThenRefuse(told.clone(), 400)]);
     let id = rig.accepted(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await;

@@ -87,7 +87,7 @@ async fn what_cannot_be_analysed_is_refused() {
 async fn a_model_costs_what_the_catalogue_says() {
     let providers = Providers::start().await;
     let rig = Rig::over(&providers).await;
-    let owner = rig.owner("free").await;
+    let owner = rig.owner("pro").await;
     let id = rig.accepted(&owner, "/analyze", json!({"text": "A text.", "model": MODEL})).await;
     rig.deliver().await;
     let job = rig.job(&owner, &id).await;
@@ -105,7 +105,7 @@ async fn a_model_costs_what_the_catalogue_says() {
 async fn jobs_of_a_batch_run_concurrently() {
     let providers = Providers::start().await;
     let rig = Rig::over(&providers).await;
-    let owner = rig.owner("free").await;
+    let owner = rig.owner("pro").await;
     let told = Arc::new(Notify::new());
     providers.will([Answer::Hold(told.clone())]);
     let mut ids = Vec::new();

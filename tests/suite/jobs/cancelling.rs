@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 async fn a_queued_job_is_cancelled_at_once_and_its_message_does_nothing() {
     let providers = Providers::start().await;
     let rig = Rig::over(&providers).await;
-    let owner = rig.owner("free").await;
+    let owner = rig.owner("pro").await;
     rig.settings(&owner, json!({"monthly_budget_usd": "0.05"})).await;
     let id = rig.accepted(&owner, "/analyze", json!({"text": "a text", "model": MODEL})).await;
     let cancelled = rig.api.call(Some(&owner), Method::POST, &format!("/jobs/{id}/cancel"), None).await;
@@ -30,7 +30,7 @@ async fn a_queued_job_is_cancelled_at_once_and_its_message_does_nothing() {
 async fn a_running_job_takes_no_effect_but_costs_what_it_cost() {
     let providers = Providers::start().await;
     let rig = Rig::over(&providers).await;
-    let owner = rig.owner("free").await;
+    let owner = rig.owner("pro").await;
     let told = Arc::new(Notify::new());
     providers.will([Answer::Hold(told.clone())]);
     let id = rig.accepted(&owner, "/analyze", json!({"text": "a text", "model": MODEL})).await;

@@ -20,7 +20,7 @@ fn refusals(count: usize) -> Vec<Answer> {
 async fn after_five_runs_the_job_says_failed_and_its_message_rests_with_the_dead_letters() {
     let providers = Providers::start().await;
     let rig = Rig::over(&providers).await;
-    let owner = rig.owner("free").await;
+    let owner = rig.owner("pro").await;
     providers.will(refusals(50));
     let id = rig.accepted(&owner, "/analyze", json!({"text": "a text", "model": MODEL})).await;
     rig.drain().await;
@@ -35,7 +35,7 @@ async fn after_five_runs_the_job_says_failed_and_its_message_rests_with_the_dead
 async fn a_transient_failure_waits_as_long_as_the_provider_asks_for() {
     let providers = Providers::start().await;
     let rig = Rig::over(&providers).await;
-    let owner = rig.owner("free").await;
+    let owner = rig.owner("pro").await;
     providers.will([Answer::Refuse(429, Some(120))]);
     let id = rig.accepted(&owner, "/analyze", json!({"text": "a text", "model": MODEL})).await;
     assert_eq!(rig.deliver().await.kept.len(), 1);
@@ -52,7 +52,7 @@ async fn a_transient_failure_waits_as_long_as_the_provider_asks_for() {
 async fn a_permanent_failure_ends_the_job_at_once_with_its_reason() {
     let providers = Providers::start().await;
     let rig = Rig::over(&providers).await;
-    let owner = rig.owner("free").await;
+    let owner = rig.owner("pro").await;
     providers.will([Answer::Refuse(400, None)]);
     let id = rig.accepted(&owner, "/analyze", json!({"text": "a text", "model": MODEL})).await;
     assert_eq!(rig.deliver().await.deleted.len(), 1);
@@ -135,7 +135,7 @@ async fn the_worker_begins_nothing_it_cannot_end_in_time() {
 async fn dead_letters_are_redriven_by_a_command() {
     let providers = Providers::start().await;
     let rig = Rig::over(&providers).await;
-    let owner = rig.owner("free").await;
+    let owner = rig.owner("pro").await;
     providers.will(refusals(10));
     let mut ids = Vec::new();
     for text in ["one", "two"] {

@@ -105,7 +105,7 @@ async fn a_repetition_is_looked_at_before_limits_and_contents() {
 async fn a_waiting_request_is_repeated_with_its_analysis() {
     let providers = Providers::start().await;
     let rig = Rig::over(&providers).await;
-    let owner = rig.owner("free").await;
+    let owner = rig.owner("pro").await;
     let told = Arc::new(Notify::new());
     providers.will([Answer::Hold(told.clone())]);
     let headers = [("Idempotency-Key", "k"), ("Prefer", "wait=20")];

@@ -40,7 +40,7 @@ impl Store {
     /// Takes room for a batch, if the plan has it for all, and with it the idempotency key.
     ///
     /// # Errors
-    /// [`ApiError::QuotaExceeded`] without room for all.
+    /// [`ApiError::PlanLimitReached`] without room for all.
     pub async fn begin_items<'k>(
         &self,
         org: &OrgRecord,

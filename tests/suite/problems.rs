@@ -1,0 +1,109 @@
+//! Each error that any test sees, the gateway's among them, is a problem as the published document has it.
+
+use crate::api::{Api, Reply, send};
+use lambda_http::Body;
+use local::openapi;
+use reqwest::Method;
+use serde_json::Value;
+use shared::StatusCode;
+use shared::response::Problem;
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex};
+
+static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(&openapi::document()).unwrap());
+
+/// The title that each code has been seen with.
+static TITLES: Mutex<Option<HashMap<String, String>>> = Mutex::new(None);
+
+/// Fails unless a reply is a problem by the document's schema, says its own status, and has its code's one title.
+#[track_caller]
+pub(crate) fn fits(reply: &Reply) {
+    assert_eq!(reply.header("content-type"), "application/problem+json", "{}", reply.text);
+    let schema = &DOCUMENT["components"]["schemas"]["Problem"];
+    if let Err(why) = check(schema, &reply.body) {
+        panic!("{}: {why}: {}", reply.url, reply.text);
+    }
+    assert_eq!(reply.body["status"], reply.status, "{}", reply.text);
+    let text = |member: &str| reply.body[member].as_str().unwrap().to_owned();
+    assert_eq!(text("type"), format!("urn:problem:{}", text("code")));
+    let mut titles = TITLES.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let known = titles.get_or_insert_default().entry(text("code")).or_insert_with(|| text("title")).clone();
+    assert_eq!(text("title"), known, "two titles of {}", text("code"));
+}
+
+/// What of JSON Schema the document says of a problem: types, members, items.
+fn check(schema: &Value, value: &Value) -> Result<(), String> {
+    if let Some(name) = schema["$ref"].as_str() {
+        return check(&DOCUMENT["components"]["schemas"][name.rsplit('/').next().unwrap()], value);
+    }
+    let is = match schema["type"].as_str() {
+        Some("object") => value.is_object(),
+        Some("array") => value.is_array(),
+        Some("string") => value.is_string(),
+        Some("integer") => value.is_u64(),
+        _ => return Err(format!("a schema that is not known here: {schema}")),
+    };
+    if !is {
+        return Err(format!("{value} is no {}", schema["type"]));
+    }
+    for name in schema["required"].as_array().into_iter().flatten() {
+        if value.get(name.as_str().unwrap()).is_none() {
+            return Err(format!("{name} is missing"));
+        }
+    }
+    for (name, member) in value.as_object().into_iter().flatten() {
+        let known = schema["properties"].get(name).ok_or_else(|| format!("{name} is not in the schema"))?;
+        check(known, member).map_err(|why| format!("{name}: {why}"))?;
+    }
+    value.as_array().into_iter().flatten().try_for_each(|one| check(&schema["items"], one))
+}
+
+#[tokio::test]
+async fn what_the_gateway_refuses_is_a_problem_too() {
+    let api = Api::new();
+    let long = "x".repeat(11_000);
+    for (request, status, code) in [
+        (api.request(Method::GET, "/users/%ff"), 400, "refused_by_gateway"),
+        (api.request(Method::GET, "/nowhere"), 404, "not_found"),
+        (api.request(Method::TRACE, "/items"), 404, "not_found"),
+        (api.request(Method::GET, "/items").header("X-Long", &long), 431, "headers_too_large"),
+        (api.request(Method::POST, "/items").body(vec![b' '; 7 * 1024 * 1024]), 413, "payload_too_large"),
+        (
+            api.request(Method::POST, "/items").header("Content-Encoding", "br").body("x"),
+            415,
+            "unsupported_content_encoding",
+        ),
+    ] {
+        send(request).await.is_problem(status, code);
+    }
+}
+
+/// The template's own answers, those among them that only AWS can give.
+#[test]
+fn every_gateway_response_of_the_template_is_a_problem() {
+    let template = std::fs::read_to_string(local::system::project_folder().join("template.yaml")).unwrap();
+    let (_, responses) = template.split_once("\n      GatewayResponses:\n").unwrap();
+    let (responses, _) = responses.split_once("\n  # ---").unwrap();
+    let mut titles = HashMap::new();
+    let mut seen = 0;
+    for line in responses.lines().filter_map(|line| line.trim().strip_prefix("application/json: '")) {
+        let body = line.strip_suffix('\'').unwrap().replace("$context.error.messageString", "\"Bad\"");
+        let body: Value = serde_json::from_str(&body).unwrap();
+        check(&DOCUMENT["components"]["schemas"]["Problem"], &body).unwrap();
+        let known = titles.entry(body["code"].to_string()).or_insert_with(|| body["title"].clone());
+        assert_eq!(body["title"], *known, "{body}");
+        // A function's problem of this status has the same words.
+        let status = StatusCode::from_u16(u16::try_from(body["status"].as_u64().unwrap()).unwrap()).unwrap();
+        let Body::Text(ours) = Problem::new(status, "code", "detail").into_reply().into_body() else {
+            panic!("a text")
+        };
+        assert_eq!(serde_json::from_str::<Value>(&ours).unwrap()["title"], body["title"]);
+        seen += 1;
+    }
+    let statuses: Vec<&str> = responses.lines().filter_map(|line| line.trim().strip_prefix("StatusCode: ")).collect();
+    assert!(seen > 10 && statuses.len() == seen, "each says its status: {} of {seen}", statuses.len());
+    for (name, value) in shared::runtime::SECURITY_HEADERS {
+        let said = responses.to_lowercase().matches(&format!("{name}: \"'{}'\"", value.to_lowercase())).count();
+        assert_eq!(said, 2, "{name} in both lists of headers");
+    }
+}
