@@ -252,9 +252,13 @@ impl Reply {
         self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
     }
 
-    /// The path that `Location` leads to from here, as clients resolve it (RFC 3986, 5.2).
+    /// The path below the API's address that `Location` leads to from here, as clients resolve it (RFC 3986, 5.2).
     pub(crate) fn location(&self) -> String {
-        self.url.join(self.header("location")).unwrap().path().to_owned()
+        let base = std::env::var("CITIZEN_URL").map(|url| reqwest::Url::parse(&url).unwrap().path().to_owned());
+        let found = self.url.join(self.header("location")).unwrap();
+        // An address without a path has `/` for one.
+        let base = base.as_deref().unwrap_or_default().trim_end_matches('/');
+        found.path().strip_prefix(base).unwrap().to_owned()
     }
 
     /// Fails unless this is a problem document with a status and code.
