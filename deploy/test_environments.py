@@ -24,7 +24,7 @@ class Environments(unittest.TestCase):
     def test_what_the_template_does_not_take_is_named(self):
         dev = environments()["dev"]
         for change, word in (("LogLevel=loud", "LogLevel: loud is none of"), ("Colour=red", "Colour: is no parameter"),
-                             ("AllowedOrigins=https://a.example/", "AllowedOrigins: https://a.example/ is not scheme")):
+                             ("AllowedOrigins=https://a.example/", "AllowedOrigins: https://a.example/ is not https://host")):
             stopped = objections(parameters(dev, [change]))
             self.assertEqual(len(stopped), 1, stopped)
             self.assertIn(word, stopped[0])
