@@ -21,6 +21,13 @@ class Environments(unittest.TestCase):
                 stopped = objections(parameters(environments()[name], said))
                 self.assertEqual([one.split(":")[0] for one in stopped], [missing.split("=")[0]])
 
+    def test_a_cache_for_each_environment_is_for_dev_alone(self):
+        memory = "CacheUrl=memory:"
+        self.assertEqual(objections(parameters(environments()["dev"], [memory])), [])
+        for name in ("staging", "prod"):
+            stopped = objections(parameters(environments()[name], [*SAID, memory]))
+            self.assertEqual([one.split(":")[0] for one in stopped], ["CacheUrl"])
+
     def test_what_the_template_does_not_take_is_named(self):
         dev = environments()["dev"]
         for change, word in (("LogLevel=loud", "LogLevel: loud is none of"), ("Colour=red", "Colour: is no parameter"),

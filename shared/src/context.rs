@@ -66,6 +66,7 @@ impl Context {
         self.cache.get_or_init(|| {
             let aws = &self.config.aws;
             let options = cache::Options {
+                key_prefix: format!("{}:", self.config.table_name),
                 extra_roots: aws.extra_roots.clone(),
                 iam: Some(Iam { region: aws.region.clone(), credentials: aws.credentials.clone() }),
                 control_plane: ControlPlane::new(aws.at(self.config.elasticache_endpoint_url.clone())),
@@ -139,5 +140,32 @@ impl Environment for Context {
 
     fn allowed_origins(&self) -> &[HeaderValue] {
         &self.config.allowed_origins
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::OrgId;
+    use crate::model::cached::OrgPlanKey;
+    use crate::model::org::{OrgPlan, Plan};
+
+    #[tokio::test]
+    async fn deployments_share_nothing_in_a_cache_that_they_share() {
+        let config = Config::from_lookup(|name| match name {
+            "CACHE_URL" => Some("memory:".to_owned()),
+            "TABLE_NAME" => Some("one".to_owned()),
+            "ALLOWED_ORIGINS" => Some("https://app.example.com".to_owned()),
+            "AWS_REGION" | "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("test".to_owned()),
+            _ => None,
+        });
+        let one = Context::new(config.expect("complete"), Clock::system());
+        let other = Context::new(Config { table_name: "other".to_owned(), ..one.config().clone() }, Clock::system());
+        let key = OrgPlanKey(OrgId::new());
+        for (context, plan) in [(&one, Plan::Pro), (&other, Plan::Free)] {
+            let of_its_own = OrgPlan { plan, version: 1 };
+            let read = context.cache().get_or_fill(&key, || async { Ok::<_, ApiError>(Some(of_its_own)) }).await;
+            assert_eq!(read.expect("the cache is there"), Some(of_its_own));
+        }
     }
 }

@@ -101,6 +101,8 @@ enum Lookup<V> {
 /// How a cache is to behave.
 #[derive(Clone)]
 pub struct Options {
+    /// Begins every key, so that caches of different prefixes share nothing, also on one server.
+    pub key_prefix: String,
     /// How long a reader waits for an operation on the server.
     pub patience: Duration,
     /// How long a writer does.
@@ -120,6 +122,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            key_prefix: String::new(),
             patience: PATIENCE,
             write_patience: WRITE_PATIENCE,
             connection_age: CONNECTION_AGE,
@@ -169,7 +172,7 @@ impl Cache {
     {
         const { assert!(K::CLASS.is_renewed(), "a class that may be served stale goes through get_or_refresh") };
         let asked = Instant::now();
-        let place = EntryAddress::of(key);
+        let place = EntryAddress::of(self.key_prefix(), key);
         let mut budget = self.budget();
         let lease = match self.lookup_or_acquire::<K>(&place, &mut budget).await {
             Lookup::Fresh { value, .. } => return Ok(value),
@@ -226,6 +229,10 @@ impl Cache {
     #[must_use]
     pub fn breaker_is_open(&self) -> bool {
         matches!(&self.0.backend, Backend::Server(link) if link.breaker.is_open())
+    }
+
+    fn key_prefix(&self) -> &str {
+        &self.0.options.key_prefix
     }
 
     fn failed(&self, class: &'static str, error: &ConnectionError) {

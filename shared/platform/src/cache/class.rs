@@ -34,8 +34,9 @@ pub trait Name {
     /// The rules that hold for it.
     const CLASS: Class;
 
-    /// Writes the key, organization first for what belongs to one (`org:{id}:plan`). No secret and nothing
-    /// personal: keys appear in the cache server's own logs.
+    /// Writes the key, organization first for what belongs to one (`org:{id}:plan`), behind the deployment that
+    /// [`Options::key_prefix`](super::Options::key_prefix) names. No secret and nothing personal: keys appear in the cache
+    /// server's own logs.
     fn write(&self, out: &mut String);
 
     /// Writes the scope that shares one allowance of remembered absences: the organization (`org:{id}`), or
@@ -119,16 +120,19 @@ pub(super) struct EntryAddress {
 }
 
 impl EntryAddress {
-    pub(super) fn of<K: Key>(key: &K) -> Self {
-        let mut text = String::with_capacity(96);
+    /// `prefix` begins every key of one cache.
+    pub(super) fn of<K: Key>(prefix: &str, key: &K) -> Self {
+        let mut text = String::with_capacity(prefix.len() + 96);
+        text.push_str(prefix);
         key.write(&mut text);
         let page_at = text.len();
         key.write_page(&mut text);
         Self { text, page_at }
     }
 
-    pub(super) fn of_name<N: Name>(name: &N) -> Self {
-        let mut text = String::with_capacity(64);
+    pub(super) fn of_name<N: Name>(prefix: &str, name: &N) -> Self {
+        let mut text = String::with_capacity(prefix.len() + 64);
+        text.push_str(prefix);
         name.write(&mut text);
         Self { page_at: text.len(), text }
     }

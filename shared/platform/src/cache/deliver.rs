@@ -37,12 +37,12 @@ impl Cache {
         let fresh = entry::jittered(K::CLASS.fresh, random());
         let bytes = entry::of_value(value, now_ms() + entry::millis(fresh)).ok();
         let new = bytes.as_ref().map(|bytes| Kept { entry: bytes, keep: keep(&K::CLASS, fresh) });
-        self.deliver(K::CLASS.name, EntryAddress::of(key), new).await
+        self.deliver(K::CLASS.name, EntryAddress::of(self.key_prefix(), key), new).await
     }
 
     /// After a committed write and before it is acknowledged: forgets a value, or all pages of a group.
     pub async fn invalidate<N: Name>(&self, name: &N) -> Delivery {
-        self.deliver(N::CLASS.name, EntryAddress::of_name(name), None).await
+        self.deliver(N::CLASS.name, EntryAddress::of_name(self.key_prefix(), name), None).await
     }
 
     async fn deliver(&self, class: &'static str, place: EntryAddress, new: Option<Kept<'_>>) -> Delivery {

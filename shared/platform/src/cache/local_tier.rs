@@ -86,7 +86,7 @@ mod tests {
     }
 
     fn place(number: u64) -> EntryAddress {
-        EntryAddress::of_name(&Numbered(number))
+        EntryAddress::of_name("", &Numbered(number))
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl Cache {
         drop(turn);
         match fetched {
             Ok(value) => {
-                let absence = value.is_none().then(|| absence_scope(key)).flatten();
+                let absence = value.is_none().then(|| absence_scope(self.key_prefix(), key)).flatten();
                 let landing = self.clone().land::<K>(lead, fence, value.clone(), absence, fetching);
                 match &self.0.backend {
                     // The caller's answer does not wait for the server's. Without a lease the server is not asked.
@@ -257,13 +257,14 @@ impl Cache {
 }
 
 /// The scope that counts a key's absences, if its class remembers them.
-pub(super) fn absence_scope<K: Key>(key: &K) -> Option<String> {
+pub(super) fn absence_scope<K: Key>(prefix: &str, key: &K) -> Option<String> {
     if K::CLASS.absent.is_zero() {
         return None;
     }
-    let mut scope = String::with_capacity(64);
+    let mut scope = String::with_capacity(prefix.len() + 64);
+    scope.push_str(prefix);
     key.write_scope(&mut scope);
-    scope.push_str(if scope.is_empty() { "absent:" } else { ":absent:" });
+    scope.push_str(if scope.len() == prefix.len() { "absent:" } else { ":absent:" });
     scope.push_str(K::CLASS.name);
     Some(scope)
 }

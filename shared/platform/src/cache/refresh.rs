@@ -31,7 +31,7 @@ impl Cache {
     {
         const { assert!(!K::CLASS.is_renewed(), "a class that is renewed on update goes through get_or_fill") };
         let asked = Instant::now();
-        let place = EntryAddress::of(&key);
+        let place = EntryAddress::of(self.key_prefix(), &key);
         let near = self.0.near.get::<K::Value>(&place, now_ms());
         if let Some(Found { value, fresh: true }) = near {
             self.0.meter.count(K::CLASS.name, Event::LocalHit);
@@ -91,7 +91,7 @@ impl Cache {
             match fetch().await {
                 Ok(value) => {
                     let fresh_until_ms = now_ms() + millis(jittered(K::CLASS.fresh, random()));
-                    let absence = value.is_none().then(|| absence_scope(&key)).flatten();
+                    let absence = value.is_none().then(|| absence_scope(cache.key_prefix(), &key)).flatten();
                     cache.store::<K>(&place, fence, value.as_ref(), absence, &mut cache.budget()).await;
                     let bytes = value.as_ref().map_or(0, encoded_len);
                     cache.keep_near::<K>(place.clone(), value.as_ref(), bytes, fresh_until_ms);

@@ -28,7 +28,7 @@ fn certificates(folder: &Path) {
 fn start() -> RedisServer {
     let (folder, port) = (tempfile::tempdir().expect("a folder"), free_port());
     certificates(folder.path());
-    let users = "user default off\nuser app on >right ~* &* +@all\nuser token on nopass ~* &* +@all\n";
+    let users = "user default off\nuser app on >right ~stack:* &* +@all\nuser token on nopass ~stack:* &* +@all\n";
     std::fs::write(folder.path().join("users.acl"), users).expect("a file");
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (users, cert, key, authority) = (path("users.acl"), path("tls.pem"), path("tls.key"), path("ca.pem"));
@@ -78,6 +78,7 @@ fn open_for(server: &RedisServer, login: &str, trusted: bool, connection_age: Du
     let authority = std::fs::read(server.folder().join("ca.pem")).expect("made above");
     let credentials = Credentials::new("AKIAIOSFODNN7EXAMPLE", "secret", None, None, "test");
     let options = Options {
+        key_prefix: "stack:".to_owned(),
         patience: Duration::from_secs(5),
         write_patience: Duration::from_secs(5),
         connection_age,

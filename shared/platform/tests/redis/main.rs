@@ -6,6 +6,7 @@
 mod absence;
 mod consistency;
 mod cost;
+mod deployments;
 mod discovery;
 mod elasticache;
 mod faults;
