@@ -155,7 +155,7 @@ fn it_names_an_address_where_browsers_keep_its_cookie_and_logs_each_request_with
     assert!(!program.printed.contains("127.0.0.1:3000"));
     let (_, registered) = program.session();
     assert!(registered.starts_with("HTTP/1.1 201 "), "{registered}");
-    let body = r#"{"email":"ada@example.com","password":"correct horse battery"}"#;
+    let body = r#"{"email":"ada@example.com","password":"correct horse battery","session":"cookie"}"#;
     let origin = "Origin: http://localhost:5173";
     let session = program.call("POST", "/auth/login", &[origin], body);
     let (_, cookie) = session.split_once("set-cookie: __Host-session=").unwrap();

@@ -239,12 +239,20 @@ fn grants_are_single_actions_on_named_resources() {
 fn what_cannot_be_held_to_is_no_grant() {
     let role = "Resources.RegisterFunction.Properties.Policies[0].Statement[0]";
     for (from, to, message) in [
-        ("[dynamodb:PutItem]", "[\"dynamodb:*\"]", format!("{role}.Action[0]: must be one action by its name")),
-        ("[dynamodb:PutItem]", "\"*\"", format!("{role}.Action: must be one action by its name")),
+        (
+            "[dynamodb:BatchGetItem, dynamodb:PutItem]",
+            "[\"dynamodb:*\"]",
+            format!("{role}.Action[0]: must be one action by its name"),
+        ),
+        (
+            "[dynamodb:BatchGetItem, dynamodb:PutItem]",
+            "\"*\"",
+            format!("{role}.Action: must be one action by its name"),
+        ),
         ("Effect: Allow", "Effect: Deny", format!("{role}.Effect: must be Allow")),
         (
-            "Action: [dynamodb:PutItem]",
-            "NotAction: [dynamodb:PutItem]",
+            "Action: [dynamodb:BatchGetItem, dynamodb:PutItem]",
+            "NotAction: [dynamodb:BatchGetItem, dynamodb:PutItem]",
             format!("{role}.NotAction: is not known locally"),
         ),
         (
@@ -253,8 +261,8 @@ fn what_cannot_be_held_to_is_no_grant() {
             format!("{role}.Resource: must be !GetAtt <id>.Arn, !Ref <id> or !Sub of a whole ARN"),
         ),
         (
-            "Action: [dynamodb:PutItem]",
-            "Action: [dynamodb:PutItem]\n              Condition: { StringEquals: { \"aws:RequestedRegion\": x } }",
+            "Action: [dynamodb:BatchGetItem, dynamodb:PutItem]",
+            "Action: [dynamodb:BatchGetItem, dynamodb:PutItem]\n              Condition: { StringEquals: { \"aws:RequestedRegion\": x } }",
             format!("{role}.Condition: is not known locally"),
         ),
     ] {
