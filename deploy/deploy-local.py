@@ -65,7 +65,8 @@ class Deployment:
             "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(self.port), "LAMBDA_EXECUTOR": "local", "IOT_MTLS_ENABLED": "0",
         }
         # The cache's user may do what the template lets it do, and nobody else anything.
-        access = re.search(r'AccessString: "on (.*)"', (ROOT / "template.yaml").read_text())[1]
+        access = re.search(r'AccessString: !Sub "on (.*)"', (ROOT / "template.yaml").read_text())[1]
+        access = access.replace("${Table}", f"{STACK}-Table-*")  # as CloudFormation will name it
         acl = folder / "users.acl"
         acl.write_text(f"user default off\nuser citizen on >citizen {access}\nuser probe on >probe ~* +@all\n")
         self.redis_port = redis_port

@@ -1,7 +1,7 @@
 //! Log-in attempts: at most ten failed ones for an address in a window, whether an account has it or not.
 //!
 //! An attempt is taken before a password is compared, so that no number of simultaneous guesses gets more than
-//! [`MAX_ATTEMPTS`] of them compared, and is given back unless the password was wrong. The attempts of a window are a set
+//! `MAX_ATTEMPTS` of them compared, and is given back unless the password was wrong. The attempts of a window are a set
 //! of ids: to take or to give back one twice, as the SDK does when a reply is lost, is to do it once, and what was taken
 //! in one window is not given back to the next.
 //!

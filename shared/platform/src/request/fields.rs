@@ -51,7 +51,7 @@ impl FieldErrors {
         }
     }
 
-    /// The errors, [`MOST`] at most.
+    /// The errors, at most 100.
     #[must_use]
     pub fn into_vec(mut self) -> Vec<FieldError> {
         self.0.truncate(MOST);
