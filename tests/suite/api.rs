@@ -13,6 +13,7 @@ use shared::runtime::SECURITY_HEADERS;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::runtime::Handle;
 
 /// An origin that the template allows.
 pub(crate) const ORIGIN: &str = "http://localhost:5173";
@@ -26,7 +27,7 @@ static UNDER_TEST: LazyLock<UnderTest> = LazyLock::new(|| {
         // Made for each act: its connections belong to the runtime of the test that acts.
         let context =
             move || operator::context(&variables["TABLE_NAME"], &|name| variables.get(name).cloned()).unwrap();
-        return UnderTest { url, operator: Box::new(move || Box::leak(Box::new(context()))) };
+        return UnderTest { url, operator: Box::new(move || Box::leak(Box::new(context()))), runtime: None };
     }
     let (send, receive) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
@@ -38,7 +39,12 @@ static UNDER_TEST: LazyLock<UnderTest> = LazyLock::new(|| {
             }
             let system = System::start(options).await.unwrap();
             let context = system.context();
-            send.send(UnderTest { url: system.url(), operator: Box::new(move || context) }).unwrap();
+            send.send(UnderTest {
+                url: system.url(),
+                operator: Box::new(move || context),
+                runtime: Some(Handle::current()),
+            })
+            .unwrap();
             std::future::pending::<()>().await;
         });
     });
@@ -48,6 +54,8 @@ static UNDER_TEST: LazyLock<UnderTest> = LazyLock::new(|| {
 struct UnderTest {
     url: String,
     operator: Box<dyn Fn() -> &'static Context + Send + Sync>,
+    /// Where the operator acts, if its connections outlive a test.
+    runtime: Option<Handle>,
 }
 
 /// A client of the API.
@@ -98,7 +106,12 @@ impl Api {
     /// Gives the organization of `owner` another plan, as the operator.
     pub(crate) async fn give_plan(&self, owner: &Actor, plan: Plan) -> OrgPlan {
         assert_eq!(self.url, UNDER_TEST.url, "another system has another operator");
-        operator::give_plan((UNDER_TEST.operator)(), owner.org_id.parse().unwrap(), plan).await.unwrap()
+        let (context, org) = ((UNDER_TEST.operator)(), owner.org_id.parse().unwrap());
+        let act = async move { operator::give_plan(context, org, plan).await.unwrap() };
+        match &UNDER_TEST.runtime {
+            Some(runtime) => runtime.spawn(act).await.unwrap(),
+            None => act.await,
+        }
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
