@@ -21,7 +21,8 @@ const READERS: usize = 50;
 
 /// The cache, patient however busy this machine is.
 fn patient(context: &Context) -> Cache {
-    let options = cache::Options { patience: Duration::from_secs(5), ..cache::Options::default() };
+    let key_prefix = format!("{}:", context.config().table_name);
+    let options = cache::Options { patience: Duration::from_secs(5), key_prefix, ..cache::Options::default() };
     Cache::with(&context.config().cache_url, options)
 }
 
@@ -96,7 +97,7 @@ impl Scene {
         let user_id = session["user"]["id"].as_str().unwrap().to_owned();
         let profile = client.get(format!("{}/users/{user_id}", system.url())).send().await.unwrap();
         assert_eq!(profile.status(), 200);
-        let key = format!("user:{user_id}:profile");
+        let key = format!("{}:user:{user_id}:profile", local::names::TABLE_NAME);
         assert_eq!(redis(&cache_url, &["PEXPIRE", &key, "1"]), "1", "the profile was cached");
         while redis(&cache_url, &["EXISTS", &key]) != "0" {}
         let database = FaultyDatabase::before(&system.database_url()).await;
