@@ -90,7 +90,9 @@ impl Scene {
     async fn set() -> Self {
         let cache_url = std::env::var("CACHE_URL").unwrap_or_default();
         assert!(cache_url.starts_with("redis://"), "CACHE_URL names a real Redis (just test-redis starts one)");
-        let system = System::start(Options { cache_url: cache_url.clone(), ..Options::ephemeral() }).await.unwrap();
+        // Without the table's stream, which would take the readers' lease away when it tells of the registration.
+        let options = Options { cache_url: cache_url.clone(), background: false, ..Options::ephemeral() };
+        let system = System::start(options).await.unwrap();
         let client = reqwest::Client::new();
         let register = client.post(format!("{}/auth/register", system.url())).json(&registration(&unique_email()));
         let session: Value = register.send().await.unwrap().json().await.unwrap();
