@@ -20,6 +20,7 @@ STEPS = {
     "planted-jobs": ("the tests of jobs find each planted bug", ["lab/planted-bugs.sh", "jobs"], {}),
     "planted-http": ("the tests of HTTP find each planted bug", ["lab/planted-bugs.sh", "http"], {}),
     "planted-logs": ("the tests of logs find each planted bug", ["lab/planted-bugs.sh", "logs"], {}),
+    "planted-door": ("the tests of the front door find each planted bug", ["lab/planted-bugs.sh", "door"], {}),
     "planted-identity": ("the tests of identity find each planted bug", ["lab/planted-bugs.sh", "identity"], {}),
     "planted-stored": ("the tests of stored records find each planted bug", ["lab/planted-bugs.sh", "stored"], {}),
     "kill": ("nothing is lost or done twice while processes are killed",

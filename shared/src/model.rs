@@ -7,6 +7,7 @@ pub mod item;
 pub mod job;
 pub mod mark;
 pub mod org;
+pub mod password;
 pub mod price;
 pub mod session;
 pub mod settings;

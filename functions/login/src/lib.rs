@@ -4,8 +4,9 @@
 use deserr::Deserr;
 use shared::ids::{OrgId, UserId};
 use shared::model::org::MembershipRecord;
+use shared::model::password::PasswordAttempt;
 use shared::model::session::{Carrier, Session};
-use shared::model::text::{Email, PasswordAttempt};
+use shared::model::text::Email;
 use shared::request::FieldErrors;
 use shared::security_log::{self, Actor, SecurityEvent};
 use shared::store::attempts::{Account, Guess};
@@ -77,7 +78,7 @@ async fn log_in(
     user_id: &mut Option<UserId>,
 ) -> Result<Begun, ApiError> {
     let store = context.store();
-    let is_right = |hash| async { password::verify(password.reveal(), hash).await.map_err(ApiError::internal) };
+    let is_right = |hash| password::verify(password, hash);
     let Account { login, user, memberships } = match store.authenticate(email, is_right).await? {
         Guess::Right(account) => account,
         Guess::Wrong(of) => {

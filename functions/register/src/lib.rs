@@ -5,9 +5,10 @@ use shared::cursor::CursorKey;
 use shared::ids::{OrgId, UserId};
 use shared::model::mark::MembershipMark;
 use shared::model::org::{MembershipRecord, OrgRecord, Plan, Role};
+use shared::model::password::NewPassword;
 use shared::model::session::{Carrier, Session};
 use shared::model::settings::{Settings, SettingsRecord};
-use shared::model::text::{Email, Name, NewPassword};
+use shared::model::text::{Email, Name};
 use shared::model::user::UserRecord;
 use shared::request::FieldErrors;
 use shared::security_log::{self, Actor, SecurityEvent};
@@ -42,9 +43,10 @@ pub struct NewAccount {
         (status = 409, description = "The e-mail address is taken", body = shared::response::ProblemBody)))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let account: NewAccount = request::json(&request)?;
-    let password_hash = password::hash(account.password.reveal()).await.map_err(ApiError::internal)?;
-
     let email = account.email;
+    let own_words = [email.as_str(), account.name.as_str(), account.org_name.as_str()];
+    let password_hash = password::hash(account.password, &own_words).await?;
+
     let (user_id, org_id, now) = (UserId::new(), OrgId::new(), context.now());
     let user = UserRecord {
         user_id,

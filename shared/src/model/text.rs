@@ -1,4 +1,4 @@
-//! Texts with rules: names, descriptions, e-mail addresses, passwords.
+//! Texts with rules: names, descriptions, e-mail addresses.
 
 use deserr::Deserr;
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
@@ -27,18 +27,6 @@ pub struct Description(String);
 #[deserr(try_from(String) = Self::normalized -> &'static str)]
 #[schema(value_type = String, format = "email", min_length = 3, max_length = 254, examples("ada@example.com"))]
 pub struct Email(String);
-
-/// A password as sent: 8–256 characters where one is chosen. Never shown, stored or cached.
-#[derive(Clone, Deserr, ToSchema)]
-#[deserr(try_from(String) = Self::try_from -> &'static str)]
-#[schema(value_type = String, format = "password", min_length = 8, max_length = 256)]
-pub struct NewPassword(String);
-
-/// A password to compare: 1–1,024 bytes, so that a long one costs nothing.
-#[derive(Clone, Deserr, ToSchema)]
-#[deserr(try_from(String) = Self::try_from -> &'static str)]
-#[schema(value_type = String, format = "password", min_length = 1, max_length = 1024)]
-pub struct PasswordAttempt(String);
 
 macro_rules! text {
     ($name:ident) => {
@@ -157,58 +145,6 @@ impl TryFrom<String> for Email {
     }
 }
 
-impl TryFrom<String> for NewPassword {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, &'static str> {
-        match text.chars().count() {
-            ..8 => Err("must have at least 8 characters"),
-            257.. => Err("must have at most 256 characters"),
-            _ => Ok(Self(text)),
-        }
-    }
-}
-
-impl TryFrom<String> for PasswordAttempt {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, &'static str> {
-        match text.len() {
-            0 => Err("must not be empty"),
-            1025.. => Err("must have at most 1024 bytes"),
-            _ => Ok(Self(text)),
-        }
-    }
-}
-
-impl NewPassword {
-    /// The password, for hashing.
-    #[must_use]
-    pub fn reveal(self) -> String {
-        self.0
-    }
-}
-
-impl PasswordAttempt {
-    /// The password, for comparing.
-    #[must_use]
-    pub fn reveal(self) -> String {
-        self.0
-    }
-}
-
-impl std::fmt::Debug for NewPassword {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("NewPassword(…)")
-    }
-}
-
-impl std::fmt::Debug for PasswordAttempt {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("PasswordAttempt(…)")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,15 +221,5 @@ mod tests {
         let known = |text: &str| Email::known(text.to_owned()).map(Email::into_string);
         assert_eq!(known(" A@Ex_ample.com ").as_deref(), Ok("a@ex_ample.com"), "as it was registered");
         assert_eq!(known("a@MÜNCHEN.de").as_deref(), Ok("a@xn--mnchen-3ya.de"));
-    }
-
-    #[test]
-    fn passwords_have_bounds() {
-        for (length, valid) in [(1, false), (7, false), (8, true), (256, true), (257, false), (1 << 20, false)] {
-            assert_eq!(NewPassword::try_from("x".repeat(length)).is_ok(), valid, "{length}");
-        }
-        for (length, valid) in [(0, false), (1, true), (1024, true), (1 << 20, false)] {
-            assert_eq!(PasswordAttempt::try_from("x".repeat(length)).is_ok(), valid, "{length}");
-        }
     }
 }

@@ -30,7 +30,7 @@ fn largest(operation: &str, owner: &Actor) -> Value {
     match operation {
         "register" => {
             let local = format!("{}{}", "a".repeat(30), unique_email());
-            json!({"email": local, "password": wide(256), "name": name, "org_name": name})
+            json!({"email": local, "password": format!("{}abc", wide(253)), "name": name, "org_name": name})
         }
         "login" => json!({"email": owner.email, "password": PASSWORD, "org_id": owner.org_id}),
         "update_me" => json!({"name": name}),
