@@ -79,6 +79,10 @@ deploy environment *changes:
 changes:
     "${CITIZEN_TOOLS:-$HOME/.cache/citizen-tools}"/ministack/bin/python deploy/changes.py --write
 
+# Write the throttles of the template's methods, from what their functions reserve.
+throttles:
+    "${CITIZEN_TOOLS:-$HOME/.cache/citizen-tools}"/ministack/bin/python deploy/throttles.py --write
+
 # Deploy to MiniStack and a real Redis here and try it: the suite, an e-mail, an update in place, the deletion (after
 # `just build --quick`). `--keep` leaves it running.
 deploy-local *arguments:

@@ -9,6 +9,9 @@ the caller and replies 204. Where its author must go on, a comment begins with M
 import json, pathlib, re, sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "deploy"))
+import throttles
+
 MARK = "just new:"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 ENVIRONMENTS = 10
@@ -153,7 +156,7 @@ def local(one):
 
 
 def template(one):
-    """Its block and its path's preflight, each behind the last whose path begins alike, or else behind the last of all."""
+    """Its block, its throttles in their order, and its path's preflight, the first and the last behind the last whose path begins alike, or else behind the last of all."""
     text = read("template.yaml")
     preflight = f"          {one.path}: {{ options: *preflight }}\n"
     if f"\n          {one.path}:" not in text:
@@ -165,7 +168,11 @@ def template(one):
     alike = [found for found in blocks if found[1].split("/")[1] == one.segment] or blocks
     block = BLOCK.format(name=one.name, pascal=one.pascal, method=one.method, path=one.path, environments=ENVIRONMENTS,
                          head=HEAD.format(path=one.path) if one.method == "GET" else "")
-    write("template.yaml", text[:alike[-1].end()] + block + "\n" + text[alike[-1].end():])
+    text = text[:alike[-1].end()] + block + "\n" + text[alike[-1].end():]
+    methods = [(method, one.path) for method in (one.method, *["HEAD"] * (one.method == "GET"))]
+    for method, limit in throttles.of_function(one.name, ENVIRONMENTS, methods).items():
+        text = sorted_in(text, throttles.setting(*method, *limit) + "\n", re.compile(r'        - \{ (ResourcePath: "/~1[^,]+, HttpMethod: \w+),'))
+    write("template.yaml", text)
 
 
 def event(one):

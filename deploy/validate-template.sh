@@ -16,7 +16,8 @@ timed() { # name, then the command
 timed "sam validate" sam validate --lint --template template.yaml
 timed "cfn-lint" cfn-lint --template template.yaml
 (cd deploy && timed "environments" "$tools/venv/bin/python" -m unittest --quiet test_environments)
-(cd deploy && timed "order" "$tools/ministack/bin/python" -m unittest --quiet test_template)
+(cd deploy && timed "template tests" "$tools/ministack/bin/python" -m unittest --quiet test_template test_metrics test_throttles)
+timed "throttles" "$tools/ministack/bin/python" deploy/throttles.py
 timed "changes arrive" "$tools/ministack/bin/python" deploy/changes.py
 timed "guard rules" "$tools/ministack/bin/python" deploy/check_policies.py
 timed "checkov" "$tools/checkov/bin/checkov" --config-file .checkov.yaml

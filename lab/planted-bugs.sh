@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Plants the bugs of lab/planted-bugs/<group>/*.patch into a copy of the sources, one at a time, and runs the test
-# that each patch names in its "Test:" line: it must pass without the bug and fail with it.
+# that each patch names in its "Test:" line: it must pass without the bug and fail with it. A test is cargo's, or a script of deploy/.
 # Usage: lab/planted-bugs.sh <group> [<part of a patch's name>]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -29,6 +29,13 @@ trap 'rm -rf "$copy"' EXIT
 git ls-files -z --cached --others --exclude-standard | tar --null --files-from=- -c | tar -x -m -C "$copy"
 cd "$copy"
 
+run() { # a test, what cargo needs beside it, and what runs cargo
+    case $1 in
+        deploy/*) [[ ${2:-} == --no-run ]] || eval "$1" ;;
+        *) eval "${3:-} cargo test --quiet ${2:-} $1" ;;
+    esac
+}
+
 shopt -s nullglob
 patches=("$root/lab/planted-bugs/$group/"*"$only"*.patch)
 ((${#patches[@]})) || { echo "no such bugs: lab/planted-bugs/$group/*$only*.patch" >&2; exit 2; }
@@ -38,7 +45,7 @@ declare -A passes
 for patch in "${patches[@]}"; do
     test=$(sed -n 's/^Test: //p' "$patch")
     [[ -z ${passes[$test]:-} ]] || continue
-    if ! (eval "cargo test --quiet $test") >without.log 2>&1; then
+    if ! (run "$test") >without.log 2>&1; then
         cat without.log
         echo "$(basename "$patch" .patch): its test fails without the bug: $test"
         exit 1
@@ -51,11 +58,11 @@ for patch in "${patches[@]}"; do
     name=$(basename "$patch" .patch)
     test=$(sed -n 's/^Test: //p' "$patch")
     git apply --recount "$patch"
-    if ! (eval "cargo test --quiet --no-run $test") >build.log 2>&1; then
+    if ! (run "$test" --no-run) >build.log 2>&1; then
         cat build.log
         echo "$name: does not compile"
         failed=1
-    elif (eval "timeout 300 cargo test --quiet $test") >with.log 2>&1; then
+    elif (run "$test" "" "timeout 300") >with.log 2>&1; then
         echo "$name: NOT FOUND by $test"
         failed=1
     else

@@ -30,7 +30,7 @@ pub use iam::Iam;
 pub use url::{CacheUrl, CacheUrlError, Endpoint, Server};
 pub use written::{Invalidation, Renewal, Uncached, WriteOutcome};
 
-use crate::telemetry::metrics::metrics;
+use crate::telemetry::metrics::{Metric, metrics};
 use crate::telemetry::{Part, timed};
 use backend::{Backend, Budget};
 use cache_metrics::{CacheMetrics, Event};
@@ -208,7 +208,7 @@ impl Cache {
 
     /// What happened in each class since the last time, by the class's and the event's name.
     #[must_use]
-    pub fn take_counts(&self) -> Vec<(&'static str, Vec<(&'static str, Number)>)> {
+    pub fn take_counts(&self) -> Vec<(&'static str, Vec<(Metric, Number)>)> {
         self.0.meter.take()
     }
 
@@ -220,7 +220,7 @@ impl Cache {
                 metrics(self.0.options.namespace, Some(("Class", class)), &counts);
             }
             if self.breaker_is_open() {
-                metrics(self.0.options.namespace, None, &[("BreakerOpen", 1.into())]);
+                metrics(self.0.options.namespace, None, &[(Metric("BreakerOpen"), 1.into())]);
             }
         }
     }

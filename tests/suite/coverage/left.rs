@@ -45,6 +45,7 @@ pub(super) async fn left(root: &Path) -> Vec<String> {
 struct Repository<'a> {
     root: &'a Path,
     template: Template,
+    template_text: String,
     manifest: String,
     table: String,
     scenarios: String,
@@ -63,6 +64,7 @@ impl<'a> Repository<'a> {
         Self {
             root,
             template,
+            template_text: text("template.yaml"),
             manifest: text("local/Cargo.toml"),
             table: text("local/src/functions.rs"),
             scenarios: text(SCENARIOS),
@@ -94,6 +96,15 @@ impl<'a> Repository<'a> {
             .filter(|route| route.function == name && route.method != Method::HEAD)
             .map(|route| format!("{} {}", route.method, route.path))
             .collect();
+        for route in self.template.routes.iter().filter(|route| route.function == name) {
+            let path = route.path.replace('/', "~1");
+            let throttle = format!("ResourcePath: \"/{path}\", HttpMethod: {},", route.method);
+            left.unless(
+                self.template_text.contains(&throttle),
+                "template.yaml",
+                "`just throttles` writes its throttle",
+            );
+        }
         left.0.extend(self.row_left(name, &routes));
         if !self.template.event_functions.iter().any(|event| event.function == name) {
             self.operations_left(name, &routes, &mut left);

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// What `just new` and [`left`] read and write.
-const PARTS: [&str; 11] = [
+const PARTS: [&str; 12] = [
     ".ci/new_function.py",
+    "deploy/throttles.py",
     "README.md",
     "docs",
     "events",

@@ -1,5 +1,6 @@
 //! Counts what lookups came to, per class, and gives the counts for metrics, a batch a minute.
 
+use crate::telemetry::metrics::Metric;
 use serde_json::Number;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -36,20 +37,20 @@ pub(super) enum Event {
     Busy,
 }
 
-const EVENTS: [(Event, &str); 13] = [
-    (Event::Hit, "Hits"),
-    (Event::LocalHit, "LocalHits"),
-    (Event::StaleHit, "StaleHits"),
-    (Event::Miss, "Misses"),
-    (Event::Fetch, "Fetches"),
-    (Event::Store, "Stores"),
-    (Event::StoreRejected, "StoresRejected"),
-    (Event::Wait, "Waits"),
-    (Event::Renewal, "Renewals"),
-    (Event::RenewalLost, "RenewalsLost"),
-    (Event::RenewalLate, "RenewalsLate"),
-    (Event::Failure, "Failures"),
-    (Event::Busy, "Busy"),
+const EVENTS: [(Event, Metric); 13] = [
+    (Event::Hit, Metric("Hits")),
+    (Event::LocalHit, Metric("LocalHits")),
+    (Event::StaleHit, Metric("StaleHits")),
+    (Event::Miss, Metric("Misses")),
+    (Event::Fetch, Metric("Fetches")),
+    (Event::Store, Metric("Stores")),
+    (Event::StoreRejected, Metric("StoresRejected")),
+    (Event::Wait, Metric("Waits")),
+    (Event::Renewal, Metric("Renewals")),
+    (Event::RenewalLost, Metric("RenewalsLost")),
+    (Event::RenewalLate, Metric("RenewalsLate")),
+    (Event::Failure, Metric("Failures")),
+    (Event::Busy, Metric("Busy")),
 ];
 
 /// More classes than this are counted together under the last.
@@ -95,7 +96,7 @@ impl CacheMetrics {
     }
 
     /// Takes the counts of each class in which something happened.
-    pub(super) fn take(&self) -> Vec<(&'static str, Vec<(&'static str, Number)>)> {
+    pub(super) fn take(&self) -> Vec<(&'static str, Vec<(Metric, Number)>)> {
         let classes = self.classes.iter().filter_map(|counts| Some((*counts.class.get()?, counts)));
         let taken = classes.map(|(class, counts)| {
             let taken = EVENTS.map(|(event, name)| (name, counts.events[event as usize].swap(0, Relaxed)));
@@ -118,7 +119,10 @@ mod tests {
         }
         meter.count("prices", Event::StaleHit);
         let taken = meter.take();
-        assert_eq!(taken, [("plan", vec![("Hits", 3.into())]), ("prices", vec![("StaleHits", 1.into())])]);
+        assert_eq!(
+            taken,
+            [("plan", vec![(Metric("Hits"), 3.into())]), ("prices", vec![(Metric("StaleHits"), 1.into())])]
+        );
         assert!(meter.take().is_empty());
     }
 

@@ -5,6 +5,11 @@ use serde_json::{Number, Value, json};
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// The name of a metric. Each stands in the code as `Metric("Name")` and nowhere else, so that `deploy/metrics.csv`, by which
+/// alarms and the dashboard are held, can be compared with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric(pub &'static str);
+
 static DEPLOYMENT: OnceLock<String> = OnceLock::new();
 
 /// Lets [`metrics`] write, each value with the dimension `Deployment`, since an account may hold several. For deployed
@@ -15,7 +20,7 @@ pub fn init(deployment: &str) {
 
 /// Writes values once for the deployment and, where `part` names one (its dimension and value), once more for that
 /// part; outside a deployed function nothing. Not for what happens on each request.
-pub fn metrics(namespace: &str, part: Option<(&str, &str)>, values: &[(&'static str, Number)]) {
+pub fn metrics(namespace: &str, part: Option<(&str, &str)>, values: &[(Metric, Number)]) {
     if let Some(deployment) = DEPLOYMENT.get()
         && !values.is_empty()
     {
@@ -29,10 +34,10 @@ fn document(
     namespace: &str,
     deployment: &str,
     part: Option<(&str, &str)>,
-    values: &[(&'static str, Number)],
+    values: &[(Metric, Number)],
     now_ms: u64,
 ) -> Value {
-    let names: Vec<Value> = values.iter().map(|(name, _)| json!({"Name": name})).collect();
+    let names: Vec<Value> = values.iter().map(|(name, _)| json!({"Name": name.0})).collect();
     let mut dimensions = vec![vec!["Deployment"]];
     dimensions.extend(part.map(|(name, _)| vec!["Deployment", name]));
     let mut line = json!({
@@ -46,7 +51,7 @@ fn document(
         line[name] = json!(value);
     }
     for (name, value) in values {
-        line[*name] = json!(value);
+        line[name.0] = json!(value);
     }
     line
 }
@@ -57,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_document_has_each_value_and_its_definition() {
-        let values = [("Failed", 1.into()), ("SpendingUsd", 15.into())];
+        let values = [(Metric("Failed"), 1.into()), (Metric("SpendingUsd"), 15.into())];
         let line = document("Product/Jobs", "table", None, &values, 7);
         assert_eq!(
             line,

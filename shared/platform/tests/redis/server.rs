@@ -109,7 +109,7 @@ impl<'a> Counts<'a> {
         let mut seen = self.seen.lock().expect("no test panics here");
         for (class, counts) in self.cache.take_counts() {
             for (event, count) in counts {
-                *seen.entry((class, event)).or_default() += count.as_u64().expect("a count");
+                *seen.entry((class, event.0)).or_default() += count.as_u64().expect("a count");
             }
         }
         seen.get(&(class.name, event)).copied().unwrap_or_default()

@@ -7,7 +7,7 @@ use crate::error::ApiError;
 use crate::ids::{JobId, OrgId};
 use crate::model::job::{JobRecord, JobState, Settlement};
 use crate::model::price::usd;
-use platform::telemetry::metrics::metrics;
+use platform::telemetry::metrics::{Metric, metrics};
 use platform::telemetry::{Part, timed};
 
 /// How often a change is tried while the job changes under it.
@@ -128,14 +128,14 @@ impl Store {
 fn count(before: &JobRecord, after: &JobRecord, settlement: &Settlement) {
     let ended = match after.state {
         JobState::Queued | JobState::Running => None,
-        JobState::Succeeded => Some("Succeeded"),
-        JobState::Failed => Some("Failed"),
-        JobState::Cancelled => Some("Cancelled"),
-        JobState::Unknown => Some("Unknown"),
+        JobState::Succeeded => Some(Metric("Succeeded")),
+        JobState::Failed => Some(Metric("Failed")),
+        JobState::Cancelled => Some(Metric("Cancelled")),
+        JobState::Unknown => Some(Metric("Unknown")),
     };
     let ended = ended.filter(|_| before.state != after.state).map(|name| (name, 1.into()));
     let spent = Some(settlement.cost_nanos).filter(|nanos| *nanos > 0).and_then(|nanos| usd(nanos).parse().ok());
-    let spent = spent.map(|dollars| ("SpendingUsd", dollars));
+    let spent = spent.map(|dollars| (Metric("SpendingUsd"), dollars));
     let values: Vec<_> = ended.into_iter().chain(spent).collect();
     metrics("CitizenApp/Jobs", None, &values);
 }

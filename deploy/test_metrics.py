@@ -1,0 +1,170 @@
+"""Alarms and the dashboard look at metrics that there are, by dimensions by which they are there. An alarm on any other says OK for
+ever. deploy/metrics.csv has them, AWS's from its guides and ours as the code writes them; `-` is a metric without dimensions."""
+import csv, json, pathlib, re, unittest
+from test_template import named
+from transform_template import translated
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+# What a dimension's value names: a resource of this type, by its name.
+NAMES = {"FunctionName": "AWS::Lambda::Function", "TableName": "AWS::DynamoDB::Table", "QueueName": "AWS::SQS::Queue",
+         "RuleName": "AWS::Events::Rule", "Deployment": "AWS::DynamoDB::Table", "clusterId": "AWS::ElastiCache::ServerlessCache"}
+
+
+def listed():
+    with (ROOT / "deploy/metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def emitted():
+    """The metrics that the code writes, with the file."""
+    found = set()
+    for file in [*ROOT.glob("shared/**/src/**/*.rs"), *ROOT.glob("functions/*/src/**/*.rs")]:
+        code = re.sub(r"(?m)^ *//.*", "", re.split(r"\n#\[cfg\(test\)\]", file.read_text())[0])
+        found |= {(name, str(file.relative_to(ROOT))) for name in re.findall(r'\bMetric\("([^"]+)"\)', code)}
+    return found
+
+
+class Watched(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.resources = translated(ROOT / "template.yaml")["Resources"]
+
+    def setUp(self):
+        self.alarms = {name: one["Properties"] for name, one in self.resources.items() if one["Type"] == "AWS::CloudWatch::Alarm"}
+        self.metrics = {(row["namespace"], row["metric"]): [set() if one == "-" else set(one.split("+")) for one in row["dimensions"].split(";")]
+                        for row in listed()}
+
+    def of_alarm(self, properties):
+        """What an alarm looks at: namespace, metric, dimensions."""
+        looked = [part["MetricStat"]["Metric"] for part in properties.get("Metrics", []) if "MetricStat" in part] or [properties]
+        for metric in looked:
+            dimensions = {one["Name"]: one["Value"] for one in metric.get("Dimensions", [])}
+            self.assertEqual(len(dimensions), len(metric.get("Dimensions", [])), "a dimension twice")
+            yield metric["Namespace"], metric["MetricName"], dimensions
+
+    def of_dashboard(self):
+        """The same of its widgets; a dimension's value is text there."""
+        (dashboard,) = (one["Properties"] for one in self.resources.values() if one["Type"] == "AWS::CloudWatch::Dashboard")
+        for widget in json.loads(dashboard["DashboardBody"]["Fn::Sub"])["widgets"]:
+            for metric in widget["properties"]["metrics"]:
+                namespace, name, *rest = [part for part in metric if isinstance(part, str)]
+                yield namespace, name, {rest[i]: {"Fn::Sub": rest[i + 1]} for i in range(0, len(rest), 2)}
+
+    def wrong_with(self, namespace, name, dimensions):
+        if (namespace, name) not in self.metrics:
+            return "deploy/metrics.csv has no such metric"
+        if set(dimensions) not in self.metrics[namespace, name]:
+            return f"is not there by {sorted(dimensions) or 'no dimension'}"
+        for dimension, value in dimensions.items():
+            kind, resources = NAMES.get(dimension), named(value) & set(self.resources)
+            by_name = dimension == "clusterId"  # whose resource gives no name
+            if kind and not by_name and [self.resources[one]["Type"] for one in resources] != [kind]:
+                return f"{dimension} is no {kind} of the template"
+        if "Resource" in dimensions:
+            (api,) = (one["Properties"] for one in self.resources.values() if one["Type"] == "AWS::ApiGateway::RestApi")
+            path, method = dimensions["Resource"], dimensions["Method"]
+            if method.lower() not in api["Body"]["paths"].get(path, {}):
+                return f"the API has no {method} {path}"
+            settings = [one for stage in self.resources.values() if stage["Type"] == "AWS::ApiGateway::Stage"
+                        for one in stage["Properties"]["MethodSettings"]]
+            if not [one for one in settings if one["MetricsEnabled"] and one["HttpMethod"] == method
+                    and one["ResourcePath"] == "/" + path.replace("/", "~1")]:
+                return f"MetricsEnabled is missing for {method} {path}"
+
+    def test_alarms_and_widgets_look_at_metrics_that_there_are(self):
+        looked = [(name, *one) for name, alarm in self.alarms.items() for one in self.of_alarm(alarm)]
+        looked += [("Dashboard", *one) for one in self.of_dashboard()]
+        self.assertGreater(len(looked), 50)
+        wrong = [f"{where}: {namespace} {name}: {what}" for where, namespace, name, dimensions in looked
+                 if (what := self.wrong_with(namespace, name, dimensions))]
+        self.assertEqual(wrong, [])
+
+    def test_an_alarm_of_several_metrics_is_of_one_expression_over_all(self):
+        for name, alarm in self.alarms.items():
+            parts = alarm.get("Metrics", [])
+            ids = {part["Id"] for part in parts if "MetricStat" in part}
+            expressions = [part for part in parts if "Expression" in part]
+            self.assertEqual(len(expressions), bool(parts), name)
+            for part in expressions:
+                text = part["Expression"] if isinstance(part["Expression"], str) else part["Expression"]["Fn::Sub"]
+                used = ids if "METRICS()" in text else set(re.findall(r"\b[a-z]\w+\b", text)) & ids
+                self.assertEqual(used, ids, f"{name}: {text}")
+
+    def test_what_the_code_writes_is_listed_and_nothing_else_is(self):
+        ours = {(row["metric"], row["source"]) for row in listed() if row["namespace"].startswith("CitizenApp/")}
+        self.assertEqual(ours, emitted())
+        code = "".join(file.read_text() for folder in ("shared", "functions") for file in ROOT.glob(f"{folder}/**/src/**/*.rs"))
+        namespaces = set(re.findall(r'"(CitizenApp/\w+)"', code))
+        self.assertEqual(namespaces, {row["namespace"] for row in listed()} - {name for name, _ in self.metrics if name.startswith("AWS/")})
+        parts = set(re.findall(r'\bSome\(\("(\w+)", \w+\)\), &', code))
+        dimensions = {one for row in listed() if row["namespace"] in namespaces for one in re.split("[;+]", row["dimensions"])}
+        self.assertEqual(dimensions, parts | {"Deployment"}, "platform::telemetry::metrics writes each value by Deployment, and by a part")
+
+    def test_each_source_is_said(self):
+        for row in listed():
+            self.assertRegex(row["source"], r"^https://docs\.aws\.amazon\.com/|\.rs$", row)
+
+    def test_someone_hears_of_each_alarm_and_operations_says_what_to_do(self):
+        text = (ROOT / "docs/operations.md").read_text().split("\n## Alarms\n")[1].split("\n## ")[0]
+        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| `")]
+        self.assertEqual(sorted(row[0].strip("`") for row in rows), sorted(self.alarms))
+        for name, meaning, action in rows:
+            self.assertGreater(min(len(meaning), len(action)), 20, name)
+        for name, alarm in self.alarms.items():
+            self.assertEqual(alarm["AlarmActions"], [{"Ref": "AlarmTopic"}], name)
+            self.assertGreater(len(alarm["AlarmDescription"]), 20, name)
+
+
+class Canaries(unittest.TestCase):
+    BUSY = {"ListItemsFunction", "GetUserFunction", "GetOrgPlanFunction", "CreateItemFunction", "WorkerFunction"}
+
+    @classmethod
+    def setUpClass(cls):
+        cls.resources = translated(ROOT / "template.yaml", {"GradualDeployment": "true"})["Resources"]
+
+    def setUp(self):
+        self.groups = {name.removesuffix("DeploymentGroup"): one["Properties"] for name, one in self.resources.items()
+                       if one["Type"] == "AWS::CodeDeploy::DeploymentGroup"}
+
+    def guards(self, group):
+        """The alarms of a group, where there is a cache to tell and where there is none."""
+        _, *both = group["AlarmConfiguration"]["Fn::If"]
+        return [{alarm["Name"]["Ref"] for alarm in one["Alarms"]} for one in both]
+
+    def test_the_busy_functions_have_one_and_no_other(self):
+        self.assertEqual(set(self.groups), self.BUSY)
+
+    def test_each_is_guarded_by_its_own_errors(self):
+        for function, group in self.groups.items():
+            for alarms in self.guards(group):
+                own = [self.resources[alarm]["Properties"] for alarm in alarms]
+                dimensions = [{one["Name"]: one["Value"] for one in alarm.get("Dimensions", [])} for alarm in own]
+                methods = {(one["Resource"], one["Method"]) for one in dimensions if "Resource" in one}
+                paths = next(one["Properties"]["Body"]["paths"] for one in self.resources.values() if one["Type"] == "AWS::ApiGateway::RestApi")
+                routed = {(path, method.upper()) for path, methods in paths.items() for method, one in methods.items()
+                          if function in json.dumps(one.get("x-amazon-apigateway-integration", {}))}
+                if routed:
+                    self.assertEqual(methods, {one for one in routed if one[1] != "HEAD"}, function)
+                else:
+                    self.assertIn({"FunctionName": {"Ref": function}}, dimensions, function)
+
+    def test_what_runs_behind_guards_all_and_no_time_does(self):
+        for function, group in self.groups.items():
+            with_cache, without = self.guards(group)
+            self.assertLessEqual({"ApiErrorsAlarm", "WorkerErrorsAlarm", "SweeperErrorsAlarm"}, without, function)
+            self.assertEqual(with_cache ^ without, {"InvalidatorErrorsAlarm"}, function)
+            for alarm in with_cache | without:
+                # What callers wait for, or what is queued, is no sign of a bad version.
+                self.assertIn(self.resources[alarm]["Properties"].get("MetricName"), ("5XXError", "Errors"), alarm)
+
+    def test_a_guard_goes_off_before_its_canary_ends(self):
+        for group in self.groups.values():
+            minutes = int(re.search(r"10Percent(\d+)Minutes", str(group["DeploymentConfigName"]))[1])
+            for alarm in self.guards(group)[0]:
+                properties = self.resources[alarm]["Properties"]
+                seconds = properties["Period"] * properties["DatapointsToAlarm"]
+                self.assertLessEqual(seconds, minutes * 60 / 2, alarm)
+
+
+if __name__ == "__main__":
+    unittest.main()

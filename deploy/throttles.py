@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""How often each method of the API may be called: as often as the environments that its function reserves can answer, so that more
+is 429 with Retry-After from the gateway. A call that finds no environment would be a 5xx of the gateway's.
+
+Usage, with the Python that has aws-sam-translator:
+  throttles.py           fails where template.yaml has other throttles than these
+  throttles.py --write   writes them (`just throttles`)
+
+API Gateway counts for each method by itself: "applied at the API method level for a stage" (Developer Guide, "Throttle requests to
+your REST APIs"). So what a function reserves is divided among its methods.
+"""
+import pathlib, re, sys
+
+TEMPLATE = pathlib.Path(__file__).resolve().parent.parent / "template.yaml"
+# Lambda takes ten requests a second for each environment that a function reserves, however short they are ("Understanding
+# concurrency and requests per second", Lambda Developer Guide).
+PER_ENVIRONMENT = 10
+# How long a call has its environment, on average, where that is longer than the tenth of a second above. Of the callers of
+# `analyze` nearly half wait, for 5 s (docs/scale.md). More than 40 at once that wait are more than it has environments.
+BUSY_SECONDS = {"analyze": 2}
+# Less than the environments could answer: guessing passwords and filling up stay slow. Each call computes argon2.
+AT_MOST = {"/auth/login": 50, "/auth/register": 10}
+BEGIN, END = "# made by deploy/throttles.py", "# until here"
+
+
+def functions(template):
+    """Each function's reservation and methods: name -> (environments, [(method, path)])."""
+    found = {}
+    for one in template["Resources"].values():
+        if one["Type"] == "AWS::Serverless::Function":
+            properties = one["Properties"]
+            _, reserved, _ = properties["ReservedConcurrentExecutions"]["Fn::If"]
+            events = [event["Properties"] for event in properties.get("Events", {}).values() if event["Type"] == "Api"]
+            name = properties["CodeUri"].strip("/").split("/")[-1]
+            found[name] = (reserved, [(event["Method"], event["Path"]) for event in events])
+    return found
+
+
+def of_function(name, reserved, methods):
+    """What each of a function's methods takes: (path, method) -> (requests a second, requests at once)."""
+    found, heads = {}, sum(method == "HEAD" for method, _ in methods)
+    for method, path in methods:
+        # HEAD is rare and costs the same: a tenth.
+        head = max(1, reserved // 10)
+        share = head if method == "HEAD" else (reserved - heads * head) // (len(methods) - heads)
+        rate = int(min(share * PER_ENVIRONMENT, share / BUSY_SECONDS.get(name, 1 / PER_ENVIRONMENT), AT_MOST.get(path, share * PER_ENVIRONMENT)))
+        found[path, method] = (rate, min(share, 2 * rate if path in AT_MOST else rate))
+    return found
+
+
+def setting(path, method, rate, burst, measured=False):
+    """A method's line in the template."""
+    encoded = "/" + path.replace("/", "~1")
+    return (f'        - {{ ResourcePath: "{encoded}", HttpMethod: {method}, MetricsEnabled: {str(measured).lower()}, '
+            f'LoggingLevel: "OFF", DataTraceEnabled: false, ThrottlingRateLimit: !FindInMap [MethodRates, !Ref RequestsPerSecond, UpTo{rate}], '
+            f"ThrottlingBurstLimit: {burst} }}")
+
+
+def measured(template):
+    """The methods whose own metrics an alarm looks at; those cost, so no other has them."""
+    found = set()
+    for one in template["Resources"].values():
+        if one["Type"] == "AWS::CloudWatch::Alarm":
+            properties = one["Properties"]
+            metrics = [part["MetricStat"]["Metric"] for part in properties.get("Metrics", []) if "MetricStat" in part]
+            for dimensions in [properties.get("Dimensions", []), *(metric.get("Dimensions", []) for metric in metrics)]:
+                values = {one["Name"]: one["Value"] for one in dimensions}
+                if "Resource" in values:
+                    found.add((values["Resource"], values["Method"]))
+    return found
+
+
+def texts(template):
+    """The two parts of the template."""
+    allowed, with_metrics = template["Parameters"]["RequestsPerSecond"]["AllowedValues"], measured(template)
+    limits = {method: limit for name, one in functions(template).items() for method, limit in of_function(name, *one).items()}
+    steps = sorted({rate for rate, _ in limits.values()})
+    rows = [f"    {BEGIN}: the smaller of RequestsPerSecond and what the functions can answer"]
+    for given in allowed:
+        rows.append(f'    "{given}": {{ ' + ", ".join(f"UpTo{step}: {min(step, given)}" for step in steps) + " }")
+    settings = sorted(setting(*method, *limit, method in with_metrics) for method, limit in limits.items())
+    return ["\n".join([*rows, f"    {END}"]), "\n".join([f"        {BEGIN}", *settings, f"        {END}"])]
+
+
+def main():
+    from samtranslator.yaml_helper import yaml_parse  # `just new` has it not
+
+    text = TEMPLATE.read_text()
+    parts, made = iter(texts(yaml_parse(text))), rf"(?ms)^ *{BEGIN}.*?{END}$"
+    there, new = len(re.findall(made, text)), re.sub(made, lambda _: next(parts), text)
+    if there != 2:
+        sys.exit(f"template.yaml: {there} of the 2 parts made by deploy/throttles.py are there")
+    if "--write" in sys.argv:
+        TEMPLATE.write_text(new)
+    elif new != text:
+        sys.exit("template.yaml: the throttles are others than the reservations give: `just throttles` writes them")
+
+
+if __name__ == "__main__":
+    main()
