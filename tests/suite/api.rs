@@ -1,6 +1,7 @@
 //! A client of the system under test, and the actors that use it.
 
 use crate::problems;
+use local::like_aws::LikeAws;
 use local::operator;
 use local::{Options, System};
 use reqwest::header::HeaderMap;
@@ -37,6 +38,7 @@ static UNDER_TEST: LazyLock<UnderTest> = LazyLock::new(|| {
             if let Ok(cache_url) = std::env::var("CACHE_URL") {
                 options.cache_url = cache_url;
             }
+            options.like_aws = LikeAws::from_environment();
             let system = System::start(options).await.unwrap();
             let context = system.context();
             send.send(UnderTest {
