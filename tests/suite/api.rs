@@ -179,6 +179,14 @@ impl Api {
         Actor::of(&session.body, &user.email)
     }
 
+    /// The id of a second session of an actor's.
+    pub(crate) async fn another_session(&self, actor: &Actor) -> String {
+        let other = Actor::of(&self.login(&actor.email, Some(&actor.org_id)).await.body, &actor.email);
+        let list = self.get(&other, "/me/sessions").await;
+        let current = list.body["data"].as_array().unwrap().iter().find(|session| session["is_current"] == true);
+        current.unwrap()["id"].as_str().unwrap().to_owned()
+    }
+
     /// The id of a new item.
     pub(crate) async fn item(&self, actor: &Actor) -> String {
         let reply = self.post(actor, "/items", json!({"name": "thing"})).await;
