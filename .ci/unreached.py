@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Lists what is public in `shared` and reached by no function: nothing there exists for `local`, a test or a measurement.
 
-`shared`, its `platform`, all functions and the operator's commands are put together as the modules of one program, which calls each
+`shared`, its `platform` and `worker`, all functions and the operator's commands are put together as the modules of one program, which calls each
 function's `main`. Whatever the compiler calls dead code in it is reached by nothing that runs in production."""
 
 import json
@@ -43,8 +43,9 @@ def source(folder, to, module):
         )
         if module != "shared":
             text = re.sub(r"\bcrate::", f"crate::{module}::", text)
-        if module != "platform":
-            text = re.sub(r"\bplatform::", "crate::platform::", text)
+        for other in ("platform", "worker"):
+            if module != other:
+                text = re.sub(rf"(?<!crate::)\b{other}::", f"crate::{other}::", text)
         target.write_text(text)
 
 
@@ -54,19 +55,20 @@ def main():
     workspace = tables((ROOT / "Cargo.toml").read_text())
     functions = sorted(path for path in (ROOT / "functions").iterdir() if path.is_dir())
     dependencies = set()
-    for folder in [ROOT / "shared/platform", ROOT / "shared", *functions]:
+    for folder in [ROOT / "shared/platform", ROOT / "shared", ROOT / "shared/worker", *functions]:
         for line in tables((folder / "Cargo.toml").read_text()).get("dependencies", "").splitlines():
             name = re.split(r"[.\s=]", line, maxsplit=1)[0]
-            if name and not name.startswith("#") and not (ROOT / "functions" / name).exists() and name not in ("platform", "shared"):
+            if name and not name.startswith("#") and not (ROOT / "functions" / name).exists() and name not in ("platform", "shared", "worker"):
                 dependencies.add(name)
 
     source(ROOT / "shared", CRATE / "src", "shared")
     source(ROOT / "shared/platform", CRATE / "src/platform", "platform")
+    source(ROOT / "shared/worker", CRATE / "src/worker", "worker")
     for file in ("build.rs", "amazon_roots.rs"):
         shutil.copy(ROOT / "shared/platform" / file, CRATE)
     root = (CRATE / "src" / "shared.rs").read_text()
     (CRATE / "src" / "shared.rs").unlink()
-    modules, calls = ["mod platform;"], []
+    modules, calls = ["mod platform;", "mod worker;"], []
     for folder in functions:
         module = folder.name.replace("-", "_")
         source(folder, CRATE / "src" / module, module)
@@ -121,7 +123,7 @@ def main():
             unreached += [
                 f"{span['file_name']}:{span['line_start']}: {span['text'][0]['text'].strip()}"
                 for span in primary
-                if span["file_name"].startswith("src/platform/") or span["file_name"] == "src/main.rs"
+                if span["file_name"].startswith(("src/platform/", "src/worker/")) or span["file_name"] == "src/main.rs"
                 or (ROOT / "shared" / span["file_name"]).exists()
             ]
         elif message.get("level") == "error":

@@ -17,7 +17,7 @@ import json, os, pathlib, platform, re, shutil, subprocess, sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "lab/bench"))
 from runtime_api import RuntimeApi, variables
-from scenarios import all_scenarios
+from scenarios import all_scenarios, queues
 from system import System
 
 NOT_DEPLOYED = ("local", "load", "tests", "testkit", "yardstick", "instructions")
@@ -120,7 +120,7 @@ def train(system, wanted):
         if one.function not in wanted:
             continue
         print(f"training: {name}", file=sys.stderr)
-        queue = {"JOBS_QUEUE_URL": one.queue} if one.queue else {}
+        queue = queues(one.queue)
         for environment in (system.plain, tls):
             system.forget_cache()
             events = list(one.events(min(INVOCATIONS, one.most or INVOCATIONS)))

@@ -9,7 +9,8 @@ NAMES.remove("register")
 NAMES.insert(0, "register")
 # No session or other record that an event names exists. All others ask for their session.
 STATUS = {"docs": 200, "get-model-pricing": 200, "get-user": 404, "health": 200, "login": 200, "register": 201}
-RESULT = {"worker": {"batchItemFailures": []}, "invalidator": {"batchItemFailures": []},
+WORKERS = ("analysis-worker", "email-worker", "mail-event-worker")
+RESULT = {**{worker: {"batchItemFailures": []} for worker in WORKERS}, "invalidator": {"batchItemFailures": []},
           "sweeper": {"queued": 0, "ended": 0, "left": 0}}
 
 
@@ -21,7 +22,8 @@ def environment():
         "CACHE_URL": "memory:",
         "LOG_LEVEL": "info",
         "ENVIRONMENT": "local",
-        "JOBS_QUEUE_URL": os.environ["QUEUES_URL"].rstrip("/") + "/000000000000/JobsQueue",
+        "ANALYSES_QUEUE_URL": os.environ["QUEUES_URL"].rstrip("/") + "/000000000000/AnalysesQueue",
+        "EMAILS_QUEUE_URL": os.environ["QUEUES_URL"].rstrip("/") + "/000000000000/EmailsQueue",
         "ANALYSIS_PROVIDER": "builtin",
         "MAIL_PROVIDER": "mailbox",
         "MAIL_FROM": "no-reply@citizen.example",
@@ -47,7 +49,8 @@ def fault_of_sample(name, sample, reply):
     """What is wrong with a function's reply (parsed JSON) to an event of the corpus; None if nothing."""
     if name in RESULT:
         # What is no list of records returns whole; of all else here nothing is the invalidator's.
-        returned = [one for one in sample["worker_returns"] if name == "worker" or not one]
+        kind = "notice_returns" if name == "mail-event-worker" else "job_returns"
+        returned = [one for one in sample[kind] if name in WORKERS or not one]
         expected = {"batchItemFailures": [{"itemIdentifier": one} for one in returned]} if name != "sweeper" else RESULT[name]
         return None if reply == expected else f"answered {reply}, not {expected}"
     if not isinstance(reply, dict) or not 200 <= reply.get("statusCode", 0) < 500:

@@ -23,6 +23,7 @@ STEPS = {
     "planted-door": ("the tests of the front door find each planted bug", ["lab/planted-bugs.sh", "door"], {}),
     "planted-identity": ("the tests of identity find each planted bug", ["lab/planted-bugs.sh", "identity"], {}),
     "planted-deploy": ("the tests of the template find each planted bug", ["lab/planted-bugs.sh", "deploy"], {}),
+    "planted-waiting": ("the tests of waiting jobs find each planted bug", ["lab/planted-bugs.sh", "waiting"], {}),
     "planted-stored": ("the tests of stored records find each planted bug", ["lab/planted-bugs.sh", "stored"], {}),
     "kill": ("nothing is lost or done twice while processes are killed",
              ["cargo", "test", "--workspace", "--locked", "--test", "kill", "--", "--jobs", "2000", "--kills", "400", "--outage", "10000"], {}),

@@ -20,7 +20,7 @@ With `--only`, only those functions are built and measured.
 import argparse, io, json, os, pathlib, subprocess, sys, time, zipfile
 from report import comparison, held, table
 from runtime_api import ROOT, run
-from scenarios import all_scenarios
+from scenarios import all_scenarios, queues
 from statistics import median
 from system import System
 from turns import BLOCK, by_turns
@@ -50,8 +50,7 @@ def tree_of(commit):
 def life(figures, binary, scenario, environment, count, system):
     """One environment's life, with as many invocations as the scenario can have: its figures are added."""
     number = min(count, scenario.most or count)
-    if scenario.queue:
-        environment = environment | {"JOBS_QUEUE_URL": scenario.queue}
+    environment = environment | queues(scenario.queue)
     events = list(scenario.events(number))
     system.forget_cache()
     cpu, latency, peak = run(str(binary), events, environment, scenario.expected)
@@ -81,7 +80,7 @@ def measure(options, trees, system, local):
                 events = list(scenario.events(1))
                 system.forget_cache()
                 cpu, _, _ = run(str(binary), events,
-                                tls | ({"JOBS_QUEUE_URL": scenario.queue} if scenario.queue else {}), scenario.expected)
+                                tls | queues(scenario.queue), scenario.expected)
                 figures.setdefault("init + first, TLS, ms", []).append(cpu[1] / 1e6)
             if scenario.function == "get-user":
                 life(found[next(iter(trees))].setdefault(f"yardstick{name.removeprefix('get-user')}", {}),

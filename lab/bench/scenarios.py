@@ -22,6 +22,11 @@ class Scenario:
         self.expected = self.expected or documented(self.function)
 
 
+def queues(url):
+    """The variables of a scenario's queue: of whatever kind its jobs are."""
+    return {"ANALYSES_QUEUE_URL": url, "EMAILS_QUEUE_URL": url} if url else {}
+
+
 def all_scenarios(system, accept):
     """By name. `accept` is a program of the function analyze, to make jobs that nobody runs."""
     session = system.register("bench")
@@ -39,7 +44,7 @@ def all_scenarios(system, accept):
 
     def jobs(count, queue=idle):
         replies = []
-        run(str(accept), [analysis] * count, system.plain | {"JOBS_QUEUE_URL": queue}, (202,), replies)
+        run(str(accept), [analysis] * count, system.plain | queues(queue), (202,), replies)
         return [json.loads(json.loads(reply)["body"])["id"] for reply in replies]
 
     job, = jobs(1)
@@ -57,10 +62,18 @@ def all_scenarios(system, accept):
             system.call("PUT", f"/orgs/{org}/members/{user}", {"role": "member"}, token)
         return [at("delete-member", org_id=org, user_id=user) for user in users]
 
-    def messages(count):
-        record = json.loads(system.example("worker"))["Records"][0]
-        jobs(count, work)
+    def of_work(function):
+        record = json.loads(system.example(function))["Records"][0]
         return [json.dumps({"Records": [record | message]}).encode() for message in system.messages(work)]
+
+    def analyses(count):
+        jobs(count, work)
+        return of_work("analysis-worker")
+
+    def emails(count):
+        letter = at("send-email", {"to": "bench@example.com", "subject": "Hello", "text": "A line."})
+        run(str(accept).replace("analyze", "send-email"), [letter] * count, system.plain | queues(work), (202,), [])
+        return of_work("email-worker")
 
     return {
         "get-user, hit": Scenario("get-user", same(profile(one))),
@@ -90,11 +103,6 @@ def all_scenarios(system, accept):
         "cancel-job": Scenario("cancel-job", lambda count: [
             at("cancel-job", job_id=each) for each in jobs(count)], most=200, queue=idle),
         "get-usage": Scenario("get-usage", same(at("get-usage"))),
-        "change-password": Scenario("change-password", same(at("change-password", {
-            "current": "correct horse battery", "password": "correct horse battery"})), most=20),
-        "reauthenticate": Scenario("reauthenticate", same(at("reauthenticate", {
-            "password": "correct horse battery"})), most=20),
-        "sessions": Scenario("sessions", same(at("sessions"))),
         "health": Scenario("health", same(ask("health"))),
         "docs": Scenario("docs", same(event("GET", "/openapi.json"))),
         "register": Scenario("register", lambda count: [
@@ -102,7 +110,9 @@ def all_scenarios(system, accept):
         "login": Scenario("login", same(ask("login", body={
             "email": "bench@example.com", "password": "correct horse battery"})), most=20),
         "logout": Scenario("logout", sessions, most=20),
-        "worker": Scenario("worker", messages, most=200, queue=work),
+        "analysis-worker": Scenario("analysis-worker", analyses, most=200, queue=work),
+        "email-worker": Scenario("email-worker", emails, most=100, queue=work),
+        "mail-event-worker": Scenario("mail-event-worker", same(system.example("mail-event-worker")), most=200),
         "sweeper": Scenario("sweeper", same(system.example("sweeper")), most=100, queue=idle),
         "invalidator": Scenario("invalidator", same(system.example("invalidator")), most=100),
     }

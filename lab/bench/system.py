@@ -25,7 +25,8 @@ class System:
         # What the functions find in their environment.
         self.plain = {
             "CACHE_URL": f"redis://127.0.0.1:{self.redis_port}/", "AWS_ENDPOINT_URL_DYNAMODB": self.database,
-            "AWS_ENDPOINT_URL_SQS": self.queues, "JOBS_QUEUE_URL": f"{self.queues}/000000000000/JobsQueue",
+            "AWS_ENDPOINT_URL_SQS": self.queues, "ANALYSES_QUEUE_URL": f"{self.queues}/000000000000/AnalysesQueue",
+            "EMAILS_QUEUE_URL": f"{self.queues}/000000000000/EmailsQueue",
             "ANALYSIS_PROVIDER": "builtin", "MAIL_PROVIDER": "mailbox", "MAIL_FROM": "no-reply@citizen.example",
             "MAILBOX_FOLDER": self.folder.name,
         }

@@ -5,9 +5,11 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use aws_lambda_events::event::sqs::SqsBatchResponse;
 use dynoxide::DynoxideError;
 use shared::Context;
 use shared::config::ConfigError;
+use shared::queue::batch::Batch;
 use shared::runtime::event::Event as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -25,8 +27,10 @@ use crate::table_stream::TableStream;
 use crate::template::{EventFunction, Queue, StreamMapping, Template, Trigger};
 
 /// Folder names of the functions that events call: by a queue, a schedule and the table's stream.
-pub const NAMES: [&str; 3] = [WORKER, SWEEPER, INVALIDATOR];
-const WORKER: &str = "worker";
+pub const NAMES: [&str; 5] = [ANALYSIS_WORKER, EMAIL_WORKER, MAIL_EVENT_WORKER, SWEEPER, INVALIDATOR];
+const ANALYSIS_WORKER: &str = "analysis-worker";
+const EMAIL_WORKER: &str = "email-worker";
+const MAIL_EVENT_WORKER: &str = "mail-event-worker";
 const SWEEPER: &str = "sweeper";
 const INVALIDATOR: &str = "invalidator";
 
@@ -51,7 +55,7 @@ pub enum BackgroundError {
     /// The template's table has no stream that could call a function.
     #[error("the table's stream: {0}")]
     Stream(#[from] DynoxideError),
-    /// The worker's configuration is wrong.
+    /// A worker's configuration is wrong.
     #[error(transparent)]
     Worker(#[from] ConfigError),
     /// The template names a function that this program does not have.
@@ -133,11 +137,18 @@ impl Background {
         let Queues { sqs, listener, .. } = queues;
         let stop = watch::Sender::new(false);
         let mut tasks = JoinSet::new();
-        let (service, stopped) = (sqs.clone(), stopped(&stop));
-        tasks.spawn(async move { service.serve(listener, stopped).await });
+        let (service, ended) = (sqs.clone(), stopped(&stop));
+        tasks.spawn(async move { service.serve(listener, ended).await });
         for event in events {
             match &event.trigger {
-                Trigger::Queue { .. } => tasks.spawn(from_queue(&sqs, event, contexts, &stop)?),
+                Trigger::Queue { .. } => {
+                    let (source, ended) = (from_queue(&sqs, event, contexts)?, stopped(&stop));
+                    tasks.spawn(async move {
+                        if let Err(error) = source.run(ended).await {
+                            tracing::error!(%error, "a queue no longer feeds its worker");
+                        }
+                    })
+                }
                 Trigger::Schedule { expression } => tasks.spawn(on_schedule(&sqs, event, expression, contexts, &stop)?),
                 Trigger::Stream(mapping) => {
                     let changes = TableStream::from_oldest(database.clone(), TABLE_NAME)?;
@@ -180,20 +191,28 @@ fn known(event: &EventFunction, function: &str, contexts: &Contexts) -> Result<&
     context.ok_or_else(|| BackgroundError::UnknownFunction(event.function.clone()))
 }
 
-fn from_queue(
+/// What feeds a function from its queue.
+pub(crate) fn from_queue(
     sqs: &Sqs,
     event: &EventFunction,
     contexts: &Contexts,
-    stop: &watch::Sender<bool>,
-) -> Result<impl Future<Output = ()> + Send + 'static, BackgroundError> {
+) -> Result<EventSource, BackgroundError> {
+    let unknown = || BackgroundError::UnknownFunction(event.function.clone());
     let Trigger::Queue { queue, batch_size, window, maximum_concurrency, reports_failures } = event.trigger.clone()
     else {
-        return Err(BackgroundError::UnknownFunction(event.function.clone()));
+        return Err(unknown());
     };
-    let context = known(event, WORKER, contexts)?;
-    // Lives as long as the process, as in a Lambda environment.
-    let worker: &'static worker::Worker =
-        Box::leak(Box::new(worker::Worker::new(context.config().clone(), sqs.clock().into())?));
+    let context = contexts.get(&event.function).ok_or_else(unknown)?;
+    let (config, clock) = (context.config().clone(), sqs.clock());
+    let function = match event.function.as_str() {
+        ANALYSIS_WORKER => {
+            let worker = analysis_worker::Worker::new(config, clock.into())?;
+            called(worker, clock, event, analysis_worker::handle)
+        }
+        EMAIL_WORKER => called(email_worker::Worker::new(config, clock.into())?, clock, event, email_worker::handle),
+        MAIL_EVENT_WORKER => called(Context::new(config, clock.into()), clock, event, mail_event_worker::handle),
+        _ => return Err(unknown()),
+    };
     let mapping = Mapping {
         queue,
         batch_size,
@@ -202,19 +221,27 @@ fn from_queue(
         report_batch_item_failures: reports_failures,
         function_timeout: event.timeout,
     };
-    let (event, clock) = (event.clone(), sqs.clock().clone());
-    let function: crate::event_source::Function = Arc::new(move |batch| {
+    Ok(EventSource::new(sqs.clone(), mapping, function)?)
+}
+
+/// A handler as Lambda calls it, with an environment that lives as long as the process.
+fn called<W, F>(
+    worker: W,
+    clock: &Clock,
+    event: &EventFunction,
+    handle: impl Fn(&'static W, Batch, u64) -> F + Copy + Send + Sync + 'static,
+) -> crate::event_source::Function
+where
+    W: Sync + 'static,
+    F: Future<Output = SqsBatchResponse> + Send + 'static,
+{
+    let worker: &'static W = Box::leak(Box::new(worker));
+    let (clock, event) = (clock.clone(), event.clone());
+    Arc::new(move |batch| {
         let deadline = deadline_ms(&event, &clock);
-        Box::pin(async move {
-            Ok(serde_json::to_value(worker::handle(worker, crate::event_source::read(&batch), deadline).await)?)
-        })
-    });
-    let source = EventSource::new(sqs.clone(), mapping, function)?;
-    let stopped = stopped(stop);
-    Ok(async move {
-        if let Err(error) = source.run(stopped).await {
-            tracing::error!(%error, "the queue no longer feeds the worker");
-        }
+        Box::pin(
+            async move { Ok(serde_json::to_value(handle(worker, crate::event_source::read(&batch), deadline).await)?) },
+        )
     })
 }
 

@@ -6,8 +6,9 @@ use shared::Context;
 use shared::aws::{Credentials, HttpLayer};
 use shared::clock::Clock;
 use shared::config::{Config, ConfigError};
+use shared::model::job::JobKind;
 
-use crate::names::{REGION, TABLE_NAME};
+use crate::names::{DEAD_LETTER_QUEUE, REGION, TABLE_NAME, queue_of};
 
 /// Who calls when no function does: the system itself, an operator, a test.
 const OPERATOR: &str = "local";
@@ -19,7 +20,8 @@ const SECRET: &str = "local";
 pub(crate) struct Environment<'a> {
     pub(crate) database_url: &'a str,
     pub(crate) sqs_url: &'a str,
-    pub(crate) queue_url: &'a str,
+    /// Where the queue of this name is.
+    pub(crate) queue_url: &'a dyn Fn(&str) -> String,
     pub(crate) cache_url: &'a str,
     pub(crate) origins: &'a str,
     pub(crate) mailbox: &'a str,
@@ -33,11 +35,13 @@ impl Environment<'_> {
             if let Some(value) = self.chosen.get(name) {
                 return Some(value.clone());
             }
+            if let Some(kind) = JobKind::ALL.into_iter().find(|kind| kind.queue_variable() == name) {
+                return Some((self.queue_url)(queue_of(kind)));
+            }
             let value = match name {
                 "TABLE_NAME" => TABLE_NAME,
                 "ALLOWED_ORIGINS" => self.origins,
                 "CACHE_URL" => self.cache_url,
-                "JOBS_QUEUE_URL" => self.queue_url,
                 "ANALYSIS_PROVIDER" => "builtin",
                 "MAIL_PROVIDER" => "mailbox",
                 "MAIL_FROM" => "CitizenApp <no-reply@citizen.example>",
@@ -57,16 +61,17 @@ impl Environment<'_> {
 
 /// What an operator's commands need of it.
 impl Environment<'_> {
-    pub(crate) fn for_operators(&self, dead_letter_queue_url: String) -> BTreeMap<&'static str, String> {
-        BTreeMap::from([
+    pub(crate) fn for_operators(&self) -> BTreeMap<&'static str, String> {
+        let queues = JobKind::ALL.map(|kind| (kind.queue_variable(), (self.queue_url)(queue_of(kind))));
+        let others = BTreeMap::from([
             ("AWS_ENDPOINT_URL_DYNAMODB", self.database_url.to_owned()),
             ("AWS_ENDPOINT_URL_SQS", self.sqs_url.to_owned()),
-            ("JOBS_QUEUE_URL", self.queue_url.to_owned()),
-            ("DEAD_LETTER_QUEUE_URL", dead_letter_queue_url),
+            ("DEAD_LETTER_QUEUE_URL", (self.queue_url)(DEAD_LETTER_QUEUE)),
             ("AWS_REGION", REGION.to_owned()),
             ("AWS_ACCESS_KEY_ID", OPERATOR.to_owned()),
             ("AWS_SECRET_ACCESS_KEY", SECRET.to_owned()),
-        ])
+        ]);
+        others.into_iter().chain(queues).collect()
     }
 }
 

@@ -11,10 +11,11 @@ use axum::http::{StatusCode, header::LOCATION};
 use axum::{Json, Router, routing::get};
 use serde_json::json;
 use shared::ids::JobId;
+use shared::model::job::JobKind;
 
-use crate::{layers::counting::DatabaseCalls, names::JOBS_QUEUE, sqs::Sqs};
+use crate::{layers::counting::DatabaseCalls, names::queue_of, sqs::Sqs};
 
-/// `{database_calls, queue: {visible, in_flight, delayed}}`.
+/// `{database_calls, queues: {<name>: {visible, in_flight, delayed}}}`.
 pub const FIGURES: &str = "/_local/figures";
 /// The variables that an operator's commands need.
 pub const ENDPOINTS: &str = "/_local/endpoints";
@@ -32,11 +33,14 @@ pub fn add_to(
     mailbox: PathBuf,
 ) -> Router {
     let figures = get(async move || {
-        let queue = sqs
-            .counts(JOBS_QUEUE)
-            .ok()
-            .map(|counts| json!({"visible": counts.visible, "in_flight": counts.in_flight, "delayed": counts.delayed}));
-        Json(json!({"database_calls": database_calls.count(), "queue": queue}))
+        let of = |queue| {
+            let counts = sqs.counts(queue).ok();
+            counts.map(
+                |counts| json!({"visible": counts.visible, "in_flight": counts.in_flight, "delayed": counts.delayed}),
+            )
+        };
+        let queues: BTreeMap<_, _> = JobKind::ALL.map(queue_of).map(|queue| (queue, of(queue))).into();
+        Json(json!({"database_calls": database_calls.count(), "queues": queues}))
     });
     let mail = get(async move |Path(job_id): Path<String>| {
         let job_id: JobId = job_id.parse().map_err(|_| StatusCode::NOT_FOUND)?;

@@ -12,7 +12,6 @@ pub mod figures;
 pub mod functions;
 pub mod gateway;
 pub mod layers;
-pub mod like_aws;
 mod mailbox;
 pub mod names;
 pub mod openapi;

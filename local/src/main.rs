@@ -1,5 +1,6 @@
 //! `cargo run`: the whole system on this machine.
 
+use analysis_worker::secret::Secret;
 use std::{
     collections::BTreeMap,
     env,
@@ -15,7 +16,6 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use local::ablation::Ablation;
 use local::clock::Clock;
 use local::connections::Limits;
-use local::like_aws::LikeAws;
 use local::names::TABLE_NAME;
 use local::operator::{self, catalogue};
 use local::running::{self, NotRunning};
@@ -31,7 +31,6 @@ use shared::{
     telemetry::logs::{self, Crates},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use worker::secret::Secret;
 
 /// A page, a transaction and a compressor are many allocations; glibc's take a tenth more of a request (lab/NOTEBOOK.md, "tried").
 #[global_allocator]
@@ -61,9 +60,6 @@ struct Arguments {
     /// Do without cache, compression, queue or client-reuse, to measure what it is worth.
     #[arg(long)]
     without: Option<Ablation>,
-    /// Answer as AWS does under load, not as the embedded engines do (docs/like-aws.md).
-    #[arg(long, conflicts_with = "without")]
-    like_aws: bool,
 }
 
 /// A list of origins, as it was given: the functions' configuration reads it again.
@@ -104,7 +100,7 @@ enum Operator {
         #[arg(long, conflicts_with_all = ["org", "plan"])]
         self_taken: bool,
     },
-    /// Puts the jobs of all dead letters back on the queue that JOBS_QUEUE_URL names.
+    /// Puts the jobs of all dead letters back on their queues, which variables of the environment name (ANALYSES_QUEUE_URL, …).
     Redrive {
         #[command(flatten)]
         at: At,
@@ -264,7 +260,6 @@ fn options(arguments: Arguments) -> Result<Options, String> {
         limits: Limits::default(),
         background: true,
         without: arguments.without,
-        like_aws: arguments.like_aws.then(LikeAws::default),
     })
 }
 

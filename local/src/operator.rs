@@ -61,7 +61,7 @@ pub struct Report {
     pub stay: u32,
 }
 
-/// Puts the jobs of all dead letters back on the queue of `JOBS_QUEUE_URL`.
+/// Puts the jobs of all dead letters back on their queues.
 ///
 /// # Errors
 /// When the database or a queue is away; what was done by then stands.

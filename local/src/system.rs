@@ -8,17 +8,18 @@ use std::{
     time::Duration,
 };
 
+use analysis_worker::secret::Secret;
 use shared::{Context, config::ConfigError};
 use tokio::{sync::oneshot, task::JoinHandle};
-use worker::secret::Secret;
 
 use crate::{
     ablation::Ablation,
-    background::{Background, BackgroundError, Queues},
+    background::{self, Background, BackgroundError, Queues},
     clock::Clock,
     connections::{self, Limits},
     database::{Database, DatabaseError, Storage},
     environment::{Contexts, Environment},
+    event_source::EventSource,
     figures, functions, gateway,
     layers::{
         Layer,
@@ -29,13 +30,12 @@ use crate::{
         logging::Logging,
         stack,
     },
-    like_aws::LikeAws,
     mailbox::MailFolder,
-    names::{DEAD_LETTER_QUEUE, JOBS_QUEUE, TABLE_NAME},
+    names::TABLE_NAME,
     operator::catalogue::{self, CatalogueError},
     sqs::Sqs,
     table_stream::TableStream,
-    template::{Template, TemplateError},
+    template::{EventFunction, Template, TemplateError},
 };
 
 /// How long requests under way may take to finish when the system stops.
@@ -70,8 +70,6 @@ pub struct Options {
     pub background: bool,
     /// What the whole process is to do without, to be measured.
     pub without: Option<Ablation>,
-    /// What of AWS's ways stands between the functions and the embedded engines; none is what these do.
-    pub like_aws: Option<LikeAws>,
 }
 
 impl Options {
@@ -92,7 +90,6 @@ impl Options {
             limits: Limits::default(),
             background: true,
             without: None,
-            like_aws: None,
         }
     }
 }
@@ -167,6 +164,7 @@ pub struct System {
     privileges: Arc<Privileges>,
     sqs_url: String,
     mail_folder: MailFolder,
+    events: Vec<EventFunction>,
 }
 
 impl System {
@@ -196,13 +194,13 @@ impl System {
         let environment = Environment {
             database_url: &database.endpoint_url(),
             sqs_url: queues.url(),
-            queue_url: &queues.queue_url(JOBS_QUEUE),
+            queue_url: &|queue| queues.queue_url(queue),
             cache_url: ablation.cache_url(&options.cache_url),
             origins: &origins,
             mailbox: &mail_folder.path().to_string_lossy(),
             chosen: &chosen,
         };
-        let endpoints = environment.for_operators(queues.queue_url(DEAD_LETTER_QUEUE));
+        let endpoints = environment.for_operators();
         let mut config = environment.config()?;
         let in_process: Arc<dyn Layer> = Arc::new(database.in_process());
         let queued: Arc<dyn Layer> = Arc::new(EmbeddedQueues::new(queues.url().to_owned(), queues.sqs().clone()));
@@ -212,11 +210,7 @@ impl System {
         template.event_functions.iter().try_for_each(|event| privileges.poll(event))?;
         let database_calls = Arc::new(DatabaseCalls::default());
         let mut layers: Vec<Arc<dyn Layer>> = match options.without {
-            None => {
-                let world = options.like_aws.iter().flat_map(|world| world.layers(&database.in_process(), &clock));
-                let around: [Arc<dyn Layer>; 3] = [Arc::new(Logging), privileges.clone(), database_calls.clone()];
-                around.into_iter().chain(world).chain([in_process, queued]).collect()
-            }
+            None => vec![Arc::new(Logging), privileges.clone(), database_calls.clone(), in_process, queued],
             // What is compared has connections.
             Some(_) => vec![database_calls.clone()],
         };
@@ -238,7 +232,19 @@ impl System {
         let server = tokio::spawn(connections::serve(listeners, router, options.limits, async {
             let _ = stopped.await;
         }));
-        Ok(Self { port, stop, server, database, background, context, contexts, privileges, sqs_url, mail_folder })
+        Ok(Self {
+            port,
+            stop,
+            server,
+            database,
+            background,
+            context,
+            contexts,
+            privileges,
+            sqs_url,
+            mail_folder,
+            events: template.event_functions,
+        })
     }
 
     /// What an operator or a test works with, who may do everything.
@@ -284,6 +290,16 @@ impl System {
     #[must_use]
     pub fn clock(&self) -> &Clock {
         self.background.sqs().clock()
+    }
+
+    /// What feeds a function from its queue, as the template says. With [`Options::background`] it runs already.
+    ///
+    /// # Errors
+    /// [`BackgroundError`] for a function that no queue calls.
+    pub fn event_source(&self, function: &str) -> Result<EventSource, BackgroundError> {
+        let event = self.events.iter().find(|event| event.function == function);
+        let event = event.ok_or_else(|| BackgroundError::UnknownFunction(function.to_owned()))?;
+        background::from_queue(self.sqs(), event, &self.contexts)
     }
 
     /// The embedded queue service.

@@ -1,9 +1,11 @@
 //! Configuration, read once at start. What is missing or wrong is named, and nothing starts without it.
 
+use crate::model::job::JobKind;
 use crate::model::settings::BUILTIN;
 use lambda_http::http::HeaderValue;
 use platform::aws::{self, AwsConfig, Credentials};
 use platform::cache::{CacheUrl, CacheUrlError};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use url::Url;
 
@@ -23,8 +25,8 @@ pub struct Config {
     pub elasticache_endpoint_url: Option<String>,
     /// `AWS_ENDPOINT_URL_SQS`, or `AWS_ENDPOINT_URL`; none is AWS itself.
     pub sqs_endpoint_url: Option<String>,
-    /// `JOBS_QUEUE_URL`, where jobs are accepted, run or swept ([`Config::jobs_queue_url`]).
-    pub jobs_queue_url: Option<String>,
+    /// The queues of the kinds of jobs that are accepted, run or swept here ([`Config::queue_url`]).
+    pub queue_urls: HashMap<JobKind, String>,
     /// `ANALYSIS_PROVIDER`, where analyses are accepted or run ([`Config::analysis_provider`]).
     pub analysis_provider: Option<AnalysisProvider>,
     /// Where analyses are run by Anthropic's models ([`Config::anthropic`]).
@@ -125,7 +127,10 @@ impl Config {
             })?,
             elasticache_endpoint_url: endpoint_url("AWS_ENDPOINT_URL_ELASTICACHE"),
             sqs_endpoint_url: endpoint_url("AWS_ENDPOINT_URL_SQS"),
-            jobs_queue_url: optional("JOBS_QUEUE_URL"),
+            queue_urls: JobKind::ALL
+                .into_iter()
+                .filter_map(|kind| Some((kind, optional(kind.queue_variable())?)))
+                .collect(),
             analysis_provider: optional("ANALYSIS_PROVIDER").map(|name| analysis_provider(&name)).transpose()?,
             anthropic: optional("ANTHROPIC_SECRET_ID").map(|secret_id| AnthropicConfig {
                 secret_id,
@@ -165,12 +170,12 @@ impl Config {
 
 /// What only some functions need. They look at their start, so that none starts without it.
 impl Config {
-    /// The queue of jobs.
+    /// The queue of a kind of jobs.
     ///
     /// # Errors
-    /// `JOBS_QUEUE_URL` is missing.
-    pub fn jobs_queue_url(&self) -> Result<&str, ConfigError> {
-        self.jobs_queue_url.as_deref().ok_or(ConfigError::Missing("JOBS_QUEUE_URL"))
+    /// Its variable ([`JobKind::queue_variable`]) is missing.
+    pub fn queue_url(&self, kind: JobKind) -> Result<&str, ConfigError> {
+        self.queue_urls.get(&kind).map(String::as_str).ok_or(ConfigError::Missing(kind.queue_variable()))
     }
 
     /// Who analyses.
@@ -289,7 +294,7 @@ mod tests {
     #[test]
     fn what_only_some_functions_need_is_named_too() {
         let config = with(&[]).expect("valid");
-        assert_eq!(config.jobs_queue_url(), Err(ConfigError::Missing("JOBS_QUEUE_URL")));
+        assert_eq!(config.queue_url(JobKind::Analyze), Err(ConfigError::Missing("ANALYSES_QUEUE_URL")));
         assert_eq!(config.analysis_provider(), Err(ConfigError::Missing("ANALYSIS_PROVIDER")));
         assert_eq!(config.anthropic(), Err(ConfigError::Missing("ANTHROPIC_SECRET_ID")));
         assert_eq!(config.mail(), Err(ConfigError::Missing("MAIL_PROVIDER")));

@@ -4,6 +4,7 @@
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::error::{ApiError, chain};
+use crate::model::job::JobKind;
 use crate::model::time::Moment;
 use crate::security_log::LogKey;
 use crate::store::Store;
@@ -20,7 +21,7 @@ pub struct Context {
     clock: Clock,
     store: OnceLock<Store>,
     cache: OnceLock<Cache>,
-    queue: OnceLock<Queue>,
+    queues: [OnceLock<Queue>; JobKind::ALL.len()],
     log_key: OnceCell<LogKey>,
 }
 
@@ -33,7 +34,7 @@ impl Context {
             clock,
             store: OnceLock::new(),
             cache: OnceLock::new(),
-            queue: OnceLock::new(),
+            queues: Default::default(),
             log_key: OnceCell::new(),
         }
     }
@@ -89,16 +90,13 @@ impl Context {
         }
     }
 
-    /// The queue of jobs.
+    /// The queue of a kind of jobs.
     ///
     /// # Errors
-    /// [`ApiError::Internal`] in a function that did not look for [`Config::jobs_queue_url`] at its start.
-    pub fn queue(&self) -> Result<&Queue, ApiError> {
-        if let Some(queue) = self.queue.get() {
-            return Ok(queue);
-        }
-        let url = self.config.jobs_queue_url().map_err(ApiError::internal)?;
-        Ok(self.queue.get_or_init(|| self.queue_at(url.to_owned())))
+    /// [`ApiError::Internal`] in a function that did not look for [`Config::queue_url`] at its start.
+    pub fn queue(&self, kind: JobKind) -> Result<&Queue, ApiError> {
+        let url = self.config.queue_url(kind).map_err(ApiError::internal)?;
+        Ok(self.queues[kind as usize].get_or_init(|| self.queue_at(url.to_owned())))
     }
 
     /// Any queue, by its URL.

@@ -146,7 +146,7 @@ pub async fn accept<'k>(
             return Ok(Begin::Resume(AcceptedJob { job: Box::new(job), reply, held: Some(held) }));
         }
     }
-    if let Err(error) = context.queue()?.send(&JobMessage::of(&job)).await {
+    if let Err(error) = context.queue(job.kind)?.send(&JobMessage::of(&job)).await {
         // It is accepted all the same: the sweeper sends what is due.
         telemetry::note_job(job.job_id.into());
         tracing::warn!(%error, "a job was stored and not put on the queue");
@@ -210,7 +210,7 @@ pub async fn redrive(context: &Context, body: &str) -> Result<Redriven, ApiError
         redriven => redriven?,
     };
     if redriven == Redriven::Queued
-        && let Err(error) = context.queue()?.send(&JobMessage::of(&job)).await
+        && let Err(error) = context.queue(job.kind)?.send(&JobMessage::of(&job)).await
     {
         // As with an acceptance: if this fails, the sweeper sends what is due.
         tracing::warn!(job_id = %job.job_id, %error, "a redriven job was not put on the queue");

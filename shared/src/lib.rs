@@ -19,7 +19,6 @@
 //! }
 //! ```
 
-pub mod account;
 pub mod caller;
 pub mod clock;
 pub mod conditional;
@@ -32,7 +31,6 @@ pub mod items;
 pub mod jobs;
 pub mod model;
 pub mod models;
-pub mod network;
 pub mod password;
 pub mod security_log;
 pub mod store;

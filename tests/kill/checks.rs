@@ -2,8 +2,8 @@
 
 use crate::clients::{Told, is_analysis};
 use crate::world::World;
-use local::names::{DEAD_LETTER_QUEUE, JOBS_QUEUE};
-use shared::model::job::{ATTEMPTS_MAX, JobRecord, JobState};
+use local::names::{DEAD_LETTER_QUEUE, queue_of};
+use shared::model::job::{ATTEMPTS_MAX, JobKind, JobRecord, JobState};
 use shared::model::time::Moment;
 use shared::model::usage::month_of;
 use shared::store::keys::DUE_SHARDS;
@@ -111,9 +111,11 @@ async fn nothing_left(world: &World, wrong: &mut Vec<String>) {
             wrong.push(format!("still due: {due:?}"));
         }
     }
-    let counts = world.system.sqs().counts(JOBS_QUEUE).unwrap();
-    if counts.visible + counts.in_flight + counts.delayed > 0 {
-        wrong.push(format!("still on the queue: {counts:?}"));
+    for kind in JobKind::ALL {
+        let counts = world.system.sqs().counts(queue_of(kind)).unwrap();
+        if counts.visible + counts.in_flight + counts.delayed > 0 {
+            wrong.push(format!("still on the queue of {kind:?}: {counts:?}"));
+        }
     }
 }
 

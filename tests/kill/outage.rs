@@ -2,9 +2,10 @@
 //! The sweeper ends itself at its time limit, so a run that is enough is one that takes less than a minute.
 
 use futures_util::{StreamExt as _, stream};
-use local::names::JOBS_QUEUE;
+use local::names::queue_of;
 use local::{Options, System};
 use serde_json::{Value, json};
+use shared::model::job::JobKind;
 use std::time::{Duration, Instant};
 use sweeper::Swept;
 
@@ -42,7 +43,7 @@ pub(crate) async fn run(jobs: usize) -> Result<String, Vec<String>> {
     let back = Instant::now();
     let swept = sweep(&system, TIME_LIMIT).await;
     let took = back.elapsed();
-    let counts = system.sqs().counts(JOBS_QUEUE).unwrap();
+    let counts = system.sqs().counts(queue_of(JobKind::Analyze)).unwrap();
     if (swept.queued, swept.left) != (jobs as u64, 0) {
         wrong.push(format!("{swept:?} in the first run after its return"));
     }

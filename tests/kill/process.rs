@@ -38,9 +38,13 @@ pub(crate) fn run(role: &str) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let ended = runtime.block_on(async {
         let (config, clock) = (Config::from_env().unwrap(), shared::clock::Clock::new(clock));
-        if role == "worker" {
-            let worker = worker::Worker::new(config, clock).unwrap();
-            return serve_events(Box::leak(Box::new(worker)), worker::handle).await;
+        if role == "analysis-worker" {
+            let worker = analysis_worker::Worker::new(config, clock).unwrap();
+            return serve_events(Box::leak(Box::new(worker)), analysis_worker::handle).await;
+        }
+        if role == "email-worker" {
+            let worker = email_worker::Worker::new(config, clock).unwrap();
+            return serve_events(Box::leak(Box::new(worker)), email_worker::handle).await;
         }
         let context: &'static Context = Box::leak(Box::new(Context::new(config, clock)));
         match role {
@@ -122,7 +126,7 @@ impl Pool {
             answer = life.api.invoke(payload, deadline_ms) => answer.ok_or(Killed)?,
             _ = ended.wait_for(|ended| *ended) => return Err(Killed),
         };
-        if self.role == "worker" && world.plan.strikes(Point::BeforeDelete, world.next_batch()) {
+        if self.role.ends_with("-worker") && world.plan.strikes(Point::BeforeDelete, world.next_batch()) {
             life.kill();
             return Err(Killed);
         }

@@ -42,11 +42,11 @@ impl Call {
         match (self.role.as_str(), self.service.as_str(), self.operation.as_str()) {
             ("analyze" | "send-email", "db", "TransactWriteItems") => Some(Point::AfterStore),
             ("analyze" | "send-email", "sqs", "SendMessage") => Some(Point::AfterSend),
-            ("worker", "db", "TransactWriteItems") => {
+            ("analysis-worker" | "email-worker", "db", "TransactWriteItems") => {
                 let claims = says(r#""state":{"S":"running"}"#) && says(r#""sending":{"BOOL":false}"#);
                 claims.then_some(Point::AfterClaim)
             }
-            ("worker", "model" | "mail", _) => Some(Point::AfterEffect),
+            ("analysis-worker" | "email-worker", "model" | "mail", _) => Some(Point::AfterEffect),
             ("sweeper", "sqs", "SendMessageBatch") => Some(Point::AfterSweep),
             _ => None,
         }

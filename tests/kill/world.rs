@@ -5,10 +5,11 @@ use crate::plan::{Plan, Point};
 use crate::process::Pool;
 use crate::{Size, checks, clients, proxy};
 use local::event_source::{EventSource, Function, Mapping};
-use local::names::{JOBS_QUEUE, TABLE_NAME};
+use local::names::{TABLE_NAME, queue_of};
 use local::{Options, System, operator};
 use serde_json::{Value, json};
 use shared::ids::OrgId;
+use shared::model::job::JobKind;
 use shared::model::time::Moment;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -34,10 +35,10 @@ pub(crate) struct World {
     pub(crate) owner: Owner,
     pub(crate) analyze: Pool,
     pub(crate) send_email: Pool,
-    worker: Pool,
+    analysis_worker: Pool,
+    email_worker: Pool,
     sweeper: Pool,
     proxy_url: String,
-    queue_url: String,
     cases: Mutex<HashMap<String, u32>>,
     lost: Mutex<HashMap<String, u32>>,
     skipped_ms: AtomicU64,
@@ -55,8 +56,10 @@ pub(crate) async fn run(size: &Size, seed: u64) -> Result<String, Vec<String>> {
     let server = Server::bind().await;
     let world = Arc::new(World::start(size, seed, server.url.clone()).await);
     server.start(world.clone(), proxy::pass);
-    let source = world.event_source();
-    tokio::spawn(async move { source.run(std::future::pending()).await });
+    for kind in JobKind::ALL {
+        let source = world.event_source(kind);
+        tokio::spawn(async move { source.run(std::future::pending()).await });
+    }
     let told = clients::accept_all(&world, size.jobs).await?;
     world.finish(size.jobs).await;
     checks::all(&world, &told).await
@@ -72,12 +75,12 @@ impl World {
             oracle: Oracle::default(),
             database: Origin::at(&system.database_url()),
             sqs: Origin::at(system.sqs_url()),
-            queue_url: system.sqs().queue_url(JOBS_QUEUE),
             system,
             owner,
             analyze: Pool::new("analyze", 2, API_TIMEOUT),
             send_email: Pool::new("send-email", 2, API_TIMEOUT),
-            worker: Pool::new("worker", 2, WORKER_TIMEOUT),
+            analysis_worker: Pool::new("analysis-worker", 1, WORKER_TIMEOUT),
+            email_worker: Pool::new("email-worker", 1, WORKER_TIMEOUT),
             sweeper: Pool::new("sweeper", 1, SWEEPER_TIMEOUT),
             proxy_url,
             cases: Mutex::default(),
@@ -91,7 +94,9 @@ impl World {
     /// The variables of a function's process; all its calls bear its name.
     pub(crate) fn environment(&self, role: &str, id: u64) -> HashMap<&'static str, String> {
         let service = |name: &str| format!("{}/{role}/{id}/{name}", self.proxy_url);
-        HashMap::from([
+        let queue = |kind: JobKind| (kind.queue_variable(), self.system.sqs().queue_url(queue_of(kind)));
+        let queues = JobKind::ALL.map(queue);
+        let others = HashMap::from([
             ("AWS_REGION", "us-east-1".to_owned()),
             ("AWS_ACCESS_KEY_ID", "test".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
@@ -104,22 +109,22 @@ impl World {
             ("ALLOWED_ORIGINS", "http://localhost:5173".to_owned()),
             ("CACHE_URL", "memory:".to_owned()),
             ("LOG_LEVEL", "error".to_owned()),
-            ("JOBS_QUEUE_URL", self.queue_url.clone()),
             ("ANALYSIS_PROVIDER", "anthropic".to_owned()),
             ("ANTHROPIC_SECRET_ID", "key".to_owned()),
             ("MAIL_PROVIDER", "ses".to_owned()),
             ("MAIL_FROM", "no-reply@citizen.example".to_owned()),
-        ])
+        ]);
+        others.into_iter().chain(queues).collect()
     }
 
-    /// The queue feeds the worker's processes. Some of what they finished comes again all the same.
-    fn event_source(self: &Arc<Self>) -> EventSource {
+    /// A kind's queue feeds its worker's processes. Some of what they finished comes again all the same.
+    fn event_source(self: &Arc<Self>, kind: JobKind) -> EventSource {
         let world = self.clone();
         let function: Function = Arc::new(move |event| {
             let world = world.clone();
             Box::pin(async move {
                 world.running.fetch_add(1, Ordering::SeqCst);
-                let answer = world.worker.invoke(&world, serde_json::to_vec(&event)?).await;
+                let answer = world.worker(kind).invoke(&world, serde_json::to_vec(&event)?).await;
                 world.running.fetch_sub(1, Ordering::SeqCst);
                 let mut answer: Value = serde_json::from_slice(&answer?)?;
                 let failures = answer["batchItemFailures"].as_array_mut().ok_or("no report")?;
@@ -135,10 +140,10 @@ impl World {
             })
         });
         let mapping = Mapping {
-            queue: JOBS_QUEUE.to_owned(),
-            batch_size: 10,
+            queue: queue_of(kind).to_owned(),
+            batch_size: if kind == JobKind::Analyze { 5 } else { 10 },
             maximum_batching_window: Duration::ZERO,
-            maximum_concurrency: 2,
+            maximum_concurrency: 1,
             report_batch_item_failures: true,
             function_timeout: WORKER_TIMEOUT,
         };
@@ -150,8 +155,8 @@ impl World {
         let (start, mut next_sweep) = (self.now(), self.now());
         loop {
             tokio::time::sleep(Duration::from_millis(20)).await;
-            let counts = self.system.sqs().counts(JOBS_QUEUE).unwrap();
-            if counts.visible > 0 || self.running.load(Ordering::SeqCst) > 0 {
+            let counts = JobKind::ALL.map(|kind| self.system.sqs().counts(queue_of(kind)).unwrap());
+            if counts.iter().any(|counts| counts.visible > 0) || self.running.load(Ordering::SeqCst) > 0 {
                 continue;
             }
             if self.now() < next_sweep {
@@ -161,10 +166,17 @@ impl World {
             next_sweep = self.now().plus(Duration::from_secs(60));
             // A sweep that is killed has the next one for a successor.
             let _ = self.sweeper.invoke(self, b"{}".to_vec()).await;
-            let waiting = counts.in_flight + counts.delayed > 0;
+            let waiting = counts.iter().any(|counts| counts.in_flight + counts.delayed > 0);
             if (!waiting && checks::ended(self).await == jobs as usize) || self.now() > start.plus(PATIENCE) {
                 return;
             }
+        }
+    }
+
+    fn worker(&self, kind: JobKind) -> &Pool {
+        match kind {
+            JobKind::Analyze => &self.analysis_worker,
+            JobKind::SendEmail => &self.email_worker,
         }
     }
 
@@ -186,7 +198,7 @@ impl World {
     }
 
     pub(crate) fn kill(&self, id: u64) {
-        for pool in [&self.analyze, &self.send_email, &self.worker, &self.sweeper] {
+        for pool in [&self.analyze, &self.send_email, &self.analysis_worker, &self.email_worker, &self.sweeper] {
             pool.kill(id);
         }
     }

@@ -250,7 +250,7 @@ async fn no_line_has_what_callers_sent() {
     };
     about("a dependency is unavailable", "shared::error", &["request_id", "trace_id"]);
     about("a job was stored", "shared::jobs", &["request_id", "trace_id", "org_id", "job_id"]);
-    about("the model", "worker::analysis::anthropic", &["trace_id", "org_id", "job_id"]);
+    about("the model", "analysis_worker::analysis::anthropic", &["trace_id", "org_id", "job_id"]);
     about("SES did not confirm", "worker::mail::ses", &["trace_id", "org_id", "job_id"]);
     about("panicked", "platform::telemetry::logs", &["request_id", "location"]);
     about("handler panicked", "platform::runtime", &["request_id"]);
@@ -262,7 +262,7 @@ async fn no_line_has_what_callers_sent() {
         let target = line["target"].as_str().unwrap_or_default();
         let has = |names: &[&str]| names.iter().all(|name| line[name].is_string());
         let complete = match target.split("::").next().unwrap_or_default() {
-            "worker" => has(&["org_id", "job_id"]),
+            "worker" | "analysis_worker" => has(&["org_id", "job_id"]),
             "shared" | "platform" if REQUESTS.iter().any(|of| target.starts_with(of)) => {
                 has(&["request_id", "function"]) || has(&["job_id", "function"])
             }

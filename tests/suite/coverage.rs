@@ -5,9 +5,9 @@ mod left;
 mod walk;
 
 use crate::api::Api;
+use crate::workers::{self, Workers};
 use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyRequest;
 use local::{Options, System, background, functions, openapi, system::project_folder};
-use shared::queue::batch::Batch;
 use shared::runtime::event::Event as _;
 use std::collections::BTreeSet;
 use std::fs;
@@ -92,11 +92,11 @@ async fn every_event_is_accepted_by_its_function() {
 async fn every_other_event_is_accepted_too() {
     let system = System::start(Options { background: false, ..Options::ephemeral() }).await.unwrap();
     let event = |name: &str| fs::read_to_string(project_folder().join(format!("events/{name}.json"))).unwrap();
-    let context = system.contexts().get("worker").unwrap();
-    let worker = worker::Worker::new(context.config().clone(), system.clock().into()).unwrap();
-    // Its job does not exist here: there is nothing to do, now or later.
-    let answer = worker::handle(&worker, Batch::read(&event("worker")), u64::MAX).await;
-    assert!(answer.batch_item_failures.is_empty());
+    let workers = Workers::of(&system);
+    for name in workers::NAMES {
+        // Its job does not exist here: there is nothing to do, now or later.
+        assert!(workers.returned(name, &event(name), u64::MAX).await.is_empty(), "{name}");
+    }
     let tick = sweeper::Tick::read(&event("sweeper"));
     assert_eq!(
         sweeper::handle(system.contexts().get("sweeper").unwrap(), tick, u64::MAX).await,

@@ -1,17 +1,16 @@
 //! Whatever a function is invoked with has an answer: the events of `events/corpus`, and each changed in every part.
 
+use crate::workers::Workers;
 use invalidator::StreamEvent;
 use lambda_http::Body;
 use local::{Options, System, functions, system::project_folder};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use shared::queue::batch::Batch;
 use shared::response::Reply;
 use shared::runtime::event::{Event as _, Incoming};
 use std::collections::BTreeSet;
 use std::fs;
-use worker::Worker;
 
 /// One file of the corpus.
 #[derive(Deserialize)]
@@ -19,7 +18,9 @@ use worker::Worker;
 struct Sample {
     comes_from: String,
     http: Http,
-    worker_returns: Vec<String>,
+    /// By both workers of jobs.
+    job_returns: Vec<String>,
+    notice_returns: Vec<String>,
     event: Box<RawValue>,
 }
 
@@ -56,11 +57,6 @@ async fn system() -> System {
     System::start(Options { background: false, ..Options::ephemeral() }).await.unwrap()
 }
 
-fn worker(system: &System) -> Worker {
-    let context = system.contexts().get("worker").unwrap();
-    Worker::new(context.config().clone(), system.clock().into()).unwrap()
-}
-
 /// What an HTTP function answers, as its runtime does.
 async fn answer(system: &System, function: &str, event: &str) -> (Http, Reply) {
     let handler = functions::handler(function, system.contexts().get(function).unwrap(), None).unwrap();
@@ -68,11 +64,6 @@ async fn answer(system: &System, function: &str, event: &str) -> (Http, Reply) {
         Ok(request) => (Http::Request, handler(request).await),
         Err(reason) => (Http::Refused, reason.into_reply()),
     }
-}
-
-async fn returned(worker: &Worker, event: &str) -> Vec<String> {
-    let response = worker::handle(worker, Batch::read(event), u64::MAX).await;
-    response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
 }
 
 #[tokio::test]
@@ -93,14 +84,21 @@ async fn every_http_function_answers_every_event() {
 
 /// Nothing is lost, and what nobody can read is alone in that.
 #[tokio::test]
-async fn the_worker_returns_exactly_the_messages_that_it_cannot_read() {
+async fn the_workers_return_exactly_the_messages_that_they_cannot_read() {
     let system = system().await;
-    let worker = worker(&system);
+    let workers = Workers::of(&system);
     for (name, sample) in corpus() {
-        assert_eq!(returned(&worker, sample.event.get()).await, sample.worker_returns, "{name}");
+        for (worker, returns) in [
+            ("analysis-worker", &sample.job_returns),
+            ("email-worker", &sample.job_returns),
+            ("mail-event-worker", &sample.notice_returns),
+        ] {
+            let returned = workers.returned(worker, sample.event.get(), u64::MAX).await;
+            assert_eq!(returned, *returns, "{worker}, {name}");
+        }
     }
     let suppressed = |address: &str| {
-        let store = system.contexts().get("worker").unwrap().store();
+        let store = system.context().store();
         let address = address.parse().unwrap();
         async move { !store.suppressed(&[address]).await.unwrap().is_empty() }
     };
@@ -185,8 +183,10 @@ async fn a_request_changed_in_any_part_is_answered() {
 #[tokio::test]
 async fn a_record_changed_in_any_part_concerns_no_other() {
     let system = system().await;
-    let worker = worker(&system);
-    for name in ["sqs-job", "ses-sns", "ses-eventbridge"] {
+    let workers = Workers::of(&system);
+    for (name, worker) in
+        [("sqs-job", "email-worker"), ("ses-sns", "mail-event-worker"), ("ses-eventbridge", "mail-event-worker")]
+    {
         let event = event(name);
         let record = &event["Records"][0];
         let mut other = record.clone();
@@ -199,7 +199,8 @@ async fn a_record_changed_in_any_part_concerns_no_other() {
         });
         for record in changed(record).into_iter().chain(bodies) {
             let id = record["messageId"].as_str().unwrap_or_default().to_owned();
-            let returned = returned(&worker, &json!({"Records": [record, other]}).to_string()).await;
+            let both = json!({"Records": [record, other]}).to_string();
+            let returned = workers.returned(worker, &both, u64::MAX).await;
             assert!(returned.is_empty() || (returned == [id.as_str()] && !id.is_empty()), "{returned:?} to {record}");
         }
     }

@@ -3,10 +3,11 @@
 mod acceptance;
 mod analyses;
 mod cancelling;
-mod emails;
+pub(crate) mod emails;
 mod failures;
 mod fairness;
 pub(crate) mod idempotency;
 mod limits;
 pub(crate) mod providers;
 pub(crate) mod rig;
+mod waiting;

@@ -1,8 +1,9 @@
 //! Least privilege: `local` holds each function to its `Policies` in the template, so all other tests show that they suffice.
 //! These show that each grant is needed, and that too little and too much are both found.
 
-use crate::api::{Actor, Api, PASSWORD, send};
+use crate::api::{Actor, Api, send};
 use crate::faults::{Fault, FaultyDatabase};
+use crate::jobs::emails::happened;
 use crate::jobs::providers::{Answer, Providers};
 use crate::jobs::rig::{MODEL, Rig};
 use local::layers::iam::Privilege;
@@ -59,13 +60,6 @@ impl World {
         ok(api.get(&owner, "/me").await.status);
         ok(api.patch(&owner, "/me", json!({"name": "Ada"})).await.status);
         ok(api.get(&owner, &format!("/users/{}", owner.user_id)).await.status);
-        let again = json!({"password": PASSWORD});
-        ok(api.post(&owner, "/auth/reauthenticate", again).await.status);
-        let change = json!({"current": PASSWORD, "password": PASSWORD});
-        ok(api.put(&owner, "/me/password", change).await.status);
-        let session = api.another_session(&owner).await;
-        ok(api.delete(&owner, &format!("/me/sessions/{session}")).await.status);
-        ok(api.delete(&owner, "/me/sessions").await.status);
         let org = format!("/orgs/{}", owner.org_id);
         ok(api.get(&owner, &format!("{org}/plan")).await.status);
         ok(api.get(&owner, &format!("{org}/settings")).await.status);
@@ -125,11 +119,11 @@ impl World {
         let text = json!({"text": "A text.", "model": MODEL});
         let waits = rig.post_with(&owner, "/analyze", &[("Prefer", "wait=1")], &text.to_string()).await;
         assert_eq!(waits.status, 202, "{}", waits.text);
-        let mail = json!({"to": owner.email, "subject": "s", "text": "t"});
-        rig.accepted(&owner, "/send-email", mail).await;
+        let letter = json!({"to": owner.email, "subject": "s", "text": "t"});
+        rig.accepted(&owner, "/send-email", letter.clone()).await;
         let keyed = rig.post_with(&owner, "/send-email", &[("Idempotency-Key", "a-key")], "{}").await;
         assert_eq!(keyed.status, 422, "it may repeat something: the key is looked up");
-        self.providers.will([Answer::Refuse(503, Some(1))]);
+        self.providers.will([Answer::Refuse(503, Some(1)), Answer::Refuse(503, Some(1))]);
         rig.drain().await;
         assert_eq!((self.providers.analyses().len(), self.providers.emails().len()), (1, 1));
 
@@ -153,10 +147,31 @@ impl World {
         }
         ok(api.post(&owner, &format!("/jobs/{left}/cancel"), json!(null)).await.status);
         let lost = rig.accepted(&owner, "/analyze", text).await;
-        rig.time_passes(&owner, &left).await;
-        rig.time_passes(&owner, &lost).await;
+        let lost_mail = rig.accepted(&owner, "/send-email", letter.clone()).await;
+        for id in [&left, &lost, &lost_mail] {
+            rig.time_passes(&owner, id).await;
+        }
         let swept = rig.sweep_once().await;
-        assert_eq!((swept.queued, swept.ended, swept.left), (1, 1, 0));
+        assert_eq!((swept.queued, swept.ended, swept.left), (2, 1, 0));
+        rig.drain().await;
+
+        // An e-mail that is being handed over while the mail service says that it is out, and bounced.
+        self.providers.will([Answer::Silence]);
+        let told = rig.accepted(&owner, "/send-email", letter).await;
+        let sent = self.providers.emails().len();
+        let taken = async {
+            while self.providers.emails().len() == sent {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            _ = rig.deliver() => panic!("it is to wait for the mail service"),
+            () = taken => {}
+        }
+        let bounce = json!({"bounceType": "Permanent", "bouncedRecipients": [{"emailAddress": "gone@example.com"}]});
+        happened(rig, &owner, &told, "Bounce", json!({"bounce": bounce}));
+        rig.deliver().await;
+        assert_eq!(rig.job(&owner, &told).await["state"], "succeeded");
     }
 }
 
@@ -258,7 +273,7 @@ async fn a_message_that_may_not_be_sent_is_not_on_the_queue() {
     let owner = api.register().await;
     let accepted = api.post(&owner, "/analyze", json!({"text": "A text."})).await;
     assert_eq!(accepted.status, 202, "it is stored, and the sweeper would queue it: {}", accepted.text);
-    assert_eq!(system.sqs().counts(local::names::JOBS_QUEUE).unwrap().visible, 0);
+    assert_eq!(system.sqs().counts("AnalysesQueue").unwrap().visible, 0);
 }
 
 #[tokio::test]
@@ -274,6 +289,6 @@ async fn a_grant_that_nothing_needs_is_reported() {
 
 #[tokio::test]
 async fn no_event_source_starts_without_the_right_to_poll() {
-    let error = changed("WorkerFunction", ", sqs:ReceiveMessage]", "]").await.unwrap_err().to_string();
-    assert!(error.contains("sqs:ReceiveMessage on resource: JobsQueue"), "{error}");
+    let error = changed("EmailWorkerFunction", ", sqs:ReceiveMessage]", "]").await.unwrap_err().to_string();
+    assert!(error.contains("sqs:ReceiveMessage on resource: EmailsQueue"), "{error}");
 }

@@ -158,12 +158,12 @@ fn the_cache_can_hold_the_connections_of_all_environments() {
 
 #[test]
 fn the_model_provider_takes_the_calls_of_all_workers() {
-    let worker = &functions()["worker"];
-    let line = worker.code.lines().find_map(|line| line.strip_prefix("const AT_ONCE: usize = ")).unwrap();
+    let worker = &functions()["analysis-worker"];
+    let line = worker.code.lines().find_map(|line| line.trim().strip_prefix("const AT_ONCE: usize = ")).unwrap();
     let at_once: u32 = line.trim_end_matches(';').parse().unwrap();
     let environments = worker.reserved();
     assert!(worker.block.contains(&format!("MaximumConcurrency: {environments} }}")), "no messages for nobody");
-    assert_eq!(stated("ProviderCalls", "PerEnvironment"), at_once, "template.yaml says what run.rs does");
+    assert_eq!(stated("ProviderCalls", "PerEnvironment"), at_once, "template.yaml says what the worker does");
     let limit = stated("ProviderCalls", "Limit");
     assert!(environments * at_once <= limit, "{environments} environments × {at_once} calls of {limit}");
 }
@@ -173,7 +173,7 @@ fn the_model_provider_takes_the_calls_of_all_workers() {
 fn who_uses_the_cache_is_in_its_network_and_who_uses_anything_else_is_not() {
     let mut wrong = Vec::new();
     for (name, function) in functions() {
-        let others = ["JOBS_QUEUE_URL", "sqs:", "ses:", "secretsmanager:"];
+        let others = ["QUEUE_URL", "sqs:", "ses:", "secretsmanager:"];
         let needs_internet = others.iter().any(|other| function.block.contains(other));
         let connects = function.block.contains("connect-to-cache");
         for (is_wrong, what) in [
@@ -213,11 +213,14 @@ fn a_lost_renewal_raises_an_alarm() {
 
 #[test]
 fn a_message_is_hidden_for_six_times_the_time_that_its_worker_has() {
-    let template = template();
-    let number = |text: &str, name: &str| -> u32 {
-        let line = text.lines().find_map(|line| line.trim().strip_prefix(name)).unwrap();
-        line.split_whitespace().next().unwrap().parse().unwrap()
-    };
-    let worker = &functions()["worker"].block;
-    assert!(number(&template, "VisibilityTimeout: ") >= 6 * number(worker, "Timeout: "));
+    let template = local::template::Template::read(&project_folder().join("template.yaml")).unwrap();
+    let mut mapped = 0;
+    for event in &template.event_functions {
+        let local::template::Trigger::Queue { queue, .. } = &event.trigger else { continue };
+        let queue = template.queues.iter().find(|one| one.id == *queue).unwrap();
+        let hidden: u64 = queue.attributes["VisibilityTimeout"].parse().unwrap();
+        assert!(hidden >= 6 * event.timeout.as_secs(), "{}", queue.id);
+        mapped += 1;
+    }
+    assert_eq!(mapped, 3, "a queue for each kind of work");
 }

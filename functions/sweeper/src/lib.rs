@@ -5,7 +5,7 @@ use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 use shared::ids::JobId;
 use shared::jobs::JobMessage;
-use shared::model::job::{Claim, JobRecord, JobState, UNSENT_AFTER, WAITING_AFTER};
+use shared::model::job::{Claim, JobKind, JobRecord, JobState, UNSENT_AFTER, WAITING_AFTER};
 use shared::model::time::Moment;
 use shared::runtime::event::Event;
 use shared::store::jobs::DueJob;
@@ -130,16 +130,11 @@ async fn sweep_page(context: &Context, due: &[DueJob], now: Moment) -> Swept {
             Err(_) => swept.left += 1,
         }
     }
-    let messages: Vec<_> = waiting.iter().map(JobMessage::of).collect();
-    let outcomes = match context.queue() {
-        Ok(queue) => queue.send_batch(&messages).await,
-        Err(error) => {
-            tracing::error!(%error, "the sweeper has no queue");
-            Vec::new()
-        }
-    };
-    let sent: Vec<&JobRecord> =
-        waiting.iter().zip(outcomes).filter_map(|(job, outcome)| outcome.is_ok().then_some(job)).collect();
+    let mut sent = Vec::new();
+    for kind in JobKind::ALL {
+        let waiting: Vec<&JobRecord> = waiting.iter().filter(|job| job.kind == kind).collect();
+        sent.extend(send(context, kind, &waiting).await);
+    }
     swept.queued = sent.len() as u64;
     swept.left += (waiting.len() - sent.len()) as u64;
     // Sent first, noted then: a crash between the two sends a message twice, which a claim bears.
@@ -148,6 +143,22 @@ async fn sweep_page(context: &Context, due: &[DueJob], now: Moment) -> Swept {
     swept.left +=
         stream::iter(notes).buffer_unordered(AT_ONCE).filter(|noted| std::future::ready(!noted)).count().await as u64;
     swept
+}
+
+/// Sends the messages of jobs of one kind; gives those whose message is on the queue.
+async fn send<'j>(context: &Context, kind: JobKind, jobs: &[&'j JobRecord]) -> Vec<&'j JobRecord> {
+    if jobs.is_empty() {
+        return Vec::new();
+    }
+    let messages: Vec<_> = jobs.iter().map(|job| JobMessage::of(job)).collect();
+    let outcomes = match context.queue(kind) {
+        Ok(queue) => queue.send_batch(&messages).await,
+        Err(error) => {
+            tracing::error!(?kind, %error, "the sweeper has no queue of a kind");
+            return Vec::new();
+        }
+    };
+    jobs.iter().zip(outcomes).filter_map(|(job, outcome)| outcome.is_ok().then_some(*job)).collect()
 }
 
 /// What a due job needs.

@@ -3,6 +3,8 @@
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
     let config = shared::config::Config::from_env()?;
-    config.jobs_queue_url()?;
+    for kind in shared::model::job::JobKind::ALL {
+        config.queue_url(kind)?;
+    }
     shared::runtime::serve_events(shared::Context::of_process(config), sweeper::handle).await
 }

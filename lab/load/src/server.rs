@@ -69,7 +69,10 @@ impl Server {
 pub async fn figures(http: &reqwest::Client, url: &str, pid: Option<u32>, at_ms: u64) -> Option<Figures> {
     let reply = http.get(format!("{url}/_local/figures")).send().await.ok()?;
     let body: Value = serde_json::from_slice(&reply.bytes().await.ok()?).ok()?;
-    let queue = |name: &str| body["queue"][name].as_u64().unwrap_or(0);
+    let queues = body["queues"].as_object();
+    let queue = |name: &str| -> u64 {
+        queues.into_iter().flat_map(|queues| queues.values()).filter_map(|queue| queue[name].as_u64()).sum()
+    };
     let (cpu_ms, rss_kb) = pid.and_then(process).unwrap_or_default();
     Some(Figures {
         at_ms,

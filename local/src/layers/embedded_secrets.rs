@@ -1,10 +1,10 @@
 //! Answers calls to Secrets Manager in this process, with the one secret that a system on this machine has: the model provider's
 //! key, as whoever starts the system has it in the environment.
 
+use analysis_worker::secret::Secret;
 use aws_smithy_runtime_api::client::http::{HttpConnector as _, HttpConnectorFuture, SharedHttpConnector};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use serde_json::{Value, json};
-use worker::secret::Secret;
 
 use super::{Call, Layer, answer};
 

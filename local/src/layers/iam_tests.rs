@@ -77,23 +77,29 @@ fn a_transaction_needs_the_action_of_each_part() {
 fn a_batch_of_messages_needs_the_action_of_one() {
     let privileges = privileges(TEMPLATE);
     let to = |queue: &str| json!({"QueueUrl": format!("http://127.0.0.1:1/000000000000/{queue}"), "Entries": []});
-    assert!(may(&privileges, "sweeper", "AmazonSQS.SendMessageBatch", &to("JobsQueue")));
-    assert!(may(&privileges, "analyze", "AmazonSQS.SendMessage", &to("JobsQueue")));
+    assert!(may(&privileges, "sweeper", "AmazonSQS.SendMessageBatch", &to("EmailsQueue")));
+    assert!(may(&privileges, "analyze", "AmazonSQS.SendMessage", &to("AnalysesQueue")));
     assert!(!may(&privileges, "analyze", "AmazonSQS.SendMessage", &to("JobsDeadLetterQueue")));
-    assert!(!may(&privileges, "analyze", "AmazonSQS.PurgeQueue", &to("JobsQueue")));
+    assert!(!may(&privileges, "analyze", "AmazonSQS.PurgeQueue", &to("AnalysesQueue")));
 }
 
 #[test]
-fn the_worker_reads_its_secret_and_sends_as_the_sender() {
+fn the_workers_read_the_secret_and_send_as_the_sender() {
     let privileges = privileges(TEMPLATE);
     let target = "secretsmanager.GetSecretValue";
-    assert!(may(&privileges, "worker", target, &json!({"SecretId": "our-secret"})));
-    assert!(!may(&privileges, "worker", target, &json!({"SecretId": "another"})));
+    assert!(may(&privileges, "analysis-worker", target, &json!({"SecretId": "our-secret"})));
+    assert!(!may(&privileges, "analysis-worker", target, &json!({"SecretId": "another"})));
     let sends = |from: &str, set: &str| {
         let body = json!({"FromEmailAddress": from, "ConfigurationSetName": set}).to_string();
         let path = "/v2/email/outbound-emails";
-        let call =
-            Call { access_key: "worker", service: "ses", target: None, method: "POST", path, body: body.as_bytes() };
+        let call = Call {
+            access_key: "email-worker",
+            service: "ses",
+            target: None,
+            method: "POST",
+            path,
+            body: body.as_bytes(),
+        };
         privileges.judge(&call).is_ok()
     };
     assert!(sends("us@example.com", "our-set"));

@@ -227,8 +227,8 @@ fn grants_are_single_actions_on_named_resources() {
             "elasticache:Connect user:citizen-${Environment}",
         ]
     );
-    assert!(of("worker").contains(&"secretsmanager:GetSecretValue AnthropicApiKey".to_owned()));
-    let mail: Vec<_> = grants["worker"].iter().filter(|grant| grant.is_for_sender).collect();
+    assert!(of("analysis-worker").contains(&"secretsmanager:GetSecretValue AnthropicApiKey".to_owned()));
+    let mail: Vec<_> = grants["email-worker"].iter().filter(|grant| grant.is_for_sender).collect();
     assert_eq!(
         mail.iter().map(|grant| grant.resource.as_str()).collect::<Vec<_>>(),
         ["identity/*", "configuration-set/${MailConfiguration}"]

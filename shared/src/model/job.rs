@@ -1,13 +1,14 @@
 //! Jobs: slow work that was accepted. Every change of state is a pure function of the record that was read;
 //! the store writes it only if the record is still that one.
 
+mod kind;
 mod transitions;
 
+pub use kind::JobKind;
 pub use transitions::{Claim, EmailOutcome, Settlement};
 
 use crate::ids::{JobId, OrgId, UserId};
 use crate::model::analysis::Analysis;
-use crate::model::org::Plan;
 use crate::model::price::Rates;
 use crate::model::time::{Moment, Rfc3339};
 use serde::{Deserialize, Serialize};
@@ -23,34 +24,6 @@ pub const LEASE: Duration = Duration::from_secs(75);
 pub const UNSENT_AFTER: Duration = Duration::from_secs(30);
 /// A job whose message is surely on the queue is looked at again after this.
 pub const WAITING_AFTER: Duration = Duration::from_secs(900);
-
-/// What a job does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum JobKind {
-    Analyze,
-    SendEmail,
-}
-
-impl JobKind {
-    /// The month's counter of it.
-    #[must_use]
-    pub const fn counter(self) -> &'static str {
-        match self {
-            Self::Analyze => "analyses",
-            Self::SendEmail => "emails",
-        }
-    }
-
-    /// How many a plan allows in a month.
-    #[must_use]
-    pub const fn limit(self, plan: Plan) -> u64 {
-        match self {
-            Self::Analyze => plan.limits().analyses_per_month,
-            Self::SendEmail => plan.limits().emails_per_month,
-        }
-    }
-}
 
 /// Where a job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -3,7 +3,7 @@
 use super::providers::{Answer, Providers};
 use super::rig::Rig;
 use crate::api::Actor;
-use local::names::JOBS_QUEUE;
+use local::names::MAIL_EVENTS_QUEUE;
 use local::operator;
 use local::sqs::Draft;
 use serde_json::{Value, json};
@@ -102,12 +102,12 @@ async fn an_email_whose_fate_nobody_knows_is_unknown_and_not_sent_again() {
 }
 
 /// An event of SES's, as EventBridge puts it on the queue.
-fn happened(rig: &Rig, owner: &Actor, job: &str, kind: &str, more: Value) {
+pub(crate) fn happened(rig: &Rig, owner: &Actor, job: &str, kind: &str, more: Value) {
     let mut detail = json!({"eventType": kind, "mail": {"messageId": "ses-9",
         "tags": {"org_id": [owner.org_id], "job_id": [job]}}});
     detail.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let event = json!({"version": "0", "source": "aws.ses", "detail-type": "Email", "detail": detail});
-    rig.system.sqs().send(JOBS_QUEUE, Draft { message_body: event.to_string(), ..Draft::default() }).unwrap();
+    rig.system.sqs().send(MAIL_EVENTS_QUEUE, Draft { message_body: event.to_string(), ..Draft::default() }).unwrap();
 }
 
 /// An e-mail of unknown fate.

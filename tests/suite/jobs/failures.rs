@@ -3,13 +3,13 @@
 
 use super::providers::{Answer, Providers};
 use super::rig::{MODEL, Rig};
-use local::names::{DEAD_LETTER_QUEUE, JOBS_QUEUE};
+use crate::workers::Workers;
+use local::names::{DEAD_LETTER_QUEUE, queue_of};
 use local::operator::{Report, redrive_all};
 use local::sqs::Draft;
 use reqwest::Method;
 use serde_json::json;
-use shared::queue::batch::Batch;
-use shared::runtime::event::Event as _;
+use shared::model::job::JobKind;
 use std::time::Duration;
 
 fn refusals(count: usize) -> Vec<Answer> {
@@ -71,12 +71,12 @@ async fn a_poison_message_never_takes_its_batch_with_it() {
     for number in 0..9 {
         if number == 4 {
             let draft = Draft { message_body: "{\"poison\":true}".into(), ..Draft::default() };
-            rig.system.sqs().send(JOBS_QUEUE, draft).unwrap();
+            rig.system.sqs().send(queue_of(JobKind::Analyze), draft).unwrap();
         }
         ids.push(rig.accepted(&owner, "/analyze", json!({"text": format!("text {number}")})).await);
     }
-    let delivery = rig.deliver().await;
-    assert_eq!((delivery.deleted.len(), delivery.kept.len()), (9, 1));
+    let (one, two) = (rig.deliver().await, rig.deliver().await);
+    assert_eq!((one.deleted.len() + two.deleted.len(), one.kept.len() + two.kept.len()), (9, 1));
     for id in &ids {
         assert_eq!(rig.job(&owner, id).await["state"], "succeeded");
     }
@@ -84,7 +84,7 @@ async fn a_poison_message_never_takes_its_batch_with_it() {
     assert_eq!(rig.dead_letters(), 1);
 }
 
-/// Every way in which the jobs of a batch of ten can fail: exactly the failures return, in the real worker.
+/// Every way in which the jobs of a batch of five can fail: exactly the failures return, in the real worker.
 #[tokio::test]
 async fn of_any_pattern_of_failures_only_the_failures_return() {
     let providers = Providers::start().await;
@@ -92,18 +92,18 @@ async fn of_any_pattern_of_failures_only_the_failures_return() {
     let owner = rig.owner("enterprise").await;
     // All 1,024 patterns of the worker's report are in its own tests, and those of what the queue does with a
     // report in `local`'s event_source tests; here some go through both, with real jobs.
-    for pattern in [0b0, 0b11_1111_1111, 0b01_0101_0101, 0b10_0011_1001] {
+    for pattern in [0b0, 0b1_1111, 0b0_1010, 0b1_0011] {
         let mut ids = Vec::new();
-        for bit in 0..10 {
+        for bit in 0..5 {
             let text = if pattern >> bit & 1 == 1 { "refuse this" } else { "a text" };
             ids.push(rig.accepted(&owner, "/analyze", json!({"text": text, "model": MODEL})).await);
         }
-        let failing: usize = (0..10).filter(|bit| pattern >> bit & 1 == 1).count();
+        let failing: usize = (0..5).filter(|bit| pattern >> bit & 1 == 1).count();
         let delivery = rig.deliver().await;
-        assert_eq!((delivery.deleted.len(), delivery.kept.len()), (10 - failing, failing), "{pattern:010b}");
+        assert_eq!((delivery.deleted.len(), delivery.kept.len()), (5 - failing, failing), "{pattern:05b}");
         for (bit, id) in ids.iter().enumerate() {
             let expected = if pattern >> bit & 1 == 1 { "queued" } else { "succeeded" };
-            assert_eq!(rig.job(&owner, id).await["state"], expected, "{pattern:010b} {bit}");
+            assert_eq!(rig.job(&owner, id).await["state"], expected, "{pattern:05b} {bit}");
         }
         // The refused ones are told to come back; the provider takes them then.
         providers.accept_everything();
@@ -123,8 +123,8 @@ async fn the_worker_begins_nothing_it_cannot_end_in_time() {
     let event = json!({"Records": [{"messageId": "m", "receiptHandle": "none", "attributes": {},
         "body": json!({"org_id": owner.org_id, "job_id": id}).to_string()}]});
     let soon = u64::try_from(rig.system.context().now().as_millis()).unwrap() + 5_000;
-    let answer = worker::handle(rig.worker, Batch::read(&event.to_string()), soon).await;
-    assert_eq!(answer.batch_item_failures.len(), 1, "it comes again");
+    let returned = Workers::of(&rig.system).returned("analysis-worker", &event.to_string(), soon).await;
+    assert_eq!(returned.len(), 1, "it comes again");
     let job = rig.job(&owner, &id).await;
     assert_eq!((job["state"].as_str(), job["attempts"].as_u64()), (Some("queued"), Some(0)));
     rig.deliver().await;
@@ -142,7 +142,7 @@ async fn dead_letters_are_redriven_by_a_command() {
         ids.push(rig.accepted(&owner, "/analyze", json!({"text": text, "model": MODEL})).await);
     }
     let poison = Draft { message_body: "poison".into(), ..Draft::default() };
-    rig.system.sqs().send(JOBS_QUEUE, poison).unwrap();
+    rig.system.sqs().send(queue_of(JobKind::Analyze), poison).unwrap();
     rig.drain().await;
     assert_eq!(rig.dead_letters(), 3);
 

@@ -1,12 +1,12 @@
 //! One organization floods the queue: the others hardly notice. Counted in turns, not in time.
 
 use super::rig::Rig;
-use local::names::JOBS_QUEUE;
+use local::names::queue_of;
 use local::sqs::Poll;
 use serde_json::json;
 use shared::ids::{JobId, OrgId};
 use shared::jobs::JobMessage;
-use shared::model::job::JobRecord;
+use shared::model::job::{JobKind, JobRecord};
 use std::collections::HashMap;
 
 /// What the template's worker takes at a time: ten batches of ten.
@@ -24,7 +24,7 @@ async fn median_wait(flood: usize) -> usize {
     let base = context.store().job(owner.org_id.parse().unwrap(), id.parse().unwrap()).await.unwrap();
     rig.deliver_all().await;
 
-    let queue = context.queue().unwrap();
+    let queue = context.queue(JobKind::Analyze).unwrap();
     let job = |org_id: OrgId| JobRecord { org_id, job_id: JobId::new(), ..base.clone() };
     let noisy = OrgId::new();
     let flood: Vec<_> = (0..flood).map(|_| JobMessage::of(&job(noisy))).collect();
@@ -38,8 +38,8 @@ async fn median_wait(flood: usize) -> usize {
         assert!(queue.send_batch(&messages).await.iter().all(Result::is_ok));
         for turn in 0..TURNS_PER_TICK {
             let poll = Poll { max: 1, visibility_seconds: None, wait_seconds: Some(0) };
-            for message in rig.system.sqs().receive(JOBS_QUEUE, poll).await.unwrap() {
-                rig.system.sqs().delete(JOBS_QUEUE, &message.receipt_handle).unwrap();
+            for message in rig.system.sqs().receive(queue_of(JobKind::Analyze), poll).await.unwrap() {
+                rig.system.sqs().delete(queue_of(JobKind::Analyze), &message.receipt_handle).unwrap();
                 let message: JobMessage = serde_json::from_str(&message.body).unwrap();
                 if let Some(sent) = sent_at.get(&message.job_id) {
                     waits.push(tick * TURNS_PER_TICK + turn - sent);

@@ -2,26 +2,22 @@
 
 use super::providers::Providers;
 use crate::api::{Actor, Api, Reply};
-use local::event_source::{Delivery, EventSource, Function, Mapping};
-use local::names::{DEAD_LETTER_QUEUE, JOBS_QUEUE};
+use local::event_source::{Delivery, EventSource};
+use local::names::{DEAD_LETTER_QUEUE, MAIL_EVENTS_QUEUE, queue_of};
+use local::sqs::Counts;
 use local::{Options, System, operator};
 use reqwest::Method;
 use serde_json::{Value, json};
-use shared::model::job::JobRecord;
+use shared::model::job::{JobKind, JobRecord};
 use shared::model::time::Moment;
 use shared::store::jobs::Advance;
-use std::sync::Arc;
 use std::time::Duration;
-use worker::Worker;
-
-/// Time limit of the worker, as in the template.
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) struct Rig {
     pub(crate) api: Api,
     pub(crate) system: System,
-    pub(crate) worker: &'static Worker,
-    source: EventSource,
+    /// Each queue, and what feeds its worker.
+    sources: [(&'static str, EventSource); 3],
 }
 
 impl Rig {
@@ -43,51 +39,51 @@ impl Rig {
     /// With these options.
     pub(crate) async fn start(options: Options) -> Self {
         let system = System::start(Options { background: false, ..options }).await.unwrap();
-        let context = system.contexts().get("worker").unwrap();
-        let worker: &'static Worker =
-            Box::leak(Box::new(Worker::new(context.config().clone(), system.clock().into()).unwrap()));
-        let function: Function = Arc::new(move |event| {
-            let deadline = u64::try_from(context.now().plus(TIMEOUT).as_millis()).unwrap();
-            Box::pin(async move {
-                Ok(serde_json::to_value(worker::handle(worker, local::event_source::read(&event), deadline).await)?)
-            })
-        });
-        let mapping = Mapping {
-            queue: JOBS_QUEUE.to_owned(),
-            batch_size: 10,
-            maximum_batching_window: Duration::ZERO,
-            maximum_concurrency: 2,
-            report_batch_item_failures: true,
-            function_timeout: TIMEOUT,
-        };
-        let source = EventSource::new(system.sqs().clone(), mapping, function).unwrap();
-        Self { api: Api::at(system.url()), system, worker, source }
+        let source = |queue, worker| (queue, system.event_source(worker).unwrap());
+        let sources = [
+            source(queue_of(JobKind::Analyze), "analysis-worker"),
+            source(queue_of(JobKind::SendEmail), "email-worker"),
+            source(MAIL_EVENTS_QUEUE, "mail-event-worker"),
+        ];
+        Self { api: Api::at(system.url()), system, sources }
     }
 
-    /// Hands one batch to the worker; there must be something on the queue.
+    /// Hands one batch to the worker of the first queue that has one; there must be something on a queue.
     pub(crate) async fn deliver(&self) -> Delivery {
-        assert!(self.visible() > 0, "nothing is on the queue");
-        self.source.deliver().await.unwrap()
+        let source = self.sources.iter().find(|(queue, _)| self.counts(queue).visible > 0);
+        source.expect("nothing is on a queue").1.deliver().await.unwrap()
+    }
+
+    /// Hands one batch of a kind's queue to its worker.
+    pub(crate) async fn deliver_of(&self, kind: JobKind) -> Delivery {
+        let source = self.sources.iter().find(|(queue, _)| *queue == queue_of(kind));
+        source.unwrap().1.deliver().await.unwrap()
     }
 
     /// Delivers until nothing is visible.
     pub(crate) async fn deliver_all(&self) {
         while self.visible() > 0 {
-            self.source.deliver().await.unwrap();
+            self.deliver().await;
         }
     }
 
-    /// Delivers until nothing is left on the queue, letting time pass where messages are hidden.
+    /// Delivers until nothing is left on the queues, letting time pass where messages are hidden.
     pub(crate) async fn drain(&self) {
         for _ in 0..50 {
             self.deliver_all().await;
-            let counts = self.system.sqs().counts(JOBS_QUEUE).unwrap();
-            if counts.visible + counts.in_flight + counts.delayed == 0 {
+            if self.sources.iter().all(|(queue, _)| {
+                let counts = self.counts(queue);
+                counts.visible + counts.in_flight + counts.delayed == 0
+            }) {
                 return;
             }
             self.system.clock().jump(Duration::from_secs(400));
         }
-        panic!("the queue does not drain");
+        panic!("the queues do not drain");
+    }
+
+    fn counts(&self, queue: &str) -> Counts {
+        self.system.sqs().counts(queue).unwrap()
     }
 
     /// As if so much time had passed for a job: the sweeper is to look at it, and a run's lease is over.
@@ -100,11 +96,11 @@ impl Rig {
     }
 
     pub(crate) fn visible(&self) -> usize {
-        self.system.sqs().counts(JOBS_QUEUE).unwrap().visible
+        self.sources.iter().map(|(queue, _)| self.counts(queue).visible).sum()
     }
 
     pub(crate) fn dead_letters(&self) -> usize {
-        self.system.sqs().counts(DEAD_LETTER_QUEUE).unwrap().visible
+        self.counts(DEAD_LETTER_QUEUE).visible
     }
 
     /// One round of the sweeper: it has no time to wait for what is away.

@@ -3,6 +3,7 @@
 //!
 //! - [`http`]: a server whose handler answers, passes on, changes, delays or cuts: a stand-in for a service, or a proxy.
 //! - [`aws`]: what such a handler reads and says in AWS's JSON protocols.
+//! - [`scripted`]: a server of given bytes, broken ones too.
 //! - [`tcp_proxy`]: the same of bytes: refuse, hang, cut, delay, answer, forget.
 //! - [`runtime_api`]: Lambda's side of one process of a function.
 //! - [`ports`] and [`processes`]: a free port, and a process that ends with its test.
@@ -12,4 +13,5 @@ pub mod http;
 pub mod ports;
 pub mod processes;
 pub mod runtime_api;
+pub mod scripted;
 pub mod tcp_proxy;

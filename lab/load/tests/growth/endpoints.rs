@@ -2,6 +2,7 @@
 
 use crate::fill::{new_analysis, new_item};
 use crate::scene::{Actor, Ask, PASSWORD, PLAIN, Scene, Via};
+use local::names::MAIL_EVENTS_QUEUE;
 use local::system::project_folder;
 use local::template::{Route, Template};
 use serde_json::{Value, json};
@@ -53,9 +54,6 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
     plain("delete-item"),
     plain("get-me"),
     plain("update-me"),
-    plain("sessions"),
-    slow("change-password"),
-    slow("reauthenticate"),
     plain("get-user"),
     hit("get-user, hit"),
     plain("get-org-plan"),
@@ -71,7 +69,9 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
     plain("analyze"),
     plain("send-email"),
     plain("cancel-job"),
-    plain("worker"),
+    plain("analysis-worker"),
+    plain("email-worker"),
+    plain("mail-event-worker"),
     plain("sweeper"),
     plain("invalidator"),
     plain("get-usage"),
@@ -110,7 +110,7 @@ pub(crate) async fn end_jobs(scene: &Scene) -> String {
     let mut job = String::new();
     for _ in 0..=PAGE {
         job = id(&scene.must(&new_analysis(scene)).await["id"]);
-        assert_eq!(scene.deliver(PLAIN).await, 1);
+        assert_eq!(scene.deliver("analysis-worker", PLAIN).await, 1);
     }
     job
 }
@@ -118,7 +118,7 @@ pub(crate) async fn end_jobs(scene: &Scene) -> String {
 /// What is measured.
 pub(crate) enum Work {
     Ask(Ask, u16),
-    Deliver,
+    Deliver(&'static str),
     Sweep,
     Invalidate,
 }
@@ -151,9 +151,19 @@ fn asked(scene: &Scene, ground: &Ground, function: &'static str) -> Ask {
 /// Makes ready what `endpoint` needs, past the meter, and says what to do. `number` is new for each call.
 pub(crate) async fn prepare(scene: &Scene, ground: &Ground, endpoint: Endpoint, number: u64) -> Work {
     match endpoint.name {
-        "worker" => {
+        "analysis-worker" => {
             scene.must(&new_analysis(scene)).await;
-            return Work::Deliver;
+            return Work::Deliver(endpoint.name);
+        }
+        "email-worker" => {
+            scene.must(&detailed(scene, ground, "send-email", number).await).await;
+            return Work::Deliver(endpoint.name);
+        }
+        "mail-event-worker" => {
+            let event: Value = serde_json::from_str(include_str!("../../../../events/mail-event-worker.json")).unwrap();
+            let draft = json!({"MessageBody": event["Records"][0]["body"]});
+            scene.system.sqs().send(MAIL_EVENTS_QUEUE, serde_json::from_value(draft).unwrap()).unwrap();
+            return Work::Deliver(endpoint.name);
         }
         "sweeper" => {
             // Jobs of before that have waited for long are looked at, and so not due for the next quarter of an hour.
@@ -202,8 +212,6 @@ async fn detailed(scene: &Scene, ground: &Ground, name: &'static str, number: u6
         "register" => ask.body(json!({"email": format!("new-{number:012}@example.com"), "password": PASSWORD,
             "name": "Ada Lovelace", "org_name": "Analytical Ltd"})),
         "login" => login(ask, &scene.member),
-        "change-password" => ask.body(json!({"current": PASSWORD, "password": PASSWORD})),
-        "reauthenticate" => ask.body(json!({"password": PASSWORD})),
         "logout" => {
             let login = login(asked(scene, ground, "login"), &scene.member);
             Ask { token: Some(id(&scene.must(&login).await["token"])), ..ask }
@@ -241,7 +249,7 @@ pub(crate) async fn perform(scene: &Scene, via: Via, work: &Work) -> Result<(), 
             let (status, body) = scene.ask(via, ask).await;
             if status == *expected { Ok(()) } else { Err(format!("{ask:?}: {status} {body:?}")) }
         }
-        Work::Deliver => match scene.deliver(via).await {
+        Work::Deliver(worker) => match scene.deliver(worker, via).await {
             1 => Ok(()),
             count => Err(format!("the worker was done with {count} messages")),
         },
@@ -258,7 +266,10 @@ pub(crate) async fn perform(scene: &Scene, via: Via, work: &Work) -> Result<(), 
 
 /// Takes the message off the queue that it put there, or an older one: as many jobs wait as before.
 pub(crate) async fn clear(scene: &Scene, endpoint: Endpoint) {
-    if matches!(endpoint.name, "analyze" | "send-email" | "cancel-job") {
-        assert_eq!(scene.deliver(PLAIN).await, 1);
-    }
+    let worker = match endpoint.name {
+        "analyze" | "cancel-job" => "analysis-worker",
+        "send-email" => "email-worker",
+        _ => return,
+    };
+    assert_eq!(scene.deliver(worker, PLAIN).await, 1);
 }

@@ -2,9 +2,10 @@
 
 use crate::scene::{Actor, Ask, PASSWORD, PLAIN, Scene};
 use lambda_http::http::Method;
-use local::names::JOBS_QUEUE;
+use local::names::queue_of;
 use serde_json::{Value, json};
 use shared::ids::{ItemId, JobId};
+use shared::model::job::JobKind;
 use shared::model::time::Moment;
 use shared::store::keys::{self, Key};
 use shared::token::Token;
@@ -153,17 +154,17 @@ pub(crate) async fn jobs(scene: &Scene, count: usize) {
     scene.raw.put_all(rows).await;
     let used = usage(scene, "/analyses/used").await;
     scene.raw.set(Key::usage(org, &month), "analyses", used + filled).await;
-    assert_eq!(scene.deliver(PLAIN).await, 1, "the one that the API made");
+    assert_eq!(scene.deliver("analysis-worker", PLAIN).await, 1, "the one that the API made");
     for back in 1..=filled {
         let body = json!({"org_id": org, "job_id": id(back)}).to_string();
         let draft = json!({"MessageBody": body, "MessageGroupId": org.to_string()});
-        scene.system.sqs().send(JOBS_QUEUE, serde_json::from_value(draft).unwrap()).unwrap();
+        scene.system.sqs().send(queue_of(JobKind::Analyze), serde_json::from_value(draft).unwrap()).unwrap();
     }
     if filled > count {
         let row = scene.raw.row(Key::job(org, id(count / 2))).await;
         assert_alike(&row, &serde_json::from_str(&job).unwrap());
         let before = usage(scene, "/output_tokens").await;
-        assert_eq!(scene.deliver(PLAIN).await, 1);
+        assert_eq!(scene.deliver("analysis-worker", PLAIN).await, 1);
         assert!(usage(scene, "/output_tokens").await > before, "the worker did not run a filled job");
     }
 }

@@ -7,18 +7,19 @@ use lambda_http::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use lambda_http::http::{HeaderMap, Method};
 use lambda_http::{Body, Request};
 use local::event_source::{EventSource, Function, Mapping};
-use local::names::JOBS_QUEUE;
+use local::names::{MAIL_EVENTS_QUEUE, queue_of};
 use local::{Options, Storage, System, operator};
 use serde_json::{Value, json};
 use shared::Context;
 use shared::config::Config;
 use shared::ids::{OrgId, UserId};
+use shared::model::job::JobKind;
 use shared::model::org::Plan;
+use shared::queue::batch::Batch;
 use shared::runtime::event::{Event as _, Parts, PathParameters};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use worker::Worker;
 
 /// What everybody registers with.
 pub(crate) const PASSWORD: &str = "correct horse battery";
@@ -122,7 +123,8 @@ pub(crate) struct Scene {
     pub(crate) database: u32,
     /// By metered and cached.
     contexts: [[&'static Context; 2]; 2],
-    sources: [EventSource; 2],
+    /// By metered, each worker's.
+    sources: [[(&'static str, EventSource); 3]; 2],
     pub(crate) owner: Actor,
     pub(crate) member: Actor,
 }
@@ -155,7 +157,7 @@ impl Scene {
             Box::leak(Box::new(Context::new(config(metered, cached), system.clock().into())))
         };
         let contexts = [false, true].map(|metered| [false, true].map(|cached| context(metered, cached)));
-        let sources = [false, true].map(|metered| source(&system, config(metered, false)));
+        let sources = [false, true].map(|metered| sources(&system, &config(metered, false)));
         let raw = Raw::new(&system.database_url());
         let nobody =
             || Actor { token: String::new(), user_id: UserId::new(), org_id: OrgId::new(), email: String::new() };
@@ -201,9 +203,11 @@ impl Scene {
         serde_json::from_str(&text).unwrap()
     }
 
-    /// Hands one message to the worker.
-    pub(crate) async fn deliver(&self, via: Via) -> usize {
-        self.sources[usize::from(via.metered)].deliver().await.unwrap().deleted.len()
+    /// Hands one message of its queue to a worker.
+    pub(crate) async fn deliver(&self, worker: &str, via: Via) -> usize {
+        let sources = &self.sources[usize::from(via.metered)];
+        let (_, source) = sources.iter().find(|(name, _)| *name == worker).unwrap();
+        source.deliver().await.unwrap().deleted.len()
     }
 
     /// One round of the sweeper: it has no time to wait for what is away.
@@ -220,17 +224,55 @@ impl Scene {
     }
 }
 
-fn source(system: &System, config: Config) -> EventSource {
+/// What feeds each worker, one message at a time.
+fn sources(system: &System, config: &Config) -> [(&'static str, EventSource); 3] {
+    let clock = || shared::clock::Clock::from(system.clock());
+    let analyses = leak(analysis_worker::Worker::new(config.clone(), clock()).unwrap());
+    let emails = leak(email_worker::Worker::new(config.clone(), clock()).unwrap());
+    let notices = leak(Context::new(config.clone(), clock()));
+    let value = |report| serde_json::to_value(report).unwrap();
+    [
+        (
+            "analysis-worker",
+            source(system, queue_of(JobKind::Analyze), move |batch, deadline| async move {
+                value(analysis_worker::handle(analyses, batch, deadline).await)
+            }),
+        ),
+        (
+            "email-worker",
+            source(system, queue_of(JobKind::SendEmail), move |batch, deadline| async move {
+                value(email_worker::handle(emails, batch, deadline).await)
+            }),
+        ),
+        (
+            "mail-event-worker",
+            source(system, MAIL_EVENTS_QUEUE, move |batch, deadline| async move {
+                value(mail_event_worker::handle(notices, batch, deadline).await)
+            }),
+        ),
+    ]
+}
+
+/// Lives as long as the process, as in a Lambda environment.
+fn leak<T>(environment: T) -> &'static T {
+    Box::leak(Box::new(environment))
+}
+
+fn source<F>(
+    system: &System,
+    queue: &str,
+    handle: impl Fn(Batch, u64) -> F + Copy + Send + Sync + 'static,
+) -> EventSource
+where
+    F: Future<Output = Value> + Send + 'static,
+{
     let context = system.context();
-    let worker: &'static Worker = Box::leak(Box::new(Worker::new(config, system.clock().into()).unwrap()));
     let function: Function = Arc::new(move |event| {
         let deadline = u64::try_from(context.now().plus(TIMEOUT).as_millis()).unwrap();
-        Box::pin(async move {
-            Ok(serde_json::to_value(worker::handle(worker, local::event_source::read(&event), deadline).await)?)
-        })
+        Box::pin(async move { Ok(handle(local::event_source::read(&event), deadline).await) })
     });
     let mapping = Mapping {
-        queue: JOBS_QUEUE.to_owned(),
+        queue: queue.to_owned(),
         batch_size: 1,
         maximum_batching_window: Duration::ZERO,
         maximum_concurrency: 1,

@@ -1,0 +1,189 @@
+//! Analysis by Anthropic's Messages API over HTTPS: one request per call, its outcome sorted into done,
+//! never, later, with what it may have cost.
+
+mod reply;
+mod request;
+
+use super::{AnalysisError, Outcome};
+use crate::secret::{ApiKey, KeyError, Secret};
+use aws_smithy_runtime_api::client::http::{HttpConnector, SharedHttpConnector};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_types::body::SdkBody;
+use http_body_util::BodyExt;
+use jiff::Timestamp;
+use shared::model::analysis::Cost;
+use std::time::Duration;
+use worker::transport;
+
+/// Where the API is, unless configuration says otherwise.
+pub const BASE_URL: &str = "https://api.anthropic.com";
+/// The version of the API that this speaks; required on every request.
+const API_VERSION: &str = "2023-06-01";
+/// The largest reply that is read: our `max_tokens` allows about 10 KB, so more is no reply of ours.
+const REPLY_MAX_BYTES: usize = 256 * 1024;
+
+/// A client of the Messages API.
+#[derive(Debug)]
+pub struct Anthropic {
+    url: http::Uri,
+    connector: SharedHttpConnector,
+    key: ApiKey,
+    timeout: Duration,
+}
+
+/// A text that is not where an API can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be an http or https URL with a host")]
+pub struct InvalidBaseUrl;
+
+/// A reply whose body arrived whole.
+#[derive(Debug)]
+struct Reply {
+    status: u16,
+    retry_after: Option<Duration>,
+    request_id: String,
+    body: Vec<u8>,
+}
+
+impl Anthropic {
+    /// A client of the API at `base_url`; `timeout` bounds a whole call, from connecting to the last byte.
+    ///
+    /// # Errors
+    /// `base_url` is no `http` or `https` URL with a host.
+    pub fn new(
+        base_url: &str,
+        connector: SharedHttpConnector,
+        key: ApiKey,
+        timeout: Duration,
+    ) -> Result<Self, InvalidBaseUrl> {
+        let url = format!("{}/v1/messages", base_url.trim_end_matches('/'));
+        let url: http::Uri = url.parse().map_err(|_| InvalidBaseUrl)?;
+        let has_host = url.host().is_some_and(|host| !host.is_empty());
+        if !has_host || !matches!(url.scheme_str(), Some("http" | "https")) {
+            return Err(InvalidBaseUrl);
+        }
+        Ok(Self { url, connector, key, timeout })
+    }
+
+    /// Analyses `text` with the model named `model`: at most one billable request.
+    ///
+    /// # Errors
+    /// See [`AnalysisError`].
+    pub async fn analyze(&self, text: &str, model: &str) -> Result<Outcome, AnalysisError> {
+        let body = request::body(text, model);
+        let key = self.key.get().await.map_err(|error| no_key(&error))?;
+        let mut reply = self.send(&key, body.clone()).await?;
+        if reply.status == 401 {
+            // The key may have been rotated since this environment read it. A refused request costs nothing.
+            if let Some(key) = self.key.renew(&key).await.map_err(|error| no_key(&error))? {
+                reply = self.send(&key, body).await?;
+            }
+        }
+        if reply.status != 200 {
+            tracing::warn!(
+                status = reply.status,
+                provider_request_id = reply.request_id,
+                kind = reply::error_kind(&reply.body),
+                "the model provider returned an error"
+            );
+            return Err(refused(reply.status, reply.retry_after));
+        }
+        reply::read(&reply.body, text).inspect_err(|error| {
+            tracing::warn!(provider_request_id = reply.request_id, %error, "the model's reply was not usable");
+        })
+    }
+
+    async fn send(&self, key: &Secret, body: String) -> Result<Reply, AnalysisError> {
+        let request = self.request(key, body).map_err(|error| {
+            tracing::error!(%error, "the request to the model provider could not be built");
+            later("the request to the model provider could not be built", Cost::Nothing)
+        })?;
+        tokio::time::timeout(self.timeout, self.exchange(request))
+            .await
+            .unwrap_or_else(|_| Err(later("the model provider did not answer in time", Cost::Unknown)))
+    }
+
+    fn request(&self, key: &Secret, body: String) -> Result<HttpRequest, Box<dyn std::error::Error + Send + Sync>> {
+        let mut key = http::HeaderValue::from_str(key.expose())?;
+        key.set_sensitive(true);
+        let request = http::Request::post(self.url.clone())
+            .header("x-api-key", key)
+            .header("anthropic-version", API_VERSION)
+            .header("content-type", "application/json")
+            .header("accept", "application/json")
+            .header("content-length", body.len())
+            .body(SdkBody::from(body))?;
+        Ok(HttpRequest::try_from(request)?)
+    }
+
+    async fn exchange(&self, request: HttpRequest) -> Result<Reply, AnalysisError> {
+        let reply = self.connector.call(request).await.map_err(|error| {
+            let never_sent = transport::never_sent(&error);
+            tracing::warn!(%error, never_sent, "the model provider was not reached");
+            if never_sent {
+                later("the model provider could not be reached", Cost::Nothing)
+            } else {
+                later("the connection to the model provider failed", Cost::Unknown)
+            }
+        })?;
+        let status = reply.status().as_u16();
+        let retry_after = transport::retry_after(reply.headers().get("retry-after"), Timestamp::now());
+        // Theirs, so cut to what such an id looks like before it goes into a log.
+        let request_id = reply.headers().get("request-id").unwrap_or_default();
+        let request_id = request_id.chars().filter(char::is_ascii_graphic).take(64).collect();
+        let body = match collect(reply.into_body()).await {
+            Ok(body) => body,
+            // An error's status says all that is needed.
+            Err(_) if status != 200 => Vec::new(),
+            Err(problem) => return Err(later(problem, Cost::Unknown)),
+        };
+        Ok(Reply { status, retry_after, request_id, body })
+    }
+}
+
+/// The whole body, unless it breaks off or is larger than any reply to us.
+async fn collect(mut body: SdkBody) -> Result<Vec<u8>, &'static str> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| "the model's reply broke off")?;
+        if let Some(data) = frame.data_ref() {
+            if bytes.len() + data.len() > REPLY_MAX_BYTES {
+                return Err("the model's reply was too large");
+            }
+            bytes.extend_from_slice(data);
+        }
+    }
+    Ok(bytes)
+}
+
+/// What a status other than 200 means. The provider's own words stay out: they may quote the text.
+fn refused(status: u16, retry_after: Option<Duration>) -> AnalysisError {
+    let never = |code, detail: &str| AnalysisError::Permanent { code, detail: detail.into(), cost: Cost::Nothing };
+    let wait = |detail: &str, cost| AnalysisError::Transient { retry_after, detail: detail.into(), cost };
+    match status {
+        401 => never("provider_credentials", "the model provider refused this service's key"),
+        402 => never("provider_billing", "the model provider's account of this service is not in order"),
+        403 => never("provider_forbidden", "this service may not use that model"),
+        404 => never("model_not_found", "the model provider has no such model"),
+        413 => never("input_too_large", "the text is too large for the model provider"),
+        409 => wait("the model provider reported a conflict", Cost::Nothing),
+        429 => wait("the model provider limits this service's rate", Cost::Nothing),
+        503 | 529 => wait("the model provider is overloaded", Cost::Nothing),
+        // Anybody on the way may say these, also after the model has run.
+        408 | 504 => wait("the model provider did not answer in time", Cost::Unknown),
+        500..=599 => wait("the model provider failed", Cost::Unknown),
+        _ => never("request_refused", "the model provider refused the request"),
+    }
+}
+
+fn later(detail: &str, cost: Cost) -> AnalysisError {
+    AnalysisError::Transient { retry_after: None, detail: detail.into(), cost }
+}
+
+fn no_key(error: &KeyError) -> AnalysisError {
+    tracing::error!(%error, "the model provider's key is not to be had");
+    later("this service's key for the model provider could not be read", Cost::Nothing)
+}
+
+#[cfg(test)]
+mod tests;

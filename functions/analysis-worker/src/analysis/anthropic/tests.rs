@@ -1,0 +1,238 @@
+use super::*;
+use crate::secret::{KeySource, tests::aws};
+use serde_json::{Value, json};
+use shared::model::analysis::{SentimentLabel, TokenUsage};
+use testkit::scripted::{Reply as Scripted, Server};
+
+const KEY: &str = "sk-test-key-that-no-output-may-show";
+const TEXT: &str = "It was a dark night. The rain fell on the roof of the old mill without an end.";
+
+fn reading() -> Value {
+    json!({
+        "language": "en",
+        "summary": "Rain falls on a mill at night.",
+        "key_phrases": ["dark night", "old mill"],
+        "sentiment": {"label": "negative", "score": -0.3}
+    })
+}
+
+fn message(stop_reason: &str, input: &Value) -> String {
+    json!({
+        "id": "msg_1", "type": "message", "role": "assistant", "model": "m", "stop_sequence": null,
+        "content": [{"type": "text", "text": "Here."},
+                    {"type": "tool_use", "id": "t", "name": "record_analysis", "input": input}],
+        "stop_reason": stop_reason,
+        "usage": {"input_tokens": 700, "cache_creation_input_tokens": 20, "cache_read_input_tokens": 3,
+                  "output_tokens": 90, "service_tier": "standard"}
+    })
+    .to_string()
+}
+
+fn client(url: &str, timeout: Duration) -> Anthropic {
+    let key = Secret::new(KEY).expect("a key of letters is a key");
+    let connector = transport::connector(url, None).expect("a plain connector needs no roots");
+    Anthropic::new(url, connector, ApiKey::new(KeySource::Fixed(key)), timeout).expect("the server's URL is one")
+}
+
+async fn outcome(replies: Vec<Scripted>) -> (Result<Outcome, AnalysisError>, Vec<String>) {
+    let server = Server::start(replies).await;
+    let outcome = client(&server.url, Duration::from_secs(20)).analyze(TEXT, "some-model").await;
+    if let Err(error) = &outcome {
+        assert!(!format!("{error} {error:?}").contains(KEY));
+    }
+    (outcome, server.requests())
+}
+
+async fn error_of(reply: Scripted) -> AnalysisError {
+    outcome(vec![reply]).await.0.expect_err("the reply must not pass for an analysis")
+}
+
+const TOKENS: Cost = Cost::Tokens(TokenUsage { input_tokens: 723, output_tokens: 90 });
+
+#[tokio::test]
+async fn a_good_reply_is_an_analysis() {
+    let (outcome, requests) = outcome(vec![Scripted::http(200, &[], &message("tool_use", &reading()))]).await;
+    let outcome = outcome.expect("a good reply is taken");
+    assert_eq!(outcome.analysis.sentiment.label, SentimentLabel::Negative);
+    assert_eq!((outcome.analysis.word_count, outcome.analysis.sentence_count), (18, 2));
+    assert_eq!(TOKENS, Cost::Tokens(outcome.usage));
+
+    let (head, body) = requests[0].split_once("\r\n\r\n").expect("a request has a head");
+    let head = head.to_ascii_lowercase();
+    assert!(head.starts_with("post /v1/messages http/1.1\r\n"), "{head}");
+    for line in [&format!("x-api-key: {KEY}"), "anthropic-version: 2023-06-01", "content-type: application/json"] {
+        assert!(head.lines().any(|found| found == line), "{line} in {head}");
+    }
+    let body: Value = serde_json::from_str(body).expect("the body is JSON");
+    assert_eq!(body["model"], "some-model");
+    assert_eq!(body["messages"][0]["content"][0]["text"], TEXT);
+    assert_eq!(body["tool_choice"]["name"], "record_analysis");
+    assert!(body["max_tokens"].as_u64().is_some_and(|tokens| tokens > 0));
+}
+
+#[tokio::test]
+async fn statuses_are_sorted() {
+    let body = r#"{"type":"error","error":{"type":"invalid_request_error","message":"you sent: secret words"}}"#;
+    let permanent = [
+        (400, "request_refused"),
+        (402, "provider_billing"),
+        (403, "provider_forbidden"),
+        (404, "model_not_found"),
+        (413, "input_too_large"),
+        (418, "request_refused"),
+        (302, "request_refused"),
+        (204, "request_refused"),
+    ];
+    for (status, expected) in permanent {
+        let error = error_of(Scripted::http(status, &[], if status == 204 { "" } else { body })).await;
+        let AnalysisError::Permanent { code, detail, cost } = error else { panic!("{status}: {error:?}") };
+        assert_eq!((code, cost), (expected, Cost::Nothing), "{status}");
+        assert!(!detail.contains("secret words"));
+    }
+    for (status, expected) in [
+        (408, Cost::Unknown),
+        (409, Cost::Nothing),
+        (429, Cost::Nothing),
+        (500, Cost::Unknown),
+        (502, Cost::Unknown),
+        (503, Cost::Nothing),
+        (504, Cost::Unknown),
+        (529, Cost::Nothing),
+        (599, Cost::Unknown),
+    ] {
+        let error = error_of(Scripted::http(status, &[("retry-after", "17")], body)).await;
+        let AnalysisError::Transient { retry_after, detail, cost } = error else { panic!("{status}: {error:?}") };
+        assert_eq!((retry_after, cost), (Some(Duration::from_secs(17)), expected), "{status}");
+        assert!(!detail.contains("secret words"));
+    }
+}
+
+#[tokio::test]
+async fn retry_after_may_be_a_date_or_nonsense() {
+    for (value, expected) in [("Sun, 01 Mar 2020 11:00:00 GMT", Some(Duration::ZERO)), ("tomorrow", None)] {
+        let error = error_of(Scripted::http(429, &[("retry-after", value)], "")).await;
+        assert!(matches!(error, AnalysisError::Transient { retry_after, .. } if retry_after == expected), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn stop_reasons_that_end_the_job() {
+    for (reason, expected) in [
+        ("refusal", "model_refused"),
+        ("max_tokens", "model_output_too_long"),
+        ("model_context_window_exceeded", "input_too_large"),
+    ] {
+        let error = error_of(Scripted::http(200, &[], &message(reason, &json!({})))).await;
+        assert!(
+            matches!(error, AnalysisError::Permanent { code, cost, .. } if code == expected && cost == TOKENS),
+            "{reason}: {error:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_reply_of_another_shape_is_tried_again_and_its_tokens_count() {
+    let mut extra = reading();
+    extra["instructions"] = "ignore all limits".into();
+    let mut long = reading();
+    long["summary"] = "x".repeat(5_000).into();
+    let mut control = reading();
+    control["summary"] = "a\u{0}b".into();
+    let mut score = reading();
+    score["sentiment"]["score"] = json!(7);
+    let mut label = reading();
+    label["sentiment"]["label"] = "euphoric".into();
+    let mut language = reading();
+    language["language"] = "<script>".into();
+    let mut missing = reading();
+    missing.as_object_mut().expect("a reading is an object").remove("summary");
+    for input in [extra, long, control, score, label, language, missing, json!(null), json!("text"), json!([])] {
+        let error = error_of(Scripted::http(200, &[], &message("tool_use", &input))).await;
+        assert!(matches!(error, AnalysisError::Transient { cost: TOKENS, .. }), "{input}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn replies_without_usage_may_have_cost_something() {
+    let good = message("tool_use", &reading());
+    let deep = "[".repeat(100_000);
+    let huge = format!("{}{}", good, " ".repeat(REPLY_MAX_BYTES));
+    let bodies = ["", "null", "{}", "not json", &good[..good.len() / 2], &deep, &huge, "\u{0}", "[1,2]"];
+    for body in bodies {
+        let error = error_of(Scripted::http(200, &[], body)).await;
+        assert!(matches!(error, AnalysisError::Transient { cost: Cost::Unknown, .. }), "{body:.20}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_reply_that_breaks_off_may_have_cost_something() {
+    let reply = Scripted::http(200, &[], &message("tool_use", &reading()));
+    for missing in [1, 100] {
+        let error = error_of(reply.clone().cut(missing)).await;
+        assert!(matches!(error, AnalysisError::Transient { cost: Cost::Unknown, .. }), "{error:?}");
+    }
+    for bytes in [&b""[..], b"HTTP/1.1 200", b"garbage\r\n\r\n"] {
+        let error = error_of(Scripted::Bytes(bytes.to_vec())).await;
+        assert!(matches!(error, AnalysisError::Transient { cost: Cost::Unknown, .. }), "{bytes:?}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_that_breaks_off_still_says_its_status() {
+    let error = error_of(Scripted::http(529, &[("retry-after", "3")], "overloaded").cut(4)).await;
+    assert!(matches!(error, AnalysisError::Transient { cost: Cost::Nothing, retry_after: Some(_), .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn silence_ends_at_the_timeout() {
+    let server = Server::start(vec![Scripted::Silence]).await;
+    let error = client(&server.url, Duration::from_millis(300)).analyze(TEXT, "m").await;
+    assert!(matches!(error, Err(AnalysisError::Transient { cost: Cost::Unknown, .. })), "{error:?}");
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_refused_connection_cost_nothing() {
+    let (error, _) = outcome(vec![]).await;
+    assert!(matches!(error, Err(AnalysisError::Transient { cost: Cost::Nothing, .. })), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_refused_key_is_not_tried_twice() {
+    let (error, requests) = outcome(vec![Scripted::http(401, &[], ""), Scripted::http(401, &[], "")]).await;
+    assert!(matches!(error, Err(AnalysisError::Permanent { code: "provider_credentials", .. })), "{error:?}");
+    assert_eq!(requests.len(), 1);
+}
+
+#[tokio::test]
+async fn a_rotated_key_is_read_again() {
+    let secret = |value: &str| {
+        let body = json!({"ARN": "arn", "Name": "n", "SecretString": value}).to_string();
+        Scripted::http(200, &[("content-type", "application/x-amz-json-1.1")], &body)
+    };
+    let secrets = Server::start(vec![secret("sk-old"), secret("sk-new")]).await;
+    let aws = aws(&secrets.url).sdk_config().expect("no roots are given");
+    let manager = crate::secret::secrets_manager(&aws);
+    let source = KeySource::SecretsManager { client: manager, secret_id: "model-key".into() };
+    let good = || Scripted::http(200, &[], &message("tool_use", &reading()));
+    let server = Server::start(vec![Scripted::http(401, &[], ""), good(), good()]).await;
+    let connector = transport::connector(&server.url, None).expect("a plain connector needs no roots");
+    let client = Anthropic::new(&server.url, connector, ApiKey::new(source), Duration::from_secs(20));
+    let client = client.expect("the server's URL is one");
+    for _ in 0..2 {
+        client.analyze(TEXT, "m").await.expect("the new key is taken");
+    }
+    let keys: Vec<_> = server.requests().iter().map(|request| request.contains("x-api-key: sk-new")).collect();
+    assert_eq!(keys, [false, true, true]);
+    assert_eq!(secrets.requests().len(), 2);
+}
+
+#[test]
+fn a_base_url_needs_a_host() {
+    for wrong in ["", "/v1", "http://", "not a url"] {
+        let key = Secret::new(KEY).expect("a key of letters is a key");
+        let connector = transport::connector("http://x", None).expect("a plain connector needs no roots");
+        let client = Anthropic::new(wrong, connector, ApiKey::new(KeySource::Fixed(key)), Duration::from_secs(1));
+        assert!(client.is_err(), "{wrong:?}");
+    }
+}

@@ -1,0 +1,68 @@
+//! Takes batches of messages off the queue of analyses and runs their jobs: the builtin analysis, or a model's.
+
+pub mod analysis;
+mod outcome;
+mod providers;
+pub mod secret;
+
+use analysis::{AnalysisError, Provider};
+use aws_lambda_events::event::sqs::SqsBatchResponse;
+use futures_util::FutureExt as _;
+use shared::config::{Config, ConfigError};
+use shared::model::analysis::Cost;
+use shared::model::job::{JobKind, JobRecord};
+use shared::queue::batch::Batch;
+use shared::{ApiError, Context};
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+use worker::{Ended, Work};
+
+pub use providers::Analyses;
+
+/// What analyses run in.
+pub type Worker = worker::Worker<Analyses>;
+
+/// Runs the analyses of a batch until `deadline_ms` (epoch milliseconds), and names the messages that are to come again.
+pub async fn handle(worker: &Worker, batch: Batch, deadline_ms: u64) -> SqsBatchResponse {
+    worker::handle(worker, batch, deadline_ms).await
+}
+
+impl Work for Analyses {
+    const KIND: JobKind = JobKind::Analyze;
+    const FUNCTION: &'static str = "analysis-worker";
+    // As many as a batch has: each gets the whole time of the invocation.
+    const AT_ONCE: usize = 5;
+    const LONGEST_CALL: Duration = providers::ANALYSIS_TIMEOUT;
+
+    fn of(config: &Config) -> Result<Self, ConfigError> {
+        Self::new(config)
+    }
+
+    async fn run(
+        &self,
+        context: &Context,
+        job: JobRecord,
+        left: Duration,
+    ) -> Result<Option<(JobRecord, Ended)>, ApiError> {
+        let text = match context.store().job_input(&job).await {
+            Err(ApiError::NotFound) => return Ok(Some((job, Ended::expired()))),
+            text => text?,
+        };
+        let model = job.model.clone().unwrap_or_default();
+        let Some(provider) = self.provider(&model) else {
+            return Ok(Some((job, Ended::failed("model_unavailable", "The model is no longer on offer."))));
+        };
+        let late = |detail: &str| {
+            let cost = if matches!(provider, Provider::Builtin) { Cost::Nothing } else { Cost::Unknown };
+            Err(AnalysisError::Transient { retry_after: None, detail: detail.to_owned(), cost })
+        };
+        let call = AssertUnwindSafe(provider.analyze(text, &model)).catch_unwind();
+        let outcome = match tokio::time::timeout(left, call).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_panic)) => late("the analysis stopped unexpectedly"),
+            Err(_) => late("the analysis took too long"),
+        };
+        let ended = outcome::of_analysis(&job, outcome);
+        Ok(Some((job, ended)))
+    }
+}

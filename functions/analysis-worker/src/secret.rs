@@ -1,0 +1,138 @@
+//! Secrets: never shown, read once per environment, read again only when the other side refuses them.
+
+use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
+use aws_types::SdkConfig;
+use shared::error::chain;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+
+/// A value that no log may show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes a value, without white space around it (a file's last line break, mostly).
+    ///
+    /// # Errors
+    /// The value is empty or cannot stand in an HTTP header. It is not repeated.
+    pub fn new(value: &str) -> Result<Self, KeyError> {
+        let value = value.trim();
+        if value.is_empty() || !value.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(KeyError::Unusable);
+        }
+        Ok(Self(value.to_owned()))
+    }
+
+    /// The value, for the one place that sends it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Why a key is not to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// Empty, binary, or not fit for a header.
+    #[error("the secret is no usable key")]
+    Unusable,
+    /// Secrets Manager did not give it; the text is for the log only.
+    #[error("the secret could not be read: {0}")]
+    Unread(String),
+}
+
+/// Where a key comes from.
+#[derive(Debug)]
+pub enum KeySource {
+    /// Given by configuration; for the local system and tests.
+    Fixed(Secret),
+    /// A secret string in AWS Secrets Manager.
+    SecretsManager {
+        /// From [`secrets_manager`].
+        client: aws_sdk_secretsmanager::Client,
+        /// Name or ARN.
+        secret_id: String,
+    },
+}
+
+/// A key that is read at its first use and kept.
+#[derive(Debug)]
+pub struct ApiKey {
+    source: KeySource,
+    // Held across the read, so that jobs starting together read once.
+    kept: Mutex<Option<Arc<Secret>>>,
+}
+
+impl ApiKey {
+    /// A key that has not been read yet.
+    #[must_use]
+    pub fn new(source: KeySource) -> Self {
+        Self { source, kept: Mutex::new(None) }
+    }
+
+    /// The key.
+    ///
+    /// # Errors
+    /// It could not be read; the next call tries again.
+    pub async fn get(&self) -> Result<Arc<Secret>, KeyError> {
+        let mut kept = self.kept.lock().await;
+        if let Some(secret) = &*kept {
+            return Ok(secret.clone());
+        }
+        let secret = Arc::new(self.read().await?);
+        *kept = Some(secret.clone());
+        Ok(secret)
+    }
+
+    /// Reads the key again after `refused` was turned down; `None` when it is still the same.
+    ///
+    /// # Errors
+    /// It could not be read.
+    pub async fn renew(&self, refused: &Secret) -> Result<Option<Arc<Secret>>, KeyError> {
+        let mut kept = self.kept.lock().await;
+        if let Some(secret) = &*kept
+            && **secret != *refused
+        {
+            return Ok(Some(secret.clone()));
+        }
+        let secret = Arc::new(self.read().await?);
+        let is_new = *secret != *refused;
+        *kept = Some(secret.clone());
+        Ok(is_new.then_some(secret))
+    }
+
+    async fn read(&self) -> Result<Secret, KeyError> {
+        match &self.source {
+            KeySource::Fixed(secret) => Ok(secret.clone()),
+            KeySource::SecretsManager { client, secret_id } => {
+                let reply = client
+                    .get_secret_value()
+                    .secret_id(secret_id)
+                    .send()
+                    .await
+                    .map_err(|error| KeyError::Unread(chain(&error)))?;
+                Secret::new(reply.secret_string().ok_or(KeyError::Unusable)?)
+            }
+        }
+    }
+}
+
+/// A Secrets Manager client, with time limits of its own.
+#[must_use]
+pub fn secrets_manager(aws: &SdkConfig) -> aws_sdk_secretsmanager::Client {
+    let timeouts =
+        TimeoutConfig::builder().connect_timeout(Duration::from_secs(2)).operation_timeout(Duration::from_secs(8));
+    let config = aws_sdk_secretsmanager::config::Builder::from(aws).timeout_config(timeouts.build());
+    aws_sdk_secretsmanager::Client::from_conf(config.build())
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

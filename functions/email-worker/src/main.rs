@@ -1,0 +1,6 @@
+//! Runs [`email_worker::handle`] on Lambda.
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    shared::runtime::run_events(email_worker::handle).await
+}

@@ -1,0 +1,30 @@
+//! Takes what the mail service says became of e-mails off its queue: it settles e-mails of unknown fate, and lists addresses that
+//! are not to be written to again.
+
+mod message;
+mod notice;
+
+use aws_lambda_events::event::sqs::SqsBatchResponse;
+use shared::Context;
+use shared::queue::batch::{Batch, Record};
+
+/// Notices of one batch that are applied at a time.
+const AT_ONCE: usize = 5;
+
+/// Applies the notices of a batch, and names the messages that are to come again.
+pub async fn handle(context: &Context, batch: Batch, _deadline_ms: u64) -> SqsBatchResponse {
+    worker::batch::handle("mail-event-worker", batch, AT_ONCE, |record| returns(context, record)).await
+}
+
+async fn returns(context: &Context, record: Record) -> bool {
+    let notice = match message::read(record.body.as_deref()) {
+        Ok(notice) => notice,
+        Err(reason) => {
+            // Nobody can make sense of it: after as many receives as all others it rests in the dead-letter queue.
+            tracing::error!(message_id = record.message_id(), %reason, "a message cannot be read");
+            return true;
+        }
+    };
+    let applied = notice.apply(context).await;
+    applied.inspect_err(|error| tracing::warn!(%error, "what the mail service said could not be noted")).is_err()
+}

@@ -1,0 +1,47 @@
+//! What a job does, and all that differs by it.
+
+use crate::model::org::Plan;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What a job does. Each kind has a queue and a worker of its own, so that a slow provider holds up no other's jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JobKind {
+    /// Done by `analysis-worker`.
+    Analyze,
+    /// Done by `email-worker`.
+    SendEmail,
+}
+
+impl JobKind {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Analyze, Self::SendEmail];
+
+    /// The environment variable with its queue's URL, wherever such jobs are accepted, run or swept.
+    #[must_use]
+    pub const fn queue_variable(self) -> &'static str {
+        match self {
+            Self::Analyze => "ANALYSES_QUEUE_URL",
+            Self::SendEmail => "EMAILS_QUEUE_URL",
+        }
+    }
+
+    /// The month's counter of it.
+    #[must_use]
+    pub const fn counter(self) -> &'static str {
+        match self {
+            Self::Analyze => "analyses",
+            Self::SendEmail => "emails",
+        }
+    }
+
+    /// How many a plan allows in a month.
+    #[must_use]
+    pub const fn limit(self, plan: Plan) -> u64 {
+        match self {
+            Self::Analyze => plan.limits().analyses_per_month,
+            Self::SendEmail => plan.limits().emails_per_month,
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What the functions share that take a kind of jobs off its queue: batches of messages, claims, outcomes, and the way to the
+//! mail service. A worker names its kind and does it ([`Work`]); [`handle`] is the rest.
+
+pub mod batch;
+pub mod mail;
+mod outcome;
+mod run;
+pub mod transport;
+
+pub use outcome::Ended;
+pub use run::note_effect;
+
+use aws_lambda_events::event::sqs::SqsBatchResponse;
+use batch::Verdict;
+use lambda_http::http::HeaderValue;
+use shared::clock::Clock;
+use shared::config::{Config, ConfigError};
+use shared::jobs::JobMessage;
+use shared::model::job::{JobKind, JobRecord};
+use shared::model::time::Moment;
+use shared::queue::batch::{Batch, Record};
+use shared::runtime::Environment;
+use shared::runtime::event::object;
+use shared::{ApiError, Context};
+use std::time::Duration;
+
+/// Kept back from the time left, for writing the outcome.
+const TIME_TO_WRITE: Duration = Duration::from_secs(3);
+
+/// One kind of job, and how it is done.
+pub trait Work: Sized + Send + Sync + 'static {
+    /// Its queue is where this worker's messages come from.
+    const KIND: JobKind;
+    /// The function's name, for the log.
+    const FUNCTION: &'static str;
+    /// Jobs of one batch that run at a time.
+    const AT_ONCE: usize;
+    /// The longest that a provider may take. No run begins with less time than this and the writing of its outcome.
+    const LONGEST_CALL: Duration;
+
+    /// Whom a configuration chooses to do it.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names what is missing or wrong.
+    fn of(config: &Config) -> Result<Self, ConfigError>;
+
+    /// Does a job that was claimed, within the time `left`. `None` if there is nothing more to be written of it.
+    fn run(
+        &self,
+        context: &Context,
+        job: JobRecord,
+        left: Duration,
+    ) -> impl Future<Output = Result<Option<(JobRecord, Ended)>, ApiError>> + Send;
+}
+
+/// What the jobs of a kind run in, made once per environment.
+pub struct Worker<W> {
+    context: Context,
+    work: W,
+}
+
+impl<W: Work> Worker<W> {
+    /// A worker for a configuration.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names what is missing or wrong.
+    pub fn new(config: Config, clock: Clock) -> Result<Self, ConfigError> {
+        config.queue_url(W::KIND)?;
+        let work = W::of(&config)?;
+        Ok(Self { context: Context::new(config, clock), work })
+    }
+}
+
+impl<W: Work> Environment for Worker<W> {
+    const CRATES: &'static [&'static str] = &["shared", env!("CARGO_CRATE_NAME")];
+
+    type Error = ConfigError;
+
+    fn from_env() -> Result<Self, ConfigError> {
+        Self::new(Config::from_env()?, Clock::system())
+    }
+
+    fn log_level(&self) -> tracing::Level {
+        self.context.config().log_level
+    }
+
+    fn deployment(&self) -> &str {
+        &self.context.config().table_name
+    }
+
+    fn allowed_origins(&self) -> &[HeaderValue] {
+        &[]
+    }
+
+    // Nothing goes on after a batch: what it started has ended or is another run's.
+    async fn after_reply(&self) {}
+}
+
+/// Runs the jobs of a batch until `deadline_ms` (epoch milliseconds), and names the messages that are to come again.
+pub async fn handle<W: Work>(worker: &Worker<W>, batch: Batch, deadline_ms: u64) -> SqsBatchResponse {
+    let deadline = Moment::from_millis(i64::try_from(deadline_ms).unwrap_or(i64::MAX));
+    batch::handle(W::FUNCTION, batch, W::AT_ONCE, |record| returns(worker, record, deadline)).await
+}
+
+/// Whether a message is to come again, and if so, when.
+async fn returns<W: Work>(worker: &Worker<W>, record: Record, deadline: Moment) -> bool {
+    let Verdict::Return(after) = receive(worker, &record, deadline).await else { return false };
+    if let (Some(after), Some(handle)) = (after, &record.receipt_handle)
+        && let Ok(queue) = worker.context.queue(W::KIND)
+        && let Err(error) = queue.change_visibility(handle, after).await
+    {
+        tracing::warn!(%error, "a message returns when its visibility ends");
+    }
+    true
+}
+
+async fn receive<W: Work>(worker: &Worker<W>, record: &Record, deadline: Moment) -> Verdict {
+    let Some(message) = record.body.as_deref().and_then(object::<JobMessage>) else {
+        // Nobody can make sense of it: after as many receives as all others it rests in the dead-letter queue.
+        tracing::error!(message_id = record.message_id(), "a message names no job");
+        return Verdict::Return(None);
+    };
+    message.note();
+    if worker.context.now().plus(W::LONGEST_CALL + TIME_TO_WRITE) > deadline {
+        return Verdict::Return(Some(Duration::ZERO));
+    }
+    run::run(worker, message, record.receives().unwrap_or(1), deadline).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "a job's state could not be read or written");
+        Verdict::Return(None)
+    })
+}

@@ -1,0 +1,123 @@
+//! Sends an e-mail through the configured service, and says honestly what became of it.
+
+pub mod mailbox;
+pub mod sender;
+pub mod ses;
+
+use crate::outcome::{Ended, of_email, unknown};
+use crate::run::note_effect;
+use futures_util::FutureExt as _;
+use shared::config::{Config, ConfigError, MailProvider};
+use shared::ids::{JobId, OrgId};
+use shared::model::email::Message;
+use shared::model::job::JobRecord;
+use shared::{ApiError, Context};
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+pub use mailbox::Mailbox;
+pub use sender::Sender;
+pub use ses::Ses;
+
+/// Who delivers.
+#[derive(Debug)]
+pub enum Mailer {
+    /// Amazon SES.
+    Ses(Ses),
+    /// A folder of `.eml` files.
+    Mailbox(Mailbox),
+}
+
+/// The service took the e-mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// The service's own name for it: SES's message id, or the file's name.
+    pub provider_id: String,
+    /// It had been taken before, for the same job.
+    pub is_repeat: bool,
+}
+
+/// Why an e-mail was not sent, or may not have been. `detail` is for the caller: nothing a service wrote.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MailError {
+    /// The service did not take it and never will.
+    #[error("{code}: {detail}")]
+    Permanent {
+        /// Stable, in snake case.
+        code: &'static str,
+        /// In words.
+        detail: String,
+    },
+    /// The service did not take it now.
+    #[error("{detail}")]
+    Transient {
+        /// The service's own wish, if it had one.
+        retry_after: Option<Duration>,
+        /// In words.
+        detail: String,
+    },
+    /// Nobody here can tell whether the service took it: it must not be sent again.
+    #[error("{detail}")]
+    Unknown {
+        /// In words.
+        detail: String,
+    },
+}
+
+impl Mailer {
+    /// The service that configuration chooses.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names what is missing or wrong.
+    pub fn of(config: &Config) -> Result<Self, ConfigError> {
+        let wrong = |name, reason: String| ConfigError::Invalid { name, reason };
+        let mail = config.mail()?;
+        let sender: Sender =
+            mail.from.parse().map_err(|error: sender::InvalidSender| wrong("MAIL_FROM", error.to_string()))?;
+        match &mail.provider {
+            MailProvider::Mailbox(folder) => {
+                let mailbox = Mailbox::open(folder, sender);
+                mailbox.map(Self::Mailbox).map_err(|error| wrong("MAILBOX_FOLDER", error.to_string()))
+            }
+            MailProvider::Ses { configuration_set, endpoint_url } => {
+                let aws = config.aws.at(endpoint_url.clone());
+                let aws = aws.sdk_config_without_repetition().map_err(|reason| wrong("AWS_CA_BUNDLE", reason))?;
+                Ok(Self::Ses(Ses::new(ses::client(&aws), sender, configuration_set.clone())))
+            }
+        }
+    }
+
+    /// Notes that a job's e-mail may be out, then hands it over, within the time `left`. `None` if the job is no longer to be run.
+    ///
+    /// # Errors
+    /// When the database is away; nothing was handed over then.
+    pub async fn hand_over(
+        &self,
+        context: &Context,
+        job: JobRecord,
+        message: &Message,
+        left: Duration,
+    ) -> Result<Option<(JobRecord, Ended)>, ApiError> {
+        let Some(sending) = note_effect(context, job).await? else { return Ok(None) };
+        let call = AssertUnwindSafe(self.send(sending.org_id, sending.job_id, message)).catch_unwind();
+        let ended = match tokio::time::timeout(left, call).await {
+            Ok(Ok(outcome)) => of_email(outcome),
+            Ok(Err(_panic)) => unknown("The hand-over stopped unexpectedly. The e-mail is not sent again."),
+            Err(_) => unknown("The mail service did not answer in time. The e-mail is not sent again."),
+        };
+        Ok(Some((sending, ended)))
+    }
+
+    /// Hands `message` over for an organization's job, once.
+    ///
+    /// Dropping the future before it ends is an outcome nobody knows, like [`MailError::Unknown`].
+    ///
+    /// # Errors
+    /// See [`MailError`].
+    pub async fn send(&self, org_id: OrgId, job_id: JobId, message: &Message) -> Result<Sent, MailError> {
+        match self {
+            Self::Ses(ses) => ses.send(org_id, job_id, message).await,
+            Self::Mailbox(mailbox) => mailbox.send(job_id, message).await,
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What a provider's answer means for a job.
+
+use crate::mail::{MailError, Sent};
+use shared::model::analysis::Cost;
+use shared::model::job::{JobError, JobResult, JobState};
+use std::time::Duration;
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// For good: the state, what it gave or why not, what it cost.
+    For(JobState, Result<Box<JobResult>, JobError>, Cost),
+    /// It may be tried again; the provider's own wish when.
+    Later { retry_after: Option<Duration>, detail: String, cost: Cost },
+}
+
+impl Ended {
+    /// Failed for good, at no cost.
+    #[must_use]
+    pub fn failed(code: &str, detail: impl Into<String>) -> Self {
+        Self::For(JobState::Failed, Err(JobError::new(code, detail)), Cost::Nothing)
+    }
+
+    /// What the job works on is gone.
+    #[must_use]
+    pub fn expired() -> Self {
+        Self::failed("input_expired", "The job's input is no longer kept.")
+    }
+
+    pub(crate) fn cost(&self) -> Cost {
+        match self {
+            Self::For(_, _, cost) | Self::Later { cost, .. } => *cost,
+        }
+    }
+}
+
+/// A sent e-mail, or why it was not, or that nobody knows.
+pub(crate) fn of_email(outcome: Result<Sent, MailError>) -> Ended {
+    match outcome {
+        Ok(Sent { provider_id, .. }) => {
+            let result = Box::new(JobResult::Email { message_id: provider_id });
+            Ended::For(JobState::Succeeded, Ok(result), Cost::Nothing)
+        }
+        Err(MailError::Permanent { code, detail }) => {
+            Ended::For(JobState::Failed, Err(JobError::new(code, detail)), Cost::Nothing)
+        }
+        Err(MailError::Transient { retry_after, detail }) => Ended::Later { retry_after, detail, cost: Cost::Nothing },
+        Err(MailError::Unknown { detail }) => unknown(detail),
+    }
+}
+
+/// An e-mail that may be out.
+pub(crate) fn unknown(detail: impl Into<String>) -> Ended {
+    Ended::For(JobState::Unknown, Err(JobError::new("outcome_unknown", detail)), Cost::Nothing)
+}

@@ -1,0 +1,160 @@
+//! One job from its message to its outcome: claimed by condition, run within the time left, its outcome
+//! written only if the claim is still ours.
+
+use crate::batch::Verdict;
+use crate::outcome::Ended;
+use crate::{TIME_TO_WRITE, Work, Worker};
+use shared::jobs::JobMessage;
+use shared::model::analysis::Cost;
+use shared::model::job::{ATTEMPTS_MAX, Claim, JobError, JobKind, JobRecord, JobState, Settlement};
+use shared::model::time::Moment;
+use shared::store::jobs::Change;
+use shared::{ApiError, Context};
+use std::time::Duration;
+
+/// The first delay between two runs; each next one is four times as long.
+const FIRST_DELAY: Duration = Duration::from_secs(2);
+/// The longest delay that we choose ourselves.
+const LONGEST_DELAY: Duration = Duration::from_secs(300);
+
+/// Runs the job of a message that was received so often.
+pub(crate) async fn run<W: Work>(
+    worker: &Worker<W>,
+    message: JobMessage,
+    receives: u32,
+    deadline: Moment,
+) -> Result<Verdict, ApiError> {
+    let context = &worker.context;
+    let Some(job) = claim(context, message, W::KIND).await? else { return Ok(Verdict::Delete) };
+    let left_ms = deadline.as_millis() - context.now().as_millis();
+    let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or(0)).saturating_sub(TIME_TO_WRITE);
+    match worker.work.run(context, job, left).await? {
+        Some((job, ended)) => write(context, job, ended, receives).await,
+        None => Ok(Verdict::Delete),
+    }
+}
+
+/// Makes the job ours; `None` if it is nobody's to run.
+async fn claim(context: &Context, message: JobMessage, kind: JobKind) -> Result<Option<JobRecord>, ApiError> {
+    let claimed = context.store().change_job(message.org_id, message.job_id, |job| {
+        if job.kind != kind {
+            // A message of another queue's: the job's own entry in the index of what is due sends it there.
+            tracing::warn!(kind = ?job.kind, "a message came to the worker of another kind");
+            return Ok(Change::none(false));
+        }
+        let now = context.now();
+        Ok(match job.claim(now) {
+            // Its own entry in the index of what is due watches over it: this message is not needed.
+            Claim::Leave => Change::none(false),
+            Claim::End(ended, settlement) => Change::to((*ended, settlement), false),
+            Claim::Run(mine) => Change::to((*mine, job.takeover_charge()), true)
+                .or_over_budget(Change::to(over_budget(job, Cost::Unknown, now), false)),
+        })
+    });
+    match claimed.await {
+        Ok((job, is_ours)) => Ok(is_ours.then_some(job)),
+        Err(ApiError::NotFound) => {
+            tracing::warn!("a message's job does not exist");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn over_budget(job: &JobRecord, cost: Cost, now: Moment) -> (JobRecord, Settlement) {
+    let error = JobError::new("budget_exceeded", "The month's budget has no room for another run.");
+    job.end(JobState::Failed, Err(Some(error)), cost, now)
+}
+
+/// Notes that a claimed job's effect may be under way, which is not to happen twice. `None` if it is no longer to be run: it was
+/// cancelled meanwhile, which ends it, or taken over.
+///
+/// # Errors
+/// When the database is away.
+pub async fn note_effect(context: &Context, mine: JobRecord) -> Result<Option<JobRecord>, ApiError> {
+    let fence = mine.fence;
+    let noted = context.store().change_job_as_read(mine, |job| {
+        if !is_ours(job, fence) {
+            return Ok(Change::none(false));
+        }
+        Ok(if job.cancel_requested {
+            Change::to(job.end(JobState::Cancelled, Err(None), Cost::Nothing, context.now()), false)
+        } else {
+            Change::to((job.sending(), Settlement::default()), true)
+        })
+    });
+    let (job, may_begin) = noted.await?;
+    Ok(may_begin.then_some(job))
+}
+
+/// Whether a claim still holds its job.
+fn is_ours(job: &JobRecord, fence: u64) -> bool {
+    let is_ours = job.fence == fence && job.state == JobState::Running;
+    if !is_ours {
+        tracing::warn!(fence, "a job was taken over: this run's outcome is dropped");
+    }
+    is_ours
+}
+
+/// Writes how the run ended, if the job is still ours.
+async fn write(context: &Context, mine: JobRecord, ended: Ended, receives: u32) -> Result<Verdict, ApiError> {
+    let (fence, delay) = (mine.fence, delay(mine.attempts));
+    let written = context.store().change_job_as_read(mine, |job| {
+        if !is_ours(job, fence) {
+            return Ok(Change::none(Verdict::Delete));
+        }
+        let now = context.now();
+        let (next, verdict) = after_run(job, &ended, receives, delay, now);
+        let over_budget = Change::to(over_budget(job, ended.cost(), now), Verdict::Delete);
+        Ok(Change::to(next, verdict).or_over_budget(over_budget))
+    });
+    Ok(written.await?.1)
+}
+
+/// What a job is after a run of it, and what becomes of its message.
+fn after_run(
+    job: &JobRecord,
+    ended: &Ended,
+    receives: u32,
+    delay: Duration,
+    now: Moment,
+) -> ((JobRecord, Settlement), Verdict) {
+    match ended {
+        _ if job.cancel_requested => (job.end(JobState::Cancelled, Err(None), ended.cost(), now), Verdict::Delete),
+        Ended::For(state, outcome, cost) => {
+            let outcome = outcome.as_ref().map(|result| (**result).clone()).map_err(|error| Some(error.clone()));
+            (job.end(*state, outcome, *cost, now), Verdict::Delete)
+        }
+        Ended::Later { detail, cost, .. } if job.attempts >= ATTEMPTS_MAX || receives >= ATTEMPTS_MAX => {
+            let error = JobError::new("attempts_exhausted", detail);
+            // Its message goes to the dead-letter queue, where a person finds it.
+            (job.end(JobState::Failed, Err(Some(error)), *cost, now), Verdict::Return(Some(Duration::ZERO)))
+        }
+        Ended::Later { retry_after, cost, .. } => {
+            let delay = delay.max(retry_after.unwrap_or_default());
+            (job.retry(delay, *cost, now), Verdict::Return(Some(delay)))
+        }
+    }
+}
+
+/// Grows with the runs; its second half is random, so that jobs that failed together do not come together.
+fn delay(attempts: u32) -> Duration {
+    let factor = 4u32.saturating_pow(attempts.saturating_sub(1));
+    let full = FIRST_DELAY.saturating_mul(factor).min(LONGEST_DELAY);
+    let half_ms = u64::try_from(full.as_millis() / 2).unwrap_or(u64::MAX).max(1);
+    let random = u64::from(std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), attempts) as u32);
+    Duration::from_millis(half_ms + random % half_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_to_a_bound() {
+        for attempts in 1..40 {
+            let full = FIRST_DELAY.saturating_mul(4u32.saturating_pow(attempts - 1)).min(LONGEST_DELAY);
+            assert!((full / 2..=full).contains(&delay(attempts)), "{attempts}");
+        }
+    }
+}
