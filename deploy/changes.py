@@ -27,7 +27,7 @@ VALUES = {
     "AlarmEmail": ("", "us@a.example"),
     "DailySpendingAlarmUsd": ("50", "51"),
     "RequestsPerSecond": ("100", "200"),
-    "AccountConcurrency": ("1000", "2000"),
+    "ConcurrencyAlarmAt": ("800", "1600"),
     "Architecture": ("x86_64", "arm64"),
     "ReservedConcurrency": ("false", "true"),
     "GradualDeployment": ("false", "true"),

@@ -34,13 +34,12 @@ class Watched(unittest.TestCase):
         self.metrics = {(row["namespace"], row["metric"]): [set() if one == "-" else set(one.split("+")) for one in row["dimensions"].split(";")]
                         for row in listed()}
 
-    def of_alarm(self, properties):
-        """What an alarm looks at: namespace, metric, dimensions."""
-        looked = [part["MetricStat"]["Metric"] for part in properties.get("Metrics", []) if "MetricStat" in part] or [properties]
-        for metric in looked:
-            dimensions = {one["Name"]: one["Value"] for one in metric.get("Dimensions", [])}
-            self.assertEqual(len(dimensions), len(metric.get("Dimensions", [])), "a dimension twice")
-            yield metric["Namespace"], metric["MetricName"], dimensions
+    def of_alarm(self, alarm):
+        """What an alarm looks at: namespace, metric, dimensions. It is one metric; MiniStack can have no other alarms."""
+        self.assertNotIn("Metrics", alarm)
+        dimensions = {one["Name"]: one["Value"] for one in alarm.get("Dimensions", [])}
+        self.assertEqual(len(dimensions), len(alarm.get("Dimensions", [])), "a dimension twice")
+        return alarm["Namespace"], alarm["MetricName"], dimensions
 
     def of_dashboard(self):
         """The same of its widgets; a dimension's value is text there."""
@@ -72,23 +71,12 @@ class Watched(unittest.TestCase):
                 return f"MetricsEnabled is missing for {method} {path}"
 
     def test_alarms_and_widgets_look_at_metrics_that_there_are(self):
-        looked = [(name, *one) for name, alarm in self.alarms.items() for one in self.of_alarm(alarm)]
+        looked = [(name, *self.of_alarm(alarm)) for name, alarm in self.alarms.items()]
         looked += [("Dashboard", *one) for one in self.of_dashboard()]
         self.assertGreater(len(looked), 50)
         wrong = [f"{where}: {namespace} {name}: {what}" for where, namespace, name, dimensions in looked
                  if (what := self.wrong_with(namespace, name, dimensions))]
         self.assertEqual(wrong, [])
-
-    def test_an_alarm_of_several_metrics_is_of_one_expression_over_all(self):
-        for name, alarm in self.alarms.items():
-            parts = alarm.get("Metrics", [])
-            ids = {part["Id"] for part in parts if "MetricStat" in part}
-            expressions = [part for part in parts if "Expression" in part]
-            self.assertEqual(len(expressions), bool(parts), name)
-            for part in expressions:
-                text = part["Expression"] if isinstance(part["Expression"], str) else part["Expression"]["Fn::Sub"]
-                used = ids if "METRICS()" in text else set(re.findall(r"\b[a-z]\w+\b", text)) & ids
-                self.assertEqual(used, ids, f"{name}: {text}")
 
     def test_what_the_code_writes_is_listed_and_nothing_else_is(self):
         ours = {(row["metric"], row["source"]) for row in listed() if row["namespace"].startswith("CitizenApp/")}

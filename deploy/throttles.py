@@ -61,12 +61,9 @@ def measured(template):
     found = set()
     for one in template["Resources"].values():
         if one["Type"] == "AWS::CloudWatch::Alarm":
-            properties = one["Properties"]
-            metrics = [part["MetricStat"]["Metric"] for part in properties.get("Metrics", []) if "MetricStat" in part]
-            for dimensions in [properties.get("Dimensions", []), *(metric.get("Dimensions", []) for metric in metrics)]:
-                values = {one["Name"]: one["Value"] for one in dimensions}
-                if "Resource" in values:
-                    found.add((values["Resource"], values["Method"]))
+            values = {one["Name"]: one["Value"] for one in one["Properties"].get("Dimensions", [])}
+            if "Resource" in values:
+                found.add((values["Resource"], values["Method"]))
     return found
 
 

@@ -103,6 +103,11 @@ def all_scenarios(system, accept):
         "cancel-job": Scenario("cancel-job", lambda count: [
             at("cancel-job", job_id=each) for each in jobs(count)], most=200, queue=idle),
         "get-usage": Scenario("get-usage", same(at("get-usage"))),
+        "change-password": Scenario("change-password", same(at("change-password", {
+            "current": "correct horse battery", "password": "correct horse battery"})), most=20),
+        "reauthenticate": Scenario("reauthenticate", same(at("reauthenticate", {
+            "password": "correct horse battery"})), most=20),
+        "sessions": Scenario("sessions", same(at("sessions"))),
         "health": Scenario("health", same(ask("health"))),
         "docs": Scenario("docs", same(event("GET", "/openapi.json"))),
         "register": Scenario("register", lambda count: [

@@ -12,7 +12,8 @@ use tokio::sync::watch;
 /// [`Clock::jump`] lets twelve hours pass without a test waiting for them.
 #[derive(Clone, Debug)]
 pub struct Clock {
-    origin: Instant,
+    /// What it runs with; none is a clock that only jumps.
+    origin: Option<Instant>,
     origin_ms: u64,
     jumped_ms: Arc<watch::Sender<u64>>,
 }
@@ -49,12 +50,19 @@ impl Clock {
     /// A clock that starts at this moment, in milliseconds since the Unix epoch: records of another year are read at
     /// their own time.
     pub fn at_ms(origin_ms: u64) -> Self {
-        Self { origin: Instant::now(), origin_ms, jumped_ms: Arc::new(watch::Sender::new(0)) }
+        Self { origin: Some(Instant::now()), origin_ms, jumped_ms: Arc::new(watch::Sender::new(0)) }
+    }
+
+    /// A clock that stands still at the machine's time until it is moved: what a test sees on it is exact.
+    #[must_use]
+    pub fn stopped() -> Self {
+        Self { origin: None, ..Self::system() }
     }
 
     /// The current time in milliseconds since the Unix epoch.
     pub fn now_ms(&self) -> u64 {
-        self.origin_ms + millis(self.origin.elapsed()) + *self.jumped_ms.borrow()
+        let passed = self.origin.map(|origin| origin.elapsed()).unwrap_or_default();
+        self.origin_ms + millis(passed) + *self.jumped_ms.borrow()
     }
 
     /// Moves the clock forward and wakes everything that sleeps on it.
@@ -71,7 +79,7 @@ impl Clock {
                 return;
             }
             tokio::select! {
-                () = tokio::time::sleep(Duration::from_millis(due_ms - now_ms)) => {}
+                () = tokio::time::sleep(Duration::from_millis(due_ms - now_ms)), if self.origin.is_some() => {}
                 // The sender lives in `self`, so this cannot report a closed channel.
                 _ = jumps.changed() => {}
             }

@@ -46,6 +46,7 @@ macro_rules! functions {
 functions! {
     "analyze" => analyze,
     "cancel-job" => cancel_job,
+    "change-password" => change_password,
     "create-item" => create_item,
     "delete-item" => delete_item,
     "delete-member" => delete_member,
@@ -66,8 +67,10 @@ functions! {
     "logout" => logout,
     "put-member" => put_member,
     "put-org-settings" => put_org_settings,
+    "reauthenticate" => reauthenticate,
     "register" => register,
     "send-email" => send_email,
+    "sessions" => sessions + end + end_others,
     "update-item" => update_item,
     "update-me" => update_me,
 }

@@ -112,7 +112,7 @@ fn is_for(request: &HttpRequest, endpoint_url: &str) -> bool {
 }
 
 /// An answer in one of AWS's JSON protocols.
-fn answer(status: u16, body: String) -> Result<HttpResponse, ConnectorError> {
+pub(crate) fn answer(status: u16, body: String) -> Result<HttpResponse, ConnectorError> {
     let status = StatusCode::try_from(status).map_err(|error| ConnectorError::user(error.into()))?;
     let mut response = HttpResponse::new(status, SdkBody::from(body));
     response.headers_mut().insert("content-type", "application/x-amz-json-1.0");

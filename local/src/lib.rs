@@ -12,6 +12,7 @@ pub mod figures;
 pub mod functions;
 pub mod gateway;
 pub mod layers;
+pub mod like_aws;
 mod mailbox;
 pub mod names;
 pub mod openapi;

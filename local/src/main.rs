@@ -16,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use local::ablation::Ablation;
 use local::clock::Clock;
 use local::connections::Limits;
+use local::like_aws::LikeAws;
 use local::names::TABLE_NAME;
 use local::operator::{self, catalogue};
 use local::running::{self, NotRunning};
@@ -60,6 +61,9 @@ struct Arguments {
     /// Do without cache, compression, queue or client-reuse, to measure what it is worth.
     #[arg(long)]
     without: Option<Ablation>,
+    /// Answer as AWS does under load, not as the embedded engines do (docs/like-aws.md).
+    #[arg(long, conflicts_with = "without")]
+    like_aws: bool,
 }
 
 /// A list of origins, as it was given: the functions' configuration reads it again.
@@ -260,6 +264,7 @@ fn options(arguments: Arguments) -> Result<Options, String> {
         limits: Limits::default(),
         background: true,
         without: arguments.without,
+        like_aws: arguments.like_aws.then(LikeAws::default),
     })
 }
 

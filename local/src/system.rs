@@ -30,6 +30,7 @@ use crate::{
         logging::Logging,
         stack,
     },
+    like_aws::LikeAws,
     mailbox::MailFolder,
     names::TABLE_NAME,
     operator::catalogue::{self, CatalogueError},
@@ -70,6 +71,8 @@ pub struct Options {
     pub background: bool,
     /// What the whole process is to do without, to be measured.
     pub without: Option<Ablation>,
+    /// What of AWS's ways stands between the functions and the embedded engines; none is what these do.
+    pub like_aws: Option<LikeAws>,
 }
 
 impl Options {
@@ -90,6 +93,7 @@ impl Options {
             limits: Limits::default(),
             background: true,
             without: None,
+            like_aws: None,
         }
     }
 }
@@ -210,7 +214,11 @@ impl System {
         template.event_functions.iter().try_for_each(|event| privileges.poll(event))?;
         let database_calls = Arc::new(DatabaseCalls::default());
         let mut layers: Vec<Arc<dyn Layer>> = match options.without {
-            None => vec![Arc::new(Logging), privileges.clone(), database_calls.clone(), in_process, queued],
+            None => {
+                let world = options.like_aws.iter().flat_map(|world| world.layers(&database.in_process(), &clock));
+                let around: [Arc<dyn Layer>; 3] = [Arc::new(Logging), privileges.clone(), database_calls.clone()];
+                around.into_iter().chain(world).chain([in_process, queued]).collect()
+            }
             // What is compared has connections.
             Some(_) => vec![database_calls.clone()],
         };

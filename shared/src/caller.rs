@@ -4,12 +4,16 @@
 use crate::context::Context;
 use crate::error::ApiError;
 use crate::ids::{OrgId, SessionId, UserId};
+use crate::model::mark::MembershipMark;
 use crate::model::org::{MembershipRecord, OrgRecord, Role};
-use crate::model::session::SESSION_COOKIE;
+use crate::model::session::{FRESH_FOR, SESSION_COOKIE};
 use crate::model::settings::SettingsRecord;
+use crate::model::time::Moment;
 use crate::security_log::Actor;
 use crate::store::authority::Include;
 use crate::store::role_check::RoleCheck;
+use crate::store::session_ends::{ActingSession, FreshSession};
+use crate::store::sessions::SessionRecord;
 use crate::token::{Token, TokenHash};
 use lambda_http::Request;
 use lambda_http::http::header::{AUTHORIZATION, COOKIE};
@@ -24,6 +28,8 @@ pub struct Caller {
     pub user_id: UserId,
     pub org_id: OrgId,
     session_id: SessionId,
+    mark: Option<MembershipMark>,
+    password_at: Option<Moment>,
     membership: MembershipRecord,
     token_hash: TokenHash,
 }
@@ -66,11 +72,12 @@ impl Caller {
         Ok((caller, org, authority.settings.unwrap_or_default()))
     }
 
-    fn from_authority(token: Token, standing: Option<(SessionId, MembershipRecord)>) -> Result<Self, ApiError> {
-        let (session_id, membership) = standing.ok_or(ApiError::InvalidToken)?;
+    fn from_authority(token: Token, standing: Option<(SessionRecord, MembershipRecord)>) -> Result<Self, ApiError> {
+        let (session, membership) = standing.ok_or(ApiError::InvalidToken)?;
+        let SessionRecord { session_id, mark, password_at, .. } = session;
         telemetry::note_org(token.org_id.into());
         let token_hash = token.hash();
-        Ok(Self { user_id: token.user_id, org_id: token.org_id, session_id, membership, token_hash })
+        Ok(Self { user_id: token.user_id, org_id: token.org_id, session_id, mark, password_at, membership, token_hash })
     }
 
     /// Ends the session: its token is dead when this returns.
@@ -79,6 +86,27 @@ impl Caller {
     /// When the database is away.
     pub async fn end_session(&self, context: &Context) -> Result<(), ApiError> {
         context.store().end_session(self.user_id, &self.token_hash).await
+    }
+
+    /// The session, for what its user proves with the password in the same request.
+    #[must_use]
+    pub fn acting_session(&self) -> ActingSession<'_> {
+        ActingSession::new(self.user_id, self.org_id, &self.token_hash, self.mark.as_ref())
+    }
+
+    /// The session, for what is dangerous: its user must have given the password within the last 10 minutes.
+    ///
+    /// # Errors
+    /// `403 reauthentication_required`.
+    pub fn fresh_session(&self, context: &Context) -> Result<FreshSession<'_>, ApiError> {
+        let is_fresh = self.password_at.is_some_and(|at| at.plus(FRESH_FOR) > context.now());
+        is_fresh.then(|| FreshSession::new(self.acting_session())).ok_or(ApiError::ReauthenticationRequired)
+    }
+
+    /// Its id, which shows it among its user's sessions.
+    #[must_use]
+    pub fn session_id(&self) -> SessionId {
+        self.session_id
     }
 
     /// Who this is in the security log.

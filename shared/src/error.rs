@@ -26,6 +26,8 @@ pub enum ApiError {
     ForbiddenOrigin,
     #[error("the role does not allow it")]
     ForbiddenRole,
+    #[error("the password was not given recently")]
+    ReauthenticationRequired,
     #[error("the user belongs to no organization")]
     NoOrganization,
     #[error("no such resource for this caller")]
@@ -99,6 +101,11 @@ impl ApiError {
             Self::ForbiddenRole => {
                 (S::FORBIDDEN, "forbidden_role", "Your role in this organization does not allow it.")
             }
+            Self::ReauthenticationRequired => (
+                S::FORBIDDEN,
+                "reauthentication_required",
+                "Give your password once more (POST /auth/reauthenticate), then try again within 10 minutes.",
+            ),
             Self::NoOrganization => (S::FORBIDDEN, "no_organization", "You belong to no organization."),
             Self::NotFound => (S::NOT_FOUND, "not_found", "There is no such resource."),
             Self::EmailTaken => (S::CONFLICT, "email_taken", "An account with this e-mail address exists."),
@@ -250,6 +257,7 @@ mod tests {
             E::WrongCredentials,
             E::ForbiddenOrigin,
             E::ForbiddenRole,
+            E::ReauthenticationRequired,
             E::NoOrganization,
             E::NotFound,
             E::EmailTaken,

@@ -19,6 +19,7 @@
 //! }
 //! ```
 
+pub mod account;
 pub mod caller;
 pub mod clock;
 pub mod conditional;
@@ -31,6 +32,7 @@ pub mod items;
 pub mod jobs;
 pub mod model;
 pub mod models;
+pub mod network;
 pub mod password;
 pub mod security_log;
 pub mod store;

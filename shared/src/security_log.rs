@@ -7,16 +7,15 @@ use crate::context::Context;
 use crate::ids::{OrgId, SessionId, UserId};
 use crate::model::org::Role;
 use crate::model::text::Email;
+use crate::network::Network;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use lambda_http::Request;
-use platform::runtime::event::SourceIp;
 use platform::telemetry::logs::SECURITY;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 /// How long an event waits for the key of the hashes.
@@ -55,6 +54,23 @@ pub enum SecurityEvent<'a> {
         email: &'a Email,
     },
     LoggedOut {
+        by: &'a Caller,
+    },
+    /// The session's user gave the password once more.
+    Reauthenticated {
+        by: &'a Caller,
+    },
+    /// A new password; all other sessions have ended.
+    PasswordChanged {
+        by: &'a Caller,
+    },
+    /// Another session of the same user was ended.
+    SessionEnded {
+        by: &'a Caller,
+        session: SessionId,
+    },
+    /// All other sessions of the user were ended.
+    OtherSessionsEnded {
         by: &'a Caller,
     },
     MemberAdded {
@@ -112,6 +128,7 @@ struct Fields<'a> {
     user: Option<UserId>,
     by: Option<Actor>,
     member: Option<UserId>,
+    ended: Option<SessionId>,
     role_before: Option<Role>,
     role: Option<Role>,
     version: Option<u64>,
@@ -133,6 +150,10 @@ impl<'a> SecurityEvent<'a> {
                 ("login_limit_reached", Fields { email: Some(email), ..Fields::default() })
             }
             Self::LoggedOut { by } => ("logged_out", of(by)),
+            Self::Reauthenticated { by } => ("reauthenticated", of(by)),
+            Self::PasswordChanged { by } => ("password_changed", of(by)),
+            Self::SessionEnded { by, session } => ("session_ended", Fields { ended: Some(session), ..of(by) }),
+            Self::OtherSessionsEnded { by } => ("other_sessions_ended", of(by)),
             Self::MemberAdded { by, member, role } => {
                 ("member_added", Fields { member: Some(member), role: Some(role), ..of(by) })
             }
@@ -154,7 +175,7 @@ pub async fn record(context: &Context, request: &Request, event: SecurityEvent<'
     // Who logs in or registers may also write a key; the other functions' roles need not.
     let may_make_it = fields.email.is_some();
     let key = tokio::time::timeout(KEY_PATIENCE, context.log_key(may_make_it)).await.ok().flatten();
-    let source = request.extensions().get::<SourceIp>();
+    let source = Network::of(request);
     let user_id = fields.by.map(|by| by.user_id).or(fields.user);
     tracing::info!(
         target: SECURITY,
@@ -162,21 +183,14 @@ pub async fn record(context: &Context, request: &Request, event: SecurityEvent<'
         user_id = user_id.map(|id| id.to_string()),
         org_id = fields.by.map(|by| by.org_id.to_string()),
         session_id = fields.by.map(|by| by.session_id.to_string()),
+        ended_session_id = fields.ended.map(|id| id.to_string()),
         member_id = fields.member.map(|id| id.to_string()),
         role_before = fields.role_before.map(Role::as_str),
         role = fields.role.map(Role::as_str),
         version = fields.version,
         email_hash = key.zip(fields.email).map(|(key, email)| key.hash("email", email.as_str())),
-        source_hash = key.zip(source).map(|(key, source)| key.hash("network", network(source.0))),
+        source_hash = key.zip(source).map(|(key, source)| key.hash("network", source)),
     );
-}
-
-/// The network that an address belongs to: an IPv4 address itself, an IPv6 address's /64, which one line has to itself.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
-        v4 @ IpAddr::V4(_) => v4,
-    }
 }
 
 #[cfg(test)]
@@ -196,14 +210,5 @@ mod tests {
             assert_ne!(hash, different);
         }
         assert_eq!(format!("{key:?}"), "LogKey(…)");
-    }
-
-    #[test]
-    fn one_line_is_one_network() {
-        let of = |address: &str| network(address.parse().expect("an address")).to_string();
-        assert_eq!(of("203.0.113.10"), "203.0.113.10");
-        assert_eq!(of("::ffff:203.0.113.10"), "203.0.113.10");
-        assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
-        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
     }
 }

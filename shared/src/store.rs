@@ -14,6 +14,7 @@ mod pieces;
 pub mod prices;
 pub mod role_check;
 mod security_log;
+pub mod session_ends;
 pub mod sessions;
 pub mod suppression;
 pub mod usage;

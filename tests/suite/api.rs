@@ -1,6 +1,7 @@
 //! A client of the system under test, and the actors that use it.
 
 use crate::problems;
+use local::like_aws::LikeAws;
 use local::operator;
 use local::{Options, System};
 use reqwest::header::HeaderMap;
@@ -37,6 +38,7 @@ static UNDER_TEST: LazyLock<UnderTest> = LazyLock::new(|| {
             if let Ok(cache_url) = std::env::var("CACHE_URL") {
                 options.cache_url = cache_url;
             }
+            options.like_aws = LikeAws::from_environment();
             let system = System::start(options).await.unwrap();
             let context = system.context();
             send.send(UnderTest {
@@ -175,6 +177,14 @@ impl Api {
         let session = self.login(&user.email, Some(&owner.org_id)).await;
         assert_eq!(session.status, 200, "{}", session.text);
         Actor::of(&session.body, &user.email)
+    }
+
+    /// The id of a second session of an actor's.
+    pub(crate) async fn another_session(&self, actor: &Actor) -> String {
+        let other = Actor::of(&self.login(&actor.email, Some(&actor.org_id)).await.body, &actor.email);
+        let list = self.get(&other, "/me/sessions").await;
+        let current = list.body["data"].as_array().unwrap().iter().find(|session| session["is_current"] == true);
+        current.unwrap()["id"].as_str().unwrap().to_owned()
     }
 
     /// The id of a new item.

@@ -21,6 +21,8 @@ fn samples(operation: &str) -> Vec<Value> {
         "update_me" => vec![json!({"name": "Ada"})],
         "put_org_settings" => vec![json!({"settings": {"default_model": "builtin", "email_recipients": "members",
             "timezone": "Europe/Vienna", "monthly_budget_usd": "1.00"}})],
+        "change_password" => vec![json!({"current": PASSWORD, "password": PASSWORD})],
+        "reauthenticate" => vec![json!({"password": PASSWORD})],
         "put_member" => vec![json!({"role": "member"})],
         "create_item" => vec![item.clone(), json!({"items": [item.clone(), item]})],
         "update_item" => vec![item],

@@ -28,6 +28,7 @@ mod prices;
 mod privileges;
 mod problems;
 mod security_log;
+mod sessions;
 mod sqs;
 mod stored;
 mod stream;

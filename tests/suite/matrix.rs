@@ -23,6 +23,12 @@ const ROWS: &[Row] = &[
     row("logout", [401, 204, 204, 204, 204]),
     row("get_me", [401, 200, 200, 200, 200]),
     row("update_me", [401, 200, 200, 200, 200]),
+    row("change_password", [401, 204, 204, 204, 204]),
+    row("reauthenticate", [401, 204, 204, 204, 204]),
+    row("list_sessions", [401, 200, 200, 200, 200]),
+    // One of the first organization's owner's.
+    row("end_session", [401, 404, 404, 204, 404]),
+    row("end_other_sessions", [401, 204, 204, 204, 204]),
     row("get_user", [200, 200, 200, 200, 200]),
     row("get_org_plan", [401, 200, 200, 200, 404]),
     row("get_org_settings", [401, 200, 200, 200, 404]),
@@ -57,6 +63,8 @@ fn body(operation: &str, email: &str) -> Option<Value> {
         "login" => Some(json!({"email": email, "password": PASSWORD})),
         "update_me" => Some(json!({"name": "Ada Lovelace"})),
         "put_org_settings" => Some(json!({"settings": {}})),
+        "change_password" => Some(json!({"current": PASSWORD, "password": PASSWORD})),
+        "reauthenticate" => Some(json!({"password": PASSWORD})),
         "put_member" => Some(json!({"role": "member"})),
         "analyze" => Some(json!({"text": "A short text about a long day."})),
         "send_email" => Some(json!({"to": email, "subject": "Hello", "text": "A line."})),
@@ -121,6 +129,7 @@ struct Target {
     item_id: String,
     /// Has ended.
     job_id: String,
+    session_id: String,
 }
 
 impl Target {
@@ -132,7 +141,8 @@ impl Target {
         };
         let item_id = if operation.ends_with("_item") { api.item(owner).await } else { String::new() };
         let job_id = if operation.ends_with("_job") { api.ended_job(owner).await } else { String::new() };
-        Self { org_id: owner.org_id.clone(), user_id, item_id, job_id }
+        let session_id = if operation == "end_session" { api.another_session(owner).await } else { String::new() };
+        Self { org_id: owner.org_id.clone(), user_id, item_id, job_id, session_id }
     }
 
     fn path(&self, template: &str) -> String {
@@ -140,6 +150,7 @@ impl Target {
             .replace("{org_id}", &self.org_id)
             .replace("{user_id}", &self.user_id)
             .replace("{item_id}", &self.item_id)
+            .replace("{session_id}", &self.session_id)
             .replace("{job_id}", &self.job_id);
         assert!(!path.contains('{'), "{template} has a parameter that the matrix does not know");
         path

@@ -1,7 +1,7 @@
 //! Least privilege: `local` holds each function to its `Policies` in the template, so all other tests show that they suffice.
 //! These show that each grant is needed, and that too little and too much are both found.
 
-use crate::api::{Actor, Api, send};
+use crate::api::{Actor, Api, PASSWORD, send};
 use crate::faults::{Fault, FaultyDatabase};
 use crate::jobs::emails::happened;
 use crate::jobs::providers::{Answer, Providers};
@@ -60,6 +60,13 @@ impl World {
         ok(api.get(&owner, "/me").await.status);
         ok(api.patch(&owner, "/me", json!({"name": "Ada"})).await.status);
         ok(api.get(&owner, &format!("/users/{}", owner.user_id)).await.status);
+        let again = json!({"password": PASSWORD});
+        ok(api.post(&owner, "/auth/reauthenticate", again).await.status);
+        let change = json!({"current": PASSWORD, "password": PASSWORD});
+        ok(api.put(&owner, "/me/password", change).await.status);
+        let session = api.another_session(&owner).await;
+        ok(api.delete(&owner, &format!("/me/sessions/{session}")).await.status);
+        ok(api.delete(&owner, "/me/sessions").await.status);
         let org = format!("/orgs/{}", owner.org_id);
         ok(api.get(&owner, &format!("{org}/plan")).await.status);
         ok(api.get(&owner, &format!("{org}/settings")).await.status);

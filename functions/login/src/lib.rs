@@ -7,6 +7,7 @@ use shared::model::org::MembershipRecord;
 use shared::model::password::PasswordAttempt;
 use shared::model::session::{Carrier, Session};
 use shared::model::text::Email;
+use shared::network::Origin;
 use shared::request::FieldErrors;
 use shared::security_log::{self, Actor, SecurityEvent};
 use shared::store::attempts::{Account, Guess};
@@ -46,7 +47,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let Credentials { email, password, org_id, session: carrier } = request::json(&request)?;
     let email = &email;
     let mut user_id = None;
-    let outcome = log_in(context, email, password, org_id, &mut user_id).await;
+    let outcome = log_in(context, email, password, org_id, Origin::of(&request), &mut user_id).await;
 
     let event = match &outcome {
         Ok(begun) => Some(SecurityEvent::LoggedIn { by: begun.actor, email }),
@@ -75,6 +76,7 @@ async fn log_in(
     email: &Email,
     password: PasswordAttempt,
     org_id: Option<OrgId>,
+    origin: Origin,
     user_id: &mut Option<UserId>,
 ) -> Result<Begun, ApiError> {
     let store = context.store();
@@ -91,7 +93,7 @@ async fn log_in(
     let membership = chosen(&memberships, org_id)?;
     let org_id = membership.org_id;
     let token = Token::generate(login.user_id, org_id).map_err(ApiError::internal)?;
-    let start = Box::pin(store.start_session(email, &login, membership, &token));
+    let start = Box::pin(store.start_session(email, &login, membership, &token, origin));
     let (started, org) = tokio::join!(start, Box::pin(store.org(org_id)));
     let (session_id, expires_at) = started?;
     let org = org?.ok_or_else(|| ApiError::internal("a membership without its organization"))?;

@@ -10,6 +10,7 @@ use shared::model::session::{Carrier, Session};
 use shared::model::settings::{Settings, SettingsRecord};
 use shared::model::text::{Email, Name};
 use shared::model::user::UserRecord;
+use shared::network::Origin;
 use shared::request::FieldErrors;
 use shared::security_log::{self, Actor, SecurityEvent};
 use shared::store::accounts::Registration;
@@ -85,6 +86,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
         membership: &membership,
         settings: &settings,
         token: &token,
+        origin: Origin::of(&request),
     };
     let (session_id, expires_at) = context.store().register(registration).await?;
     let event = SecurityEvent::Registered { by: Actor { user_id, org_id, session_id }, email: &email };

@@ -1,5 +1,6 @@
 //! What a registration or a log-in gives: who one is, where, and the token.
 
+use crate::ids::{OrgId, SessionId};
 use crate::model::org::{Org, OrgRecord};
 use crate::model::time::{Moment, Rfc3339};
 use crate::model::user::{User, UserRecord};
@@ -16,6 +17,9 @@ use utoipa::ToSchema;
 pub const SESSION_COOKIE: &str = "__Host-session";
 /// How long a session lives.
 pub const SESSION_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How long a session is fresh after its user has given the password.
+pub const FRESH_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// Where a new session's token goes, if not into the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserr, ToSchema)]
@@ -62,6 +66,32 @@ impl Session {
         }
         reply
     }
+}
+
+/// A session as its user sees it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ActiveSession {
+    pub id: SessionId,
+    /// The organization that it is in.
+    pub org_id: OrgId,
+    /// Whether it is the one that asks.
+    pub is_current: bool,
+    pub created_at: Rfc3339,
+    pub expires_at: Rfc3339,
+    /// Where it was begun: an IPv4 /24 or an IPv6 /48.
+    pub network: Option<String>,
+    /// What it was begun with, such as `Firefox on Linux`.
+    pub agent: Option<String>,
+}
+
+/// A user's sessions.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ActiveSessions {
+    /// The newest first, at most 100.
+    pub data: Vec<ActiveSession>,
+    /// There is no next page.
+    #[schema(value_type = Option<String>)]
+    pub next_cursor: (),
 }
 
 /// The cookie with a token. `SameSite=None`: an allowed origin may be another site; its writes are

@@ -11,6 +11,7 @@ use crate::model::settings::SettingsRecord;
 use crate::model::text::Name;
 use crate::model::time::Moment;
 use crate::model::user::{Profile, UserRecord};
+use crate::network::Origin;
 use crate::store::authority::sort_key;
 use crate::store::sessions::SessionRecord;
 use crate::token::Token;
@@ -37,6 +38,7 @@ pub struct Registration<'a> {
     pub membership: &'a MembershipRecord,
     pub settings: &'a SettingsRecord,
     pub token: &'a Token,
+    pub origin: Origin,
 }
 
 impl Store {
@@ -45,10 +47,10 @@ impl Store {
     /// # Errors
     /// [`ApiError::EmailTaken`] if an account has the address.
     pub async fn register(&self, new: Registration<'_>) -> Result<(SessionId, Moment), ApiError> {
-        let Registration { user, password_hash, org, membership, settings, token } = new;
+        let Registration { user, password_hash, org, membership, settings, token, origin } = new;
         let (user_id, org_id) = (user.user_id, org.org_id);
         let login = LoginRecord { user_id, password_hash, version: 1 };
-        let session = SessionRecord::new(membership, self.now());
+        let session = SessionRecord::new(membership, origin, self.now());
         let member = Key::member(org_id, user_id);
         let writes = vec![
             self.put_new(attributes(Key::login(&user.email), &login)?)?,

@@ -4,7 +4,6 @@
 use super::keys::{Key, MEMBERSHIP, SK};
 use super::{Attributes, Store, backoff, classify, record};
 use crate::error::ApiError;
-use crate::ids::SessionId;
 use crate::model::org::{MembershipRecord, OrgRecord};
 use crate::model::settings::SettingsRecord;
 use crate::store::sessions::SessionRecord;
@@ -19,7 +18,7 @@ const ATTEMPTS: u32 = 5;
 #[derive(Debug, Default)]
 pub(crate) struct Authority {
     /// The session that lives, and the membership that it was made under: both or neither.
-    pub(crate) standing: Option<(SessionId, MembershipRecord)>,
+    pub(crate) standing: Option<(SessionRecord, MembershipRecord)>,
     pub(crate) org: Option<OrgRecord>,
     pub(crate) settings: Option<SettingsRecord>,
 }
@@ -59,7 +58,7 @@ impl Store {
         authority.standing = session.zip(membership).and_then(|(session, membership)| {
             let counts =
                 session.expires_at > self.now() && membership.covers(session.mark.as_ref(), session.created_at);
-            counts.then_some((session.session_id, membership))
+            counts.then_some((session, membership))
         });
         Ok(authority)
     }

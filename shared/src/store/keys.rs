@@ -47,6 +47,7 @@ pub struct Key {
 pub const MEMBER: &str = "MEMBER#";
 pub const MEMBERSHIP: &str = "ORG#";
 pub const PROFILE: &str = "PROFILE";
+pub const SESSION: &str = "SESSION#";
 /// The sort key of every organization.
 pub const ORG: &str = "ORG";
 const SETTINGS: &str = "SETTINGS";
@@ -71,7 +72,7 @@ impl Key {
 
     #[must_use]
     pub fn session(user: UserId, hash: &TokenHash) -> Self {
-        Self::new(user_pk(user), format!("SESSION#{}", hash.as_str()))
+        Self::new(user_pk(user), format!("{SESSION}{}", hash.as_str()))
     }
 
     #[must_use]

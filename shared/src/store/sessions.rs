@@ -9,7 +9,9 @@ use crate::model::org::MembershipRecord;
 use crate::model::session::SESSION_LIFETIME;
 use crate::model::text::Email;
 use crate::model::time::Moment;
+use crate::network::Origin;
 use crate::store::accounts::LoginRecord;
+use crate::store::session_ends::ActingSession;
 use crate::token::{Token, TokenHash};
 use aws_sdk_dynamodb::types::{ConditionCheck, TransactWriteItem};
 use platform::telemetry::{Part, timed};
@@ -25,12 +27,17 @@ pub(crate) struct SessionRecord {
     /// That of the membership it was made under ([`MembershipRecord::covers`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) mark: Option<MembershipMark>,
+    /// When its user gave the password last. Sessions from before it was noted have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) password_at: Option<Moment>,
+    #[serde(flatten)]
+    pub(crate) origin: Origin,
     ttl: i64,
 }
 
 impl SessionRecord {
     /// A session that begins now.
-    pub(crate) fn new(membership: &MembershipRecord, now: Moment) -> Self {
+    pub(crate) fn new(membership: &MembershipRecord, origin: Origin, now: Moment) -> Self {
         let expires_at = now.plus(SESSION_LIFETIME);
         Self {
             session_id: SessionId::new(),
@@ -38,6 +45,8 @@ impl SessionRecord {
             created_at: now,
             expires_at,
             mark: membership.mark.clone(),
+            password_at: Some(now),
+            origin,
             ttl: expires_at.as_ttl_seconds(),
         }
     }
@@ -59,9 +68,10 @@ impl Store {
         login: &LoginRecord,
         membership: &MembershipRecord,
         token: &Token,
+        origin: Origin,
     ) -> Result<(SessionId, Moment), ApiError> {
-        let session = SessionRecord::new(membership, self.now());
-        let writes = vec![self.unchanged(email, login)?, self.put_new(session.stored(token)?)?];
+        let session = SessionRecord::new(membership, origin, self.now());
+        let writes = vec![self.unchanged(email.as_str(), login)?, self.put_new(session.stored(token)?)?];
         let outcome = timed(Part::Db, self.transact(writes)).await?;
         if outcome.refused(0) {
             return Err(ApiError::WrongCredentials);
@@ -70,11 +80,31 @@ impl Store {
         outcome.is_done().then_some((session.session_id, session.expires_at)).ok_or_else(collided)
     }
 
+    /// Notes that the session's user has just given the password, if what it was compared with is still the account's
+    /// log-in record.
+    ///
+    /// # Errors
+    /// [`ApiError::WrongCredentials`] if the log-in record has changed; [`ApiError::InvalidToken`] if the session has ended.
+    pub async fn refresh_session(
+        &self,
+        acting: ActingSession<'_>,
+        email: &str,
+        login: &LoginRecord,
+    ) -> Result<(), ApiError> {
+        let refreshed = acting.rewritten(None, self.now())?;
+        let outcome =
+            timed(Part::Db, self.transact(vec![self.unchanged(email, login)?, self.update(refreshed)?])).await?;
+        if outcome.refused(0) {
+            return Err(ApiError::WrongCredentials);
+        }
+        if outcome.is_done() { Ok(()) } else { Err(ApiError::InvalidToken) }
+    }
+
     /// Checks that a log-in record is as it was read.
-    fn unchanged(&self, email: &Email, login: &LoginRecord) -> Result<TransactWriteItem, ApiError> {
+    pub(crate) fn unchanged(&self, email: &str, login: &LoginRecord) -> Result<TransactWriteItem, ApiError> {
         let check = ConditionCheck::builder()
             .table_name(&self.table)
-            .set_key(Some(Key::login(email.as_str()).attributes()))
+            .set_key(Some(Key::login(email).attributes()))
             .expression_attribute_names("#version", "version")
             .expression_attribute_values(":user", string(login.user_id));
         let check = match login.version {

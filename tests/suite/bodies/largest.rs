@@ -36,6 +36,8 @@ fn largest(operation: &str, owner: &Actor) -> Value {
         "update_me" => json!({"name": name}),
         "put_org_settings" => json!({"settings": {"default_model": "builtin", "email_recipients": "members",
             "timezone": "America/Argentina/ComodRivadavia", "monthly_budget_usd": "1000000.00"}}),
+        "change_password" => json!({"current": PASSWORD, "password": PASSWORD}),
+        "reauthenticate" => json!({"password": PASSWORD}),
         "put_member" => json!({"role": "owner"}),
         "create_item" => json!({"items": vec![item; 100]}),
         "update_item" => item,
@@ -75,7 +77,7 @@ async fn the_largest_of_each_body_is_kept_and_given_again() {
             let takes_keys = operation["parameters"].to_string().contains("Idempotency-Key");
             let key = takes_keys.then_some("k");
             let first = call(&api, &owner, (method, &path), key, ascii(&body)).await;
-            assert!(matches!(first.status, 200..=202), "{id}: {} {:.300}", first.status, first.text);
+            assert!(matches!(first.status, 200..=202 | 204), "{id}: {} {:.300}", first.status, first.text);
             if takes_keys {
                 let again = call(&api, &owner, (method, &path), key, body.to_string()).await;
                 assert_eq!(again.header("idempotent-replayed"), "true", "{id}: {} {:.300}", again.status, again.text);

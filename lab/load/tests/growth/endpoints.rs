@@ -54,6 +54,9 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
     plain("delete-item"),
     plain("get-me"),
     plain("update-me"),
+    plain("sessions"),
+    slow("change-password"),
+    slow("reauthenticate"),
     plain("get-user"),
     hit("get-user, hit"),
     plain("get-org-plan"),
@@ -212,6 +215,8 @@ async fn detailed(scene: &Scene, ground: &Ground, name: &'static str, number: u6
         "register" => ask.body(json!({"email": format!("new-{number:012}@example.com"), "password": PASSWORD,
             "name": "Ada Lovelace", "org_name": "Analytical Ltd"})),
         "login" => login(ask, &scene.member),
+        "change-password" => ask.body(json!({"current": PASSWORD, "password": PASSWORD})),
+        "reauthenticate" => ask.body(json!({"password": PASSWORD})),
         "logout" => {
             let login = login(asked(scene, ground, "login"), &scene.member);
             Ask { token: Some(id(&scene.must(&login).await["token"])), ..ask }

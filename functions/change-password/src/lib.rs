@@ -1,0 +1,42 @@
+//! `PUT /me/password`, session: `204`; all other sessions of the user end. `401` for a wrong current password, `429` after too
+//! many of those.
+
+use deserr::Deserr;
+use shared::caller::Caller;
+use shared::model::password::{NewPassword, PasswordAttempt};
+use shared::request::FieldErrors;
+use shared::security_log::{self, SecurityEvent};
+use shared::{ApiResult, Context, Request, account, password, request, response};
+use utoipa::ToSchema;
+
+/// The password as it is, and as it is to be.
+#[derive(Debug, Deserr, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[deserr(error = FieldErrors, deny_unknown_fields)]
+pub struct PasswordChange {
+    current: PasswordAttempt,
+    password: NewPassword,
+}
+
+/// Change the own password
+///
+/// All other sessions of the user end.
+///
+/// # Errors
+/// `401 wrong_credentials` for a wrong current password, `429 too_many_attempts`.
+#[utoipa::path(put, path = "/me/password", operation_id = "change_password", tag = "users",
+    request_body = PasswordChange, responses((status = 204, description = "Changed")),
+    security(("session" = []), ("cookie" = [])))]
+pub async fn handle(context: &Context, request: Request) -> ApiResult {
+    let caller = Caller::verify(context, &request).await?;
+    let change: PasswordChange = request::json(&request)?;
+    let account = account::prove(context, &request, &caller, change.current).await?;
+    let names = account.memberships.iter().map(|membership| membership.org_name.as_str());
+    let own_words: Vec<&str> = [account.user.email.as_str(), &account.user.name].into_iter().chain(names).collect();
+    let password_hash = password::hash(change.password, &own_words).await?;
+
+    context.store().change_password(caller.acting_session(), account, &password_hash).await?;
+
+    security_log::record(context, &request, SecurityEvent::PasswordChanged { by: &caller }).await;
+    Ok(response::no_content())
+}

@@ -1,0 +1,6 @@
+//! Runs [`change_password::handle`] on Lambda.
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    shared::runtime::run(change_password::handle).await
+}

@@ -1,0 +1,274 @@
+//! Ending a user's sessions. All memberships get a new mark in one transaction, with the log-in record and the session that
+//! acts, which is written anew; all other sessions, and the log-ins under way, are worth nothing when it is done.
+
+use super::keys::{self, Key};
+use super::role_check::Still;
+use super::sessions::SessionRecord;
+use super::{Store, Transaction, backoff, classify, condition_failed, number, record, string};
+use crate::error::ApiError;
+use crate::ids::{OrgId, SessionId, UserId};
+use crate::model::mark::MembershipMark;
+use crate::model::org::{MembershipRecord, Role};
+use crate::model::time::Moment;
+use crate::store::accounts::LoginRecord;
+use crate::store::attempts::Account;
+use crate::store::authority::sort_key;
+use crate::token::TokenHash;
+use aws_sdk_dynamodb::types::Update;
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
+use platform::telemetry::{Part, timed};
+
+/// How often sessions are ended whose memberships change meanwhile.
+const ATTEMPTS: u32 = 6;
+/// Most memberships that get their marks in the transaction: it takes 100 writes, two of which are the log-in record and the
+/// session. From before there was a bound a user may have more.
+const AT_ONCE: usize = 98;
+/// Most sessions that are listed.
+const LISTED_MAX: usize = 100;
+
+/// The session that acts. It stays when its user's other sessions end.
+#[derive(Debug, Clone, Copy)]
+pub struct ActingSession<'a> {
+    user_id: UserId,
+    org_id: OrgId,
+    token: &'a TokenHash,
+    mark: Option<&'a MembershipMark>,
+}
+
+/// A session whose user has given the password within the last minutes. Made by
+/// [`Caller::fresh_session`](crate::caller::Caller::fresh_session) only.
+#[derive(Debug, Clone, Copy)]
+pub struct FreshSession<'a>(ActingSession<'a>);
+
+impl<'a> ActingSession<'a> {
+    pub(crate) fn new(user_id: UserId, org_id: OrgId, token: &'a TokenHash, mark: Option<&'a MembershipMark>) -> Self {
+        Self { user_id, org_id, token, mark }
+    }
+
+    /// The write that notes the password, and a new mark: on condition that the session is there and has not been written
+    /// anew by another change.
+    pub(crate) fn rewritten(self, mark: Option<&MembershipMark>, now: Moment) -> Result<UpdateBuilder, ApiError> {
+        let update = Update::builder()
+            .set_key(Some(Key::session(self.user_id, self.token).attributes()))
+            .expression_attribute_names("#mark", "mark")
+            .expression_attribute_values(":now", number(now.as_millis()));
+        let update = match mark {
+            None => update.update_expression("SET password_at = :now"),
+            Some(mark) => update
+                .update_expression("SET password_at = :now, #mark = :new")
+                .expression_attribute_values(":new", string(mark.as_str())),
+        };
+        Ok(match self.mark {
+            None => update.condition_expression("attribute_exists(pk) AND attribute_not_exists(#mark)"),
+            Some(mark) => {
+                update.condition_expression("#mark = :mark").expression_attribute_values(":mark", string(mark.as_str()))
+            }
+        })
+    }
+}
+
+impl<'a> FreshSession<'a> {
+    pub(crate) fn new(acting: ActingSession<'a>) -> Self {
+        Self(acting)
+    }
+}
+
+impl Store {
+    /// Gives an account another password. All its sessions but the acting one end with it.
+    ///
+    /// # Errors
+    /// [`ApiError::WrongCredentials`] if the log-in record has changed since the old password was compared;
+    /// [`ApiError::InvalidToken`] if the session has ended.
+    pub async fn change_password(
+        &self,
+        acting: ActingSession<'_>,
+        account: Account,
+        password_hash: &str,
+    ) -> Result<(), ApiError> {
+        let Account { login, user, memberships } = account;
+        let set = |update: UpdateBuilder| {
+            update
+                .update_expression("SET #version = :next, password_hash = :hash")
+                .expression_attribute_values(":hash", string(password_hash))
+        };
+        match self.end_sessions_as_read(acting, &user.email, &login, memberships, set).await? {
+            Ended::Done => return Ok(()),
+            Ended::LoginChanged => return Err(ApiError::WrongCredentials),
+            Ended::MembershipsChanged => {}
+        }
+        for attempt in 0..ATTEMPTS {
+            tokio::time::sleep(backoff(attempt)).await;
+            let (_, memberships) = self.user_with_memberships(acting.user_id).await?.ok_or(ApiError::InvalidToken)?;
+            match self.end_sessions_as_read(acting, &user.email, &login, memberships, set).await? {
+                Ended::Done => return Ok(()),
+                Ended::LoginChanged => return Err(ApiError::WrongCredentials),
+                Ended::MembershipsChanged => {}
+            }
+        }
+        Err(ApiError::Contended)
+    }
+
+    /// Ends all sessions of a user but the acting one.
+    ///
+    /// # Errors
+    /// [`ApiError::InvalidToken`] if the session has ended.
+    pub async fn end_other_sessions(&self, by: FreshSession<'_>) -> Result<(), ApiError> {
+        let FreshSession(acting) = by;
+        for attempt in 0..ATTEMPTS {
+            let found = self.user_with_memberships(acting.user_id).await?;
+            let (user, memberships) = found.ok_or(ApiError::InvalidToken)?;
+            let login: LoginRecord =
+                timed(Part::Db, self.get(Key::login(&user.email))).await?.ok_or(ApiError::InvalidToken)?;
+            let set = |update: UpdateBuilder| update.update_expression("SET #version = :next");
+            if let Ended::Done = self.end_sessions_as_read(acting, &user.email, &login, memberships, set).await? {
+                return Ok(());
+            }
+            tokio::time::sleep(backoff(attempt)).await;
+        }
+        Err(ApiError::Contended)
+    }
+
+    /// Ends one session of the user, by its id.
+    ///
+    /// # Errors
+    /// [`ApiError::NotFound`] if the user has no such session.
+    pub async fn end_session_by_id(&self, by: FreshSession<'_>, session: SessionId) -> Result<(), ApiError> {
+        let FreshSession(acting) = by;
+        let (sessions, _) = self.sessions_and_memberships(acting.user_id).await?;
+        let found = sessions.into_iter().find(|(_, of)| of.session_id == session);
+        let (key, _) = found.ok_or(ApiError::NotFound)?;
+        let delete = self.client.delete_item().table_name(&self.table).set_key(Some(key.attributes())).send();
+        timed(Part::Db, delete).await.map_err(classify)?;
+        Ok(())
+    }
+
+    /// The sessions of a user that count, the newest first, at most 100.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub(crate) async fn active_sessions(&self, user: UserId) -> Result<Vec<SessionRecord>, ApiError> {
+        let (sessions, memberships) = self.sessions_and_memberships(user).await?;
+        let now = self.now();
+        let counts = |session: &SessionRecord| {
+            let of = memberships.iter().find(|membership| membership.org_id == session.org_id);
+            session.expires_at > now && of.is_some_and(|of| of.covers(session.mark.as_ref(), session.created_at))
+        };
+        let mut active: Vec<_> = sessions.into_iter().map(|(_, session)| session).filter(counts).collect();
+        active.sort_unstable_by_key(|session| std::cmp::Reverse(session.session_id));
+        active.truncate(LISTED_MAX);
+        Ok(active)
+    }
+
+    async fn sessions_and_memberships(
+        &self,
+        user: UserId,
+    ) -> Result<(Vec<(Key, SessionRecord)>, Vec<MembershipRecord>), ApiError> {
+        let (mut sessions, mut memberships) = (Vec::new(), Vec::new());
+        let mut start = None;
+        loop {
+            let query = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .consistent_read(true)
+                .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
+                .expression_attribute_values(":pk", string(keys::user_pk(user)))
+                .expression_attribute_values(":from", string(keys::MEMBERSHIP))
+                .expression_attribute_values(":to", string(format!("{}~", keys::SESSION)))
+                .set_exclusive_start_key(start)
+                .send();
+            let page = timed(Part::Db, query).await.map_err(classify)?;
+            for item in page.items.unwrap_or_default() {
+                let sk = sort_key(&item).to_owned();
+                if sk.starts_with(keys::SESSION) {
+                    sessions.push((Key { pk: keys::user_pk(user), sk }, record(item)?));
+                } else if sk.starts_with(keys::MEMBERSHIP) {
+                    memberships.push(record(item)?);
+                }
+            }
+            start = page.last_evaluated_key;
+            if start.is_none() {
+                return Ok((sessions, memberships));
+            }
+        }
+    }
+
+    /// Gives the memberships new marks, the log-in record its next version and what `set` says, and the acting session the mark
+    /// of its membership, if all of them are as they were read.
+    async fn end_sessions_as_read(
+        &self,
+        acting: ActingSession<'_>,
+        email: &str,
+        login: &LoginRecord,
+        mut memberships: Vec<MembershipRecord>,
+        set: impl Fn(UpdateBuilder) -> UpdateBuilder,
+    ) -> Result<Ended, ApiError> {
+        let own = memberships.iter().position(|membership| membership.org_id == acting.org_id);
+        let own = memberships.remove(own.ok_or(ApiError::InvalidToken)?);
+        let now = self.now();
+        let last = memberships.split_off(memberships.len().saturating_sub(AT_ONCE - 1));
+        for some in memberships.chunks(AT_ONCE) {
+            let marks = some.iter().map(|membership| self.update(remarked(membership)?.0));
+            let marked = timed(Part::Db, self.transact(marks.collect::<Result<_, ApiError>>()?)).await?;
+            if !marked.is_done() {
+                return Ok(Ended::MembershipsChanged);
+            }
+        }
+        let (of_own, mark) = remarked(&own)?;
+        let mut writes = vec![
+            self.update(set(next_version(email, login)))?,
+            self.update(acting.rewritten(Some(&mark), now)?)?,
+            self.update(of_own)?,
+        ];
+        for membership in &last {
+            writes.push(self.update(remarked(membership)?.0)?);
+        }
+        let Transaction::Refused(reasons) = timed(Part::Db, self.transact(writes)).await? else {
+            return Ok(Ended::Done);
+        };
+        if condition_failed(&reasons[0]) {
+            return Ok(Ended::LoginChanged);
+        }
+        if condition_failed(&reasons[1]) || condition_failed(&reasons[2]) {
+            return Err(ApiError::InvalidToken);
+        }
+        Ok(Ended::MembershipsChanged)
+    }
+}
+
+/// How an attempt to end sessions ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Done,
+    LoginChanged,
+    MembershipsChanged,
+}
+
+/// A write of a log-in record that must be as it was read, without what is set. `:next` is the version that follows.
+fn next_version(email: &str, login: &LoginRecord) -> UpdateBuilder {
+    let update = Update::builder()
+        .set_key(Some(Key::login(email).attributes()))
+        .expression_attribute_names("#version", "version")
+        .expression_attribute_values(":user", string(login.user_id))
+        .expression_attribute_values(":next", number(login.version + 1));
+    match login.version {
+        0 => update.condition_expression("user_id = :user AND attribute_not_exists(#version)"),
+        version => update
+            .condition_expression("user_id = :user AND #version = :version")
+            .expression_attribute_values(":version", number(version)),
+    }
+}
+
+/// The write that gives a membership a new mark, if it is still the one that was read.
+fn remarked(membership: &MembershipRecord) -> Result<(UpdateBuilder, MembershipMark), ApiError> {
+    let mark = MembershipMark::generate().map_err(ApiError::internal)?;
+    let mut still = Still::one_of(membership, &[Role::Member, Role::Admin, Role::Owner]);
+    still.values.insert(":new".to_owned(), string(mark.as_str()));
+    let update = Update::builder()
+        .set_key(Some(Key::membership(membership.user_id, membership.org_id).attributes()))
+        .update_expression("SET #mark = :new")
+        .condition_expression(still.condition)
+        .set_expression_attribute_names(Some(still.names))
+        .set_expression_attribute_values(Some(still.values));
+    Ok((update, mark))
+}

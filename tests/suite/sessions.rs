@@ -1,0 +1,170 @@
+//! A user's sessions: shown, ended one by one and all at once; the password that ends them.
+
+use crate::api::{Actor, Api, PASSWORD, redacted, send};
+use crate::faults::{Fault, FaultyDatabase};
+use futures_util::future::join_all;
+use local::{Options, System};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const ANOTHER: &str = "purple monkey dishwasher";
+
+async fn status(api: &Api, actor: &Actor) -> u16 {
+    api.get(actor, "/me").await.status
+}
+
+async fn log_in(api: &Api, email: &str, password: &str) -> u16 {
+    api.call(None, Method::POST, "/auth/login", Some(json!({"email": email, "password": password}))).await.status
+}
+
+/// A user's sessions in several organizations.
+async fn sessions_of(api: &Api) -> Vec<Actor> {
+    let user = api.register().await;
+    let mut sessions = vec![user.clone()];
+    for _ in 0..2 {
+        let owner = api.register().await;
+        let path = format!("/orgs/{}/members/{}", owner.org_id, user.user_id);
+        assert_eq!(api.put(&owner, &path, json!({"role": "member"})).await.status, 201);
+        sessions.push(Actor::of(&api.login(&user.email, Some(&owner.org_id)).await.body, &user.email));
+    }
+    sessions.push(Actor::of(&api.login(&user.email, None).await.body, &user.email));
+    sessions
+}
+
+#[tokio::test]
+async fn a_new_password_ends_all_other_sessions() {
+    let api = Api::new();
+    let sessions = sessions_of(&api).await;
+    let (acting, others) = (&sessions[1], [&sessions[0], &sessions[2], &sessions[3]]);
+    let change = |current: &str, password: &str| json!({"current": current, "password": password});
+    api.put(acting, "/me/password", change("a wrong one", ANOTHER)).await.is_problem(401, "wrong_credentials");
+    api.put(acting, "/me/password", change(PASSWORD, "password")).await.is_problem(422, "validation_failed");
+    assert_eq!(api.put(acting, "/me/password", change(PASSWORD, "lovelace-1")).await.pointer(), "/password");
+    assert_eq!(api.put(acting, "/me/password", change(PASSWORD, "ANALYTICAL-engines")).await.pointer(), "/password");
+    for other in others {
+        assert_eq!(status(&api, other).await, 200, "nothing has changed yet");
+    }
+    assert_eq!(api.put(acting, "/me/password", change(PASSWORD, ANOTHER)).await.status, 204);
+    for other in others {
+        api.get(other, "/me").await.is_problem(401, "invalid_token");
+    }
+    assert_eq!(status(&api, acting).await, 200);
+    assert_eq!((log_in(&api, &acting.email, PASSWORD).await, log_in(&api, &acting.email, ANOTHER).await), (401, 200));
+    // And once more, by the session that was written anew.
+    assert_eq!(api.put(acting, "/me/password", change(ANOTHER, PASSWORD)).await.status, 204);
+}
+
+#[tokio::test]
+async fn a_log_in_under_way_gives_no_session_when_the_password_changes() {
+    let system = System::start(Options { background: false, ..Options::ephemeral() }).await.unwrap();
+    let database = FaultyDatabase::before(&system.database_url()).await;
+    let environment = [("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), database.url.clone())].into();
+    let slow = System::start(Options { environment, background: false, ..Options::ephemeral() }).await.unwrap();
+    let (api, late) = (Api::at(system.url()), Api::at(slow.url()));
+    for by in ["/me/password", "/me/sessions"] {
+        let actor = api.register().await;
+        database.inject("TransactWriteItems", Fault::Hold);
+        let change = async {
+            database.holds("TransactWriteItems").await;
+            let changed = match by {
+                "/me/password" => api.put(&actor, by, json!({"current": PASSWORD, "password": ANOTHER})).await,
+                _ => api.delete(&actor, by).await,
+            };
+            assert_eq!(changed.status, 204, "{}", changed.text);
+            database.release("TransactWriteItems");
+        };
+        let (log_in, ()) = tokio::join!(late.login(&actor.email, None), change);
+        log_in.is_problem(401, "wrong_credentials");
+        assert_eq!(status(&api, &actor).await, 200);
+    }
+}
+
+#[tokio::test]
+async fn of_racing_changes_of_a_password_one_wins() {
+    let api = Api::new();
+    let actor = api.register().await;
+    let sessions = join_all((0..4).map(|_| api.login(&actor.email, None))).await;
+    let sessions: Vec<Actor> = sessions.iter().map(|reply| Actor::of(&reply.body, &actor.email)).collect();
+    let changes = sessions.iter().enumerate().map(|(at, session)| {
+        let password = format!("{ANOTHER} {at}");
+        api.put(session, "/me/password", json!({"current": PASSWORD, "password": password}))
+    });
+    let statuses: Vec<u16> = join_all(changes).await.iter().map(|reply| reply.status).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 204).count(), 1, "{statuses:?}");
+    assert!(statuses.iter().all(|status| matches!(status, 204 | 401)), "{statuses:?}");
+    let won = statuses.iter().position(|status| *status == 204).unwrap();
+    for (at, session) in sessions.iter().enumerate() {
+        assert_eq!(status(&api, session).await, if at == won { 200 } else { 401 });
+    }
+    assert_eq!(log_in(&api, &actor.email, &format!("{ANOTHER} {won}")).await, 200);
+}
+
+#[tokio::test]
+async fn sessions_are_listed_and_ended() {
+    let api = Api::new();
+    let sessions = sessions_of(&api).await;
+    let firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+    let credentials = json!({"email": sessions[0].email, "password": PASSWORD});
+    let log_in = api.request(Method::POST, "/auth/login").header("User-Agent", firefox).json(&credentials);
+    let browser = Actor::of(&send(log_in).await.body, &sessions[0].email);
+    let list = api.get(&browser, "/me/sessions").await;
+    let data = list.body["data"].as_array().unwrap();
+    assert_eq!((data.len(), &list.body["next_cursor"]), (5, &Value::Null), "{}", list.text);
+    assert_eq!(
+        redacted(&data[0]),
+        json!({"id": "ses_*", "org_id": "org_*", "is_current": true, "created_at": "<time>", "expires_at": "<time>",
+            "network": data[0]["network"], "agent": "Firefox on Linux"})
+    );
+    assert!(data[0]["network"].as_str().unwrap().ends_with(".0/24"), "{}", list.text);
+    assert!(!list.text.contains("cit_") && !list.text.contains("Gecko"), "{}", list.text);
+    let id = |at: usize| data[at]["id"].as_str().unwrap().to_owned();
+
+    // The newest but one is the last of the others.
+    assert_eq!(api.delete(&browser, &format!("/me/sessions/{}", id(1))).await.status, 204);
+    assert_eq!((status(&api, &sessions[3]).await, status(&api, &sessions[2]).await), (401, 200));
+    api.delete(&browser, &format!("/me/sessions/{}", id(1))).await.is_problem(404, "not_found");
+    let stranger = api.register().await;
+    api.delete(&stranger, &format!("/me/sessions/{}", id(2))).await.is_problem(404, "not_found");
+    for wrong in ["x", "ses_0", &stranger.user_id] {
+        api.delete(&browser, &format!("/me/sessions/{wrong}")).await.is_problem(404, "not_found");
+    }
+    assert_eq!(api.delete(&browser, "/me/sessions").await.status, 204);
+    for other in &sessions {
+        assert_eq!(status(&api, other).await, 401);
+    }
+    let left = api.get(&browser, "/me/sessions").await;
+    assert_eq!(left.body["data"].as_array().unwrap().len(), 1, "{}", left.text);
+    assert_eq!(api.login(&browser.email, None).await.status, 200, "the password is as it was");
+    assert_eq!(status(&api, &stranger).await, 200);
+}
+
+/// Ten minutes after the password, what is dangerous wants it again.
+#[tokio::test]
+async fn what_is_dangerous_wants_a_fresh_session() {
+    let clock = local::clock::Clock::system();
+    let system =
+        System::start(Options { clock: clock.clone(), background: false, ..Options::ephemeral() }).await.unwrap();
+    let api = Api::at(system.url());
+    let actor = api.register().await;
+    let other = api.another_session(&actor).await;
+    clock.jump(Duration::from_secs(599));
+    assert_eq!(api.delete(&actor, &format!("/me/sessions/{other}")).await.status, 204);
+    let other = api.another_session(&actor).await;
+    clock.jump(Duration::from_secs(2));
+    for path in ["/me/sessions".to_owned(), format!("/me/sessions/{other}")] {
+        api.delete(&actor, &path).await.is_problem(403, "reauthentication_required");
+    }
+    let again = |password: &str| json!({"password": password});
+    api.post(&actor, "/auth/reauthenticate", again("a wrong one")).await.is_problem(401, "wrong_credentials");
+    api.delete(&actor, "/me/sessions").await.is_problem(403, "reauthentication_required");
+    assert_eq!(api.post(&actor, "/auth/reauthenticate", again(PASSWORD)).await.status, 204);
+    assert_eq!(api.delete(&actor, &format!("/me/sessions/{other}")).await.status, 204);
+    // A wrong password counts here as at a log-in: one is used up.
+    for _ in 0..9 {
+        api.post(&actor, "/auth/reauthenticate", again("a wrong one")).await.is_problem(401, "wrong_credentials");
+    }
+    api.post(&actor, "/auth/reauthenticate", again(PASSWORD)).await.is_problem(429, "too_many_attempts");
+    let change = json!({"current": PASSWORD, "password": ANOTHER});
+    api.put(&actor, "/me/password", change).await.is_problem(429, "too_many_attempts");
+}
