@@ -71,6 +71,10 @@ validate:
 build *arguments:
     deploy/build-functions.py {{arguments}}
 
+# Ask AWS, reading only, what would stop a deployment to an environment of samconfig.toml, and what to do about it.
+preflight environment *changes:
+    deploy/preflight.py {{environment}} {{changes}}
+
 # Deploy what is built to an environment of samconfig.toml, with parameters changed by Name=value.
 deploy environment *changes:
     deploy/deploy.py {{environment}} {{changes}}

@@ -24,6 +24,7 @@ VALUES = {
     "AnalysisProvider": ("builtin", "anthropic"),
     "MailFrom": ("us@a.example", "us@b.example"),
     "MailIdentity": ("", "a.example"),
+    "MailFromDomain": ("", "bounces.a.example", {"MailIdentity": "a.example"}),
     "AlarmEmail": ("", "us@a.example"),
     "DailySpendingAlarmUsd": ("50", "51"),
     "RequestsPerSecond": ("100", "200"),

@@ -18,9 +18,30 @@ def parameters(environment, changes=()):
     return read(environment["parameter_overrides"], None, None) | (read(list(changes), None, None) if changes else {})
 
 
+def template_of(template=None):
+    return template or yaml_parse((ROOT / "template.yaml").read_text())
+
+
+def defaults():
+    """The parameters' defaults."""
+    return {name: str(one["Default"]) for name, one in template_of()["Parameters"].items() if "Default" in one}
+
+
+def reservations():
+    """How many environments all functions reserve together."""
+    functions = (one["Properties"] for one in template_of()["Resources"].values() if one["Type"] == "AWS::Serverless::Function")
+    return sum(one["ReservedConcurrentExecutions"]["Fn::If"][1] for one in functions)
+
+
+def queues():
+    """The queues that the stack names, by their logical ids: what follows the stack's name."""
+    named = ((name, one["Properties"].get("QueueName")) for name, one in template_of()["Resources"].items() if one["Type"] == "AWS::SQS::Queue")
+    return {name: text["Fn::Sub"].removeprefix("${AWS::StackName}") for name, text in named if text}
+
+
 def objections(given, template=None):
     """What CloudFormation would object to these parameters, which lack only the Release."""
-    template = template or yaml_parse((ROOT / "template.yaml").read_text())
+    template = template_of(template)
     known = template["Parameters"]
     found = [f"{name}: is no parameter of the template" for name in given if name not in known]
     values = {name: str(given.get(name, one.get("Default", "0123456789abcdef-commit"))) for name, one in known.items()}

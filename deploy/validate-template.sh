@@ -15,7 +15,7 @@ timed() { # name, then the command
 
 timed "sam validate" sam validate --lint --template template.yaml
 timed "cfn-lint" cfn-lint --template template.yaml
-(cd deploy && timed "environments" "$tools/venv/bin/python" -m unittest --quiet test_environments)
+(cd deploy && timed "environments and preflight" "$tools/venv/bin/python" -m unittest --quiet test_environments test_preflight)
 (cd deploy && timed "template tests" "$tools/ministack/bin/python" -m unittest --quiet test_template test_metrics test_throttles)
 timed "throttles" "$tools/ministack/bin/python" deploy/throttles.py
 timed "changes arrive" "$tools/ministack/bin/python" deploy/changes.py

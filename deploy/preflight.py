@@ -1,0 +1,261 @@
+#!/usr/bin/env python3
+"""Asks AWS, reading only, what would stop a deployment or leave a part of it dead, and says what to do.
+
+Usage: just preflight ENVIRONMENT [Name=value …]     credentials and region come from the environment, as for SAM CLI
+
+Ends with 1 if something would stop it, with 2 if nothing would but something could not be asked, else with 0.
+"""
+import argparse, os, pathlib, sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TOOLS = pathlib.Path(os.environ.get("CITIZEN_TOOLS", pathlib.Path.home() / ".cache/citizen-tools"))
+# Zones without Lambda or without ElastiCache Serverless, by their ids (docs/configuration.md, `Zones`).
+UNSERVED_ZONES = {"use1-az3"}
+# What Lambda keeps unreserved in each account.
+UNRESERVED = 100
+STOPS, NOTE, UNKNOWN = "stops", "note", "not known"
+
+
+class Absent(Exception):
+    """There is no such thing."""
+
+
+class Unanswered(Exception):
+    """AWS did not say."""
+
+
+def asks_aws(region):
+    """Asks a service, by the names of the SDK: `ask("lambda", "get_account_settings")`."""
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+    patience = Config(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 3})
+    clients = {}
+
+    def ask(service, operation, **arguments):
+        if service not in clients:
+            clients[service] = boto3.client(service, region_name=region, config=patience)
+        try:
+            return getattr(clients[service], operation)(**arguments)
+        except ClientError as error:
+            said = error.response["Error"]
+            if "NotFound" in said["Code"] or "NoSuch" in said["Code"] or "does not exist" in said.get("Message", "") or \
+                    said["Code"].endswith("NonExistentQueue"):
+                raise Absent(str(error)) from error
+            raise Unanswered(f"{service}:{operation}: {said['Code']}") from error
+        except BotoCoreError as error:
+            raise Unanswered(f"{service}:{operation}: {error}") from error
+
+    return ask
+
+
+class Preflight:
+    """The checks. Each yields what it found: one of the levels above, and what to do."""
+
+    def __init__(self, ask, name, values, reserved, queues):
+        self.ask, self.name, self.values, self.reserved, self.queues = ask, name, values, reserved, queues
+        try:
+            self.stack = ask("cloudformation", "describe_stacks", StackName=name)["Stacks"][0]
+        except Absent:
+            self.stack = None
+
+    def has(self, logical_id):
+        """The physical id of a resource of the stack as it is deployed, or None."""
+        try:
+            found = self.ask("cloudformation", "describe_stack_resource", StackName=self.name, LogicalResourceId=logical_id)
+            return found["StackResourceDetail"].get("PhysicalResourceId")
+        except Absent:
+            return None
+
+    def state(self):
+        status = self.stack["StackStatus"] if self.stack else None
+        if status in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED"):
+            yield STOPS, f"the stack is {status}: look at its events for why, then `sam delete --stack-name {self.name}`"
+        elif status == "UPDATE_ROLLBACK_FAILED":
+            yield STOPS, f"the stack is {status}: `aws cloudformation continue-update-rollback --stack-name {self.name}`"
+        elif status and status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS":
+            yield STOPS, f"the stack is {status}: wait until that has ended"
+
+    def environments(self):
+        settings = self.ask("lambda", "get_account_settings")
+        limit, free = settings["AccountLimit"]["ConcurrentExecutions"], settings["AccountLimit"]["UnreservedConcurrentExecutions"]
+        raise_it = "ask Service Quotas for more concurrent executions of Lambda (L-B99A9384)"
+        if self.values["ReservedConcurrency"] == "true":
+            before = {one["ParameterKey"]: one["ParameterValue"] for one in (self.stack or {}).get("Parameters", [])}
+            own = self.reserved if before.get("ReservedConcurrency") == "true" else 0
+            if free + own - self.reserved < UNRESERVED:
+                yield STOPS, (f"{self.reserved} environments are to be reserved, and {max(0, free + own - UNRESERVED)} of the account's {limit} can be: "
+                              f"ReservedConcurrency=false, or {raise_it}")
+        if int(self.values["ConcurrencyAlarmAt"]) >= limit:
+            yield NOTE, f"ConcurrencyAlarm would never go off: the account has {limit} environments; ConcurrencyAlarmAt={limit * 4 // 5}"
+        if int(self.values["RequestsPerSecond"]) > 10 * limit:
+            yield NOTE, f"{limit} environments answer {10 * limit} requests a second in all, less than RequestsPerSecond; {raise_it}"
+        used, of = settings["AccountUsage"]["TotalCodeSize"], settings["AccountLimit"]["TotalCodeSize"]
+        if used > of * 0.9:
+            yield STOPS, f"the account's code storage is {100 * used // of} % full: delete old versions of functions"
+
+    def logging(self):
+        role = self.ask("apigateway", "get_account").get("cloudwatchRoleArn")
+        if role and self.has("ApiLogsAccount") is None:
+            yield NOTE, f"the account's role for API Gateway's logs is {role}: this stack sets its own, for all APIs of the region"
+
+    def mail(self):
+        account = self.ask("sesv2", "get_account")
+        sender, domain = self.values["MailFrom"], self.values["MailFrom"].split("@")[1]
+        identity, new = self.values["MailIdentity"], False
+        if identity and not (domain == identity or domain.endswith(f".{identity}")):
+            yield STOPS, f"MailFrom={sender} is not of MailIdentity={identity}: SES would refuse each e-mail"
+        if identity and self.has("MailSender") is None:
+            try:
+                self.ask("sesv2", "get_email_identity", EmailIdentity=identity)
+                yield STOPS, f"SES has the identity {identity} already, and the stack would make it: leave MailIdentity out"
+            except Absent:
+                new = True
+        found = None
+        for name in dict.fromkeys([sender, *parents(domain)]):
+            try:
+                found = name, self.ask("sesv2", "get_email_identity", EmailIdentity=name)
+                break
+            except Absent:
+                continue
+        if new:
+            yield NOTE, f"after the deployment, put the stack's outputs DkimRecord1 to 3 into the DNS of {identity}; until then each e-mail fails"
+        elif not found:
+            dev = self.values["Environment"] == "dev"
+            yield (NOTE if dev else STOPS), f"SES knows no identity for MailFrom={sender}: say MailIdentity, or each e-mail fails"
+        elif not found[1].get("VerifiedForSendingStatus"):
+            yield STOPS, f"SES has not verified {found[0]}, and each e-mail fails{records(*found)}"
+        elif found[1].get("DkimAttributes", {}).get("Status") not in ("SUCCESS", None) and "@" not in found[0]:
+            yield NOTE, f"e-mails of {found[0]} are not signed{records(*found)}"
+        if not account.get("ProductionAccessEnabled"):
+            yield NOTE, ("SES keeps the account in its sandbox: 200 e-mails a day, one a second, to verified addresses only. Ask for production "
+                         "access (`aws sesv2 put-account-details --production-access-enabled …`)")
+        if not account.get("SendingEnabled", True):
+            yield STOPS, "SES sends nothing for this account: its console says why, under Account dashboard"
+
+    def secret(self):
+        if self.values["AnalysisProvider"] != "anthropic":
+            return
+        secret = self.has("AnthropicApiKey")
+        put = "aws secretsmanager put-secret-value --secret-id <ModelProviderSecret> --secret-string file://key"
+        if secret is None:
+            yield NOTE, f"after the deployment, store the model provider's key: {put}"
+            return
+        try:
+            value = self.ask("secretsmanager", "get_secret_value", SecretId=secret).get("SecretString", "").strip()
+        except Absent:
+            value = ""
+        # As the worker wants it (functions/worker/src/secret.rs). It is shown nowhere.
+        if not value or not value.isascii() or not value.isprintable() or " " in value:
+            yield STOPS, f"the secret has no usable key, and each analysis fails: {put}"
+
+    def network(self):
+        if self.values["CacheUrl"] != "serverless:":
+            return
+        zones = self.ask("ec2", "describe_availability_zones", Filters=[{"Name": "opt-in-status", "Values": ["opt-in-not-required"]}])["AvailabilityZones"]
+        ids = {one["ZoneName"]: one["ZoneId"] for one in zones if one["State"] == "available"}
+        given = [one for one in self.values["Zones"].split(",") if one]
+        served = sorted(name for name, one in ids.items() if one not in UNSERVED_ZONES)
+        choose = f"Zones={','.join(served[:2])}"
+        if given and len(given) != 2:
+            yield STOPS, f"Zones names {len(given)} zones, and the network has two: {choose}"
+        for zone in given or sorted(ids)[:2]:
+            if zone not in ids:
+                yield STOPS, f"the region has no zone {zone}: {choose}"
+            elif ids[zone] in UNSERVED_ZONES:
+                yield STOPS, f"{zone} is {ids[zone]} here, which has no Lambda in networks: {choose}"
+        if self.has("Network") is None:
+            networks = len(self.ask("ec2", "describe_vpcs")["Vpcs"])
+            most = int(self.ask("service-quotas", "get_service_quota", ServiceCode="vpc", QuotaCode="L-F678F1CE")["Quota"]["Value"])
+            if networks >= most:
+                yield STOPS, f"the region has {networks} of {most} networks (VPC): delete one, or ask Service Quotas for more (L-F678F1CE)"
+
+    def leftovers(self):
+        """Things with names of their own that the stack would make, and that are there without it."""
+        name = f"citizen-{self.values['Environment']}"
+        fixed = [(queue, "queue", self.name + ending, ("sqs", "get_queue_url", {"QueueName": self.name + ending}),
+                  "aws sqs delete-queue, then wait for a minute") for queue, ending in self.queues.items()]
+        if self.values["CacheUrl"] == "serverless:":
+            fixed += [
+                ("Cache", "cache", name, ("elasticache", "describe_serverless_caches", {"ServerlessCacheName": name}), "aws elasticache delete-serverless-cache"),
+                ("CacheUsers", "cache's user group", name, ("elasticache", "describe_user_groups", {"UserGroupId": name}), "aws elasticache delete-user-group"),
+                ("CacheUser", "cache's user", name, ("elasticache", "describe_users", {"UserId": name}), "aws elasticache delete-user")]
+        for logical_id, what, named, (service, operation, arguments), remedy in fixed:
+            if self.has(logical_id) is None:
+                try:
+                    self.ask(service, operation, **arguments)
+                    yield STOPS, f"there is a {what} {named} already, and the stack would make it: {remedy}, or another Environment"
+                except Absent:
+                    pass
+        if self.stack is None:
+            tables = self.ask("dynamodb", "list_tables", ExclusiveStartTableName=f"{self.name}-Table-")["TableNames"]
+            for table in tables:
+                if table.startswith(f"{self.name}-Table-"):
+                    yield NOTE, f"the table {table} is left of an earlier stack, with its records; this one makes another"
+
+    def alarms(self):
+        topic = self.has("AlarmTopic") if self.values["AlarmEmail"] else None
+        if topic:
+            subscriptions = self.ask("sns", "list_subscriptions_by_topic", TopicArn=topic)["Subscriptions"]
+            if any(one["SubscriptionArn"] == "PendingConfirmation" for one in subscriptions):
+                yield NOTE, f"nobody hears of alarms: {self.values['AlarmEmail']} has not confirmed its subscription (the link in SNS's e-mail)"
+
+    def findings(self):
+        checks = [self.state, self.environments, self.logging, self.mail, self.secret, self.network, self.leftovers, self.alarms]
+        for check in checks:
+            try:
+                yield from ((check.__name__, *one) for one in check())
+            except Unanswered as error:
+                yield check.__name__, UNKNOWN, f"{error}: allow it (AWS's ReadOnlyAccess does, but for the secret's value), or look by hand"
+
+
+def parents(domain):
+    """A domain and those above it, for which SES may know an identity."""
+    parts = domain.split(".")
+    return [".".join(parts[at:]) for at in range(len(parts) - 1)]
+
+
+def records(name, identity):
+    """What belongs into the DNS so that SES verifies a domain."""
+    if "@" in name:
+        return ": its e-mail has a link to click"
+    tokens = identity.get("DkimAttributes", {}).get("Tokens", [])
+    lines = [f"\n      {token}._domainkey.{name} CNAME {token}.dkim.amazonses.com" for token in tokens]
+    return ": put into its DNS" + "".join(lines)
+
+
+def main():
+    from environments import environments, objections, parameters, defaults, queues, reservations
+
+    parser = argparse.ArgumentParser(prog="just preflight", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("environment", choices=environments())
+    parser.add_argument("changes", nargs="*", metavar="Name=value")
+    options = parser.parse_args()
+    environment = environments()[options.environment]
+    given = parameters(environment, options.changes)
+    import boto3
+    region = boto3.Session().region_name
+    if not region:
+        sys.exit("no region: set AWS_REGION, for example to us-east-1")
+    ask = asks_aws(region)
+    try:
+        account = ask("sts", "get_caller_identity")["Account"]
+        preflight = Preflight(ask, environment["stack_name"], defaults() | given, reservations(), queues())
+    except Unanswered as error:
+        sys.exit(f"AWS does not answer: {error}")
+    print(f"{environment['stack_name']}, account {account}, {region}")
+    found = [("parameters", STOPS, one) for one in objections(given)] + list(preflight.findings())
+    for check, level, text in found:
+        print(f"{level:>9}  {check}: {text}")
+    levels = {level for _, level, _ in found}
+    print("nothing would stop the deployment" if STOPS not in levels else f"not ready: {sum(level == STOPS for _, level, _ in found)} to do")
+    sys.exit(1 if STOPS in levels else 2 if UNKNOWN in levels else 0)
+
+
+if __name__ == "__main__":
+    if sys.prefix != str(TOOLS / "venv"):
+        python = TOOLS / "venv/bin/python"
+        if not python.exists():
+            sys.exit("SAM CLI is missing: run .ci/install-tools.sh")
+        os.execv(python, [str(python), *sys.argv])
+    main()

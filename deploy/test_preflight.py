@@ -1,0 +1,185 @@
+"""`just preflight` against replies of AWS's, whose shapes the SDK's own models hold."""
+import unittest
+import botocore.session
+from botocore.validate import validate_parameters
+from environments import defaults, queues, reservations
+from preflight import NOTE, STOPS, UNKNOWN, Absent, Preflight, Unanswered
+
+SESSION = botocore.session.get_session()
+DEFAULTS, RESERVED = defaults(), 856
+STACK, DOMAIN = "citizen-prod", "a.example"
+
+
+def made(service, operation, reply):
+    """Checks a made reply, and how it is asked for, against the SDK's model of the service."""
+    model = SESSION.get_service_model(service)
+    name = next(one for one in model.operation_names if one.lower() == operation.replace("_", ""))
+    shapes = model.operation_model(name)
+
+    def checked(arguments):
+        validate_parameters(arguments, shapes.input_shape) if shapes.input_shape else None
+        answer = reply(**arguments) if callable(reply) and not isinstance(reply, type) else reply
+        if isinstance(answer, type) and issubclass(answer, Exception):
+            raise answer(operation)
+        validate_parameters(answer, shapes.output_shape)
+        return answer
+
+    return checked
+
+
+def stack(status="UPDATE_COMPLETE", **parameters):
+    given = [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
+    return {"Stacks": [{"StackName": STACK, "StackStatus": status, "CreationTime": "2026-01-01", "Parameters": given}]}
+
+
+def has(*names):
+    """That the stack has these resources."""
+    def reply(StackName, LogicalResourceId):
+        if LogicalResourceId not in names:
+            return Absent
+        return {"StackResourceDetail": {"LogicalResourceId": LogicalResourceId, "PhysicalResourceId": f"id-of-{LogicalResourceId}",
+                                        "ResourceType": "AWS::Any", "ResourceStatus": "CREATE_COMPLETE", "LastUpdatedTimestamp": "2026-01-01"}}
+    return reply
+
+
+def identity(verified=True, status="SUCCESS", name=DOMAIN):
+    def reply(EmailIdentity):
+        if EmailIdentity != name:
+            return Absent
+        return {"VerifiedForSendingStatus": verified, "DkimAttributes": {"Status": status, "Tokens": ["one", "two", "three"]}}
+    return reply
+
+
+def lambdas(limit=1000, free=None, used=1):
+    return {"AccountLimit": {"ConcurrentExecutions": limit, "UnreservedConcurrentExecutions": limit if free is None else free, "TotalCodeSize": 100},
+            "AccountUsage": {"TotalCodeSize": used}}
+
+
+def zone(name, id, state="available"):
+    return {"ZoneName": name, "ZoneId": id, "State": state}
+
+
+# An account that has all that is needed, and no stack.
+GOOD = {
+    ("cloudformation", "describe_stacks"): Absent, ("cloudformation", "describe_stack_resource"): Absent,
+    ("lambda", "get_account_settings"): lambdas(), ("apigateway", "get_account"): {},
+    ("sesv2", "get_account"): {"ProductionAccessEnabled": True, "SendingEnabled": True}, ("sesv2", "get_email_identity"): identity(),
+    ("secretsmanager", "get_secret_value"): {"SecretString": "sk-ant-key\n"},
+    ("ec2", "describe_availability_zones"): {"AvailabilityZones": [zone("us-east-1a", "use1-az1"), zone("us-east-1b", "use1-az2"), zone("us-east-1c", "use1-az3")]},
+    ("ec2", "describe_vpcs"): {"Vpcs": [{}]}, ("service-quotas", "get_service_quota"): {"Quota": {"Value": 5.0}},
+    ("sqs", "get_queue_url"): Absent, ("elasticache", "describe_serverless_caches"): Absent,
+    ("elasticache", "describe_user_groups"): Absent, ("elasticache", "describe_users"): Absent,
+    ("dynamodb", "list_tables"): {"TableNames": []}, ("sns", "list_subscriptions_by_topic"): {"Subscriptions": []},
+}
+SAID = {"Environment": "prod", "MailFrom": f"us@mail.{DOMAIN}", "AlarmEmail": f"ops@{DOMAIN}", "CacheUrl": "serverless:"}
+
+
+def found(replies=None, **values):
+    """What is found where these replies and values are others."""
+    replies = GOOD | (replies or {})
+    ask = lambda service, operation, **arguments: made(service, operation, replies[service, operation])(arguments)
+    preflight = Preflight(ask, STACK, DEFAULTS | SAID | values, RESERVED, {"JobsQueue": "-jobs"})
+    return [(level, f"{check}: {text}") for check, level, text in preflight.findings()]
+
+
+class ReadyAccount(unittest.TestCase):
+    def test_where_all_is_there_nothing_is_found(self):
+        self.assertEqual(found(), [])
+
+    def test_a_deployed_stack_finds_its_own_things(self):
+        own = ("JobsQueue", "Cache", "CacheUsers", "CacheUser", "Network", "AnthropicApiKey", "MailSender", "ApiLogsAccount", "AlarmTopic")
+        replies = {("cloudformation", "describe_stacks"): stack(), ("cloudformation", "describe_stack_resource"): has(*own),
+                   ("sqs", "get_queue_url"): {"QueueUrl": "there"}, ("elasticache", "describe_users"): {"Users": [{}]},
+                   ("ec2", "describe_vpcs"): {"Vpcs": [{}] * 5}, ("apigateway", "get_account"): {"cloudwatchRoleArn": "ours"}}
+        self.assertEqual(found(replies, MailIdentity=DOMAIN, AnalysisProvider="anthropic"), [])
+
+
+class Template(unittest.TestCase):
+    def test_what_is_reserved_and_named_is_read(self):
+        self.assertGreater(reservations(), 800)
+        self.assertIn("-emails", queues().values())
+        self.assertTrue(all(one.startswith("-") for one in queues().values()))
+
+
+class NotReady(unittest.TestCase):
+    def one(self, level, words, replies=None, **values):
+        said = found(replies, **values)
+        self.assertEqual([one for one, _ in said], [level], said)
+        for word in words:
+            self.assertIn(word, said[0][1])
+
+    def test_a_stack_that_cannot_be_deployed_over(self):
+        for status, remedy in (("ROLLBACK_COMPLETE", "sam delete"), ("UPDATE_ROLLBACK_FAILED", "continue-update-rollback"), ("UPDATE_IN_PROGRESS", "wait")):
+            self.one(STOPS, [status, remedy], {("cloudformation", "describe_stacks"): stack(status)})
+
+    def test_a_new_account_reserves_nothing(self):
+        new = {("lambda", "get_account_settings"): lambdas(10)}
+        self.one(NOTE, ["ConcurrencyAlarmAt=8"], new)
+        self.one(STOPS, ["856 environments", "0 of the account's 10", "ReservedConcurrency=false", "L-B99A9384"], new, ReservedConcurrency="true", ConcurrencyAlarmAt="8")
+        self.assertEqual(found(new, ConcurrencyAlarmAt="8"), [])
+        self.one(NOTE, ["100 requests a second"], new, ConcurrencyAlarmAt="8", RequestsPerSecond="200")
+
+    def test_what_other_stacks_reserve_counts_and_the_own_does_not(self):
+        self.one(STOPS, ["800 of the account's 1000"], {("lambda", "get_account_settings"): lambdas(1000, 900)}, ReservedConcurrency="true")
+        own = {("lambda", "get_account_settings"): lambdas(1000, 144), ("cloudformation", "describe_stacks"): stack(ReservedConcurrency="true")}
+        self.assertEqual(found(own, ReservedConcurrency="true"), [])
+
+    def test_code_storage_that_is_full(self):
+        self.one(STOPS, ["95 % full"], {("lambda", "get_account_settings"): lambdas(used=95)})
+
+    def test_another_stacks_role_for_logs(self):
+        self.one(NOTE, ["arn:role"], {("apigateway", "get_account"): {"cloudwatchRoleArn": "arn:role"}})
+
+    def test_e_mail(self):
+        nothing = {("sesv2", "get_email_identity"): Absent}
+        self.one(STOPS, ["no identity", "MailIdentity"], nothing)
+        self.one(NOTE, ["no identity"], nothing, Environment="dev")
+        self.one(NOTE, ["DkimRecord1"], nothing, MailIdentity=DOMAIN)
+        self.one(STOPS, ["already", "leave MailIdentity out"], MailIdentity=DOMAIN)
+        self.one(STOPS, ["one._domainkey.a.example CNAME one.dkim.amazonses.com"], {("sesv2", "get_email_identity"): identity(False, "PENDING")})
+        self.one(STOPS, ["link to click"], {("sesv2", "get_email_identity"): identity(False, "NOT_STARTED", f"us@mail.{DOMAIN}")})
+        self.one(NOTE, ["not signed", "three._domainkey"], {("sesv2", "get_email_identity"): identity(True, "FAILED")})
+        self.one(NOTE, ["sandbox", "production-access"], {("sesv2", "get_account"): {"ProductionAccessEnabled": False}})
+        self.one(STOPS, ["sends nothing"], {("sesv2", "get_account"): {"ProductionAccessEnabled": True, "SendingEnabled": False}})
+        self.assertIn("is not of MailIdentity", str(found(nothing, MailIdentity="b.example")))
+
+    def test_the_model_providers_key(self):
+        self.one(NOTE, ["put-secret-value"], AnalysisProvider="anthropic")
+        there = {("cloudformation", "describe_stack_resource"): has("AnthropicApiKey")}
+        for value in (Absent, {"SecretString": " \n"}, {"SecretString": "two words"}, {"SecretString": "schlüssel"}):
+            self.one(STOPS, ["no usable key"], there | {("secretsmanager", "get_secret_value"): value}, AnalysisProvider="anthropic")
+        self.assertNotIn("schl", str(found(there | {("secretsmanager", "get_secret_value"): {"SecretString": "schlüssel"}}, AnalysisProvider="anthropic")))
+
+    def test_zones(self):
+        first = {("ec2", "describe_availability_zones"): {"AvailabilityZones": [zone("us-east-1a", "use1-az3"), zone("us-east-1b", "use1-az2"), zone("us-east-1c", "use1-az1")]}}
+        self.one(STOPS, ["us-east-1a is use1-az3", "Zones=us-east-1b,us-east-1c"], first)
+        self.assertEqual(found(first, Zones="us-east-1b,us-east-1c"), [])
+        self.one(STOPS, ["no zone eu-west-1a"], Zones="eu-west-1a,us-east-1a")
+        self.one(STOPS, ["names 1 zones"], Zones="us-east-1a")
+        self.assertEqual(found(first, CacheUrl="off:"), [], "without the network it does not matter")
+
+    def test_too_many_networks(self):
+        self.one(STOPS, ["5 of 5", "L-F678F1CE"], {("ec2", "describe_vpcs"): {"Vpcs": [{}] * 5}})
+
+    def test_what_an_earlier_stack_left(self):
+        self.one(STOPS, ["queue citizen-prod-jobs"], {("sqs", "get_queue_url"): {"QueueUrl": "there"}})
+        for operation, reply in (("describe_serverless_caches", {"ServerlessCaches": [{}]}), ("describe_user_groups", {"UserGroups": [{}]}), ("describe_users", {"Users": [{}]})):
+            self.one(STOPS, ["citizen-prod already", "aws elasticache delete-"], {("elasticache", operation): reply})
+        self.one(NOTE, ["citizen-prod-Table-1 is left"], {("dynamodb", "list_tables"): {"TableNames": ["citizen-prod-Table-1", "other"]}})
+
+    def test_nobody_has_confirmed_the_alarms(self):
+        pending = {("cloudformation", "describe_stack_resource"): has("AlarmTopic"),
+                   ("sns", "list_subscriptions_by_topic"): {"Subscriptions": [{"SubscriptionArn": "PendingConfirmation"}]}}
+        self.one(NOTE, ["has not confirmed"], pending)
+
+    def test_what_may_not_be_asked_is_said_and_the_rest_is_asked(self):
+        said = found({("lambda", "get_account_settings"): Unanswered, ("sqs", "get_queue_url"): {"QueueUrl": "there"}})
+        self.assertEqual([level for level, _ in said], [UNKNOWN, STOPS])
+
+    def test_nothing_is_asked_but_reading(self):
+        for _, operation in GOOD:
+            self.assertRegex(operation, r"^(get|describe|list)_")
+
+
+if __name__ == "__main__":
+    unittest.main()
