@@ -58,6 +58,10 @@ openapi:
     target/debug/local openapi > target/openapi.json
     mv target/openapi.json functions/docs/openapi.json
 
+# Hold functions/docs/openapi.json against the linters of Redocly and Spectral.
+lint-openapi:
+    .ci/lint-openapi.sh
+
 # Write the samples of a release, tests/samples/<version>: all that it stores and caches (docs/changing-a-record.md).
 samples version:
     CITIZEN_SAMPLES={{version}} cargo test --workspace --test suite -- --exact stored::make_samples --ignored

@@ -52,6 +52,21 @@ pip_tools locust
 pip_tools ministack
 pip_tools checkov
 
+# Linters of the OpenAPI document, generators and what they generate for, a browser's driver. `npm ci` installs what the lock file
+# pins, by hash; none of these needs its install script.
+if ! command -v npm >/dev/null || [ "$(node -p 'const [major, minor] = process.versions.node.split("."); major > 20 || major == 20 && minor >= 19')" != true ]; then
+    echo "Node.js 20.19 or later with npm is missing: install it from your system's packages or from Node's own"
+    exit 1
+fi
+pinned=$(cat .ci/node/package.json .ci/node/package-lock.json | sha256sum)
+if [ "$(cat "$tools/node/.installed" 2>/dev/null)" != "$pinned" ]; then
+    rm -rf "$tools/node"
+    mkdir -p "$tools/node"
+    cp .ci/node/package.json .ci/node/package-lock.json "$tools/node"
+    npm ci --prefix "$tools/node" --ignore-scripts --no-audit --no-fund --loglevel=error
+    echo "$pinned" > "$tools/node/.installed"
+fi
+
 cargo_tool() { # binary, then package@version; they run for seconds, so their own speed is not worth its compilation
     if [ ! -x "$tools/cargo/bin/$1" ]; then
         CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \

@@ -1,21 +1,34 @@
-//! The OpenAPI document, made from the functions' own types and annotations. What every operation of a
-//! kind can answer is derived here, once.
+//! The OpenAPI document, made from the functions' own types and annotations. What every operation of a kind can answer and every
+//! reply of a kind carries is derived here, once.
+
+mod replies;
+mod schemas;
 
 use utoipa::OpenApi;
-use utoipa::openapi::path::{Operation, ParameterIn};
+use utoipa::openapi::path::{HttpMethod, Operation, PathItem};
+use utoipa::openapi::schema::{SchemaType, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
+use utoipa::openapi::{RefOr, Schema};
 
 use crate::functions::Operations;
 
 #[derive(OpenApi)]
 #[openapi(
-    info(
-        title = "CitizenApp API",
-        description = "Organizations, items, plans, AI model prices, analyses and e-mails. Errors are problem+json (RFC 9457)."
-    ),
+    info(title = "CitizenApp API", description = include_str!("openapi/conventions.md"),
+        contact(name = "Whoever operates this deployment")),
     // Where the document is, whatever stage or base path that is below (OpenAPI 3.1, 4.8.5).
     servers((url = ".", description = "Where this document was read from")),
+    // In the order in which one comes to need them.
+    tags(
+        (name = "auth", description = "Register, log in and out."),
+        (name = "users", description = "The own account, and what everybody sees of a user."),
+        (name = "orgs", description = "An organization's plan and settings."),
+        (name = "members", description = "Who belongs to an organization, and as what."),
+        (name = "items", description = "The organization's items."),
+        (name = "jobs", description = "Slow work: texts to analyse, e-mails to send, and what they took of the month's limits."),
+        (name = "models", description = "AI models and their prices."),
+        (name = "service", description = "The service itself: its health and its documents."),
+    ),
     components(schemas(shared::response::ProblemBody, shared::response::FieldError))
 )]
 struct Document;
@@ -27,7 +40,51 @@ struct Document;
 #[must_use]
 pub fn document() -> String {
     let mut document = Document::openapi().merge_from(Operations::openapi());
+    for item in document.paths.paths.values_mut() {
+        for (method, operation) in operations(item) {
+            // No demand is a statement too: without it, a reader cannot tell "anyone" from "not said".
+            let anyone = operation.security.get_or_insert_default().is_empty();
+            tidy(operation);
+            replies::complete(&method, operation, anyone);
+        }
+        item.head = item.get.as_ref().map(replies::head_of);
+    }
     let components = document.components.get_or_insert_default();
+    add_security_schemes(components);
+    replies::add_components(components);
+    schemas::complete(&mut document);
+    document.to_pretty_json().expect("the document's maps have string keys") + "\n"
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (HttpMethod, &mut Operation)> {
+    let operations = [
+        (HttpMethod::Get, &mut item.get),
+        (HttpMethod::Put, &mut item.put),
+        (HttpMethod::Post, &mut item.post),
+        (HttpMethod::Delete, &mut item.delete),
+        (HttpMethod::Patch, &mut item.patch),
+    ];
+    operations.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+}
+
+/// A handler's documentation is the operation's: its heading would be the page's largest. And its optional parameters are no `null`s.
+fn tidy(operation: &mut Operation) {
+    if let Some(text) = &mut operation.description {
+        *text = text.replace("# Errors\n", "**Errors:** ");
+    }
+    // What is not sent is left out: a header or a query has no `null`.
+    for parameter in operation.parameters.iter_mut().flatten() {
+        if let RefOr::T(parameter) = parameter
+            && let Some(RefOr::T(Schema::Object(schema))) = &mut parameter.schema
+            && let SchemaType::Array(types) = &mut schema.schema_type
+            && let [one] = types.iter().filter(|one| **one != Type::Null).collect::<Vec<_>>()[..]
+        {
+            schema.schema_type = SchemaType::Type(one.clone());
+        }
+    }
+}
+
+fn add_security_schemes(components: &mut utoipa::openapi::Components) {
     components.add_security_scheme(
         "session",
         SecurityScheme::Http(
@@ -44,66 +101,4 @@ pub fn document() -> String {
             "The same token; writes need an allowed Origin",
         ))),
     );
-    for item in document.paths.paths.values_mut() {
-        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
-        for operation in operations.into_iter().flatten() {
-            name_problem_types(operation);
-            add_common_responses(operation);
-        }
-    }
-    document.to_pretty_json().expect("the document's maps have string keys") + "\n"
-}
-
-/// What is annotated as a problem travels as `application/problem+json`.
-fn name_problem_types(operation: &mut Operation) {
-    for response in operation.responses.responses.values_mut() {
-        if let RefOr::T(response) = response
-            && let Some(RefOr::T(content)) = response.content.get("application/json")
-            && matches!(&content.schema, Some(RefOr::Ref(schema)) if schema.ref_location.ends_with("/Problem"))
-            && let Some(content) = response.content.swap_remove("application/json")
-        {
-            response.content.insert("application/problem+json".to_owned(), content);
-        }
-    }
-}
-
-/// What follows from an operation's parts: a session can be missing, a body malformed, a path unknown.
-fn add_common_responses(operation: &mut Operation) {
-    let given = operation.parameters.as_deref().unwrap_or_default();
-    let parameters: Vec<_> = given
-        .iter()
-        .filter_map(|parameter| match parameter {
-            RefOr::T(parameter) => Some(parameter),
-            RefOr::Ref(_) => None,
-        })
-        .collect();
-    let has = |place: ParameterIn| parameters.iter().any(|parameter| parameter.parameter_in == place);
-    let (path, query) = (has(ParameterIn::Path), has(ParameterIn::Query));
-    let conditional =
-        parameters.iter().any(|parameter| ["If-Match", "If-None-Match"].contains(&parameter.name.as_str()));
-    let body = operation.request_body.is_some();
-    let session = operation.security.is_some();
-    let possible = [
-        (true, "400", "The request is malformed"),
-        (session, "401", "No valid session"),
-        (session, "403", "The role, the origin or the plan does not allow it"),
-        (path, "404", "No such resource for this caller"),
-        (conditional, "412", "The resource is not as If-Match or If-None-Match demands"),
-        (body, "413", "The body is too large"),
-        (body, "415", "The body is not JSON"),
-        (body || query, "422", "Invalid values, each with its place"),
-        (true, "429", "Too many requests, or the month's limit is reached"),
-        (true, "500", "Something went wrong on our side"),
-        (true, "503", "Busy for a moment"),
-    ];
-    for (_, status, description) in possible.into_iter().filter(|(possible, ..)| *possible) {
-        operation.responses.responses.entry(status.to_owned()).or_insert_with(|| {
-            RefOr::T(
-                ResponseBuilder::new()
-                    .description(description)
-                    .content("application/problem+json", Content::new(Some(Ref::from_schema_name("Problem"))))
-                    .build(),
-            )
-        });
-    }
 }

@@ -1,6 +1,6 @@
 //! A client of the system under test, and the actors that use it.
 
-use crate::problems;
+use crate::{documented, problems};
 use local::like_aws::LikeAws;
 use local::operator;
 use local::{Options, System};
@@ -232,7 +232,10 @@ impl Actor {
 }
 
 pub(crate) async fn send(request: RequestBuilder) -> Reply {
-    let response = request.send().await.unwrap();
+    let (client, request) = request.build_split();
+    let request = request.unwrap();
+    let method = request.method().clone();
+    let response = client.execute(request).await.unwrap();
     let (status, headers, url) = (response.status().as_u16(), response.headers().clone(), response.url().clone());
     let bytes = response.bytes().await.unwrap();
     if matches!(status, 200 | 201)
@@ -255,6 +258,7 @@ pub(crate) async fn send(request: RequestBuilder) -> Reply {
     if status >= 400 && !reply.text.is_empty() && reply.header("content-type") != "application/json" {
         problems::fits(&reply);
     }
+    documented::fits(&method, &reply);
     reply
 }
 
@@ -277,11 +281,15 @@ impl Reply {
 
     /// The path below the API's address that `Location` leads to from here, as clients resolve it (RFC 3986, 5.2).
     pub(crate) fn location(&self) -> String {
+        self.below_base(self.url.join(self.header("location")).unwrap().path())
+    }
+
+    /// A path without that of the API's address.
+    pub(crate) fn below_base(&self, path: &str) -> String {
         let base = std::env::var("CITIZEN_URL").map(|url| reqwest::Url::parse(&url).unwrap().path().to_owned());
-        let found = self.url.join(self.header("location")).unwrap();
         // An address without a path has `/` for one.
         let base = base.as_deref().unwrap_or_default().trim_end_matches('/');
-        found.path().strip_prefix(base).unwrap().to_owned()
+        path.strip_prefix(base).unwrap().to_owned()
     }
 
     /// Fails unless this is a problem document with a status and code.

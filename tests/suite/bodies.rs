@@ -190,6 +190,8 @@ async fn a_wrong_type_anywhere_is_named_where_it_is() {
                 if sample.pointer(&pointer).unwrap().is_object() {
                     wrong.push(json!([]));
                 }
+                // Without a template it is an e-mail of the other kind, which lacks other fields.
+                wrong.retain(|value| pointer != "/template" || !value.is_null());
                 for value in wrong {
                     let mut body = sample.clone();
                     *body.pointer_mut(&pointer).unwrap() = value;

@@ -11,6 +11,7 @@ mod canary;
 mod conditional;
 mod conventions;
 mod coverage;
+mod documented;
 mod documents;
 mod events;
 mod faults;

@@ -84,7 +84,8 @@ async fn each_operation_answers_each_caller_as_the_row_says() {
     let callers = [None, Some(&member), Some(&admin), Some(&owner), Some(&other)];
     every_operation_has_a_row(&document);
     for (path, operations) in document["paths"].as_object().unwrap() {
-        for (method, operation) in operations.as_object().unwrap() {
+        // HEAD is answered as GET (`parity`).
+        for (method, operation) in operations.as_object().unwrap().iter().filter(|(method, _)| *method != "head") {
             let id = operation["operationId"].as_str().unwrap();
             let row = ROWS.iter().find(|row| row.operation == id).unwrap();
             for ((caller, name), expected) in callers.into_iter().zip(CALLERS).zip(row.statuses) {
@@ -112,8 +113,8 @@ async fn each_operation_answers_each_caller_as_the_row_says() {
 
 /// And every row an operation.
 fn every_operation_has_a_row(document: &Value) {
-    let operations =
-        document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values());
+    let operations = document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap());
+    let operations = operations.filter(|(method, _)| *method != "head").map(|(_, operation)| operation);
     let operations: BTreeSet<&str> = operations.map(|operation| operation["operationId"].as_str().unwrap()).collect();
     let rows: BTreeSet<&str> = ROWS.iter().map(|row| row.operation).collect();
     assert_eq!(rows.len(), ROWS.len(), "an operation has two rows");

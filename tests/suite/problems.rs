@@ -1,16 +1,14 @@
 //! Each error that any test sees, the gateway's among them, is a problem as the published document has it.
 
 use crate::api::{Api, Reply, send};
+use crate::documented::DOCUMENT;
 use lambda_http::Body;
-use local::openapi;
 use reqwest::Method;
 use serde_json::Value;
 use shared::StatusCode;
 use shared::response::Problem;
 use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex};
-
-static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(&openapi::document()).unwrap());
+use std::sync::Mutex;
 
 /// The title that each code has been seen with.
 static TITLES: Mutex<Option<HashMap<String, String>>> = Mutex::new(None);
@@ -43,6 +41,9 @@ fn check(schema: &Value, value: &Value) -> Result<(), String> {
         Some("integer") => value.is_u64(),
         _ => return Err(format!("a schema that is not known here: {schema}")),
     };
+    if !schema["enum"].is_null() && !schema["enum"].as_array().unwrap().contains(value) {
+        return Err(format!("{value} is none of {}", schema["enum"]));
+    }
     if !is {
         return Err(format!("{value} is no {}", schema["type"]));
     }

@@ -35,6 +35,7 @@ const TIME_TO_REPLY: Duration = Duration::from_secs(10);
 #[derive(Debug, Deserr, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
+#[schema(examples(json!({"text": "The engine weaves algebraical patterns just as the loom weaves flowers and leaves."})))]
 pub struct NewAnalysis {
     /// Not blank; the plan bounds its bytes.
     #[schema(min_length = 1)]
@@ -63,8 +64,8 @@ pub struct DoneAnalysis {
             description = "1 to 255 visible ASCII characters. The same key and body take effect once; JSON bodies are the \
                 same if their canonical forms (RFC 8785) are"),
         ("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds, at most 20, for the analysis")),
-    responses((status = 200, description = "Done in time", body = DoneAnalysis),
-        (status = 202, description = "Accepted", body = Job),
+    responses((status = 200, description = "Done in time", body = DoneAnalysis, headers(("Cache-Control"), ("Preference-Applied"))),
+        (status = 202, description = "Accepted", body = Job, headers(("Location"))),
         (status = 402, description = "The organization's budget has no room", body = shared::response::ProblemBody),
         (status = 409, description = "A request with this Idempotency-Key is under way, or the default model is no longer on offer",
             body = shared::response::ProblemBody, content_type = "application/problem+json")),

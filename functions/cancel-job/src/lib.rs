@@ -12,9 +12,9 @@ use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, respons
 /// # Errors
 /// `404` for a job that is not the organization's, `409 job_ended`.
 #[utoipa::path(post, path = "/jobs/{job_id}/cancel", operation_id = "cancel_job", tag = "jobs",
-    params(("job_id" = JobId, Path)),
-    responses((status = 200, description = "The cancelled job", body = Job),
-        (status = 202, description = "The running job, which will take no effect", body = Job),
+    params(("job_id" = JobId, Path, description = "The job")),
+    responses((status = 200, description = "The cancelled job", body = Job, headers(("Cache-Control"))),
+        (status = 202, description = "The running job, which will take no effect", body = Job, headers(("Cache-Control"))),
         (status = 409, description = "The job has ended, or its e-mail is on its way",
             body = shared::response::ProblemBody, content_type = "application/problem+json")),
     security(("session" = []), ("cookie" = [])))]

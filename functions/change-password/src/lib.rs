@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 #[derive(Debug, Deserr, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
+#[schema(examples(json!({"current": "correct horse battery", "password": "nine wooden barrels"})))]
 pub struct PasswordChange {
     current: PasswordAttempt,
     password: NewPassword,

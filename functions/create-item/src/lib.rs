@@ -29,6 +29,7 @@ pub enum NewItems {
 
 /// A batch of items.
 #[derive(Debug, ToSchema)]
+#[schema(examples(json!({"items": [{"name": "Difference engine"}, {"name": "Analytical engine", "description": "Of 1837"}]})))]
 #[serde(deny_unknown_fields)]
 pub struct NewItemBatch {
     #[schema(min_items = 1, max_items = 100)]
@@ -48,6 +49,8 @@ pub struct CreatedItems {
 pub struct FailedItem {
     /// Its place in the request, from 0.
     index: usize,
+    /// `unavailable`: not written. `unknown`: it may have been written.
+    #[schema(pattern = "^(unavailable|unknown)$")]
     code: &'static str,
     detail: &'static str,
 }
@@ -55,6 +58,7 @@ pub struct FailedItem {
 /// What was created.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = CreatedItemOrItems)]
 pub enum Created {
     One(Item),
     Batch(CreatedItems),
@@ -68,7 +72,8 @@ pub enum Created {
     params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", min_length = 1, max_length = 255,
             description = "1 to 255 visible ASCII characters. The same key and body take effect once; JSON bodies are the \
                 same if their canonical forms (RFC 8785) are")),
-    responses((status = 201, description = "Created", body = Created),
+    responses((status = 201, description = "Created; one item with its `Location` and `ETag`", body = Created,
+            headers(("Location"), ("ETag"))),
         (status = 409, description = "A request with this Idempotency-Key is under way",
             body = shared::response::ProblemBody, content_type = "application/problem+json")),
     security(("session" = []), ("cookie" = [])))]

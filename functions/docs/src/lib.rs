@@ -39,10 +39,10 @@ fn source(begin: &str, end: &str) -> String {
 
 /// Get the OpenAPI document
 ///
-/// # Errors
-/// None.
+/// OpenAPI 3.1, without anything that only some readers understand.
 #[utoipa::path(get, path = "/openapi.json", operation_id = "docs", tag = "service",
-    responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json"),
+    params(("If-None-Match" = Option<String>, Header, description = "The `ETag` of a copy held")),
+    responses((status = 200, description = "OpenAPI 3.1", body = Object),
         (status = 304, description = "The copy held is current")))]
 pub async fn handle(_: &Context, request: Request) -> ApiResult {
     let page = !request.uri().path().trim_end_matches('/').ends_with("/openapi.json");
@@ -59,11 +59,12 @@ pub async fn handle(_: &Context, request: Request) -> ApiResult {
     Ok(reply)
 }
 
+// `handle` serves it too; this carries its documentation.
 /// Get the interactive page
 ///
-/// [`handle`] serves it too; this carries its documentation.
+/// Shows this document and tries its operations; loads nothing from elsewhere.
 #[utoipa::path(get, path = "/docs", operation_id = "docs_page", tag = "service",
-    responses((status = 200, description = "The interactive page", content_type = "text/html"),
+    params(("If-None-Match" = Option<String>, Header, description = "The `ETag` of a copy held")),
+    responses((status = 200, description = "The interactive page", body = String, content_type = "text/html"),
         (status = 304, description = "The copy held is current")))]
-
 pub fn page() {}

@@ -10,7 +10,7 @@ use shared::{ApiResult, Context, Request, StatusCode, request, response};
 /// # Errors
 /// `404` for a job that is not the organization's.
 #[utoipa::path(get, path = "/jobs/{job_id}", operation_id = "get_job", tag = "jobs",
-    params(("job_id" = JobId, Path)),
+    params(("job_id" = JobId, Path, description = "The job")),
     responses((status = 200, description = "The job", body = Job)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {

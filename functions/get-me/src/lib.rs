@@ -9,7 +9,7 @@ use shared::{ApiError, ApiResult, Context, Request, StatusCode, response};
 /// # Errors
 /// `401` without a valid session.
 #[utoipa::path(get, path = "/me", operation_id = "get_me", tag = "users",
-    responses((status = 200, description = "The account, its organizations and roles", body = Me)),
+    responses((status = 200, description = "The account, its organizations and roles", body = Me, headers(("ETag")))),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify(context, &request).await?;

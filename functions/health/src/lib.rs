@@ -32,6 +32,7 @@ pub struct Health {
 /// The service as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = HealthStatus)]
 pub enum Status {
     Ok,
     /// Slower: a dependency that can be done without is down.
@@ -54,6 +55,7 @@ pub struct Dependency {
 /// A dependency's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = DependencyState)]
 pub enum State {
     Up,
     Down,

@@ -19,6 +19,7 @@ use utoipa::ToSchema;
 #[derive(Debug, Deserr, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
+#[schema(examples(json!({"email": "ada@example.com", "password": "correct horse battery"})))]
 pub struct Credentials {
     #[deserr(try_from(String) = Email::known -> &'static str)]
     email: Email,
@@ -39,7 +40,7 @@ pub struct Credentials {
 /// `401 wrong_credentials`, `403 no_organization`, `404` for an organization one is no member of,
 /// `429 too_many_attempts`.
 #[utoipa::path(post, path = "/auth/login", operation_id = "login", tag = "auth", request_body = Credentials,
-    responses((status = 200, description = "Logged in", body = Session),
+    responses((status = 200, description = "Logged in", body = Session, headers(("Cache-Control"), ("Set-Cookie"))),
         (status = 401, description = "Unknown user or wrong password", body = shared::response::ProblemBody),
         (status = 403, description = "A member of no organization", body = shared::response::ProblemBody),
         (status = 404, description = "Not a member of the named organization", body = shared::response::ProblemBody)))]

@@ -13,7 +13,7 @@ use shared::{ApiResult, Context, Request, response};
 /// # Errors
 /// `401` without a valid session.
 #[utoipa::path(post, path = "/auth/logout", operation_id = "logout", tag = "auth",
-    responses((status = 204, description = "Logged out")), security(("session" = []), ("cookie" = [])))]
+    responses((status = 204, description = "Logged out", headers(("Set-Cookie")))), security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify(context, &request).await?;
     caller.end_session(context).await?;

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 #[derive(Debug, Deserr, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
+#[schema(examples(json!({"role": "admin"})))]
 pub struct RoleChange {
     role: Role,
 }

@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 #[derive(Debug, Deserr, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
+#[schema(examples(json!({"settings": {"email_recipients": "members", "timezone": "Europe/Vienna", "monthly_budget_usd": "25.00"}})))]
 pub struct SettingsChange {
     settings: NewSettings,
 }

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 #[derive(Debug, Deserr, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
+#[schema(examples(json!({"password": "correct horse battery"})))]
 pub struct Reauthentication {
     password: PasswordAttempt,
 }

@@ -22,6 +22,8 @@ use utoipa::ToSchema;
 #[derive(Debug, Deserr, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
+#[schema(examples(json!({"email": "ada@example.com", "password": "correct horse battery", "name": "Ada Lovelace",
+    "org_name": "Analytical Engines"})))]
 pub struct NewAccount {
     email: Email,
     password: NewPassword,
@@ -40,7 +42,7 @@ pub struct NewAccount {
 /// # Errors
 /// `409 email_taken`.
 #[utoipa::path(post, path = "/auth/register", operation_id = "register", tag = "auth", request_body = NewAccount,
-    responses((status = 201, description = "Registered and logged in", body = Session),
+    responses((status = 201, description = "Registered and logged in", body = Session, headers(("Cache-Control"), ("Set-Cookie"))),
         (status = 409, description = "The e-mail address is taken", body = shared::response::ProblemBody)))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let account: NewAccount = request::json(&request)?;

@@ -7,7 +7,7 @@ use shared::caller::Caller;
 use shared::idempotency::{Begin, IdempotencyKey};
 use shared::ids::{JobId, OrgId};
 use shared::jobs::NewJob;
-use shared::model::email::{Message, Recipients, template};
+use shared::model::email::{Message, Recipients, Subject, Text, template};
 use shared::model::job::JobKind;
 use shared::model::org::{OrgRecord, Plan};
 use shared::model::settings::{EmailRecipients, Settings, SettingsRecord};
@@ -19,28 +19,67 @@ use utoipa::ToSchema;
 
 const ENDPOINT: &str = "send-email";
 
-/// The body of `POST /send-email`: `subject` and `text`, or `template` and `data`.
-#[derive(ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SendEmail {
-    /// One address, or a list of at most 10.
-    pub to: To,
-    /// One line of 1 to 255 characters; not with a template.
-    #[schema(min_length = 1, max_length = 255)]
-    pub subject: Option<String>,
-    /// Plain text of at most 65,536 bytes in UTF-8; not with a template.
-    #[schema(min_length = 1)]
-    pub text: Option<String>,
-    /// A template of ours, by name.
-    pub template: Option<template::Name>,
-    /// The template's fields, exactly those that it has.
-    #[schema(value_type = Option<Object>)]
-    pub data: Option<serde_json::Map<String, serde_json::Value>>,
-}
-
-/// One address or several.
+/// The body of `POST /send-email`: a text of one's own, or one of the templates with its data.
 #[derive(ToSchema)]
 #[serde(untagged)]
+pub enum SendEmail {
+    Text(TextEmail),
+    Welcome(WelcomeEmail),
+    Invitation(InvitationEmail),
+    AnalysisReady(AnalysisReadyEmail),
+}
+
+/// An e-mail in one's own words.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(examples(json!({"to": "ada@example.com", "subject": "Good morning", "text": "The engine is ready."})))]
+pub struct TextEmail {
+    pub to: To,
+    /// One line of 1 to 255 characters.
+    pub subject: Subject,
+    /// At most 65,536 bytes in UTF-8.
+    pub text: Text,
+}
+
+/// An e-mail of the template `welcome`, which greets a new member.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(examples(json!({"to": "ada@example.com", "template": "welcome", "data": {"name": "Ada", "org_name": "Analytical Engines"}})))]
+pub struct WelcomeEmail {
+    pub to: To,
+    #[schema(value_type = String, pattern = "^welcome$")]
+    pub template: template::Name,
+    pub data: template::Welcome,
+}
+
+/// An e-mail of the template `invitation`, which asks somebody to join the organization.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(examples(json!({"to": "ada@example.com", "template": "invitation", "data": {"inviter_name": "Charles", "org_name": "Analytical Engines",
+    "note": "Come and see it."}})))]
+pub struct InvitationEmail {
+    pub to: To,
+    #[schema(value_type = String, pattern = "^invitation$")]
+    pub template: template::Name,
+    pub data: template::Invitation,
+}
+
+/// An e-mail of the template `analysis_ready`, which tells that an analysis is done.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(examples(json!({"to": "ada@example.com", "template": "analysis_ready", "data": {"title": "Notes on the engine",
+    "summary": "It weaves patterns."}})))]
+pub struct AnalysisReadyEmail {
+    pub to: To,
+    #[schema(value_type = String, pattern = "^analysis_ready$")]
+    pub template: template::Name,
+    pub data: template::AnalysisReady,
+}
+
+/// One address, or a list of at most 10.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[schema(as = EmailTo)]
 pub enum To {
     /// A single recipient.
     One(Email),
@@ -67,7 +106,7 @@ pub struct QueuedEmail {
     params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", min_length = 1, max_length = 255,
             description = "1 to 255 visible ASCII characters. The same key and body take effect once; JSON bodies are the \
                 same if their canonical forms (RFC 8785) are")),
-    responses((status = 202, description = "Accepted", body = QueuedEmail),
+    responses((status = 202, description = "Accepted", body = QueuedEmail, headers(("Location"))),
         (status = 409, description = "A request with this Idempotency-Key is under way",
             body = shared::response::ProblemBody, content_type = "application/problem+json")),
     security(("session" = []), ("cookie" = [])))]

@@ -66,7 +66,7 @@ impl From<Recipients> for Vec<Email> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Deserr, ToSchema)]
 #[serde(try_from = "String", into = "String")]
 #[deserr(try_from(String) = Self::try_from -> &'static str)]
-#[schema(value_type = String, min_length = 1, max_length = 255)]
+#[schema(as = EmailSubject, value_type = String, min_length = 1, max_length = 255)]
 pub struct Subject(String);
 
 impl Subject {
@@ -113,7 +113,7 @@ impl From<Subject> for String {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Deserr, ToSchema)]
 #[serde(try_from = "String", into = "String")]
 #[deserr(try_from(String) = Self::try_from -> &'static str)]
-#[schema(value_type = String, min_length = 1)]
+#[schema(as = EmailText, value_type = String, min_length = 1)]
 pub struct Text(String);
 
 impl Text {

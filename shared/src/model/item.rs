@@ -45,6 +45,7 @@ impl From<ItemRecord> for Item {
 #[derive(Debug, Deserr, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
+#[schema(examples(json!({"name": "Difference engine", "description": "Computes polynomials"})))]
 pub struct NewItem {
     pub name: Name,
     #[deserr(default)]
@@ -79,6 +80,7 @@ impl NewItem {
 #[serde(deny_unknown_fields)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
 #[schema(min_properties = 1)]
+#[schema(examples(json!({"name": "Difference engine No. 2"})))]
 pub struct ItemChanges {
     #[schema(nullable = false)]
     #[deserr(default, from(Name) = Some)]

@@ -67,7 +67,9 @@ impl JobError {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum JobResult {
+    #[schema(title = "AnalysisResult")]
     Analysis { analysis: Analysis, usage: JobUsage },
+    #[schema(title = "EmailResult")]
     Email { message_id: String },
 }
 

@@ -20,6 +20,7 @@ pub enum Plan {
 
 /// What a plan allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = PlanLimits)]
 pub struct Limits {
     /// Items an organization may hold.
     pub items: u64,

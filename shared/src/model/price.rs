@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 /// The catalogue file, and what a caller gets of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ModelCatalogue)]
 pub struct Catalogue {
     /// The month the prices are of.
     pub as_of: String,
@@ -35,11 +36,16 @@ pub struct ModelPrice {
 #[serde(untagged)]
 pub enum Price {
     Flat(String),
-    Tiered { base: String, tiers: Vec<Tier> },
+    #[schema(title = "TieredPrice")]
+    Tiered {
+        base: String,
+        tiers: Vec<Tier>,
+    },
 }
 
 /// A price above so many tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = PriceTier)]
 pub struct Tier {
     pub above_tokens: u64,
     pub price: String,

@@ -24,7 +24,7 @@ pub const FRESH_FOR: Duration = Duration::from_secs(10 * 60);
 /// Where a new session's token goes, if not into the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserr, ToSchema)]
 #[deserr(rename_all = lowercase)]
-#[schema(rename_all = "snake_case")]
+#[schema(as = SessionCarrier, rename_all = "snake_case")]
 pub enum Carrier {
     /// The cookie `__Host-session`, which no script can read.
     Cookie,

@@ -53,7 +53,7 @@ impl From<SystemTime> for Moment {
 
 /// A moment as callers see it: `2026-11-23T04:05:06.789Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
-#[schema(value_type = String, format = "date-time", examples("2026-11-23T04:05:06.789Z"))]
+#[schema(as = Timestamp, value_type = String, format = "date-time", examples("2026-11-23T04:05:06.789Z"))]
 pub struct Rfc3339(Moment);
 
 impl fmt::Display for Rfc3339 {

@@ -40,6 +40,7 @@ pub struct Usage {
 
 /// A counter and the plan's limit of it.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UsageCounter)]
 pub struct Used {
     pub used: u64,
     pub limit: u64,

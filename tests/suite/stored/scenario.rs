@@ -147,7 +147,8 @@ impl Scenario {
 
         // A reply that its key's record cannot hold.
         let body = r#"{"items":[{"name":"large"}]}"#;
-        let reply = StoredReply { status: 201, headers: vec![], body: format!("{{}}{}", " ".repeat(300_000)) };
+        let json_type = ("content-type".to_owned(), "application/json".to_owned());
+        let reply = StoredReply { status: 201, headers: vec![json_type], body: format!("{{}}{}", " ".repeat(300_000)) };
         let key = key_of("create-item", "large", body);
         let begun = store.begin_items(&record, 1, Some(&key.complete(reply, now.as_millis()))).await.unwrap();
         assert!(matches!(begun, Begin::First(())));

@@ -13,9 +13,8 @@ pub const LINE_MAX_CHARS: usize = 100;
 pub const PASSAGE_MAX_CHARS: usize = 2_000;
 
 /// The names of the templates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserr, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserr)]
 #[deserr(rename_all = lowercase)]
-#[schema(as = EmailTemplateName, rename_all = "snake_case")]
 pub enum Name {
     /// Greets a new member.
     Welcome,
@@ -50,6 +49,7 @@ pub enum Template {
 /// What `welcome` is filled with.
 #[derive(Debug, Clone, PartialEq, Eq, Deserr, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = WelcomeData)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
 pub struct Welcome {
     /// Who is greeted.
@@ -61,6 +61,7 @@ pub struct Welcome {
 /// What `invitation` is filled with.
 #[derive(Debug, Clone, PartialEq, Eq, Deserr, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = InvitationData)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
 pub struct Invitation {
     /// Who invites.
@@ -74,6 +75,7 @@ pub struct Invitation {
 /// What `analysis_ready` is filled with.
 #[derive(Debug, Clone, PartialEq, Eq, Deserr, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = AnalysisReadyData)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
 pub struct AnalysisReady {
     /// What was analysed.
@@ -85,7 +87,7 @@ pub struct AnalysisReady {
 /// One line of 1 to 100 characters, no control characters.
 #[derive(Debug, Clone, PartialEq, Eq, Deserr, ToSchema)]
 #[deserr(try_from(String) = Self::try_from -> &'static str)]
-#[schema(value_type = String, min_length = 1, max_length = 100)]
+#[schema(as = EmailLine, value_type = String, min_length = 1, max_length = 100)]
 pub struct Line(String);
 
 impl TryFrom<String> for Line {
@@ -109,7 +111,7 @@ impl TryFrom<String> for Line {
 /// Plain text of 1 to 2,000 characters.
 #[derive(Debug, Clone, PartialEq, Eq, Deserr, ToSchema)]
 #[deserr(try_from(String) = Self::try_from -> &'static str)]
-#[schema(value_type = String, min_length = 1, max_length = 2000)]
+#[schema(as = EmailPassage, value_type = String, min_length = 1, max_length = 2000)]
 pub struct Passage(String);
 
 impl TryFrom<String> for Passage {
