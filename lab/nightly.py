@@ -25,6 +25,8 @@ STEPS = {
     "planted-deploy": ("the tests of the template find each planted bug", ["lab/planted-bugs.sh", "deploy"], {}),
     "planted-waiting": ("the tests of waiting jobs find each planted bug", ["lab/planted-bugs.sh", "waiting"], {}),
     "planted-stored": ("the tests of stored records find each planted bug", ["lab/planted-bugs.sh", "stored"], {}),
+    "planted-hot": ("the tests of hot organizations find each planted bug", ["lab/planted-bugs.sh", "hot"], {}),
+    "racers": ("1,000 racers for the last unit of a limit", [*SUITE, "hot::room::of_many_racers"], {"CITIZEN_RACERS": "1000"}),
     "kill": ("nothing is lost or done twice while processes are killed",
              ["cargo", "test", "--workspace", "--locked", "--test", "kill", "--", "--jobs", "2000", "--kills", "400", "--outage", "10000"], {}),
     "keys": ("10,000 idempotency keys with eight callers each", [*SUITE, "jobs::idempotency::of_eight_racing"], {"CITIZEN_KEYS": "10000"}),

@@ -104,6 +104,15 @@ enum Operator {
         #[arg(long, conflicts_with_all = ["org", "plan"])]
         self_taken: bool,
     },
+    /// Spreads the items of an organization that is about to be busy: in a minute they need no record that all creations write. It
+    /// stays so, and each list of its items then reads nine partitions.
+    Spread {
+        #[command(flatten)]
+        at: At,
+        /// The organization's id.
+        #[arg(long)]
+        org: OrgId,
+    },
     /// Puts the jobs of all dead letters back on their queues, which variables of the environment name (ANALYSES_QUEUE_URL, …).
     Redrive {
         #[command(flatten)]
@@ -195,6 +204,10 @@ async fn operate(command: Operator, port: u16) -> Result<(), Box<dyn Error>> {
             for org in operator::self_taken_plans(&at.context(port).await?).await? {
                 println!("{}\t{}\t{}", org.org_id, org.plan.as_str(), org.name);
             }
+        }
+        Operator::Spread { at, org } => {
+            operator::spread(&at.context(port).await?, org).await?;
+            println!("{org}: new items are spread from a minute from now.");
         }
         Operator::Redrive { at, dead_letter_queue } => {
             let variables = at.variables(port).await?;

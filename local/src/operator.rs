@@ -11,6 +11,7 @@ use shared::jobs::{JobMessage, Redriven, redrive, settle_email};
 use shared::model::job::EmailOutcome;
 use shared::model::org::{OrgPlan, OrgRecord, Plan};
 use shared::model::text::Email;
+use shared::store::items::SPREAD_BY_OPERATOR_AFTER;
 use shared::store::suppression::Reason;
 use shared::{ApiError, Context};
 
@@ -48,6 +49,14 @@ pub async fn self_taken_plans(context: &Context) -> Result<Vec<OrgRecord>, ApiEr
 /// [`ApiError::NotFound`] when there is no such organization.
 pub async fn give_plan(context: &Context, org: OrgId, plan: Plan) -> Result<OrgPlan, ApiError> {
     context.store().give_plan(org, plan).await.publish(context.cache()).await
+}
+
+/// Spreads the items of an organization ([`shared::store::Store::spread_items`]).
+///
+/// # Errors
+/// [`ApiError::NotFound`] when there is no such organization.
+pub async fn spread(context: &Context, org: OrgId) -> Result<(), ApiError> {
+    context.store().spread_items(org, SPREAD_BY_OPERATOR_AFTER).await
 }
 
 /// What a redrive did.

@@ -118,9 +118,53 @@ id!(/// A job of an organization.
 id!(/// A session of a user in an organization. Names it; does not authorise.
     SessionId, "ses_");
 
+macro_rules! spread_id {
+    ($name:ident, $partitions:ident) => {
+        impl $name {
+            /// A new id of one that is spread: a `UUIDv8` (RFC 9562, section 5.8) that is laid out as a `UUIDv7`, so it sorts by
+            /// creation among both.
+            #[must_use]
+            pub fn new_spread() -> Self {
+                let mut bytes = *Uuid::now_v7().as_bytes();
+                bytes[6] = bytes[6] & 0x0f | 0x80;
+                Self(Uuid::from_bytes(bytes))
+            }
+
+            /// The partition that it lies in; `None` for one of those that lie together.
+            #[must_use]
+            pub fn partition(self) -> Option<u8> {
+                (self.0.get_version_num() == 8).then(|| self.0.as_bytes()[15] % $partitions)
+            }
+        }
+    };
+}
+
+/// How many partitions the items of one organization are spread over, where they are
+/// (`docs/decisions/0086-an-items-id-says-where-it-lies.md`). Ids that were given say which: it cannot change.
+pub const ITEM_PARTITIONS: u8 = 8;
+/// The same of jobs, each of which is written some six times.
+pub const JOB_PARTITIONS: u8 = 16;
+
+spread_id!(ItemId, ITEM_PARTITIONS);
+spread_id!(JobId, JOB_PARTITIONS);
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_of_both_kinds_sort_by_creation_and_say_where_an_item_lies() {
+        assert!((0..1_000).all(|_| ItemId::new().partition().is_none()));
+        let ids: Vec<ItemId> = (0..10_000).map(|_| ItemId::new_spread()).collect();
+        assert!(ids.is_sorted() && ids.windows(2).all(|pair| pair[0] != pair[1]));
+        for partition in 0..ITEM_PARTITIONS {
+            let there = ids.iter().filter(|id| id.partition() == Some(partition)).count();
+            assert!((1_000..1_500).contains(&there), "{there} of 10,000 in {partition}");
+        }
+        let (first, second) = (ItemId::new(), ItemId::new_spread());
+        assert!(first.to_string() < second.to_string());
+        assert_eq!(second.to_string().parse(), Ok(second));
+    }
 
     #[test]
     fn ids_sort_by_creation() {

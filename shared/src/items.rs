@@ -40,7 +40,7 @@ pub async fn create_batch(
     reply: impl FnOnce(Vec<ItemRecord>, &Unwritten) -> Reply,
 ) -> ApiResult {
     let (store, now, pages) = (context.store(), context.now(), ItemPagesKey(org.org_id));
-    let mut work = BatchWork { item_ids: items.iter().map(|_| ItemId::new()).collect(), created_at: now };
+    let mut work = BatchWork { item_ids: items.iter().map(|_| org.new_item_id(now)).collect(), created_at: now };
     let note = key.map(|_| serde_json::to_string(&work)).transpose().map_err(ApiError::internal)?;
     let mut held = key.map(|key| key.begin(note, BATCH_LEASE, now.as_millis()));
     let mut existing = HashSet::new();
@@ -80,7 +80,7 @@ async fn end_batch(
     absent: usize,
     reply: Option<Reply>,
 ) -> ApiResult {
-    let ended = context.store().end_items(org.org_id, absent, held, reply.as_ref().map(StoredReply::of)).await;
+    let ended = context.store().end_items(org, absent, held, reply.as_ref().map(StoredReply::of)).await;
     match (ended, held) {
         (Ok(true), _) => {}
         (Ok(false), Some(held)) => {

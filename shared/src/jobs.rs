@@ -80,10 +80,10 @@ pub struct AcceptedJob<'k> {
 }
 
 impl NewJob<'_> {
-    fn into_record(self, caller: &Caller, trace: Option<String>, now: Moment) -> (JobRecord, String) {
+    fn into_record(self, caller: &Caller, org: &OrgRecord, trace: Option<String>, now: Moment) -> (JobRecord, String) {
         let Self { key: _, kind, input, model, rates, reserved_nanos, budget_nanos, replies_within: _ } = self;
         let job = JobRecord {
-            job_id: JobId::new(),
+            job_id: org.new_job_id(now),
             org_id: caller.org_id,
             user_id: caller.user_id,
             kind,
@@ -128,7 +128,7 @@ pub async fn accept<'k>(
 ) -> Result<Begin<AcceptedJob<'k>, AcceptedJob<'k>>, ApiError> {
     let (key, replies_within) = (new.key, new.replies_within);
     let now = context.now();
-    let (job, input) = new.into_record(caller, trace(request), now);
+    let (job, input) = new.into_record(caller, org, trace(request), now);
     let first = with_location(reply(&job), &job)?;
     let claim = key.map(|key| match replies_within {
         None => key.complete(StoredReply::of(&first), now.as_millis()),

@@ -9,6 +9,8 @@ pub mod items;
 pub mod jobs;
 pub mod keys;
 pub mod members;
+mod newest;
+mod org_copies;
 pub mod orgs;
 mod pieces;
 pub mod prices;
@@ -16,6 +18,8 @@ pub mod role_check;
 mod security_log;
 pub mod session_ends;
 pub mod sessions;
+mod single;
+mod slices;
 pub mod suppression;
 pub mod usage;
 mod versioned;
@@ -30,6 +34,7 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason, TransactWriteItem, Update};
 use keys::Key;
+use org_copies::Copied;
 use platform::aws::{AwsConfig, Signer, user_agent};
 use platform::telemetry::{Part, timed};
 use serde::Serialize;
@@ -43,6 +48,7 @@ pub struct Store {
     client: Client,
     table: String,
     clock: Clock,
+    copied: Copied,
 }
 
 /// A record's attributes.
@@ -62,7 +68,7 @@ impl Store {
         let config = aws_sdk_dynamodb::config::Builder::from(&config)
             .push_auth_scheme(Signer::new(aws.region.clone(), "dynamodb"))
             .interceptor(user_agent());
-        Self { client: Client::from_conf(config.build()), table, clock }
+        Self { client: Client::from_conf(config.build()), table, clock, copied: Copied::default() }
     }
 
     /// Now.
@@ -96,33 +102,42 @@ impl Store {
     /// Runs a transaction; one that met another on the same record is tried again with jittered backoff.
     /// A failed condition is the caller's to understand: the outcome is per write.
     pub(crate) async fn transact(&self, writes: Vec<TransactWriteItem>) -> Result<Transaction, ApiError> {
-        let token = uuid::Uuid::now_v7().simple().to_string();
         for attempt in 0..CONFLICT_ATTEMPTS {
-            let outcome = self
-                .client
-                .transact_write_items()
-                .set_transact_items(Some(writes.clone()))
-                .client_request_token(format!("{token}{attempt}"))
-                .send()
-                .await;
-            let Err(error) = outcome else { return Ok(Transaction::Done) };
-            let Some(reasons) = cancellation(&error) else { return Err(classify(error)) };
-            if reasons.iter().any(condition_failed) {
-                return Ok(Transaction::Refused(reasons.to_vec()));
-            }
-            let passing = |reason: &CancellationReason| {
-                matches!(
-                    reason.code(),
-                    Some("None" | "TransactionConflict" | "ProvisionedThroughputExceeded" | "ThrottlingError") | None
-                )
-            };
-            if !reasons.iter().all(passing) {
-                return Err(classify(error));
+            if let Some(ended) = self.transact_once(writes.clone()).await? {
+                return Ok(ended);
             }
             tokio::time::sleep(backoff(attempt)).await;
         }
-        Err(ApiError::Unavailable("a record is too contended".into()))
+        Err(contended())
     }
+
+    /// Runs a transaction once: `None` if it met another one on a record, or was throttled.
+    pub(crate) async fn transact_once(&self, writes: Vec<TransactWriteItem>) -> Result<Option<Transaction>, ApiError> {
+        let outcome = self
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(writes))
+            .client_request_token(uuid::Uuid::now_v7().simple().to_string())
+            .send()
+            .await;
+        let Err(error) = outcome else { return Ok(Some(Transaction::Done)) };
+        let Some(reasons) = cancellation(&error) else { return Err(classify(error)) };
+        if reasons.iter().any(condition_failed) {
+            return Ok(Some(Transaction::Refused(reasons.to_vec())));
+        }
+        let passing = |reason: &CancellationReason| {
+            matches!(
+                reason.code(),
+                Some("None" | "TransactionConflict" | "ProvisionedThroughputExceeded" | "ThrottlingError") | None
+            )
+        };
+        if reasons.iter().all(passing) { Ok(None) } else { Err(classify(error)) }
+    }
+}
+
+/// What a caller is told whose writes met others each time.
+fn contended() -> ApiError {
+    ApiError::Unavailable("a record is too contended".into())
 }
 
 /// How a transaction ended.

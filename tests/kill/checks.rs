@@ -11,9 +11,10 @@ use std::collections::HashMap;
 
 async fn jobs(world: &World) -> Vec<JobRecord> {
     let store = world.system.context().store();
+    let org = store.org(world.owner.org_id).await.unwrap().unwrap();
     let (mut all, mut after) = (Vec::new(), None);
     loop {
-        let (page, next) = store.list_jobs(world.owner.org_id, 100, after).await.unwrap();
+        let (page, next) = store.list_jobs(&org, 100, after).await.unwrap();
         all.extend(page);
         if next.is_none() {
             return all;

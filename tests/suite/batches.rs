@@ -161,9 +161,9 @@ async fn taking_room_counts_once_though_its_reply_is_lost() {
 #[tokio::test]
 async fn a_conflict_of_transactions_is_tried_again() {
     let fixture = fixture().await;
-    fixture.database.inject("TransactWriteItems", Fault::Conflict(3));
+    fixture.database.inject("TransactWriteItems", Fault::Conflict(2));
     assert_eq!(fixture.create(&json!({"name": "a"})).await.0, 201);
-    assert_eq!(fixture.database.calls("TransactWriteItems"), 4);
+    assert_eq!(fixture.database.calls("TransactWriteItems"), 3);
     fixture.database.inject("TransactWriteItems", Fault::Conflict(u32::MAX));
     let (status, body) = fixture.create(&json!({"name": "a"})).await;
     assert_eq!((status, &body["code"]), (503, &json!("unavailable")));

@@ -19,6 +19,8 @@ pub(crate) enum Fault {
     LoseReply(u32),
     /// `TransactWriteItems`: so many times, cancelled for a conflict with another transaction.
     Conflict(u32),
+    /// `PutItem`, `UpdateItem`, `DeleteItem`: so many times, refused because a transaction holds the record.
+    Held(u32),
     /// So many times, done so much later.
     Delay(u32, Duration),
     /// All, until [`FaultyDatabase::release`].
@@ -99,6 +101,7 @@ impl FaultyDatabase {
             Fault::LeaveUnprocessed(left)
             | Fault::Throttle(left)
             | Fault::Conflict(left)
+            | Fault::Held(left)
             | Fault::LoseReply(left)
             | Fault::Delay(left, _) => left,
             Fault::Hold => return Some(Fault::Hold),
@@ -131,6 +134,9 @@ async fn answer(proxy: FaultyDatabase, mut call: Call) -> Result<Reply, Cut> {
         Some(Fault::Throttle(_)) => {
             let kind = "ProvisionedThroughputExceededException";
             error(StatusCode::BAD_REQUEST, kind, json!({"message": "slow down"}))
+        }
+        Some(Fault::Held(_)) => {
+            error(StatusCode::BAD_REQUEST, "TransactionConflictException", json!({"message": "held"}))
         }
         Some(Fault::Conflict(_)) => {
             let request: Value = serde_json::from_slice(call.body()).unwrap();

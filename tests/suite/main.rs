@@ -16,6 +16,7 @@ mod documents;
 mod events;
 mod faults;
 mod health;
+mod hot;
 mod identity;
 mod items;
 mod jobs;

@@ -9,9 +9,10 @@ use crate::jobs::rig::{MODEL, Rig};
 use local::layers::iam::Privilege;
 use local::system::project_folder;
 use local::template::{Grant, Template};
-use local::{Options, StartError, System};
+use local::{Options, StartError, System, operator};
 use reqwest::Method;
 use serde_json::{Value, json};
+use shared::store::items::SPREAD_BY_OPERATOR_AFTER;
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
@@ -101,6 +102,11 @@ impl World {
         assert_eq!(with_key(&batch).await, 503);
         self.database.inject("BatchWriteItem", Fault::Throttle(0));
         assert_eq!(with_key(&batch).await, 201, "nothing came of the first");
+        // Where items are spread, and the lanes hold room of another plan.
+        operator::spread(self.rig.system.context(), owner.org_id.parse().unwrap()).await.unwrap();
+        self.rig.system.clock().jump(SPREAD_BY_OPERATOR_AFTER);
+        self.rig.give_plan(&owner, "free").await;
+        api.item(&owner).await;
     }
 
     /// The catalogue, which an analysis needs too: who asks first reads it, and all functions of a system share what was

@@ -99,7 +99,7 @@ async fn create(context: &Context, request: &Request, org: &OrgRecord, key: Opti
 }
 
 async fn create_one(context: &Context, org: &OrgRecord, item: NewItem, key: Option<&IdempotencyKey>) -> ApiResult {
-    let item = item.into_record(org.org_id, context.now());
+    let item = item.into_record(org, context.now());
     let location = HeaderValue::try_from(format!("items/{}", item.item_id)).map_err(ApiError::internal)?;
     let view = Created::One(item.clone().into());
     let mut reply = response::written(StatusCode::CREATED, &view);

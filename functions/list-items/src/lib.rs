@@ -30,7 +30,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let page = context
         .cache()
         .get_or_fill(&key, || async {
-            let (items, next) = context.store().list_items(caller.org_id, limit, after).await?;
+            let (items, next) = context.store().list_items(&org, limit, after).await?;
             let page = org.cursor_key.page(LIST, items.into_iter().map(Item::from).collect(), next);
             Ok::<_, ApiError>(Some(ItemPage::new(&page)))
         })

@@ -17,11 +17,11 @@ const LIST: &str = "jobs";
     responses((status = 200, description = "A page of jobs", body = Page<Job>)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
-    let (caller, org) = Caller::verify_with_org(context, &request).await?;
+    let (_, org) = Caller::verify_with_org(context, &request).await?;
     let query: PageQuery = request::query(&request)?;
     let after = org.cursor_key.start(LIST, &query)?;
 
-    let (jobs, next) = context.store().list_jobs(caller.org_id, query.limit.get(), after).await?;
+    let (jobs, next) = context.store().list_jobs(&org, query.limit.get(), after).await?;
     let page = org.cursor_key.page(LIST, jobs.iter().map(Job::from).collect(), next);
     Ok(response::live(response::json(StatusCode::OK, &page)))
 }

@@ -64,6 +64,8 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
         plan: Plan::Free,
         plan_version: 1,
         plan_given_at: None,
+        spread_from: None,
+        copied: false,
         item_count: 0,
         member_count: 1,
         owner_count: 1,

@@ -2,6 +2,7 @@
 
 use crate::cursor::Page;
 use crate::ids::{ItemId, OrgId};
+use crate::model::org::OrgRecord;
 use crate::model::text::{Description, Name};
 use crate::model::time::{Moment, Rfc3339};
 use deserr::Deserr;
@@ -53,10 +54,10 @@ pub struct NewItem {
 }
 
 impl NewItem {
-    /// Its record: a new id, version 1.
+    /// Its record in an organization: a new id, version 1.
     #[must_use]
-    pub fn into_record(self, org_id: OrgId, now: Moment) -> ItemRecord {
-        self.into_record_of(org_id, ItemId::new(), now)
+    pub fn into_record(self, org: &OrgRecord, now: Moment) -> ItemRecord {
+        self.into_record_of(org.org_id, org.new_item_id(now), now)
     }
 
     /// Its record under an id that was chosen before.

@@ -1,7 +1,7 @@
 //! Organizations, their plans and their members.
 
 use crate::cursor::CursorKey;
-use crate::ids::{OrgId, UserId};
+use crate::ids::{ItemId, JobId, OrgId, UserId};
 use crate::model::mark::MembershipMark;
 use crate::model::time::{Moment, Rfc3339};
 use deserr::Deserr;
@@ -106,7 +106,8 @@ impl Role {
 }
 
 /// An organization as stored. Its counters never fall short of what they count, and match it but while a batch
-/// of items is being written, or after a crash in the midst of one: it takes its room first.
+/// of items is being written, or after a crash in the midst of one: it takes its room first. Where items are spread, the count of
+/// items includes the room that lies in lanes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct OrgRecord {
     pub org_id: OrgId,
@@ -116,11 +117,38 @@ pub struct OrgRecord {
     /// When an operator gave it; none for the plan from the beginning, or one that its owner took before version 0.2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_given_at: Option<Moment>,
+    /// From when on new items are spread over partitions, and take their room from lanes; its lists look there from before. None:
+    /// they lie together and are counted here, as those of most organizations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spread_from: Option<Moment>,
+    /// Whether it has copies (`store::org_copies`), or is one. The counters of a copy are those of when it was made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub copied: bool,
     pub item_count: u64,
     pub member_count: u64,
     pub owner_count: u64,
     pub cursor_key: CursorKey,
     pub created_at: Moment,
+}
+
+impl OrgRecord {
+    /// Whether items that are created now are spread.
+    #[must_use]
+    pub fn spreads_items(&self, now: Moment) -> bool {
+        self.spread_from.is_some_and(|from| from <= now)
+    }
+
+    /// An id for a new job of it, which says where the job will lie.
+    #[must_use]
+    pub fn new_job_id(&self, now: Moment) -> JobId {
+        if self.spreads_items(now) { JobId::new_spread() } else { JobId::new() }
+    }
+
+    /// An id for a new item of it, which says where the item will lie.
+    #[must_use]
+    pub fn new_item_id(&self, now: Moment) -> ItemId {
+        if self.spreads_items(now) { ItemId::new_spread() } else { ItemId::new() }
+    }
 }
 
 /// An organization as its members see it.
@@ -139,6 +167,8 @@ impl From<OrgRecord> for Org {
             plan,
             plan_version: _,
             plan_given_at: _,
+            spread_from: _,
+            copied: _,
             item_count: _,
             member_count: _,
             owner_count: _,
@@ -174,6 +204,8 @@ impl From<OrgRecord> for OrgPlan {
             plan,
             plan_version: version,
             plan_given_at: _,
+            spread_from: _,
+            copied: _,
             item_count: _,
             member_count: _,
             owner_count: _,

@@ -9,6 +9,7 @@
 //! what it takes itself; a window that 0.1 has filled stays closed. The release after the next need not know of it.
 
 use super::keys::{self, Key};
+use super::single::SingleWrite as _;
 use super::{Attributes, Store, classify, number};
 use crate::error::{ApiError, chain};
 use crate::ids::UserId;
@@ -127,7 +128,7 @@ impl Store {
             .expression_attribute_values(":now", number(now.as_millis()))
             .expression_attribute_values(":max", number(MAX_ATTEMPTS))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
+            .send_unless_held()
             .await;
         let Err(error) = taken else { return Ok(None) };
         let Some(window) = refused(&error) else { return Err(classify(error)) };
@@ -148,7 +149,7 @@ impl Store {
             .expression_attribute_values(":none", number(0))
             .expression_attribute_values(":ends", number(ends.as_millis()))
             .expression_attribute_values(":ttl", number(ends.as_ttl_seconds()))
-            .send()
+            .send_unless_held()
             .await;
         match opened {
             Ok(_) => Ok(true),
@@ -165,7 +166,7 @@ impl Store {
             .condition_expression("contains(taken, :id)")
             .expression_attribute_values(":attempt", attempt.id.clone())
             .expression_attribute_values(":id", attempt.own_id())
-            .send();
+            .send_unless_held();
         match Box::pin(timed(Part::Db, given_back)).await {
             Err(error) if refused(&error).is_none() => {
                 tracing::warn!(cause = chain(&error), "a log-in attempt was not given back");

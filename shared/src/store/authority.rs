@@ -1,7 +1,7 @@
 //! The authority read: session, membership and, where wanted, the organization, in one strongly
 //! consistent round trip.
 
-use super::keys::{Key, MEMBERSHIP, SK};
+use super::keys::{self, Key, MEMBERSHIP, SK};
 use super::{Attributes, Store, backoff, classify, record};
 use crate::error::ApiError;
 use crate::model::org::{MembershipRecord, OrgRecord};
@@ -39,8 +39,9 @@ impl Store {
             Key::session(token.user_id, &token.hash()).attributes(),
             Key::membership(token.user_id, token.org_id).attributes(),
         ];
+        let (place, is_copy) = self.copied.place(token.org_id);
         if include >= Include::Org {
-            keys.push(Key::org(token.org_id).attributes());
+            keys.push(place.attributes());
         }
         if include >= Include::OrgAndSettings {
             keys.push(Key::settings(token.org_id).attributes());
@@ -50,10 +51,16 @@ impl Store {
         for found in self.get_all(keys).await? {
             match sort_key(&found) {
                 "SETTINGS" => authority.settings = Some(record(found)?),
-                "ORG" => authority.org = Some(record(found)?),
+                keys::ORG | keys::COPY => authority.org = Some(record(found)?),
                 sk if sk.starts_with(MEMBERSHIP) => membership = Some(record::<MembershipRecord>(found)?),
                 _ => session = Some(record::<SessionRecord>(found)?),
             }
+        }
+        if is_copy && include >= Include::Org && authority.org.is_none() {
+            authority.org = self.get(Key::org(token.org_id)).await?;
+        }
+        if let Some(org) = &authority.org {
+            self.copied.note(org);
         }
         authority.standing = session.zip(membership).and_then(|(session, membership)| {
             let counts =

@@ -2,7 +2,10 @@
 
 use super::keys::{Key, PK, TTL};
 use super::pieces::{PIECE_BYTES, pieces};
-use super::{Attributes, Store, Transaction, attributes, changes, condition_failed, number, record, string};
+use super::{
+    Attributes, CONFLICT_ATTEMPTS, Store, Transaction, attributes, backoff, changes, condition_failed, contended,
+    number, record, string,
+};
 use crate::error::{ApiError, ApiResult};
 use crate::ids::OrgId;
 use crate::model::time::Moment;
@@ -44,31 +47,49 @@ fn ttl(record: &KeyRecord) -> AttributeValue {
 }
 
 impl Store {
-    /// Runs a transaction that takes the request's key, if it has one, together with `writes`.
+    /// Runs a transaction that takes the request's key, if it has one, together with `writes`. One that met another is tried
+    /// again.
     pub(super) async fn transact_with_key<'k>(
         &self,
         org: OrgId,
         claim: Option<&KeyClaim<'k>>,
-        mut writes: Vec<TransactWriteItem>,
+        writes: Vec<TransactWriteItem>,
     ) -> Result<Keyed<'k>, ApiError> {
+        for attempt in 0..CONFLICT_ATTEMPTS {
+            if let Some(ended) = self.transact_once_with_key(org, claim, writes.clone()).await? {
+                return Ok(ended);
+            }
+            tokio::time::sleep(backoff(attempt)).await;
+        }
+        Err(contended())
+    }
+
+    /// The same, once: `None` if it met another transaction.
+    pub(super) async fn transact_once_with_key<'k>(
+        &self,
+        org: OrgId,
+        claim: Option<&KeyClaim<'k>>,
+        mut writes: Vec<TransactWriteItem>,
+    ) -> Result<Option<Keyed<'k>>, ApiError> {
         if let Some(claim) = claim {
             let mut taking = self.take_key(org, claim)?;
             writes.insert(0, taking.remove(0));
             writes.extend(taking);
         }
-        let Transaction::Refused(mut reasons) = self.transact(writes).await? else {
-            return Ok(Keyed::Begun(Begin::First(())));
+        let Some(ended) = self.transact_once(writes).await? else { return Ok(None) };
+        let Transaction::Refused(mut reasons) = ended else {
+            return Ok(Some(Keyed::Begun(Begin::First(()))));
         };
         if let Some(claim) = claim {
             let reason = reasons.remove(0);
             if condition_failed(&reason) {
-                return Ok(match self.key_taken(org, claim.key, &reason).await? {
+                return Ok(Some(match self.key_taken(org, claim.key, &reason).await? {
                     Begin::First(()) => Keyed::Freed,
                     earlier => Keyed::Begun(earlier),
-                });
+                }));
             }
         }
-        Ok(Keyed::Refused(reasons))
+        Ok(Some(Keyed::Refused(reasons)))
     }
 
     /// Takes a key, unless somebody has it. The first write is the one with the condition.

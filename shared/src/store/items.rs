@@ -1,16 +1,15 @@
-//! Items. An organization's counter of them changes in the same transaction, so a plan's limit is exact.
+//! Items. The room that one takes of its plan's limit is taken in the same transaction, so the limit is exact.
 
-use super::idempotency::{Begun, Keyed};
 use super::keys::{self, Key};
-use super::{Store, Transaction, attributes, classify, number, record, string, versioned};
+use super::{CONFLICT_ATTEMPTS, Store, Transaction, attributes, backoff, contended, number, string, versioned};
 use crate::conditional::Expected;
 use crate::error::ApiError;
-use crate::ids::{ItemId, OrgId};
+use crate::ids::{ITEM_PARTITIONS, ItemId, OrgId};
 use crate::model::cached::ItemPagesKey;
 use crate::model::item::{ItemChanges, ItemRecord};
 use crate::model::org::OrgRecord;
 use crate::model::text::Description;
-use aws_sdk_dynamodb::types::{AttributeValue, Delete, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 use platform::cache::{Invalidation, WriteOutcome};
 use platform::idempotency::{Begin, KeyClaim};
 use platform::response::Reply;
@@ -18,11 +17,10 @@ use platform::telemetry::{Part, timed};
 use std::collections::HashMap;
 
 mod batch;
+mod room;
 
 pub use batch::{BATCH, Unwritten};
-
-/// How often a creation is tried whose plan changed meanwhile.
-const PLAN_ATTEMPTS: u32 = 4;
+pub use room::SPREAD_BY_OPERATOR_AFTER;
 
 /// A write of an organization's items: the pages that are cached hold no longer.
 pub type ItemsWritten<T> = Invalidation<ItemPagesKey, T, ApiError>;
@@ -54,38 +52,6 @@ impl Store {
             }
             Err(error) => Invalidation::new(pages, WriteOutcome::Unknown(error)),
         }
-    }
-
-    /// Takes room for `count` items, and stores what goes with it, together or not at all. As a transaction
-    /// even if it is one write: its token makes a retry after a lost reply count once.
-    async fn with_room<'k>(
-        &self,
-        org: &OrgRecord,
-        count: usize,
-        claim: Option<&KeyClaim<'k>>,
-        puts: Vec<TransactWriteItem>,
-    ) -> Result<Begun<'k>, ApiError> {
-        let mut plan = org.plan;
-        for _ in 0..PLAN_ATTEMPTS {
-            let mut writes = vec![self.update(take_room(org.org_id, plan, count))?];
-            writes.extend(puts.iter().cloned());
-            match self.transact_with_key(org.org_id, claim, writes).await? {
-                Keyed::Begun(begun) => return Ok(begun),
-                Keyed::Freed => {}
-                Keyed::Refused(_) => plan = self.plan_with_room(org.org_id, count).await?,
-            }
-        }
-        Err(ApiError::Contended)
-    }
-
-    /// The organization's plan, if it has room: then the condition failed for a plan that changed meanwhile.
-    async fn plan_with_room(&self, org: OrgId, count: usize) -> Result<crate::model::org::Plan, ApiError> {
-        let org: OrgRecord = self.get(Key::org(org)).await?.ok_or(ApiError::NotFound)?;
-        let limit = org.plan.limits().items;
-        if org.item_count + count as u64 > limit {
-            return Err(ApiError::PlanLimitReached { what: "items", limit });
-        }
-        Ok(org.plan)
     }
 
     /// An item.
@@ -142,19 +108,23 @@ impl Store {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()
             .map_err(ApiError::internal)?;
-        let count = Update::builder()
-            .set_key(Some(Key::org(org).attributes()))
-            .update_expression("ADD item_count :minus")
-            .expression_attribute_values(":minus", number(-1));
-        let writes = vec![TransactWriteItem::builder().delete(delete).build(), self.update(count)?];
-        match timed(Part::Db, self.transact(writes)).await? {
-            Transaction::Done => Ok(()),
-            Transaction::Refused(reasons) => {
-                let exists =
-                    reasons.first().is_some_and(|reason| reason.item.as_ref().is_some_and(|item| !item.is_empty()));
-                Err(if exists { ApiError::PreconditionFailed } else { ApiError::NotFound })
-            }
+        let delete = TransactWriteItem::builder().delete(delete).build();
+        let mut in_lanes = item.partition().is_some();
+        for attempt in 0..CONFLICT_ATTEMPTS {
+            let back = if in_lanes { room::give_to_a_lane(org, 1) } else { room::count_fewer(org, 1) };
+            let writes = vec![delete.clone(), self.update(back)?];
+            let Some(ended) = timed(Part::Db, self.transact_once(writes)).await? else {
+                // Its record may be hot because it has lanes: then the room goes there.
+                in_lanes = in_lanes || self.org(org).await?.is_some_and(|org| org.spread_from.is_some());
+                tokio::time::sleep(backoff(attempt)).await;
+                continue;
+            };
+            let Transaction::Refused(reasons) = ended else { return Ok(()) };
+            let exists =
+                reasons.first().is_some_and(|reason| reason.item.as_ref().is_some_and(|item| !item.is_empty()));
+            return Err(if exists { ApiError::PreconditionFailed } else { ApiError::NotFound });
         }
+        Err(contended())
     }
 
     /// Up to `limit` items, newest first, those before `after` in the order of creation, and the id to go on after.
@@ -163,44 +133,11 @@ impl Store {
     /// When the database is away.
     pub async fn list_items(
         &self,
-        org: OrgId,
+        org: &OrgRecord,
         limit: u8,
         after: Option<ItemId>,
     ) -> Result<(Vec<ItemRecord>, Option<ItemId>), ApiError> {
-        let query = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .consistent_read(true)
-            .scan_index_forward(false)
-            .limit(i32::from(limit))
-            .key_condition_expression("pk = :pk")
-            .expression_attribute_values(":pk", string(keys::items_pk(org)))
-            .set_exclusive_start_key(after.map(|item| Key::item(org, item).attributes()))
-            .send();
-        let page = timed(Part::Db, query).await.map_err(classify)?;
-        let more = page.last_evaluated_key.is_some();
-        let items: Vec<ItemRecord> =
-            page.items.unwrap_or_default().into_iter().map(record).collect::<Result<_, _>>()?;
-        let next = items.last().filter(|_| more).map(|last| last.item_id);
-        Ok((items, next))
+        let partitions = keys::partitions(org, keys::items_pk(org.org_id), ITEM_PARTITIONS);
+        timed(Part::Db, self.newest(partitions, limit, after, |item: &ItemRecord| item.item_id)).await
     }
-}
-
-/// Counts `count` more items, if the organization is on `plan` and that has room.
-fn take_room(
-    org: OrgId,
-    plan: crate::model::org::Plan,
-    count: usize,
-) -> aws_sdk_dynamodb::types::builders::UpdateBuilder {
-    // Never negative where it decides: a count above the limit means no room at all.
-    let highest = i128::from(plan.limits().items) - count as i128;
-    Update::builder()
-        .set_key(Some(Key::org(org).attributes()))
-        .update_expression("ADD item_count :count")
-        .condition_expression("#plan = :plan AND item_count <= :highest")
-        .expression_attribute_names("#plan", "plan")
-        .expression_attribute_values(":plan", string(plan.as_str()))
-        .expression_attribute_values(":count", number(count))
-        .expression_attribute_values(":highest", number(highest))
 }

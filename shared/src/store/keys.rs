@@ -8,10 +8,14 @@
 //! | log-in | `EMAIL#<address>` | `LOGIN` |
 //! | failed log-ins | `EMAIL#<address>` | `ATTEMPTS` |
 //! | organization | `ORG#<org>` | `ORG` |
+//! | copy of an organization's record | `ORG#<org>#<copy, 0–7>` | `COPY` |
 //! | settings | `ORG#<org>` | `SETTINGS` |
 //! | member (copy of the membership) | `ORG#<org>` | `MEMBER#<user>` |
 //! | item | `ITEMS#<org>` | `<item>` |
+//! | item of an organization whose items are spread | `ITEMS#<org>#<partition, 0–7>` | `<item>` |
+//! | lane: room for items that is given out | `ROOM#<org>#<partition, 0–7>` | `<lane, 3 digits>` |
 //! | job | `JOBS#<org>` | `<job>` |
+//! | job of an organization that is spread | `JOBS#<org>#<partition, 0–15>` | `<job>` |
 //! | piece of a job's input | `INPUT#<org>#<job>` | `<number, 4 digits>` |
 //! | job to be looked at | `DUE#<shard, 00–15>` | `<epoch ms, 13 digits>#<job>` |
 //! | month's usage | `USAGE#<org>` | `<YYYY-MM>` |
@@ -22,7 +26,8 @@
 //! | catalogue's manifest | `PRICES` | `MANIFEST` |
 //! | catalogue's chunk | `PRICES#<version>` | `<number, 4 digits>` |
 
-use crate::ids::{ItemId, JobId, OrgId, UserId};
+use crate::ids::{ITEM_PARTITIONS, ItemId, JobId, OrgId, UserId};
+use crate::model::org::OrgRecord;
 use crate::model::time::Moment;
 use crate::token::TokenHash;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -50,6 +55,8 @@ pub const PROFILE: &str = "PROFILE";
 pub const SESSION: &str = "SESSION#";
 /// The sort key of every organization.
 pub const ORG: &str = "ORG";
+/// That of each copy of one.
+pub const COPY: &str = "COPY";
 const SETTINGS: &str = "SETTINGS";
 /// The catalogue's partition key and its manifest's sort key.
 const PRICES: &str = "PRICES";
@@ -91,6 +98,11 @@ impl Key {
     }
 
     #[must_use]
+    pub fn org_copy(org: OrgId, copy: u8) -> Self {
+        Self::new(format!("{}#{copy}", org_pk(org)), COPY)
+    }
+
+    #[must_use]
     pub fn settings(org: OrgId) -> Self {
         Self::new(org_pk(org), SETTINGS)
     }
@@ -100,14 +112,37 @@ impl Key {
         Self::new(org_pk(org), format!("{MEMBER}{user}"))
     }
 
+    /// Where an item lies: its id says it.
     #[must_use]
     pub fn item(org: OrgId, item: ItemId) -> Self {
-        Self::new(items_pk(org), item.to_string())
+        match item.partition() {
+            None => Self::new(items_pk(org), item.to_string()),
+            Some(partition) => Self::spread_item(org, partition, item),
+        }
     }
 
     #[must_use]
+    pub fn spread_item(org: OrgId, partition: u8, item: ItemId) -> Self {
+        Self::new(part_of(items_pk(org), partition), item.to_string())
+    }
+
+    #[must_use]
+    pub fn item_room(org: OrgId, lane: u8) -> Self {
+        Self::new(item_room_pk(org, lane % ITEM_PARTITIONS), format!("{lane:03}"))
+    }
+
+    /// Where a job lies: its id says it.
+    #[must_use]
     pub fn job(org: OrgId, job: JobId) -> Self {
-        Self::new(jobs_pk(org), job.to_string())
+        match job.partition() {
+            None => Self::new(jobs_pk(org), job.to_string()),
+            Some(partition) => Self::spread_job(org, partition, job),
+        }
+    }
+
+    #[must_use]
+    pub fn spread_job(org: OrgId, partition: u8, job: JobId) -> Self {
+        Self::new(part_of(jobs_pk(org), partition), job.to_string())
     }
 
     #[must_use]
@@ -187,7 +222,10 @@ impl CachedRecord {
             (Some(("USER", user)), PROFILE) => user.parse().ok().map(Self::User),
             (Some(("ORG", org)), ORG) => org.parse().ok().map(Self::Org),
             (Some(("ORG", org)), SETTINGS) => org.parse().ok().map(Self::Settings),
-            (Some(("ITEMS", org)), _) => org.parse().ok().map(Self::Items),
+            (Some(("ITEMS", place)), _) => {
+                let org = place.split_once('#').map_or(place, |(org, _)| org);
+                org.parse().ok().map(Self::Items)
+            }
             (None, MANIFEST) if pk == PRICES => Some(Self::Catalogue),
             _ => None,
         }
@@ -210,6 +248,26 @@ pub fn org_pk(org: OrgId) -> String {
 #[must_use]
 pub fn items_pk(org: OrgId) -> String {
     format!("ITEMS#{org}")
+}
+
+/// The partitions of a list: one, and where the organization is spread, others; the one holds what was written before.
+#[must_use]
+pub fn partitions(org: &OrgRecord, together: String, count: u8) -> Vec<String> {
+    let spread = (0..count).filter(|_| org.spread_from.is_some()).map(|partition| part_of(together.clone(), partition));
+    let spread: Vec<String> = spread.collect();
+    std::iter::once(together).chain(spread).collect()
+}
+
+/// One of the partitions that what would lie in one is spread over: the growing end of each takes 1,000 units a second, however
+/// long it is busy.
+fn part_of(pk: String, partition: u8) -> String {
+    format!("{pk}#{partition}")
+}
+
+/// One of the partitions of an organization's lanes of room for items.
+#[must_use]
+pub fn item_room_pk(org: OrgId, partition: u8) -> String {
+    format!("ROOM#{org}#{partition}")
 }
 
 /// The partition of an organization's jobs.

@@ -9,6 +9,7 @@ use crate::model::cached::{OrgPlanKey, OrgSettingsKey};
 use crate::model::org::{OrgPlan, OrgRecord, Plan};
 use crate::model::settings::{Settings, SettingsRecord};
 use crate::store::role_check::RoleCheck;
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, Update};
 use platform::cache::{Renewal, WriteOutcome};
 use platform::telemetry::{Part, timed};
@@ -43,7 +44,40 @@ impl Store {
     pub async fn give_plan(&self, org: OrgId, plan: Plan) -> Renewal<OrgPlanKey, ApiError> {
         let set = vec![("plan", string(plan.as_str())), (PLAN_GIVEN_AT, number(self.now().as_millis()))];
         let changed = self.change_versioned::<OrgRecord>(Key::org(org), &versioned::PLAN, set, Expected::Exists).await;
+        let changed = match changed {
+            WriteOutcome::Refused(org, _) if org.copied => {
+                self.give_plan_to_all(org, plan).await.unwrap_or_else(WriteOutcome::Unknown)
+            }
+            alone => alone,
+        };
         Renewal::new(OrgPlanKey(org), changed.map(OrgPlan::from))
+    }
+
+    /// The same for a record and its copies. As a transaction, whose token makes a repetition by the SDK count once.
+    async fn give_plan_to_all(
+        &self,
+        mut org: OrgRecord,
+        plan: Plan,
+    ) -> Result<WriteOutcome<OrgRecord, ApiError>, ApiError> {
+        for attempt in 0..ATTEMPTS {
+            let (version, now) = (org.plan_version + 1, self.now());
+            let given = |update: UpdateBuilder| {
+                update
+                    .update_expression("SET #plan = :plan, #given = :now, plan_version = :version")
+                    .expression_attribute_names("#plan", "plan")
+                    .expression_attribute_names("#given", PLAN_GIVEN_AT)
+                    .expression_attribute_values(":plan", string(plan.as_str()))
+                    .expression_attribute_values(":now", number(now.as_millis()))
+                    .expression_attribute_values(":version", number(version))
+            };
+            if timed(Part::Db, self.change_org(&org, given)).await? {
+                let given = OrgRecord { plan, plan_version: version, plan_given_at: Some(now), ..org };
+                return Ok(WriteOutcome::Written(given));
+            }
+            tokio::time::sleep(backoff(attempt)).await;
+            org = self.org(org.org_id).await?.ok_or(ApiError::NotFound)?;
+        }
+        Err(ApiError::Contended)
     }
 
     /// The organizations with a paid plan that no operator gave: until version 0.2 an owner could choose it. Reads the whole

@@ -2,6 +2,7 @@
 //! below DynamoDB's 400 KB per item. A new version is written whole before the manifest points at it.
 
 use super::keys::{self, Key};
+use super::single::SingleWrite as _;
 use super::{Store, attributes, classify, record, string};
 use crate::error::ApiError;
 use crate::model::price::{Catalogue, ModelPrice};
@@ -103,7 +104,13 @@ impl Store {
 
     async fn put<T: Serialize>(&self, key: Key, value: T) -> Result<(), ApiError> {
         let item = attributes(key, &value)?;
-        self.client.put_item().table_name(&self.table).set_item(Some(item)).send().await.map_err(classify)?;
+        self.client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .send_unless_held()
+            .await
+            .map_err(classify)?;
         Ok(())
     }
 
@@ -115,7 +122,7 @@ impl Store {
             .update_expression("SET #ttl = :ttl")
             .expression_attribute_names("#ttl", keys::TTL)
             .expression_attribute_values(":ttl", super::number(ttl))
-            .send()
+            .send_unless_held()
             .await
             .map_err(classify)?;
         Ok(())

@@ -4,6 +4,7 @@
 use super::keys::{self, Key};
 use super::role_check::Still;
 use super::sessions::SessionRecord;
+use super::single::SingleWrite as _;
 use super::{Store, Transaction, backoff, classify, condition_failed, number, record, string};
 use crate::error::ApiError;
 use crate::ids::{OrgId, SessionId, UserId};
@@ -137,7 +138,8 @@ impl Store {
         let (sessions, _) = self.sessions_and_memberships(acting.user_id).await?;
         let found = sessions.into_iter().find(|(_, of)| of.session_id == session);
         let (key, _) = found.ok_or(ApiError::NotFound)?;
-        let delete = self.client.delete_item().table_name(&self.table).set_key(Some(key.attributes())).send();
+        let delete =
+            self.client.delete_item().table_name(&self.table).set_key(Some(key.attributes())).send_unless_held();
         timed(Part::Db, delete).await.map_err(classify)?;
         Ok(())
     }

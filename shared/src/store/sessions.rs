@@ -1,6 +1,7 @@
 //! Sessions: begun under a membership and a log-in record as read, ended at once.
 
 use super::keys::Key;
+use super::single::SingleWrite as _;
 use super::{Attributes, Store, attributes, classify, number, string};
 use crate::error::ApiError;
 use crate::ids::{OrgId, SessionId, UserId};
@@ -127,7 +128,7 @@ impl Store {
             .delete_item()
             .table_name(&self.table)
             .set_key(Some(Key::session(user, token).attributes()))
-            .send();
+            .send_unless_held();
         timed(Part::Db, delete).await.map_err(classify)?;
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! repetition by the SDK, whose first reply was lost, is refused, and finds by the id that it was itself that changed it.
 
 use super::keys::Key;
+use super::single::SingleWrite as _;
 use super::{Store, classify, number, record, string};
 use crate::conditional::Expected;
 use crate::error::ApiError;
@@ -16,10 +17,13 @@ use serde::de::DeserializeOwned;
 pub(crate) struct Versioned {
     version: &'static str,
     write_id: &'static str,
+    /// Of a record with this attribute there are copies: it is not changed alone.
+    copied: Option<&'static str>,
 }
 
-pub(crate) const RECORD: Versioned = Versioned { version: "version", write_id: "write_id" };
-pub(crate) const PLAN: Versioned = Versioned { version: "plan_version", write_id: "plan_write_id" };
+pub(crate) const RECORD: Versioned = Versioned { version: "version", write_id: "write_id", copied: None };
+pub(crate) const PLAN: Versioned =
+    Versioned { version: "plan_version", write_id: "plan_write_id", copied: Some("copied") };
 
 impl Store {
     /// Sets attributes of a record, if it is as `expected`.
@@ -39,13 +43,14 @@ impl Store {
         };
         let write_id = string(uuid::Uuid::now_v7().simple());
         let mut assignments = "SET #version = #version + :one, #write_id = :write_id".to_owned();
+        let alone = versioned.copied.map_or_else(String::new, |copied| format!(" AND attribute_not_exists({copied})"));
         let mut update = self
             .client
             .update_item()
             .table_name(&self.table)
             .set_key(Some(key.attributes()))
             .condition_expression(format!(
-                "{condition} AND (attribute_not_exists(#write_id) OR #write_id <> :write_id)"
+                "{condition} AND (attribute_not_exists(#write_id) OR #write_id <> :write_id){alone}"
             ))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .return_values(ReturnValue::AllNew)
@@ -62,7 +67,7 @@ impl Store {
                 .expression_attribute_names(format!("#set{at}"), name)
                 .expression_attribute_values(format!(":set{at}"), value);
         }
-        let error = match timed(Part::Db, update.update_expression(assignments).send()).await {
+        let error = match timed(Part::Db, update.update_expression(assignments).send_unless_held()).await {
             Ok(reply) => return record(reply.attributes.unwrap_or_default()).into(),
             Err(error) => error,
         };

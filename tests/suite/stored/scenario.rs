@@ -5,7 +5,7 @@ use crate::api::{Actor, unique_email};
 use crate::jobs::idempotency::key_of;
 use crate::jobs::providers::{Answer, Providers};
 use crate::jobs::rig::{MODEL, Rig};
-use local::{Options, openapi};
+use local::{Options, openapi, operator};
 use serde_json::{Value, json};
 use shared::idempotency::{Begin, StoredReply};
 use shared::ids::{ItemId, JobId, OrgId};
@@ -14,6 +14,7 @@ use shared::model::job::{Claim, JobRecord, Settlement};
 use shared::model::price::Catalogue;
 use shared::model::text::Email;
 use shared::store::attempts::Guess;
+use shared::store::items::SPREAD_BY_OPERATOR_AFTER;
 use shared::store::jobs::{Advance, Change};
 use shared::store::keys::Key;
 use shared::store::suppression::Reason;
@@ -61,6 +62,16 @@ impl Scenario {
         store.seed_catalogue(&newer).await.unwrap();
         let (owner, large, small) =
             (self.rig.owner("pro").await, self.rig.owner("enterprise").await, self.rig.api.register().await);
+        operator::spread(self.rig.system.context(), large.org_id.parse().unwrap()).await.unwrap();
+        self.rig.system.clock().jump(SPREAD_BY_OPERATOR_AFTER);
+        let spread = self.rig.api.post(&large, "/items", json!({"name": "spread", "description": "d"})).await;
+        assert_eq!(spread.status, 201, "{}", spread.text);
+        self.rig.settings(&large, json!({"default_model": MODEL, "monthly_budget_usd": "25.00"})).await;
+        self.traced(&large, "/analyze", &json!({"text": "A spread text."})).await;
+        self.rig.deliver_all().await;
+        self.providers.will([Answer::Say("no".to_owned())]);
+        self.rig.accepted(&large, "/analyze", json!({"text": "A text."})).await;
+        self.rig.deliver_all().await;
         self.rig.api.join(&owner, "admin").await;
         let member = self.rig.api.join(&owner, "member").await;
         assert_eq!(self.rig.api.patch(&member, "/me", json!({"name": "Another Name"})).await.status, 200);
@@ -190,6 +201,8 @@ impl Scenario {
         let store = rig.system.context().store();
         let advanced = store.advance_job(&job, &job.sending(), &Settlement::default()).await.unwrap();
         assert_eq!(advanced, Advance::Done);
+        let spread = rig.accepted(large, "/analyze", analysis.clone()).await;
+        self.claimed(large, &spread).await;
         let queued = self.traced(owner, "/analyze", &analysis).await;
         let letter = self.traced(owner, "/send-email", &letter).await;
         let refused = rig.accepted(large, "/send-email", to_listed).await;
@@ -200,6 +213,7 @@ impl Scenario {
             (owner, sending, "unknown"),
             (owner, queued, "succeeded"),
             (owner, letter, "succeeded"),
+            (large, spread, "succeeded"),
             (large, refused, "failed"),
         ] {
             let call = call_of(Some(actor), "GET", &format!("/jobs/{id}"), json!({}), None);

@@ -4,15 +4,15 @@
 
 use super::super::idempotency::Begun;
 use super::super::keys::{Key, PK, SK};
-use super::super::{Store, Transaction, attributes, backoff, classify, number};
-use super::ItemsWritten;
+use super::super::{Store, Transaction, attributes, backoff, classify};
+use super::{ItemsWritten, room};
 use crate::error::ApiError;
 use crate::ids::{ItemId, OrgId};
 use crate::model::cached::ItemPagesKey;
 use crate::model::item::ItemRecord;
 use crate::model::org::OrgRecord;
 use crate::store::authority::sort_key;
-use aws_sdk_dynamodb::types::{PutRequest, TransactWriteItem, Update, WriteRequest};
+use aws_sdk_dynamodb::types::{PutRequest, TransactWriteItem, WriteRequest};
 use futures_util::future::join_all;
 use platform::cache::{Invalidation, WriteOutcome};
 use platform::idempotency::{KeyClaim, StoredReply};
@@ -85,7 +85,7 @@ impl Store {
     /// When the database is away.
     pub async fn end_items(
         &self,
-        org: OrgId,
+        org: &OrgRecord,
         absent: usize,
         held: Option<&KeyClaim<'_>>,
         reply: Option<StoredReply>,
@@ -93,16 +93,13 @@ impl Store {
         let mut writes: Vec<TransactWriteItem> = Vec::new();
         if let Some(held) = held {
             match reply {
-                Some(reply) => writes.extend(self.replace_key(org, held, &held.completed(reply))?),
-                None => writes.push(self.release_key(org, held)?),
+                Some(reply) => writes.extend(self.replace_key(org.org_id, held, &held.completed(reply))?),
+                None => writes.push(self.release_key(org.org_id, held)?),
             }
         }
         if absent > 0 {
-            let back = Update::builder()
-                .set_key(Some(Key::org(org).attributes()))
-                .update_expression("ADD item_count :back")
-                .expression_attribute_values(":back", number(format!("-{absent}")));
-            writes.push(self.update(back)?);
+            let give = if org.spreads_items(self.now()) { room::give_to_a_lane } else { room::count_fewer };
+            writes.push(self.update(give(org.org_id, absent))?);
         }
         if writes.is_empty() {
             return Ok(true);

@@ -1,0 +1,86 @@
+//! Pages of a list, newest first. What is spread over partitions is merged of them.
+
+use super::{Store, classify, record, string};
+use crate::error::ApiError;
+use futures_util::future::try_join_all;
+use serde::de::DeserializeOwned;
+use std::cmp::Reverse;
+use std::fmt::Display;
+
+/// What was read of a partition, newest first.
+struct Run<T> {
+    pk: String,
+    read: Vec<T>,
+    /// Nothing is older than what was read.
+    ended: bool,
+}
+
+impl Store {
+    /// Up to `limit` records of all `partitions`, whose sort keys are their ids, newest first, those before `after`; and the id to go on
+    /// after.
+    pub(super) async fn newest<T: DeserializeOwned, I: Copy + Ord + Display>(
+        &self,
+        partitions: Vec<String>,
+        limit: u8,
+        after: Option<I>,
+        id: impl Fn(&T) -> I,
+    ) -> Result<(Vec<T>, Option<I>), ApiError> {
+        let limit = usize::from(limit);
+        // Half as many again as each has on average: most pages need no second look.
+        let mut ask = if partitions.len() == 1 { limit } else { limit.min(limit * 3 / 2 / partitions.len() + 3) };
+        let run = |pk| Run { pk, read: Vec::new(), ended: false };
+        let mut runs: Vec<Run<T>> = partitions.into_iter().map(run).collect();
+        let oldest = |run: &Run<T>| run.read.last().map(&id);
+        loop {
+            let mut page: Vec<I> = runs.iter().flat_map(|run| &run.read).map(&id).collect();
+            page.sort_unstable_by_key(|id| Reverse(*id));
+            page.truncate(limit);
+            // A partition has to be read further if something in it may be newer than the page's last.
+            let last = page.last().filter(|_| page.len() == limit).copied();
+            let is_open =
+                |run: &Run<T>| !run.ended && (last.is_none() || oldest(run).is_none_or(|oldest| Some(oldest) > last));
+            if !runs.iter().any(is_open) {
+                let more = runs.iter().any(|run| !run.ended || oldest(run).is_some_and(|oldest| Some(oldest) < last));
+                let end = page.last().copied();
+                let mut found: Vec<T> = runs.into_iter().flat_map(|run| run.read).collect();
+                found.retain(|one| Some(id(one)) >= end);
+                found.sort_unstable_by_key(|one| Reverse(id(one)));
+                return Ok((found, last.filter(|_| more)));
+            }
+            let reading = runs.iter_mut().filter(|run| is_open(run)).map(|run| {
+                let before = oldest(run).or(after);
+                self.read_on(run, ask, before.map(|id| id.to_string()))
+            });
+            try_join_all(reading).await?;
+            ask = limit.min(ask * 2);
+        }
+    }
+
+    /// Reads on where a run ends.
+    async fn read_on<T: DeserializeOwned>(
+        &self,
+        run: &mut Run<T>,
+        count: usize,
+        before: Option<String>,
+    ) -> Result<(), ApiError> {
+        let condition = if before.is_some() { "pk = :pk AND sk < :before" } else { "pk = :pk" };
+        let mut query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .scan_index_forward(false)
+            .limit(i32::try_from(count).unwrap_or(i32::MAX))
+            .key_condition_expression(condition)
+            .expression_attribute_values(":pk", string(&run.pk));
+        if let Some(before) = before {
+            query = query.expression_attribute_values(":before", string(before));
+        }
+        let page = query.send().await.map_err(classify)?;
+        run.ended = page.last_evaluated_key.is_none();
+        for found in page.items.unwrap_or_default() {
+            run.read.push(record(found)?);
+        }
+        Ok(())
+    }
+}

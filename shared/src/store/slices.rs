@@ -1,0 +1,284 @@
+//! A limit that many requests count at once: exact, and without a record that all of them write. The root record says how many units
+//! are out. What is out is used, or lies in lanes, and each lane gives what it holds (escrow: P. O'Neil, "The Escrow Transactional
+//! Method", ACM TODS 1986). An empty lane leases a slice of the root; nobody is refused while a lane still holds a unit
+//! (`docs/decisions/0085-room-is-leased-in-slices.md`).
+//!
+//! Each move of units is one transaction of both sides, so a crash leaves none behind. A transaction that meets another on a record is
+//! refused at once: of the root that is rare, and of lanes there is another one.
+
+use super::keys::Key;
+use super::{Attributes, Store, Transaction, classify, condition_failed, number, record, string};
+use crate::error::ApiError;
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
+use aws_sdk_dynamodb::types::{CancellationReason, ReturnValuesOnConditionCheckFailure, Update};
+use futures_util::future::try_join_all;
+use serde::Deserialize;
+
+/// The lanes of a limit. At 1,250 units a second each takes five, of which one in fifteen meets another (at 13 ms a transaction).
+pub(crate) const LANES: u8 = 240;
+/// The partitions that they lie in: all of them are read with so many queries.
+pub(crate) const LANE_PARTITIONS: u8 = 8;
+/// Units of a limit for each lane that gives some: a small limit has few lanes.
+const UNITS_OF_A_LANE: u64 = 250;
+/// The most that a lane leases at a time.
+const LARGEST_SLICE: u64 = 1_000;
+/// Lanes that one transaction changes beside the root; DynamoDB takes 100 writes in one.
+const AT_ONCE: usize = 90;
+
+/// A limit, and where it is counted.
+pub(super) struct Slices {
+    /// The root's key, its attribute that says how many units are out, and how many may be.
+    pub(super) root: Key,
+    pub(super) out: &'static str,
+    pub(super) limit: u64,
+    /// The root's attribute and its value with which the limit holds: units leased under another one are not given.
+    pub(super) term: (&'static str, u64),
+    /// Where a lane lies: in partition `lane % LANE_PARTITIONS`.
+    pub(super) lane: Box<dyn Fn(u8) -> Key + Send + Sync>,
+}
+
+/// A lane as stored.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct Lane {
+    free_units: u64,
+    /// What it was leased under; none for a lane that has only been given units back.
+    terms: Option<String>,
+}
+
+/// Where units are taken from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Source {
+    /// What a lane holds.
+    Lane(u8),
+    /// A lane as it was found, and a new slice for it.
+    Lease { lane: u8, found: Option<Lane>, units: u64 },
+    /// What is left in some lanes, and of the root.
+    Remains { lanes: Vec<(u8, u64)>, root: u64 },
+}
+
+/// What to do when a source was refused.
+#[derive(Debug)]
+pub(super) enum Next {
+    Take(Source),
+    /// Something changed: look at the root again.
+    Again,
+    /// Less than that many units are left, everywhere together.
+    Full,
+}
+
+impl Slices {
+    /// Any lane that gives units.
+    pub(super) fn any_lane(&self) -> u8 {
+        let lanes = self.width();
+        u8::try_from(getrandom::u64().unwrap_or(0) % lanes).unwrap_or(0)
+    }
+
+    fn width(&self) -> u64 {
+        (self.limit / UNITS_OF_A_LANE).clamp(1, u64::from(LANES))
+    }
+
+    /// What units are leased under: neither another term nor another limit gives them out.
+    fn terms(&self) -> String {
+        format!("{}/{}", self.term.1, self.limit)
+    }
+
+    /// How much a lane leases while there is room for `room` units: not all at the same time run out.
+    fn slice(&self, room: u64) -> u64 {
+        let mean = (room / (2 * self.width())).clamp(1, LARGEST_SLICE);
+        mean / 2 + getrandom::u64().unwrap_or(0) % (mean + 1)
+    }
+
+    /// The writes that take `count` units from a source.
+    pub(super) fn take(&self, source: &Source, count: u64) -> Vec<UpdateBuilder> {
+        match source {
+            Source::Lane(lane) => vec![self.spend(*lane, count)],
+            Source::Lease { lane, found, units } => {
+                let left = found.as_ref().map_or(0, |lane| lane.free_units) + units - count;
+                vec![self.lease(*units), self.exchange(*lane, found.as_ref(), left)]
+            }
+            Source::Remains { lanes, root } => {
+                let lanes = lanes.iter().map(|(lane, units)| self.spend(*lane, *units));
+                lanes.chain((*root > 0).then(|| self.lease(*root))).collect()
+            }
+        }
+    }
+
+    fn lease(&self, units: u64) -> UpdateBuilder {
+        Update::builder()
+            .set_key(Some(self.root.clone().attributes()))
+            .update_expression("ADD #out :units")
+            .condition_expression("#term = :term AND #out <= :highest")
+            .expression_attribute_names("#out", self.out)
+            .expression_attribute_names("#term", self.term.0)
+            .expression_attribute_values(":units", number(units))
+            .expression_attribute_values(":term", number(self.term.1))
+            .expression_attribute_values(":highest", number(i128::from(self.limit) - i128::from(units)))
+    }
+
+    fn spend(&self, lane: u8, units: u64) -> UpdateBuilder {
+        Update::builder()
+            .set_key(Some((self.lane)(lane).attributes()))
+            .update_expression("ADD free_units :minus")
+            .condition_expression("free_units >= :units AND terms = :terms")
+            .expression_attribute_values(":minus", number(-i128::from(units)))
+            .expression_attribute_values(":units", number(units))
+            .expression_attribute_values(":terms", string(self.terms()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+    }
+
+    /// Leaves so many units in a lane, under the terms of now, if it is as it was found.
+    fn exchange(&self, lane: u8, found: Option<&Lane>, left: u64) -> UpdateBuilder {
+        self.if_as_found(lane, found)
+            .update_expression("SET free_units = :left, terms = :terms")
+            .expression_attribute_values(":left", number(left))
+            .expression_attribute_values(":terms", string(self.terms()))
+    }
+
+    fn if_as_found(&self, lane: u8, found: Option<&Lane>) -> UpdateBuilder {
+        let update = Update::builder()
+            .set_key(Some((self.lane)(lane).attributes()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match found {
+            None => update.condition_expression("attribute_not_exists(pk)"),
+            Some(Lane { free_units: free, terms: None }) => update
+                .condition_expression("free_units = :found AND attribute_not_exists(terms)")
+                .expression_attribute_values(":found", number(free)),
+            Some(Lane { free_units: free, terms: Some(terms) }) => update
+                .condition_expression("free_units = :found AND terms = :found_terms")
+                .expression_attribute_values(":found", number(free))
+                .expression_attribute_values(":found_terms", string(terms)),
+        }
+    }
+}
+
+/// The write that gives units back to a lane.
+pub(super) fn give(lane: Key, count: usize) -> UpdateBuilder {
+    Update::builder()
+        .set_key(Some(lane.attributes()))
+        .update_expression("ADD free_units :units")
+        .expression_attribute_values(":units", number(count))
+}
+
+impl Store {
+    /// What to try after a source was refused. `out` is what the root says since.
+    pub(super) async fn next_source(
+        &self,
+        slices: &Slices,
+        out: u64,
+        refused: &Source,
+        reasons: &[CancellationReason],
+        count: u64,
+    ) -> Result<Next, ApiError> {
+        let room = slices.limit.saturating_sub(out);
+        let (lane, found) = match refused {
+            Source::Lane(lane) => (*lane, found(reasons.first(), None)?),
+            Source::Lease { lane, found: before, .. } => (*lane, found(reasons.get(1), before.clone())?),
+            Source::Remains { .. } => return self.remains(slices, out, count).await,
+        };
+        // What it holds under other terms is out already, and holds where all that is out is within the limit.
+        let held = found.as_ref().map_or(0, |lane| lane.free_units).min(count);
+        let lacking = count - held;
+        if out > slices.limit || room < lacking {
+            return self.remains(slices, out, count).await;
+        }
+        let units = if lacking == 0 { 0 } else { slices.slice(room).max(lacking).min(room) };
+        Ok(Next::Take(Source::Lease { lane, found, units }))
+    }
+
+    /// What is left where the root has no slice: in the lanes. What they hold under other terms goes back to the root first.
+    async fn remains(&self, slices: &Slices, out: u64, count: u64) -> Result<Next, ApiError> {
+        let terms = slices.terms();
+        let lanes = self.lanes(slices).await?.into_iter().filter(|(_, lane)| lane.free_units > 0);
+        let (mut ours, others): (Vec<_>, Vec<_>) =
+            lanes.partition(|(_, lane)| lane.terms.as_deref() == Some(terms.as_str()));
+        if !others.is_empty() {
+            self.return_to_root(slices, &others[..others.len().min(AT_ONCE)]).await?;
+            return Ok(Next::Again);
+        }
+        ours.sort_unstable_by_key(|(_, lane)| std::cmp::Reverse(lane.free_units));
+        // Not all who look at the same time go to the same lane.
+        let enough = ours.iter().take_while(|(_, lane)| lane.free_units >= count).count().max(1);
+        let first = usize::try_from(getrandom::u64().unwrap_or(0)).unwrap_or(0) % enough;
+        let (mut wanted, mut from) = (count, Vec::new());
+        for (lane, Lane { free_units: free, .. }) in
+            ours.iter().skip(first).chain(ours.iter().take(first)).take(AT_ONCE)
+        {
+            let units = wanted.min(*free);
+            wanted -= units;
+            from.extend((units > 0).then_some((*lane, units)));
+        }
+        if wanted <= slices.limit.saturating_sub(out) {
+            return Ok(Next::Take(Source::Remains { lanes: from, root: wanted }));
+        }
+        // Nothing moved between the root and the lanes while they were read: then this is all there is.
+        let now: Option<serde_json::Value> = self.get(slices.root.clone()).await?;
+        let now = now.and_then(|root| root[slices.out].as_u64());
+        Ok(if now == Some(out) { Next::Full } else { Next::Again })
+    }
+
+    /// All lanes.
+    async fn lanes(&self, slices: &Slices) -> Result<Vec<(u8, Lane)>, ApiError> {
+        let read = |partition: u8| async move {
+            let query = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .consistent_read(true)
+                .key_condition_expression("pk = :pk")
+                .expression_attribute_values(":pk", string((slices.lane)(partition).pk));
+            let page = query.send().await.map_err(classify)?;
+            let lane = |item: Attributes| {
+                let number = super::authority::sort_key(&item).parse().map_err(ApiError::internal)?;
+                Ok((number, record(item)?))
+            };
+            page.items.unwrap_or_default().into_iter().map(lane).collect::<Result<Vec<(u8, Lane)>, ApiError>>()
+        };
+        Ok(try_join_all((0..LANE_PARTITIONS).map(read)).await?.into_iter().flatten().collect())
+    }
+
+    /// Takes what lanes hold back to the root, if they are as they were found: who loses a race for them looks again.
+    async fn return_to_root(&self, slices: &Slices, lanes: &[(u8, Lane)]) -> Result<(), ApiError> {
+        let units: u64 = lanes.iter().map(|(_, lane)| lane.free_units).sum();
+        let back = Update::builder()
+            .set_key(Some(slices.root.clone().attributes()))
+            .update_expression("ADD #out :minus")
+            .expression_attribute_names("#out", slices.out)
+            .expression_attribute_values(":minus", number(-i128::from(units)));
+        let mut writes = vec![self.update(back)?];
+        for (lane, found) in lanes {
+            let emptied = slices
+                .if_as_found(*lane, Some(found))
+                .update_expression("SET free_units = :none")
+                .expression_attribute_values(":none", number(0));
+            writes.push(self.update(emptied)?);
+        }
+        self.transact(writes).await.map(drop)
+    }
+
+    /// Gives each lane that has none a first slice, so that they need not all lease one in the same second. Those of a crash in
+    /// between lease theirs later.
+    pub(super) async fn fill_lanes(&self, slices: &Slices, out: u64) -> Result<(), ApiError> {
+        let units = slices.slice(slices.limit.saturating_sub(out) / 2);
+        let lanes: Vec<u8> = (0..u8::try_from(slices.width()).unwrap_or(LANES)).collect();
+        for some in lanes.chunks(AT_ONCE) {
+            let mut writes = vec![self.update(slices.lease(units * some.len() as u64))?];
+            for lane in some {
+                writes.push(self.update(slices.exchange(*lane, None, units))?);
+            }
+            if let Transaction::Refused(_) = self.transact(writes).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A lane as the reason of a refusal shows it; as it was found before if it was not the reason.
+fn found(reason: Option<&CancellationReason>, before: Option<Lane>) -> Result<Option<Lane>, ApiError> {
+    match reason {
+        Some(reason) if condition_failed(reason) => {
+            reason.item.clone().filter(|item: &Attributes| !item.is_empty()).map(record).transpose()
+        }
+        _ => Ok(before),
+    }
+}

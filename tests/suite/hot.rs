@@ -1,0 +1,7 @@
+//! An organization that is busier than one record or partition can be: its limits stay exact, its lists whole.
+
+mod conflicts;
+mod copies;
+mod lists;
+mod rig;
+mod room;

@@ -1,0 +1,85 @@
+//! Copies of an organization's record: whichever is read says the same.
+
+use super::conflicts::Conflicts;
+use super::rig::Rig;
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use shared::model::org::Plan;
+use shared::store::keys::Key;
+use std::time::Duration;
+
+#[tokio::test]
+async fn requests_of_a_busy_organization_read_its_copies() {
+    let rig = Rig::new().await;
+    let database = Conflicts::before(&rig.system.database_url(), Duration::ZERO).await;
+    let context = rig.environment(&database.url);
+    rig.create(context).await.unwrap();
+    rig.listed(context, 10).await;
+    assert_eq!((database.read("ORG"), database.read("COPY")), (2, 0), "most organizations have none");
+    rig.spread().await;
+    for _ in 0..20 {
+        rig.create(context).await.unwrap();
+        rig.listed(context, 50).await;
+    }
+    assert_eq!((database.read("ORG"), database.read("COPY")), (3, 39), "the first reads that there are copies");
+}
+
+#[tokio::test]
+async fn a_plan_counts_from_the_next_request_whichever_copy_it_reads() {
+    let rig = Rig::new().await;
+    rig.spread().await;
+    let here = rig.here();
+    for _ in 0..10 {
+        rig.create_many(here, 100).await.unwrap();
+    }
+    for turn in 0..3 {
+        rig.give_plan(Plan::Pro).await;
+        let created = join_all((0..24).map(|_| rig.create(here))).await;
+        assert!(created.iter().all(Result::is_ok), "{turn}: {created:?}");
+        rig.give_plan(Plan::Free).await;
+        let refused = join_all((0..24).map(|_| rig.create(here))).await;
+        assert!(refused.iter().all(|reply| matches!(reply, Err((403, _)))), "{turn}: {refused:?}");
+    }
+    rig.balanced().await;
+    alike(&rig).await;
+}
+
+/// A plan that is given while the copies are made is in them.
+#[tokio::test]
+async fn copies_are_like_the_record_whatever_races() {
+    for _ in 0..4 {
+        let rig = Rig::new().await;
+        let database = Conflicts::before(&rig.system.database_url(), Duration::from_millis(1)).await;
+        let (one, other) = (rig.environment(&database.url), rig.environment(&database.url));
+        let plans = async {
+            for plan in [Plan::Pro, Plan::Enterprise, Plan::Free, Plan::Pro, Plan::Enterprise] {
+                // One that met others eight times was not given.
+                while local::operator::give_plan(one, rig.org_id, plan).await.is_err() {}
+            }
+        };
+        let (spread, again, ()) =
+            tokio::join!(local::operator::spread(other, rig.org_id), local::operator::spread(one, rig.org_id), plans);
+        // Who loses to five plans in a row is told so; an operator repeats it.
+        if spread.is_err() && again.is_err() {
+            local::operator::spread(one, rig.org_id).await.unwrap();
+        }
+        assert_eq!((rig.org().await.plan, rig.org().await.plan_version), (Plan::Enterprise, 6));
+        alike(&rig).await;
+    }
+}
+
+/// What requests go by is the same in all copies.
+async fn alike(rig: &Rig) {
+    let names = ["plan", "plan_version", "plan_given_at", "spread_from", "copied", "cursor_key", "org_id"];
+    let read = async |key: Key| {
+        let key = json!({"pk": {"S": key.pk}, "sk": {"S": key.sk}});
+        let get = json!({"TableName": local::names::TABLE_NAME, "Key": key, "ConsistentRead": true});
+        let item = rig.raw("GetItem", get).await["Item"].clone();
+        names.map(|name| item[name].clone())
+    };
+    let root: [Value; 7] = read(Key::org(rig.org_id)).await;
+    assert_eq!(root[4], json!({"BOOL": true}));
+    for copy in 0..8 {
+        assert_eq!(read(Key::org_copy(rig.org_id, copy)).await, root);
+    }
+}

@@ -1,0 +1,186 @@
+//! One organization whose functions are called in the process, over a database of the test's choice and at its time.
+
+use crate::api::{registration, unique_email};
+use lambda_http::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use lambda_http::{Body, Request, RequestExt as _};
+use local::{Options, System, functions, operator};
+use serde_json::{Value, json};
+use shared::Context;
+use shared::config::Config;
+use shared::ids::OrgId;
+use shared::model::org::{OrgRecord, Plan};
+use shared::runtime::event::PathParameters;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+use testkit::aws;
+use testkit::http::Origin;
+
+pub(crate) struct Rig {
+    pub(crate) system: System,
+    pub(crate) org_id: OrgId,
+    token: String,
+    /// Past whatever the functions' calls go through.
+    database: Origin,
+}
+
+impl Rig {
+    pub(crate) async fn new() -> Self {
+        let options = Options { background: false, cache_url: "off:".to_owned(), ..Options::ephemeral() };
+        let system = System::start(options).await.unwrap();
+        let url = format!("{}/auth/register", system.url());
+        let session = reqwest::Client::new().post(url).json(&registration(&unique_email())).send().await.unwrap();
+        let session: Value = session.json().await.unwrap();
+        Self {
+            org_id: session["org"]["id"].as_str().unwrap().parse().unwrap(),
+            token: session["token"].as_str().unwrap().to_owned(),
+            database: Origin::at(&system.database_url()),
+            system,
+        }
+    }
+
+    /// An execution environment whose database is at `url`; its cache is its own.
+    pub(crate) fn environment(&self, url: &str) -> &'static Context {
+        let config = Config::from_lookup(|name| {
+            let value = match name {
+                "TABLE_NAME" => local::names::TABLE_NAME,
+                "ALLOWED_ORIGINS" => "https://app.example.com",
+                "CACHE_URL" => "off:",
+                "ANALYSIS_PROVIDER" => "builtin",
+                "AWS_REGION" => "us-east-1",
+                "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "test",
+                "AWS_ENDPOINT_URL_DYNAMODB" => url,
+                _ => return None,
+            };
+            Some(value.to_owned())
+        });
+        Box::leak(Box::new(Context::new(config.unwrap(), self.system.clock().into())))
+    }
+
+    /// The database as it is.
+    pub(crate) fn here(&self) -> &'static Context {
+        self.system.context()
+    }
+
+    pub(crate) async fn call(
+        &self,
+        context: &'static Context,
+        name: &str,
+        body: &Value,
+        headers: &[(&'static str, &str)],
+        about: &[(&str, &str)],
+    ) -> (u16, Value) {
+        let mut request = Request::new(if body.is_null() { Body::Empty } else { Body::Text(body.to_string()) });
+        request.headers_mut().insert(CONTENT_TYPE, "application/json".parse().unwrap());
+        request.headers_mut().insert(AUTHORIZATION, format!("Bearer {}", self.token).parse().unwrap());
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        let about: Vec<(String, String)> =
+            about.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let (path, query): (Vec<_>, Vec<_>) = about.into_iter().partition(|(name, _)| name.ends_with("_id"));
+        request.extensions_mut().insert(PathParameters(path));
+        let request = request.with_query_string_parameters(query.into_iter().collect::<HashMap<_, _>>());
+        let reply = functions::handler(name, context, None).unwrap()(request).await;
+        let body = match reply.body() {
+            Body::Text(text) => serde_json::from_str(text).unwrap(),
+            _ => Value::Null,
+        };
+        (reply.status().as_u16(), body)
+    }
+
+    /// Creates one item. Its id, or the status and code of the refusal.
+    pub(crate) async fn create(&self, context: &'static Context) -> Result<String, (u16, String)> {
+        let (status, body) = self.call(context, "create-item", &json!({"name": "x"}), &[], &[]).await;
+        if status == 201 { Ok(text(&body["id"])) } else { Err((status, text(&body["code"]))) }
+    }
+
+    /// Creates a batch. The ids, or the status of the refusal.
+    pub(crate) async fn create_many(&self, context: &'static Context, count: usize) -> Result<Vec<String>, u16> {
+        let batch = json!({"items": vec![json!({"name": "x"}); count]});
+        let (status, body) = self.call(context, "create-item", &batch, &[], &[]).await;
+        let ids = |body: &Value| body["created"].as_array().unwrap().iter().map(|item| text(&item["id"])).collect();
+        if status == 201 { Ok(ids(&body)) } else { Err(status) }
+    }
+
+    pub(crate) async fn delete(&self, context: &'static Context, id: &str) -> u16 {
+        self.call(context, "delete-item", &Value::Null, &[], &[("item_id", id)]).await.0
+    }
+
+    /// All items by pages of `limit`, as the list shows them.
+    pub(crate) async fn listed(&self, context: &'static Context, limit: usize) -> Vec<String> {
+        let (mut ids, mut cursor) = (Vec::new(), String::new());
+        let limit_text = limit.to_string();
+        loop {
+            let mut query = vec![("limit", limit_text.as_str())];
+            query.extend((!cursor.is_empty()).then_some(("cursor", cursor.as_str())));
+            let (status, page) = self.call(context, "list-items", &Value::Null, &[], &query).await;
+            assert_eq!(status, 200, "{page}");
+            let data = page["data"].as_array().unwrap();
+            assert!(data.len() <= limit);
+            ids.extend(data.iter().map(|item| text(&item["id"])));
+            match page["next_cursor"].as_str() {
+                Some(next) => next.clone_into(&mut cursor),
+                None => return ids,
+            }
+        }
+    }
+
+    pub(crate) async fn give_plan(&self, plan: Plan) {
+        operator::give_plan(self.system.context(), self.org_id, plan).await.unwrap();
+    }
+
+    /// Spreads the items, as an operator does, and lets a minute pass.
+    pub(crate) async fn spread(&self) {
+        operator::spread(self.system.context(), self.org_id).await.unwrap();
+        self.system.clock().jump(Duration::from_secs(60));
+    }
+
+    pub(crate) async fn org(&self) -> OrgRecord {
+        self.system.context().store().org(self.org_id).await.unwrap().unwrap()
+    }
+
+    /// Calls the database itself.
+    pub(crate) async fn raw(&self, operation: &str, body: Value) -> Value {
+        let reply = self.database.pass(aws::dynamodb(operation, body.to_string())).await;
+        assert!(reply.status().is_success(), "{operation}: {:?}", reply.body());
+        serde_json::from_slice(reply.body()).unwrap()
+    }
+
+    /// How many items are stored, and how many units lie in each lane.
+    pub(crate) async fn stored(&self) -> (usize, BTreeMap<String, u64>) {
+        let (mut items, mut lanes, mut start) = (0, BTreeMap::new(), Value::Null);
+        loop {
+            let mut scan = json!({"TableName": local::names::TABLE_NAME, "ConsistentRead": true});
+            if !start.is_null() {
+                scan["ExclusiveStartKey"] = start;
+            }
+            let page = self.raw("Scan", scan).await;
+            for record in page["Items"].as_array().unwrap() {
+                let pk = record["pk"]["S"].as_str().unwrap();
+                let of_org = pk.split('#').nth(1) == Some(&self.org_id.to_string());
+                if of_org && pk.starts_with("ITEMS#") {
+                    items += 1;
+                } else if of_org && pk.starts_with("ROOM#") {
+                    let free = record["free_units"]["N"].as_str().unwrap().parse().unwrap();
+                    lanes.insert(text(&record["sk"]["S"]), free);
+                }
+            }
+            start = page["LastEvaluatedKey"].clone();
+            if start.is_null() {
+                return (items, lanes);
+            }
+        }
+    }
+
+    /// What is out is used or lies in lanes: nothing was lost, nothing made.
+    pub(crate) async fn balanced(&self) -> usize {
+        let (items, lanes) = self.stored().await;
+        let free: u64 = lanes.values().sum();
+        assert_eq!(self.org().await.item_count, items as u64 + free, "{items} items, {lanes:?}");
+        items
+    }
+}
+
+pub(crate) fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
