@@ -320,7 +320,7 @@ async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     if let Ok(level) = env::var("LOG_LEVEL").as_deref().unwrap_or("info").parse() {
         // The embedded database warns of each condition that does not hold.
         let ours = functions::crates().chain(["local", "shared"].map(str::to_owned)).collect();
-        logs::init(level, Crates { ours, quiet: vec!["dynoxide".to_owned()] }, || Stamped);
+        logs::init(level, Crates { ours, quiet: vec!["dynoxide".to_owned()] }, io::stdout);
         logs::init_panics();
     }
     let system = System::start(options).await?;
@@ -348,24 +348,4 @@ async fn stop_requested(stops: &mut [Signal]) {
         false => Poll::Pending,
     });
     first.await;
-}
-
-/// Standard output, with the time in front of each line's fields: there is no CloudWatch here that stamps lines.
-struct Stamped;
-
-impl io::Write for Stamped {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut output = io::stdout().lock();
-        if let Some(fields) = line.strip_prefix(b"{") {
-            write!(output, "{{\"time\":\"{:.3}\",", jiff::Timestamp::now())?;
-            output.write_all(fields)?;
-        } else {
-            output.write_all(line)?;
-        }
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        io::stdout().flush()
-    }
 }

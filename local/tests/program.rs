@@ -170,8 +170,8 @@ fn it_names_an_address_where_browsers_keep_its_cookie_and_logs_each_request_with
     let me = program.call("GET", "/me", &[origin, &cookie], "");
     assert!(me.starts_with("HTTP/1.1 200 "), "{me}");
     let line = program.line(r#""path":"/me""#);
-    let time = member(&line, "time");
-    assert!(line.starts_with(r#"{"time":""#) && time.len() == 24 && time.ends_with('Z'), "{line}");
+    let time = member(&line, "timestamp");
+    assert!(line.starts_with(r#"{"timestamp":""#) && time.len() == 24 && time.ends_with('Z'), "{line}");
     assert_eq!((member(&line, "method"), member(&line, "function")), ("GET", "get-me"));
 }
 

@@ -60,7 +60,9 @@ pub fn init_panics() {
     }));
 }
 
-/// Writes an event's fields and what the work is about; no time, since CloudWatch stamps each line.
+/// Writes the time, an event's fields and what the work is about. Lambda goes by `level` only where a line has `timestamp` too, in
+/// RFC 3339; a line without is `INFO` to it, and dropped where it keeps warnings alone.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>
 struct Lines;
 
 impl<S, N> FormatEvent<S, N> for Lines
@@ -74,9 +76,14 @@ where
         line.insert("level", event.metadata().level().as_str().into());
         line.insert("target", event.metadata().target().into());
         about(|name, value| line.insert(name, value.into()));
-        writeln!(writer, "{}", Value::Object(line.0))
+        line.0.remove(TIMESTAMP);
+        let fields = Value::Object(line.0).to_string();
+        writeln!(writer, "{{\"{TIMESTAMP}\":\"{:.3}\",{}", jiff::Timestamp::now(), &fields[1..])
     }
 }
+
+/// The time of a line, in front of all else.
+const TIMESTAMP: &str = "timestamp";
 
 struct Line(Map<String, Value>);
 
@@ -161,14 +168,19 @@ mod tests {
             Some(trace.parse().expect("a valid header")),
         );
         during(about, async {
-            tracing::warn!(count = 3, request_id = "forged", "before");
+            tracing::warn!(count = 3, request_id = "forged", timestamp = "forged", "before");
             note_org(("org_", 7));
             tracing::error!(cause = %"gone", "after");
         })
         .await;
         let bytes = written.0.lock().expect("no holder panics").clone();
-        let lines: Vec<Value> =
+        let mut lines: Vec<Value> =
             String::from_utf8_lossy(&bytes).lines().map(|line| line.parse().expect("JSON")).collect();
+        for line in &mut lines {
+            let timestamp = line.as_object_mut().expect("an object").remove("timestamp").expect("Lambda wants one");
+            let text = timestamp.as_str().expect("a text");
+            assert!(text.parse::<jiff::Timestamp>().is_ok() && text.len() == 24 && text.ends_with('Z'), "{text}");
+        }
         assert_eq!(
             lines[0],
             serde_json::json!({"level": "WARN", "target": module_path!(), "message": "before", "count": 3,
