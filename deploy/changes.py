@@ -14,6 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 TEMPLATE, DOCUMENT = ROOT / "template.yaml", ROOT / "docs/configuration.md"
 BEGIN, END = "<!-- made by deploy/changes.py -->\n", "<!-- until here -->\n"
 
+CERTIFICATE = "arn:aws:acm:us-east-1:000000000000:certificate/0"
 # Two values of each parameter. The others have their defaults meanwhile, or what is named beside.
 VALUES = {
     "Environment": ("dev", "test", {"CacheUrl": "serverless:"}),
@@ -34,6 +35,13 @@ VALUES = {
     "GradualDeployment": ("false", "true"),
     "DeletionProtection": ("true", "false"),
     "Zones": ("", "use1-az1,use1-az2", {"CacheUrl": "serverless:"}),
+    "DomainName": ("", "api.a.example", {"CertificateArn": CERTIFICATE}),
+    "CertificateArn": (CERTIFICATE, CERTIFICATE + "0", {"DomainName": "api.a.example"}),
+    "BasePath": ("", "v1", {"DomainName": "api.a.example", "CertificateArn": CERTIFICATE}),
+    "HostedZoneId": ("", "Z0123456789", {"DomainName": "api.a.example", "CertificateArn": CERTIFICATE}),
+    "TlsPolicy": ("SecurityPolicy_TLS13_1_2_2021_06", "SecurityPolicy_TLS13_1_3_2025_09", {"DomainName": "api.a.example"}),
+    "RequestsPerAddress": ("0", "1000"),
+    "MonthlyBudgetUsd": ("0", "100", {"AlarmEmail": "us@a.example"}),
     "StageName": ("v1", "v2"),
 }
 # What is new with every release, and the variable that tells which.

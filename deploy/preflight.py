@@ -52,8 +52,8 @@ def asks_aws(region):
 class Preflight:
     """The checks. Each yields what it found: one of the levels above, and what to do."""
 
-    def __init__(self, ask, name, values, reserved, queues):
-        self.ask, self.name, self.values, self.reserved, self.queues = ask, name, values, reserved, queues
+    def __init__(self, ask, region, name, values, reserved, queues):
+        self.ask, self.region, self.name, self.values, self.reserved, self.queues = ask, region, name, values, reserved, queues
         try:
             self.stack = ask("cloudformation", "describe_stacks", StackName=name)["Stacks"][0]
         except Absent:
@@ -170,6 +170,38 @@ class Preflight:
             if networks >= most:
                 yield STOPS, f"the region has {networks} of {most} networks (VPC): delete one, or ask Service Quotas for more (L-F678F1CE)"
 
+    def domain(self):
+        name, certificate = self.values["DomainName"], self.values["CertificateArn"]
+        if not name:
+            return
+        if certificate:
+            if certificate.split(":")[3] != self.region:
+                yield STOPS, f"CertificateArn is of {certificate.split(':')[3]}, and the API is in {self.region}: request one here"
+            else:
+                try:
+                    found = self.ask("acm", "describe_certificate", CertificateArn=certificate)["Certificate"]
+                    covered = [found.get("DomainName"), *found.get("SubjectAlternativeNames", [])]
+                    if found.get("Status") != "ISSUED":
+                        yield STOPS, f"the certificate is {found.get('Status')}: put its record into the DNS (`aws acm describe-certificate`) and wait until it is ISSUED"
+                    if name not in covered and "*." + name.split(".", 1)[1] not in covered:
+                        yield STOPS, f"the certificate is for {', '.join(map(str, covered))}, not for {name}"
+                except Absent:
+                    yield STOPS, "there is no certificate CertificateArn: request one (`aws acm request-certificate`)"
+        if self.values["HostedZoneId"]:
+            try:
+                zone = self.ask("route53", "get_hosted_zone", Id=self.values["HostedZoneId"])["HostedZone"]["Name"].rstrip(".")
+                if not (name == zone or name.endswith(f".{zone}")):
+                    yield STOPS, f"HostedZoneId is the zone {zone}, which has no {name}"
+            except Absent:
+                yield STOPS, "there is no zone HostedZoneId"
+        if self.has("Domain") is None:
+            try:
+                self.ask("apigateway", "get_domain_name", domainName=name)
+                yield STOPS, f"API Gateway has the domain {name} already, and the stack would make it: delete it there first"
+            except Absent:
+                if not self.values["HostedZoneId"]:
+                    yield NOTE, f"after the deployment, point {name} at the output DomainTarget (CNAME)"
+
     def leftovers(self):
         """Things with names of their own that the stack would make, and that are there without it."""
         name = f"citizen-{self.values['Environment']}"
@@ -201,7 +233,7 @@ class Preflight:
                 yield NOTE, f"nobody hears of alarms: {self.values['AlarmEmail']} has not confirmed its subscription (the link in SNS's e-mail)"
 
     def findings(self):
-        checks = [self.state, self.environments, self.logging, self.mail, self.secret, self.network, self.leftovers, self.alarms]
+        checks = [self.state, self.environments, self.logging, self.mail, self.secret, self.network, self.domain, self.leftovers, self.alarms]
         for check in checks:
             try:
                 yield from ((check.__name__, *one) for one in check())
@@ -240,7 +272,7 @@ def main():
     ask = asks_aws(region)
     try:
         account = ask("sts", "get_caller_identity")["Account"]
-        preflight = Preflight(ask, environment["stack_name"], defaults() | given, reservations(), queues())
+        preflight = Preflight(ask, region, environment["stack_name"], defaults() | given, reservations(), queues())
     except Unanswered as error:
         sys.exit(f"AWS does not answer: {error}")
     print(f"{environment['stack_name']}, account {account}, {region}")

@@ -1,5 +1,6 @@
 """`just deploy` reads samconfig.toml as SAM CLI does, and stops where its owner has not said what is his to say."""
 import pathlib, subprocess, sys, unittest
+from samcli.cli.types import CfnTags
 import deploy
 from environments import environments, objections, parameters
 
@@ -35,6 +36,21 @@ class Environments(unittest.TestCase):
             stopped = objections(parameters(dev, [change]))
             self.assertEqual(len(stopped), 1, stopped)
             self.assertIn(word, stopped[0])
+
+    def test_half_a_door_is_none(self):
+        dev, certificate = environments()["dev"], "arn:aws:acm:us-east-1:000000000000:certificate/0"
+        for changes, missing in ((["DomainName=api.a.example"], "CertificateArn"), ([f"CertificateArn={certificate}"], "DomainName"),
+                                 (["HostedZoneId=Z1"], "DomainName"), (["BasePath=v1"], "DomainName"), (["MonthlyBudgetUsd=100"], "AlarmEmail")):
+            self.assertEqual([one.split(":")[0] for one in objections(parameters(dev, changes))], [missing], changes)
+        whole = ["DomainName=api.a.example", f"CertificateArn={certificate}", "HostedZoneId=Z1", "MonthlyBudgetUsd=100", "AlarmEmail=ops@a.example"]
+        self.assertEqual(objections(parameters(dev, whole)), [])
+        for change in ("RequestsPerAddress=9", "DomainName=https://api.a.example", "TlsPolicy=TLS_1_0"):
+            self.assertEqual(len(objections(parameters(dev, [change]))), 1 + change.startswith("DomainName"), change)
+
+    def test_what_a_deployment_makes_is_tagged_with_its_environment(self):
+        for name, environment in environments().items():
+            tags = CfnTags().convert(environment["tags"], None, None)
+            self.assertEqual((tags["service"], tags["environment"]), ("citizen", name))
 
     def test_nothing_is_reserved_unless_asked(self):
         for name, environment in environments().items():

@@ -69,6 +69,8 @@ GOOD = {
     ("ec2", "describe_vpcs"): {"Vpcs": [{}]}, ("service-quotas", "get_service_quota"): {"Quota": {"Value": 5.0}},
     ("sqs", "get_queue_url"): Absent, ("elasticache", "describe_serverless_caches"): Absent,
     ("elasticache", "describe_user_groups"): Absent, ("elasticache", "describe_users"): Absent,
+    ("acm", "describe_certificate"): {"Certificate": {"DomainName": DOMAIN, "SubjectAlternativeNames": [f"*.{DOMAIN}"], "Status": "ISSUED"}},
+    ("route53", "get_hosted_zone"): {"HostedZone": {"Id": "Z1", "Name": f"{DOMAIN}.", "CallerReference": "1"}}, ("apigateway", "get_domain_name"): Absent,
     ("dynamodb", "list_tables"): {"TableNames": []}, ("sns", "list_subscriptions_by_topic"): {"Subscriptions": []},
 }
 SAID = {"Environment": "prod", "MailFrom": f"us@mail.{DOMAIN}", "AlarmEmail": f"ops@{DOMAIN}", "CacheUrl": "serverless:"}
@@ -78,7 +80,7 @@ def found(replies=None, **values):
     """What is found where these replies and values are others."""
     replies = GOOD | (replies or {})
     ask = lambda service, operation, **arguments: made(service, operation, replies[service, operation])(arguments)
-    preflight = Preflight(ask, STACK, DEFAULTS | SAID | values, RESERVED, {"JobsQueue": "-jobs"})
+    preflight = Preflight(ask, "us-east-1", STACK, DEFAULTS | SAID | values, RESERVED, {"JobsQueue": "-jobs"})
     return [(level, f"{check}: {text}") for check, level, text in preflight.findings()]
 
 
@@ -160,6 +162,18 @@ class NotReady(unittest.TestCase):
 
     def test_too_many_networks(self):
         self.one(STOPS, ["5 of 5", "L-F678F1CE"], {("ec2", "describe_vpcs"): {"Vpcs": [{}] * 5}})
+
+    def test_a_domain(self):
+        given = {"DomainName": f"api.{DOMAIN}", "CertificateArn": "arn:aws:acm:us-east-1:000000000000:certificate/0", "HostedZoneId": "Z1"}
+        self.assertEqual(found(**given), [])
+        self.one(NOTE, ["DomainTarget"], **given | {"HostedZoneId": ""})
+        self.one(STOPS, ["of eu-west-1"], **given | {"CertificateArn": "arn:aws:acm:eu-west-1:000000000000:certificate/0"})
+        self.one(STOPS, ["no certificate"], {("acm", "describe_certificate"): Absent}, **given)
+        self.one(STOPS, ["PENDING_VALIDATION"], {("acm", "describe_certificate"): {"Certificate": {"DomainName": f"api.{DOMAIN}", "Status": "PENDING_VALIDATION"}}}, **given)
+        self.one(STOPS, ["not for api.a.example"], {("acm", "describe_certificate"): {"Certificate": {"DomainName": DOMAIN, "Status": "ISSUED"}}}, **given)
+        self.one(STOPS, ["no zone"], {("route53", "get_hosted_zone"): Absent}, **given)
+        self.one(STOPS, ["the zone b.example"], {("route53", "get_hosted_zone"): {"HostedZone": {"Id": "Z1", "Name": "b.example.", "CallerReference": "1"}}}, **given)
+        self.one(STOPS, ["already"], {("apigateway", "get_domain_name"): {"domainName": f"api.{DOMAIN}"}}, **given)
 
     def test_what_an_earlier_stack_left(self):
         self.one(STOPS, ["queue citizen-prod-jobs"], {("sqs", "get_queue_url"): {"QueueUrl": "there"}})

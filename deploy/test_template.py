@@ -51,5 +51,70 @@ class Order(unittest.TestCase):
         self.assertIn("Api", self.before("ApiLogsAccount"))
 
 
+class Size(unittest.TestCase):
+    def test_with_every_parameter_on_the_stack_stays_under_the_limit(self):
+        # Whatever a condition could make: more than any stack has.
+        template = translated(TEMPLATE, {"GradualDeployment": "true"})
+        stated = template["Metadata"]["StackResources"]
+        self.assertEqual(len(template["Resources"]), stated["AllOn"], "say so in template.yaml, Metadata, StackResources")
+        # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
+        self.assertEqual(stated["Limit"], 500)
+        self.assertLess(stated["AllOn"], stated["Limit"])
+
+
+class Door(unittest.TestCase):
+    PARTS = {"AWS::ApiGateway::DomainName": "HasDomain", "AWS::ApiGateway::BasePathMapping": "HasDomain", "AWS::Route53::RecordSet": "HasZone",
+             "AWS::WAFv2::WebACL": "HasWebAcl", "AWS::WAFv2::WebACLAssociation": "HasWebAcl", "AWS::Budgets::Budget": "HasBudget"}
+
+    @classmethod
+    def setUpClass(cls):
+        cls.template = translated(TEMPLATE)
+
+    def test_each_part_is_there_by_its_parameter_only(self):
+        kinds = {one["Type"]: one.get("Condition") for one in self.template["Resources"].values()}
+        self.assertEqual({kind: kinds[kind] for kind in self.PARTS}, self.PARTS)
+
+    def test_it_is_closed_unless_asked_for(self):
+        defaults = {name: str(one.get("Default")) for name, one in self.template["Parameters"].items()}
+        for condition, (parameter, off) in {"HasDomain": ("DomainName", ""), "HasWebAcl": ("RequestsPerAddress", "0"), "HasBudget": ("MonthlyBudgetUsd", "0")}.items():
+            self.assertEqual(self.template["Conditions"][condition], {"Fn::Not": [{"Fn::Equals": [{"Ref": parameter}, off]}]})
+            self.assertEqual(defaults[parameter], off)
+
+    def test_with_a_domain_there_is_no_other_way_in(self):
+        (api,) = (one["Properties"]["Body"] for one in self.template["Resources"].values() if one["Type"] == "AWS::ApiGateway::RestApi")
+        (server,) = api["servers"]
+        off = server["x-amazon-apigateway-endpoint-configuration"]["disableExecuteApiEndpoint"]
+        self.assertEqual(off, {"Fn::If": ["HasDomain", True, False]})
+
+    def test_who_is_refused_for_its_address_is_told_so(self):
+        (api,) = (one["Properties"]["Body"] for one in self.template["Resources"].values() if one["Type"] == "AWS::ApiGateway::RestApi")
+        refused = api["x-amazon-apigateway-gateway-responses"]["WAF_FILTERED"]
+        self.assertEqual(int(refused["statusCode"]), 429)
+        self.assertIn("gatewayresponse.header.Retry-After", refused["responseParameters"])
+        (acl,) = (one["Properties"] for one in self.template["Resources"].values() if one["Type"] == "AWS::WAFv2::WebACL")
+        self.assertEqual(len(acl["Rules"]), 1, "WAF_FILTERED speaks of one rule")
+
+
+class Preflights(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        (api,) = (one["Properties"]["Body"] for one in translated(TEMPLATE)["Resources"].values() if one["Type"] == "AWS::ApiGateway::RestApi")
+        cls.options = [path["options"] for path in api["paths"].values()]
+
+    def test_their_headers_are_openapis(self):
+        # OpenAPI 3.0.1, Header Object.
+        for one in self.options:
+            for name, header in one["responses"]["200"]["headers"].items():
+                self.assertEqual(header, {"schema": {"type": "string"}}, name)
+
+    def test_an_origin_that_is_named_twice_is_answered_once(self):
+        # "An override may only be applied to each parameter once", or API Gateway answers 5XX (Developer Guide, "Override ... mapping").
+        for one in self.options:
+            text = one["x-amazon-apigateway-integration"]["responses"]["default"]["responseTemplates"]["application/json"]["Fn::Sub"]
+            loop = re.search(r"#foreach.*#end#end\n", text)
+            self.assertNotIn("responseOverride", text[:loop.end()])
+            self.assertEqual(text[loop.end():].count("responseOverride"), 1)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -37,7 +37,8 @@ def plain(value):
 def translated(template, parameters=None):
     """The template in a file after SAM's transform, with these values of parameters."""
     logging.getLogger("samtranslator").setLevel(logging.ERROR)
-    source = yaml_parse(pathlib.Path(template).read_text())
+    # What an alias repeats is a thing of its own in what SAM CLI uploads.
+    source = json.loads(json.dumps(yaml_parse(pathlib.Path(template).read_text())))
     # Where the code is does not matter here.
     for resource in source["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":

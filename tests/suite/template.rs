@@ -84,15 +84,22 @@ fn over_limit(mut reserved: Vec<(String, u32)>, limit: u32) -> Option<String> {
 #[test]
 fn tls_is_1_2_at_least() {
     let template = template();
-    let (_, api) = template.split_once("\n  Api:\n").unwrap();
-    let policy = api.lines().find_map(|line| line.trim().strip_prefix("SecurityPolicy: ")).unwrap();
-    // The number behind TLS13 is the least version: "SecurityPolicy_TLS13_1_2_…" takes 1.2 and 1.3.
-    assert!(
-        policy.starts_with("SecurityPolicy_TLS13_1_2_") || policy.starts_with("SecurityPolicy_TLS13_1_3_"),
-        "{policy}"
-    );
-    let mode = api.lines().find_map(|line| line.trim().strip_prefix("EndpointAccessMode: "));
-    assert!(matches!(mode, Some("BASIC" | "STRICT")), "such a policy needs one");
+    let (_, parameter) = template.split_once("\n  TlsPolicy:\n").unwrap();
+    let said = |name: &str| parameter.lines().find_map(|line| line.trim().strip_prefix(name)).unwrap();
+    let policies: Vec<&str> = said("AllowedValues: ").trim_matches(['[', ']']).split(", ").collect();
+    assert!(policies.contains(&said("Default: ")));
+    for policy in policies {
+        // The number behind TLS13 is the least version: "SecurityPolicy_TLS13_1_2_…" takes 1.2 and 1.3.
+        let good =
+            ["SecurityPolicy_TLS13_1_2_", "SecurityPolicy_TLS13_1_3_"].iter().any(|good| policy.starts_with(good));
+        assert!(good, "{policy}");
+    }
+    for resource in ["\n  Api:\n", "\n  Domain:\n"] {
+        let (_, front) = template.split_once(resource).unwrap();
+        let said = |name: &str| front.lines().find_map(|line| line.trim().strip_prefix(name));
+        assert_eq!(said("SecurityPolicy: "), Some("!Ref TlsPolicy"), "{resource}");
+        assert!(matches!(said("EndpointAccessMode: "), Some("BASIC" | "STRICT")), "such a policy needs one");
+    }
 }
 
 /// Plain HTTP is for this machine alone, and production must name its own origins.
