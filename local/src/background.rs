@@ -8,7 +8,7 @@ use std::sync::Arc;
 use aws_lambda_events::event::sqs::SqsBatchResponse;
 use dynoxide::DynoxideError;
 use shared::Context;
-use shared::config::ConfigError;
+use shared::config::{Config, ConfigError};
 use shared::queue::batch::Batch;
 use shared::runtime::event::Event as _;
 use tokio::net::TcpListener;
@@ -19,6 +19,7 @@ use crate::clock::{Clock, millis};
 use crate::environment::Contexts;
 use crate::event_source::{EventSource, Mapping, MappingError};
 use crate::layers::embedded::EmbeddedDatabase;
+use crate::like_aws::{Called, LikeAws};
 use crate::names::{REGION, TABLE_NAME};
 use crate::schedule::{Rate, RateError};
 use crate::sqs::{Sqs, SqsError};
@@ -115,6 +116,31 @@ fn create(sqs: &Sqs, queue: &Queue) -> Result<(), SqsError> {
     sqs.create_queue(&queue.id, &attributes).map(|_| ())
 }
 
+/// What the functions that events call run in.
+#[derive(Clone, Copy)]
+pub(crate) struct Surroundings<'a> {
+    pub(crate) contexts: &'a Contexts,
+    /// None where functions are always there.
+    pub(crate) world: Option<(&'a LikeAws, &'a Template)>,
+}
+
+impl Surroundings<'_> {
+    /// The function that an event calls, made anew in each environment.
+    fn function<E: Send + 'static, R: Send + 'static>(
+        &self,
+        event: &EventFunction,
+        clock: &Clock,
+        make: impl Fn(&'static Context) -> Result<Called<E, R>, ConfigError> + Send + Sync + 'static,
+    ) -> Result<Called<E, R>, BackgroundError> {
+        let (name, unknown) = (&event.function, || BackgroundError::UnknownFunction(event.function.clone()));
+        let first = make(self.contexts.get(name).ok_or_else(unknown)?)?;
+        let Some((world, template)) = self.world else { return Ok(first) };
+        let context = self.contexts.factory(name).ok_or_else(unknown)?;
+        let again = move || make(context()).expect("it was made of the same configuration before");
+        Ok(world.called_by_events(template, name, clock, again))
+    }
+}
+
 /// Running background work. Dropping it ends it, without waiting.
 #[derive(Debug)]
 pub struct Background {
@@ -132,7 +158,7 @@ impl Background {
         queues: Queues,
         database: EmbeddedDatabase,
         events: &[EventFunction],
-        contexts: &Contexts,
+        around: &Surroundings<'_>,
     ) -> Result<Self, BackgroundError> {
         let Queues { sqs, listener, .. } = queues;
         let stop = watch::Sender::new(false);
@@ -142,17 +168,17 @@ impl Background {
         for event in events {
             match &event.trigger {
                 Trigger::Queue { .. } => {
-                    let (source, ended) = (from_queue(&sqs, event, contexts)?, stopped(&stop));
+                    let (source, ended) = (from_queue(&sqs, event, around)?, stopped(&stop));
                     tasks.spawn(async move {
                         if let Err(error) = source.run(ended).await {
                             tracing::error!(%error, "a queue no longer feeds its worker");
                         }
                     })
                 }
-                Trigger::Schedule { expression } => tasks.spawn(on_schedule(&sqs, event, expression, contexts, &stop)?),
+                Trigger::Schedule { expression } => tasks.spawn(on_schedule(&sqs, event, expression, around, &stop)?),
                 Trigger::Stream(mapping) => {
                     let changes = TableStream::from_oldest(database.clone(), TABLE_NAME)?;
-                    tasks.spawn(from_stream(changes, event, mapping, contexts, sqs.clock(), &stop)?)
+                    tasks.spawn(from_stream(changes, event, mapping, around, sqs.clock(), &stop)?)
                 }
             };
         }
@@ -185,32 +211,40 @@ fn deadline_ms(event: &EventFunction, clock: &Clock) -> u64 {
     clock.now_ms().saturating_add(millis(event.timeout))
 }
 
-/// The context of the one function that this program calls so.
-fn known(event: &EventFunction, function: &str, contexts: &Contexts) -> Result<&'static Context, BackgroundError> {
-    let context = if event.function == function { contexts.get(function) } else { None };
-    context.ok_or_else(|| BackgroundError::UnknownFunction(event.function.clone()))
+/// Whether this program knows a function of this name for such an event.
+fn known(event: &EventFunction, function: &str) -> Result<(), BackgroundError> {
+    match event.function == function {
+        true => Ok(()),
+        false => Err(BackgroundError::UnknownFunction(event.function.clone())),
+    }
 }
 
 /// What feeds a function from its queue.
 pub(crate) fn from_queue(
     sqs: &Sqs,
     event: &EventFunction,
-    contexts: &Contexts,
+    around: &Surroundings<'_>,
 ) -> Result<EventSource, BackgroundError> {
     let unknown = || BackgroundError::UnknownFunction(event.function.clone());
     let Trigger::Queue { queue, batch_size, window, maximum_concurrency, reports_failures } = event.trigger.clone()
     else {
         return Err(unknown());
     };
-    let context = contexts.get(&event.function).ok_or_else(unknown)?;
-    let (config, clock) = (context.config().clone(), sqs.clock());
+    let clock = sqs.clock();
+    let time = shared::clock::Clock::from(clock);
     let function = match event.function.as_str() {
         ANALYSIS_WORKER => {
-            let worker = analysis_worker::Worker::new(config, clock.into())?;
-            called(worker, clock, event, analysis_worker::handle)
+            let new = move |config| analysis_worker::Worker::new(config, time.clone());
+            called(around, event, clock, new, analysis_worker::handle)?
         }
-        EMAIL_WORKER => called(email_worker::Worker::new(config, clock.into())?, clock, event, email_worker::handle),
-        MAIL_EVENT_WORKER => called(Context::new(config, clock.into()), clock, event, mail_event_worker::handle),
+        EMAIL_WORKER => {
+            let new = move |config| email_worker::Worker::new(config, time.clone());
+            called(around, event, clock, new, email_worker::handle)?
+        }
+        MAIL_EVENT_WORKER => {
+            let new = move |config| Ok(Context::new(config, time.clone()));
+            called(around, event, clock, new, mail_event_worker::handle)?
+        }
         _ => return Err(unknown()),
     };
     let mapping = Mapping {
@@ -221,27 +255,36 @@ pub(crate) fn from_queue(
         report_batch_item_failures: reports_failures,
         function_timeout: event.timeout,
     };
-    Ok(EventSource::new(sqs.clone(), mapping, function)?)
+    let source = EventSource::new(sqs.clone(), mapping, function)?;
+    Ok(match around.world.and_then(|(world, _)| world.deliveries()) {
+        Some(deliveries) => source.like_aws(deliveries),
+        None => source,
+    })
 }
 
-/// A handler as Lambda calls it, with an environment that lives as long as the process.
+/// A handler as Lambda calls it, with what `new` makes in each environment.
 fn called<W, F>(
-    worker: W,
-    clock: &Clock,
+    around: &Surroundings<'_>,
     event: &EventFunction,
+    clock: &Clock,
+    new: impl Fn(Config) -> Result<W, ConfigError> + Send + Sync + 'static,
     handle: impl Fn(&'static W, Batch, u64) -> F + Copy + Send + Sync + 'static,
-) -> crate::event_source::Function
+) -> Result<crate::event_source::Function, BackgroundError>
 where
     W: Sync + 'static,
     F: Future<Output = SqsBatchResponse> + Send + 'static,
 {
-    let worker: &'static W = Box::leak(Box::new(worker));
-    let (clock, event) = (clock.clone(), event.clone());
-    Arc::new(move |batch| {
-        let deadline = deadline_ms(&event, &clock);
-        Box::pin(
-            async move { Ok(serde_json::to_value(handle(worker, crate::event_source::read(&batch), deadline).await)?) },
-        )
+    let (invoked, calls) = (clock.clone(), event.clone());
+    around.function(event, clock, move |context| {
+        // Lives as long as the process, as in a Lambda environment.
+        let worker: &'static W = Box::leak(Box::new(new(context.config().clone())?));
+        let (clock, event) = (invoked.clone(), calls.clone());
+        Ok(Arc::new(move |batch| {
+            let deadline = deadline_ms(&event, &clock);
+            Box::pin(async move {
+                Ok(serde_json::to_value(handle(worker, crate::event_source::read(&batch), deadline).await)?)
+            })
+        }))
     })
 }
 
@@ -249,20 +292,23 @@ fn on_schedule(
     sqs: &Sqs,
     event: &EventFunction,
     expression: &str,
-    contexts: &Contexts,
+    around: &Surroundings<'_>,
     stop: &watch::Sender<bool>,
 ) -> Result<impl Future<Output = ()> + Send + 'static, BackgroundError> {
     let rate: Rate = expression.parse()?;
-    let context = known(event, SWEEPER, contexts)?;
-    let (event, clock, stopped) = (event.clone(), sqs.clock().clone(), stopped(stop));
+    known(event, SWEEPER)?;
+    let (calls, clock, stopped) = (event.clone(), sqs.clock().clone(), stopped(stop));
     let invoked = clock.clone();
-    let function: crate::schedule::ScheduledFunction = Arc::new(move |tick| {
-        let deadline = deadline_ms(&event, &invoked);
-        Box::pin(async move {
-            sweeper::handle(context, sweeper::Tick::read(&tick.to_string()), deadline).await;
-            Ok(())
-        })
-    });
+    let function = around.function(event, &clock, move |context| {
+        let (event, clock) = (calls.clone(), invoked.clone());
+        Ok(Arc::new(move |tick: serde_json::Value| {
+            let deadline = deadline_ms(&event, &clock);
+            Box::pin(async move {
+                sweeper::handle(context, sweeper::Tick::read(&tick.to_string()), deadline).await;
+                Ok(())
+            })
+        }))
+    })?;
     Ok(async move { rate.run(&clock, REGION, function, stopped).await })
 }
 
@@ -270,20 +316,27 @@ fn from_stream(
     changes: TableStream,
     event: &EventFunction,
     mapping: &StreamMapping,
-    contexts: &Contexts,
+    around: &Surroundings<'_>,
     clock: &Clock,
     stop: &watch::Sender<bool>,
 ) -> Result<impl Future<Output = ()> + Send + 'static, BackgroundError> {
-    let context = known(event, INVALIDATOR, contexts)?;
-    let (invoked, called) = (clock.clone(), event.clone());
-    let function: crate::stream_source::StreamFunction = Arc::new(move |batch| {
-        let deadline = deadline_ms(&called, &invoked);
-        Box::pin(async move {
-            let batch = invalidator::StreamEvent::read(&batch.to_string());
-            Ok(serde_json::to_value(invalidator::handle(context, batch, deadline).await)?)
-        })
-    });
+    known(event, INVALIDATOR)?;
+    let (invoked, calls) = (clock.clone(), event.clone());
+    let function = around.function(event, clock, move |context| {
+        let (event, clock) = (calls.clone(), invoked.clone());
+        Ok(Arc::new(move |batch: serde_json::Value| {
+            let deadline = deadline_ms(&event, &clock);
+            Box::pin(async move {
+                let batch = invalidator::StreamEvent::read(&batch.to_string());
+                Ok(serde_json::to_value(invalidator::handle(context, batch, deadline).await)?)
+            })
+        }))
+    })?;
     let source = StreamSource::new(mapping.clone(), event.timeout, function, clock.clone())?;
+    let source = match around.world.and_then(|(world, _)| world.batches()) {
+        Some(batches) => source.like_aws(batches),
+        None => source,
+    };
     let stopped = stopped(stop);
     Ok(async move { source.run(changes, stopped).await })
 }

@@ -1,15 +1,17 @@
 //! The system's clock, which tests and simulations can move forward at once: queues, schedules and functions go by it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_smithy_async::time::TimeSource;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// A monotonic clock in milliseconds since the Unix epoch. Clones share the same time.
 ///
 /// Visibility timeouts, delays, retention, batching windows and schedules all read it, so that
-/// [`Clock::jump`] lets twelve hours pass without a test waiting for them.
+/// [`Clock::jump`] lets twelve hours pass without a test waiting for them. In a runtime whose time is virtual
+/// (`tokio::time::pause`) it goes by that.
 #[derive(Clone, Debug)]
 pub struct Clock {
     /// What it runs with; none is a clock that only jumps.

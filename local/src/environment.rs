@@ -85,7 +85,10 @@ fn config_of(function: &str, config: &Config, layers: &HttpLayer) -> Config {
 
 /// The functions' contexts, by folder name.
 #[derive(Debug)]
-pub struct Contexts(BTreeMap<String, &'static Context>);
+pub struct Contexts {
+    by_function: BTreeMap<String, &'static Context>,
+    clock: Clock,
+}
 
 impl Contexts {
     /// A context for each of these functions, which signs in its name and whose calls pass `layers`.
@@ -96,12 +99,19 @@ impl Contexts {
                 Box::leak(Box::new(Context::new(config_of(function, config, layers), clock.clone())));
             (function.clone(), context)
         });
-        Self(contexts.collect())
+        Self { by_function: contexts.collect(), clock: clock.clone() }
     }
 
     /// What a function runs in; `None` for one that the template does not have.
     #[must_use]
     pub fn get(&self, function: &str) -> Option<&'static Context> {
-        self.0.get(function).copied()
+        self.by_function.get(function).copied()
+    }
+
+    /// What makes a context of its own for each environment of a function.
+    pub(crate) fn factory(&self, function: &str) -> Option<impl Fn() -> &'static Context + Send + Sync + 'static> {
+        let (config, clock) = (self.get(function)?.config().clone(), self.clock.clone());
+        // Lives as long as the process, though its environment does not: a context is lent for as long as that.
+        Some(move || -> &'static Context { Box::leak(Box::new(Context::new(config.clone(), clock.clone()))) })
     }
 }

@@ -12,6 +12,7 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::SqsEvent;
@@ -22,6 +23,7 @@ use tokio::task::JoinSet;
 pub use event::read;
 
 use crate::clock::{Clock, millis};
+use crate::like_aws::queues::Deliveries;
 use crate::sqs::{Poll, Received, Sqs, SqsError};
 
 /// What goes wrong inside a function.
@@ -88,6 +90,8 @@ pub struct EventSource {
     sqs: Sqs,
     mapping: Arc<Mapping>,
     function: Function,
+    /// None where queues are kind.
+    deliveries: Option<Deliveries>,
 }
 
 impl EventSource {
@@ -107,7 +111,12 @@ impl EventSource {
         if !(1..=1000).contains(&mapping.maximum_concurrency) {
             return Err(MappingError::Concurrency(mapping.maximum_concurrency));
         }
-        Ok(Self { sqs, mapping: Arc::new(mapping), function })
+        Ok(Self { sqs, mapping: Arc::new(mapping), function, deliveries: None })
+    }
+
+    /// The same with a queue and pollers as AWS's are.
+    pub(crate) fn like_aws(self, deliveries: Deliveries) -> Self {
+        Self { deliveries: Some(deliveries), ..self }
     }
 
     /// Feeds the function until `stop` completes, then lets running invocations end.
@@ -115,7 +124,9 @@ impl EventSource {
     /// # Errors
     /// The queue does not exist.
     pub async fn run(&self, stop: impl Future<Output = ()> + Send) -> Result<(), SqsError> {
-        let slots = Arc::new(Semaphore::new(self.mapping.maximum_concurrency));
+        let first = self.deliveries.as_ref().map_or(usize::MAX, |world| world.settings.first_pollers);
+        let pollers = AtomicUsize::new(first.min(self.mapping.maximum_concurrency));
+        let slots = Arc::new(Semaphore::new(pollers.load(Relaxed)));
         let mut running = JoinSet::new();
         let mut stop = pin!(stop);
         loop {
@@ -124,7 +135,7 @@ impl EventSource {
             let (slot, batch) = tokio::select! {
                 biased;
                 () = &mut stop => break,
-                next = self.next_batch(&slots) => next?,
+                next = self.next_batch(&slots, &pollers) => next?,
             };
             while running.try_join_next().is_some() {}
             let source = self.clone();
@@ -148,8 +159,18 @@ impl EventSource {
 
     /// A batch and the right to run it. The slot comes first: what nobody can work on yet stays
     /// visible to others, and none of its receives are used up.
-    async fn next_batch(&self, slots: &Arc<Semaphore>) -> Result<(OwnedSemaphorePermit, Vec<Received>), SqsError> {
-        let slot = Arc::clone(slots).acquire_owned().await.expect("nobody closes the slots");
+    async fn next_batch(
+        &self,
+        slots: &Arc<Semaphore>,
+        pollers: &AtomicUsize,
+    ) -> Result<(OwnedSemaphorePermit, Vec<Received>), SqsError> {
+        let slot = loop {
+            tokio::select! {
+                biased;
+                slot = Arc::clone(slots).acquire_owned() => break slot.expect("nobody closes the slots"),
+                () = self.another_poller(pollers) => slots.add_permits(1),
+            }
+        };
         loop {
             let batch = self.gather().await?;
             if !batch.is_empty() {
@@ -157,6 +178,17 @@ impl EventSource {
             }
             // A queue that is going away answers at once: without a pause, `run` would never look at its stop.
             tokio::task::yield_now().await;
+        }
+    }
+
+    /// Waits until all pollers have been busy for so long that there is one more; for ever at the most that there may be.
+    async fn another_poller(&self, pollers: &AtomicUsize) {
+        match &self.deliveries {
+            Some(world) if pollers.load(Relaxed) < self.mapping.maximum_concurrency => {
+                self.sqs.clock().sleep(world.settings.poller_after).await;
+                pollers.fetch_add(1, Relaxed);
+            }
+            _ => std::future::pending().await,
         }
     }
 
@@ -183,13 +215,20 @@ impl EventSource {
             visibility_seconds: None,
             wait_seconds: Some(POLL_SECONDS),
         };
-        self.sqs.receive(&self.mapping.queue, poll).await
+        let Some(world) = &self.deliveries else { return self.sqs.receive(&self.mapping.queue, poll).await };
+        if world.overlooks() {
+            return Ok(Vec::new());
+        }
+        Ok(world.arrives(self.sqs.receive(&self.mapping.queue, poll).await?))
     }
 
     /// Invokes the function with a batch, in several events if it is too large for one, and
     /// deletes what succeeded.
     async fn settle_batch(&self, batch: Vec<Received>) -> Delivery {
         let mut delivery = Delivery::default();
+        if let Some(world) = &self.deliveries {
+            self.sqs.clock().sleep(world.delay()).await;
+        }
         let arn = self.sqs.queue_arn(&self.mapping.queue).unwrap_or_default();
         for part in event::parts(batch, PAYLOAD_BYTES_MAX) {
             let sent = event::of(&part, &arn, self.sqs.region());
@@ -208,7 +247,8 @@ impl EventSource {
             };
             for message in part {
                 let done = !failed.contains(&message.message_id)
-                    && self.sqs.delete(&self.mapping.queue, &message.receipt_handle).is_ok();
+                    && (self.deliveries.as_ref().is_some_and(Deliveries::forgets)
+                        || self.sqs.delete(&self.mapping.queue, &message.receipt_handle).is_ok());
                 let list = match done {
                     true => &mut delivery.deleted,
                     false => &mut delivery.kept,

@@ -29,6 +29,20 @@ const MAX_HEAD_BYTES: usize = 10_240;
 /// A function's handler, ready to be called with a request of its own.
 pub type Handler = Arc<dyn Fn(lambda_http::Request) -> Pin<Box<dyn Future<Output = Reply> + Send>> + Send + Sync>;
 
+/// What a method of a path is answered by: a function's reply, or what the gateway is to answer in its place.
+pub type Integration = Arc<
+    dyn Fn(lambda_http::Request) -> Pin<Box<dyn Future<Output = Result<Reply, ResponseType>> + Send>> + Send + Sync,
+>;
+
+/// A function that is there for each request, as it is without Lambda between.
+#[must_use]
+pub fn direct(handler: Handler) -> Integration {
+    Arc::new(move |request| {
+        let reply = handler(request);
+        Box::pin(async move { Ok(reply.await) })
+    })
+}
+
 /// What a handler gives back.
 pub type Reply = Response<lambda_http::Body>;
 
@@ -46,21 +60,21 @@ struct Api {
 struct Resource {
     api: Arc<Api>,
     path: String,
-    methods: Vec<Integration>,
+    methods: Vec<MethodOf>,
     preflight: Option<Preflight>,
 }
 
 /// What answers a method of a path.
-struct Integration {
+struct MethodOf {
     method: Method,
     /// The function's folder name.
     function: String,
-    handler: Handler,
+    integration: Integration,
 }
 
 /// Builds the router of all the template's routes.
 ///
-/// `port` is where the API will be reached, at `localhost`; `find` gives the handler of a function by its folder name.
+/// `port` is where the API will be reached, at `localhost`; `find` gives what answers for a function by its folder name.
 ///
 /// # Errors
 /// The name of a function that `find` does not know.
@@ -68,7 +82,7 @@ pub fn router(
     template: &Template,
     allowed_origins: Vec<HeaderValue>,
     port: u16,
-    find: impl Fn(&str) -> Option<Handler>,
+    find: impl Fn(&str) -> Option<Integration>,
 ) -> Result<Router, String> {
     let api = Arc::new(Api {
         domain_name: HeaderValue::from_str(&format!("localhost:{port}")).expect("only visible ASCII characters"),
@@ -79,8 +93,8 @@ pub fn router(
     });
     let mut resources: Vec<Resource> = Vec::new();
     for route in &template.routes {
-        let handler = find(&route.function).ok_or_else(|| route.function.clone())?;
-        let method = Integration { method: route.method.clone(), function: route.function.clone(), handler };
+        let integration = find(&route.function).ok_or_else(|| route.function.clone())?;
+        let method = MethodOf { method: route.method.clone(), function: route.function.clone(), integration };
         match resources.iter_mut().find(|known| known.path == route.path) {
             Some(resource) => resource.methods.push(method),
             None => resources.push(Resource {
@@ -124,7 +138,7 @@ async fn serve(
     let request_id = Uuid::now_v7();
     let invoked = resource.invoke(&mut parts, body, peer, request_id).await;
     let response = invoked.unwrap_or_else(|kind| resource.api.refuse(kind, &parts.headers, request_id));
-    let function = resource.integration(&parts.method).map(|integration| integration.function.as_str());
+    let function = resource.method(&parts.method).map(|method| method.function.as_str());
     log::answered(request_id, function, (&parts.method, Some(&resource.path)), &response, begun);
     response
 }
@@ -138,8 +152,8 @@ async fn unknown(State(api): State<Arc<Api>>, method: Method, headers: HeaderMap
 }
 
 impl Resource {
-    fn integration(&self, method: &Method) -> Option<&Integration> {
-        self.methods.iter().find(|integration| integration.method == *method)
+    fn method(&self, method: &Method) -> Option<&MethodOf> {
+        self.methods.iter().find(|known| known.method == *method)
     }
 
     async fn invoke(
@@ -154,7 +168,7 @@ impl Resource {
         {
             return Ok(self.api.preflight(preflight, &parts.headers));
         }
-        let integration = self.integration(&parts.method).ok_or(ResponseType::MissingAuthenticationToken)?;
+        let method = self.method(&parts.method).ok_or(ResponseType::MissingAuthenticationToken)?;
         if head_bytes(parts) > MAX_HEAD_BYTES {
             return Err(ResponseType::HeadersTooLarge);
         }
@@ -164,7 +178,7 @@ impl Resource {
         let takes_gzip = compression::accepts_gzip(&parts.headers);
         let arrival = event::Arrival { domain_name: &self.api.domain_name, port: self.api.port, peer, request_id };
         let request = arrival.request(parts, &path_parameters, body);
-        Ok(self.api.reply((integration.handler)(request).await, takes_gzip))
+        Ok(self.api.reply((method.integration)(request).await?, takes_gzip))
     }
 }
 

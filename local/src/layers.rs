@@ -47,9 +47,13 @@ struct Layered {
 
 impl HttpClient for Layered {
     fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
-        let next = self.client.http_connector(settings, components);
-        SharedHttpConnector::new(LayeredConnector { layer: Arc::clone(&self.layer), next })
+        through(&self.layer, self.client.http_connector(settings, components))
     }
+}
+
+/// A connector with a layer before it.
+pub(crate) fn through(layer: &Arc<dyn Layer>, next: SharedHttpConnector) -> SharedHttpConnector {
+    SharedHttpConnector::new(LayeredConnector { layer: Arc::clone(layer), next })
 }
 
 #[derive(Debug)]

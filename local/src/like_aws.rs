@@ -1,25 +1,53 @@
 //! The world as AWS makes it: what the embedded engines never do to a function, and AWS does. Each part is a layer of its own
 //! with its source and its settings; docs/like-aws.md says how sure each figure is, and what is not modelled.
 
+pub mod api_gateway;
+mod bucket;
+pub mod cache;
 pub mod capacity;
 pub mod conflicts;
+pub mod lambda;
 pub mod latency;
 pub mod ledger;
+pub mod queues;
 mod random;
 pub mod record;
+pub mod stream;
 #[cfg(test)]
 mod tests_rig;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::result::ConnectorError;
+
 use crate::clock::Clock;
-use crate::layers::{Layer, embedded::EmbeddedDatabase};
+use crate::environment::Contexts;
+use crate::event_source::FunctionError;
+use crate::functions;
+use crate::layers::{Layer, embedded::EmbeddedDatabase, through};
+use crate::template::Template;
+pub use api_gateway::ApiGateway;
+use api_gateway::{Answering, Front};
+pub use cache::Cache;
 pub use capacity::Capacity;
 pub use conflicts::Transactions;
+pub use lambda::Lambda;
+use lambda::Pool;
 pub use latency::Latencies;
 pub use ledger::Ledger;
+pub use queues::Queues;
 use random::Dice;
 pub use random::Lognormal;
+pub use stream::Stream;
+
+/// Chance for the tests of what stands elsewhere.
+#[cfg(test)]
+pub(crate) fn dice_of_tests() -> Dice {
+    Dice::new(1, 1)
+}
 
 /// What of AWS stands around the functions, and with which figures; a part that is `None` is left as the embedded engine has it.
 #[derive(Clone, Debug)]
@@ -32,6 +60,16 @@ pub struct LikeAws {
     pub transactions: Option<Transactions>,
     /// What the table's partitions take in a second.
     pub capacity: Option<Capacity>,
+    /// How functions run.
+    pub lambda: Option<Lambda>,
+    /// What stands before those with a route, where `lambda` is.
+    pub api_gateway: ApiGateway,
+    /// How queues deliver.
+    pub queues: Option<Queues>,
+    /// How the table's stream does.
+    pub stream: Option<Stream>,
+    /// How far the cache is, where it is a server.
+    pub cache: Option<Cache>,
     /// Where it is noted what meets and what is refused; none for a system that runs on and on.
     pub ledger: Option<Arc<Ledger>>,
 }
@@ -43,13 +81,17 @@ impl Default for LikeAws {
             latencies: Some(Latencies::default()),
             transactions: Some(Transactions::default()),
             capacity: Some(Capacity::default()),
+            lambda: Some(Lambda::default()),
+            queues: Some(Queues::default()),
+            stream: Some(Stream::default()),
+            cache: Some(Cache::default()),
             ..Self::nothing()
         }
     }
 }
 
 impl LikeAws {
-    /// All of it where the variable `CITIZEN_LIKE_AWS` is set: so the suite and the kill test run in this world too.
+    /// All of it where the variable `CITIZEN_LIKE_AWS` is set: so the suite's own system and the kill test's are in this world too.
     #[must_use]
     pub fn from_environment() -> Option<Self> {
         std::env::var_os("CITIZEN_LIKE_AWS").map(|_| Self::default())
@@ -58,7 +100,18 @@ impl LikeAws {
     /// None of it: a test takes the parts that it is about.
     #[must_use]
     pub fn nothing() -> Self {
-        Self { seed: 20, latencies: None, transactions: None, capacity: None, ledger: None }
+        Self {
+            seed: 20,
+            latencies: None,
+            transactions: None,
+            capacity: None,
+            lambda: None,
+            queues: None,
+            stream: None,
+            cache: None,
+            api_gateway: ApiGateway::default(),
+            ledger: None,
+        }
     }
 
     /// The layers between the functions and the embedded database, the first to see a call first. To be called in the runtime
@@ -66,9 +119,8 @@ impl LikeAws {
     #[must_use]
     pub fn layers(&self, database: &EmbeddedDatabase, clock: &Clock) -> Vec<Arc<dyn Layer>> {
         let mut layers: Vec<Arc<dyn Layer>> = Vec::new();
-        let dice = |stream| Dice::new(self.seed, stream);
         if let Some(latencies) = &self.latencies {
-            layers.push(latency::Latency::new(latencies.clone(), dice(2), clock.clone()));
+            layers.push(latency::Latency::new(latencies.clone(), self.dice(2), clock.clone()));
         }
         if let Some(capacity) = &self.capacity {
             let throttle =
@@ -77,8 +129,115 @@ impl LikeAws {
         }
         if let Some(transactions) = &self.transactions {
             let (settings, ledger) = (transactions.clone(), self.ledger.clone());
-            layers.push(Arc::new(conflicts::Conflicts::new(settings, dice(1), clock.clone(), ledger)));
+            layers.push(Arc::new(conflicts::Conflicts::new(settings, self.dice(1), clock.clone(), ledger)));
         }
         layers
     }
+
+    fn dice(&self, stream: u64) -> Dice {
+        Dice::new(self.seed, stream)
+    }
+
+    /// The way that calls of other processes take to the embedded database in this world.
+    #[must_use]
+    pub(crate) fn passage(&self, database: &EmbeddedDatabase, clock: &Clock) -> Passage {
+        let mut layers = self.layers(database, clock);
+        layers.push(Arc::new(database.clone()));
+        Passage(layers.into())
+    }
+
+    /// What becomes of a queue's messages; `None` where queues are kind.
+    pub(crate) fn deliveries(&self) -> Option<queues::Deliveries> {
+        self.queues.clone().map(|settings| queues::Deliveries::new(settings, self.dice(5)))
+    }
+
+    /// What becomes of the stream's batches; `None` where each comes once and at once.
+    pub(crate) fn batches(&self) -> Option<stream::Batches> {
+        self.stream.clone().map(|settings| stream::Batches::new(settings, self.dice(6)))
+    }
+
+    /// The way to the cache at `url`, and the URL where it begins; `None` for a cache that is no server, or is reached over TLS.
+    pub(crate) async fn detour(&self, url: &str) -> std::io::Result<Option<(cache::Detour, String)>> {
+        let (Some(settings), Some((server, place))) = (&self.cache, cache::server(url)) else { return Ok(None) };
+        let detour = cache::Detour::start(settings, self.dice(7), server).await?;
+        let mut url = url.to_owned();
+        url.replace_range(place, &format!("127.0.0.1:{}", detour.port));
+        Ok(Some((detour, url)))
+    }
+
+    /// The gateway with the environments of all functions that have a route; `None` where functions are always there.
+    pub(crate) fn front(&self, template: &Template, contexts: &Contexts, clock: &Clock) -> Option<Arc<Front>> {
+        let lambda = self.lambda.as_ref()?;
+        let mut pools = BTreeMap::new();
+        for (stream, (name, settings)) in (100..).zip(&template.settings) {
+            let Some(context) = contexts.factory(name) else { continue };
+            let function = name.clone();
+            if !functions::NAMES.contains(&name.as_str()) {
+                continue;
+            }
+            let make = move || {
+                let context = context();
+                let handler = functions::handler(&function, context, None);
+                Answering { handler: handler.expect("it has one, as all in that list"), context }
+            };
+            pools.insert(name.clone(), Pool::new(lambda, (name, settings), (self.dice(stream), clock.clone()), make));
+        }
+        Some(Front::new(self.api_gateway.clone(), (self.dice(3), clock.clone()), pools))
+    }
+
+    /// A function that events call, in environments that are made as `make` does. One that is throttled or killed has failed.
+    pub(crate) fn called_by_events<E, R>(
+        &self,
+        template: &Template,
+        name: &str,
+        clock: &Clock,
+        make: impl Fn() -> Called<E, R> + Send + Sync + 'static,
+    ) -> Called<E, R>
+    where
+        E: Send + 'static,
+        R: Send + 'static,
+    {
+        let (Some(lambda), Some(settings)) = (&self.lambda, template.settings.get(name)) else { return make() };
+        let pool = Pool::new(lambda, (name, settings), (self.dice(4), clock.clone()), make);
+        Arc::new(move |event| {
+            let invoked = pool.invoke(|function: Called<E, R>, done| {
+                Box::pin(async move {
+                    // Whoever asked may have gone.
+                    let _ = done.send(function(event).await);
+                })
+            });
+            Box::pin(async move { invoked?.await.map_err(|_| "the environment was killed")? })
+        })
+    }
 }
+
+/// A way through layers: for calls that came over HTTP.
+#[derive(Clone, Debug)]
+pub struct Passage(Arc<[Arc<dyn Layer>]>);
+
+impl Passage {
+    /// Passes a signed call on, and gives its answer's status and body.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub async fn call(&self, request: HttpRequest) -> Result<(u16, Vec<u8>), ConnectorError> {
+        let nobody = SharedHttpConnector::new(Nobody);
+        let way = self.0.iter().rev().fold(nobody, |next, layer| through(layer, next));
+        let reply = way.call(request).await?;
+        Ok((reply.status().as_u16(), reply.body().bytes().unwrap_or_default().to_vec()))
+    }
+}
+
+/// Behind the last layer.
+#[derive(Debug)]
+struct Nobody;
+
+impl HttpConnector for Nobody {
+    fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+        HttpConnectorFuture::ready(Err(ConnectorError::user("no layer answers".into())))
+    }
+}
+
+/// A function that events call.
+pub(crate) type Called<E, R> =
+    Arc<dyn Fn(E) -> std::pin::Pin<Box<dyn Future<Output = Result<R, FunctionError>> + Send>> + Send + Sync>;

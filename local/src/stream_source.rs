@@ -14,6 +14,7 @@ use serde_json::{Value as Json, json};
 
 use crate::clock::{Clock, millis};
 use crate::event_source::{Invocation, invoke, report};
+use crate::like_aws::stream::Batches;
 use crate::table_stream::TableStream;
 use crate::template::StreamMapping;
 use filter::Filter;
@@ -32,6 +33,8 @@ pub struct StreamSource {
     function: StreamFunction,
     function_timeout: Duration,
     clock: Clock,
+    /// None where the stream is quick and gives each batch once.
+    batches: Option<Batches>,
 }
 
 /// A record that passed the filter.
@@ -59,7 +62,12 @@ impl StreamSource {
         clock: Clock,
     ) -> Result<Self, UnknownPattern> {
         let filter = Filter::new(&mapping.filters)?;
-        Ok(Self { mapping, filter, function, function_timeout, clock })
+        Ok(Self { mapping, filter, function, function_timeout, clock, batches: None })
+    }
+
+    /// The same with a stream as AWS's is.
+    pub(crate) fn like_aws(self, batches: Batches) -> Self {
+        Self { batches: Some(batches), ..self }
     }
 
     /// Feeds the function until `stop` completes; what runs then may come again after the next start.
@@ -72,7 +80,9 @@ impl StreamSource {
             };
             let idle = records.is_empty();
             let next = async {
-                self.deliver(records).await;
+                if !idle {
+                    self.hand_over(records).await;
+                }
                 if idle {
                     self.clock.sleep(PAUSE).await;
                 }
@@ -82,6 +92,16 @@ impl StreamSource {
                 () = &mut stop => return,
                 () = next => {}
             }
+        }
+    }
+
+    /// Hands a batch over, as late and as often as the stream does.
+    async fn hand_over(&self, records: Vec<Json>) {
+        let Some(world) = &self.batches else { return self.deliver(records).await };
+        self.clock.sleep(world.delay()).await;
+        self.deliver(records.clone()).await;
+        if world.repeats() {
+            self.deliver(records).await;
         }
     }
 

@@ -14,7 +14,7 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::{
     ablation::Ablation,
-    background::{self, Background, BackgroundError, Queues},
+    background::{self, Background, BackgroundError, Queues, Surroundings},
     clock::Clock,
     connections::{self, Limits},
     database::{Database, DatabaseError, Storage},
@@ -30,7 +30,7 @@ use crate::{
         logging::Logging,
         stack,
     },
-    like_aws::LikeAws,
+    like_aws::{LikeAws, Passage, api_gateway::Front, cache::Detour, lambda::Counts},
     mailbox::MailFolder,
     names::TABLE_NAME,
     operator::catalogue::{self, CatalogueError},
@@ -138,6 +138,9 @@ pub enum StartError {
     /// No temporary folder can be made for e-mails.
     #[error("the temporary folder for e-mails: {0}")]
     MailFolder(#[source] io::Error),
+    /// No port for the way to the cache.
+    #[error("the way to the cache: {0}")]
+    Detour(#[source] io::Error),
     /// The database did not open.
     #[error(transparent)]
     Database(#[from] DatabaseError),
@@ -166,6 +169,9 @@ pub struct System {
     context: &'static Context,
     contexts: Contexts,
     privileges: Arc<Privileges>,
+    router: axum::Router,
+    front: Option<Arc<Front>>,
+    _detour: Option<Detour>,
     sqs_url: String,
     mail_folder: MailFolder,
     events: Vec<EventFunction>,
@@ -195,11 +201,16 @@ impl System {
         if secrets.is_some() {
             chosen.insert("ANTHROPIC_SECRET_ID".to_owned(), SECRET_ID.to_owned());
         }
+        let cache_url = ablation.cache_url(&options.cache_url);
+        let detour = match &options.like_aws {
+            Some(world) => world.detour(cache_url).await.map_err(StartError::Detour)?,
+            None => None,
+        };
         let environment = Environment {
             database_url: &database.endpoint_url(),
             sqs_url: queues.url(),
             queue_url: &|queue| queues.queue_url(queue),
-            cache_url: ablation.cache_url(&options.cache_url),
+            cache_url: detour.as_ref().map_or(cache_url, |(_, url)| url),
             origins: &origins,
             mailbox: &mail_folder.path().to_string_lossy(),
             chosen: &chosen,
@@ -227,17 +238,23 @@ impl System {
         let contexts = Contexts::new(&template.functions, &config, &stack(layers), &production_clock);
         // Lives as long as the process, as in a Lambda environment.
         let context: &'static Context = Box::leak(Box::new(Context::new(config, production_clock)));
-        let find = |name: &str| functions::handler(name, contexts.get(name)?, options.without);
+        let front = options.like_aws.as_ref().and_then(|world| world.front(&template, &contexts, &clock));
+        let find = |name: &str| match &front {
+            Some(front) => front.integration(name),
+            None => functions::handler(name, contexts.get(name)?, options.without).map(gateway::direct),
+        };
         let router = gateway::router(&template, allowed_origins, port, find)
             .map_err(|function| StartError::UnknownFunction { path: options.template, function })?;
         let router =
             figures::add_to(router, database_calls, queues.sqs().clone(), endpoints, mail_folder.path().to_owned());
         catalogue::load(&options.catalogue, context.store()).await?;
         let sqs_url = queues.url().to_owned();
+        let around =
+            Surroundings { contexts: &contexts, world: options.like_aws.as_ref().map(|world| (world, &template)) };
         let events = if options.background { template.event_functions.as_slice() } else { &[] };
-        let background = Background::start(queues, database.in_process(), events, &contexts)?;
+        let background = Background::start(queues, database.in_process(), events, &around)?;
         let (stop, stopped) = oneshot::channel::<()>();
-        let server = tokio::spawn(connections::serve(listeners, router, options.limits, async {
+        let server = tokio::spawn(connections::serve(listeners, router.clone(), options.limits, async {
             let _ = stopped.await;
         }));
         Ok(Self {
@@ -249,6 +266,9 @@ impl System {
             context,
             contexts,
             privileges,
+            router,
+            front,
+            _detour: detour.map(|(detour, _)| detour),
             sqs_url,
             mail_folder,
             events: template.event_functions,
@@ -280,10 +300,27 @@ impl System {
         format!("http://localhost:{}", self.port)
     }
 
+    /// What answers requests, for who asks in this process: each needs its caller's address (`ConnectInfo`).
+    pub fn router(&self) -> axum::Router {
+        self.router.clone()
+    }
+
+    /// How often each function with a route was throttled and started; none where functions are always there.
+    #[must_use]
+    pub fn function_counts(&self) -> BTreeMap<String, Counts> {
+        self.front.as_ref().map(|front| front.counts()).unwrap_or_default()
+    }
+
     /// Where the embedded database answers.
     #[must_use]
     pub fn database_url(&self) -> String {
         self.database.endpoint_url()
+    }
+
+    /// A way to the embedded database in the like-aws world, for calls of other processes.
+    #[must_use]
+    pub fn passage(&self, world: &LikeAws) -> Passage {
+        world.passage(&self.database.in_process(), self.clock())
     }
 
     /// The table's stream, from the oldest record on.
@@ -307,7 +344,7 @@ impl System {
     pub fn event_source(&self, function: &str) -> Result<EventSource, BackgroundError> {
         let event = self.events.iter().find(|event| event.function == function);
         let event = event.ok_or_else(|| BackgroundError::UnknownFunction(function.to_owned()))?;
-        background::from_queue(self.sqs(), event, &self.contexts)
+        background::from_queue(self.sqs(), event, &Surroundings { contexts: &self.contexts, world: None })
     }
 
     /// The embedded queue service.

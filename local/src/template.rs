@@ -16,6 +16,7 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value as Json, json};
 
 pub use events::{EventFunction, Queue, StreamMapping, Trigger};
+pub use functions::FunctionSettings;
 use node::{Node, Parameters};
 pub use policies::{Grant, STREAM};
 pub use responses::{GatewayResponses, ResponseType};
@@ -27,6 +28,8 @@ pub struct Template {
     pub stage: String,
     /// Folder names of all functions, in the file's order.
     pub functions: Vec<String>,
+    /// How Lambda runs each of them, by folder name.
+    pub settings: BTreeMap<String, FunctionSettings>,
     /// One per API event of a function.
     pub routes: Vec<Route>,
     /// One per path that has routes.
@@ -135,6 +138,7 @@ impl Template {
         let table = resource(resources, "Table", "AWS::DynamoDB::Table")?;
         Ok(Self {
             stage: api.require("StageName")?.resolve(&parameters)?,
+            settings: functions::settings(&root, resources)?,
             functions,
             routes,
             preflights,

@@ -2,6 +2,8 @@
 
 use crate::plan::Point;
 use crate::world::World;
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use local::like_aws::Passage;
 use serde_json::json;
 use std::sync::Arc;
 use testkit::aws;
@@ -85,9 +87,28 @@ async fn carry_out(world: &World, call: &Call) -> Reply {
         "sqs" => &world.sqs,
         other => panic!("{other} is no service"),
     };
-    let answer = origin.pass(call.request.clone()).await;
+    let answer = match &world.passage {
+        Some(passage) if call.service == "db" => like_aws(passage, &world.system.database_url(), &call.request).await,
+        _ => origin.pass(call.request.clone()).await,
+    };
     if answer.status() == StatusCode::OK && call.service == "db" && call.operation == "TransactWriteItems" {
         world.learn(&String::from_utf8_lossy(call.request.body()));
     }
     answer
+}
+
+/// Passes a call on to the database as AWS's would take it.
+async fn like_aws(passage: &Passage, database_url: &str, call: &http::Call) -> Reply {
+    let mut request = HttpRequest::new(call.body().to_vec().into());
+    request.set_method("POST").unwrap();
+    request.set_uri(database_url).unwrap();
+    for name in ["authorization", "x-amz-target"] {
+        let value = call.headers()[name].to_str().unwrap().to_owned();
+        request.headers_mut().insert(name, value);
+    }
+    let (status, body) = passage.call(request).await.unwrap();
+    let mut reply = Reply::new(body.into());
+    *reply.status_mut() = StatusCode::from_u16(status).unwrap();
+    reply.headers_mut().insert("content-type", "application/x-amz-json-1.0".parse().unwrap());
+    reply
 }

@@ -5,6 +5,7 @@ use crate::plan::{Plan, Point};
 use crate::process::Pool;
 use crate::{Size, checks, clients, proxy};
 use local::event_source::{EventSource, Function, Mapping};
+use local::like_aws::{LikeAws, Passage};
 use local::names::{TABLE_NAME, queue_of};
 use local::{Options, System, operator};
 use serde_json::{Value, json};
@@ -30,6 +31,8 @@ pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) oracle: Oracle,
     pub(crate) database: Origin,
+    /// The way to the database in the like-aws world; none is straight to it.
+    pub(crate) passage: Option<Passage>,
     pub(crate) sqs: Origin,
     pub(crate) system: System,
     pub(crate) owner: Owner,
@@ -74,6 +77,7 @@ impl World {
             plan: Plan::new(seed, size.jobs, size.kills),
             oracle: Oracle::default(),
             database: Origin::at(&system.database_url()),
+            passage: LikeAws::from_environment().map(|world| system.passage(&world)),
             sqs: Origin::at(system.sqs_url()),
             system,
             owner,

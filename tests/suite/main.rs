@@ -31,6 +31,7 @@ mod privileges;
 mod problems;
 mod security_log;
 mod sessions;
+mod shared_records;
 mod sqs;
 mod stored;
 mod stream;

@@ -308,3 +308,91 @@ fn mappings_that_lambda_refuses_are_refused() {
     assert!(refused(Mapping { maximum_batching_window: window, ..mapping() }));
     assert!(!refused(mapping()));
 }
+
+/// As AWS's queues are, with this share of one trouble.
+fn unkind(of: impl FnOnce(&mut crate::like_aws::Queues)) -> Deliveries {
+    let (at_once, never) = (crate::like_aws::Lognormal::ms(1e-6, 1e-6), 0.0);
+    let mut queues = crate::like_aws::Queues {
+        false_empties: never,
+        lost_receives: never,
+        duplicates: never,
+        delivery: at_once,
+        ..crate::like_aws::Queues::default()
+    };
+    of(&mut queues);
+    Deliveries::new(queues, crate::like_aws::dice_of_tests())
+}
+
+#[tokio::test]
+async fn a_false_empty_takes_nothing_and_a_lost_reply_counts_a_receive() {
+    let sqs = service();
+    let counted = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&counted);
+    let kind = source(&sqs, mapping(), move |event| {
+        let counts = event.records.iter().map(|record| record.attributes["ApproximateReceiveCount"].clone());
+        seen.lock().expect("no panic holds it").extend(counts);
+        Ok(failed(&[]))
+    });
+    send(&sqs, ["one"]);
+    let blind = kind.clone().like_aws(unkind(|queues| queues.false_empties = 1.0));
+    assert_eq!(blind.deliver().await.expect("the queue exists"), Delivery::default());
+    assert_eq!(sqs.counts("jobs").expect("it exists").visible, 1, "nothing was taken");
+    let deaf = kind.clone().like_aws(unkind(|queues| queues.lost_receives = 1.0));
+    assert_eq!(deaf.deliver().await.expect("the queue exists"), Delivery::default());
+    assert_eq!(sqs.counts("jobs").expect("it exists").in_flight, 1, "it waits until its time is over");
+    sqs.clock().jump(VISIBILITY);
+    assert_eq!(kind.deliver().await.expect("the queue exists").deleted.len(), 1);
+    assert_eq!(*counted.lock().expect("no panic holds it"), ["2"]);
+}
+
+#[tokio::test]
+async fn a_forgotten_deletion_brings_the_message_again_and_batches_come_in_any_order() {
+    let sqs = service();
+    let batches = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&batches);
+    let kind = source(&sqs, mapping(), move |event| {
+        let bodies: Vec<_> = event.records.iter().filter_map(|record| record.body.clone()).collect();
+        seen.lock().expect("no panic holds it").push(bodies);
+        Ok(failed(&[]))
+    });
+    let forgetful = kind.like_aws(unkind(|queues| queues.duplicates = 1.0));
+    send(&sqs, 0..10);
+    for _ in 0..4 {
+        assert_eq!(forgetful.deliver().await.expect("the queue exists").deleted.len(), 10);
+        sqs.clock().jump(VISIBILITY);
+    }
+    let batches = batches.lock().expect("no panic holds it").clone();
+    let orders: BTreeSet<_> = batches.iter().cloned().collect();
+    assert!(batches.len() == 4 && orders.len() > 1, "{batches:?}");
+}
+
+#[tokio::test]
+async fn pollers_grow_in_number_only_by_and_by() {
+    let sqs = service();
+    let (running, peak) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (now, most) = (Arc::clone(&running), Arc::clone(&peak));
+    let endless: Function = Arc::new(move |_| {
+        most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        Box::pin(std::future::pending())
+    });
+    let function_timeout = Duration::from_secs(9_000);
+    let wide = Mapping { batch_size: 1, maximum_concurrency: 8, function_timeout, ..mapping() };
+    let source = EventSource::new(sqs.clone(), wide, endless).expect("a valid mapping").like_aws(unkind(|queues| {
+        queues.first_pollers = 2;
+        // Of the clock, which this test moves.
+        queues.poller_after = Duration::from_secs(600);
+    }));
+    send(&sqs, 0..20);
+    let feeding = tokio::spawn(async move { source.run(std::future::pending()).await });
+    for pollers in [2, 3, 4] {
+        while running.load(Ordering::SeqCst) < pollers {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..200 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(peak.load(Ordering::SeqCst), pollers);
+        sqs.clock().jump(Duration::from_secs(601));
+    }
+    feeding.abort();
+}

@@ -14,7 +14,7 @@ use serde_json::{Value as Json, json};
 
 use shared::runtime::event::{PathParameters, RequestId};
 
-use super::{Handler, body::MAX_BODY_BYTES, router};
+use super::{Handler, body::MAX_BODY_BYTES, direct, router};
 use crate::template::Template;
 
 const ORIGINS: [&str; 2] = ["https://app.example.com", "https://admin.example.com"];
@@ -73,11 +73,11 @@ fn api() -> Router {
     let template = Template::parse(include_str!("../../../template.yaml")).expect("whole template");
     let origins = ORIGINS.map(HeaderValue::from_static).to_vec();
     router(&template, origins, 3000, |name| {
-        Some(match name {
+        Some(direct(match name {
             "get-model-pricing" => sized(),
             "health" => binary(),
             _ => echo(),
-        })
+        }))
     })
     .expect("every function has a handler")
     .layer(MockConnectInfo(std::net::SocketAddr::from(([192, 0, 2, 7], 5555))))
@@ -327,6 +327,6 @@ async fn binary_replies_stay_base64_as_in_api_gateway() {
 #[tokio::test]
 async fn a_function_without_a_handler_is_named() {
     let template = Template::parse(include_str!("../../../template.yaml")).expect("whole template");
-    let missing = router(&template, Vec::new(), 3000, |name| (name != "docs").then(echo));
+    let missing = router(&template, Vec::new(), 3000, |name| (name != "docs").then(echo).map(direct));
     assert_eq!(missing.err().as_deref(), Some("docs"));
 }

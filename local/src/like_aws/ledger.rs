@@ -1,6 +1,7 @@
 //! What is noted of a run: which records two requests' writes met, what was refused, and which records take most units.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ impl Request {
 #[derive(Debug)]
 pub struct Ledger {
     clock: Clock,
-    begun_ms: u64,
+    begun_ms: AtomicU64,
     notes: Mutex<Notes>,
 }
 
@@ -83,7 +84,13 @@ impl Ledger {
     /// Empty, from now on by this clock.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        Self { begun_ms: clock.now_ms(), clock, notes: Mutex::default() }
+        Self { begun_ms: AtomicU64::new(clock.now_ms()), clock, notes: Mutex::default() }
+    }
+
+    /// Begins anew.
+    pub fn clear(&self) {
+        self.begun_ms.store(self.clock.now_ms(), Relaxed);
+        *self.notes() = Notes::default();
     }
 
     fn notes(&self) -> MutexGuard<'_, Notes> {
@@ -118,7 +125,7 @@ impl Ledger {
     /// Seconds since it was made.
     #[must_use]
     pub fn seconds(&self) -> f64 {
-        let passed = Duration::from_millis(self.clock.now_ms().saturating_sub(self.begun_ms));
+        let passed = Duration::from_millis(self.clock.now_ms().saturating_sub(self.begun_ms.load(Relaxed)));
         passed.as_secs_f64().max(0.001)
     }
 
@@ -140,6 +147,12 @@ impl Ledger {
         let mut meetings: Vec<Meeting> = kinds.into_values().collect();
         meetings.sort_by(|one, other| other.most_a_second.total_cmp(&one.most_a_second));
         meetings
+    }
+
+    /// The records that requests have written, or checked in a transaction.
+    #[must_use]
+    pub fn written(&self) -> BTreeSet<RecordKey> {
+        self.notes().records.keys().cloned().collect()
     }
 
     /// How often records of each kind were refused, and why.

@@ -115,3 +115,31 @@ async fn what_is_too_old_is_not_delivered() {
     source.deliver(old).await;
     assert_eq!(*calls.lock().expect("no panic holds it"), 1);
 }
+
+#[tokio::test]
+async fn a_batch_comes_late_and_now_and_then_twice() {
+    let clock = Clock::stopped();
+    let calls = Arc::new(Mutex::new(0));
+    let seen = Arc::clone(&calls);
+    let function: StreamFunction = Arc::new(move |_| {
+        *seen.lock().expect("no panic holds it") += 1;
+        Box::pin(async { Ok(json!({ "batchItemFailures": [] })) })
+    });
+    let second = crate::like_aws::Lognormal::ms(1000.0, 1000.0);
+    let settings = crate::like_aws::Stream { delay: second, repetitions: 1.0 };
+    let source = StreamSource::new(mapping(), AGE, function, clock.clone()).expect("a known filter");
+    let source = source.like_aws(Batches::new(settings, crate::like_aws::dice_of_tests()));
+    let handed = source.hand_over(records(1..=3));
+    tokio::pin!(handed);
+    for _ in 0..100 {
+        tokio::select! {
+            biased;
+            () = &mut handed => panic!("too soon"),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    assert_eq!(*calls.lock().expect("no panic holds it"), 0);
+    clock.jump(Duration::from_millis(1001));
+    handed.await;
+    assert_eq!(*calls.lock().expect("no panic holds it"), 2);
+}

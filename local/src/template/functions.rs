@@ -1,8 +1,46 @@
 //! The template's functions and the routes that their API events declare.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use axum::http::Method;
 
 use super::{Route, TemplateError, node::Node};
+
+/// How Lambda runs a function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FunctionSettings {
+    /// `ReservedConcurrentExecutions`, where concurrency is reserved.
+    pub reserved: Option<u32>,
+    pub timeout: Duration,
+    pub memory_mb: u64,
+}
+
+/// The settings of all functions, by folder name; what is not said at one is said in `Globals`.
+pub(super) fn settings(root: &Node, resources: &Node) -> Result<BTreeMap<String, FunctionSettings>, TemplateError> {
+    let globals = root.get("Globals").and_then(|globals| globals.get("Function"));
+    let mut settings = BTreeMap::new();
+    for (id, resource) in resources.entries()? {
+        if resource.require("Type")?.text()? != "AWS::Serverless::Function" {
+            continue;
+        }
+        let properties = resource.require("Properties")?;
+        let number = |name: &str| {
+            let found = properties.get(name).or_else(|| globals.and_then(|globals| globals.get(name)));
+            found.ok_or_else(|| properties.error(format!("{name} is missing")))?.number()
+        };
+        let reserved = properties.get("ReservedConcurrentExecutions");
+        // Where a deployment chooses, the first is what it reserves.
+        let reserved = reserved.and_then(|value| value.alternatives().map_or(Some(value), <[Node]>::first));
+        let one = FunctionSettings {
+            reserved: reserved.map(Node::number).transpose()?.and_then(|slots| slots.try_into().ok()),
+            timeout: Duration::from_secs(number("Timeout")?),
+            memory_mb: number("MemorySize")?,
+        };
+        settings.insert(function_name(id, properties)?, one);
+    }
+    Ok(settings)
+}
 
 /// The folder names of all functions, and their routes, in the file's order.
 pub(super) fn functions(resources: &Node) -> Result<(Vec<String>, Vec<Route>), TemplateError> {

@@ -23,6 +23,14 @@ pub enum ResponseType {
     BadRequest,
     /// Request line and headers are larger than API Gateway takes.
     HeadersTooLarge,
+    /// More requests than the API takes.
+    Throttled,
+    /// The function took longer than API Gateway waits.
+    IntegrationTimeout,
+    /// The function failed, or its reply is too large.
+    IntegrationFailure,
+    /// The function could not be called: it is throttled, say.
+    InternalError,
 }
 
 impl ResponseType {
@@ -32,7 +40,10 @@ impl ResponseType {
             Self::MissingAuthenticationToken => Some("MISSING_AUTHENTICATION_TOKEN"),
             Self::RequestTooLarge => Some("REQUEST_TOO_LARGE"),
             Self::UnsupportedMediaType => Some("UNSUPPORTED_MEDIA_TYPE"),
-            Self::BadRequest | Self::HeadersTooLarge => None,
+            Self::Throttled => Some("THROTTLED"),
+            Self::IntegrationTimeout => Some("INTEGRATION_TIMEOUT"),
+            Self::IntegrationFailure => Some("INTEGRATION_FAILURE"),
+            Self::BadRequest | Self::HeadersTooLarge | Self::InternalError => None,
         }
     }
 
@@ -43,6 +54,10 @@ impl ResponseType {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Throttled => StatusCode::TOO_MANY_REQUESTS,
+            Self::IntegrationTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::IntegrationFailure => StatusCode::BAD_GATEWAY,
+            Self::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -53,6 +68,9 @@ impl ResponseType {
             Self::UnsupportedMediaType => "Unsupported Media Type",
             Self::BadRequest => "Bad Request",
             Self::HeadersTooLarge => "Request Header Fields Too Large",
+            Self::Throttled => "Too Many Requests",
+            Self::IntegrationTimeout => "Endpoint request timed out",
+            Self::IntegrationFailure | Self::InternalError => "Internal server error",
         }
     }
 }
@@ -101,7 +119,8 @@ impl GatewayResponses {
         request: &axum::http::HeaderMap,
         request_id: &str,
     ) -> axum::http::Response<String> {
-        let response = kind.name().and_then(|name| self.by_name.get(name)).or_else(|| self.by_name.get("DEFAULT_4XX"));
+        let default = if kind.default_status().is_server_error() { "DEFAULT_5XX" } else { "DEFAULT_4XX" };
+        let response = kind.name().and_then(|name| self.by_name.get(name)).or_else(|| self.by_name.get(default));
         let mut answer = axum::http::Response::new(String::new());
         *answer.status_mut() = kind.default_status();
         let Some(response) = response else {

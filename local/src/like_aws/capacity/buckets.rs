@@ -5,33 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use super::{Capacity, Kind, READ_UNITS, Short, WRITE_UNITS};
-
-/// What has been given of a rate.
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    a_second: f64,
-    saves: Duration,
-    left: f64,
-    /// When it was looked at last, in milliseconds.
-    at: u64,
-}
-
-impl Bucket {
-    fn new(a_second: f64, saves: Duration, now: u64) -> Self {
-        Self { a_second, saves, left: a_second * saves.as_secs_f64(), at: now }
-    }
-
-    fn refill(&mut self, now: u64) {
-        let more = seconds(self.at, now) * self.a_second;
-        self.left = (self.left + more).min(self.a_second * self.saves.as_secs_f64());
-        self.at = now;
-    }
-}
-
-/// From one time to another, both in milliseconds.
-fn seconds(from: u64, to: u64) -> f64 {
-    Duration::from_millis(to.saturating_sub(from)).as_secs_f64()
-}
+use crate::like_aws::bucket::{Bucket, seconds};
 
 #[derive(Clone, Debug)]
 struct Partition {
@@ -52,7 +26,7 @@ struct Heat {
 
 impl Partition {
     fn new(saves: Duration, now: u64) -> Self {
-        let bucket = |a_second| Bucket::new(a_second, saves, now);
+        let bucket = |a_second: f64| Bucket::new(a_second, a_second * saves.as_secs_f64(), now);
         let heat = Heat { second: now, units: 0.0, since: None, by_key: HashMap::new() };
         Self { read: bucket(READ_UNITS), write: bucket(WRITE_UNITS), heat }
     }
@@ -78,7 +52,7 @@ pub(super) struct Buckets {
 impl Buckets {
     pub(super) fn new(capacity: Capacity, now: u64) -> Self {
         let partition = Partition::new(capacity.saves, now);
-        let account = [Bucket::new(capacity.account, Duration::from_secs(1), now); 2];
+        let account = [Bucket::new(capacity.account, capacity.account, now); 2];
         Self {
             partitions: vec![partition; capacity.partitions.max(1) as usize],
             alone: HashMap::new(),
@@ -101,22 +75,16 @@ impl Buckets {
 
     /// What has nothing left for a call to a record of this partition key.
     pub(super) fn short(&mut self, kind: Kind, pk: &str, now: u64) -> Option<Short> {
-        let account = &mut self.account[kind as usize];
-        account.refill(now);
-        if account.left <= 0.0 {
+        if self.account[kind as usize].left(now) <= 0.0 {
             return Some(Short::Account);
         }
-        let bucket = self.partition(pk, now).bucket(kind);
-        bucket.refill(now);
-        (bucket.left <= 0.0).then_some(Short::Partition)
+        (self.partition(pk, now).bucket(kind).left(now) <= 0.0).then_some(Short::Partition)
     }
 
     pub(super) fn take(&mut self, kind: Kind, pk: &str, units: f64, now: u64) {
-        if self.capacity.account.is_finite() {
-            self.account[kind as usize].left -= units;
-        }
+        self.account[kind as usize].take(units);
         let bucket = self.partition(pk, now).bucket(kind);
-        bucket.left -= units;
+        bucket.take(units);
         let share = units / bucket.a_second;
         if !self.capacity.is_settled && !self.alone.contains_key(pk) {
             self.warm(pk, share, now);

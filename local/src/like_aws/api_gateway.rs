@@ -1,0 +1,146 @@
+//! API Gateway in front of Lambda: its own limit, what it adds to each request, and what callers see of a function that is throttled,
+//! killed or slow.
+//!
+//! Sources: re:Post, "API Gateway 429 limit" (documented); re:Post and StackOverflow 36363280 (that a throttled function is a `500`
+//! to callers); DataBiosphere/azul issues 6284, 6624, 7502 (time-outs and replies that are too large, measured); AWS blog, 2020
+//! ("up to 60 %" less latency of HTTP APIs: that of REST APIs is folklore).
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use shared::Context;
+use shared::runtime::Environment as _;
+
+use super::bucket::Bucket;
+use super::lambda::{Counts, Pool};
+use super::ledger::Request;
+use super::random::{Dice, Lognormal};
+use crate::clock::Clock;
+use crate::gateway::{Handler, Integration, Reply};
+use crate::template::ResponseType;
+
+/// A REST API's ways.
+#[derive(Clone, Debug)]
+pub struct ApiGateway {
+    /// Requests a second of an account in a region, and what it may save of them. Documented.
+    pub requests: (f64, f64),
+    /// What it adds to a request. Folklore.
+    pub overhead: Lognormal,
+    /// How long it waits for a function, which runs on. Documented.
+    pub patience: Duration,
+    /// Bytes of a function's reply at most. Documented.
+    pub reply_bytes: usize,
+}
+
+impl Default for ApiGateway {
+    fn default() -> Self {
+        Self {
+            requests: (10_000.0, 5_000.0),
+            overhead: Lognormal::ms(10.0, 35.0),
+            patience: Duration::from_secs(29),
+            reply_bytes: 6 << 20,
+        }
+    }
+}
+
+/// What an environment of a function with a route holds.
+#[derive(Clone)]
+pub(crate) struct Answering {
+    pub(crate) handler: Handler,
+    pub(crate) context: &'static Context,
+}
+
+/// The gateway, and the functions behind it.
+pub(crate) struct Front {
+    settings: ApiGateway,
+    requests: Mutex<Bucket>,
+    next: AtomicU64,
+    dice: Dice,
+    clock: Clock,
+    pools: BTreeMap<String, Arc<Pool<Answering>>>,
+}
+
+impl fmt::Debug for Front {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Front").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Front {
+    pub(crate) fn new(
+        settings: ApiGateway,
+        (dice, clock): (Dice, Clock),
+        pools: BTreeMap<String, Arc<Pool<Answering>>>,
+    ) -> Arc<Self> {
+        let (a_second, saved) = settings.requests;
+        let requests = Mutex::new(Bucket::new(a_second, saved, clock.now_ms()));
+        Arc::new(Self { settings, requests, next: AtomicU64::new(0), dice, clock, pools })
+    }
+
+    /// How often each function was throttled and started.
+    pub(crate) fn counts(&self) -> BTreeMap<String, Counts> {
+        self.pools.iter().map(|(name, pool)| (name.clone(), pool.counts())).collect()
+    }
+
+    /// What answers requests for a function; `None` for one that has no environments.
+    pub(crate) fn integration(self: &Arc<Self>, function: &str) -> Option<Integration> {
+        let pool = Arc::clone(self.pools.get(function)?);
+        let (front, name): (_, Arc<str>) = (Arc::clone(self), function.into());
+        Some(Arc::new(move |request| {
+            let (front, pool, name) = (Arc::clone(&front), Arc::clone(&pool), Arc::clone(&name));
+            Box::pin(async move { front.answer(&pool, name, request).await })
+        }))
+    }
+
+    async fn answer(
+        &self,
+        pool: &Arc<Pool<Answering>>,
+        name: Arc<str>,
+        request: lambda_http::Request,
+    ) -> Result<Reply, ResponseType> {
+        let has_room = self.requests.lock().unwrap_or_else(PoisonError::into_inner).take_one(self.clock.now_ms());
+        if !has_room {
+            return Err(ResponseType::Throttled);
+        }
+        let overhead = self.settings.overhead.draw(&self.dice);
+        self.clock.sleep(overhead / 2).await;
+        let id = self.next.fetch_add(1, Relaxed);
+        let invoked = pool.invoke(move |environment: Answering, done| {
+            Box::pin(Request::during(id, name, async move {
+                // Whoever asked may be gone.
+                let _ = done.send((environment.handler)(request).await);
+                environment.context.after_reply().await;
+            }))
+        });
+        let reply = match invoked {
+            Err(throttled) => {
+                tracing::warn!(%throttled, "a function is throttled");
+                Err(ResponseType::InternalError)
+            }
+            Ok(received) => tokio::select! {
+                // Nothing comes of one that was killed.
+                reply = received => reply.map_err(|_| ResponseType::IntegrationFailure),
+                () = self.clock.sleep(self.settings.patience) => Err(ResponseType::IntegrationTimeout),
+            },
+        };
+        self.clock.sleep(overhead / 2).await;
+        reply.and_then(|reply| match bytes(&reply) > self.settings.reply_bytes {
+            true => Err(ResponseType::IntegrationFailure),
+            false => Ok(reply),
+        })
+    }
+}
+
+fn bytes(reply: &Reply) -> usize {
+    match reply.body() {
+        lambda_http::Body::Text(text) => text.len(),
+        lambda_http::Body::Binary(bytes) => bytes.len(),
+        _ => 0,
+    }
+}
