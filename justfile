@@ -83,6 +83,38 @@ preflight environment *changes:
 deploy environment *changes:
     deploy/deploy.py {{environment}} {{changes}}
 
+# Deploy, walk through it, and go back to the release before if the walk fails.
+roll-out environment *changes:
+    deploy/roll_out.py {{environment}} {{changes}}
+
+# Walk once through a running system as a new user does (`--without-email` where SES is not set up).
+smoke url *options:
+    deploy/smoke.py {{url}} {{options}}
+
+# Deploy an earlier release as it was, in minutes and without a build; without one, list those that are kept.
+back *release:
+    deploy/back.py {{release}}
+
+# Build one function and put it into the stack of `dev`, past CloudFormation: seconds after an edit it answers there.
+push function *options:
+    deploy/push.py {{function}} {{options}}
+
+# Make a table of what the stack's was at a point in time, and say how the stack takes it over.
+restore environment *time:
+    deploy/restore.py {{environment}} {{time}}
+
+# Put a new secret in the place of an old one (`deploy/rotate.py --help`).
+rotate environment secret what:
+    deploy/rotate.py {{environment}} {{secret}} {{what}}
+
+# Add a region, standing by over a replica of the table.
+region environment region *changes:
+    deploy/region.py {{environment}} {{region}} {{changes}}
+
+# Write the permissions of CloudFormation's role in deploy/github-role.yaml, from what the stack's resources need.
+role:
+    "${CITIZEN_TOOLS:-$HOME/.cache/citizen-tools}"/venv/bin/python deploy/role.py --write
+
 # Write the table of what each parameter of the template changes.
 changes:
     "${CITIZEN_TOOLS:-$HOME/.cache/citizen-tools}"/ministack/bin/python deploy/changes.py --write
@@ -95,6 +127,10 @@ throttles:
 # `just build --quick`). `--keep` leaves it running.
 deploy-local *arguments:
     deploy/deploy-local.py {{arguments}}
+
+# Carry out each procedure of docs/procedures.md on MiniStack (after `just build --quick`).
+procedures-local:
+    deploy/procedures-local.py
 
 # Measure single functions: CPU, cold start, memory, size (docs/performance.md has the figures).
 bench *arguments:

@@ -1,9 +1,29 @@
 #!/usr/bin/env bash
 # Installs what CI and the justfile use beyond Rust, into $CITIZEN_TOOLS. Does nothing where it is done.
+# Usage: install-tools.sh [sam]      sam: SAM CLI and what is installed with it alone, for whoever only deploys; needs no root
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tools=${CITIZEN_TOOLS:-$HOME/.cache/citizen-tools}
 mkdir -p "$tools"
+
+# One environment each where their dependencies disagree. Everything in them is pinned by its hash; `just python-tools-update` pins anew
+# what .ci/requirements/*.in name. The files are complete, so nothing is resolved; nothing is built, which would fetch what is not pinned.
+pip_tools() { # requirements, and the folder if it is called otherwise
+    local venv=$tools/${2:-$1} requirements=.ci/requirements/$1.txt
+    local pinned
+    pinned=$(sha256sum < "$requirements")
+    if [ "$(cat "$venv/.installed" 2>/dev/null)" != "$pinned" ]; then
+        rm -rf "$venv"
+        python3 -m venv "$venv"
+        "$venv/bin/pip" install -q --no-deps --only-binary :all: --require-hashes -r "$requirements"
+        "$venv/bin/pip" check -q
+        echo "$pinned" > "$venv/.installed"
+    fi
+}
+if [ "${1:-}" = sam ]; then
+    pip_tools tools venv
+    exit
+fi
 
 # zsh is for `just walkthrough`.
 if ! command -v redis-server >/dev/null || ! command -v curl >/dev/null || ! command -v zsh >/dev/null; then
@@ -31,20 +51,6 @@ if ! command -v dockerd >/dev/null || ! command -v iptables >/dev/null || [ ! -x
     DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends docker.io iptables busybox-static
 fi
 
-# One environment each where their dependencies disagree. Everything in them is pinned by its hash; `just python-tools-update` pins anew
-# what .ci/requirements/*.in name. The files are complete, so nothing is resolved; nothing is built, which would fetch what is not pinned.
-pip_tools() { # requirements, and the folder if it is called otherwise
-    local venv=$tools/${2:-$1} requirements=.ci/requirements/$1.txt
-    local pinned
-    pinned=$(sha256sum < "$requirements")
-    if [ "$(cat "$venv/.installed" 2>/dev/null)" != "$pinned" ]; then
-        rm -rf "$venv"
-        python3 -m venv "$venv"
-        "$venv/bin/pip" install -q --no-deps --only-binary :all: --require-hashes -r "$requirements"
-        "$venv/bin/pip" check -q
-        echo "$pinned" > "$venv/.installed"
-    fi
-}
 pip_tools tools venv
 pip_tools schemathesis
 # Load by lab/locustfile.py.

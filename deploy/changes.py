@@ -6,9 +6,10 @@ Usage, with the Python that has aws-sam-translator:
   changes.py           fails where a change would not arrive, a parameter has no row below, or the table is another
   changes.py --write   writes the table
 """
-import json, pathlib, re, sys, unittest.mock
-from deploy import release
-from transform_template import NOTHING, translated
+import pathlib, re, sys
+import release
+from stack_of import Stack
+from transform_template import translated
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TEMPLATE, DOCUMENT = ROOT / "template.yaml", ROOT / "docs/configuration.md"
@@ -42,54 +43,12 @@ VALUES = {
     "TlsPolicy": ("SecurityPolicy_TLS13_1_2_2021_06", "SecurityPolicy_TLS13_1_3_2025_09", {"DomainName": "api.a.example"}),
     "RequestsPerAddress": ("0", "1000"),
     "MonthlyBudgetUsd": ("0", "100", {"AlarmEmail": "us@a.example"}),
+    "ExistingTable": ("", "other", {"CacheUrl": "serverless:"}),
+    "ExistingTableStream": ("2026-11-29T00:00:00.000", "2026-11-29T00:00:01.000", {"ExistingTable": "other", "CacheUrl": "serverless:"}),
     "StageName": ("v1", "v2"),
 }
 # What is new with every release, and the variable that tells which.
 PUBLISHED = ("AWS::Lambda::Version", "AWS::ApiGateway::Deployment")
-
-
-class Stack:
-    """What CloudFormation makes of the template with these parameters."""
-
-    def __init__(self, parameters, at=0):
-        with unittest.mock.patch("time.time", return_value=at):  # of which SAM makes a deployment's name
-            self.template = translated(TEMPLATE, parameters)
-        self.values = {name: one.get("Default", "") for name, one in self.template["Parameters"].items()} | parameters
-        self.resources = {name: self.resolved(one) for name, one in self.template["Resources"].items()
-                          if "Condition" not in one or self.holds(self.template["Conditions"][one["Condition"]])}
-
-    def holds(self, condition):
-        if "Condition" in condition:
-            return self.holds(self.template["Conditions"][condition["Condition"]])
-        (kind, operands), = condition.items()
-        if kind == "Fn::Equals":
-            return len({str(self.resolved(one)) for one in operands}) == 1
-        combined = {"Fn::Not": lambda all_of: not all_of[0], "Fn::And": all, "Fn::Or": any}[kind]
-        return combined([self.holds(one) for one in operands])
-
-    def resolved(self, value):
-        """With parameters and conditions put in; what names another resource stays."""
-        if isinstance(value, list):
-            return [one for one in map(self.resolved, value) if one != NOTHING]
-        if not isinstance(value, dict):
-            return value
-        if "Fn::If" in value:
-            condition, yes, no = value["Fn::If"]
-            return self.resolved(yes if self.holds(self.template["Conditions"][condition]) else no)
-        if value.get("Ref") in self.values:
-            return self.values[value["Ref"]]
-        if "Fn::Sub" in value:
-            text = value["Fn::Sub"] if isinstance(value["Fn::Sub"], str) else json.dumps(self.resolved(value["Fn::Sub"]))
-            return re.sub(r"\$\{(\w+)\}", lambda name: str(self.values.get(name[1], name[0])), text)
-        kept = {key: self.resolved(one) for key, one in value.items()}
-        return {key: one for key, one in kept.items() if one != NOTHING}
-
-    def of(self, *kinds):
-        return {name: one for name, one in self.resources.items() if one["Type"] in kinds}
-
-    def versions(self):
-        """The name of each function's published version."""
-        return {one["Properties"]["FunctionName"]["Ref"]: name for name, one in self.of("AWS::Lambda::Version").items()}
 
 
 def changed(one, other):
@@ -132,8 +91,8 @@ def main():
     for parameter in (name for name in parameters if name in VALUES):
         first, second, *beside = VALUES[parameter]
         given = [dict(*beside) | {parameter: value} for value in (first, second)]
-        before, after = (Stack(one | {"Release": release(given[0], {})}) for one in given)
-        with_release = Stack(given[1] | {"Release": release(given[1], {})}, at=1)
+        before, after = (Stack(TEMPLATE, one | {"Release": release.name(given[0], {})}) for one in given)
+        with_release = Stack(TEMPLATE, given[1] | {"Release": release.name(given[1], {})}, at=1)
         wrong += not_arrived(parameter, before, after, with_release)
         rows.append(row(parameter, changed(before, after), before.of("AWS::Lambda::Function")))
     table = BEGIN + "".join(f"{one}\n" for one in rows) + END

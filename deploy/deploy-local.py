@@ -6,152 +6,13 @@ all of it once more from the start.
 Usage: just deploy-local [--keep]     after `just build --quick`; --keep leaves it running until Ctrl-C
 Each part's seconds are printed. Ends what it starts. Where MiniStack differs from AWS stands in deploy/ministack-differences.txt.
 """
-import argparse, json, os, pathlib, re, shutil, signal, socket, subprocess, sys, tempfile, threading, time, tomllib
-import urllib.error, urllib.request
-import deploy
+import argparse, json, pathlib, re, shutil, signal, subprocess, sys, tempfile, threading, time, urllib.request
+import release
+from tools import ROOT, in_sams_environment
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-TOOLS = pathlib.Path(os.environ.get("CITIZEN_TOOLS", pathlib.Path.home() / ".cache/citizen-tools"))
-STACK = "citizen-dev"
 # The parts of the suite that call the system under test; the others start systems of their own.
 SUITE = ("accounts::", "bad_input::", "conventions::", "coverage::", "items::", "jobs::analyses::",
          "matrix::", "members::", "orgs::", "prices::")
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def wait_for(what, ready, seconds=60):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if ready():
-            return
-        time.sleep(0.1)
-    sys.exit(f"{what}: not in {seconds} s")
-
-
-def listens(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-class Part:
-    def __init__(self, name):
-        self.name = name
-
-    def __enter__(self):
-        self.start = time.monotonic()
-        print(f"::: {self.name}", flush=True)
-
-    def __exit__(self, kind, *_):
-        if kind is None:
-            print(f"::: {self.name}: {time.monotonic() - self.start:.0f} s", flush=True)
-
-
-class Deployment:
-    """MiniStack, Redis and a stack on them."""
-
-    def __init__(self, folder):
-        self.folder, self.children = folder, []
-        self.port, redis_port = free_port(), free_port()
-        self.endpoint = f"http://127.0.0.1:{self.port}"
-        kept = ("PATH", "HOME", "LANG", "TMPDIR", "RUSTUP_HOME", "CARGO_HOME", "CARGO_INCREMENTAL", "CARGO_TARGET_DIR")
-        self.environment = {name: os.environ[name] for name in kept if name in os.environ} | {
-            "AWS_ENDPOINT_URL": self.endpoint, "AWS_DEFAULT_REGION": "us-east-1", "AWS_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "SAM_CLI_TELEMETRY": "0",
-            "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(self.port), "LAMBDA_EXECUTOR": "local", "IOT_MTLS_ENABLED": "0",
-        }
-        # The cache's user may do what the template lets it do, and nobody else anything.
-        access = re.search(r'AccessString: !Sub "on (.*)"', (ROOT / "template.yaml").read_text())[1]
-        access = access.replace("${Table}", f"{STACK}-Table-*")  # as CloudFormation will name it
-        acl = folder / "users.acl"
-        acl.write_text(f"user default off\nuser citizen on >citizen {access}\nuser probe on >probe ~* +@all\n")
-        self.redis_port = redis_port
-
-    def begin(self):
-        """Starts both."""
-        redis_port, acl = self.redis_port, self.folder / "users.acl"
-        self.start("redis", ["redis-server", "--bind", "127.0.0.1", "--port", str(redis_port), "--save", "", "--aclfile", str(acl),
-                             "--dir", str(self.folder)])
-        self.start("ministack", [TOOLS / "ministack/bin/python", "-m", "ministack"])
-        wait_for("MiniStack and Redis", lambda: listens(self.port) and listens(redis_port))
-        dev = tomllib.loads((ROOT / "samconfig.toml").read_text())["dev"]["deploy"]["parameters"]["parameter_overrides"]
-        self.cache_url = f"redis://citizen:citizen@127.0.0.1:{redis_port}"
-        self.parameters = [p for p in dev if not p.startswith("CacheUrl=")]
-        self.parameters += [f"CacheUrl={self.cache_url}"]
-        # Verified by hand: MiniStack's AWS::SES::EmailIdentity gives no DKIM records, which are outputs of the stack.
-        self.client("sesv2").create_email_identity(EmailIdentity="example.com")
-
-    def start(self, name, command):
-        log = (self.folder / f"{name}.log").open("w")
-        child = subprocess.Popen([str(part) for part in command], cwd=self.folder, env=self.environment, stdout=log,
-                                 stderr=subprocess.STDOUT, start_new_session=True)
-        self.children.append(child)
-
-    def stop(self):
-        for child in self.children:
-            try:
-                os.killpg(child.pid, signal.SIGTERM)
-                child.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(child.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-
-    def sam(self, *arguments):
-        done = subprocess.run([TOOLS / "venv/bin/sam", *arguments], cwd=ROOT, env=self.environment, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        if done.returncode:
-            sys.exit(done.stdout[-4000:])
-
-    def deploy(self, *changes, built=ROOT / "target/lambda"):
-        # A later override of a parameter would be refused as a double one.
-        changed = {change.split("=")[0] for change in changes}
-        overrides = [p for p in self.parameters if p.split("=")[0] not in changed] + list(changes)
-        release = deploy.release(dict(one.split("=", 1) for one in overrides), deploy.built(built))
-        # MiniStack hands no parameters to SAM's transform, which AWS does, but SAM knows their defaults.
-        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-            template = pathlib.Path(folder, "template.yaml")
-            template.write_text(re.sub(r"(?m)^  Release:\n", f"\\g<0>    Default: {release}\n", (ROOT / "template.yaml").read_text()))
-            template.with_name("target").mkdir()
-            template.with_name("target").joinpath("lambda").symlink_to(built)
-            self.sam("deploy", "--config-file", str(ROOT / "samconfig.toml"), "--config-env", "dev", "--template", str(template),
-                     "--parameter-overrides", *overrides, f"Release={release}")
-        stack = self.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
-        self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-        (self.api,) = (api["id"] for api in self.client("apigateway").get_rest_apis()["items"] if api["name"] == STACK)
-        self.url = f"{self.endpoint}/restapis/{self.api}/v1/_user_request_"
-
-    def client(self, service):
-        return boto3.client(service, endpoint_url=self.endpoint, region_name="us-east-1", aws_access_key_id="test",
-                            aws_secret_access_key="test")
-
-    def redis(self, *command):
-        return subprocess.check_output(["redis-cli", "-p", str(self.redis_port), "--user", "probe", "--pass", "probe", "--no-auth-warning",
-                                        *command], text=True)
-
-    def call(self, method, path, body=None, token=None, headers=()):
-        headers = {"Content-Type": "application/json"} | dict(headers) | ({"Authorization": f"Bearer {token}"} if token else {})
-        request = urllib.request.Request(self.url + path, json.dumps(body).encode() if body else None, headers, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=30) as reply:
-                return reply.status, json.loads(reply.read() or b"null")
-        except urllib.error.HTTPError as error:
-            return error.code, json.loads(error.read() or b"null")
-
-    def served(self):
-        """The deployment of the API that the stage serves."""
-        stages = self.client("apigateway").get_stages(restApiId=self.api)
-        return [stage["deploymentId"] for stage in stages["item"]]
-
-    def versions(self):
-        """The version that each function's alias names, by function."""
-        functions = self.client("lambda")
-        names = [f["FunctionName"] for page in functions.get_paginator("list_functions").paginate() for f in page["Functions"]]
-        return {name: functions.get_alias(FunctionName=name, Name="live")["FunctionVersion"] for name in names}
 
 
 def differences():
@@ -179,8 +40,7 @@ def run_suite(deployment):
 
 def preflight(deployment, *changes):
     """What `just preflight` finds, and how it ended."""
-    said = subprocess.run([TOOLS / "venv/bin/python", ROOT / "deploy/preflight.py", "dev", "MailFrom=us@example.com", *changes], env=deployment.environment,
-                          text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    said = deployment.run("preflight.py", "dev", "MailFrom=us@example.com", *changes, check=False)
     return said.returncode, said.stdout
 
 
@@ -257,7 +117,7 @@ def update_in_place(deployment, folder):
         caller.join()
     after = deployment.versions()
     stale = [name for name in before if int(after[name]) <= int(before[name])]
-    assert not stale and len(before) == len(deploy.built()), f"not updated: {stale}"
+    assert not stale and len(before) == len(release.built()), f"not updated: {stale}"
     calls, failed = sum(caller.calls for caller in callers), [f for caller in callers for f in caller.failed]
     assert not failed, f"{len(failed)} of {calls} calls failed, the first: {failed[0]}"
     for caller in callers:
@@ -326,7 +186,7 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--keep", action="store_true")
     keep = arguments.parse_args().keep
-    deploy.built()  # or it ends here
+    release.built()  # or it ends here
     folder = pathlib.Path(tempfile.mkdtemp(prefix="deploy-local-"))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     deployment = Deployment(folder)
@@ -338,9 +198,9 @@ def main():
         with Part("sam deploy"):
             deployment.deploy()
         with Part("prices"):
-            subprocess.run(["cargo", "build", "--quiet", "--workspace", "--bin", "local", "--test", "suite"], cwd=ROOT, check=True)
-            subprocess.run([ROOT / "target/debug/local", "seed", "--table", deployment.outputs["TableName"]], cwd=ROOT,
-                           env=deployment.environment, check=True)
+            deployment.seed()
+        with Part("smoke walk"):
+            print(deployment.run("smoke.py", deployment.url).strip())
         if keep:
             print(f"export URL={deployment.url}\nexport AWS_ENDPOINT_URL={deployment.endpoint}", flush=True)
             signal.pause()
@@ -371,12 +231,7 @@ def main():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-if sys.prefix != str(TOOLS / "venv"):
-    # SAM CLI's environment has AWS's SDK for Python.
-    python = TOOLS / "venv/bin/python"
-    if not python.exists():
-        sys.exit("SAM CLI is missing: run .ci/install-tools.sh")
-    os.execv(python, [python, *sys.argv])
-import boto3
+in_sams_environment()
+from ministack import STACK, Deployment, Part, wait_for
 
 main()

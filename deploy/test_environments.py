@@ -1,7 +1,7 @@
 """`just deploy` reads samconfig.toml as SAM CLI does, and stops where its owner has not said what is his to say."""
 import pathlib, subprocess, sys, unittest
 from samcli.cli.types import CfnTags
-import deploy
+import deploy, release
 from environments import environments, objections, parameters
 
 SAID = ["AllowedOrigins=https://app.a.example", "MailFrom=no-reply@a.example", "AlarmEmail=ops@a.example"]
@@ -13,6 +13,11 @@ class Environments(unittest.TestCase):
         for name, environment in environments().items():
             self.assertEqual(objections(parameters(environment, SAID)), [], name)
             self.assertEqual(parameters(environment)["Environment"], name)
+
+    def test_a_stack_is_called_after_its_environment(self):
+        """As the roles' permissions have it (deploy/github-role.yaml)."""
+        for name, environment in environments().items():
+            self.assertEqual(environment["stack_name"], f"citizen-{name}")
 
     def test_what_the_owner_has_not_said_stops_the_deployment_with_its_name(self):
         self.assertEqual(objections(parameters(environments()["dev"])), [])
@@ -60,10 +65,10 @@ class Environments(unittest.TestCase):
 class Release(unittest.TestCase):
     def test_it_is_another_with_each_parameter_and_each_function(self):
         given = {"LogLevel": "info"}
-        first = deploy.release(given, {"get-user": b"one"})
-        self.assertEqual(first, deploy.release(dict(given), {"get-user": b"one"}))
-        others = {deploy.release({"LogLevel": "warn"}, {"get-user": b"one"}), deploy.release(given, {"get-user": b"two"}),
-                  deploy.release(given, {"get-user": b"one", "get-me": b"one"})}
+        first = release.name(given, {"get-user": b"one"})
+        self.assertEqual(first, release.name(dict(given), {"get-user": b"one"}))
+        others = {release.name({"LogLevel": "warn"}, {"get-user": b"one"}), release.name(given, {"get-user": b"two"}),
+                  release.name(given, {"get-user": b"one", "get-me": b"one"})}
         # As far as SAM reads it.
         self.assertEqual(len({one[:10] for one in others | {first}}), 4)
 

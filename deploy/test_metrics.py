@@ -44,7 +44,7 @@ class Watched(unittest.TestCase):
     def of_dashboard(self):
         """The same of its widgets; a dimension's value is text there."""
         (dashboard,) = (one["Properties"] for one in self.resources.values() if one["Type"] == "AWS::CloudWatch::Dashboard")
-        for widget in json.loads(dashboard["DashboardBody"]["Fn::Sub"])["widgets"]:
+        for widget in json.loads(dashboard["DashboardBody"]["Fn::Sub"][0])["widgets"]:
             for metric in widget["properties"]["metrics"]:
                 namespace, name, *rest = [part for part in metric if isinstance(part, str)]
                 yield namespace, name, {rest[i]: {"Fn::Sub": rest[i + 1]} for i in range(0, len(rest), 2)}

@@ -2,6 +2,7 @@
 and its stage are one; so it is told to leave two resources alone, and this looks after the transform."""
 import pathlib, re, unittest
 from graphlib import TopologicalSorter
+from stack_of import Stack
 from transform_template import translated
 
 TEMPLATE = pathlib.Path(__file__).resolve().parent.parent / "template.yaml"
@@ -114,6 +115,17 @@ class Preflights(unittest.TestCase):
             loop = re.search(r"#foreach.*#end#end\n", text)
             self.assertNotIn("responseOverride", text[:loop.end()])
             self.assertEqual(text[loop.end():].count("responseOverride"), 1)
+
+
+class ExistingTable(unittest.TestCase):
+    def test_with_another_table_nothing_names_the_stacks_own(self):
+        """So a restored table, or another region's, takes its place by two parameters (docs/procedures.md)."""
+        stack = Stack(TEMPLATE, {"ExistingTable": "other", "ExistingTableStream": "1", "CacheUrl": "serverless:"})
+        self.assertNotIn("AWS::DynamoDB::Table", {one["Type"] for one in stack.resources.values()})
+        of_it = [name for name, one in stack.resources.items() if "Table" in named(one) or re.search(r"\$\{Table\b", str(one))]
+        self.assertEqual(of_it, [])
+        self.assertEqual(stack.resolved(stack.template["Outputs"]["TableName"]["Value"]), "other")
+        self.assertTrue(stack.resources["TableChanges"]["Properties"]["EventSourceArn"].endswith(":table/other/stream/1"))
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ pub(super) fn event_functions(root: &Node, resources: &Node) -> Result<Vec<Event
 fn stream_mapping(properties: &Node) -> Result<StreamMapping, TemplateError> {
     for (name, value) in properties.entries()? {
         match (name.as_str(), value) {
-            ("EventSourceArn", arn) if arn.attribute() != Some("Table.StreamArn") => {
+            ("EventSourceArn", arn) if arn.own_table().unwrap_or(arn).attribute() != Some("Table.StreamArn") => {
                 return Err(arn.error("must be !GetAtt Table.StreamArn"));
             }
             ("StartingPosition", position) if position.text()? != "TRIM_HORIZON" => {

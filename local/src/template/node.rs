@@ -167,6 +167,17 @@ impl Node {
         }
     }
 
+    /// What `!If [OwnTable, …, …]` gives where the stack has a table of its own. Here it has.
+    pub(super) fn own_table(&self) -> Option<&Self> {
+        match (&self.value, self.tag.as_deref()) {
+            (Value::Sequence(items), Some("If")) => match items.as_slice() {
+                [Self { value: Value::Scalar(condition), .. }, own, _] if condition == "OwnTable" => Some(own),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// The entries of a list, or this alone.
     pub(super) fn one_or_more(&self) -> &[Self] {
         match (&self.value, &self.tag) {

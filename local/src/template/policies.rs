@@ -91,6 +91,7 @@ fn sender(condition: &Node, action: &str) -> Result<bool, TemplateError> {
 }
 
 fn label(resource: &Node) -> Result<String, TemplateError> {
+    let resource = resource.own_table().unwrap_or(resource);
     if let Some(id) = resource.attribute().and_then(|attribute| attribute.strip_suffix(".Arn")) {
         return Ok(id.to_owned());
     }

@@ -256,9 +256,9 @@ fn what_cannot_be_held_to_is_no_grant() {
             format!("{role}.NotAction: is not known locally"),
         ),
         (
-            "Resource: !GetAtt Table.Arn",
-            "Resource: \"*\"",
-            format!("{role}.Resource: must be !GetAtt <id>.Arn, !Ref <id> or !Sub of a whole ARN"),
+            "&table-arn !If [OwnTable, !GetAtt Table.Arn,",
+            "&table-arn !If [OwnTable, \"*\",",
+            format!("{role}.Resource[1]: must be !GetAtt <id>.Arn, !Ref <id> or !Sub of a whole ARN"),
         ),
         (
             "Action: [dynamodb:BatchGetItem, dynamodb:PutItem]",
@@ -285,8 +285,8 @@ fn the_networks_endpoint_lets_through_what_is_needed_inside() {
     );
     assert_eq!(
         broken(
-            "dynamodb:UpdateItem]\n            Resource: !GetAtt Table.Arn\n\n  FunctionsSecurityGroup",
-            "dynamodb:UpdateItem, dynamodb:Scan]\n            Resource: !GetAtt Table.Arn\n\n  FunctionsSecurityGroup"
+            "dynamodb:UpdateItem]\n            Resource: *table-arn\n\n  FunctionsSecurityGroup",
+            "dynamodb:UpdateItem, dynamodb:Scan]\n            Resource: *table-arn\n\n  FunctionsSecurityGroup"
         ),
         format!("{place}: lets dynamodb:Scan through, which no function in its network may do")
     );

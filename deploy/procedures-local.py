@@ -1,0 +1,230 @@
+#!/usr/bin/env python3
+"""Carries out each procedure of docs/procedures.md on MiniStack: a release that does not work, going back, pushing one function,
+restoring the table, rotating secrets, raising limits, another region.
+
+Usage: just procedures-local      after `just build --quick`; some minutes
+"""
+import pathlib, re, shutil, signal, sys, tempfile, urllib.request
+import release
+from tools import ROOT, in_sams_environment
+
+
+def origin(deployment, url=None):
+    """Which origin a reply of the API allows of two; each release here allows another."""
+    if url is None:
+        deployment.look()  # MiniStack's API has another id after an update
+    for one in ("https://a.example", "https://b.example"):
+        with urllib.request.urlopen(urllib.request.Request((url or deployment.url) + "/health", headers={"Origin": one})) as reply:
+            if reply.headers["Access-Control-Allow-Origin"]:
+                return one
+
+
+def live(deployment):
+    return next(one["ParameterValue"] for one in deployment.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]["Parameters"]
+                if one["ParameterKey"] == "Release")
+
+
+def well(deployment):
+    deployment.run("smoke.py", deployment.url)
+
+
+def first_release(deployment):
+    deployment.deploy("AllowedOrigins=https://a.example")
+    deployment.seed()
+    well(deployment)
+    return live(deployment)
+
+
+def one_that_does_not_work(deployment, folder, first):
+    """A release whose creations do not create: the walk finds it, and the one before is there again."""
+    broken = folder / "broken"
+    shutil.copytree(ROOT / "target/lambda", broken)
+    shutil.copy(broken / "get-item/bootstrap", broken / "create-item/bootstrap")
+    done = deployment.run("roll_out.py", "dev", "--functions", broken, *deployment.parameters, "AllowedOrigins=https://b.example", check=False)
+    assert done.returncode, done.stdout[-2000:]
+    assert "NOT WELL: items" in done.stdout and f"went back to release {first}, and all is well there" in done.stdout, done.stdout[-2000:]
+    assert live(deployment) == first and origin(deployment) == "https://a.example"
+
+
+def back(deployment, folder, first):
+    """A, B, back to A: by its name, and again by B's commit and name."""
+    other = folder / "other"
+    shutil.copytree(ROOT / "target/lambda", other)
+    for bootstrap in other.glob("*/bootstrap"):
+        with bootstrap.open("ab") as file:
+            file.write(b"\nanother\n")
+    code = lambda: {one["FunctionName"]: one["CodeSha256"] for page in deployment.client("lambda").get_paginator("list_functions").paginate()
+                    for one in page["Functions"]}
+    of_first = code()
+    deployment.deploy("AllowedOrigins=https://b.example", built=other)
+    second, of_second = live(deployment), code()
+    assert second != first and origin(deployment) == "https://b.example"
+    assert not set(of_first.items()) & set(of_second.items())
+    said = deployment.run("back.py")
+    assert re.search(rf"{second}  dev  live\n", said) and first in said, said
+    deployment.run("back.py", first, "--yes")
+    assert live(deployment) == first and origin(deployment) == "https://a.example" and code() == of_first
+    well(deployment)
+    deployment.run("back.py", second.split("-")[0], "--yes")
+    assert live(deployment) == second and origin(deployment) == "https://b.example" and code() == of_second
+    deployment.run("back.py", first, "--yes")
+    deployment.look()
+
+
+def push(deployment):
+    """What is pushed is live, and the next deployment takes it back, or --undo."""
+    name = next(one for one in deployment.versions() if "-HealthFunction" in one)
+    before = deployment.versions()
+    said = deployment.run("push.py", "health")
+    print("  " + said.strip())
+    after = deployment.versions()
+    assert {one for one in after if after[one] != before[one]} == {name}, after
+    well(deployment)
+    deployment.run("push.py", "health", "--undo")
+    assert deployment.versions() == before
+    deployment.run("push.py", "health")
+    again = deployment.run("deploy.py", "dev", "--yes", *deployment.parameters, "AllowedOrigins=https://a.example")
+    assert f"{name}: its alias named another version" in again and deployment.versions() == before, again[-2000:]
+    deployment.look()
+
+
+def restore(deployment, first):
+    """The table as it was takes the place of the present one, and no later deployment loses it."""
+    _, session = deployment.call("POST", "/auth/register", {"email": "kept@example.com", "name": "Kept", "org_name": "Kept",
+                                                            "password": "correct horse battery"})
+    _, item = deployment.call("POST", "/items", {"name": "kept"}, session["token"])
+    kept = lambda: deployment.call("GET", f"/items/{item['id']}", token=session["token"])[1]
+    said = deployment.run("restore.py", "dev", "latest")
+    table, stream = re.search(r"ExistingTable=(\S+) ExistingTableStream=(\S+)", said).groups()
+    database = deployment.client("dynamodb")
+    described = database.describe_table(TableName=table)["Table"]
+    assert described["DeletionProtectionEnabled"] and described["StreamSpecification"]["StreamViewType"] == "NEW_AND_OLD_IMAGES"
+    assert database.describe_time_to_live(TableName=table)["TimeToLiveDescription"]["AttributeName"] == "ttl"
+    recovery = database.describe_continuous_backups(TableName=table)["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]
+    assert recovery["PointInTimeRecoveryStatus"] == "ENABLED", recovery
+    old = deployment.outputs["TableName"]
+    said = [f"ExistingTable={table}", f"ExistingTableStream={stream}"]
+    deployment.deploy("AllowedOrigins=https://b.example", *said)
+    assert deployment.outputs["TableName"] == table and old in database.list_tables()["TableNames"]
+    assert kept()["name"] == "kept"
+    deployment.call("PATCH", f"/items/{item['id']}", {"name": "changed"}, session["token"])
+    well(deployment)
+    # Who forgets to name the table would give the stack an empty one.
+    stopped = deployment.run("deploy.py", "dev", "--yes", *deployment.parameters, check=False)
+    assert stopped.returncode and f"ExistingTable: the stack's table is {table}" in stopped.stdout, stopped.stdout[-2000:]
+    deployment.run("back.py", first, "--yes")
+    deployment.look()
+    assert deployment.outputs["TableName"] == table and kept()["name"] == "changed" and origin(deployment) == "https://a.example"
+    deployment.parameters += said
+
+
+def rotate(deployment, folder):
+    """Each secret is another; what must go on goes on."""
+    deployment.deploy("AllowedOrigins=https://a.example", "AnalysisProvider=anthropic")
+    secrets = deployment.client("secretsmanager")
+    name = secrets.list_secrets()["SecretList"][0]["ARN"]
+    for key in ("sk-one", "sk-two"):
+        (folder / "key").write_text(key + "\n")
+        deployment.run("rotate.py", "dev", "provider-key", folder / "key")
+        assert secrets.get_secret_value(SecretId=name)["SecretString"] == key
+    assert secrets.get_secret_value(SecretId=name, VersionStage="AWSPREVIOUS")["SecretString"] == "sk-one"
+    record = {"TableName": deployment.outputs["TableName"], "Key": {"pk": {"S": "SECURITY_LOG"}, "sk": {"S": "KEY"}}}
+    database = deployment.client("dynamodb")
+    old = database.get_item(**record)["Item"]["key"]["S"]
+    deployment.run("rotate.py", "dev", "security-log-key", folder / "old")
+    assert (folder / "old").read_text() == old and (folder / "old").stat().st_mode & 0o777 == 0o600
+    before = deployment.versions()
+    deployment.run("deploy.py", "dev", "--yes", "--again", *deployment.parameters, "AllowedOrigins=https://a.example", "AnalysisProvider=builtin")
+    assert not set(before.items()) & set(deployment.versions().items())
+    deployment.look()
+    well(deployment)
+    assert database.get_item(**record)["Item"]["key"]["S"] != old
+    _, session = deployment.call("POST", "/auth/register", {"email": "pages@example.com", "name": "P", "org_name": "P",
+                                                            "password": "correct horse battery"})
+    token = session["token"]
+    deployment.call("POST", "/items", {"items": [{"name": str(number)} for number in range(5)]}, token)
+    page = lambda cursor="": deployment.call("GET", f"/items?limit=2{cursor and '&cursor=' + cursor}", token=token)
+    cursor = page()[1]["next_cursor"]
+    assert page(cursor)[0] == 200
+    deployment.run("rotate.py", "dev", "cursor-key", session["org"]["id"])
+    deployment.redis("flushall")  # in place of half a minute
+    assert page(cursor)[0] == 422 and page(page()[1]["next_cursor"])[0] == 200, page(cursor)
+
+
+def limits(deployment, folder):
+    """With reservations, a function's number in the template is raised and arrives, with the same code."""
+    checkout = folder / "checkout"
+    for part in ("deploy", "functions"):
+        shutil.copytree(ROOT / part, checkout / part, ignore=shutil.ignore_patterns("*.rs", "__pycache__"))
+    for part in ("template.yaml", "samconfig.toml"):
+        shutil.copy(ROOT / part, checkout / part)
+    given = [*deployment.parameters, "AllowedOrigins=https://a.example", "ReservedConcurrency=true"]
+    name = next(one for one in deployment.versions() if "-HealthFunction" in one)
+    reserved = lambda: deployment.client("lambda").get_function_concurrency(FunctionName=name).get("ReservedConcurrentExecutions")
+    deployment.run("deploy.py", "dev", "--yes", *given)
+    before = reserved()
+    template = (checkout / "template.yaml").read_text()
+    found = re.search(r"  HealthFunction:.*?ReservesConcurrency, (\d+),", template, re.DOTALL)
+    assert before == int(found[1]), before
+    (checkout / "template.yaml").write_text(template[:found.start(1)] + str(before + 7) + template[found.end(1):])
+    deployment.run(checkout / "deploy/deploy.py", "dev", "--yes", "--functions", ROOT / "target/lambda", *given)
+    assert reserved() == before + 7
+    deployment.look()
+    well(deployment)
+
+
+def region(deployment):
+    """Another region stands by over a replica of the table: what is written here is read there."""
+    made = {"email": "traveller@example.com", "name": "T", "org_name": "T", "password": "correct horse battery"}
+    _, session = deployment.call("POST", "/auth/register", made)
+    said = deployment.run("region.py", "dev", "eu-west-1", "--yes", "AllowedOrigins=https://b.example", "MailIdentity=example.com")
+    api = re.search(r"stands by at https://([^.]+)\.execute-api\.eu-west-1", said)[1]
+    here, deployment.url = deployment.url, f"{deployment.endpoint}/restapis/{api}/v1/_user_request_"
+    assert deployment.call("GET", "/me", token=session["token"])[1]["email"] == made["email"]
+    well(deployment)
+    assert origin(deployment) == "https://b.example" and origin(deployment, here) == "https://a.example"
+    rule = re.search(r"--name (\S+)", said)[1]
+    events = boto3.client("events", endpoint_url=deployment.endpoint, region_name="eu-west-1", aws_access_key_id="test",
+                          aws_secret_access_key="test")
+    assert events.describe_rule(Name=rule)["State"] == "DISABLED"
+    deployment.url = here
+    well(deployment)
+
+
+def main():
+    release.built()  # or it ends here
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="procedures-local-"))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    deployment = Deployment(folder)
+    try:
+        with Part("a first release"):
+            deployment.begin()
+            first = first_release(deployment)
+        with Part("a release that does not work goes back by itself"):
+            one_that_does_not_work(deployment, folder, first)
+        with Part("back"):
+            back(deployment, folder, first)
+        with Part("push"):
+            push(deployment)
+        with Part("restore"):
+            restore(deployment, first)
+        with Part("rotate"):
+            rotate(deployment, folder)
+        with Part("limits"):
+            limits(deployment, folder)
+        with Part("region"):
+            region(deployment)
+    except BaseException:
+        for log in folder.glob("*.log"):
+            print(f"--- {log.name}\n{log.read_text()[-3000:]}", file=sys.stderr)
+        raise
+    finally:
+        deployment.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+in_sams_environment()
+import boto3
+from ministack import STACK, Deployment, Part
+
+main()

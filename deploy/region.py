@@ -1,0 +1,52 @@
+#!/usr/bin/env python3
+"""Adds a region: a replica of the stack's table there, and a stack of the same release over it, standing by.
+
+Usage: just region ENVIRONMENT REGION [--yes] [Name=value …]      after `just build`, with AWS_REGION naming the first region
+
+What is exact in one region (quotas, unique addresses, idempotency keys, jobs) is exact in each of two, not over both: so the new one
+stands by, without its sweeper, until callers are sent there. docs/procedures.md says what to do then.
+"""
+import argparse, os, pathlib, subprocess, sys
+from tools import in_sams_environment
+
+SWEEPER = "SweeperFunctionEveryMinute"
+
+
+def main():
+    import boto3
+    import tables
+    from environments import environments
+    from stack import Stack, client
+
+    parser = argparse.ArgumentParser(prog="just region", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("environment", choices=environments())
+    parser.add_argument("region")
+    parser.add_argument("changes", nargs="*", metavar="Name=value")
+    parser.add_argument("--yes", action="store_true", help="do not ask before the change set is carried out")
+    options = parser.parse_intermixed_args()
+    stack, here = Stack(options.environment), client("dynamodb")
+    if options.region == here.meta.region_name:
+        sys.exit(f"{options.region} is the region that the stack is in")
+    table = stack.outputs()["TableName"]
+    tables.finish(table)  # a replica wants a stream
+    replicas = lambda found: {one["RegionName"]: one.get("ReplicaStatus") for one in found.get("Replicas", [])}
+    if options.region not in replicas(here.describe_table(TableName=table)["Table"]):
+        here.update_table(TableName=table, ReplicaUpdates=[{"Create": {"RegionName": options.region}}])
+        print(f"{table} is copied to {options.region}; that takes from minutes to hours", flush=True)
+    tables.waited(table, lambda found: replicas(found).get(options.region) == "ACTIVE")
+    stream = tables.finish(table, boto3.client("dynamodb", region_name=options.region))
+    environment = os.environ | {"AWS_REGION": options.region, "AWS_DEFAULT_REGION": options.region}
+    deploy = pathlib.Path(__file__).with_name("deploy.py")
+    subprocess.run([sys.executable, str(deploy), options.environment, *["--yes"] * options.yes, *options.changes,
+                    f"ExistingTable={table}", f"ExistingTableStream={stream}"], check=True, env=environment)
+    there = boto3.client("cloudformation", region_name=options.region)
+    rule = there.describe_stack_resource(StackName=stack.name, LogicalResourceId=SWEEPER)["StackResourceDetail"]["PhysicalResourceId"]
+    boto3.client("events", region_name=options.region).disable_rule(Name=rule)
+    outputs = there.describe_stacks(StackName=stack.name)["Stacks"][0]["Outputs"]
+    print(f"{options.region} stands by at {next(one['OutputValue'] for one in outputs if one['OutputKey'] == 'ApiUrl')}; its sweeper "
+          f"rests: aws events enable-rule --region {options.region} --name {rule}")
+
+
+if __name__ == "__main__":
+    in_sams_environment()
+    main()

@@ -1,0 +1,91 @@
+"""The releases of a stack: what was deployed is kept in SAM CLI's bucket, so that going back needs no build.
+
+    citizen-releases/<stack>/code/<digest>                 functions, each by its content
+    citizen-releases/<stack>/<release>/template.yaml       the template, which names them
+    citizen-releases/<stack>/<release>/parameters.json     what it was deployed with
+    citizen-releases/<stack>/templates/…                   what SAM CLI hands to CloudFormation
+
+The newest KEPT releases of each stack stay, with the functions that they name.
+"""
+import json, os, pathlib, re, subprocess, tempfile
+from stack import client
+from tools import ROOT, SAM
+
+KEPT = 20
+PREFIX = "citizen-releases"
+
+
+def sam(*arguments):
+    environment = os.environ | {"SAM_CLI_TELEMETRY": "0"}
+    subprocess.run([str(SAM), *map(str, arguments)], cwd=ROOT, check=True, env=environment)
+
+
+def bucket():
+    """SAM CLI's bucket for this account and region, which it makes where it is not."""
+    from samcli.lib.bootstrap.bootstrap import manage_stack
+    return manage_stack(profile=os.environ.get("AWS_PROFILE"), region=client("s3").meta.region_name)
+
+
+def package(stack, release, parameters, folder):
+    """Uploads what is built in `folder`, and keeps the release. Returns the packaged template's text."""
+    with tempfile.TemporaryDirectory() as work:
+        template = pathlib.Path(work, "template.yaml")
+        # It names itself, so that it can be deployed by itself.
+        named = re.sub(r"(?m)^  Release:\n", f"\\g<0>    Default: {release}\n", (ROOT / "template.yaml").read_text())
+        template.write_text(named)
+        template.with_name("target").mkdir()
+        template.with_name("target").joinpath("lambda").symlink_to(pathlib.Path(folder).resolve())
+        where, packaged = bucket(), pathlib.Path(work, "packaged.yaml")
+        sam("package", "--template", template, "--s3-bucket", where, "--s3-prefix", f"{PREFIX}/{stack}/code",
+            "--output-template-file", packaged, "--no-progressbar")
+        text = packaged.read_text()
+    put = lambda file, body: client("s3").put_object(Bucket=where, Key=f"{PREFIX}/{stack}/{release}/{file}", Body=body.encode())
+    put("template.yaml", text)
+    put("parameters.json", json.dumps(parameters, indent=1, sort_keys=True))
+    return text
+
+
+def deploy(environment, stack, template, parameters, *options):
+    """Deploys a packaged template."""
+    # An empty value stands in quotes, or SAM CLI takes it for no value at all.
+    role = os.environ.get("CLOUDFORMATION_ROLE")  # which CloudFormation takes on; without it, it is who deploys
+    overrides = [f'{one}="{value}"' if value == "" else f"{one}={value}" for one, value in parameters.items()]
+    with tempfile.TemporaryDirectory() as work:
+        file = pathlib.Path(work, "template.yaml")
+        file.write_text(template)
+        sam("deploy", "--config-file", ROOT / "samconfig.toml", "--config-env", environment, "--template", file,
+            "--s3-prefix", f"{PREFIX}/{stack}/templates", *options, *(["--role-arn", role] if role else []), "--parameter-overrides", *overrides)
+
+
+def objects(where, prefix):
+    pages = client("s3").get_paginator("list_objects_v2").paginate(Bucket=where, Prefix=prefix)
+    return [one for page in pages for one in page.get("Contents", [])]
+
+
+def kept(stack):
+    """The names of the releases that are kept of a stack, the newest first."""
+    found = [one for one in objects(bucket(), f"{PREFIX}/{stack}/") if one["Key"].endswith("/parameters.json")]
+    return [one["Key"].split("/")[2] for one in sorted(found, key=lambda one: one["LastModified"], reverse=True)]
+
+
+def read(stack, release):
+    """The packaged template of a kept release, and its parameters."""
+    get = lambda file: client("s3").get_object(Bucket=bucket(), Key=f"{PREFIX}/{stack}/{release}/{file}")["Body"].read().decode()
+    return get("template.yaml"), json.loads(get("parameters.json"))
+
+
+def prune(stack):
+    """Removes what no release of the newest KEPT needs, with its older versions. Returns how many releases are left."""
+    where, start = bucket(), f"{PREFIX}/{stack}/"
+    left = kept(stack)[:KEPT]
+    code = set().union(*(re.findall(rf"{re.escape(start)}code/[0-9a-f]+", read(stack, one)[0]) for one in left))
+    newest = max((one["LastModified"] for one in objects(where, start + "templates/")), default=None)
+    def needed(key, modified):
+        part = key.removeprefix(start).split("/")[0]
+        return part in left or key in code or (part == "templates" and modified == newest)
+    pages = client("s3").get_paginator("list_object_versions").paginate(Bucket=where, Prefix=start)
+    for page in pages:
+        for one in page.get("Versions", []) + page.get("DeleteMarkers", []):
+            if not (one["IsLatest"] and needed(one["Key"], one["LastModified"])):
+                client("s3").delete_object(Bucket=where, Key=one["Key"], VersionId=one["VersionId"])
+    return len(left)

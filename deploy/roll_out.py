@@ -1,0 +1,53 @@
+#!/usr/bin/env python3
+"""Deploys to an environment, walks through it, and goes back by itself where the walk fails: what the release workflow does.
+
+Usage: just roll-out ENVIRONMENT [--functions FOLDER] [--without-email] [Name=value …]
+
+The first release of a stack has none before it to go back to; it stays, and this fails all the same.
+"""
+import argparse, os, pathlib, subprocess, sys
+from tools import ROOT, in_sams_environment
+
+
+def address(outputs, emulator):
+    """Where the stack's API answers; an emulator's lies below a path of its own."""
+    url = outputs["ApiUrl"]
+    if not emulator:
+        return url
+    api, stage = url.removeprefix("https://").split(".")[0], url.rsplit("/", 1)[1]
+    return f"{emulator}/restapis/{api}/{stage}/_user_request_"
+
+
+def main():
+    import smoke
+    from back import back
+    from environments import environments
+    from stack import Stack
+
+    parser = argparse.ArgumentParser(prog="just roll-out", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("environment", choices=environments())
+    parser.add_argument("changes", nargs="*", metavar="Name=value")
+    parser.add_argument("--functions", type=pathlib.Path, default=ROOT / "target/lambda", help="where the built functions are")
+    parser.add_argument("--without-email", action="store_true", help="where SES is not set up")
+    options = parser.parse_intermixed_args()
+    stack = Stack(options.environment)
+    before = stack.parameters().get("Release")
+    deploy = pathlib.Path(__file__).with_name("deploy.py")
+    subprocess.run([sys.executable, str(deploy), options.environment, "--yes", "--functions", str(options.functions), *options.changes],
+                   check=True)
+    steps = [one for one in smoke.STEPS if one != "mail" or not options.without_email]
+    fault = smoke.walk(address(stack.outputs(), os.environ.get("AWS_ENDPOINT_URL")), steps)
+    if not fault:
+        print(f"{options.environment} has release {stack.parameters()['Release']}, and all is well")
+        return
+    print(f"NOT WELL: {fault}", flush=True)
+    if before is None:
+        sys.exit("there was no release before this one to go back to")
+    back(options.environment, before, "--no-confirm-changeset")
+    fault = smoke.walk(address(stack.outputs(), os.environ.get("AWS_ENDPOINT_URL")), steps)
+    sys.exit(f"went back to release {before}, " + (f"which is not well either: {fault}" if fault else "and all is well there"))
+
+
+if __name__ == "__main__":
+    in_sams_environment()
+    main()

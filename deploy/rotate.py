@@ -1,0 +1,68 @@
+#!/usr/bin/env python3
+"""Puts a new secret in the place of an old one.
+
+Usage: just rotate ENVIRONMENT provider-key FILE        the key of the model provider, which stands in FILE
+       just rotate ENVIRONMENT security-log-key FILE    the key that the security log hashes addresses with; the old one goes to FILE
+       just rotate ENVIRONMENT cursor-key ORG           the key that seals the cursors of an organization's lists, by its id
+
+There are no others: sessions are random, and deployments get a role by OpenID Connect.
+"""
+import argparse, os, pathlib, secrets, sys
+from tools import in_sams_environment
+
+
+def provider_key(stack, what):
+    from stack import client
+    file = pathlib.Path(what)
+    secret = stack.resources().get("AnthropicApiKey")
+    if secret is None:
+        sys.exit(f"{stack.name} has no secret: AnalysisProvider=anthropic makes it")
+    key = file.read_text().strip()
+    if not key or "\n" in key:
+        sys.exit(f"{file} has no key, or more than one line")
+    version = client("secretsmanager").put_secret_value(SecretId=secret[0], SecretString=key)["VersionId"]
+    print(f"the worker takes version {version} at its next start, and when the provider refuses the old one: revoke that with the "
+          "provider now. The file is not needed any more")
+
+
+def security_log_key(stack, what):
+    """Removes the record; the next log-in of a new environment makes another (shared/src/store/security_log.rs)."""
+    from stack import client
+    file = pathlib.Path(what)
+    key = {"pk": {"S": "SECURITY_LOG"}, "sk": {"S": "KEY"}}
+    with os.fdopen(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as out:
+        found = client("dynamodb").delete_item(TableName=stack.outputs()["TableName"], Key=key, ReturnValues="ALL_OLD")
+        out.write(found["Attributes"]["key"]["S"] if "Attributes" in found else "")
+    if "Attributes" not in found:
+        file.unlink()
+        sys.exit("there is no key yet: the first log-in makes it")
+    print(f"the old key is in {file}: with it, lines of before are looked through. Environments that have read it keep it until they end; "
+          f"`just deploy {stack.environment} --again` ends them all")
+
+
+def cursor_key(stack, what):
+    from stack import client
+    client("dynamodb").update_item(
+        TableName=stack.outputs()["TableName"], Key={"pk": {"S": f"ORG#{what}"}, "sk": {"S": "ORG"}},
+        UpdateExpression="SET cursor_key = :new", ConditionExpression="attribute_exists(cursor_key)",
+        ExpressionAttributeValues={":new": {"S": secrets.token_urlsafe(32)}})
+    print(f"cursors of {what} that callers hold are refused now; pages in the cache have old ones until they end, half a minute at most")
+
+
+SECRETS = {"provider-key": provider_key, "security-log-key": security_log_key, "cursor-key": cursor_key}
+
+
+def main():
+    from environments import environments
+    from stack import Stack
+    parser = argparse.ArgumentParser(prog="just rotate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("environment", choices=environments())
+    parser.add_argument("secret", choices=SECRETS)
+    parser.add_argument("what", metavar="FILE|ORG")
+    options = parser.parse_args()
+    SECRETS[options.secret](Stack(options.environment), options.what)
+
+
+if __name__ == "__main__":
+    in_sams_environment()
+    main()

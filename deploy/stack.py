@@ -1,0 +1,75 @@
+"""A deployed stack, as AWS tells of it. Credentials and region come from the environment, as for SAM CLI."""
+import functools, sys
+import boto3
+from botocore.exceptions import ClientError
+from environments import environments
+
+ALIAS = "live"
+
+
+@functools.cache
+def client(service):
+    session = boto3.Session()
+    if not session.region_name:
+        sys.exit("no region: set AWS_REGION, for example to us-east-1")
+    return session.client(service)
+
+
+class Stack:
+    """The stack of an environment of samconfig.toml."""
+
+    def __init__(self, environment):
+        self.environment, self.name = environment, environments()[environment]["stack_name"]
+
+    def described(self):
+        """What CloudFormation says of it; None where it is not."""
+        try:
+            found = client("cloudformation").describe_stacks(StackName=self.name)["Stacks"][0]
+        except ClientError as error:
+            if "does not exist" in str(error):
+                return None
+            raise
+        return None if found["StackStatus"] in ("DELETE_COMPLETE", "REVIEW_IN_PROGRESS") else found
+
+    def parameters(self):
+        found = self.described() or {}
+        return {one["ParameterKey"]: one["ParameterValue"] for one in found.get("Parameters", [])}
+
+    def outputs(self):
+        found = self.described()
+        if found is None:
+            sys.exit(f"there is no stack {self.name}: just deploy {self.environment}")
+        return {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", [])}
+
+    def resources(self):
+        """The physical ids of its resources by logical ones, and their types."""
+        pages = client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self.name)
+        return {one["LogicalResourceId"]: (one["PhysicalResourceId"], one["ResourceType"])
+                for page in pages for one in page["StackResourceSummaries"] if one.get("PhysicalResourceId")}
+
+    def published(self):
+        """The version of each function that the stack has published, by the function's name."""
+        arns = [physical for physical, kind in self.resources().values() if kind == "AWS::Lambda::Version"]
+        return dict(arn.split(":")[-2:] for arn in arns)
+
+    def live(self):
+        """The version that each function's alias names, by the function's name."""
+        names = [physical for physical, kind in self.resources().values() if kind == "AWS::Lambda::Function"]
+        return {name: client("lambda").get_alias(FunctionName=name, Name=ALIAS)["FunctionVersion"] for name in names}
+
+    def settle(self, keep=3):
+        """Points each alias at the version that the stack has published, and deletes all but the newest few of the others.
+        Returns the functions whose alias named another one, and how many versions were deleted."""
+        functions, published, live = client("lambda"), self.published(), self.live()
+        moved = [name for name, version in published.items() if live.get(name) not in (None, version)]
+        for name in moved:
+            functions.update_alias(FunctionName=name, Name=ALIAS, FunctionVersion=published[name])
+        deleted = 0
+        for name in live:
+            pages = functions.get_paginator("list_versions_by_function").paginate(FunctionName=name)
+            there = sorted(int(one["Version"]) for page in pages for one in page["Versions"] if one["Version"] != "$LATEST")
+            others = [one for one in there if str(one) != published.get(name)]
+            for version in others[:-keep]:
+                functions.delete_function(FunctionName=name, Qualifier=str(version))
+                deleted += 1
+        return moved, deleted

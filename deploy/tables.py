@@ -1,0 +1,47 @@
+"""Tables beside the stack's own: what a restored one, or a replica in another region, lacks and is given."""
+import time
+from samtranslator.yaml_helper import yaml_parse
+from stack import client
+from tools import ROOT
+
+
+def wanted():
+    """What template.yaml says of its table."""
+    return yaml_parse((ROOT / "template.yaml").read_text())["Resources"]["Table"]["Properties"]
+
+
+def waited(table, ready, dynamodb=None, seconds=6 * 3600):
+    """Waits until a table is as `ready` wants its description; that."""
+    end, dynamodb = time.monotonic() + seconds, dynamodb or client("dynamodb")
+    while True:
+        found = dynamodb.describe_table(TableName=table)["Table"]
+        if ready(found):
+            return found
+        if time.monotonic() > end:
+            raise TimeoutError(f"{table} is {found['TableStatus']} after {seconds} s")
+        time.sleep(2)
+
+
+def is_active(found):
+    return found["TableStatus"] == "ACTIVE"
+
+
+def finish(table, dynamodb=None):
+    """Gives a table what neither a restore nor a replica brings along: time to live, recovery, the stream and protection. The label of its stream."""
+    dynamodb = dynamodb or client("dynamodb")
+    found, ttl = waited(table, is_active, dynamodb), wanted()["TimeToLiveSpecification"]
+    now = dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]["TimeToLiveStatus"]
+    if now in ("DISABLED", "DISABLING"):
+        dynamodb.update_time_to_live(TableName=table, TimeToLiveSpecification=ttl)
+    dynamodb.update_continuous_backups(
+        TableName=table, PointInTimeRecoverySpecification=wanted()["PointInTimeRecoverySpecification"])
+    stream = found.get("StreamSpecification") or {}
+    if not stream.get("StreamEnabled"):
+        dynamodb.update_table(TableName=table, StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"})
+    elif stream["StreamViewType"] != "NEW_AND_OLD_IMAGES":
+        raise ValueError(f"{table} has a stream of {stream['StreamViewType']}: switch it off first")
+    found = waited(table, lambda one: is_active(one) and one.get("LatestStreamLabel"), dynamodb)
+    if not found.get("DeletionProtectionEnabled"):
+        dynamodb.update_table(TableName=table, DeletionProtectionEnabled=True)
+        waited(table, is_active, dynamodb)
+    return found["LatestStreamLabel"]

@@ -1,0 +1,65 @@
+"""What the recipes decide before they ask AWS."""
+import pathlib, subprocess, sys, unittest
+import back, deploy, push, roll_out
+
+HERE = pathlib.Path(deploy.__file__).parent
+
+
+class Table(unittest.TestCase):
+    """No deployment may give the stack another table, which would be an empty one, because somebody did not think of it."""
+
+    def test_another_table_has_to_be_said_behind_the_command(self):
+        took = {"ExistingTable": "restored", "Release": "…"}
+        self.assertEqual(len(deploy.table_objection(took, {}, {})), 1)
+        self.assertIn("restored", deploy.table_objection(took, {}, {})[0])
+        self.assertEqual(len(deploy.table_objection({"ExistingTable": ""}, {"ExistingTable": "other"}, {})), 1)
+        self.assertEqual(deploy.table_objection(took, {"ExistingTable": "restored"}, {}), [])
+        self.assertEqual(deploy.table_objection(took, {"ExistingTable": "old"}, {"ExistingTable": "old"}), [])
+
+    def test_a_first_deployment_and_one_from_before_the_parameter_have_nothing_to_say(self):
+        self.assertEqual(deploy.table_objection({}, {"ExistingTable": "kept"}, {}), [])
+        self.assertEqual(deploy.table_objection({"Release": "…"}, {}, {}), [])
+
+    def test_the_table_is_not_gone_back_on(self):
+        then = {"ExistingTable": "", "LogLevel": "debug", "GradualDeployment": "true", "Release": "a"}
+        now = {"ExistingTable": "restored", "ExistingTableStream": "arn", "LogLevel": "info", "Release": "b"}
+        given = back.parameters(then, now)
+        self.assertEqual(given, {"ExistingTable": "restored", "ExistingTableStream": "arn", "LogLevel": "debug", "Release": "a",
+                                 "GradualDeployment": "false"})
+
+
+class Back(unittest.TestCase):
+    KEPT = {"dev": ["00aa-c1", "11bb-c2"], "prod": ["22cc-c1"]}
+
+    def test_a_release_is_found_by_a_part_of_its_name(self):
+        self.assertEqual(back.found("11", self.KEPT), ("dev", "11bb-c2"))
+        self.assertEqual(back.found("22cc-c1", self.KEPT), ("prod", "22cc-c1"))
+
+    def test_none_and_several_are_said(self):
+        self.assertIn("no release is kept", back.found("99", self.KEPT))
+        said = back.found("c1", self.KEPT)
+        self.assertIn("00aa-c1  dev", said)
+        self.assertIn("22cc-c1  prod", said)
+
+
+class Push(unittest.TestCase):
+    def test_only_dev_is_pushed_to(self):
+        self.assertIsNone(push.objection("citizen-dev", {"Environment": "dev"}))
+        for other in ("prod", "staging"):
+            self.assertIn(other, push.objection("citizen-dev", {"Environment": other}))
+        self.assertIn("is not there", push.objection("citizen-dev", {}))
+
+    def test_nothing_names_another_environment(self):
+        said = subprocess.run([sys.executable, HERE / "push.py", "get-user", "prod"], capture_output=True, text=True, timeout=60)
+        self.assertEqual(said.returncode, 2, said.stderr)
+
+
+class Address(unittest.TestCase):
+    def test_it_is_the_stacks_own_or_an_emulators(self):
+        outputs = {"ApiUrl": "https://abc.execute-api.us-east-1.amazonaws.com/v1"}
+        self.assertEqual(roll_out.address(outputs, None), outputs["ApiUrl"])
+        self.assertEqual(roll_out.address(outputs, "http://127.0.0.1:1"), "http://127.0.0.1:1/restapis/abc/v1/_user_request_")
+
+
+if __name__ == "__main__":
+    unittest.main()

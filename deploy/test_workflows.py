@@ -1,0 +1,82 @@
+"""The workflows: no key is stored, no action is another than the one that was looked at, and only one environment's job becomes its role."""
+import pathlib, re, subprocess, unittest
+from samtranslator.yaml_helper import yaml_parse
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+FILES = {file.name: file.read_text() for file in sorted((ROOT / ".github/workflows").glob("*.yml"))}
+WORKFLOWS = {name: yaml_parse(text) for name, text in FILES.items()}
+JOBS = [(f"{file}: {name}", job) for file, workflow in WORKFLOWS.items() for name, job in workflow["jobs"].items()]
+
+
+class Workflows(unittest.TestCase):
+    def test_actions_are_pinned_by_commit_and_say_their_version(self):
+        for file, text in FILES.items():
+            for used in re.findall(r"uses: *(.*)", text):
+                self.assertRegex(used, r"^(\./\.github/workflows/\w[\w-]*\.yml|[\w-]+/[\w./-]+@[0-9a-f]{40} # v\d+(\.\d+)*)$", file)
+
+    def test_no_secret_is_read(self):
+        for file, text in FILES.items():
+            self.assertNotRegex(text, r"secrets\b|aws-access-key-id|AWS_SECRET", file)
+
+    def test_only_a_job_of_an_environment_may_become_a_role(self):
+        becoming = []
+        for name, job in JOBS:
+            permissions = job.get("permissions", {})
+            self.assertLessEqual(set(permissions.items()), {("contents", "read"), ("id-token", "write")}, name)
+            if "id-token" in permissions:
+                becoming.append(name)
+                self.assertTrue("environment" in job or job.get("uses") == "./.github/workflows/roll-out.yml", name)
+        self.assertEqual(len(becoming), 4, becoming)
+        for file, workflow in WORKFLOWS.items():
+            self.assertIn(workflow.get("permissions"), ({}, {"contents": "read"}), file)
+
+    def test_environments_follow_one_another_and_what_is_under_way_is_not_cut_off(self):
+        jobs = WORKFLOWS["release.yml"]["jobs"]
+        self.assertEqual({name: jobs[name].get("needs") for name in ("dev", "staging", "prod")},
+                         {"dev": ["checks", "build"], "staging": "dev", "prod": "staging"})
+        self.assertEqual([jobs[name]["with"]["environment"] for name in ("dev", "staging", "prod")], ["dev", "staging", "prod"])
+        for concurrency in (WORKFLOWS["release.yml"]["concurrency"], WORKFLOWS["roll-out.yml"]["jobs"]["roll-out"]["concurrency"]):
+            self.assertIs(concurrency["cancel-in-progress"], False)
+        self.assertEqual(WORKFLOWS["roll-out.yml"]["jobs"]["roll-out"]["environment"], "${{ inputs.environment }}")
+
+    def test_each_step_is_a_script_that_runs_here(self):
+        for name, job in JOBS:
+            for command in (step["run"] for step in job.get("steps", []) if "run" in step):
+                scripts = re.findall(r"(?:^|\s)((?:deploy|\.ci)/[\w./-]+)", command)
+                for script in scripts:
+                    self.assertTrue((ROOT / script).stat().st_mode & 0o100, f"{name}: {script}")
+                self.assertTrue(scripts or re.search(r"\b(tar|chown)\b", command), f"{name}: {command}")
+                self.assertNotIn("${{", command, f"{name}: what others wrote is no part of a command")
+
+    def test_the_linter_finds_nothing_here_and_something_in_a_wrong_one(self):
+        lint = lambda text: subprocess.run(["actionlint", "-no-color", "-"], input=text, capture_output=True, text=True).stdout
+        for file, text in FILES.items():
+            self.assertEqual(lint(text), "", file)
+        self.assertIn("undefined", lint(FILES["roll-out.yml"].replace("github.run_id", "github.run_idd").replace("inputs.options", "input.options")))
+
+
+class Role(unittest.TestCase):
+    ROLE = yaml_parse((ROOT / "deploy/github-role.yaml").read_text())["Resources"]
+
+    def test_one_environment_of_one_repository_is_trusted(self):
+        statement, = self.ROLE["DeployRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+        self.assertEqual(statement["Action"], "sts:AssumeRoleWithWebIdentity")
+        self.assertEqual(statement["Condition"], {"StringEquals": {
+            "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
+            "token.actions.githubusercontent.com:sub": {"Fn::Sub": "repo:${Repository}:environment:${Environment}"}}})
+
+    def test_no_action_is_a_wildcard_and_few_are_for_any_resource(self):
+        for name, one in self.ROLE.items():
+            properties = one["Properties"]
+            documents = [properties["PolicyDocument"]] if "PolicyDocument" in properties else \
+                [policy["PolicyDocument"] for policy in properties.get("Policies", [])]
+            for statement in (statement for document in documents for statement in document["Statement"]):
+                actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+                self.assertNotIn("*", "".join(actions), name)
+                if "*" in (statement["Resource"], *([] if isinstance(statement["Resource"], (str, dict)) else statement["Resource"])):
+                    # Nothing that gives or takes data or permissions.
+                    self.assertEqual([one for one in actions if re.match(r"(iam:(?!List)|s3|dynamodb:(?!List)|lambda:(?!Create|List)|sqs:(?!List))", one)], [])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,15 @@
+"""The Python environment of SAM CLI, whose parser and SDK the scripts here use (.ci/install-tools.sh makes it)."""
+import os, pathlib, sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TOOLS = pathlib.Path(os.environ.get("CITIZEN_TOOLS", pathlib.Path.home() / ".cache/citizen-tools"))
+SAM = TOOLS / "venv/bin/sam"
+
+
+def in_sams_environment():
+    """Begins the running script anew in SAM CLI's environment, unless it runs there."""
+    if sys.prefix != str(TOOLS / "venv"):
+        python = TOOLS / "venv/bin/python"
+        if not python.exists():
+            sys.exit("SAM CLI is missing: run .ci/install-tools.sh")
+        os.execv(python, [str(python), *sys.argv])
