@@ -115,6 +115,10 @@ region environment region *changes:
 role:
     "${CITIZEN_TOOLS:-$HOME/.cache/citizen-tools}"/venv/bin/python deploy/role.py --write
 
+# Write the documents' sums of money, from the template, the counted units and deploy/prices.json.
+money:
+    "${CITIZEN_TOOLS:-$HOME/.cache/citizen-tools}"/ministack/bin/python deploy/money.py --write
+
 # Write the table of what each parameter of the template changes.
 changes:
     "${CITIZEN_TOOLS:-$HOME/.cache/citizen-tools}"/ministack/bin/python deploy/changes.py --write
@@ -123,10 +127,18 @@ changes:
 throttles:
     "${CITIZEN_TOOLS:-$HOME/.cache/citizen-tools}"/ministack/bin/python deploy/throttles.py --write
 
+# Print an output of an environment's stack, or all of them.
+output environment *name:
+    @deploy/output.py {{environment}} {{name}}
+
 # Deploy to MiniStack and a real Redis here and try it: the suite, an e-mail, an update in place, the deletion (after
 # `just build --quick`). `--keep` leaves it running.
 deploy-local *arguments:
     deploy/deploy-local.py {{arguments}}
+
+# Paste the blocks of the README's "Deploy" into a shell, against MiniStack.
+readme-local:
+    deploy/readme-local.py
 
 # Carry out each procedure of docs/procedures.md on MiniStack (after `just build --quick`).
 procedures-local:

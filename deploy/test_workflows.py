@@ -1,8 +1,8 @@
 """The workflows: no key is stored, no action is another than the one that was looked at, and only one environment's job becomes its role."""
-import pathlib, re, subprocess, unittest
+import re, subprocess, unittest
 from samtranslator.yaml_helper import yaml_parse
+from tools import ROOT, TOOLS
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 FILES = {file.name: file.read_text() for file in sorted((ROOT / ".github/workflows").glob("*.yml"))}
 WORKFLOWS = {name: yaml_parse(text) for name, text in FILES.items()}
 JOBS = [(f"{file}: {name}", job) for file, workflow in WORKFLOWS.items() for name, job in workflow["jobs"].items()]
@@ -49,7 +49,7 @@ class Workflows(unittest.TestCase):
                 self.assertNotIn("${{", command, f"{name}: what others wrote is no part of a command")
 
     def test_the_linter_finds_nothing_here_and_something_in_a_wrong_one(self):
-        lint = lambda text: subprocess.run(["actionlint", "-no-color", "-"], input=text, capture_output=True, text=True).stdout
+        lint = lambda text: subprocess.run([TOOLS / "venv/bin/actionlint", "-no-color", "-"], input=text, capture_output=True, text=True).stdout
         for file, text in FILES.items():
             self.assertEqual(lint(text), "", file)
         self.assertIn("undefined", lint(FILES["roll-out.yml"].replace("github.run_id", "github.run_idd").replace("inputs.options", "input.options")))

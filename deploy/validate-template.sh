@@ -17,9 +17,10 @@ timed "sam validate" sam validate --lint --template template.yaml
 timed "cfn-lint" cfn-lint --template template.yaml
 (cd deploy && timed "environments, preflight, procedures, workflows" \
     "$tools/venv/bin/python" -m unittest --quiet test_environments test_preflight test_procedures test_workflows)
-(cd deploy && timed "template tests" "$tools/ministack/bin/python" -m unittest --quiet test_template test_metrics test_throttles)
+(cd deploy && timed "template tests" "$tools/ministack/bin/python" -m unittest --quiet test_template test_metrics test_throttles test_money)
 timed "throttles" "$tools/ministack/bin/python" deploy/throttles.py
 timed "changes arrive" "$tools/ministack/bin/python" deploy/changes.py
+timed "sums of money" "$tools/ministack/bin/python" deploy/money.py
 timed "roles" cfn-lint --template deploy/github-role.yaml
 timed "role has what is needed" "$tools/venv/bin/python" deploy/role.py
 timed "guard rules" "$tools/ministack/bin/python" deploy/check_policies.py

@@ -53,6 +53,7 @@ STEPS = {
                    *(word for name in MEASURED for word in ("--bin", name))], {}),
     "ratio-untrained": ("at most 0.95 of it without training", ["just", "bench", "--no-build", "--only", "get-user", "--at-most", "0.95"], {}),
     "quick": ("all functions as the tests have them, for the step below", ["deploy/build-functions.py", "--quick", "--quiet", "--locked"], {}),
+    "readme": ("the README's Deploy, pasted, on MiniStack", ["deploy/readme-local.py"], {}),
     "procedures": ("going back, restoring, rotating, raising limits and another region, on MiniStack", ["deploy/procedures-local.py"], {}),
     "plain": ("all functions as `just build` makes them", ["deploy/build-functions.py", "--quiet", "--locked"], {}),
     "sam-local": ("each function by `sam local invoke` in a container", [".ci/with-local.sh", "deploy/sam-local.sh"], {}),

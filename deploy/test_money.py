@@ -1,0 +1,62 @@
+"""The arithmetic of deploy/money.py; that documents have its sums, it says itself."""
+import unittest
+import money
+from stack_of import Stack
+
+TEMPLATE = money.ROOT / "template.yaml"
+
+
+class Prices(unittest.TestCase):
+    def test_a_price_has_steps(self):
+        self.assertAlmostEqual(money.usd("api_request", 1e6), 3.50)
+        self.assertAlmostEqual(money.usd("api_request", 333e6), 333 * 3.50)
+        self.assertAlmostEqual(money.usd("api_request", 1001e6), 333 * 3.50 + 667 * 2.80 + 2.38)
+        self.assertAlmostEqual(money.usd("api_request", 21000e6), 333 * 3.50 + 667 * 2.80 + 19000 * 2.38 + 1000 * 1.51)
+
+    def test_what_is_free_for_ever_is_taken_off_where_it_is_asked_for(self):
+        self.assertAlmostEqual(money.usd("alarm_month", 24, free=True), 1.40)
+        self.assertAlmostEqual(money.usd("alarm_month", 24), 2.40)
+        self.assertEqual(money.usd("dashboard_month", 1, free=True), 0)
+
+
+class Mix(unittest.TestCase):
+    def test_every_action_of_the_load_has_its_calls_and_every_call_its_units(self):
+        self.assertEqual(set(money.mix()), set(money.CALLS))
+        self.assertEqual(sum(money.mix().values()), 1000)
+        named = {name for calls in money.CALLS.values() for name in calls}
+        named |= {f"{name}, hit" for name in money.HIT} | set(money.JOBS.values())
+        self.assertEqual(named - set(money.units()), set())
+
+    def test_it_is_what_a_run_counted(self):
+        """`just before-after`: 1.46 database calls a request with the cache, 1.99 without (docs/scale.md)."""
+        self.assertAlmostEqual(money.request(True)["calls"], 1.46, delta=0.05)
+        self.assertAlmostEqual(money.request(False)["calls"], 1.99, delta=0.05)
+
+
+class Sums(unittest.TestCase):
+    def test_what_the_template_has_is_in_the_month(self):
+        dev, prod = (Stack(TEMPLATE, given) for given in ({}, {"CacheUrl": "serverless:", "AnalysisProvider": "anthropic"}))
+        of = lambda stack, word: [one for part in money.rest(stack) for one in part if word in one[0]]
+        self.assertEqual(of(dev, "secret") + of(dev, "the cache"), [])
+        self.assertAlmostEqual(of(prod, "secret")[0][2], 0.40)
+        self.assertAlmostEqual(of(prod, "the cache")[0][2], 0.1 * 730 * 0.084)
+        self.assertGreater(of(prod, "metrics of ours")[0][2], of(dev, "metrics of ours")[0][2])
+        (polling,) = of(dev, "polling")
+        mappings = [one for one in dev.of("AWS::Lambda::EventSourceMapping").values() if "Queue" in str(one["Properties"]["EventSourceArn"])]
+        self.assertTrue(polling[0].startswith(f"polling {len(mappings)} queue"), polling)
+
+    def test_the_worst_day_is_less_with_a_lower_limit_and_has_every_method(self):
+        of = lambda limit: money.worst_day(Stack(TEMPLATE, {"RequestsPerSecond": limit}))
+        default, second, lines = of("100")
+        self.assertEqual(default, 100)
+        (api,) = Stack(TEMPLATE, {}).of("AWS::ApiGateway::RestApi").values()
+        methods = sum(len(one) for one in api["Properties"]["Body"]["paths"].values())
+        self.assertLessEqual(second, methods * 100)
+        self.assertGreater(second, methods * 10)
+        total = lambda day: sum(one[2] for one in day[2])
+        self.assertLess(total(of("50")), total(of("100")))
+        self.assertLess(total(of("100")), total(of("1000")))
+
+
+if __name__ == "__main__":
+    unittest.main()
