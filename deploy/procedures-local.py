@@ -177,7 +177,7 @@ def region(deployment):
     """Another region stands by over a replica of the table: what is written here is read there."""
     made = {"email": "traveller@example.com", "name": "T", "org_name": "T", "password": "correct horse battery"}
     _, session = deployment.call("POST", "/auth/register", made)
-    said = deployment.run("region.py", "dev", "eu-west-1", "--yes", "AllowedOrigins=https://b.example", "MailIdentity=example.com")
+    said = deployment.run("region.py", "dev", "eu-west-1", "--yes", "AllowedOrigins=https://b.example")
     api = re.search(r"stands by at https://([^.]+)\.execute-api\.eu-west-1", said)[1]
     here, deployment.url = deployment.url, f"{deployment.endpoint}/restapis/{api}/v1/_user_request_"
     assert deployment.call("GET", "/me", token=session["token"])[1]["email"] == made["email"]
