@@ -67,7 +67,7 @@ BLOCK = """  {pascal}Function:
 {head}      Policies:
         - Statement:
             - Effect: Allow
-              Resource: !GetAtt Table.Arn
+              Resource: *table-arn
               Action: [dynamodb:BatchGetItem]
 """
 
