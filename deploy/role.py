@@ -16,12 +16,14 @@ BEGIN, END = "  # made by deploy/role.py\n", "  # until here\n"
 
 # With everything on, so that all resources are there.
 ALL_ON = {"CacheUrl": "serverless:", "AnalysisProvider": "anthropic", "MailIdentity": "a.example", "AlarmEmail": "us@a.example",
-          "ReservedConcurrency": "true", "GradualDeployment": "true"}
+          "ReservedConcurrency": "true", "GradualDeployment": "true", "DomainName": "api.a.example", "CertificateArn": "arn", "HostedZoneId": "Z1",
+          "RequestsPerAddress": "2000", "MonthlyBudgetUsd": "100"}
 # What handlers name for uses of a type that this stack makes none of: whole services, and single actions.
-NO_USE = {"dax", "ecr", "elasticfilesystem", "firehose", "kinesis", "kms", "s3files", "signer", "ssm", "vpc-lattice", "vpce"}
+NO_USE = {"amplify", "apprunner", "appsync", "bedrock-agentcore", "billing", "cognito-idp", "elasticloadbalancing", "payments",
+          "dax", "ecr", "elasticfilesystem", "firehose", "kinesis", "kms", "s3files", "signer", "ssm", "vpc-lattice", "vpce"}
 NO_USE_OF = re.compile(
     r"dynamodb:(\w*Item|Query|Scan|\w*Import\w*|\w*Kinesis\w*|\w*Replica\w*|\w*ResourcePolicy)|s3:(ListBucket|GetObjectMetadata|REST\..*)"
-    r"|iam:(\w*PermissionsBoundary|PassRole|AttachRolePolicy)|ec2:(\w*CidrBlock|\w*Encryption\w*|ModifyVpcTenancy|DescribeInstances)"
+    r"|iam:(\w*PermissionsBoundary|PassRole|AttachRolePolicy)|ec2:(\w*VerifiedAccess\w*|\w*CidrBlock|\w*Encryption\w*|ModifyVpcTenancy|DescribeInstances)"
     r"|lambda:(PassCapacityProvider|GetLayerVersion|\w*CodeSigning\w*|\w*Provisioned\w*|\w*Scaling\w*|\w*RuntimeAlias)"
     r"|logs:(\w*KmsKey|\w*DataProtection\w*|\w*IndexPolic\w*|\w*Bearer\w*|PutLogEvents|CreateLogStream|DescribeLogStreams)"
     r"|secretsmanager:(\w*Regions|\w*Replicat\w*|GetSecretValue)|codedeploy:RegisterOnPremisesInstance|elasticache:ModifyReplicationGroup")
@@ -40,6 +42,7 @@ ON = {
     "iam": ["arn:${AWS::Partition}:iam::${AWS::AccountId}:role/citizen-${Environment}-*"],
     "lambda": [HERE_ONLY % "lambda" + kind for kind in ("function:citizen-${Environment}-*", "event-source-mapping:*")],
     "logs": [HERE_ONLY % "logs" + "log-group:citizen-${Environment}-*"],
+    "route53": ["arn:${AWS::Partition}:route53:::hostedzone/${HostedZoneId}", "arn:${AWS::Partition}:route53:::change/*"],
     "s3": ["arn:${AWS::Partition}:s3:::aws-sam-cli-managed-default-*/citizen-releases/citizen-${Environment}/*"],
     "secretsmanager": [HERE_ONLY % "secretsmanager" + "secret:AnthropicApiKey-*"],
     "ses": [HERE_ONLY % "ses" + kind for kind in ("identity/*", "configuration-set/*")],
@@ -141,4 +144,5 @@ def main():
     sys.exit(bool(wrong))
 
 
-main()
+if __name__ == "__main__":
+    main()

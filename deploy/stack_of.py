@@ -9,6 +9,8 @@ class Stack:
     def __init__(self, template, parameters, at=0):
         with unittest.mock.patch("time.time", return_value=at):  # of which SAM makes a deployment's name
             self.template = translated(template, parameters)
+        if unknown := set(parameters) - set(self.template["Parameters"]):
+            raise ValueError(f"no parameters of the template: {', '.join(sorted(unknown))}")
         self.values = {name: one.get("Default", "") for name, one in self.template["Parameters"].items()} | parameters
         self.resources = {name: self.resolved(one) for name, one in self.template["Resources"].items()
                           if "Condition" not in one or self.holds(self.template["Conditions"][one["Condition"]])}

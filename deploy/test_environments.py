@@ -57,6 +57,11 @@ class Environments(unittest.TestCase):
             tags = CfnTags().convert(environment["tags"], None, None)
             self.assertEqual((tags["service"], tags["environment"]), ("citizen", name))
 
+    def test_an_existing_table_wants_its_stream(self):
+        dev, table = environments()["dev"], "ExistingTable=other"
+        self.assertEqual([one.split(":")[0] for one in objections(parameters(dev, [table]))], ["ExistingTableStream"])
+        self.assertEqual(objections(parameters(dev, [table, "ExistingTableStream=2026-11-29T00:00:00.000"])), [])
+
     def test_nothing_is_reserved_unless_asked(self):
         for name, environment in environments().items():
             self.assertNotIn("ReservedConcurrency", parameters(environment), name)
