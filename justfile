@@ -62,6 +62,14 @@ openapi:
 lint-openapi:
     .ci/lint-openapi.sh
 
+# Generate clients from the document, compile them strictly and make a walk with each.
+clients:
+    .ci/with-local.sh lab/clients/run.sh
+
+# The cookie session and the first steps on /docs in a real browser.
+browser:
+    lab/browser/run.sh
+
 # Write the samples of a release, tests/samples/<version>: all that it stores and caches (docs/changing-a-record.md).
 samples version:
     CITIZEN_SAMPLES={{version}} cargo test --workspace --test suite -- --exact stored::make_samples --ignored

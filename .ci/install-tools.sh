@@ -45,6 +45,12 @@ if ! find "$(rustc --print sysroot)" -name llvm-profdata | grep -q . && ! comman
     }
 fi
 
+# A real browser, for `just browser`.
+if ! command -v chromium >/dev/null; then
+    apt-get update -q
+    DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends chromium
+fi
+
 # Containers, for `just sam-local` (deploy/sam-local.sh starts an engine of its own).
 if ! command -v dockerd >/dev/null || ! command -v iptables >/dev/null || [ ! -x /bin/busybox ]; then
     apt-get update -q
@@ -56,6 +62,8 @@ pip_tools schemathesis
 # Load by lab/locustfile.py.
 pip_tools locust
 pip_tools ministack
+# For `just clients`: a generator of clients, what checks their types, and what they need.
+pip_tools clients
 pip_tools checkov
 
 # Linters of the OpenAPI document, generators and what they generate for, a browser's driver. `npm ci` installs what the lock file

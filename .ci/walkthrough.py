@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Pastes the blocks of docs/walkthrough.md into bash and into zsh, as the page says, in a folder of nobody's and over systems of
 its own, and looks at what each prints; and sees that the page gives up on a job that does not succeed. `just walkthrough`."""
-import http.server, pathlib, re, shutil, subprocess, sys, tempfile, threading, time
+import http.server, os, pathlib, re, shutil, subprocess, sys, tempfile, threading, time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 SHELLS = {"bash": ["bash", "--norc", "-i"], "zsh": ["zsh", "-f", "-i"]}
 # What each block prints, in the page's order.
 PRINTS = [
@@ -82,7 +83,7 @@ def walk(shells, blocks, folder, *options):
     """What is wrong with a walk over a system with these options."""
     log = folder / "log"
     with log.open("w") as file:
-        system = subprocess.Popen([ROOT / "target/debug/local", "--port", "0", *options], cwd=folder, stdout=file, stderr=file)
+        system = subprocess.Popen([TARGET / "debug/local", "--port", "0", *options], cwd=folder, stdout=file, stderr=file)
     try:
         url = address(log, system)
         return [f"{options}: {fault}" for shell in shells for fault in wrong(shell, blocks, url, folder, PRINTS)]

@@ -7,7 +7,7 @@ log=$(mktemp)
 # With a test beside it, dependencies get the features that they have in `cargo test --workspace`; without,
 # some get fewer, and everything above them is compiled once more.
 cargo build --quiet --manifest-path "$root/Cargo.toml" --workspace --bin local --test suite
-"$root/target/debug/local" --ephemeral --port 0 > "$log" 2>&1 &
+"${CARGO_TARGET_DIR:-$root/target}/debug/local" --ephemeral --port 0 > "$log" 2>&1 &
 pid=$!
 trap 'kill "$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; rm -f "$log"' EXIT
 for _ in $(seq 100); do

@@ -35,6 +35,8 @@ STEPS = {
                 ["cargo", "test", "--workspace", "--locked", "--features", "shared/discovery", "--test", "redis", "consistency"],
                 {"CACHE_OPERATIONS": "1000000"}),
     "queue-features": ("the embedded queues are like MiniStack's", [".ci/test-ministack-sqs.sh"], {}),
+    "clients": ("clients generated from the document compile strictly and make a walk", [".ci/with-local.sh", "lab/clients/run.sh"], {}),
+    "browser": ("a real browser keeps the session's cookie, and /docs works as it stands", ["lab/browser/run.sh"], {}),
     "schemathesis": ("generated requests, five times as many", [".ci/schemathesis.sh", "1000"], {}),
     "growth": ("no endpoint's cost grows with what is stored", ["just", "growth"], {}),
     "like-aws": ("the suite in the like-aws world", SUITE[:-1], {"CITIZEN_LIKE_AWS": "1"}),

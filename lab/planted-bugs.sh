@@ -31,7 +31,7 @@ cd "$copy"
 
 run() { # a test, what cargo needs beside it, and what runs cargo
     case $1 in
-        deploy/*) [[ ${2:-} == --no-run ]] || eval "$1" ;;
+        deploy/* | lab/* | .ci/*) [[ ${2:-} == --no-run ]] || eval "$1" ;;
         *) eval "${3:-} cargo test --quiet ${2:-} $1" ;;
     esac
 }

@@ -82,6 +82,12 @@ pub(crate) fn fits(method: &Method, reply: &Reply) {
             assert!(reply.headers.contains_key(name), "without {name}: {}", shown());
         }
     }
+    if reply.body.is_object()
+        && let Some(content) = response["content"].get(media_type)
+        && let Some(lacking) = lacking(&content["schema"], &reply.body)
+    {
+        panic!("{lacking} is always there, says the document: {}", shown());
+    }
     // What stands in front of a deployed system adds to it.
     if std::env::var_os("CITIZEN_URL").is_some() {
         return;
@@ -92,6 +98,35 @@ pub(crate) fn fits(method: &Method, reply: &Reply) {
         // The page's alone (functions/docs).
         let of_page = ["referrer-policy", "cross-origin-opener-policy"].contains(&name);
         assert!(documented || elsewhere || of_page, "{name} is not documented: {}", shown());
+    }
+}
+
+/// A member that a schema requires and a value has not.
+fn lacking(schema: &'static Value, value: &Value) -> Option<String> {
+    let schema = resolved(schema);
+    if let Some(choices) = schema["oneOf"].as_array() {
+        let mut tried = choices.iter().map(|choice| match resolved(choice)["type"].as_str() {
+            Some("null") if !value.is_null() => Some("null".to_owned()),
+            Some("object") if !value.is_object() => Some("an object".to_owned()),
+            _ => lacking(choice, value),
+        });
+        return tried.clone().all(|found| found.is_some()).then(|| tried.next().flatten()).flatten();
+    }
+    if let Some(parts) = schema["allOf"].as_array() {
+        return parts.iter().find_map(|part| lacking(part, value));
+    }
+    match value {
+        Value::Object(members) => {
+            let required = schema["required"].as_array().into_iter().flatten();
+            let missing = required.map(|name| name.as_str().unwrap()).find(|name| !members.contains_key(*name));
+            let inside = || {
+                let known = members.iter().filter(|(name, _)| !schema["properties"][name.as_str()].is_null());
+                known.filter_map(|(name, value)| lacking(&schema["properties"][name.as_str()], value)).next()
+            };
+            missing.map(str::to_owned).or_else(inside)
+        }
+        Value::Array(values) => values.iter().find_map(|value| lacking(&schema["items"], value)),
+        _ => None,
     }
 }
 
@@ -146,10 +181,12 @@ fn pages_refer_to_what_they_hold() {
         assert_eq!(page["required"], json!(["data", "next_cursor"]));
     }
     // Always there, if only as `null`; what may be missing is never `null`.
-    for (name, member) in [("Job", "error"), ("Item", "description"), ("Settings", "timezone")] {
+    for (name, member) in [("Job", "started_at"), ("Item", "description"), ("Settings", "timezone")] {
         assert!(schemas[name]["required"].as_array().unwrap().contains(&json!(member)), "{name}.{member}");
     }
-    assert!(!schemas["Session"]["required"].as_array().unwrap().contains(&json!("token")));
+    for (name, member) in [("Session", "token"), ("Job", "error")] {
+        assert!(!schemas[name]["required"].as_array().unwrap().contains(&json!(member)), "{name}.{member}");
+    }
     // Of an e-mail one says either its words or a template, each with its own data.
     let kinds = schemas["SendEmail"]["oneOf"].as_array().unwrap();
     let templates: Vec<&Value> =

@@ -12,7 +12,20 @@ use std::sync::LazyLock;
 
 /// Written by `just openapi` from the functions' own types; a test keeps it current.
 const DOCUMENT: &str = include_str!("../openapi.json");
-const PAGE: &str = include_str!("page.html");
+/// The page in one file, as it is sent: a style and a script element, put together from their parts.
+const PAGE: &str = concat!(
+    include_str!("page/head.html"),
+    "<style>\n",
+    include_str!("page/page.css"),
+    "</style>\n</head>\n<body>\n",
+    include_str!("page/body.html"),
+    "<script>\n",
+    include_str!("page/document.js"),
+    include_str!("page/render.js"),
+    include_str!("page/try.js"),
+    include_str!("page/page.js"),
+    "</script>\n</body>\n</html>\n",
+);
 // Their digests, once for all requests.
 static DOCUMENT_TAG: LazyLock<EntityTag> = LazyLock::new(|| EntityTag::of_body(DOCUMENT.as_bytes()));
 static PAGE_TAG: LazyLock<EntityTag> = LazyLock::new(|| EntityTag::of_body(PAGE.as_bytes()));

@@ -48,7 +48,7 @@ const HEADERS: &[(&str, bool, &str, &str)] = &[
         "Set-Cookie",
         false,
         "The session's cookie, if `session` was `cookie`; or its end.",
-        "__Host-session=cit_…; Path=/; Secure; HttpOnly; SameSite=Lax",
+        "__Host-session=cit_…; Path=/; Secure; HttpOnly; SameSite=None",
     ),
     ("Vary", true, "What the reply depends on besides its address.", "Origin, Accept-Encoding"),
     ("WWW-Authenticate", true, "How to authenticate (RFC 9110, 11.6.1).", "Bearer"),

@@ -140,8 +140,10 @@ pub struct Job {
     pub started_at: Option<Rfc3339>,
     pub finished_at: Option<Rfc3339>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub result: Option<JobResult>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub error: Option<JobError>,
 }
 
