@@ -66,6 +66,8 @@ pub struct NewJob<'k> {
     /// What one run costs at most, in nano-dollars.
     pub reserved_nanos: u64,
     pub budget_nanos: Option<u64>,
+    /// The version of the settings that the budget is of.
+    pub budget_version: u64,
     /// Set when the caller waits: the key's reply is not that of the acceptance, but is kept within this time.
     pub replies_within: Option<Duration>,
 }
@@ -81,7 +83,8 @@ pub struct AcceptedJob<'k> {
 
 impl NewJob<'_> {
     fn into_record(self, caller: &Caller, org: &OrgRecord, trace: Option<String>, now: Moment) -> (JobRecord, String) {
-        let Self { key: _, kind, input, model, rates, reserved_nanos, budget_nanos, replies_within: _ } = self;
+        let Self { key: _, kind, input, model, rates, reserved_nanos, budget_nanos, budget_version, replies_within: _ } =
+            self;
         let job = JobRecord {
             job_id: org.new_job_id(now),
             org_id: caller.org_id,
@@ -103,6 +106,7 @@ impl NewJob<'_> {
             reserved_nanos,
             charged_nanos: 0,
             budget_nanos,
+            budget_version,
             input_pieces: piece_count(&input),
             result: None,
             error: None,

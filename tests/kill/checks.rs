@@ -123,7 +123,9 @@ async fn nothing_left(world: &World, wrong: &mut Vec<String>) {
 /// The counters are those of the jobs, and nothing is held for what has ended.
 async fn usage(world: &World, jobs: &[JobRecord], wrong: &mut Vec<String>) {
     let month = jobs.first().map_or_else(|| month_of(world.now()).0, |job| job.month.clone());
-    let usage = world.system.context().store().usage(world.owner.org_id, &month).await.unwrap();
+    let store = world.system.context().store();
+    let org = store.org(world.owner.org_id).await.unwrap().unwrap();
+    let usage = store.usage(&org, &month).await.unwrap();
     let of_month: Vec<_> = jobs.iter().filter(|job| job.month == month).collect();
     let charged: u64 = of_month.iter().map(|job| job.charged_nanos).sum();
     let analyses = of_month.iter().filter(|job| job.rates.is_some()).count() as u64;

@@ -5,3 +5,4 @@ mod copies;
 mod lists;
 mod rig;
 mod room;
+mod usage;

@@ -7,7 +7,7 @@ pub(crate) mod emails;
 mod failures;
 mod fairness;
 pub(crate) mod idempotency;
-mod limits;
+pub(crate) mod limits;
 pub(crate) mod providers;
 pub(crate) mod rig;
 mod waiting;

@@ -147,10 +147,28 @@ impl World {
         ok(api.get(&owner, "/usage").await.status);
         rig.drain().await;
 
+        // Where the organization is spread: limits and budgets that lanes hold, and have too little of.
+        let spread = rig.owner("pro").await;
+        rig.spread_if(true, &spread).await;
+        rig.settings(&spread, json!({"monthly_budget_usd": "0.05"})).await;
+        let to_spread = json!({"to": spread.email, "subject": "s", "text": "t"});
+        for _ in 0..3 {
+            rig.accepted(&spread, "/send-email", to_spread.clone()).await;
+        }
+        rig.give_plan(&spread, "free").await;
+        rig.accepted(&spread, "/send-email", to_spread).await;
+        rig.give_plan(&spread, "pro").await;
+        rig.drain().await;
+        self.providers.will([Answer::Refuse(500, None)]);
+        rig.accepted(&spread, "/analyze", text.clone()).await;
+        rig.drain().await;
+        ok(api.get(&spread, "/usage").await.status);
+        let done = (self.providers.analyses().len(), self.providers.emails().len());
+
         self.providers.will([Answer::Silence]);
         let left = rig.accepted(&owner, "/analyze", text.clone()).await;
         let taken = async {
-            while self.providers.analyses().len() == 1 {
+            while self.providers.analyses().len() == done.0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };

@@ -29,7 +29,11 @@ const MAY_CHANGE: [(&str, &str, &[&str]); 11] = [
     ("ORG#", "SETTINGS", &["settings", "version"]),
     ("ITEMS#", "", &["name", "updated_at", "version", "write_id"]),
     ("ROOM#", "", &["free_units", "terms"]),
-    ("USAGE#", "", &["analyses", "emails", "input_tokens", "output_tokens", "cost_nanos", "spent_nanos"]),
+    (
+        "USAGE#",
+        "",
+        &["analyses", "emails", "input_tokens", "output_tokens", "cost_nanos", "spent_nanos", "free_units", "terms"],
+    ),
     ("IDEMPOTENCY#", "", &["lease_until", "work", "reply"]),
     (
         "JOBS#",

@@ -13,7 +13,7 @@ use shared::model::analysis::{Analysis, OUTPUT_TOKENS_MAX, TokenUsage, input_tok
 use shared::model::job::{Job, JobKind, JobRecord, JobResult, JobState, JobUsage};
 use shared::model::org::{OrgRecord, Plan};
 use shared::model::price::Rates;
-use shared::model::settings::{ModelName, Settings, SettingsRecord};
+use shared::model::settings::{ModelName, SettingsRecord};
 use shared::models::{self, Offer};
 use shared::request::{FieldErrors, Rejection};
 use shared::response::Reply;
@@ -71,7 +71,7 @@ pub struct DoneAnalysis {
             body = shared::response::ProblemBody, content_type = "application/problem+json")),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
-    let (caller, org, SettingsRecord { settings, .. }) = Caller::verify_with_settings(context, &request).await?;
+    let (caller, org, settings) = Caller::verify_with_settings(context, &request).await?;
     let key = IdempotencyKey::of(ENDPOINT, &request)?;
     let outcome = create(context, &request, &caller, &org, &settings, key.as_ref()).await;
     context.store().replay_or(org.org_id, key.as_ref(), Uncached, outcome).await.into_result()
@@ -82,7 +82,7 @@ async fn create(
     request: &Request,
     caller: &Caller,
     org: &OrgRecord,
-    settings: &Settings,
+    settings: &SettingsRecord,
     key: Option<&IdempotencyKey>,
 ) -> ApiResult {
     let body = match request::text(request)? {
@@ -122,7 +122,7 @@ fn check_text(text: &str, org: &OrgRecord) -> Result<(), Rejection> {
 /// The job, with what it may cost at most: no text has more tokens than bytes.
 async fn new_job<'k>(
     context: &Context,
-    (plan, settings): (Plan, &Settings),
+    (plan, &SettingsRecord { ref settings, version }): (Plan, &SettingsRecord),
     key: Option<&'k IdempotencyKey>,
     body: NewAnalysis,
     seconds: u64,
@@ -141,6 +141,7 @@ async fn new_job<'k>(
             .monthly_budget_usd
             .as_ref()
             .and_then(|budget| (budget.amount() * rust_decimal::Decimal::from(1_000_000_000)).to_u64()),
+        budget_version: version,
         input: body.text,
         model: Some(model),
         rates,

@@ -29,9 +29,9 @@ pub struct MonthQuery {
     responses((status = 200, description = "The month's usage", body = Usage)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
-    let (caller, org) = Caller::verify_with_org(context, &request).await?;
+    let (_, org) = Caller::verify_with_org(context, &request).await?;
     let query: MonthQuery = request::query(&request)?;
     let month = query.month.map_or_else(|| month_of(context.now()).0, Month::into_string);
-    let usage = context.store().usage(caller.org_id, &month).await?;
+    let usage = context.store().usage(&org, &month).await?;
     Ok(response::live(response::json(StatusCode::OK, &usage.view(month, org.plan.limits()))))
 }

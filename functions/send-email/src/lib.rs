@@ -143,6 +143,7 @@ async fn create(
         rates: None,
         reserved_nanos: 0,
         budget_nanos: None,
+        budget_version: 0,
         replies_within: None,
     };
     let accepted = jobs::accept(context, request, caller, org, new, |job| {

@@ -118,6 +118,9 @@ pub struct JobRecord {
     pub charged_nanos: u64,
     /// The organization's budget at acceptance, in nano-dollars.
     pub budget_nanos: Option<u64>,
+    /// The version of the settings that said so.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub budget_version: u64,
     /// Pieces of the input.
     pub input_pieces: u32,
     /// JSON of a [`JobResult`].
@@ -126,6 +129,10 @@ pub struct JobRecord {
     /// `X-Amzn-Trace-Id` of the request.
     pub trace: Option<String>,
     pub version: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A job as its organization's members see it.
@@ -170,6 +177,7 @@ impl From<&JobRecord> for Job {
             reserved_nanos: _,
             charged_nanos: _,
             budget_nanos: _,
+            budget_version: _,
             input_pieces: _,
             result: _,
             ref error,

@@ -8,7 +8,8 @@ pub use change::{Advance, Change};
 use super::idempotency::{Begun, Keyed};
 use super::keys::{self, Key, SK};
 use super::pieces::pieces;
-use super::{Store, attributes, classify, condition_failed, record, string, usage};
+use super::slices::Taking;
+use super::{Store, attributes, backoff, classify, condition_failed, contended, record, string, usage};
 use crate::error::ApiError;
 use crate::ids::{JOB_PARTITIONS, JobId, OrgId};
 use crate::model::job::JobRecord;
@@ -24,6 +25,8 @@ use std::time::Duration;
 const INPUT_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How often an acceptance is tried whose key was given up meanwhile.
 const ATTEMPTS: u32 = 6;
+/// The same where there are other lanes to try.
+const LANE_ATTEMPTS: u32 = 16;
 
 /// An entry of the index of what is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +70,9 @@ impl Store {
             return usage::refused(job, org.plan, None).and_then(Err);
         }
         let job_writes = self.first_writes(job, input)?;
+        if job.job_id.partition().is_some() {
+            return self.accept_in_lanes(org, job, job_writes, claim).await;
+        }
         for _ in 0..ATTEMPTS {
             let mut writes = vec![self.update(usage::take(job, org.plan))?];
             writes.extend(job_writes.iter().cloned());
@@ -81,6 +87,47 @@ impl Store {
             return Err(ApiError::internal("a job's id was not new"));
         }
         Err(ApiError::Contended)
+    }
+
+    /// The same for an organization that is spread.
+    async fn accept_in_lanes<'k>(
+        &self,
+        org: &OrgRecord,
+        job: &JobRecord,
+        job_writes: Vec<TransactWriteItem>,
+        claim: Option<&KeyClaim<'k>>,
+    ) -> Result<Begun<'k>, ApiError> {
+        let (mut takings, mut met) = (usage::takings(job, org), 0);
+        for _ in 0..LANE_ATTEMPTS {
+            let (mut writes, mut ends) = (Vec::new(), Vec::new());
+            for taking in &takings {
+                for update in taking.writes() {
+                    writes.push(self.update(update)?);
+                }
+                ends.push(writes.len());
+            }
+            writes.extend(job_writes.iter().cloned());
+            let reasons = match self.transact_once_with_key(org.org_id, claim, writes).await? {
+                Some(Keyed::Begun(begun)) => return Ok(begun),
+                Some(Keyed::Freed) => continue,
+                Some(Keyed::Refused(reasons)) => reasons,
+                None => {
+                    met += 1;
+                    takings.iter_mut().for_each(Taking::try_another);
+                    tokio::time::sleep(backoff(met - 1)).await;
+                    continue;
+                }
+            };
+            let mut start = 0;
+            for (at, (taking, end)) in takings.iter_mut().zip(ends).enumerate() {
+                let ours = &reasons[start..end];
+                start = end;
+                if ours.iter().any(condition_failed) && !self.refill(taking, ours).await? {
+                    return Err(if at == 0 { usage::over_limit(job, org.plan) } else { ApiError::BudgetExceeded });
+                }
+            }
+        }
+        Err(contended())
     }
 
     /// The job, its entry in the index and its input.

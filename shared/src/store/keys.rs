@@ -19,6 +19,7 @@
 //! | piece of a job's input | `INPUT#<org>#<job>` | `<number, 4 digits>` |
 //! | job to be looked at | `DUE#<shard, 00–15>` | `<epoch ms, 13 digits>#<job>` |
 //! | month's usage | `USAGE#<org>` | `<YYYY-MM>` |
+//! | lane of a month's usage | `USAGE#<org>#<partition, 0–7>` | `<YYYY-MM>#<what>#<lane, 3 digits>` |
 //! | idempotency key | `IDEMPOTENCY#<org>#<endpoint>` | `<sha-256 of the key>` |
 //! | piece of a kept reply | `REPLY#<org>#<endpoint>#<sha-256 of the key>#<number>` | `REPLY` |
 //! | suppressed address | `SUPPRESSED#<address>` | `SUPPRESSION` |
@@ -26,9 +27,10 @@
 //! | catalogue's manifest | `PRICES` | `MANIFEST` |
 //! | catalogue's chunk | `PRICES#<version>` | `<number, 4 digits>` |
 
-use crate::ids::{ITEM_PARTITIONS, ItemId, JobId, OrgId, UserId};
+use crate::ids::{ItemId, JobId, OrgId, UserId};
 use crate::model::org::OrgRecord;
 use crate::model::time::Moment;
+use crate::store::slices::LANE_PARTITIONS;
 use crate::token::TokenHash;
 use aws_sdk_dynamodb::types::AttributeValue;
 use platform::idempotency::IdempotencyKey;
@@ -128,7 +130,7 @@ impl Key {
 
     #[must_use]
     pub fn item_room(org: OrgId, lane: u8) -> Self {
-        Self::new(item_room_pk(org, lane % ITEM_PARTITIONS), format!("{lane:03}"))
+        Self::new(item_room_pk(org, lane % LANE_PARTITIONS), format!("{lane:03}"))
     }
 
     /// Where a job lies: its id says it.
@@ -158,6 +160,12 @@ impl Key {
     #[must_use]
     pub fn usage(org: OrgId, month: &str) -> Self {
         Self::new(format!("USAGE#{org}"), month)
+    }
+
+    #[must_use]
+    pub fn usage_lane(org: OrgId, month: &str, what: &str, lane: u8) -> Self {
+        let pk = part_of(format!("USAGE#{org}"), lane % LANE_PARTITIONS);
+        Self::new(pk, format!("{}{lane:03}", usage_prefix(month, what)))
     }
 
     #[must_use]
@@ -262,6 +270,12 @@ pub fn partitions(org: &OrgRecord, together: String, count: u8) -> Vec<String> {
 /// long it is busy.
 fn part_of(pk: String, partition: u8) -> String {
     format!("{pk}#{partition}")
+}
+
+/// What the sort keys of a month's lanes start with.
+#[must_use]
+pub fn usage_prefix(month: &str, what: &str) -> String {
+    format!("{month}#{what}#")
 }
 
 /// One of the partitions of an organization's lanes of room for items.

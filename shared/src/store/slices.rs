@@ -20,8 +20,8 @@ pub(crate) const LANES: u8 = 240;
 pub(crate) const LANE_PARTITIONS: u8 = 8;
 /// Units of a limit for each lane that gives some: a small limit has few lanes.
 const UNITS_OF_A_LANE: u64 = 250;
-/// The most that a lane leases at a time.
-const LARGEST_SLICE: u64 = 1_000;
+/// The most that a lane leases at a time of what is counted one by one.
+pub(super) const LARGEST_SLICE: u64 = 1_000;
 /// Lanes that one transaction changes beside the root; DynamoDB takes 100 writes in one.
 const AT_ONCE: usize = 90;
 
@@ -31,16 +31,22 @@ pub(super) struct Slices {
     pub(super) root: Key,
     pub(super) out: &'static str,
     pub(super) limit: u64,
-    /// The root's attribute and its value with which the limit holds: units leased under another one are not given.
-    pub(super) term: (&'static str, u64),
-    /// Where a lane lies: in partition `lane % LANE_PARTITIONS`.
+    /// The root's attribute and its value with which the limit holds, where the root says it.
+    pub(super) term: Option<(&'static str, u64)>,
+    /// What units are leased under: none that were leased under other terms are given.
+    pub(super) terms: String,
+    /// The most that a lane leases at a time.
+    pub(super) largest: u64,
+    /// Where a lane lies: in partition `lane % LANE_PARTITIONS`, its number behind `prefix`.
     pub(super) lane: Box<dyn Fn(u8) -> Key + Send + Sync>,
+    pub(super) prefix: String,
 }
 
 /// A lane as stored.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(super) struct Lane {
-    free_units: u64,
+    /// Less than nothing where more was used than had been taken.
+    free_units: i64,
     /// What it was leased under; none for a lane that has only been given units back.
     terms: Option<String>,
 }
@@ -77,14 +83,9 @@ impl Slices {
         (self.limit / UNITS_OF_A_LANE).clamp(1, u64::from(LANES))
     }
 
-    /// What units are leased under: neither another term nor another limit gives them out.
-    fn terms(&self) -> String {
-        format!("{}/{}", self.term.1, self.limit)
-    }
-
     /// How much a lane leases while there is room for `room` units: not all at the same time run out.
     fn slice(&self, room: u64) -> u64 {
-        let mean = (room / (2 * self.width())).clamp(1, LARGEST_SLICE);
+        let mean = (room / (2 * self.width())).clamp(1, self.largest);
         mean / 2 + getrandom::u64().unwrap_or(0) % (mean + 1)
     }
 
@@ -93,7 +94,8 @@ impl Slices {
         match source {
             Source::Lane(lane) => vec![self.spend(*lane, count)],
             Source::Lease { lane, found, units } => {
-                let left = found.as_ref().map_or(0, |lane| lane.free_units) + units - count;
+                let held = i128::from(found.as_ref().map_or(0, |lane| lane.free_units));
+                let left = held + i128::from(*units) - i128::from(count);
                 vec![self.lease(*units), self.exchange(*lane, found.as_ref(), left)]
             }
             Source::Remains { lanes, root } => {
@@ -104,15 +106,18 @@ impl Slices {
     }
 
     fn lease(&self, units: u64) -> UpdateBuilder {
-        Update::builder()
+        let update = Update::builder()
             .set_key(Some(self.root.clone().attributes()))
             .update_expression("ADD #out :units")
-            .condition_expression("#term = :term AND #out <= :highest")
+            .condition_expression("(attribute_not_exists(#out) OR #out <= :highest)")
             .expression_attribute_names("#out", self.out)
-            .expression_attribute_names("#term", self.term.0)
             .expression_attribute_values(":units", number(units))
-            .expression_attribute_values(":term", number(self.term.1))
-            .expression_attribute_values(":highest", number(i128::from(self.limit) - i128::from(units)))
+            .expression_attribute_values(":highest", number(i128::from(self.limit) - i128::from(units)));
+        let Some((name, value)) = self.term else { return update };
+        update
+            .condition_expression("(attribute_not_exists(#out) OR #out <= :highest) AND #term = :term")
+            .expression_attribute_names("#term", name)
+            .expression_attribute_values(":term", number(value))
     }
 
     fn spend(&self, lane: u8, units: u64) -> UpdateBuilder {
@@ -122,16 +127,16 @@ impl Slices {
             .condition_expression("free_units >= :units AND terms = :terms")
             .expression_attribute_values(":minus", number(-i128::from(units)))
             .expression_attribute_values(":units", number(units))
-            .expression_attribute_values(":terms", string(self.terms()))
+            .expression_attribute_values(":terms", string(&self.terms))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }
 
     /// Leaves so many units in a lane, under the terms of now, if it is as it was found.
-    fn exchange(&self, lane: u8, found: Option<&Lane>, left: u64) -> UpdateBuilder {
+    fn exchange(&self, lane: u8, found: Option<&Lane>, left: i128) -> UpdateBuilder {
         self.if_as_found(lane, found)
             .update_expression("SET free_units = :left, terms = :terms")
             .expression_attribute_values(":left", number(left))
-            .expression_attribute_values(":terms", string(self.terms()))
+            .expression_attribute_values(":terms", string(&self.terms))
     }
 
     fn if_as_found(&self, lane: u8, found: Option<&Lane>) -> UpdateBuilder {
@@ -152,11 +157,16 @@ impl Slices {
 }
 
 /// The write that gives units back to a lane.
-pub(super) fn give(lane: Key, count: usize) -> UpdateBuilder {
+pub(super) fn give(lane: Key, units: i128) -> UpdateBuilder {
     Update::builder()
         .set_key(Some(lane.attributes()))
         .update_expression("ADD free_units :units")
-        .expression_attribute_values(":units", number(count))
+        .expression_attribute_values(":units", number(units))
+}
+
+/// Any lane of all.
+pub(super) fn random_lane() -> u8 {
+    u8::try_from(getrandom::u64().unwrap_or(0) % u64::from(LANES)).unwrap_or(0)
 }
 
 impl Store {
@@ -176,8 +186,8 @@ impl Store {
             Source::Remains { .. } => return self.remains(slices, out, count).await,
         };
         // What it holds under other terms is out already, and holds where all that is out is within the limit.
-        let held = found.as_ref().map_or(0, |lane| lane.free_units).min(count);
-        let lacking = count - held;
+        let held = i128::from(found.as_ref().map_or(0, |lane| lane.free_units));
+        let lacking = u64::try_from(i128::from(count) - held).unwrap_or(0);
         if out > slices.limit || room < lacking {
             return self.remains(slices, out, count).await;
         }
@@ -187,33 +197,31 @@ impl Store {
 
     /// What is left where the root has no slice: in the lanes. What they hold under other terms goes back to the root first.
     async fn remains(&self, slices: &Slices, out: u64, count: u64) -> Result<Next, ApiError> {
-        let terms = slices.terms();
-        let lanes = self.lanes(slices).await?.into_iter().filter(|(_, lane)| lane.free_units > 0);
+        let lanes = self.lanes(slices).await?.into_iter().filter(|(_, lane)| lane.free_units != 0);
         let (mut ours, others): (Vec<_>, Vec<_>) =
-            lanes.partition(|(_, lane)| lane.terms.as_deref() == Some(terms.as_str()));
+            lanes.partition(|(_, lane)| lane.terms.as_ref() == Some(&slices.terms) && lane.free_units > 0);
         if !others.is_empty() {
             self.return_to_root(slices, &others[..others.len().min(AT_ONCE)]).await?;
             return Ok(Next::Again);
         }
         ours.sort_unstable_by_key(|(_, lane)| std::cmp::Reverse(lane.free_units));
         // Not all who look at the same time go to the same lane.
-        let enough = ours.iter().take_while(|(_, lane)| lane.free_units >= count).count().max(1);
+        let free = |lane: &Lane| u64::try_from(lane.free_units).unwrap_or(0);
+        let enough = ours.iter().take_while(|(_, lane)| free(lane) >= count).count().max(1);
         let first = usize::try_from(getrandom::u64().unwrap_or(0)).unwrap_or(0) % enough;
         let (mut wanted, mut from) = (count, Vec::new());
-        for (lane, Lane { free_units: free, .. }) in
-            ours.iter().skip(first).chain(ours.iter().take(first)).take(AT_ONCE)
-        {
-            let units = wanted.min(*free);
+        for (number, lane) in ours.iter().skip(first).chain(ours.iter().take(first)).take(AT_ONCE) {
+            let units = wanted.min(free(lane));
             wanted -= units;
-            from.extend((units > 0).then_some((*lane, units)));
+            from.extend((units > 0).then_some((*number, units)));
         }
         if wanted <= slices.limit.saturating_sub(out) {
             return Ok(Next::Take(Source::Remains { lanes: from, root: wanted }));
         }
         // Nothing moved between the root and the lanes while they were read: then this is all there is.
         let now: Option<serde_json::Value> = self.get(slices.root.clone()).await?;
-        let now = now.and_then(|root| root[slices.out].as_u64());
-        Ok(if now == Some(out) { Next::Full } else { Next::Again })
+        let now = now.and_then(|root| root[slices.out].as_u64()).unwrap_or(0);
+        Ok(if now == out { Next::Full } else { Next::Again })
     }
 
     /// All lanes.
@@ -224,11 +232,17 @@ impl Store {
                 .query()
                 .table_name(&self.table)
                 .consistent_read(true)
-                .key_condition_expression("pk = :pk")
                 .expression_attribute_values(":pk", string((slices.lane)(partition).pk));
+            let query = if slices.prefix.is_empty() {
+                query.key_condition_expression("pk = :pk")
+            } else {
+                let query = query.key_condition_expression("pk = :pk AND begins_with(sk, :prefix)");
+                query.expression_attribute_values(":prefix", string(&slices.prefix))
+            };
             let page = query.send().await.map_err(classify)?;
             let lane = |item: Attributes| {
-                let number = super::authority::sort_key(&item).parse().map_err(ApiError::internal)?;
+                let sk = super::authority::sort_key(&item);
+                let number = sk.strip_prefix(&slices.prefix).unwrap_or(sk).parse().map_err(ApiError::internal)?;
                 Ok((number, record(item)?))
             };
             page.items.unwrap_or_default().into_iter().map(lane).collect::<Result<Vec<(u8, Lane)>, ApiError>>()
@@ -238,12 +252,12 @@ impl Store {
 
     /// Takes what lanes hold back to the root, if they are as they were found: who loses a race for them looks again.
     async fn return_to_root(&self, slices: &Slices, lanes: &[(u8, Lane)]) -> Result<(), ApiError> {
-        let units: u64 = lanes.iter().map(|(_, lane)| lane.free_units).sum();
+        let units: i128 = lanes.iter().map(|(_, lane)| i128::from(lane.free_units)).sum();
         let back = Update::builder()
             .set_key(Some(slices.root.clone().attributes()))
             .update_expression("ADD #out :minus")
             .expression_attribute_names("#out", slices.out)
-            .expression_attribute_values(":minus", number(-i128::from(units)));
+            .expression_attribute_values(":minus", number(-units));
         let mut writes = vec![self.update(back)?];
         for (lane, found) in lanes {
             let emptied = slices
@@ -263,7 +277,7 @@ impl Store {
         for some in lanes.chunks(AT_ONCE) {
             let mut writes = vec![self.update(slices.lease(units * some.len() as u64))?];
             for lane in some {
-                writes.push(self.update(slices.exchange(*lane, None, units))?);
+                writes.push(self.update(slices.exchange(*lane, None, i128::from(units)))?);
             }
             if let Transaction::Refused(_) = self.transact(writes).await? {
                 break;
@@ -280,5 +294,53 @@ fn found(reason: Option<&CancellationReason>, before: Option<Lane>) -> Result<Op
             reason.item.clone().filter(|item: &Attributes| !item.is_empty()).map(record).transpose()
         }
         _ => Ok(before),
+    }
+}
+
+/// So many units of a limit that a write is to take.
+pub(super) struct Taking {
+    slices: Slices,
+    count: u64,
+    source: Source,
+}
+
+impl Taking {
+    pub(super) fn new(slices: Slices, count: u64) -> Self {
+        let source = Source::Lane(slices.any_lane());
+        Self { slices, count, source }
+    }
+
+    /// The writes that take them.
+    pub(super) fn writes(&self) -> Vec<UpdateBuilder> {
+        self.slices.take(&self.source, self.count)
+    }
+
+    /// Tries another lane, after its own was held.
+    pub(super) fn try_another(&mut self) {
+        if matches!(self.source, Source::Lane(_)) {
+            self.source = Source::Lane(self.slices.any_lane());
+        }
+    }
+}
+
+impl Store {
+    /// Sees to it that there is something to take after a refusal, in a transaction of its own: several limits of one write may have the
+    /// same root. Returns whether there is.
+    pub(super) async fn refill(&self, taking: &mut Taking, reasons: &[CancellationReason]) -> Result<bool, ApiError> {
+        let Taking { slices, count, source } = taking;
+        let root: Option<serde_json::Value> = self.get(slices.root.clone()).await?;
+        let out = root.and_then(|root| root[slices.out].as_u64()).unwrap_or(0);
+        *source = match self.next_source(slices, out, source, reasons, *count).await? {
+            Next::Take(lease @ Source::Lease { lane, .. }) => {
+                let writes = slices.take(&lease, 0).into_iter().map(|update| self.update(update));
+                // Whoever is in the way has changed the lane or the root, and we look again.
+                self.transact_once(writes.collect::<Result<_, _>>()?).await?;
+                Source::Lane(lane)
+            }
+            Next::Take(remains) => remains,
+            Next::Again => Source::Lane(slices.any_lane()),
+            Next::Full => return Ok(false),
+        };
+        Ok(true)
     }
 }

@@ -1,25 +1,154 @@
 //! The month's usage of an organization. It changes in the same transaction as the job that it counts.
 
-use super::keys::Key;
-use super::{Attributes, Store, number, record};
+use super::authority::sort_key;
+use super::keys::{self, Key};
+use super::slices::{self, LANE_PARTITIONS, LARGEST_SLICE, Slices, Taking};
+use super::{Attributes, Store, classify, number, record, string};
 use crate::error::ApiError;
 use crate::ids::OrgId;
 use crate::model::analysis::TokenUsage;
 use crate::model::job::{JobRecord, Settlement};
-use crate::model::org::Plan;
+use crate::model::org::{OrgRecord, Plan};
 use crate::model::usage::{UsageRecord, month_of};
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{ReturnValuesOnConditionCheckFailure, Update};
+use futures_util::future::try_join_all;
 use platform::telemetry::{Part, timed};
+use serde::Deserialize;
 
 impl Store {
     /// What an organization used in a month.
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn usage(&self, org: OrgId, month: &str) -> Result<UsageRecord, ApiError> {
-        Ok(timed(Part::Db, self.get(Key::usage(org, month))).await?.unwrap_or_default())
+    pub async fn usage(&self, org: &OrgRecord, month: &str) -> Result<UsageRecord, ApiError> {
+        let root = timed(Part::Db, self.get(Key::usage(org.org_id, month)));
+        if org.spread_from.is_none() {
+            return Ok(root.await?.unwrap_or_default());
+        }
+        // In this order: what a lane leases in between is then missing, and shown as used.
+        let lanes = timed(Part::Db, self.usage_lanes(org.org_id, month)).await?;
+        let mut usage: UsageRecord = root.await?.unwrap_or_default();
+        for (sk, lane) in &lanes {
+            let counter = match sk.split('#').nth(1) {
+                Some("analyses") => &mut usage.analyses,
+                Some("emails") => &mut usage.emails,
+                _ => &mut usage.spent_nanos,
+            };
+            *counter = counter.saturating_add_signed(-lane.free_units);
+            usage.cost_nanos += lane.cost_nanos;
+            usage.input_tokens += lane.input_tokens;
+            usage.output_tokens += lane.output_tokens;
+        }
+        Ok(usage)
     }
+
+    /// The lanes of a month, by their sort keys.
+    async fn usage_lanes(&self, org: OrgId, month: &str) -> Result<Vec<(String, UsageLane)>, ApiError> {
+        let read = |partition: u8| async move {
+            let (mut lanes, mut start) = (Vec::new(), None);
+            loop {
+                let query = self
+                    .client
+                    .query()
+                    .table_name(&self.table)
+                    .consistent_read(true)
+                    .key_condition_expression("pk = :pk AND begins_with(sk, :month)")
+                    .expression_attribute_values(":pk", string(Key::usage_lane(org, month, "", partition).pk))
+                    .expression_attribute_values(":month", string(format!("{month}#")))
+                    .set_exclusive_start_key(start);
+                let page = query.send().await.map_err(classify)?;
+                for lane in page.items.unwrap_or_default() {
+                    lanes.push((sort_key(&lane).to_owned(), record(lane)?));
+                }
+                start = page.last_evaluated_key;
+                if start.is_none() {
+                    return Ok::<_, ApiError>(lanes);
+                }
+            }
+        };
+        Ok(try_join_all((0..LANE_PARTITIONS).map(read)).await?.into_iter().flatten().collect())
+    }
+}
+
+/// A lane of a month's usage: what it holds, and what the jobs that were settled there took.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct UsageLane {
+    free_units: i64,
+    cost_nanos: u64,
+    input_tokens: u64,
+    output_tokens: u64,
+}
+
+/// What spending is counted as in lanes.
+const SPENT: &str = "spent";
+/// More than anybody spends, in nano-dollars.
+const NO_BUDGET: u64 = i64::MAX as u64 / 2;
+/// The most that a lane leases of a budget at a time: a thousand dollars.
+const LARGEST_SUM: u64 = 1_000_000_000_000;
+
+/// A job's place in the month's limit, and what it holds of the budget, of an organization that is spread: the first is of the limit.
+pub(super) fn takings(job: &JobRecord, org: &OrgRecord) -> Vec<Taking> {
+    let (counter, limit) = (job.kind.counter(), job.kind.limit(org.plan));
+    let terms = format!("{}/{limit}", org.plan_version);
+    let count = Taking::new(lanes_of(job, counter, counter, (limit, LARGEST_SLICE), terms), 1);
+    std::iter::once(count).chain(of_budget(job, job.reserved_nanos)).collect()
+}
+
+/// So much of a job's budget. Without one it is counted all the same: the next job may have one.
+fn of_budget(job: &JobRecord, nanos: u64) -> Option<Taking> {
+    let budget = job.budget_nanos.unwrap_or(NO_BUDGET);
+    let terms = format!("{}/{budget}", job.budget_version);
+    (nanos > 0).then(|| Taking::new(lanes_of(job, SPENT, "spent_nanos", (budget, LARGEST_SUM), terms), nanos))
+}
+
+fn lanes_of(
+    job: &JobRecord,
+    what: &'static str,
+    out: &'static str,
+    (limit, largest): (u64, u64),
+    terms: String,
+) -> Slices {
+    let (org, month) = (job.org_id, job.month.clone());
+    Slices {
+        root: Key::usage(org, &month),
+        out,
+        limit,
+        term: None,
+        terms,
+        largest,
+        prefix: keys::usage_prefix(&month, what),
+        lane: Box::new(move |lane| Key::usage_lane(org, &month, what, lane)),
+    }
+}
+
+/// What a settlement takes of the budget before it can be.
+pub(super) fn reserving(job: &JobRecord, settlement: &Settlement) -> Option<Taking> {
+    let is_bounded = settlement.within_nanos.is_some() || job.budget_nanos.is_none();
+    of_budget(job, u64::try_from(settlement.spent_nanos).unwrap_or(0)).filter(|_| is_bounded)
+}
+
+/// [`settle`] in lanes, but for what [`reserving`] takes.
+pub(super) fn settle_in_lanes(job: &JobRecord, settlement: &Settlement) -> Vec<UpdateBuilder> {
+    let &Settlement { spent_nanos, cost_nanos, tokens, give_unit_back, within_nanos: _ } = settlement;
+    let lane = Key::usage_lane(job.org_id, &job.month, job.kind.counter(), slices::random_lane());
+    let used = Update::builder()
+        .set_key(Some(lane.attributes()))
+        .update_expression("ADD free_units :unit, cost_nanos :cost, input_tokens :input, output_tokens :output")
+        .expression_attribute_values(":unit", number(u8::from(give_unit_back)))
+        .expression_attribute_values(":cost", number(cost_nanos))
+        .expression_attribute_values(":input", number(tokens.input_tokens))
+        .expression_attribute_values(":output", number(tokens.output_tokens));
+    let lane = || Key::usage_lane(job.org_id, &job.month, SPENT, slices::random_lane());
+    let back = (spent_nanos != 0 && reserving(job, settlement).is_none()).then(|| slices::give(lane(), -spent_nanos));
+    std::iter::once(used).chain(back).collect()
+}
+
+/// What a caller is told for whose job the month's limit has no room.
+pub(super) fn over_limit(job: &JobRecord, plan: Plan) -> ApiError {
+    let (limit, retry_after_seconds) = (job.kind.limit(plan), month_of(job.created_at).1);
+    ApiError::QuotaExceeded { what: job.kind.counter(), limit, retry_after_seconds }
 }
 
 /// Takes a unit of the month's limit and holds what the job may cost.
@@ -48,12 +177,7 @@ pub(super) fn refused(job: &JobRecord, plan: Plan, usage: Option<Attributes>) ->
         crate::model::job::JobKind::SendEmail => usage.emails,
     };
     let limit = job.kind.limit(plan);
-    Ok(if used >= limit {
-        let retry_after_seconds = month_of(job.created_at).1;
-        ApiError::QuotaExceeded { what: job.kind.counter(), limit, retry_after_seconds }
-    } else {
-        ApiError::BudgetExceeded
-    })
+    Ok(if used >= limit { over_limit(job, plan) } else { ApiError::BudgetExceeded })
 }
 
 /// Settles what was held with what was used.

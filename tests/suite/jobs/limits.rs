@@ -9,10 +9,16 @@ use serde_json::json;
 /// until when they wait.
 #[tokio::test]
 async fn of_a_thousand_simultaneous_calls_exactly_the_limit_is_accepted() {
+    of_simultaneous_calls_the_limit_is_accepted(1_000, false).await;
+}
+
+/// The same where the organization is spread.
+pub(crate) async fn of_simultaneous_calls_the_limit_is_accepted(calls: usize, is_spread: bool) {
     let rig = Rig::new().await;
     let owner = rig.owner("free").await;
+    rig.spread_if(is_spread, &owner).await;
     // Each call has a key of its own, so that one that met a busy database can be sent again as what it is.
-    let calls = (0..1_000).map(|number| rig.decided(&owner, "/analyze", number.to_string(), r#"{"text":"a text"}"#));
+    let calls = (0..calls).map(|number| rig.decided(&owner, "/analyze", number.to_string(), r#"{"text":"a text"}"#));
     let replies = join_all(calls).await;
     let accepted = replies.iter().filter(|reply| reply.status == 202).count();
     assert_eq!(accepted, 100);
@@ -49,9 +55,14 @@ async fn a_larger_plan_makes_room_at_once() {
 /// is spent never exceeds the budget.
 #[tokio::test]
 async fn a_budget_is_never_overshot_and_what_was_not_used_is_free_again() {
+    a_budget_is_never_overshot(false).await;
+}
+
+pub(crate) async fn a_budget_is_never_overshot(is_spread: bool) {
     let providers = Providers::start().await;
     let rig = Rig::over(&providers).await;
     let owner = rig.owner("pro").await;
+    rig.spread_if(is_spread, &owner).await;
     rig.settings(&owner, json!({"monthly_budget_usd": "0.10"})).await;
     let mut done = 0;
     loop {
@@ -79,9 +90,14 @@ async fn a_budget_is_never_overshot_and_what_was_not_used_is_free_again() {
 /// A call that may have been billed counts in full; the job fails rather than overshoot.
 #[tokio::test]
 async fn runs_that_may_have_cost_all_they_could_use_up_the_budget() {
+    runs_use_up_the_budget(false).await;
+}
+
+pub(crate) async fn runs_use_up_the_budget(is_spread: bool) {
     let providers = Providers::start().await;
     let rig = Rig::over(&providers).await;
     let owner = rig.owner("pro").await;
+    rig.spread_if(is_spread, &owner).await;
     rig.settings(&owner, json!({"monthly_budget_usd": "0.05"})).await;
     // 500 does not say whether the work was done.
     providers.will(vec![Answer::Refuse(500, None); 10]);

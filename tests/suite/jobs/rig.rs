@@ -10,6 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use shared::model::job::{JobKind, JobRecord};
 use shared::model::time::Moment;
+use shared::store::items::SPREAD_BY_OPERATOR_AFTER;
 use shared::store::jobs::Advance;
 use std::time::Duration;
 
@@ -120,6 +121,14 @@ impl Rig {
     pub(crate) async fn give_plan(&self, owner: &Actor, plan: &str) {
         let plan = serde_json::from_value(json!(plan)).unwrap();
         operator::give_plan(self.system.context(), owner.org_id.parse().unwrap(), plan).await.unwrap();
+    }
+
+    /// Has the owner's organization spread by now, if `is_spread`.
+    pub(crate) async fn spread_if(&self, is_spread: bool, owner: &Actor) {
+        if is_spread {
+            operator::spread(self.system.context(), owner.org_id.parse().unwrap()).await.unwrap();
+            self.system.clock().jump(SPREAD_BY_OPERATOR_AFTER);
+        }
     }
 
     pub(crate) async fn settings(&self, owner: &Actor, settings: Value) {

@@ -24,6 +24,7 @@ fn job() -> JobRecord {
         reserved_nanos: 5_000,
         charged_nanos: 0,
         budget_nanos: Some(9_000),
+        budget_version: 1,
         input_pieces: 1,
         result: None,
         error: None,

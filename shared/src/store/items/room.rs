@@ -2,7 +2,7 @@
 
 use super::super::idempotency::{Begun, Keyed};
 use super::super::keys::Key;
-use super::super::slices::{self, LANES, Next, Slices, Source};
+use super::super::slices::{self, LARGEST_SLICE, Next, Slices, Source};
 use super::super::{Store, backoff, contended, number, string};
 use crate::error::{ApiError, chain};
 use crate::ids::OrgId;
@@ -178,8 +178,11 @@ fn room_of(org: &OrgRecord) -> Slices {
         root: Key::org(org_id),
         out: "item_count",
         limit: org.plan.limits().items,
-        term: ("plan_version", org.plan_version),
+        term: Some(("plan_version", org.plan_version)),
+        terms: format!("{}/{}", org.plan_version, org.plan.limits().items),
+        largest: LARGEST_SLICE,
         lane: Box::new(move |lane| Key::item_room(org_id, lane)),
+        prefix: String::new(),
     }
 }
 
@@ -193,6 +196,5 @@ pub(super) fn count_fewer(org: OrgId, count: usize) -> UpdateBuilder {
 
 /// Gives room back to any lane.
 pub(super) fn give_to_a_lane(org: OrgId, count: usize) -> UpdateBuilder {
-    let lane = u8::try_from(getrandom::u64().unwrap_or(0) % u64::from(LANES)).unwrap_or(0);
-    slices::give(Key::item_room(org, lane), count)
+    slices::give(Key::item_room(org, slices::random_lane()), count as i128)
 }

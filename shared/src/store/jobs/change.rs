@@ -2,11 +2,14 @@
 //! was read.
 
 use super::super::keys::Key;
-use super::super::{Store, Transaction, changes, number, usage};
+use super::super::slices::Taking;
+use super::super::{Store, Transaction, backoff, changes, condition_failed, contended, number, usage};
+use super::LANE_ATTEMPTS;
 use crate::error::ApiError;
 use crate::ids::{JobId, OrgId};
 use crate::model::job::{JobRecord, JobState, Settlement};
 use crate::model::price::usd;
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use platform::telemetry::metrics::{Metric, metrics};
 use platform::telemetry::{Part, timed};
 
@@ -104,13 +107,20 @@ impl Store {
             .expression_attribute_names("#version", "version")
             .expression_attribute_values(":version", number(before.version));
         let mut writes = vec![self.update(update)?];
-        let settles = !settlement.is_empty();
-        if settles {
-            writes.push(self.update(usage::settle(after, settlement))?);
-        }
         if before.due_at != after.due_at {
             writes.extend(before.due_at.map(|at| self.delete_due(before.job_id, at)).transpose()?);
             writes.extend(after.due_at.map(|at| self.put_due(after, at)).transpose()?);
+        }
+        let settles = !settlement.is_empty();
+        if settles && after.job_id.partition().is_some() {
+            let advance = timed(Part::Db, self.advance_in_lanes(after, settlement, writes)).await?;
+            if advance == Advance::Done {
+                count(before, after, settlement);
+            }
+            return Ok(advance);
+        }
+        if settles {
+            writes.insert(1, self.update(usage::settle(after, settlement))?);
         }
         let outcome = timed(Part::Db, self.transact(writes)).await?;
         Ok(match &outcome {
@@ -121,6 +131,42 @@ impl Store {
             _ if settles && outcome.refused(1) && !outcome.refused(0) => Advance::OverBudget,
             Transaction::Refused(_) => Advance::Changed,
         })
+    }
+}
+
+impl Store {
+    /// Writes a job's next state in an organization that is spread. The first write is that of the job.
+    async fn advance_in_lanes(
+        &self,
+        job: &JobRecord,
+        settlement: &Settlement,
+        job_writes: Vec<TransactWriteItem>,
+    ) -> Result<Advance, ApiError> {
+        let mut reserving = usage::reserving(job, settlement);
+        for attempt in 0..LANE_ATTEMPTS {
+            let mut writes = job_writes.clone();
+            for update in usage::settle_in_lanes(job, settlement) {
+                writes.push(self.update(update)?);
+            }
+            let start = writes.len();
+            for update in reserving.iter().flat_map(Taking::writes) {
+                writes.push(self.update(update)?);
+            }
+            match (self.transact_once(writes).await?, &mut reserving) {
+                (Some(Transaction::Done), _) => return Ok(Advance::Done),
+                (Some(Transaction::Refused(reasons)), Some(taking)) if !condition_failed(&reasons[0]) => {
+                    if !self.refill(taking, &reasons[start..]).await? {
+                        return Ok(Advance::OverBudget);
+                    }
+                }
+                (Some(Transaction::Refused(_)), _) => return Ok(Advance::Changed),
+                (None, taking) => {
+                    taking.iter_mut().for_each(Taking::try_another);
+                    tokio::time::sleep(backoff(attempt)).await;
+                }
+            }
+        }
+        Err(contended())
     }
 }
 

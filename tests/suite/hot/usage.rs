@@ -1,0 +1,80 @@
+//! The month's limits and the budget of an organization that is spread: as exact as those that one record counts.
+
+use crate::jobs::limits;
+use crate::jobs::providers::Providers;
+use crate::jobs::rig::{MODEL, Rig};
+use futures_util::future::join_all;
+use serde_json::json;
+
+#[tokio::test]
+async fn of_many_simultaneous_calls_exactly_the_limit_is_accepted() {
+    limits::of_simultaneous_calls_the_limit_is_accepted(150, true).await;
+}
+
+#[tokio::test]
+async fn a_budget_is_never_overshot_and_what_was_not_used_is_free_again() {
+    limits::a_budget_is_never_overshot(true).await;
+}
+
+#[tokio::test]
+async fn runs_that_may_have_cost_all_they_could_use_up_the_budget() {
+    limits::runs_use_up_the_budget(true).await;
+}
+
+/// What was counted before counts on, and a job that never ran gives its place back.
+#[tokio::test]
+async fn a_month_that_is_spread_halfway_has_one_limit() {
+    let rig = Rig::new().await;
+    let owner = rig.owner("free").await;
+    let accept = async || rig.api.post(&owner, "/analyze", json!({"text": "a"})).await;
+    let first = join_all((0..60).map(|_| accept())).await;
+    assert!(first.iter().all(|reply| reply.status == 202));
+    rig.spread_if(true, &owner).await;
+    let others = join_all((0..50).map(|_| accept())).await;
+    let accepted: Vec<_> = others.iter().filter(|reply| reply.status == 202).collect();
+    assert_eq!(accepted.len(), 40);
+    assert_eq!(rig.usage(&owner).await["analyses"], json!({"used": 100, "limit": 100}));
+    for reply in [&first[0], accepted[0]] {
+        let id = reply.body["id"].as_str().unwrap();
+        assert_eq!(rig.api.post(&owner, &format!("/jobs/{id}/cancel"), json!({})).await.status, 200);
+        assert_eq!(rig.usage(&owner).await["analyses"]["used"], 99);
+        assert_eq!(accept().await.status, 202);
+        accept().await.is_problem(429, "quota_exceeded");
+    }
+    rig.give_plan(&owner, "pro").await;
+    assert_eq!(accept().await.status, 202);
+    rig.deliver_all().await;
+    let listed = rig.api.get(&owner, "/jobs?limit=100").await;
+    assert!(
+        listed.body["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|job| job["state"] == "succeeded" || job["state"] == "cancelled")
+    );
+}
+
+/// A smaller budget counts from the next request, though lanes hold more; what no budget bounded counts in the next one.
+#[tokio::test]
+async fn another_budget_counts_from_the_next_request() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("pro").await;
+    rig.spread_if(true, &owner).await;
+    let accept = async || rig.api.post(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await;
+    // Each holds up to 0.0315 dollars and a little, three of them without a budget.
+    for _ in 0..3 {
+        assert_eq!(accept().await.status, 202);
+    }
+    for (budget, more) in [("0.10", 0), ("100", 3), ("0.10", 0), ("100", 1), ("0.2", 0), ("0.26", 1)] {
+        rig.settings(&owner, json!({"monthly_budget_usd": budget})).await;
+        for _ in 0..more {
+            assert_eq!(accept().await.status, 202, "{budget}");
+        }
+        if budget != "100" {
+            accept().await.is_problem(402, "budget_exceeded");
+        }
+    }
+    rig.deliver_all().await;
+    assert_eq!(rig.usage(&owner).await["cost_usd"], "0.036", "eight runs, a seventh of what they held");
+}
