@@ -43,6 +43,7 @@ STEPS = {
     "like-aws-kill": ("nothing is lost or done twice in the like-aws world",
                       ["cargo", "test", "--workspace", "--locked", "--test", "kill", "--", "--jobs", "400", "--kills", "80", "--outage", "0"],
                       {"CITIZEN_LIKE_AWS": "1"}),
+    "hot-tenant": ("one organization bears 5,500 requests a second in the like-aws world", ["just", "hot-tenant"], {}),
     "load": ("the truth holds under load", ["just", "load"], {}),
     "release": ("the release build: link-time optimization and training",
                 ["deploy/build-functions.py", "--release", "--quiet", "--locked", *(word for name in MEASURED for word in ("--bin", name))], {}),

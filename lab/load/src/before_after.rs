@@ -78,7 +78,7 @@ fn order(seed: u64) -> Vec<Option<usize>> {
 }
 
 async fn one(program: &Path, without: &str, actions: u64, seed: u64) -> Result<Run, String> {
-    let server = Server::start(program, Some(without)).await?;
+    let server = Server::start(program, &["--without", without]).await?;
     let operator = Operator::new(program.to_owned(), &server.url, None);
     let world = World::found(&server.url, async |org: &str| operator.give_plan(org).await, 12, seed).await?;
     // Caches, connections and lists as they are after a while.

@@ -53,6 +53,9 @@ struct Load {
     /// The system's program, which is also the operator's.
     #[arg(long, default_value = "target/debug/local")]
     local: PathBuf,
+    /// Start it in the like-aws world (docs/like-aws.md).
+    #[arg(long, conflicts_with = "url")]
+    like_aws: bool,
     /// Organizations, of Zipf popularity.
     #[arg(long, default_value_t = 30)]
     orgs: usize,
@@ -104,7 +107,7 @@ async fn compare(rounds: usize, actions: u64, seed: u64, local: &Path, out: &Pat
 async fn put_load(load: Load) -> Result<ExitCode, String> {
     let server = match &load.url {
         Some(_) => None,
-        None => Some(Server::start(&load.local, None).await?),
+        None => Some(Server::start(&load.local, if load.like_aws { &["--like-aws"] } else { &[] }).await?),
     };
     let url = load.url.clone().or(server.as_ref().map(|server| server.url.clone())).unwrap_or_default();
     let url = url.trim_end_matches('/');

@@ -29,13 +29,13 @@ pub struct Figures {
 }
 
 impl Server {
-    /// Starts `program` with nothing kept, on a free port.
+    /// Starts `program` with nothing kept, on a free port, and with these arguments beside.
     ///
     /// # Errors
     /// When it does not come up.
-    pub async fn start(program: &Path, without: Option<&str>) -> Result<Self, String> {
+    pub async fn start(program: &Path, arguments: &[&str]) -> Result<Self, String> {
         let mut command = Command::new(program);
-        command.args(["--ephemeral", "--port", "0"]).args(without.into_iter().flat_map(|lesson| ["--without", lesson]));
+        command.args(["--ephemeral", "--port", "0"]).args(arguments);
         // What it logs would be part of what it costs.
         command.env("LOG_LEVEL", "error").stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().map_err(|error| format!("{}: {error}", program.display()))?;

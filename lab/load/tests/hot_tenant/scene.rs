@@ -1,0 +1,241 @@
+//! The system in the like-aws world and in virtual time, and who asks it: through the gateway, in this process.
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::ConnectInfo;
+use lambda_http::http::{Method, Request};
+use lambda_http::tower::ServiceExt as _;
+use load::random::Random;
+use local::like_aws::{Capacity, Lambda, Ledger, LikeAws};
+use local::{Clock, Options, System, operator};
+use serde_json::{Value, json};
+use shared::ids::{OrgId, UserId};
+use shared::model::mark::MembershipMark;
+use shared::model::org::{MembershipRecord, OrgRecord, Plan, Role};
+use shared::model::settings::{Settings, SettingsRecord};
+use shared::model::user::UserRecord;
+use shared::network::Origin;
+use shared::store::accounts::Registration;
+use shared::token::Token;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::Arguments;
+use crate::mix::{self, Kind, Rates};
+
+/// What everybody who logs in registers with.
+const PASSWORD: &str = "correct horse battery";
+
+/// A session.
+#[derive(Clone, Debug)]
+pub(crate) struct Actor {
+    pub(crate) token: String,
+    pub(crate) org_id: String,
+}
+
+/// One request.
+pub(crate) struct Ask {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) token: Option<String>,
+    pub(crate) body: Option<Value>,
+}
+
+/// What came of one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sample {
+    pub(crate) kind: Kind,
+    pub(crate) status: u16,
+    pub(crate) latency_ms: u64,
+}
+
+pub(crate) struct Scene {
+    pub(crate) system: System,
+    pub(crate) ledger: Arc<Ledger>,
+    router: Router,
+    hot: Vec<Actor>,
+    others: Vec<Actor>,
+    /// Ids of items and jobs of the hot organization.
+    known: Arc<Mutex<(Vec<String>, Vec<String>)>>,
+}
+
+impl Scene {
+    pub(crate) async fn start(arguments: &Arguments, sessions: usize, others: usize) -> Self {
+        let clock = Clock::system();
+        let ledger = Arc::new(Ledger::new(clock.clone()));
+        let lambda = match arguments.reserved {
+            true => Lambda { freezes: false, ..Lambda::default() },
+            false => Lambda { freezes: false, is_reserved: false, account: 10_000, ..Lambda::default() },
+        };
+        let like_aws = LikeAws {
+            seed: arguments.seed,
+            capacity: Some(if arguments.new_table { Capacity::default() } else { Capacity::settled() }),
+            lambda: Some(lambda),
+            ledger: Some(Arc::clone(&ledger)),
+            ..LikeAws::default()
+        };
+        let options = Options { clock, like_aws: Some(like_aws), ..Options::ephemeral() };
+        let system = System::start(options).await.unwrap();
+        let router = system.router();
+        let mut scene = Self { system, ledger, router, hot: Vec::new(), others: Vec::new(), known: Arc::default() };
+        scene.fill_hot(sessions).await;
+        for number in 0..others {
+            scene.others.push(scene.found(number).await);
+        }
+        scene
+    }
+
+    /// How often each function was throttled so far.
+    pub(crate) fn throttles(&self) -> BTreeMap<String, u64> {
+        self.system.function_counts().into_iter().map(|(name, counts)| (name, counts.throttles)).collect()
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.system.clock().now_ms()
+    }
+
+    /// The hot organization: an owner, and a member for each session.
+    async fn fill_hot(&mut self, sessions: usize) {
+        let owner = self.must(register(0)).await;
+        let org: OrgId = text(&owner["org"]["id"]).parse().unwrap();
+        let actor = |session: &Value| Actor { token: text(&session["token"]), org_id: org.to_string() };
+        operator::give_plan(self.system.context(), org, Plan::Enterprise).await.unwrap();
+        let owner = actor(&owner);
+        for number in 1..=sessions {
+            let user = text(&self.must(register(number)).await["user"]["id"]);
+            let path = format!("/orgs/{org}/members/{user}");
+            let body = Some(json!({"role": "member"}));
+            self.must(Ask { method: Method::PUT, path, token: Some(owner.token.clone()), body }).await;
+            let body = Some(json!({"email": email(number), "password": PASSWORD, "org_id": org.to_string()}));
+            let session = Ask { method: Method::POST, path: "/auth/login".to_owned(), token: None, body };
+            self.hot.push(actor(&self.must(session).await));
+        }
+        let mut random = Random::new(0, 0);
+        for _ in 0..20 {
+            let item = self.must(mix::ask("create-item", &owner, ("", ""), &mut random)).await;
+            let job = self.must(mix::ask("analyze", &owner, ("", ""), &mut random)).await;
+            let mut known = self.known.lock().unwrap();
+            known.0.push(text(&item["id"]));
+            known.1.push(text(&job["id"]));
+        }
+    }
+
+    /// Another organization with its owner's session: stored as a registration is, without the computing of a password's hash.
+    async fn found(&self, number: usize) -> Actor {
+        let (user_id, org_id, now) = (UserId::new(), OrgId::new(), self.system.context().now());
+        let email = format!("other-{number}@example.com");
+        let user = UserRecord { user_id, name: "Grace".to_owned(), email, created_at: now, version: 1 };
+        let hot: OrgId = self.hot[0].org_id.parse().unwrap();
+        let template = self.system.context().store().org(hot).await.unwrap().unwrap();
+        // As the first organization was when it was registered, but for its plan.
+        let org = OrgRecord { org_id, item_count: 0, member_count: 1, created_at: now, ..template };
+        let membership = MembershipRecord {
+            user_id,
+            org_id,
+            org_name: org.name.clone(),
+            role: Role::Owner,
+            joined_at: now,
+            mark: Some(MembershipMark::generate().unwrap()),
+        };
+        let settings = SettingsRecord { settings: Settings::default(), version: 1 };
+        let token = Token::generate(user_id, org_id).unwrap();
+        let origin = Origin::of(&lambda_http::Request::default());
+        let registration = Registration {
+            user: &user,
+            password_hash: "nobody logs in with it".to_owned(),
+            org: &org,
+            membership: &membership,
+            settings: &settings,
+            token: &token,
+            origin,
+        };
+        self.system.context().store().register(registration).await.unwrap();
+        Actor { token: token.reveal().to_owned(), org_id: org_id.to_string() }
+    }
+
+    /// Asks for so long, as requests come: whether earlier ones were answered or not.
+    pub(crate) async fn drive(&self, rates: &Rates, span: Duration, seed: u64) -> Vec<Sample> {
+        let (mut random, end_ms) = (Random::new(seed, 1), self.now_ms() + span.as_millis() as u64);
+        let mut due = tokio::time::Instant::now();
+        let mut running = tokio::task::JoinSet::new();
+        loop {
+            due += random.until_next(rates.a_second);
+            tokio::time::sleep_until(due).await;
+            if self.now_ms() >= end_ms {
+                break;
+            }
+            let kind = rates.pick(&mut random);
+            let actors = if kind.is_hot { &self.hot } else { &self.others };
+            let actor = &actors[random.below(actors.len())];
+            let ask = {
+                let known = self.known.lock().unwrap();
+                let one = |list: &[String], random: &mut Random| list[random.below(list.len())].clone();
+                let (item, job) = (one(&known.0, &mut random), one(&known.1, &mut random));
+                mix::ask(kind.function, actor, (&item, &job), &mut random)
+            };
+            let (router, known, clock) = (self.router.clone(), Arc::clone(&self.known), self.system.clock().clone());
+            running.spawn(async move {
+                let begun_ms = clock.now_ms();
+                let (status, body) = send(router, ask).await;
+                let latency_ms = clock.now_ms() - begun_ms;
+                if kind.is_hot
+                    && (200..300).contains(&status)
+                    && let Some(id) = body["id"].as_str()
+                {
+                    let mut known = known.lock().unwrap();
+                    match kind.function {
+                        "create-item" => known.0.push(id.to_owned()),
+                        "analyze" => known.1.push(id.to_owned()),
+                        _ => {}
+                    }
+                }
+                Sample { kind, status, latency_ms }
+            });
+        }
+        running.join_all().await
+    }
+
+    /// Asks for what must succeed.
+    async fn must(&self, ask: Ask) -> Value {
+        let what = format!("{} {}", ask.method, ask.path);
+        let (status, body) = send(self.router.clone(), ask).await;
+        assert!((200..300).contains(&status), "{what}: {status} {body}");
+        body
+    }
+}
+
+async fn send(router: Router, ask: Ask) -> (u16, Value) {
+    let mut request = Request::builder().method(ask.method).uri(ask.path).header("host", "localhost");
+    if let Some(token) = ask.token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let body = match ask.body {
+        Some(body) => {
+            request = request.header("content-type", "application/json");
+            Body::from(body.to_string())
+        }
+        None => Body::empty(),
+    };
+    let peer = ConnectInfo(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
+    let request = request.extension(peer).body(body).unwrap();
+    let response = router.oneshot(request).await.unwrap();
+    let status = response.status().as_u16();
+    let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    (status, serde_json::from_slice(&body).unwrap_or_default())
+}
+
+fn email(number: usize) -> String {
+    format!("hot-{number}@example.com")
+}
+
+fn register(number: usize) -> Ask {
+    let account = json!({"email": email(number), "password": PASSWORD, "name": "Ada Lovelace",
+        "org_name": "Analytical Engines"});
+    Ask { method: Method::POST, path: "/auth/register".to_owned(), token: None, body: Some(account) }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
