@@ -16,6 +16,7 @@ use shared::model::settings::{Settings, SettingsRecord};
 use shared::model::user::UserRecord;
 use shared::network::Origin;
 use shared::store::accounts::Registration;
+use shared::store::items::SPREAD_BY_OPERATOR_AFTER;
 use shared::token::Token;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -84,6 +85,10 @@ impl Scene {
         for number in 0..others {
             scene.others.push(scene.found(number).await);
         }
+        // Last: the others are like the hot one was before.
+        if !arguments.unspread {
+            scene.spread().await;
+        }
         scene
     }
 
@@ -120,6 +125,13 @@ impl Scene {
             known.0.push(text(&item["id"]));
             known.1.push(text(&job["id"]));
         }
+    }
+
+    /// Has the hot organization spread, as an operator does who knows what is coming; and lets the minute pass until it is.
+    async fn spread(&self) {
+        let org: OrgId = self.hot[0].org_id.parse().unwrap();
+        operator::spread(self.system.context(), org).await.unwrap();
+        self.system.clock().jump(SPREAD_BY_OPERATOR_AFTER + Duration::from_secs(1));
     }
 
     /// Another organization with its owner's session: stored as a registration is, without the computing of a password's hash.
