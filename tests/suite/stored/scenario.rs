@@ -159,7 +159,8 @@ impl Scenario {
         // A reply that its key's record cannot hold.
         let body = r#"{"items":[{"name":"large"}]}"#;
         let json_type = ("content-type".to_owned(), "application/json".to_owned());
-        let reply = StoredReply { status: 201, headers: vec![json_type], body: format!("{{}}{}", " ".repeat(300_000)) };
+        let body_of_reply = json!({"created": [], "failed": []}).to_string() + &" ".repeat(300_000);
+        let reply = StoredReply { status: 201, headers: vec![json_type], body: body_of_reply };
         let key = key_of("create-item", "large", body);
         let begun = store.begin_items(&record, 1, Some(&key.complete(reply, now.as_millis()))).await.unwrap();
         assert!(matches!(begun, Begin::First(())));
