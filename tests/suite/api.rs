@@ -284,11 +284,12 @@ impl Reply {
         self.below_base(self.url.join(self.header("location")).unwrap().path())
     }
 
-    /// A path without that of the API's address.
+    /// A path without that of the API's address. A test may have started a system of its own beside the deployed one.
     pub(crate) fn below_base(&self, path: &str) -> String {
-        let base = std::env::var("CITIZEN_URL").map(|url| reqwest::Url::parse(&url).unwrap().path().to_owned());
+        let deployed = std::env::var("CITIZEN_URL").ok().map(|url| reqwest::Url::parse(&url).unwrap());
+        let deployed = deployed.filter(|base| base.origin() == self.url.origin());
         // An address without a path has `/` for one.
-        let base = base.as_deref().unwrap_or_default().trim_end_matches('/');
+        let base = deployed.as_ref().map_or("", |base| base.path()).trim_end_matches('/');
         path.strip_prefix(base).unwrap().to_owned()
     }
 
