@@ -141,8 +141,9 @@ def rest(stack):
         (f"{count('AWS::CloudWatch::Alarm')} alarms", "0.10 each, ten free", usd("alarm_month", count("AWS::CloudWatch::Alarm"), True)),
         (f"{count('AWS::CloudWatch::Dashboard')} dashboard", "3.00 each, three free", usd("dashboard_month", 1, True)),
         (f"polling {queues} queues", f"{queues * POLLERS} × {MONTH / POLL_SECONDS:,.0f} receives, a million free", usd("sqs_call", polls, True)),
-        ("the sweeper", f"{runs:,.0f} runs, {units()['sweeper']['read_units']:.0f} read units each",
-         usd("lambda_request", runs, True) + usd("read_unit", runs * units()["sweeper"]["read_units"])),
+        ("the sweeper", f"{runs:,.0f} runs, {units()['sweeper']['read_units']:.0f} read units and {units()['sweeper']['write_units']:.0f} write unit each",
+         usd("lambda_request", runs, True) + usd("read_unit", runs * units()["sweeper"]["read_units"])
+         + usd("write_unit", runs * units()["sweeper"]["write_units"])),
         ("the table's key (KMS)", f"{KEYS_AN_HOUR} calls an hour and environment, 20,000 free", usd("kms_call", KEYS_AN_HOUR * HOURS, True)),
         (f"the newest {KEPT} releases", f"{RELEASE_GB:g} GB each", usd("bucket_gb_month", RELEASE_GB * KEPT)),
     ]

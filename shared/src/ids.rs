@@ -1,6 +1,7 @@
 //! Ids: a type prefix and the 32 hex digits of a UUIDv7 (RFC 9562), so they sort by creation time.
 //! Within one process they are strictly increasing.
 
+use crate::model::time::Moment;
 use deserr::Deserr;
 use platform::telemetry::IdParts;
 use serde::{Deserialize, Serialize};
@@ -128,6 +129,12 @@ macro_rules! spread_id {
                 let mut bytes = *Uuid::now_v7().as_bytes();
                 bytes[6] = bytes[6] & 0x0f | 0x80;
                 Self(Uuid::from_bytes(bytes))
+            }
+
+            /// When it was made, by the clock of who made it.
+            #[must_use]
+            pub(crate) fn made_at(self) -> Moment {
+                Moment::from_millis(i64::try_from(self.0.as_u128() >> 80).unwrap_or(i64::MAX))
             }
 
             /// The partition that it lies in; `None` for one of those that lie together.

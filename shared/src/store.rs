@@ -7,6 +7,7 @@ pub mod authority;
 pub mod idempotency;
 pub mod items;
 pub mod jobs;
+mod kept_lanes;
 pub mod keys;
 pub mod members;
 mod newest;
@@ -15,6 +16,7 @@ pub mod orgs;
 mod pieces;
 pub mod prices;
 pub mod role_check;
+mod rollout;
 mod security_log;
 pub mod session_ends;
 pub mod sessions;
@@ -33,6 +35,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason, TransactWriteItem, Update};
+use kept_lanes::KeptLanes;
 use keys::Key;
 use org_copies::Copied;
 use platform::aws::{AwsConfig, Signer, user_agent};
@@ -49,6 +52,7 @@ pub struct Store {
     table: String,
     clock: Clock,
     copied: Copied,
+    kept: KeptLanes,
 }
 
 /// A record's attributes.
@@ -68,7 +72,13 @@ impl Store {
         let config = aws_sdk_dynamodb::config::Builder::from(&config)
             .push_auth_scheme(Signer::new(aws.region.clone(), "dynamodb"))
             .interceptor(user_agent());
-        Self { client: Client::from_conf(config.build()), table, clock, copied: Copied::default() }
+        Self {
+            client: Client::from_conf(config.build()),
+            table,
+            clock,
+            copied: Copied::default(),
+            kept: KeptLanes::default(),
+        }
     }
 
     /// Now.

@@ -1,5 +1,6 @@
 //! What must hold in the end, by the stored jobs and by what the providers wrote down.
 
+use crate::Size;
 use crate::clients::{Told, is_analysis};
 use crate::world::World;
 use local::names::{DEAD_LETTER_QUEUE, queue_of};
@@ -29,7 +30,7 @@ pub(crate) async fn ended(world: &World) -> usize {
 }
 
 /// A summary, or everything that is wrong.
-pub(crate) async fn all(world: &World, told: &Told) -> Result<String, Vec<String>> {
+pub(crate) async fn all(world: &World, size: &Size, told: &Told) -> Result<String, Vec<String>> {
     let jobs = jobs(world).await;
     let mut wrong = Vec::new();
     none_lost_none_twice(world, told, &jobs, &mut wrong);
@@ -47,6 +48,10 @@ pub(crate) async fn all(world: &World, told: &Told) -> Result<String, Vec<String
         wrong.push(format!("{twice} extra billed calls after {kills} kills and {lost} lost answers"));
     }
     usage(world, &jobs, &mut wrong).await;
+    let spread = jobs.iter().filter(|job| job.job_id.partition().is_some()).count();
+    if !size.unspread && !(1..jobs.len()).contains(&spread) {
+        wrong.push(format!("{spread} of {} jobs are spread", jobs.len()));
+    }
     if wrong.is_empty() { Ok(summary(world, &jobs)) } else { Err(wrong) }
 }
 

@@ -1,5 +1,6 @@
 //! Who asks for jobs: each under a key of its own, again and again until the answer is there.
 
+use crate::Size;
 use crate::world::{World, marker};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -21,14 +22,18 @@ pub(crate) fn is_analysis(case: u32) -> bool {
     case.is_multiple_of(2)
 }
 
-pub(crate) async fn accept_all(world: &Arc<World>, jobs: u32) -> Result<Told, Vec<String>> {
-    let next = AtomicU32::new(0);
+pub(crate) async fn accept_all(world: &Arc<World>, size: &Size) -> Result<Told, Vec<String>> {
+    let (next, jobs) = (AtomicU32::new(0), size.jobs);
     let client = || async {
         let mut told = Vec::new();
         loop {
             let case = next.fetch_add(1, Ordering::SeqCst);
             if case >= jobs {
                 return told;
+            }
+            // Of the others' jobs some are being accepted, some run.
+            if case == jobs / 2 && !size.unspread {
+                world.spread().await;
             }
             told.push(accept(world, case).await.map(|job| (case, job)));
         }

@@ -30,6 +30,9 @@ pub(crate) struct Size {
     /// Jobs to accept while the queue is away.
     #[arg(long, default_value_t = 400)]
     outage: usize,
+    /// Leaves the organization as it is; else it is spread when half of the jobs are accepted.
+    #[arg(long)]
+    unspread: bool,
     /// Replays a plan; a failure prints it.
     #[arg(long)]
     seed: Option<u64>,

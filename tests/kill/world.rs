@@ -63,9 +63,9 @@ pub(crate) async fn run(size: &Size, seed: u64) -> Result<String, Vec<String>> {
         let source = world.event_source(kind);
         tokio::spawn(async move { source.run(std::future::pending()).await });
     }
-    let told = clients::accept_all(&world, size.jobs).await?;
+    let told = clients::accept_all(&world, size).await?;
     world.finish(size.jobs).await;
-    checks::all(&world, &told).await
+    checks::all(&world, size, &told).await
 }
 
 impl World {
@@ -119,6 +119,11 @@ impl World {
             ("MAIL_FROM", "no-reply@citizen.example".to_owned()),
         ]);
         others.into_iter().chain(queues).collect()
+    }
+
+    /// Has the organization spread from now on, as heat does.
+    pub(crate) async fn spread(&self) {
+        self.system.context().store().spread_items(self.owner.org_id, Duration::ZERO).await.unwrap();
     }
 
     /// A kind's queue feeds its worker's processes. Some of what they finished comes again all the same.

@@ -2,6 +2,8 @@
 
 mod conflicts;
 mod copies;
+mod heat;
+mod lanes;
 mod lists;
 mod rig;
 mod room;

@@ -20,7 +20,7 @@ use std::fs;
 use std::time::Duration;
 
 /// What a write may change in a record of a kind, by how its keys start. Everything else of a record stays as it was.
-const MAY_CHANGE: [(&str, &str, &[&str]); 11] = [
+const MAY_CHANGE: [(&str, &str, &[&str]); 12] = [
     ("USER#", "PROFILE", &["name", "version", "write_id"]),
     ("USER#", "ORG#", &["role"]),
     ("ORG#", "MEMBER#", &["role"]),
@@ -29,6 +29,7 @@ const MAY_CHANGE: [(&str, &str, &[&str]); 11] = [
     ("ORG#", "SETTINGS", &["settings", "version"]),
     ("ITEMS#", "", &["name", "updated_at", "version", "write_id"]),
     ("ROOM#", "", &["free_units", "terms"]),
+    ("PARTITIONS", "KNOWN", &["since", "seen"]),
     (
         "USAGE#",
         "",

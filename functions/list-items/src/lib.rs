@@ -26,7 +26,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let after = org.cursor_key.start(LIST, &query)?;
     let limit = query.limit.get();
 
-    let key = ItemPageKey { org_id: caller.org_id, limit, after };
+    let key = ItemPageKey { org_id: caller.org_id, limit, after, spread: org.spread_from.is_some() };
     let page = context
         .cache()
         .get_or_fill(&key, || async {

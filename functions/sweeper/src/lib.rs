@@ -52,6 +52,9 @@ pub struct Swept {
 pub async fn handle(context: &Context, _tick: Tick, deadline_ms: u64) -> Swept {
     let deadline = Moment::from_millis(i64::try_from(deadline_ms).unwrap_or(i64::MAX));
     let mut swept = Swept::default();
+    if let Err(error) = context.store().note_partitions_known().await {
+        tracing::warn!(%error, "that this version serves could not be noted");
+    }
     loop {
         let shards: Vec<_> = (0..DUE_SHARDS).map(|shard| sweep_shard(context, shard, deadline)).collect();
         let round: Vec<Swept> = stream::iter(shards).buffer_unordered(SHARDS_AT_ONCE).collect().await;

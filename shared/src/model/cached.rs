@@ -162,6 +162,8 @@ pub struct ItemPageKey {
     pub org_id: OrgId,
     pub limit: u8,
     pub after: Option<ItemId>,
+    /// Whether who fetches it looks into partitions: what was read before an organization was spread is not shown to who began after.
+    pub spread: bool,
 }
 
 impl Name for ItemPageKey {
@@ -174,7 +176,7 @@ impl Name for ItemPageKey {
 impl Key for ItemPageKey {
     type Value = ItemPage;
     fn write_page(&self, out: &mut String) {
-        let _cannot_fail = write!(out, "{}", self.limit);
+        let _cannot_fail = write!(out, "{}{}", if self.spread { "spread:" } else { "" }, self.limit);
         if let Some(after) = self.after {
             let _cannot_fail = write!(out, ":{after}");
         }

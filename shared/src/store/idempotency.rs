@@ -2,10 +2,7 @@
 
 use super::keys::{Key, PK, TTL};
 use super::pieces::{PIECE_BYTES, pieces};
-use super::{
-    Attributes, CONFLICT_ATTEMPTS, Store, Transaction, attributes, backoff, changes, condition_failed, contended,
-    number, record, string,
-};
+use super::{Attributes, Store, Transaction, attributes, changes, condition_failed, number, record, string};
 use crate::error::{ApiError, ApiResult};
 use crate::ids::OrgId;
 use crate::model::time::Moment;
@@ -47,24 +44,7 @@ fn ttl(record: &KeyRecord) -> AttributeValue {
 }
 
 impl Store {
-    /// Runs a transaction that takes the request's key, if it has one, together with `writes`. One that met another is tried
-    /// again.
-    pub(super) async fn transact_with_key<'k>(
-        &self,
-        org: OrgId,
-        claim: Option<&KeyClaim<'k>>,
-        writes: Vec<TransactWriteItem>,
-    ) -> Result<Keyed<'k>, ApiError> {
-        for attempt in 0..CONFLICT_ATTEMPTS {
-            if let Some(ended) = self.transact_once_with_key(org, claim, writes.clone()).await? {
-                return Ok(ended);
-            }
-            tokio::time::sleep(backoff(attempt)).await;
-        }
-        Err(contended())
-    }
-
-    /// The same, once: `None` if it met another transaction.
+    /// Runs a transaction once that takes the request's key, if it has one, together with `writes`: `None` if it met another one.
     pub(super) async fn transact_once_with_key<'k>(
         &self,
         org: OrgId,

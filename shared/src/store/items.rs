@@ -137,7 +137,8 @@ impl Store {
         limit: u8,
         after: Option<ItemId>,
     ) -> Result<(Vec<ItemRecord>, Option<ItemId>), ApiError> {
-        let partitions = keys::partitions(org, keys::items_pk(org.org_id), ITEM_PARTITIONS);
+        let before = after.map_or(self.now(), ItemId::made_at);
+        let partitions = keys::partitions(org, keys::items_pk(org.org_id), ITEM_PARTITIONS, limit, before);
         timed(Part::Db, self.newest(partitions, limit, after, |item: &ItemRecord| item.item_id)).await
     }
 }

@@ -8,7 +8,7 @@ pub use change::{Advance, Change};
 use super::idempotency::{Begun, Keyed};
 use super::keys::{self, Key, SK};
 use super::pieces::pieces;
-use super::slices::Taking;
+use super::slices::{Taking, lane_backoff};
 use super::{Store, attributes, backoff, classify, condition_failed, contended, record, string, usage};
 use crate::error::ApiError;
 use crate::ids::{JOB_PARTITIONS, JobId, OrgId};
@@ -23,8 +23,11 @@ use std::time::Duration;
 
 /// How long an input is kept: longer than any message of its job lives, dead-letter queue included.
 const INPUT_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// How often an acceptance is tried whose key was given up meanwhile.
-const ATTEMPTS: u32 = 6;
+/// As many transactions that one acceptance met in a row show that its organization is hot. More than of creations: the workers of a
+/// few jobs meet each other, too.
+const HOT: u32 = 6;
+/// How often an acceptance is tried that meets others or whose key was given up meanwhile.
+const ATTEMPTS: u32 = 8;
 /// The same where there are other lanes to try.
 const LANE_ATTEMPTS: u32 = 16;
 
@@ -73,20 +76,30 @@ impl Store {
         if job.job_id.partition().is_some() {
             return self.accept_in_lanes(org, job, job_writes, claim).await;
         }
+        let mut met = 0;
         for _ in 0..ATTEMPTS {
             let mut writes = vec![self.update(usage::take(job, org.plan))?];
             writes.extend(job_writes.iter().cloned());
-            let reasons = match self.transact_with_key(org.org_id, claim, writes).await? {
-                Keyed::Begun(begun) => return Ok(begun),
-                Keyed::Freed => continue,
-                Keyed::Refused(reasons) => reasons,
+            let reasons = match self.transact_once_with_key(org.org_id, claim, writes).await? {
+                Some(Keyed::Begun(begun)) => return Ok(begun),
+                Some(Keyed::Freed) => continue,
+                Some(Keyed::Refused(reasons)) => reasons,
+                None => {
+                    met += 1;
+                    if met == HOT && org.spread_from.is_none() {
+                        // For those that follow: where this job lies is said.
+                        self.spread_by_heat(org.org_id).await;
+                    }
+                    tokio::time::sleep(backoff(met - 1)).await;
+                    continue;
+                }
             };
             if condition_failed(&reasons[0]) {
                 return usage::refused(job, org.plan, reasons[0].item.clone()).and_then(Err);
             }
             return Err(ApiError::internal("a job's id was not new"));
         }
-        Err(ApiError::Contended)
+        Err(if met > 0 { contended() } else { ApiError::Contended })
     }
 
     /// The same for an organization that is spread.
@@ -97,7 +110,7 @@ impl Store {
         job_writes: Vec<TransactWriteItem>,
         claim: Option<&KeyClaim<'k>>,
     ) -> Result<Begun<'k>, ApiError> {
-        let (mut takings, mut met) = (usage::takings(job, org), 0);
+        let (mut takings, mut met) = (usage::takings(&self.kept, job, org), 0);
         for _ in 0..LANE_ATTEMPTS {
             let (mut writes, mut ends) = (Vec::new(), Vec::new());
             for taking in &takings {
@@ -108,13 +121,16 @@ impl Store {
             }
             writes.extend(job_writes.iter().cloned());
             let reasons = match self.transact_once_with_key(org.org_id, claim, writes).await? {
-                Some(Keyed::Begun(begun)) => return Ok(begun),
+                Some(Keyed::Begun(begun)) => {
+                    takings.iter().for_each(|taken| taken.keep(&self.kept));
+                    return Ok(begun);
+                }
                 Some(Keyed::Freed) => continue,
                 Some(Keyed::Refused(reasons)) => reasons,
                 None => {
                     met += 1;
                     takings.iter_mut().for_each(Taking::try_another);
-                    tokio::time::sleep(backoff(met - 1)).await;
+                    tokio::time::sleep(lane_backoff(met - 1)).await;
                     continue;
                 }
             };
@@ -200,7 +216,8 @@ impl Store {
         limit: u8,
         after: Option<JobId>,
     ) -> Result<(Vec<JobRecord>, Option<JobId>), ApiError> {
-        let partitions = keys::partitions(org, keys::jobs_pk(org.org_id), JOB_PARTITIONS);
+        let before = after.map_or(self.now(), JobId::made_at);
+        let partitions = keys::partitions(org, keys::jobs_pk(org.org_id), JOB_PARTITIONS, limit, before);
         timed(Part::Db, self.newest(partitions, limit, after, |job: &JobRecord| job.job_id)).await
     }
 

@@ -23,6 +23,7 @@
 //! | idempotency key | `IDEMPOTENCY#<org>#<endpoint>` | `<sha-256 of the key>` |
 //! | piece of a kept reply | `REPLY#<org>#<endpoint>#<sha-256 of the key>#<number>` | `REPLY` |
 //! | suppressed address | `SUPPRESSED#<address>` | `SUPPRESSION` |
+//! | which versions serve | `PARTITIONS` | `KNOWN` |
 //! | key of the security log | `SECURITY_LOG` | `KEY` |
 //! | catalogue's manifest | `PRICES` | `MANIFEST` |
 //! | catalogue's chunk | `PRICES#<version>` | `<number, 4 digits>` |
@@ -190,6 +191,11 @@ impl Key {
     }
 
     #[must_use]
+    pub fn partitions_known() -> Self {
+        Self::new("PARTITIONS".to_owned(), "KNOWN")
+    }
+
+    #[must_use]
     pub fn catalogue_manifest() -> Self {
         Self::new(PRICES.to_owned(), MANIFEST)
     }
@@ -258,12 +264,26 @@ pub fn items_pk(org: OrgId) -> String {
     format!("ITEMS#{org}")
 }
 
-/// The partitions of a list: one, and where the organization is spread, others; the one holds what was written before.
+/// A partition of a list, and how many of the page's records it is asked for first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partition {
+    pub pk: String,
+    pub first: usize,
+}
+
+/// The partitions of a list for a page of `limit` of what was made before a moment: one, and where the organization is spread, others;
+/// the one holds what was written before. Most pages lie on one side of that, and there need no second look: of the other side one
+/// record is enough to see that it holds nothing newer.
 #[must_use]
-pub fn partitions(org: &OrgRecord, together: String, count: u8) -> Vec<String> {
-    let spread = (0..count).filter(|_| org.spread_from.is_some()).map(|partition| part_of(together.clone(), partition));
-    let spread: Vec<String> = spread.collect();
-    std::iter::once(together).chain(spread).collect()
+pub fn partitions(org: &OrgRecord, together: String, count: u8, limit: u8, before: Moment) -> Vec<Partition> {
+    let limit = usize::from(limit);
+    let Some(from) = org.spread_from else { return vec![Partition { pk: together, first: limit }] };
+    // Twice what each has on average, and four: one page in fifty needs more of one of them.
+    let share = limit.min(2 * limit / usize::from(count.max(1)) + 4);
+    let (first, of_each) = if from < before { (1, share) } else { (limit, 1) };
+    let spread = (0..count).map(|partition| Partition { pk: part_of(together.clone(), partition), first: of_each });
+    let spread: Vec<_> = spread.collect();
+    std::iter::once(Partition { pk: together, first }).chain(spread).collect()
 }
 
 /// One of the partitions that what would lie in one is spread over: the growing end of each takes 1,000 units a second, however

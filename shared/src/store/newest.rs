@@ -1,5 +1,6 @@
 //! Pages of a list, newest first. What is spread over partitions is merged of them.
 
+use super::keys::Partition;
 use super::{Store, classify, record, string};
 use crate::error::ApiError;
 use futures_util::future::try_join_all;
@@ -10,6 +11,8 @@ use std::fmt::Display;
 /// What was read of a partition, newest first.
 struct Run<T> {
     pk: String,
+    /// How many records it is asked for next.
+    ask: usize,
     read: Vec<T>,
     /// Nothing is older than what was read.
     ended: bool,
@@ -20,15 +23,13 @@ impl Store {
     /// after.
     pub(super) async fn newest<T: DeserializeOwned, I: Copy + Ord + Display>(
         &self,
-        partitions: Vec<String>,
+        partitions: Vec<Partition>,
         limit: u8,
         after: Option<I>,
         id: impl Fn(&T) -> I,
     ) -> Result<(Vec<T>, Option<I>), ApiError> {
         let limit = usize::from(limit);
-        // Half as many again as each has on average: most pages need no second look.
-        let mut ask = if partitions.len() == 1 { limit } else { limit.min(limit * 3 / 2 / partitions.len() + 3) };
-        let run = |pk| Run { pk, read: Vec::new(), ended: false };
+        let run = |Partition { pk, first }| Run { pk, ask: first, read: Vec::new(), ended: false };
         let mut runs: Vec<Run<T>> = partitions.into_iter().map(run).collect();
         let oldest = |run: &Run<T>| run.read.last().map(&id);
         loop {
@@ -49,20 +50,16 @@ impl Store {
             }
             let reading = runs.iter_mut().filter(|run| is_open(run)).map(|run| {
                 let before = oldest(run).or(after);
-                self.read_on(run, ask, before.map(|id| id.to_string()))
+                self.read_on(run, before.map(|id| id.to_string()))
             });
             try_join_all(reading).await?;
-            ask = limit.min(ask * 2);
+            // A second look is the last one.
+            runs.iter_mut().for_each(|run| run.ask = limit);
         }
     }
 
     /// Reads on where a run ends.
-    async fn read_on<T: DeserializeOwned>(
-        &self,
-        run: &mut Run<T>,
-        count: usize,
-        before: Option<String>,
-    ) -> Result<(), ApiError> {
+    async fn read_on<T: DeserializeOwned>(&self, run: &mut Run<T>, before: Option<String>) -> Result<(), ApiError> {
         let condition = if before.is_some() { "pk = :pk AND sk < :before" } else { "pk = :pk" };
         let mut query = self
             .client
@@ -70,7 +67,7 @@ impl Store {
             .table_name(&self.table)
             .consistent_read(true)
             .scan_index_forward(false)
-            .limit(i32::try_from(count).unwrap_or(i32::MAX))
+            .limit(i32::try_from(run.ask).unwrap_or(i32::MAX))
             .key_condition_expression(condition)
             .expression_attribute_values(":pk", string(&run.pk));
         if let Some(before) = before {

@@ -6,13 +6,19 @@
 //! Each move of units is one transaction of both sides, so a crash leaves none behind. A transaction that meets another on a record is
 //! refused at once: of the root that is rare, and of lanes there is another one.
 
+mod filling;
+mod taking;
+
+pub(super) use taking::Taking;
+
 use super::keys::Key;
-use super::{Attributes, Store, Transaction, classify, condition_failed, number, record, string};
+use super::{Attributes, Store, backoff, classify, condition_failed, number, record, string};
 use crate::error::ApiError;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{CancellationReason, ReturnValuesOnConditionCheckFailure, Update};
 use futures_util::future::try_join_all;
 use serde::Deserialize;
+use std::time::Duration;
 
 /// The lanes of a limit. At 1,250 units a second each takes five, of which one in fifteen meets another (at 13 ms a transaction).
 pub(crate) const LANES: u8 = 240;
@@ -79,6 +85,16 @@ impl Slices {
         u8::try_from(getrandom::u64().unwrap_or(0) % lanes).unwrap_or(0)
     }
 
+    /// Whether it has this lane.
+    pub(super) fn has(&self, lane: u8) -> bool {
+        u64::from(lane) < self.width()
+    }
+
+    /// Tells it from other limits.
+    pub(super) fn name(&self) -> String {
+        name(&self.root, self.out)
+    }
+
     fn width(&self) -> u64 {
         (self.limit / UNITS_OF_A_LANE).clamp(1, u64::from(LANES))
     }
@@ -139,6 +155,16 @@ impl Slices {
             .expression_attribute_values(":terms", string(&self.terms))
     }
 
+    /// Gives a first slice to a lane that never had one, though units may have been given back to it.
+    fn first(&self, lane: u8, units: u64) -> UpdateBuilder {
+        Update::builder()
+            .set_key(Some((self.lane)(lane).attributes()))
+            .update_expression("SET terms = :terms ADD free_units :units")
+            .condition_expression("attribute_not_exists(terms)")
+            .expression_attribute_values(":units", number(units))
+            .expression_attribute_values(":terms", string(&self.terms))
+    }
+
     fn if_as_found(&self, lane: u8, found: Option<&Lane>) -> UpdateBuilder {
         let update = Update::builder()
             .set_key(Some((self.lane)(lane).attributes()))
@@ -162,6 +188,16 @@ pub(super) fn give(lane: Key, units: i128) -> UpdateBuilder {
         .set_key(Some(lane.attributes()))
         .update_expression("ADD free_units :units")
         .expression_attribute_values(":units", number(units))
+}
+
+/// How long to wait after so many attempts that met others: another lane is free now, so not at all at first.
+pub(super) fn lane_backoff(attempt: u32) -> Duration {
+    attempt.checked_sub(2).map_or(Duration::ZERO, backoff)
+}
+
+/// Tells the lanes of a limit from those of others.
+pub(super) fn name(root: &Key, out: &str) -> String {
+    format!("{}/{}/{out}", root.pk, root.sk)
 }
 
 /// Any lane of all.
@@ -268,23 +304,6 @@ impl Store {
         }
         self.transact(writes).await.map(drop)
     }
-
-    /// Gives each lane that has none a first slice, so that they need not all lease one in the same second. Those of a crash in
-    /// between lease theirs later.
-    pub(super) async fn fill_lanes(&self, slices: &Slices, out: u64) -> Result<(), ApiError> {
-        let units = slices.slice(slices.limit.saturating_sub(out) / 2);
-        let lanes: Vec<u8> = (0..u8::try_from(slices.width()).unwrap_or(LANES)).collect();
-        for some in lanes.chunks(AT_ONCE) {
-            let mut writes = vec![self.update(slices.lease(units * some.len() as u64))?];
-            for lane in some {
-                writes.push(self.update(slices.exchange(*lane, None, i128::from(units)))?);
-            }
-            if let Transaction::Refused(_) = self.transact(writes).await? {
-                break;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// A lane as the reason of a refusal shows it; as it was found before if it was not the reason.
@@ -294,53 +313,5 @@ fn found(reason: Option<&CancellationReason>, before: Option<Lane>) -> Result<Op
             reason.item.clone().filter(|item: &Attributes| !item.is_empty()).map(record).transpose()
         }
         _ => Ok(before),
-    }
-}
-
-/// So many units of a limit that a write is to take.
-pub(super) struct Taking {
-    slices: Slices,
-    count: u64,
-    source: Source,
-}
-
-impl Taking {
-    pub(super) fn new(slices: Slices, count: u64) -> Self {
-        let source = Source::Lane(slices.any_lane());
-        Self { slices, count, source }
-    }
-
-    /// The writes that take them.
-    pub(super) fn writes(&self) -> Vec<UpdateBuilder> {
-        self.slices.take(&self.source, self.count)
-    }
-
-    /// Tries another lane, after its own was held.
-    pub(super) fn try_another(&mut self) {
-        if matches!(self.source, Source::Lane(_)) {
-            self.source = Source::Lane(self.slices.any_lane());
-        }
-    }
-}
-
-impl Store {
-    /// Sees to it that there is something to take after a refusal, in a transaction of its own: several limits of one write may have the
-    /// same root. Returns whether there is.
-    pub(super) async fn refill(&self, taking: &mut Taking, reasons: &[CancellationReason]) -> Result<bool, ApiError> {
-        let Taking { slices, count, source } = taking;
-        let root: Option<serde_json::Value> = self.get(slices.root.clone()).await?;
-        let out = root.and_then(|root| root[slices.out].as_u64()).unwrap_or(0);
-        *source = match self.next_source(slices, out, source, reasons, *count).await? {
-            Next::Take(lease @ Source::Lease { lane, .. }) => {
-                let writes = slices.take(&lease, 0).into_iter().map(|update| self.update(update));
-                // Whoever is in the way has changed the lane or the root, and we look again.
-                self.transact_once(writes.collect::<Result<_, _>>()?).await?;
-                Source::Lane(lane)
-            }
-            Next::Take(remains) => remains,
-            Next::Again => Source::Lane(slices.any_lane()),
-            Next::Full => return Ok(false),
-        };
-        Ok(true)
     }
 }

@@ -1,6 +1,7 @@
 //! The month's usage of an organization. It changes in the same transaction as the job that it counts.
 
 use super::authority::sort_key;
+use super::kept_lanes::KeptLanes;
 use super::keys::{self, Key};
 use super::slices::{self, LANE_PARTITIONS, LARGEST_SLICE, Slices, Taking};
 use super::{Attributes, Store, classify, number, record, string};
@@ -89,18 +90,19 @@ const NO_BUDGET: u64 = i64::MAX as u64 / 2;
 const LARGEST_SUM: u64 = 1_000_000_000_000;
 
 /// A job's place in the month's limit, and what it holds of the budget, of an organization that is spread: the first is of the limit.
-pub(super) fn takings(job: &JobRecord, org: &OrgRecord) -> Vec<Taking> {
+pub(super) fn takings(kept: &KeptLanes, job: &JobRecord, org: &OrgRecord) -> Vec<Taking> {
     let (counter, limit) = (job.kind.counter(), job.kind.limit(org.plan));
     let terms = format!("{}/{limit}", org.plan_version);
-    let count = Taking::new(lanes_of(job, counter, counter, (limit, LARGEST_SLICE), terms), 1);
-    std::iter::once(count).chain(of_budget(job, job.reserved_nanos)).collect()
+    let count = Taking::new(kept, lanes_of(job, counter, counter, (limit, LARGEST_SLICE), terms), 1);
+    std::iter::once(count).chain(of_budget(kept, job, job.reserved_nanos)).collect()
 }
 
 /// So much of a job's budget. Without one it is counted all the same: the next job may have one.
-fn of_budget(job: &JobRecord, nanos: u64) -> Option<Taking> {
+fn of_budget(kept: &KeptLanes, job: &JobRecord, nanos: u64) -> Option<Taking> {
     let budget = job.budget_nanos.unwrap_or(NO_BUDGET);
     let terms = format!("{}/{budget}", job.budget_version);
-    (nanos > 0).then(|| Taking::new(lanes_of(job, SPENT, "spent_nanos", (budget, LARGEST_SUM), terms), nanos))
+    let lanes = || lanes_of(job, SPENT, "spent_nanos", (budget, LARGEST_SUM), terms);
+    (nanos > 0).then(|| Taking::new(kept, lanes(), nanos))
 }
 
 fn lanes_of(
@@ -124,24 +126,33 @@ fn lanes_of(
 }
 
 /// What a settlement takes of the budget before it can be.
-pub(super) fn reserving(job: &JobRecord, settlement: &Settlement) -> Option<Taking> {
-    let is_bounded = settlement.within_nanos.is_some() || job.budget_nanos.is_none();
-    of_budget(job, u64::try_from(settlement.spent_nanos).unwrap_or(0)).filter(|_| is_bounded)
+pub(super) fn reserving(kept: &KeptLanes, job: &JobRecord, settlement: &Settlement) -> Option<Taking> {
+    let nanos = u64::try_from(settlement.spent_nanos).unwrap_or(0);
+    reserves(job, settlement).then(|| of_budget(kept, job, nanos)).flatten()
 }
 
-/// [`settle`] in lanes, but for what [`reserving`] takes.
-pub(super) fn settle_in_lanes(job: &JobRecord, settlement: &Settlement) -> Vec<UpdateBuilder> {
+fn reserves(job: &JobRecord, settlement: &Settlement) -> bool {
+    settlement.spent_nanos > 0 && (settlement.within_nanos.is_some() || job.budget_nanos.is_none())
+}
+
+/// Tells the lanes that a job is settled in from others.
+pub(super) fn settled_in(job: &JobRecord) -> String {
+    slices::name(&Key::usage(job.org_id, &job.month), job.kind.counter())
+}
+
+/// [`settle`] in a lane, but for what [`reserving`] takes.
+pub(super) fn settle_in_lane(job: &JobRecord, settlement: &Settlement, lane: u8) -> Vec<UpdateBuilder> {
     let &Settlement { spent_nanos, cost_nanos, tokens, give_unit_back, within_nanos: _ } = settlement;
-    let lane = Key::usage_lane(job.org_id, &job.month, job.kind.counter(), slices::random_lane());
+    let key = |what| Key::usage_lane(job.org_id, &job.month, what, lane);
     let used = Update::builder()
-        .set_key(Some(lane.attributes()))
+        .set_key(Some(key(job.kind.counter()).attributes()))
         .update_expression("ADD free_units :unit, cost_nanos :cost, input_tokens :input, output_tokens :output")
         .expression_attribute_values(":unit", number(u8::from(give_unit_back)))
         .expression_attribute_values(":cost", number(cost_nanos))
         .expression_attribute_values(":input", number(tokens.input_tokens))
         .expression_attribute_values(":output", number(tokens.output_tokens));
-    let lane = || Key::usage_lane(job.org_id, &job.month, SPENT, slices::random_lane());
-    let back = (spent_nanos != 0 && reserving(job, settlement).is_none()).then(|| slices::give(lane(), -spent_nanos));
+    let gives = spent_nanos != 0 && !reserves(job, settlement);
+    let back = gives.then(|| slices::give(key(SPENT), -spent_nanos));
     std::iter::once(used).chain(back).collect()
 }
 

@@ -4,6 +4,9 @@ use super::conflicts::Conflicts;
 use super::rig::{Rig, text};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use shared::cursor::Page;
+use shared::model::cached::ItemPageKey;
+use shared::model::item::{Item, ItemPage};
 use shared::model::org::Plan;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -59,6 +62,57 @@ async fn a_page_of_spread_items_is_read_at_one_look() {
     }
     let queries = database.calls("Query");
     assert!((180..=220).contains(&queries), "{queries} queries for 20 pages of nine partitions");
+}
+
+/// So are those of an organization that is about to be spread, or was long ago: nothing new lies elsewhere, or nothing old is wanted.
+#[tokio::test]
+async fn pages_of_one_side_are_read_at_one_look() {
+    let rig = Rig::new().await;
+    let here = rig.here();
+    let mut ids = rig.create_many(here, 85).await.unwrap();
+    here.store().spread_items(rig.org_id, Duration::from_secs(900)).await.unwrap();
+    ids.extend(rig.create_many(here, 90).await.unwrap());
+    newest_first(&mut ids);
+    let database = crate::faults::FaultyDatabase::before(&rig.system.database_url()).await;
+    let context = rig.environment(&database.url);
+    let looks = async |limit: usize| {
+        let before = database.calls("Query");
+        let listed = rig.listed(context, limit).await;
+        (listed, database.calls("Query") - before)
+    };
+    assert_eq!(looks(20).await, (ids.clone(), 9 * 9), "before its time, nine pages of nine partitions");
+    here_and_now(&rig).await;
+    for _ in 0..4 {
+        ids.extend(rig.create_many(here, 100).await.unwrap());
+    }
+    newest_first(&mut ids);
+    let (listed, queries) = looks(20).await;
+    assert_eq!(listed, ids);
+    // One page lies on both sides, and few need more of a partition than most do.
+    assert!((29 * 9..=29 * 9 + 15).contains(&queries), "{queries} queries for 29 pages of nine partitions");
+}
+
+/// What somebody read who began before an organization was spread is not shown to who began after.
+#[tokio::test]
+async fn a_page_of_before_is_not_shown_after() {
+    let rig = Rig::new().await;
+    let context = rig.with_cache();
+    let old = rig.create(context).await.unwrap();
+    rig.listed(context, 50).await;
+    here_and_now(&rig).await;
+    let new = rig.create(context).await.unwrap();
+    assert!(new.parse::<shared::ids::ItemId>().unwrap().partition().is_some());
+    // Its authority read was before; it looks late into where items lie together, and what it finds stays in the cache.
+    let key = ItemPageKey { org_id: rig.org_id, limit: 50, after: None, spread: false };
+    let page = Page { data: Vec::<Item>::new(), next_cursor: None };
+    let late = context.cache().get_or_fill(&key, || async { Ok::<_, shared::ApiError>(Some(ItemPage::new(&page))) });
+    assert!(late.await.unwrap().is_some());
+    assert_eq!(rig.listed(context, 50).await, [new, old]);
+}
+
+/// Has an organization spread at once.
+async fn here_and_now(rig: &Rig) {
+    rig.here().store().spread_items(rig.org_id, Duration::ZERO).await.unwrap();
 }
 
 /// A filled table of the version before is taken over under load, and that version reads and writes on meanwhile.
@@ -121,6 +175,45 @@ async fn a_filled_organization_is_spread_under_load_and_the_version_before_goes_
     assert!(database.met("ORG") > 0);
 }
 
+/// An organization that is spread, whose system goes back to the version before for a while: that shows what lies together, and creates and
+/// deletes there. What followed it shows all again, wherever it lies, and counts on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_version_before_comes_back_and_goes_again() {
+    let rig = Rig::new().await;
+    rig.give_plan(Plan::Pro).await;
+    let here = rig.here();
+    let together = rig.create_many(here, 100).await.unwrap();
+    here_and_now(&rig).await;
+    let spread = join_all((0..3).map(|_| rig.create_many(here, 50))).await;
+    let mut ids: Vec<String> = spread.into_iter().flat_map(Result::unwrap).collect();
+    // The version before, under load.
+    let worker = async |mine: &[String]| {
+        let mut created = Vec::new();
+        for id in mine {
+            created.extend(as_before(&rig).await);
+            delete_as_before(&rig, id).await;
+        }
+        created
+    };
+    let created = join_all(together[..60].chunks(15).map(worker)).await;
+    assert_eq!(listed_as_before(&rig).await, 100);
+    // Its successor: the newest of all lie together now, and older ones in partitions.
+    ids.extend(together[60..].iter().cloned().chain(created.into_iter().flatten()));
+    newest_first(&mut ids);
+    for limit in [7, 50, 100] {
+        assert_eq!(rig.listed(here, limit).await, ids, "limit {limit}");
+    }
+    let more = join_all((0..4).map(|_| rig.create_many(here, 20))).await;
+    ids.extend(more.into_iter().flat_map(Result::unwrap));
+    for id in ids.iter().step_by(9) {
+        assert_eq!(rig.delete(here, id).await, 204);
+    }
+    let mut left: Vec<String> = ids.into_iter().enumerate().filter(|(at, _)| at % 9 != 0).map(|(_, id)| id).collect();
+    newest_first(&mut left);
+    assert_eq!(rig.listed(here, 40).await, left);
+    assert_eq!(rig.balanced().await, left.len());
+}
+
 /// How many items lie in partitions.
 async fn spread_count(rig: &Rig) -> usize {
     let partition = |id: &String| id.parse::<shared::ids::ItemId>().unwrap().partition();
@@ -148,4 +241,14 @@ async fn as_before(rig: &Rig) -> Option<String> {
     let put = json!({"TableName": table, "Item": item, "ConditionExpression": "attribute_not_exists(pk)"});
     rig.raw("TransactWriteItems", json!({"TransactItems": [{"Update": count}, {"Put": put}]})).await;
     Some(id)
+}
+
+/// Deletes an item as version 0.1 does.
+async fn delete_as_before(rig: &Rig, id: &str) {
+    let (org, table) = (rig.org_id.to_string(), local::names::TABLE_NAME);
+    let delete = json!({"TableName": table, "Key": {"pk": {"S": format!("ITEMS#{org}")}, "sk": {"S": id}},
+        "ConditionExpression": "attribute_exists(pk)"});
+    let count = json!({"TableName": table, "Key": {"pk": {"S": format!("ORG#{org}")}, "sk": {"S": "ORG"}},
+        "UpdateExpression": "ADD item_count :minus", "ExpressionAttributeValues": {":minus": {"N": "-1"}}});
+    rig.raw("TransactWriteItems", json!({"TransactItems": [{"Delete": delete}, {"Update": count}]})).await;
 }

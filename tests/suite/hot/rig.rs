@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use shared::Context;
 use shared::config::Config;
 use shared::ids::OrgId;
+use shared::model::job::JobKind;
 use shared::model::org::{OrgRecord, Plan};
 use shared::runtime::event::PathParameters;
 use std::collections::{BTreeMap, HashMap};
@@ -38,13 +39,25 @@ impl Rig {
         }
     }
 
-    /// An execution environment whose database is at `url`; its cache is its own.
+    /// An execution environment whose database is at `url`, without a cache.
     pub(crate) fn environment(&self, url: &str) -> &'static Context {
+        self.environment_with(url, "off:")
+    }
+
+    /// One whose cache is its own.
+    pub(crate) fn with_cache(&self) -> &'static Context {
+        self.environment_with(&self.system.database_url(), "memory:")
+    }
+
+    fn environment_with(&self, url: &str, cache_url: &str) -> &'static Context {
+        let queue_url = self.system.context().config().queue_url(JobKind::Analyze).unwrap();
         let config = Config::from_lookup(|name| {
             let value = match name {
+                "ANALYSES_QUEUE_URL" => queue_url,
+                "AWS_ENDPOINT_URL_SQS" => self.system.sqs_url(),
                 "TABLE_NAME" => local::names::TABLE_NAME,
                 "ALLOWED_ORIGINS" => "https://app.example.com",
-                "CACHE_URL" => "off:",
+                "CACHE_URL" => cache_url,
                 "ANALYSIS_PROVIDER" => "builtin",
                 "AWS_REGION" => "us-east-1",
                 "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "test",
@@ -86,6 +99,14 @@ impl Rig {
             _ => Value::Null,
         };
         (reply.status().as_u16(), body)
+    }
+
+    /// The sweeper of this version runs each minute, for so long.
+    pub(crate) async fn minutes_pass(&self, minutes: u32) {
+        for _ in 0..minutes {
+            self.here().store().note_partitions_known().await.unwrap();
+            self.system.clock().jump(Duration::from_secs(60));
+        }
     }
 
     /// Creates one item. Its id, or the status and code of the refusal.

@@ -185,32 +185,6 @@ async fn creations_of_one_organization_do_not_meet_on_a_record() {
     assert_eq!(rig.balanced().await, 160);
 }
 
-#[tokio::test]
-async fn heat_spreads_an_organization_a_quarter_of_an_hour_later() {
-    let rig = Rig::new().await;
-    let database = FaultyDatabase::before(&rig.system.database_url()).await;
-    let context = rig.environment(&database.url);
-    database.inject("TransactWriteItems", Fault::Conflict(2));
-    assert!(rig.create(context).await.is_ok());
-    assert_eq!(rig.org().await.spread_from, None, "it was only a little warm");
-    database.inject("TransactWriteItems", Fault::Conflict(3));
-    let first = rig.create(context).await.unwrap();
-    let from = rig.org().await.spread_from.expect("it is hot");
-    // Until then nothing lies where the version before does not look.
-    rig.system.clock().jump(Duration::from_secs(14 * 60));
-    let second = rig.create(context).await.unwrap();
-    rig.system.clock().jump(Duration::from_secs(61));
-    let third = rig.create(context).await.unwrap();
-    let partition = |id: &str| id.parse::<shared::ids::ItemId>().unwrap().partition();
-    assert_eq!((partition(&first), partition(&second)), (None, None));
-    assert!(partition(&third).is_some());
-    // Heat does not put off what it has begun.
-    database.inject("TransactWriteItems", Fault::Conflict(3));
-    assert!(rig.create(context).await.is_ok());
-    assert_eq!(rig.org().await.spread_from, Some(from));
-    assert_eq!(rig.balanced().await, 5);
-}
-
 /// Filled lanes are not missed by those who still count in the organization's record.
 #[tokio::test]
 async fn before_its_time_comes_the_last_units_are_found_in_the_lanes() {
@@ -222,6 +196,33 @@ async fn before_its_time_comes_the_last_units_are_found_in_the_lanes() {
     }
     assert_eq!(rig.create(here).await, Err(full()));
     assert_eq!(rig.balanced().await, FREE);
+}
+
+/// Nor by those who read its record before it was spread.
+#[tokio::test]
+async fn who_read_it_before_it_was_spread_finds_the_last_units_in_the_lanes() {
+    let rig = Rig::new().await;
+    let (store, before) = (rig.here().store(), rig.org().await);
+    rig.spread().await;
+    for _ in 0..10 {
+        assert!(store.begin_items(&before, 100, None).await.is_ok());
+    }
+    assert!(matches!(store.begin_items(&before, 1, None).await, Err(shared::ApiError::PlanLimitReached { .. })));
+}
+
+/// As soon as it is found hot, creations meet on no record, though their items lie together until the version before has gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn before_its_time_comes_creations_do_not_meet_on_a_record() {
+    let rig = Rig::new().await;
+    rig.give_plan(Plan::Enterprise).await;
+    shared_spread(&rig).await;
+    let database = Conflicts::before(&rig.system.database_url(), Duration::from_millis(15)).await;
+    let context = rig.environment(&database.url);
+    let created = join_all((0..60).map(|_| rig.create(context))).await;
+    let partition = |id: &String| id.parse::<shared::ids::ItemId>().unwrap().partition();
+    assert!(created.iter().all(|id| partition(id.as_ref().unwrap()).is_none()));
+    assert_eq!(database.met("ORG"), 0);
+    assert_eq!(rig.balanced().await, 60);
 }
 
 async fn shared_spread(rig: &Rig) {

@@ -63,6 +63,7 @@ impl Scenario {
         let (owner, large, small) =
             (self.rig.owner("pro").await, self.rig.owner("enterprise").await, self.rig.api.register().await);
         operator::spread(self.rig.system.context(), large.org_id.parse().unwrap()).await.unwrap();
+        self.rig.system.context().store().note_partitions_known().await.unwrap();
         self.rig.system.clock().jump(SPREAD_BY_OPERATOR_AFTER);
         let spread = self.rig.api.post(&large, "/items", json!({"name": "spread", "description": "d"})).await;
         assert_eq!(spread.status, 201, "{}", spread.text);

@@ -43,7 +43,7 @@ struct Arguments {
     /// With a new table of four partitions; else with one that has long split for its heat.
     #[arg(long)]
     new_table: bool,
-    /// With an organization that nobody has spread yet; else an operator has, a minute before.
+    /// With an organization that nobody has spread yet, so that heat does; else an operator has, a minute before.
     #[arg(long)]
     unspread: bool,
     /// Replays what chance did.

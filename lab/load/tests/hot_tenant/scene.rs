@@ -80,6 +80,10 @@ impl Scene {
         let options = Options { clock, like_aws: Some(like_aws), ..Options::ephemeral() };
         let system = System::start(options).await.unwrap();
         let router = system.router();
+        if arguments.unspread {
+            // By then the sweeper has noted for long enough that no version before is there.
+            tokio::time::sleep(Duration::from_secs(16 * 60)).await;
+        }
         let mut scene = Self { system, ledger, router, hot: Vec::new(), others: Vec::new(), known: Arc::default() };
         scene.fill_hot(sessions).await;
         for number in 0..others {

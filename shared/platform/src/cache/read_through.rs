@@ -18,6 +18,9 @@ const FETCH_TURN: Duration = Duration::from_millis(500);
 /// How long a caller waits for a lease before it fetches without one: three holders in a row may have died.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(3);
 
+/// How many holders in a row lose their lease to writes until a caller fetches without one.
+const REPLACED: u32 = 2;
+
 /// What waiting for a lease came to.
 enum Acquired<V> {
     Lease(Fence),
@@ -146,12 +149,15 @@ impl Cache {
         lead.land(|| value.map(|value| Arc::new(value) as _), as_of);
     }
 
-    /// Gets the lease of a place, waiting while somebody else has it.
+    /// Gets the lease of a place, waiting while somebody else has it; for one holder and the next, if writes take it from both. What
+    /// changes faster than it is fetched is not worth waiting for.
     async fn acquire_or_wait<K: Key>(&self, place: &EntryAddress, budget: &mut Budget) -> Acquired<K::Value> {
         let fence = Fence::unique();
         let mut pause = Duration::from_millis(2);
         let give_up = Instant::now() + GIVE_UP_AFTER;
         let mut trusted = true;
+        // When the lease ends that is waited for, at the latest; and how often another had taken its place.
+        let (mut ends, mut replaced) = (None, 0);
         loop {
             let as_of = Instant::now();
             // What is there and cannot be read is stale by any clock.
@@ -163,7 +169,12 @@ impl Cache {
                     _ if trusted => trusted = false,
                     _ => return Acquired::Nothing,
                 },
-                Ok(Acquisition::Held(left)) if as_of < give_up => {
+                Ok(Acquisition::Held(left)) if as_of < give_up && replaced < REPLACED => {
+                    // A lease is not extended: one that ends later is another.
+                    if ends.is_none_or(|ends| as_of + left > ends) {
+                        replaced += u32::from(ends.is_some());
+                        ends = Some(Instant::now() + left + Duration::from_millis(1));
+                    }
                     tokio::time::sleep(pause.min(left)).await;
                     pause = (pause * 3 / 2).min(Duration::from_millis(25));
                 }
@@ -268,3 +279,6 @@ pub(super) fn absence_scope<K: Key>(prefix: &str, key: &K) -> Option<String> {
     scope.push_str(K::CLASS.name);
     Some(scope)
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,8 +17,8 @@ fn keys(user: UserId, org: OrgId, item: ItemId, limit: u8) -> Vec<((String, Stri
         (text(&ProfileKey(user)), None),
         (text(&OrgPlanKey(org)), Some(org)),
         (text(&OrgSettingsKey(org)), Some(org)),
-        (text(&ItemPageKey { org_id: org, limit, after: None }), Some(org)),
-        (text(&ItemPageKey { org_id: org, limit, after: Some(item) }), Some(org)),
+        (text(&ItemPageKey { org_id: org, limit, after: None, spread: false }), Some(org)),
+        (text(&ItemPageKey { org_id: org, limit, after: Some(item), spread: true }), Some(org)),
         (text(&CatalogueKey), None),
     ]
 }
@@ -26,7 +26,7 @@ fn keys(user: UserId, org: OrgId, item: ItemId, limit: u8) -> Vec<((String, Stri
 /// Whether a part of a key is a word of ours, an id or a number: ids are random and name nobody, and there is
 /// nothing else in which something personal or secret could stand.
 fn is_impersonal(part: &str) -> bool {
-    const WORDS: [&str; 8] = ["user", "org", "profile", "plan", "settings", "items", "models", "pricing"];
+    const WORDS: [&str; 9] = ["user", "org", "profile", "plan", "settings", "items", "spread", "models", "pricing"];
     WORDS.contains(&part)
         || part.parse::<u8>().is_ok()
         || part.parse::<UserId>().is_ok()

@@ -16,14 +16,18 @@ use std::time::Duration;
 const ROOT_ATTEMPTS: u32 = 8;
 /// The same where there is another lane to try.
 const LANE_ATTEMPTS: u32 = 16;
-/// As many transactions that one request met on the organization's record show that it is hot.
+/// As many transactions that one request met on its organization's records show that it is hot.
 const HOT: u32 = 3;
 
-/// When the items of a hot organization are spread. A gradual deployment is over by then, and the version before, which finds no
-/// item that lies elsewhere, serves no more.
-const SPREAD_BY_HEAT_AFTER: Duration = Duration::from_secs(15 * 60);
 /// When they are spread that an operator has spread: no request is under way by then that has not read of it.
 pub const SPREAD_BY_OPERATOR_AFTER: Duration = Duration::from_secs(60);
+
+/// What came of taking room where an organization's record counts it.
+enum Rooted<'k> {
+    Begun(Begun<'k>),
+    /// Others have found it hot, or this request has: as it is now.
+    HasLanes(Box<OrgRecord>),
+}
 
 impl Store {
     /// Takes room for `count` items, and stores what goes with it, together or not at all. As a transaction
@@ -38,11 +42,10 @@ impl Store {
         claim: Option<&KeyClaim<'k>>,
         puts: Vec<TransactWriteItem>,
     ) -> Result<Begun<'k>, ApiError> {
-        if !org.spreads_items(self.now()) {
-            match self.with_room_of_root(org, count, claim, &puts).await {
-                // What is missing may lie in lanes that were filled for the time from when its items are spread.
-                Err(ApiError::PlanLimitReached { .. }) if org.spread_from.is_some() => {}
-                ended => return ended,
+        if org.spread_from.is_none() {
+            match self.with_room_of_root(org, count, claim, &puts).await? {
+                Rooted::Begun(begun) => return Ok(begun),
+                Rooted::HasLanes(now) => return self.with_room_of_lanes(&now, count, claim, &puts).await,
             }
         }
         self.with_room_of_lanes(org, count, claim, &puts).await
@@ -54,35 +57,34 @@ impl Store {
         count: usize,
         claim: Option<&KeyClaim<'k>>,
         puts: &[TransactWriteItem],
-    ) -> Result<Begun<'k>, ApiError> {
+    ) -> Result<Rooted<'k>, ApiError> {
         let (mut plan, mut met) = (org.plan, 0);
         for _ in 0..ROOT_ATTEMPTS {
             let mut writes = vec![self.update(count_more(org.org_id, plan, count))?];
             writes.extend(puts.iter().cloned());
             match self.transact_once_with_key(org.org_id, claim, writes).await? {
-                Some(Keyed::Begun(begun)) => return Ok(begun),
+                Some(Keyed::Begun(begun)) => return Ok(Rooted::Begun(begun)),
                 Some(Keyed::Freed) => {}
-                Some(Keyed::Refused(_)) => plan = self.plan_with_room(org.org_id, count).await?,
+                Some(Keyed::Refused(_)) => {
+                    let now: OrgRecord = self.get(Key::org(org.org_id)).await?.ok_or(ApiError::NotFound)?;
+                    // What is missing may lie in the lanes that it got meanwhile.
+                    if now.spread_from.is_some() {
+                        return Ok(Rooted::HasLanes(Box::new(now)));
+                    }
+                    plan = plan_with_room(&now, count)?;
+                }
                 None => {
                     met += 1;
-                    if met == HOT && !org.copied {
-                        self.spread_by_heat(org.org_id).await;
+                    if met % HOT == 0
+                        && let Some(now) = self.spread_by_heat(org.org_id).await
+                    {
+                        return Ok(Rooted::HasLanes(Box::new(now)));
                     }
                     tokio::time::sleep(backoff(met - 1)).await;
                 }
             }
         }
         Err(if met > 0 { contended() } else { ApiError::Contended })
-    }
-
-    /// The organization's plan, if it has room: then the condition failed for a plan that changed meanwhile.
-    async fn plan_with_room(&self, org: OrgId, count: usize) -> Result<Plan, ApiError> {
-        let org: OrgRecord = self.get(Key::org(org)).await?.ok_or(ApiError::NotFound)?;
-        let limit = org.plan.limits().items;
-        if org.item_count + count as u64 > limit {
-            return Err(ApiError::PlanLimitReached { what: "items", limit });
-        }
-        Ok(org.plan)
     }
 
     async fn with_room_of_lanes<'k>(
@@ -93,19 +95,22 @@ impl Store {
         puts: &[TransactWriteItem],
     ) -> Result<Begun<'k>, ApiError> {
         let (mut room, mut met) = (room_of(org), 0);
-        let mut source = Source::Lane(room.any_lane());
+        let mut source = Source::Lane(self.kept.pick(&room));
         for _ in 0..LANE_ATTEMPTS {
             let taking = room.take(&source, count as u64).into_iter().map(|update| self.update(update));
             let mut writes = taking.collect::<Result<Vec<_>, _>>()?;
             writes.extend(puts.iter().cloned());
             match self.transact_once_with_key(org.org_id, claim, writes).await? {
-                Some(Keyed::Begun(begun)) => return Ok(begun),
+                Some(Keyed::Begun(begun)) => {
+                    self.kept.keep(&room, &source);
+                    return Ok(begun);
+                }
                 Some(Keyed::Freed) => {}
                 Some(Keyed::Refused(reasons)) => {
                     let now: OrgRecord = self.get(Key::org(org.org_id)).await?.ok_or(ApiError::NotFound)?;
                     room = room_of(&now);
                     source = match self.next_source(&room, now.item_count, &source, &reasons, count as u64).await? {
-                        Next::Take(source) => source,
+                        Next::Take(source) => self.filled(&room, now.item_count, source).await?,
                         Next::Again => Source::Lane(room.any_lane()),
                         Next::Full => return Err(ApiError::PlanLimitReached { what: "items", limit: room.limit }),
                     };
@@ -116,16 +121,15 @@ impl Store {
                     if !matches!(source, Source::Remains { .. }) {
                         source = Source::Lane(room.any_lane());
                     }
-                    if met > 2 {
-                        tokio::time::sleep(backoff(met - 3)).await;
-                    }
+                    tokio::time::sleep(slices::lane_backoff(met - 1)).await;
                 }
             }
         }
         Err(contended())
     }
 
-    /// Has the items of an organization spread after so much time, unless they are by then. Its lists read what is spread from now on.
+    /// Has the items of an organization spread after so much time, unless they are by then. Its lists read what is spread from now on, and
+    /// its lanes give room.
     ///
     /// # Errors
     /// [`ApiError::NotFound`] for no such organization.
@@ -140,21 +144,39 @@ impl Store {
             };
             let is_sooner = read.spread_from.is_none_or(|known| known > from);
             if !is_sooner || self.change_org(&read, mark).await? {
-                self.copy_org(org).await?;
-                return self.fill_lanes(&room_of(&read), read.item_count).await;
+                self.fill_lanes(&room_of(&read), read.item_count).await?;
+                return self.copy_org(org).await;
             }
             tokio::time::sleep(backoff(attempt)).await;
         }
         Err(contended())
     }
 
-    /// The request that found an organization hot goes on whatever comes of this: the next one tries again.
-    async fn spread_by_heat(&self, org: OrgId) {
-        match self.spread_items(org, SPREAD_BY_HEAT_AFTER).await {
-            Ok(()) => tracing::info!("the items of a hot organization are spread in a quarter of an hour"),
-            Err(error) => tracing::warn!(cause = chain(&error), "the items of a hot organization are not spread"),
-        }
+    /// Spreads an organization whose requests meet, unless that was done. As it is then; the request that found it hot goes on whatever
+    /// comes of this, and the next one tries again.
+    pub(in super::super) async fn spread_by_heat(&self, org: OrgId) -> Option<OrgRecord> {
+        let spread = async {
+            let now = self.org(org).await?.ok_or(ApiError::NotFound)?;
+            if now.spread_from.is_some() {
+                return Ok(now);
+            }
+            let after = self.until_partitions_are_known().await?;
+            self.spread_items(org, after).await?;
+            tracing::info!(after_seconds = after.as_secs(), "a hot organization is spread");
+            self.org(org).await?.ok_or(ApiError::NotFound)
+        };
+        let spread: Result<OrgRecord, ApiError> = spread.await;
+        spread.inspect_err(|error| tracing::warn!(cause = chain(error), "a hot organization is not spread")).ok()
     }
+}
+
+/// The organization's plan, if it has room: then the condition failed for a plan that changed meanwhile.
+fn plan_with_room(org: &OrgRecord, count: usize) -> Result<Plan, ApiError> {
+    let limit = org.plan.limits().items;
+    if org.item_count + count as u64 > limit {
+        return Err(ApiError::PlanLimitReached { what: "items", limit });
+    }
+    Ok(org.plan)
 }
 
 /// Counts `count` more items, if the organization is on `plan` and that has room.

@@ -2,8 +2,8 @@
 //! was read.
 
 use super::super::keys::Key;
-use super::super::slices::Taking;
-use super::super::{Store, Transaction, backoff, changes, condition_failed, contended, number, usage};
+use super::super::slices::{Taking, lane_backoff, random_lane};
+use super::super::{Store, Transaction, changes, condition_failed, contended, number, usage};
 use super::LANE_ATTEMPTS;
 use crate::error::ApiError;
 use crate::ids::{JobId, OrgId};
@@ -142,10 +142,12 @@ impl Store {
         settlement: &Settlement,
         job_writes: Vec<TransactWriteItem>,
     ) -> Result<Advance, ApiError> {
-        let mut reserving = usage::reserving(job, settlement);
+        let mut reserving = usage::reserving(&self.kept, job, settlement);
+        let name = usage::settled_in(job);
+        let mut lane = self.kept.pop(&name).unwrap_or_else(random_lane);
         for attempt in 0..LANE_ATTEMPTS {
             let mut writes = job_writes.clone();
-            for update in usage::settle_in_lanes(job, settlement) {
+            for update in usage::settle_in_lane(job, settlement, lane) {
                 writes.push(self.update(update)?);
             }
             let start = writes.len();
@@ -153,7 +155,11 @@ impl Store {
                 writes.push(self.update(update)?);
             }
             match (self.transact_once(writes).await?, &mut reserving) {
-                (Some(Transaction::Done), _) => return Ok(Advance::Done),
+                (Some(Transaction::Done), taken) => {
+                    self.kept.push(&name, lane);
+                    taken.iter().for_each(|taken| taken.keep(&self.kept));
+                    return Ok(Advance::Done);
+                }
                 (Some(Transaction::Refused(reasons)), Some(taking)) if !condition_failed(&reasons[0]) => {
                     if !self.refill(taking, &reasons[start..]).await? {
                         return Ok(Advance::OverBudget);
@@ -161,8 +167,9 @@ impl Store {
                 }
                 (Some(Transaction::Refused(_)), _) => return Ok(Advance::Changed),
                 (None, taking) => {
+                    lane = random_lane();
                     taking.iter_mut().for_each(Taking::try_another);
-                    tokio::time::sleep(backoff(attempt)).await;
+                    tokio::time::sleep(lane_backoff(attempt)).await;
                 }
             }
         }

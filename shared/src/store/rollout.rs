@@ -1,0 +1,62 @@
+//! Since when all versions that serve look for items and jobs in partitions. Version 0.1 does not, and serves beside its successor
+//! during a gradual deployment, or again after going back. The sweeper of each version that does notes it every minute: a gap in the
+//! notes is time in which another version may have served, and starts the count anew (`docs/decisions/0089-spread-within-a-second.md`).
+
+use super::keys::Key;
+use super::single::SingleWrite as _;
+use super::{Store, classify, number};
+use crate::error::ApiError;
+use crate::model::time::Moment;
+use aws_sdk_dynamodb::error::ProvideErrorMetadata as _;
+use platform::telemetry::{Part, timed};
+use serde::Deserialize;
+use std::time::Duration;
+
+/// After so long with such versions alone, a gradual deployment (`Canary10Percent5Minutes`) is over.
+const ROLLOUT: Duration = Duration::from_secs(15 * 60);
+/// Notes come each minute; two may be missing.
+const GAP: Duration = Duration::from_secs(170);
+
+/// From when to when such versions have been noted, without a gap.
+#[derive(Debug, Deserialize)]
+struct Known {
+    since: Moment,
+    seen: Moment,
+}
+
+impl Store {
+    /// Notes that this version serves.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn note_partitions_known(&self) -> Result<(), ApiError> {
+        let now = self.now().as_millis();
+        let recently = now - i64::try_from(GAP.as_millis()).unwrap_or(i64::MAX);
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(Key::partitions_known().attributes()))
+            .expression_attribute_values(":now", number(now));
+        let goes_on = update
+            .clone()
+            .update_expression("SET seen = :now")
+            .condition_expression("seen >= :recently")
+            .expression_attribute_values(":recently", number(recently));
+        match timed(Part::Db, goes_on.send_unless_held()).await {
+            Err(error) if error.code() == Some("ConditionalCheckFailedException") => {
+                let anew = update.update_expression("SET since = :now, seen = :now");
+                timed(Part::Db, anew.send_unless_held()).await.map(drop).map_err(classify)
+            }
+            noted => noted.map(drop).map_err(classify),
+        }
+    }
+
+    /// How long it takes at most until no version serves that does not look into partitions.
+    pub(super) async fn until_partitions_are_known(&self) -> Result<Duration, ApiError> {
+        let (now, known) = (self.now(), self.get::<Known>(Key::partitions_known()).await?);
+        let Some(Known { since, .. }) = known.filter(|known| known.seen.plus(GAP) >= now) else { return Ok(ROLLOUT) };
+        let left = since.plus(ROLLOUT).as_millis() - now.as_millis();
+        Ok(Duration::from_millis(u64::try_from(left).unwrap_or(0)).min(ROLLOUT))
+    }
+}

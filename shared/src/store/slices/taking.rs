@@ -1,0 +1,69 @@
+//! Units that a write takes beside others of the same root.
+
+use super::super::Store;
+use super::super::kept_lanes::KeptLanes;
+use super::{Next, Slices, Source};
+use crate::error::ApiError;
+use aws_sdk_dynamodb::types::CancellationReason;
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
+
+/// So many units of a limit that a write is to take.
+pub(in super::super) struct Taking {
+    slices: Slices,
+    count: u64,
+    source: Source,
+}
+
+impl Taking {
+    pub(in super::super) fn new(kept: &KeptLanes, slices: Slices, count: u64) -> Self {
+        let source = Source::Lane(kept.pick(&slices));
+        Self { slices, count, source }
+    }
+
+    /// The writes that take them.
+    pub(in super::super) fn writes(&self) -> Vec<UpdateBuilder> {
+        self.slices.take(&self.source, self.count)
+    }
+
+    /// Keeps the lane that they were taken from.
+    pub(in super::super) fn keep(&self, kept: &KeptLanes) {
+        kept.keep(&self.slices, &self.source);
+    }
+
+    /// Tries another lane, after its own was held.
+    pub(in super::super) fn try_another(&mut self) {
+        if matches!(self.source, Source::Lane(_)) {
+            self.source = Source::Lane(self.slices.any_lane());
+        }
+    }
+}
+
+impl Store {
+    /// Sees to it that there is something to take after a refusal, in a transaction of its own: several limits of one write may have the
+    /// same root. Returns whether there is.
+    pub(in super::super) async fn refill(
+        &self,
+        taking: &mut Taking,
+        reasons: &[CancellationReason],
+    ) -> Result<bool, ApiError> {
+        let Taking { slices, count, source } = taking;
+        let root: Option<serde_json::Value> = self.get(slices.root.clone()).await?;
+        let out = root.and_then(|root| root[slices.out].as_u64()).unwrap_or(0);
+        let next = match self.next_source(slices, out, source, reasons, *count).await? {
+            Next::Take(source) => Next::Take(self.filled(slices, out, source).await?),
+            next => next,
+        };
+        *source = match next {
+            Next::Take(lease @ Source::Lease { lane, .. }) => {
+                let writes = slices.take(&lease, 0).into_iter().map(|update| self.update(update));
+                // Whoever is in the way has changed the lane or the root, and we look again.
+                self.transact_once(writes.collect::<Result<_, _>>()?).await?;
+                Source::Lane(lane)
+            }
+            Next::Take(source) => source,
+            Next::Again => Source::Lane(slices.any_lane()),
+            Next::Full => return Ok(false),
+        };
+        Ok(true)
+    }
+}
