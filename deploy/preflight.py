@@ -5,7 +5,7 @@ Usage: just preflight ENVIRONMENT [Name=value …]     credentials and region co
 
 Ends with 1 if something would stop it, with 2 if nothing would but something could not be asked, else with 0.
 """
-import argparse, os, pathlib, sys
+import argparse, json, os, pathlib, re, sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TOOLS = pathlib.Path(os.environ.get("CITIZEN_TOOLS", pathlib.Path.home() / ".cache/citizen-tools"))
@@ -14,6 +14,19 @@ UNSERVED_ZONES = {"use1-az3"}
 # What Lambda keeps unreserved in each account.
 UNRESERVED = 100
 STOPS, NOTE, UNKNOWN = "stops", "note", "not known"
+
+
+def key_of(value):
+    """The key in a secret's text: the text itself, or of JSON the member ANTHROPIC_API_KEY or the only one."""
+    try:
+        members = json.loads(value)
+    except ValueError:
+        members = None
+    if not isinstance(members, dict):
+        return value.strip()
+    only = next(iter(members.values())) if len(members) == 1 else ""
+    key = members.get("ANTHROPIC_API_KEY", only)
+    return key.strip() if isinstance(key, str) else ""
 
 
 class Absent(Exception):
@@ -142,11 +155,11 @@ class Preflight:
             yield NOTE, f"after the deployment, store the model provider's key: {put}"
             return
         try:
-            value = self.ask("secretsmanager", "get_secret_value", SecretId=secret).get("SecretString", "").strip()
+            value = self.ask("secretsmanager", "get_secret_value", SecretId=secret).get("SecretString", "")
         except Absent:
             value = ""
-        # As the worker wants it (functions/worker/src/secret.rs). It is shown nowhere.
-        if not value or not value.isascii() or not value.isprintable() or " " in value:
+        # As the worker wants it (functions/analysis-worker/src/secret.rs). It is shown nowhere.
+        if not re.fullmatch(r"[A-Za-z0-9._~+/=-]+", key_of(value)):
             yield STOPS, f"the secret has no usable key, and each analysis fails: {put}"
 
     def network(self):

@@ -148,8 +148,11 @@ class NotReady(unittest.TestCase):
     def test_the_model_providers_key(self):
         self.one(NOTE, ["put-secret-value"], AnalysisProvider="anthropic")
         there = {("cloudformation", "describe_stack_resource"): has("AnthropicApiKey")}
-        for value in (Absent, {"SecretString": " \n"}, {"SecretString": "two words"}, {"SecretString": "schlüssel"}):
+        for value in (Absent, {"SecretString": " \n"}, {"SecretString": "two words"}, {"SecretString": "schlüssel"},
+                      {"SecretString": "{}"}, {"SecretString": '["sk-ant-key"]'}, {"SecretString": '{"a": "sk", "b": "sk"}'}):
             self.one(STOPS, ["no usable key"], there | {("secretsmanager", "get_secret_value"): value}, AnalysisProvider="anthropic")
+        for value in ('{"ANTHROPIC_API_KEY": "sk-ant-key", "note": 1}', '{"key": "sk-ant-key"}'):
+            self.assertNotIn("no usable key", str(found(there | {("secretsmanager", "get_secret_value"): {"SecretString": value}}, AnalysisProvider="anthropic")))
         self.assertNotIn("schl", str(found(there | {("secretsmanager", "get_secret_value"): {"SecretString": "schlüssel"}}, AnalysisProvider="anthropic")))
 
     def test_zones(self):

@@ -24,6 +24,7 @@ STEPS = {
     "planted-identity": ("the tests of identity find each planted bug", ["lab/planted-bugs.sh", "identity"], {}),
     "planted-deploy": ("the tests of the template find each planted bug", ["lab/planted-bugs.sh", "deploy"], {}),
     "planted-waiting": ("the tests of waiting jobs find each planted bug", ["lab/planted-bugs.sh", "waiting"], {}),
+    "planted-promises": ("the tests of smaller promises find each planted bug", ["lab/planted-bugs.sh", "promises"], {}),
     "planted-stored": ("the tests of stored records find each planted bug", ["lab/planted-bugs.sh", "stored"], {}),
     "planted-hot": ("the tests of hot organizations find each planted bug", ["lab/planted-bugs.sh", "hot"], {}),
     "racers": ("1,000 racers for the last unit of a limit", [*SUITE, "hot::room::of_many_racers"], {"CITIZEN_RACERS": "1000"}),

@@ -6,6 +6,7 @@ pub mod email;
 pub mod item;
 pub mod job;
 pub mod mark;
+mod model_id;
 pub mod org;
 pub mod password;
 pub mod price;

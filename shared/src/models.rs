@@ -4,7 +4,7 @@ use crate::config::AnalysisProvider;
 use crate::context::Context;
 use crate::error::ApiError;
 use crate::model::cached::{CachedCatalogue, CatalogueKey};
-use crate::model::price::Rates;
+use crate::model::price::Priced;
 use crate::model::settings::BUILTIN;
 
 /// What is said of a model that is not.
@@ -15,8 +15,8 @@ pub const NOT_ON_OFFER: &str = "is not on offer here";
 pub enum Offer {
     /// The builtin one.
     Free,
-    At(Rates),
-    /// Unknown, or of a provider that this deployment does not use.
+    At(Box<Priced>),
+    /// Unknown, without a price, or of a provider that this deployment does not use.
     No,
 }
 
@@ -39,6 +39,6 @@ pub async fn offer(context: &Context, model: &str) -> Result<Offer, ApiError> {
             Ok::<_, ApiError>(store.catalogue().await?.map(CachedCatalogue::new))
         })
         .await?;
-    let rates = catalogue.and_then(|catalogue| catalogue.rates(provider.name(), model));
-    Ok(rates.map_or(Offer::No, Offer::At))
+    let priced = catalogue.and_then(|catalogue| catalogue.priced(provider.name(), model));
+    Ok(priced.map_or(Offer::No, |priced| Offer::At(Box::new(priced))))
 }

@@ -54,7 +54,12 @@ impl Work for Analyses {
         };
         let late = |detail: &str| {
             let cost = if matches!(provider, Provider::Builtin) { Cost::Nothing } else { Cost::Unknown };
-            Err(AnalysisError::Transient { retry_after: None, detail: detail.to_owned(), cost })
+            Err(AnalysisError::Transient {
+                code: "provider_timeout",
+                retry_after: None,
+                detail: detail.to_owned(),
+                cost,
+            })
         };
         let call = AssertUnwindSafe(provider.analyze(text, &model)).catch_unwind();
         let outcome = match tokio::time::timeout(left, call).await {

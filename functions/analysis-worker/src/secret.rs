@@ -2,11 +2,15 @@
 
 use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
+use serde_json::{Map, Value};
 use shared::error::chain;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
+
+/// The member of a secret in JSON that is the key.
+const MEMBER: &str = "ANTHROPIC_API_KEY";
 
 /// A value that no log may show.
 #[derive(Clone, PartialEq, Eq)]
@@ -16,13 +20,25 @@ impl Secret {
     /// Takes a value, without white space around it (a file's last line break, mostly).
     ///
     /// # Errors
-    /// The value is empty or cannot stand in an HTTP header. It is not repeated.
+    /// The value is empty or no key could be it: it has other characters than those of a token in HTTP (RFC 7235, `token68`). It is not
+    /// repeated.
     pub fn new(value: &str) -> Result<Self, KeyError> {
         let value = value.trim();
-        if value.is_empty() || !value.bytes().all(|b| b.is_ascii_graphic()) {
+        if value.is_empty() || !value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b)) {
             return Err(KeyError::Unusable);
         }
         Ok(Self(value.to_owned()))
+    }
+
+    /// Takes what Secrets Manager holds: the value itself, or as its console stores it, JSON with the value under
+    /// [`MEMBER`] or as the only member.
+    fn stored(text: &str) -> Result<Self, KeyError> {
+        let Ok(members) = serde_json::from_str::<Map<String, Value>>(text) else { return Self::new(text) };
+        let only = members.values().next().filter(|_| members.len() == 1);
+        match members.get(MEMBER).or(only) {
+            Some(Value::String(value)) => Self::new(value),
+            _ => Err(KeyError::Unusable),
+        }
     }
 
     /// The value, for the one place that sends it.
@@ -41,9 +57,12 @@ impl fmt::Debug for Secret {
 /// Why a key is not to be had.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// Empty, binary, or not fit for a header.
+    /// Empty, or nothing that could be a key.
     #[error("the secret is no usable key")]
     Unusable,
+    /// The same of a secret with this name in Secrets Manager.
+    #[error("the secret {0} holds no usable key: put the key itself there, or JSON with it under {MEMBER}")]
+    UnusableSecret(String),
     /// Secrets Manager did not give it; the text is for the log only.
     #[error("the secret could not be read: {0}")]
     Unread(String),
@@ -119,7 +138,8 @@ impl ApiKey {
                     .send()
                     .await
                     .map_err(|error| KeyError::Unread(chain(&error)))?;
-                Secret::new(reply.secret_string().ok_or(KeyError::Unusable)?)
+                let secret = reply.secret_string().and_then(|text| Secret::stored(text).ok());
+                secret.ok_or_else(|| KeyError::UnusableSecret(secret_id.clone()))
             }
         }
     }

@@ -9,10 +9,10 @@ use shared::cache::Uncached;
 use shared::caller::Caller;
 use shared::idempotency::{Begin, IdempotencyKey};
 use shared::jobs::{AcceptedJob, NewJob};
-use shared::model::analysis::{Analysis, OUTPUT_TOKENS_MAX, TokenUsage, input_tokens_max};
+use shared::model::analysis::{Analysis, OUTPUT_TOKENS_MAX, TokenUsage, input_tokens_max, input_tokens_min};
 use shared::model::job::{Job, JobKind, JobRecord, JobResult, JobState, JobUsage};
 use shared::model::org::{OrgRecord, Plan};
-use shared::model::price::Rates;
+use shared::model::price::Priced;
 use shared::model::settings::{ModelName, SettingsRecord};
 use shared::models::{self, Offer};
 use shared::request::{FieldErrors, Rejection};
@@ -40,7 +40,8 @@ pub struct NewAnalysis {
     /// Not blank; the plan bounds its bytes.
     #[schema(min_length = 1)]
     text: String,
-    /// The organization's default model unless given.
+    /// By its id in the catalogue of prices, or another of its provider's ids: with a date, or an alias. The organization's default model
+    /// unless given.
     #[deserr(default)]
     model: Option<ModelName>,
 }
@@ -57,7 +58,7 @@ pub struct DoneAnalysis {
 ///
 /// # Errors
 /// `409 default_model_unavailable` if no model is named and the organization's default is no longer on offer, `422` for a
-/// text beyond the plan's size or a model that is not on offer, `429 quota_exceeded`,
+/// text beyond the plan's size or the model's context window or a model that is not on offer, `429 quota_exceeded`,
 /// `402 budget_exceeded`, `403 plan_forbids` for a model that the plan does not include.
 #[utoipa::path(post, path = "/analyze", operation_id = "analyze", tag = "jobs", request_body(content((NewAnalysis = "application/json"), (String = "text/plain"))),
     params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", min_length = 1, max_length = 255,
@@ -127,11 +128,18 @@ async fn new_job<'k>(
     body: NewAnalysis,
     seconds: u64,
 ) -> Result<NewJob<'k>, ApiError> {
-    let model = body.model.as_ref().unwrap_or(&settings.default_model).as_str().to_owned();
-    let rates = rates(context, &model, body.model.is_none()).await?;
-    if rates.is_some() && !plan.has_paid_models() {
+    let asked = body.model.as_ref().unwrap_or(&settings.default_model).as_str();
+    let priced = priced(context, asked, body.model.is_none()).await?;
+    if priced.is_some() && !plan.has_paid_models() {
         return Err(ApiError::PlanForbids("Your plan has the builtin analysis only."));
     }
+    let (model, rates) = match priced {
+        None => (asked.to_owned(), None),
+        Some(priced) => {
+            check_window(&body.text, priced.context_window)?;
+            (priced.model, Some(priced.rates))
+        }
+    };
     let most = TokenUsage { input_tokens: input_tokens_max(body.text.len()), output_tokens: OUTPUT_TOKENS_MAX };
     Ok(NewJob {
         key,
@@ -149,12 +157,21 @@ async fn new_job<'k>(
     })
 }
 
+/// What certainly does not fit is refused here, at no cost. Of what may fit, the provider has the last word.
+fn check_window(text: &str, window: Option<u64>) -> Result<(), Rejection> {
+    let Some(window) = window else { return Ok(()) };
+    if input_tokens_min(text).saturating_add(OUTPUT_TOKENS_MAX) <= window {
+        return Ok(());
+    }
+    Err(Rejection::field("/text", format!("is too long for the model, which takes {window} tokens in all")))
+}
+
 /// What a run of the model costs; nothing for the builtin one. Only what has a price is on offer, or a budget could not
 /// hold. A default that is no longer on offer is the organization's to change, and no field of the caller's.
-async fn rates(context: &Context, model: &str, is_default: bool) -> Result<Option<Rates>, ApiError> {
+async fn priced(context: &Context, model: &str, is_default: bool) -> Result<Option<Priced>, ApiError> {
     match models::offer(context, model).await? {
         Offer::Free => Ok(None),
-        Offer::At(rates) => Ok(Some(rates)),
+        Offer::At(priced) => Ok(Some(*priced)),
         Offer::No if is_default => Err(ApiError::DefaultModelGone),
         Offer::No => Err(Rejection::field("/model", models::NOT_ON_OFFER).into()),
     }

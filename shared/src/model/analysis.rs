@@ -20,6 +20,9 @@ pub const OUTPUT_TOKENS_MAX: u64 = 1_500;
 /// Most tokens that our own instructions add to the text; a test of the worker holds the prompt to it.
 const PROMPT_TOKENS_MAX: u64 = 3_000;
 
+/// The longest token of the tokenizers that are published (a run of spaces), in bytes.
+const TOKEN_BYTES_MAX: usize = 128;
+
 /// The most input tokens that analysing `text_bytes` bytes can cost, prompt included.
 ///
 /// Tokenizers work on bytes and no token is empty, so a text never has more tokens than bytes:
@@ -27,6 +30,14 @@ const PROMPT_TOKENS_MAX: u64 = 3_000;
 #[must_use]
 pub fn input_tokens_max(text_bytes: usize) -> u64 {
     u64::try_from(text_bytes).unwrap_or(u64::MAX).saturating_add(PROMPT_TOKENS_MAX)
+}
+
+/// The fewest input tokens that a text can have: no tokenizer in use joins words, nor more bytes than these into one token. A text that
+/// has more than a model takes at this count does certainly not fit; whether one with fewer does, only the provider knows.
+#[must_use]
+pub fn input_tokens_min(text: &str) -> u64 {
+    let words = text.split_whitespace().count();
+    u64::try_from(words.max(text.len() / TOKEN_BYTES_MAX)).unwrap_or(u64::MAX)
 }
 
 /// An analysis of one text.
@@ -226,6 +237,13 @@ mod tests {
         let mut value = serde_json::to_value(analysis()).expect("an analysis serializes");
         value["surprise"] = 1.into();
         assert_eq!(serde_json::from_value::<Analysis>(value).ok(), Some(analysis()));
+    }
+
+    #[test]
+    fn a_text_has_a_token_for_each_word_and_each_run_of_bytes() {
+        assert_eq!(input_tokens_min(" a b\nc "), 3);
+        assert_eq!(input_tokens_min(&" ".repeat(1_280)), 10);
+        assert_eq!(input_tokens_min(""), 0);
     }
 
     #[test]

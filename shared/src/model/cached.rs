@@ -3,8 +3,9 @@
 
 use crate::ids::{ItemId, OrgId, UserId};
 use crate::model::item::ItemPage;
+use crate::model::model_id::ModelId;
 use crate::model::org::OrgPlan;
-use crate::model::price::{Catalogue, Rates};
+use crate::model::price::{Catalogue, Priced, Rates};
 use crate::model::settings::SettingsRecord;
 use crate::model::user::Profile;
 use platform::cache::{ABSENT_MAX, Cacheable, Class, Key, Name};
@@ -40,11 +41,19 @@ impl CachedCatalogue {
         Self { as_of, unit, models: models.collect() }
     }
 
-    /// What a provider's model costs, if it is known.
+    /// A provider's model by its id in the catalogue, or by another of its ids: with a date, or an alias. `None` if it has no price, or
+    /// if several models could be meant.
     #[must_use]
-    pub fn rates(&self, provider: &str, model: &str) -> Option<Rates> {
-        let entry = self.models.iter().find(|entry| entry.provider == provider && entry.model == model)?;
-        Rates::of(&serde_json::from_str(&entry.json).ok()?)
+    pub fn priced(&self, provider: &str, model: &str) -> Option<Priced> {
+        let of_provider = || self.models.iter().filter(|entry| entry.provider == provider);
+        if let Some(entry) = of_provider().find(|entry| entry.model == model) {
+            return entry.priced(model);
+        }
+        let asked = ModelId::of(model);
+        let mut meant = of_provider().filter(|entry| ModelId::of(&entry.model).family == asked.family);
+        let (Some(entry), None) = (meant.next(), meant.next()) else { return None };
+        // A date is the provider's own; an alias that the catalogue does not have may not be.
+        entry.priced(if asked.is_dated { model } else { &entry.model })
     }
 
     /// The JSON of a [`Catalogue`] with the models that match.
@@ -65,6 +74,13 @@ impl CachedCatalogue {
         }
         text.push_str("]}");
         text
+    }
+}
+
+impl CachedModel {
+    fn priced(&self, model: &str) -> Option<Priced> {
+        let price = serde_json::from_str(&self.json).ok()?;
+        Some(Priced { model: model.to_owned(), rates: Rates::of(&price)?, context_window: price.context_window })
     }
 }
 

@@ -51,6 +51,16 @@ pub struct Tier {
     pub price: String,
 }
 
+/// A model that is on offer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Priced {
+    /// As its provider is asked for it.
+    pub model: String,
+    pub rates: Rates,
+    /// In tokens.
+    pub context_window: Option<u64>,
+}
+
 /// What a model's tokens cost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rates {

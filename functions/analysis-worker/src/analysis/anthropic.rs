@@ -1,6 +1,8 @@
 //! Analysis by Anthropic's Messages API over HTTPS: one request per call, its outcome sorted into done,
 //! never, later, with what it may have cost.
 
+mod reading;
+mod refusal;
 mod reply;
 mod request;
 
@@ -11,6 +13,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use http_body_util::BodyExt;
 use jiff::Timestamp;
+use refusal::Refusal;
 use shared::model::analysis::Cost;
 use std::time::Duration;
 use worker::transport;
@@ -80,13 +83,15 @@ impl Anthropic {
             }
         }
         if reply.status != 200 {
+            let refusal = Refusal::read(reply.status, &reply.body);
             tracing::warn!(
                 status = reply.status,
                 provider_request_id = reply.request_id,
-                kind = reply::error_kind(&reply.body),
+                kind = refusal.kind,
+                code = refusal.code(),
                 "the model provider returned an error"
             );
-            return Err(refused(reply.status, reply.retry_after));
+            return Err(refusal.into_error(reply.retry_after));
         }
         reply::read(&reply.body, text).inspect_err(|error| {
             tracing::warn!(provider_request_id = reply.request_id, %error, "the model's reply was not usable");
@@ -96,11 +101,11 @@ impl Anthropic {
     async fn send(&self, key: &Secret, body: String) -> Result<Reply, AnalysisError> {
         let request = self.request(key, body).map_err(|error| {
             tracing::error!(%error, "the request to the model provider could not be built");
-            later("the request to the model provider could not be built", Cost::Nothing)
+            later("provider_failed", "the request to the model provider could not be built", Cost::Nothing)
         })?;
-        tokio::time::timeout(self.timeout, self.exchange(request))
-            .await
-            .unwrap_or_else(|_| Err(later("the model provider did not answer in time", Cost::Unknown)))
+        tokio::time::timeout(self.timeout, self.exchange(request)).await.unwrap_or_else(|_| {
+            Err(later("provider_timeout", "the model provider did not answer in time", Cost::Unknown))
+        })
     }
 
     fn request(&self, key: &Secret, body: String) -> Result<HttpRequest, Box<dyn std::error::Error + Send + Sync>> {
@@ -121,9 +126,9 @@ impl Anthropic {
             let never_sent = transport::never_sent(&error);
             tracing::warn!(%error, never_sent, "the model provider was not reached");
             if never_sent {
-                later("the model provider could not be reached", Cost::Nothing)
+                later("provider_unreachable", "the model provider could not be reached", Cost::Nothing)
             } else {
-                later("the connection to the model provider failed", Cost::Unknown)
+                later("provider_failed", "the connection to the model provider failed", Cost::Unknown)
             }
         })?;
         let status = reply.status().as_u16();
@@ -135,7 +140,7 @@ impl Anthropic {
             Ok(body) => body,
             // An error's status says all that is needed.
             Err(_) if status != 200 => Vec::new(),
-            Err(problem) => return Err(later(problem, Cost::Unknown)),
+            Err(problem) => return Err(later("provider_failed", problem, Cost::Unknown)),
         };
         Ok(Reply { status, retry_after, request_id, body })
     }
@@ -156,33 +161,13 @@ async fn collect(mut body: SdkBody) -> Result<Vec<u8>, &'static str> {
     Ok(bytes)
 }
 
-/// What a status other than 200 means. The provider's own words stay out: they may quote the text.
-fn refused(status: u16, retry_after: Option<Duration>) -> AnalysisError {
-    let never = |code, detail: &str| AnalysisError::Permanent { code, detail: detail.into(), cost: Cost::Nothing };
-    let wait = |detail: &str, cost| AnalysisError::Transient { retry_after, detail: detail.into(), cost };
-    match status {
-        401 => never("provider_credentials", "the model provider refused this service's key"),
-        402 => never("provider_billing", "the model provider's account of this service is not in order"),
-        403 => never("provider_forbidden", "this service may not use that model"),
-        404 => never("model_not_found", "the model provider has no such model"),
-        413 => never("input_too_large", "the text is too large for the model provider"),
-        409 => wait("the model provider reported a conflict", Cost::Nothing),
-        429 => wait("the model provider limits this service's rate", Cost::Nothing),
-        503 | 529 => wait("the model provider is overloaded", Cost::Nothing),
-        // Anybody on the way may say these, also after the model has run.
-        408 | 504 => wait("the model provider did not answer in time", Cost::Unknown),
-        500..=599 => wait("the model provider failed", Cost::Unknown),
-        _ => never("request_refused", "the model provider refused the request"),
-    }
-}
-
-fn later(detail: &str, cost: Cost) -> AnalysisError {
-    AnalysisError::Transient { retry_after: None, detail: detail.into(), cost }
+fn later(code: &'static str, detail: &str, cost: Cost) -> AnalysisError {
+    AnalysisError::Transient { code, retry_after: None, detail: detail.into(), cost }
 }
 
 fn no_key(error: &KeyError) -> AnalysisError {
     tracing::error!(%error, "the model provider's key is not to be had");
-    later("this service's key for the model provider could not be read", Cost::Nothing)
+    later(refusal::CREDENTIALS, "this service's key for the model provider could not be read", Cost::Nothing)
 }
 
 #[cfg(test)]

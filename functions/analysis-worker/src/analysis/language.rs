@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use shared::model::analysis::UNDETERMINED;
+use shared::model::analysis::{LANGUAGE_MAX_CHARS, UNDETERMINED};
 use whatlang::Lang;
 
 use super::text::{Document, Token};
@@ -57,6 +57,43 @@ fn stop_word_share(document: &Document, stop_words: &HashSet<&str>) -> f64 {
         }
     }
     f64::from(stops) / f64::from(words.max(1))
+}
+
+/// What English calls languages that whatlang calls otherwise.
+const OTHER_NAMES: [(&str, &str); 6] =
+    [("chinese", "zh"), ("farsi", "fa"), ("filipino", "tl"), ("flemish", "nl"), ("norwegian", "no"), ("burmese", "my")];
+
+/// The tag of a language as somebody wrote it: a tag in any case, with `_` for `-` or with three letters where there are two, or the
+/// language's name. `und` for the name of an unknown one; `None` if it is neither.
+pub(super) fn tag_of(said: &str) -> Option<String> {
+    let said = said.trim().replace('_', "-");
+    if said.len() > LANGUAGE_MAX_CHARS {
+        return None;
+    }
+    let (first, rest) = said.split_once('-').map_or((said.as_str(), None), |(first, rest)| (first, Some(rest)));
+    if (2..=3).contains(&first.len()) && first.bytes().all(|b| b.is_ascii_alphabetic()) {
+        let first = first.to_ascii_lowercase();
+        let first = Lang::from_code(&first).map_or(first, |lang| tag(lang).to_owned());
+        return Some(rest.into_iter().flat_map(|rest| rest.split('-')).fold(first, |tag, part| {
+            // RFC 5646 section 2.1.1.
+            let part = part.to_ascii_lowercase();
+            match part.len() {
+                2 => format!("{tag}-{}", part.to_ascii_uppercase()),
+                4 if part.starts_with(|c: char| c.is_ascii_alphabetic()) => {
+                    format!("{tag}-{}{}", part[..1].to_ascii_uppercase(), &part[1..])
+                }
+                _ => format!("{tag}-{part}"),
+            }
+        }));
+    }
+    let name = said.split(['(', ',', '-', '/']).next().unwrap_or_default().trim().to_lowercase();
+    let is_name = name.chars().count() >= 4 && name.chars().all(|c| c.is_alphabetic() || c == ' ');
+    let known = || {
+        let other = OTHER_NAMES.iter().find(|(other, _)| *other == name).map(|(_, tag)| *tag);
+        let named = |lang: &&Lang| lang.eng_name().to_lowercase() == name || lang.name().to_lowercase() == name;
+        other.or_else(|| Lang::all().iter().find(named).map(|lang| tag(*lang)))
+    };
+    is_name.then(|| known().unwrap_or(UNDETERMINED).to_owned())
 }
 
 /// BCP 47 wants the shortest code (RFC 5646 section 2.2.1): two letters where there are two.
@@ -166,6 +203,35 @@ mod tests {
     fn what_is_no_language_is_undetermined() {
         for text in ["", "12 34 56 78", "\u{1F600}\u{1F680}", "ok", "x1 y2 z3 q4"] {
             assert_eq!(language(text), UNDETERMINED, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn languages_are_read_as_models_write_them() {
+        for (said, expected) in [
+            ("en", "en"),
+            ("EN", "en"),
+            ("en-US", "en-US"),
+            ("en_us", "en-US"),
+            (" de-at ", "de-AT"),
+            ("zh-hans-cn", "zh-Hans-CN"),
+            ("eng", "en"),
+            ("deu-CH", "de-CH"),
+            ("gsw", "gsw"),
+            ("es-419", "es-419"),
+            ("English", "en"),
+            ("english (US)", "en"),
+            ("Deutsch", "de"),
+            ("Français", "fr"),
+            ("Chinese, simplified", "zh"),
+            ("Klingon", "und"),
+            ("unknown", "und"),
+            ("und", "und"),
+        ] {
+            assert_eq!(tag_of(said).as_deref(), Some(expected), "{said}");
+        }
+        for said in ["", "x", "<script>", "e n", "12", "en\u{0}glish", &"English".repeat(9)] {
+            assert_eq!(tag_of(said), None, "{said}");
         }
     }
 

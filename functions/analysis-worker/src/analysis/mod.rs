@@ -49,6 +49,8 @@ pub enum AnalysisError {
     /// Trying again later may work.
     #[error("{detail}")]
     Transient {
+        /// What stands in the way; stable, in snake case.
+        code: &'static str,
         /// The provider's own wish, if it had one.
         retry_after: Option<Duration>,
         /// In words.
@@ -72,6 +74,7 @@ impl Provider {
                 Ok(outcome) => Ok(outcome),
                 Err(stopped) if stopped.is_panic() => std::panic::resume_unwind(stopped.into_panic()),
                 Err(_) => Err(AnalysisError::Transient {
+                    code: "worker_stopped",
                     retry_after: None,
                     detail: "the process was ending".into(),
                     cost: Cost::Nothing,

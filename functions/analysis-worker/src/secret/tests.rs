@@ -37,7 +37,7 @@ fn source_of(secret: &Secret) -> KeySource {
 
 #[test]
 fn what_cannot_stand_in_a_header_is_no_key() {
-    for value in ["", " \n", "a\nb", "a\r\nx-evil: 1", "a b", "schlüssel", "a\0"] {
+    for value in ["", " \n", "a\nb", "a\r\nx-evil: 1", "a b", "schlüssel", "a\0", "[\"a\"]", "\"a\"", "<a>", "{}"] {
         assert!(matches!(Secret::new(value), Err(KeyError::Unusable)), "{value:?}");
     }
 }
@@ -82,6 +82,33 @@ async fn a_reply_that_cannot_be_read_does_not_show_the_secret() {
     for _ in 0..3 {
         let error = key.get().await.expect_err("none of these is a key");
         assert!(!format!("{error} {error:?}").contains("very"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_consoles_json_is_read_and_garbage_names_the_secret() {
+    for stored in [
+        r#"{"ANTHROPIC_API_KEY":"sk-very-secret"}"#,
+        "{ \"ANTHROPIC_API_KEY\": \" sk-very-secret\\n\", \"note\": 1 }\n",
+        r#"{"key":"sk-very-secret"}"#,
+        "sk-very-secret",
+    ] {
+        let server = Server::start(vec![reply(stored)]).await;
+        assert_eq!(key(&server.url).get().await.expect("it is there").expose(), "sk-very-secret", "{stored}");
+    }
+    for garbage in [
+        "{}",
+        r#"{"a":"sk-very-secret","b":"sk-very-secret"}"#,
+        r#"{"ANTHROPIC_API_KEY":["sk-very-secret"]}"#,
+        r#"{"ANTHROPIC_API_KEY":null,"key":"sk-very-secret"}"#,
+        r#"{"ANTHROPIC_API_KEY":"""#,
+        r#"["sk-very-secret"]"#,
+        r#"{"key":"very secret"}"#,
+    ] {
+        let server = Server::start(vec![reply(garbage)]).await;
+        let error = key(&server.url).get().await.expect_err(garbage);
+        let said = format!("{error} {error:?}");
+        assert!(said.contains("model-key") && !said.contains("very"), "{garbage}: {said}");
     }
 }
 

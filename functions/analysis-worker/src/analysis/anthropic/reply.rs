@@ -1,6 +1,8 @@
-//! Reading the reply: an outer shape that may grow, and inside it the analysis, held to the letter.
+//! Reading the reply: an outer shape that may grow, and inside it the analysis, put into shape where its sense is plain and then held
+//! to the letter.
 
 use super::super::{AnalysisError, Outcome, builtin};
+use super::reading::in_shape;
 use super::request::TOOL;
 use serde::Deserialize;
 use serde_json::Value;
@@ -51,17 +53,6 @@ struct StrictSentiment {
     score: Option<f64>,
 }
 
-#[derive(Deserialize)]
-struct ErrorBody {
-    error: ErrorKind,
-}
-
-#[derive(Deserialize)]
-struct ErrorKind {
-    #[serde(rename = "type")]
-    kind: String,
-}
-
 /// The analysis in a reply of status 200 to a request with `text`.
 pub(super) fn read(body: &[u8], text: &str) -> Result<Outcome, AnalysisError> {
     let message: Message =
@@ -86,8 +77,8 @@ pub(super) fn read(body: &[u8], text: &str) -> Result<Outcome, AnalysisError> {
     let (Some(input), None) = (inputs.next(), inputs.next()) else {
         return Err(malformed("the model gave no analysis", cost));
     };
-    let reading: Reading =
-        serde_json::from_value(input).map_err(|_| malformed("the model's analysis has another shape", cost))?;
+    let reading: Reading = serde_json::from_value(in_shape(input))
+        .map_err(|_| malformed("the model's analysis has another shape", cost))?;
     let measured = builtin::measure(text, &reading.language);
     Analysis {
         language: reading.language,
@@ -101,15 +92,6 @@ pub(super) fn read(body: &[u8], text: &str) -> Result<Outcome, AnalysisError> {
     .checked()
     .map(|analysis| Outcome { analysis, usage })
     .map_err(|problem| malformed(&format!("in the model's analysis, {problem}"), cost))
-}
-
-/// The kind of an error reply, for the log: the API's own word if it is one, never its message.
-pub(super) fn error_kind(body: &[u8]) -> String {
-    serde_json::from_slice::<ErrorBody>(body)
-        .map(|body| body.error.kind)
-        .ok()
-        .filter(|kind| kind.len() <= 40 && kind.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
-        .unwrap_or_else(|| "unreadable".into())
 }
 
 impl Usage {
@@ -126,5 +108,5 @@ impl Usage {
 
 /// Models do not say the same thing twice: another attempt may do.
 fn malformed(detail: &str, cost: Cost) -> AnalysisError {
-    AnalysisError::Transient { retry_after: None, detail: detail.into(), cost }
+    AnalysisError::Transient { code: "model_output_malformed", retry_after: None, detail: detail.into(), cost }
 }

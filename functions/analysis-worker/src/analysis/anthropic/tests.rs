@@ -70,12 +70,15 @@ async fn a_good_reply_is_an_analysis() {
     assert!(body["max_tokens"].as_u64().is_some_and(|tokens| tokens > 0));
 }
 
+fn error_body(kind: &str, message: &str) -> String {
+    json!({"type": "error", "error": {"type": kind, "message": message}}).to_string()
+}
+
 #[tokio::test]
 async fn statuses_are_sorted() {
-    let body = r#"{"type":"error","error":{"type":"invalid_request_error","message":"you sent: secret words"}}"#;
+    let body = error_body("invalid_request_error", "you sent: secret words");
     let permanent = [
         (400, "request_refused"),
-        (402, "provider_billing"),
         (403, "provider_forbidden"),
         (404, "model_not_found"),
         (413, "input_too_large"),
@@ -84,27 +87,62 @@ async fn statuses_are_sorted() {
         (204, "request_refused"),
     ];
     for (status, expected) in permanent {
-        let error = error_of(Scripted::http(status, &[], if status == 204 { "" } else { body })).await;
+        let error = error_of(Scripted::http(status, &[], if status == 204 { "" } else { &body })).await;
         let AnalysisError::Permanent { code, detail, cost } = error else { panic!("{status}: {error:?}") };
         assert_eq!((code, cost), (expected, Cost::Nothing), "{status}");
         assert!(!detail.contains("secret words"));
     }
-    for (status, expected) in [
-        (408, Cost::Unknown),
-        (409, Cost::Nothing),
-        (429, Cost::Nothing),
-        (500, Cost::Unknown),
-        (502, Cost::Unknown),
-        (503, Cost::Nothing),
-        (504, Cost::Unknown),
-        (529, Cost::Nothing),
-        (599, Cost::Unknown),
+    for (status, expected, expected_cost) in [
+        (402, "provider_billing", Cost::Nothing),
+        (408, "provider_timeout", Cost::Unknown),
+        (409, "provider_conflict", Cost::Nothing),
+        (429, "provider_rate_limited", Cost::Nothing),
+        (500, "provider_failed", Cost::Unknown),
+        (502, "provider_failed", Cost::Unknown),
+        (503, "provider_overloaded", Cost::Nothing),
+        (504, "provider_timeout", Cost::Unknown),
+        (529, "provider_overloaded", Cost::Nothing),
+        (599, "provider_failed", Cost::Unknown),
     ] {
-        let error = error_of(Scripted::http(status, &[("retry-after", "17")], body)).await;
-        let AnalysisError::Transient { retry_after, detail, cost } = error else { panic!("{status}: {error:?}") };
-        assert_eq!((retry_after, cost), (Some(Duration::from_secs(17)), expected), "{status}");
+        let error = error_of(Scripted::http(status, &[("retry-after", "17")], &body)).await;
+        let AnalysisError::Transient { code, retry_after, detail, cost } = error else { panic!("{status}: {error:?}") };
+        assert_eq!((code, retry_after, cost), (expected, Some(Duration::from_secs(17)), expected_cost), "{status}");
         assert!(!detail.contains("secret words"));
     }
+}
+
+/// The API answers `400` to all of these, and tells them apart by its words.
+#[tokio::test]
+async fn what_stands_behind_a_refusal_is_told_apart() {
+    let credit = "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade or purchase credits.";
+    let limit = "You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC.";
+    let transient = [
+        (400, "invalid_request_error", credit, "provider_billing"),
+        (400, "billing_error", "", "provider_billing"),
+        (400, "invalid_request_error", limit, "provider_limit_reached"),
+        (400, "invalid_request_error", "This organization has been disabled.", "provider_account_disabled"),
+        (403, "permission_error", "This organization has been disabled.", "provider_account_disabled"),
+    ];
+    for (status, kind, message, expected) in transient {
+        let error = error_of(Scripted::http(status, &[], &error_body(kind, message))).await;
+        let AnalysisError::Transient { code, detail, cost, .. } = error else { panic!("{message}: {error:?}") };
+        assert_eq!((code, cost), (expected, Cost::Nothing), "{message}");
+        assert!(detail.contains("operator"), "who reads it can do nothing: {detail}");
+    }
+    for (message, numbers) in [
+        ("prompt is too long: 208310 tokens > 200000 maximum", true),
+        ("input length and `max_tokens` exceed context limit: 199211 + 1500 > 200000, decrease input length", false),
+        ("Prompt is too long", false),
+    ] {
+        let error = error_of(Scripted::http(400, &[], &error_body("invalid_request_error", message))).await;
+        let AnalysisError::Permanent { code, detail, cost } = error else { panic!("{message}: {error:?}") };
+        assert_eq!((code, cost), ("input_too_large", Cost::Nothing), "{message}");
+        assert_eq!(detail.contains("208310 tokens, and the model takes 200000"), numbers, "{detail}");
+    }
+    // A text that is quoted cannot say that the account has no credit.
+    let quoted = format!("messages.0.content: unexpected `{credit}`");
+    let error = error_of(Scripted::http(400, &[], &error_body("invalid_request_error", &quoted))).await;
+    assert!(matches!(error, AnalysisError::Permanent { code: "request_refused", .. }), "{error:?}");
 }
 
 #[tokio::test]
@@ -149,6 +187,43 @@ async fn a_reply_of_another_shape_is_tried_again_and_its_tokens_count() {
     for input in [extra, long, control, score, label, language, missing, json!(null), json!("text"), json!([])] {
         let error = error_of(Scripted::http(200, &[], &message("tool_use", &input))).await;
         assert!(matches!(error, AnalysisError::Transient { cost: TOKENS, .. }), "{input}: {error:?}");
+    }
+}
+
+/// Each of these would be a second bill for what the first reply said.
+#[tokio::test]
+async fn what_is_meant_is_taken() {
+    let expected = ["dark night", "old mill"];
+    let mut texts = Vec::new();
+    for phrases in [
+        r#"["dark night", "old mill"]"#,
+        "['dark night', 'old mill']",
+        "- dark night\n- old mill\n",
+        "dark night, old mill",
+    ] {
+        let mut one = reading();
+        one["key_phrases"] = phrases.into();
+        texts.push(one);
+    }
+    let mut object = reading();
+    object["sentiment"] = r#"{"label": "negative", "score": "-0.3"}"#.into();
+    let mut blank = reading();
+    blank["key_phrases"] = json!(["dark night", " ", "old mill"]);
+    texts.extend([object, blank, json!(reading().to_string())]);
+    for input in texts {
+        let (outcome, _) = outcome(vec![Scripted::http(200, &[], &message("tool_use", &input))]).await;
+        let analysis = outcome.unwrap_or_else(|error| panic!("{input}: {error:?}")).analysis;
+        assert_eq!(analysis.key_phrases, expected, "{input}");
+        assert_eq!(analysis.sentiment.score, Some(-0.3), "{input}");
+    }
+    let mut many = reading();
+    many["key_phrases"] = (0..12).map(|number| format!("phrase {number}")).collect();
+    for (said, tag) in [("en-US", "en-US"), ("English", "en"), ("en_GB", "en-GB"), ("Klingon", "und")] {
+        many["language"] = said.into();
+        let (outcome, _) = outcome(vec![Scripted::http(200, &[], &message("tool_use", &many))]).await;
+        let analysis = outcome.expect("its sense is plain").analysis;
+        assert_eq!((analysis.language.as_str(), analysis.key_phrases.len()), (tag, 10));
+        assert_eq!(analysis.readability.flesch_reading_ease.is_some(), tag.starts_with("en"), "{said}");
     }
 }
 
@@ -200,7 +275,7 @@ async fn a_refused_connection_cost_nothing() {
 #[tokio::test]
 async fn a_refused_key_is_not_tried_twice() {
     let (error, requests) = outcome(vec![Scripted::http(401, &[], ""), Scripted::http(401, &[], "")]).await;
-    assert!(matches!(error, Err(AnalysisError::Permanent { code: "provider_credentials", .. })), "{error:?}");
+    assert!(matches!(error, Err(AnalysisError::Transient { code: "provider_credentials", .. })), "{error:?}");
     assert_eq!(requests.len(), 1);
 }
 
