@@ -214,8 +214,12 @@ async fn operate(command: Operator, port: u16) -> Result<(), Box<dyn Error>> {
             let queue = dead_letter_queue.or_else(|| variables("DEAD_LETTER_QUEUE_URL"));
             let queue = queue.ok_or("--dead-letter-queue is missing")?;
             let context = operator::context(&at.table(), &variables)?;
-            let operator::Report { queued, not_needed, stay } = operator::redrive_all(&context, &queue).await?;
-            println!("{queued} jobs are in the queue again, {not_needed} needed nothing, {stay} letters stay.");
+            let operator::Report { queued, not_needed, applied, stay } =
+                operator::redrive_all(&context, &queue).await?;
+            println!(
+                "{queued} jobs are in the queue again, {not_needed} needed nothing, {applied} notices of the mail service are applied, \
+                 {stay} letters stay."
+            );
         }
         Operator::SettleEmail { at, org, job, fate } => {
             let message = JobMessage { org_id: org, job_id: job };

@@ -66,11 +66,13 @@ pub struct Report {
     pub queued: u32,
     /// Letters whose jobs needed nothing.
     pub not_needed: u32,
+    /// Notices of the mail service's that were applied.
+    pub applied: u32,
     /// Letters that stay: no budget, or no job of ours.
     pub stay: u32,
 }
 
-/// Puts the jobs of all dead letters back on their queues.
+/// Puts the jobs of all dead letters back on their queues, and applies what the mail service said.
 ///
 /// # Errors
 /// When the database or a queue is away; what was done by then stands.
@@ -86,6 +88,7 @@ pub async fn redrive_all(context: &Context, dead_letter_queue_url: &str) -> Resu
             match redrive(context, &letter.body).await? {
                 Redriven::Queued => report.queued += 1,
                 Redriven::NotNeeded => report.not_needed += 1,
+                Redriven::Unreadable if mail_event_worker::redrive(context, &letter.body).await? => report.applied += 1,
                 Redriven::OverBudget | Redriven::Unreadable => {
                     report.stay += 1;
                     continue;

@@ -8,6 +8,7 @@ mod failures;
 mod fairness;
 pub(crate) mod idempotency;
 pub(crate) mod limits;
+mod lists;
 mod provider_truth;
 pub(crate) mod providers;
 pub(crate) mod rig;

@@ -1,27 +1,140 @@
-//! `GET /jobs`, member: `200` with a page of the organization's jobs, newest first. Never cached.
+//! `GET /jobs`, member: `200` with a page of the organization's jobs, newest first, also of one state or kind. Never cached.
 
+use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
+use serde::de::{DeserializeOwned, IntoDeserializer, value::Error};
 use shared::caller::Caller;
-use shared::cursor::{Page, PageQuery};
-use shared::model::job::Job;
-use shared::{ApiResult, Context, Request, StatusCode, request, response};
+use shared::cursor::{Page, PageLimit, PageQuery};
+use shared::ids::JobId;
+use shared::model::job::{Job, JobKind, JobRecord, JobState};
+use shared::model::org::OrgRecord;
+use shared::request::FieldErrors;
+use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, response};
+use std::fmt::Write as _;
+use utoipa::IntoParams;
 
-const LIST: &str = "jobs";
+/// The most jobs that one request looks at for those of a state or kind: a rare one must not read a whole history.
+const LOOKED_AT_MAX: usize = 500;
+/// As many of them are read at a time, at most.
+const LOOK: u8 = 100;
+
+/// Which jobs.
+#[derive(Debug, Deserr, IntoParams)]
+#[deserr(error = FieldErrors, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Query {
+    /// How many at most.
+    #[deserr(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 100, default = 50)]
+    limit: PageLimit,
+    /// `next_cursor` of the page before, which was asked for with the same `state` and `kind`; left out for the first page, never
+    /// empty.
+    #[param(min_length = 1)]
+    #[deserr(default)]
+    cursor: Option<String>,
+    /// Only jobs in this state, as they are now.
+    #[param(value_type = Option<JobState>)]
+    #[deserr(default)]
+    state: Option<Word<JobState>>,
+    /// Only jobs of this kind.
+    #[param(value_type = Option<JobKind>)]
+    #[deserr(default)]
+    kind: Option<Word<JobKind>>,
+}
+
+/// A parameter whose words are those of the stored type.
+#[derive(Debug, Clone, Copy)]
+struct Word<T: Words>(T);
+
+/// A type whose values are words.
+trait Words: DeserializeOwned {
+    const RULE: &'static str;
+}
+
+impl Words for JobState {
+    const RULE: &'static str = "must be queued, running, succeeded, failed, cancelled or unknown";
+}
+
+impl Words for JobKind {
+    const RULE: &'static str = "must be analyze or send_email";
+}
+
+impl<T: Words> Deserr<FieldErrors> for Word<T> {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, at: ValuePointerRef<'_>) -> Result<Self, FieldErrors> {
+        let text = String::deserialize_from_value(value, at)?;
+        let word = T::deserialize(IntoDeserializer::<Error>::into_deserializer(text.as_str()));
+        word.map(Self).map_err(|_: Error| FieldErrors::at(at, T::RULE))
+    }
+}
 
 /// List the organization's jobs
 ///
-/// Newest first.
+/// Newest first. With `state` or `kind` a page may have fewer jobs than `limit`, or none, and go on all the same: the end is
+/// where `next_cursor` is null.
 ///
 /// # Errors
-/// `422` for a cursor of another list or organization.
-#[utoipa::path(get, path = "/jobs", operation_id = "list_jobs", tag = "jobs", params(PageQuery),
+/// `422` for a cursor of another list, filter or organization, and for a state or kind that there is not.
+#[utoipa::path(get, path = "/jobs", operation_id = "list_jobs", tag = "jobs", params(Query),
     responses((status = 200, description = "A page of jobs", body = Page<Job>)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let (_, org) = Caller::verify_with_org(context, &request).await?;
-    let query: PageQuery = request::query(&request)?;
-    let after = org.cursor_key.start(LIST, &query)?;
+    let query: Query = request::query(&request)?;
+    let (state, kind) = (query.state.map(|word| word.0), query.kind.map(|word| word.0));
+    let list = list_of(state, kind);
+    let page_query = PageQuery { limit: query.limit, cursor: query.cursor };
+    let after = org.cursor_key.start(&list, &page_query)?;
 
-    let (jobs, next) = context.store().list_jobs(&org, query.limit.get(), after).await?;
-    let page = org.cursor_key.page(LIST, jobs.iter().map(Job::from).collect(), next);
+    let limit = query.limit.get();
+    let (jobs, next) = if state.is_none() && kind.is_none() {
+        context.store().list_jobs(&org, limit, after).await?
+    } else {
+        let wanted =
+            |job: &JobRecord| state.is_none_or(|state| job.state == state) && kind.is_none_or(|kind| job.kind == kind);
+        matching(context, &org, limit, after, wanted).await?
+    };
+    let page = org.cursor_key.page(&list, jobs.iter().map(Job::from).collect(), next);
     Ok(response::live(response::json(StatusCode::OK, &page)))
+}
+
+/// What a cursor is bound to.
+fn list_of(state: Option<JobState>, kind: Option<JobKind>) -> String {
+    let mut list = "jobs".to_owned();
+    if let Some(state) = state {
+        let _cannot_fail = write!(list, " state={state:?}");
+    }
+    if let Some(kind) = kind {
+        let _cannot_fail = write!(list, " kind={kind:?}");
+    }
+    list
+}
+
+/// Up to `limit` jobs that are wanted, among the next [`LOOKED_AT_MAX`] at most; and the id to go on after.
+async fn matching(
+    context: &Context,
+    org: &OrgRecord,
+    limit: u8,
+    mut after: Option<JobId>,
+    wanted: impl Fn(&JobRecord) -> bool,
+) -> Result<(Vec<JobRecord>, Option<JobId>), ApiError> {
+    let (mut found, mut looked_at, mut look) = (Vec::new(), 0, limit);
+    loop {
+        let (jobs, next) = context.store().list_jobs(org, look, after).await?;
+        look = LOOK;
+        let mut jobs = jobs.into_iter();
+        while let Some(job) = jobs.next() {
+            looked_at += 1;
+            let id = job.job_id;
+            if wanted(&job) {
+                found.push(job);
+            }
+            let is_full = found.len() == usize::from(limit) || looked_at == LOOKED_AT_MAX;
+            if is_full {
+                return Ok((found, Some(id).filter(|_| jobs.len() > 0 || next.is_some())));
+            }
+        }
+        if next.is_none() {
+            return Ok((found, None));
+        }
+        after = next;
+    }
 }

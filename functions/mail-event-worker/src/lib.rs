@@ -5,8 +5,8 @@ mod message;
 mod notice;
 
 use aws_lambda_events::event::sqs::SqsBatchResponse;
-use shared::Context;
 use shared::queue::batch::{Batch, Record};
+use shared::{ApiError, Context};
 
 /// Notices of one batch that are applied at a time.
 const AT_ONCE: usize = 5;
@@ -14,6 +14,17 @@ const AT_ONCE: usize = 5;
 /// Applies the notices of a batch, and names the messages that are to come again.
 pub async fn handle(context: &Context, batch: Batch, _deadline_ms: u64) -> SqsBatchResponse {
     worker::batch::handle("mail-event-worker", batch, AT_ONCE, |record| returns(context, record)).await
+}
+
+/// Applies a dead letter's text, if it is a notice. Whether it is.
+///
+/// # Errors
+/// When the database is away.
+pub async fn redrive(context: &Context, text: &str) -> Result<bool, ApiError> {
+    match message::read(Some(text)) {
+        Ok(notice) => notice.apply(context).await.map(|()| true),
+        Err(_) => Ok(false),
+    }
 }
 
 async fn returns(context: &Context, record: Record) -> bool {

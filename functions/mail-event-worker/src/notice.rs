@@ -96,7 +96,7 @@ impl Notice {
     fn fate(&self) -> Option<EmailOutcome> {
         match self.event_type.as_str() {
             "Send" | "Delivery" | "DeliveryDelay" | "Bounce" | "Complaint" => {
-                Some(EmailOutcome::Sent { message_id: self.mail.message_id.clone() })
+                Some(EmailOutcome::Reported { message_id: self.mail.message_id.clone() })
             }
             "Reject" => Some(EmailOutcome::NotSent {
                 code: "email_rejected",
@@ -137,7 +137,11 @@ mod tests {
     #[test]
     fn events_tell_an_emails_fate() {
         for kind in ["Send", "Delivery", "DeliveryDelay"] {
-            assert_eq!(event(kind, json!({})).fate(), Some(EmailOutcome::Sent { message_id: "m".into() }), "{kind}");
+            assert_eq!(
+                event(kind, json!({})).fate(),
+                Some(EmailOutcome::Reported { message_id: "m".into() }),
+                "{kind}"
+            );
         }
         assert!(matches!(event("Reject", json!({})).fate(), Some(EmailOutcome::NotSent { .. })));
         assert_eq!(event("Open", json!({})).fate(), None);

@@ -3,11 +3,12 @@
 use super::providers::{Answer, Providers};
 use super::rig::Rig;
 use crate::api::Actor;
-use local::names::MAIL_EVENTS_QUEUE;
+use local::names::{DEAD_LETTER_QUEUE, MAIL_EVENTS_QUEUE};
 use local::operator;
 use local::sqs::Draft;
 use serde_json::{Value, json};
 use shared::jobs::JobMessage;
+use shared::model::job::JobKind;
 use shared::model::text::Email;
 use std::fs;
 
@@ -143,6 +144,51 @@ async fn the_providers_events_settle_what_is_unknown() {
     assert_eq!(rig.deliver().await.deleted.len(), 1);
     assert_eq!(rig.job(&owner, &id).await["state"], "unknown", "another organization's tag settles nothing");
     assert_eq!(providers.emails().len(), 0, "and nothing is ever sent again");
+}
+
+/// What the mail service refused and then took after all would be sent again: its own word settles it.
+#[tokio::test]
+async fn a_report_that_it_was_sent_settles_an_email_that_waits() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("free").await;
+    for (kind, state) in [("Send", "succeeded"), ("Delivery", "succeeded"), ("Reject", "queued"), ("Open", "queued")] {
+        providers.will([Answer::Refuse(503, None)]);
+        let id = rig.accepted(&owner, "/send-email", letter(json!(owner.email))).await;
+        rig.deliver_of(JobKind::SendEmail).await;
+        assert_eq!(rig.job(&owner, &id).await["state"], "queued");
+        let job = JobMessage { org_id: owner.org_id.parse().unwrap(), job_id: id.parse().unwrap() };
+        assert!(!operator::settle(rig.system.context(), job, true).await.unwrap(), "no person can know");
+        happened(&rig, &owner, &id, kind, json!({}));
+        rig.deliver().await;
+        assert_eq!(rig.job(&owner, &id).await["state"], state, "{kind}");
+        let sent = providers.emails().len();
+        rig.drain().await;
+        assert_eq!(rig.job(&owner, &id).await["state"], "succeeded", "{kind}");
+        assert_eq!(providers.emails().len() - sent, usize::from(state == "queued"), "{kind}");
+    }
+}
+
+/// The database was away for all receives of a notice: the operator's command applies it.
+#[tokio::test]
+async fn dead_notices_are_applied_by_a_redrive() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("free").await;
+    let id = unknown(&rig, &providers, &owner).await;
+    let detail = json!({"eventType": "Complaint", "mail": {"messageId": "ses-9",
+        "tags": {"org_id": [owner.org_id], "job_id": [id]}},
+        "complaint": {"complainedRecipients": [{"emailAddress": "Bob <bob@example.com>"}]}});
+    for letter in [json!({"source": "aws.ses", "detail": detail}), json!({"hello": 1})] {
+        let draft = Draft { message_body: letter.to_string(), ..Draft::default() };
+        rig.system.sqs().send(DEAD_LETTER_QUEUE, draft).unwrap();
+    }
+    let url = rig.system.sqs().queue_url(DEAD_LETTER_QUEUE);
+    let report = operator::redrive_all(rig.system.context(), &url).await.unwrap();
+    assert_eq!(report, operator::Report { applied: 1, stay: 1, ..operator::Report::default() });
+    assert_eq!(rig.job(&owner, &id).await["state"], "succeeded");
+    let bob = ["bob@example.com".parse().unwrap()];
+    assert_eq!(rig.system.context().store().suppressed(&bob).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

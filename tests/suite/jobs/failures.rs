@@ -148,7 +148,7 @@ async fn dead_letters_are_redriven_by_a_command() {
 
     let url = rig.system.sqs().queue_url(DEAD_LETTER_QUEUE);
     let report = redrive_all(rig.system.context(), &url).await.unwrap();
-    assert_eq!(report, Report { queued: 2, not_needed: 0, stay: 1 });
+    assert_eq!(report, Report { queued: 2, stay: 1, ..Report::default() });
     for id in &ids {
         assert_eq!(rig.job(&owner, id).await["state"], "queued");
     }

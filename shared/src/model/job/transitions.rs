@@ -1,6 +1,6 @@
 //! From one state to the next: each a pure function of the record that was read, with what it changes in the month's usage.
 
-use super::{ATTEMPTS_MAX, JobError, JobRecord, JobResult, JobState, LEASE, UNSENT_AFTER};
+use super::{ATTEMPTS_MAX, JobError, JobKind, JobRecord, JobResult, JobState, LEASE, UNSENT_AFTER};
 use crate::model::analysis::{Cost, TokenUsage};
 use crate::model::time::Moment;
 use std::time::Duration;
@@ -21,6 +21,8 @@ pub enum Claim {
 pub enum EmailOutcome {
     /// The provider took it.
     Sent { message_id: String },
+    /// The provider itself reports that it took it, which is proof whatever we believe.
+    Reported { message_id: String },
     /// The provider did not take it, or threw it away.
     NotSent { code: &'static str, detail: &'static str },
 }
@@ -196,12 +198,21 @@ impl JobRecord {
     }
 
     /// An e-mail of unknown fate after somebody who knows said what became of it; `None` if nobody asks. A run
-    /// that is just handing it over counts as unknown too: what the provider says is what happened.
+    /// that is just handing it over counts as unknown too: what the provider says is what happened. Its report that it took the e-mail
+    /// settles one that waits for another run as well: a refusal was none, and the run would send it again.
     #[must_use]
     pub fn settled(&self, fate: EmailOutcome, now: Moment) -> Option<(Self, Settlement)> {
-        let open = self.state == JobState::Unknown || (self.state == JobState::Running && self.sending);
+        let is_proof = matches!(fate, EmailOutcome::Reported { .. }) && self.kind == JobKind::SendEmail;
+        let open = match self.state {
+            JobState::Unknown => true,
+            JobState::Running => self.sending || is_proof,
+            JobState::Queued => is_proof,
+            JobState::Succeeded | JobState::Failed | JobState::Cancelled => false,
+        };
         let (state, outcome) = match fate {
-            EmailOutcome::Sent { message_id } => (JobState::Succeeded, Ok(JobResult::Email { message_id })),
+            EmailOutcome::Sent { message_id } | EmailOutcome::Reported { message_id } => {
+                (JobState::Succeeded, Ok(JobResult::Email { message_id }))
+            }
             EmailOutcome::NotSent { code, detail } => (JobState::Failed, Err(Some(JobError::new(code, detail)))),
         };
         open.then(|| {
