@@ -3,10 +3,11 @@
 //! between a commit and its renewal, against a history.
 //!
 //! What was told to the cache holds for every read that begins afterwards. What could not be told, because its writer died, its
-//! commit came after its answer or the cache was away, holds when the class's bound has passed: this is the mechanism alone,
-//! without the table's stream.
+//! commit came after its answer or the cache was away, holds when the class's bound has passed, by the mechanism alone; and with
+//! the table's stream as soon as that has told of it.
 
 mod fates;
+mod stream;
 
 use super::records::{Failure, Page, PageKey, Pages, Plan, Record};
 use super::server::{self, RedisServer};
@@ -15,8 +16,12 @@ use platform::cache::{Cache, Class, Delivery, LEASE_TIME, Name};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
+/// Few, so that operations meet.
 const KEYS: u32 = 12;
+/// Many, so that what nobody told of is not soon written or evicted, and stays to be read.
+const KEYS_WITH_STREAM: u32 = 600;
 const PAGES: u32 = 3;
 /// Caches of their own connections and flights: what processes are to each other.
 const PROCESSES: usize = 4;
@@ -26,6 +31,8 @@ const TASKS_PER_PROCESS: usize = 12;
 #[derive(Default)]
 struct Truth {
     committed: AtomicU64,
+    /// What the stream has told of.
+    streamed: AtomicU64,
     acknowledged: Mutex<Vec<Acknowledged>>,
 }
 
@@ -45,7 +52,8 @@ impl Truth {
             let bound = server::bound(class) + LEASE_TIME + SLACK;
             entry.delivery == Delivery::Delivered || now.duration_since(entry.at) > bound
         };
-        acknowledged.iter().filter(counts).map(|entry| entry.version).max().unwrap_or(0)
+        let told = acknowledged.iter().filter(counts).map(|entry| entry.version).max().unwrap_or(0);
+        told.max(self.streamed.load(SeqCst))
     }
 
     fn acknowledge(&self, version: u64, delivery: Delivery) {
@@ -65,6 +73,8 @@ const SLACK: Duration = Duration::from_millis(100);
 struct World {
     plans: Vec<Truth>,
     lists: Vec<Truth>,
+    /// The table's, if there is one.
+    stream: Mutex<Option<UnboundedSender<stream::Change>>>,
     /// Where writers connect to that have just been started.
     cold: Option<String>,
     operations: AtomicU64,
@@ -155,7 +165,8 @@ fn note(world: &World, truth: &Truth, version: u64, delivery: Delivery) {
 /// One random operation; one in 200 dies at a random moment, holding whatever it holds.
 async fn act(world: &World, cache: &Cache, dice: &mut Dice) {
     world.operations.fetch_add(1, SeqCst);
-    let key = u32::try_from(dice.roll(u64::from(KEYS)) * dice.roll(u64::from(KEYS)) / u64::from(KEYS)).expect("small");
+    let keys = world.plans.len() as u64;
+    let key = u32::try_from(dice.roll(keys) * dice.roll(keys) / keys).expect("small");
     let mut own = Dice(dice.roll(u64::MAX));
     match dice.roll(100) {
         0..=59 => {
@@ -180,12 +191,12 @@ async fn act(world: &World, cache: &Cache, dice: &mut Dice) {
 }
 
 /// Evicts, forgets scripts, cuts connections and has no room for a moment, until told to stop.
-fn havoc(server: &RedisServer, stop: &AtomicBool, seed: u64) {
+fn havoc(server: &RedisServer, stop: &AtomicBool, keys: u32, seed: u64) {
     let mut dice = Dice(seed);
     let mut bare = server.bare();
     while !stop.load(SeqCst) {
         std::thread::sleep(Duration::from_millis(2));
-        let key = dice.roll(u64::from(KEYS));
+        let key = dice.roll(u64::from(keys));
         let command = match dice.roll(1000) {
             0 => redis::cmd("FLUSHALL"),
             1 => redis::cmd("SCRIPT").arg("FLUSH").to_owned(),
@@ -214,11 +225,20 @@ fn choices() -> (u64, u64) {
     (seed, operations)
 }
 
-/// Lets tasks act on `caches`, one cache a process, and checks what they saw.
-async fn history(caches: Vec<Cache>, cold: Option<String>, seed: u64, operations: u64) {
+/// Lets tasks act on `caches`, one cache a process, and checks what they saw; with the stream if something is to follow it.
+async fn history(
+    caches: Vec<Cache>,
+    keys: u32,
+    cold: Option<String>,
+    follower: Option<Cache>,
+    seed: u64,
+    operations: u64,
+) {
+    let (sender, changes) = unbounded_channel();
     let world = Arc::new(World {
-        plans: (0..KEYS).map(|_| Truth::default()).collect(),
-        lists: (0..KEYS).map(|_| Truth::default()).collect(),
+        stream: Mutex::new(follower.is_some().then_some(sender)),
+        plans: (0..keys).map(|_| Truth::default()).collect(),
+        lists: (0..keys).map(|_| Truth::default()).collect(),
         cold,
         operations: AtomicU64::new(0),
         reads: AtomicU64::new(0),
@@ -239,8 +259,15 @@ async fn history(caches: Vec<Cache>, cold: Option<String>, seed: u64, operations
             });
         }
     }
+    let followed = follower.map(|cache| {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move { (stream::follow(&world, &cache, changes, seed).await, cache) })
+    });
     while let Some(ended) = tasks.join_next().await {
         ended.expect("no task panics");
+    }
+    if let Some(followed) = followed {
+        at_rest(&world, followed).await;
     }
 
     let count = |counter: &AtomicU64| counter.load(SeqCst);
@@ -259,21 +286,36 @@ async fn history(caches: Vec<Cache>, cold: Option<String>, seed: u64, operations
     assert!(count(&world.lost) * 50 < count(&world.operations), "the cache was away for most of the run");
 }
 
+/// Once the stream has told of all, everything is as it was committed: nothing stays old for ever.
+async fn at_rest(world: &World, followed: tokio::task::JoinHandle<(Vec<Duration>, Cache)>) {
+    world.stream.lock().expect("no panic").take();
+    let (lags, cache) = followed.await.expect("the stream goes on to the end");
+    stream::report(lags);
+    for (truth, key) in world.plans.iter().zip(0..) {
+        let kept = server::cached(&cache, &Plan(key)).await;
+        let committed = truth.committed.load(SeqCst);
+        assert!(kept.is_none_or(|kept| kept.version == committed), "plan {key} stays old: {committed} was committed");
+    }
+}
+
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }
 
-#[test]
-fn no_read_is_older_than_an_acknowledged_write() {
+/// A history beside a server that nothing is kind to.
+fn over_redis(with_stream: bool) {
     let (seed, operations) = choices();
     let server = RedisServer::start();
     // Half of them lose messages when this machine is busy, as the bound allows for.
     let cache = |process| if process % 2 == 0 { server.cache() } else { server::open(&server.url()) };
     let caches = (0..PROCESSES).map(cache).collect();
+    let follower = with_stream.then(|| server.cache());
     let stop = AtomicBool::new(false);
+    let keys = if with_stream { KEYS_WITH_STREAM } else { KEYS };
     std::thread::scope(|scope| {
-        let havoc = scope.spawn(|| havoc(&server, &stop, seed));
-        let history = scope.spawn(|| runtime().block_on(history(caches, Some(server.url()), seed, operations))).join();
+        let havoc = scope.spawn(|| havoc(&server, &stop, keys, seed));
+        let history = history(caches, keys, Some(server.url()), follower, seed, operations);
+        let history = scope.spawn(|| runtime().block_on(history)).join();
         stop.store(true, SeqCst);
         havoc.join().expect("havoc goes on to the end");
         if let Err(failure) = history {
@@ -283,8 +325,18 @@ fn no_read_is_older_than_an_acknowledged_write() {
 }
 
 #[test]
+fn no_read_is_older_than_an_acknowledged_write() {
+    over_redis(false);
+}
+
+#[test]
+fn with_the_stream_none_is_older_than_what_that_has_told() {
+    over_redis(true);
+}
+
+#[test]
 fn nor_is_one_from_the_memory_that_stands_in_for_a_server() {
     let (seed, operations) = choices();
     let cache = server::open("memory:");
-    runtime().block_on(history(vec![cache; PROCESSES], None, seed, operations / 4));
+    runtime().block_on(history(vec![cache; PROCESSES], KEYS, None, None, seed, operations / 4));
 }

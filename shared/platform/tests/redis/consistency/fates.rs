@@ -1,10 +1,12 @@
 //! What becomes of the writes of a history, and what the cache is told of them.
 
+use super::stream::Change;
 use super::{Dice, Truth, World, note};
 use crate::records::{Pages, Plan, Record};
 use crate::server;
 use platform::cache::{Cache, Delivery};
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::Instant;
 
 /// What becomes of a write.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,7 +44,7 @@ pub(super) enum Written {
 }
 
 impl Written {
-    fn truth(self, world: &World) -> &Truth {
+    pub(super) fn truth(self, world: &World) -> &Truth {
         match self {
             Self::Plan(key) => &world.plans[key as usize],
             Self::List(key) => &world.lists[key as usize],
@@ -50,7 +52,7 @@ impl Written {
     }
 
     /// Tells the cache of a version, or that it is not known what is there.
-    async fn tell(self, cache: &Cache, version: Option<u64>) -> Delivery {
+    pub(super) async fn tell(self, cache: &Cache, version: Option<u64>) -> Delivery {
         match (self, version) {
             (Self::Plan(key), Some(version)) if version > 0 => cache.renew(&Plan(key), &Record::new(version)).await,
             (Self::Plan(key), _) => cache.invalidate(&Plan(key)).await,
@@ -73,7 +75,14 @@ pub(super) async fn write(world: &World, cache: &Cache, dice: &mut Dice, written
 
 async fn write_with(world: &World, cache: &Cache, dice: &mut Dice, written: Written) {
     let truth = written.truth(world);
-    let commit = || truth.committed.fetch_add(1, SeqCst) + 1;
+    let commit = || {
+        let stream = world.stream.lock().expect("no panic");
+        let version = truth.committed.fetch_add(1, SeqCst) + 1;
+        if let Some(stream) = &*stream {
+            stream.send(Change { written, version, at: Instant::now() }).expect("it is read to the end");
+        }
+        version
+    };
     let (version, delivery) = match Fate::of(world, dice) {
         Fate::Kept => {
             let version = commit();
