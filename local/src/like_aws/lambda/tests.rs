@@ -1,6 +1,6 @@
 use super::*;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 fn settings(freezes: bool) -> Lambda {
     let at_once = Lognormal::ms(1e-6, 1e-6);
@@ -39,11 +39,11 @@ async fn ask(pool: &Arc<Pool<u32>>) -> Result<u32, Throttled> {
 }
 
 /// An invocation that holds its environment until it is let go.
-fn hold(pool: &Arc<Pool<u32>>, gate: &Arc<Notify>) -> Result<oneshot::Receiver<u32>, Throttled> {
+fn hold(pool: &Arc<Pool<u32>>, gate: &Arc<Semaphore>) -> Result<oneshot::Receiver<u32>, Throttled> {
     let gate = Arc::clone(gate);
     pool.invoke(|number, done| {
         Box::pin(async move {
-            gate.notified().await;
+            gate.acquire().await.expect("never closed").forget();
             let _ = done.send(number);
         })
     })
@@ -53,12 +53,12 @@ fn hold(pool: &Arc<Pool<u32>>, gate: &Arc<Notify>) -> Result<oneshot::Receiver<u
 async fn an_environment_has_one_request_and_a_reservation_its_number_of_them() {
     for freezes in [false, true] {
         let (pool, _) = pool(&settings(freezes), 2);
-        let gate = Arc::new(Notify::new());
+        let gate = Arc::new(Semaphore::new(0));
         let held = [hold(&pool, &gate).expect("the first"), hold(&pool, &gate).expect("the second")];
         assert_eq!(hold(&pool, &gate).err(), Some(Throttled::Concurrency));
         let mut numbers = Vec::new();
+        gate.add_permits(2);
         for received in held {
-            gate.notify_one();
             numbers.push(received.await.expect("it lives"));
         }
         idle(&pool).await;
@@ -85,7 +85,7 @@ async fn a_slot_has_ten_requests_a_second() {
 async fn environments_come_a_hundred_a_second() {
     let lambda = Lambda { scaling: (100.0, 3.0), ..settings(false) };
     let (pool, clock) = pool(&lambda, 50);
-    let gate = Arc::new(Notify::new());
+    let gate = Arc::new(Semaphore::new(0));
     let _held: Vec<_> = (0..3).map(|_| hold(&pool, &gate).expect("one of three")).collect();
     assert_eq!(hold(&pool, &gate).err(), Some(Throttled::Scaling));
     clock.jump(Duration::from_millis(10));
@@ -96,8 +96,8 @@ async fn environments_come_a_hundred_a_second() {
 async fn a_cold_start_takes_its_time_and_an_idle_environment_goes() {
     let lambda = Lambda { placement: Lognormal::ms(200.0, 200.0), ..settings(false) };
     let (pool, clock) = pool(&lambda, 5);
-    let gate = Arc::new(Notify::new());
-    gate.notify_one();
+    let gate = Arc::new(Semaphore::new(0));
+    gate.add_permits(1);
     let mut received = hold(&pool, &gate).expect("one");
     for _ in 0..100 {
         tokio::task::yield_now().await;
