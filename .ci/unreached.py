@@ -80,8 +80,8 @@ def main():
     commands = []
     for file, module in [("operator.rs", "operator"), ("operator/catalogue.rs", "operator::catalogue")]:
         text = (ROOT / "local" / "src" / file).read_text().replace("crate::", "crate::operator::")
-        # The one function that an operator's command calls.
-        text = text.replace("mail_event_worker::", "crate::mail_event_worker::")
+        # The functions that an operator's commands call.
+        text = re.sub(r"\b(mail_event_worker|register)::", r"crate::\1::", text)
         (CRATE / "src" / file).parent.mkdir(exist_ok=True)
         (CRATE / "src" / file).write_text(text)
         commands += [f"    let _ = {module}::{name};\n" for name in re.findall(r"(?m)^pub (?:async )?fn (\w+)", text)]

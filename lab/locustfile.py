@@ -1,5 +1,5 @@
 """Load by Locust on the local system, three lists to one create: `cargo run`, then `locust -f lab/locustfile.py` and
-<http://localhost:8089>, or `just locust`. It founds organizations of skewed size, one user's each, and has the operator's command
+<http://localhost:8089>, or `just locust`. It has the operator's commands found organizations of skewed size, one user's each, and
 give them a plan on which the load fits: the free one ends at 1,000 items."""
 import json, random, subprocess, urllib.error, urllib.request, uuid
 
@@ -25,12 +25,10 @@ def call(host, path, token=None, body=None):
 
 def found(host, program, rank):
     """The token of a new organization's owner."""
-    account = {"email": f"load-{uuid.uuid4().hex}@example.com", "password": "correct horse battery", "name": f"Owner {rank}",
-               "org_name": f"Organization {rank}"}
-    registered = call(host, "/auth/register", body=account)
-    port = host.rsplit(":", 1)[1]
-    subprocess.run([program, "plan", "--port", port, "--org", registered["org"]["id"], "--plan", "enterprise"], check=True,
-                   stdout=subprocess.DEVNULL)
+    operate = lambda *words: subprocess.run([program, *words, "--port", host.rsplit(":", 1)[1]], check=True, stdout=subprocess.PIPE).stdout
+    registered = json.loads(operate("account", "--email", f"load-{uuid.uuid4().hex}@example.com", "--password", "correct horse battery",
+                                    "--name", f"Owner {rank}", "--org-name", f"Organization {rank}"))
+    operate("plan", "--org", registered["org"]["id"], "--plan", "enterprise")
     left = LARGEST // rank
     while left:
         size = min(left, BATCH)

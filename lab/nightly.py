@@ -21,6 +21,7 @@ STEPS = {
     "planted-http": ("the tests of HTTP find each planted bug", ["lab/planted-bugs.sh", "http"], {}),
     "planted-logs": ("the tests of logs find each planted bug", ["lab/planted-bugs.sh", "logs"], {}),
     "planted-door": ("the tests of the front door find each planted bug", ["lab/planted-bugs.sh", "door"], {}),
+    "planted-guard": ("the tests of limits find each planted bug", ["lab/planted-bugs.sh", "guard"], {}),
     "planted-identity": ("the tests of identity find each planted bug", ["lab/planted-bugs.sh", "identity"], {}),
     "planted-deploy": ("the tests of the template find each planted bug", ["lab/planted-bugs.sh", "deploy"], {}),
     "planted-waiting": ("the tests of waiting jobs find each planted bug", ["lab/planted-bugs.sh", "waiting"], {}),

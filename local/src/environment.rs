@@ -1,6 +1,6 @@
 //! What the template and Lambda put into the functions' environments, and the context that each function runs in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use shared::Context;
 use shared::aws::{Credentials, HttpLayer};
@@ -26,6 +26,8 @@ pub(crate) struct Environment<'a> {
     pub(crate) origins: &'a str,
     pub(crate) mailbox: &'a str,
     pub(crate) chosen: &'a BTreeMap<String, String>,
+    /// The template's parameters, with their defaults.
+    pub(crate) parameters: &'a HashMap<String, String>,
 }
 
 impl Environment<'_> {
@@ -52,11 +54,17 @@ impl Environment<'_> {
                 "AWS_ACCESS_KEY_ID" => OPERATOR,
                 "AWS_SECRET_ACCESS_KEY" => SECRET,
                 "LOG_LEVEL" => return std::env::var("LOG_LEVEL").ok(),
-                _ => return None,
+                _ => return self.parameters.get(&parameter_of(name)).cloned(),
             };
             Some(value.to_owned())
         })
     }
+}
+
+/// The parameter that a variable has its value from, where that is all: `RegistrationsPerDay` of `REGISTRATIONS_PER_DAY`.
+fn parameter_of(variable: &str) -> String {
+    let words = variable.split('_').map(|word| word.split_at(word.len().min(1)));
+    words.map(|(first, rest)| first.to_owned() + &rest.to_lowercase()).collect()
 }
 
 /// What an operator's commands need of it.

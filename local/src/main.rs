@@ -25,6 +25,7 @@ use local::{Options, Storage, System, functions, openapi};
 use shared::config::{NoOrigin, parse_origins};
 use shared::ids::{JobId, OrgId};
 use shared::jobs::JobMessage;
+use shared::limits::NetworkLimit;
 use shared::model::org::Plan;
 use shared::model::text::Email;
 use shared::{
@@ -89,6 +90,23 @@ enum Operator {
         /// Catalogue to load [default: the project's data/model-prices.json].
         #[arg(long)]
         catalogue: Option<PathBuf>,
+    },
+    /// Makes an account with an organization, and prints its first session as JSON: a token that opens it is in that.
+    Account {
+        #[command(flatten)]
+        at: At,
+        /// Its address.
+        #[arg(long)]
+        email: String,
+        /// Its password; others on this machine may see a command's arguments.
+        #[arg(long)]
+        password: String,
+        /// Its user's name.
+        #[arg(long, default_value = "Ada Lovelace")]
+        name: String,
+        /// Its organization's name.
+        #[arg(long, default_value = "Analytical Engines")]
+        org_name: String,
     },
     /// Gives an organization a plan, or lists the plans that owners once gave themselves.
     Plan {
@@ -196,6 +214,11 @@ async fn operate(command: Operator, port: u16) -> Result<(), Box<dyn Error>> {
             let count = catalogue::load(&catalogue_file(catalogue), context.store()).await?;
             println!("{} has the prices of {count} models.", context.config().table_name);
         }
+        Operator::Account { at, email, password, name, org_name } => {
+            let account = operator::NewAccount::new(email, password, name, org_name)?;
+            let session = operator::account(&at.context(port).await?, account).await?;
+            println!("{}", serde_json::to_string(&session)?);
+        }
         Operator::Plan { at, org: Some(org), plan: Some(plan), .. } => {
             let given = operator::give_plan(&at.context(port).await?, org, plan).await?;
             println!("{org} has the plan {} (version {}).", given.plan.as_str(), given.version);
@@ -276,7 +299,7 @@ fn options(arguments: Arguments) -> Result<Options, String> {
         catalogue: catalogue_file(None),
         cache_url: env::var("CACHE_URL").unwrap_or_else(|_| "memory:".to_owned()),
         allowed_origins: arguments.allowed_origins,
-        environment: chosen_providers(),
+        environment: chosen(),
         anthropic_api_key: anthropic_api_key(|name| env::var(name).ok())?,
         limits: Limits::default(),
         background: true,
@@ -285,9 +308,9 @@ fn options(arguments: Arguments) -> Result<Options, String> {
     })
 }
 
-/// The providers that the process's environment chooses, and what they need.
-fn chosen_providers() -> BTreeMap<String, String> {
-    let names = [
+/// The providers that the process's environment chooses and what they need, and other limits than the template's.
+fn chosen() -> BTreeMap<String, String> {
+    let providers = [
         "ANALYSIS_PROVIDER",
         "ANTHROPIC_SECRET_ID",
         "ANTHROPIC_BASE_URL",
@@ -297,7 +320,8 @@ fn chosen_providers() -> BTreeMap<String, String> {
         "AWS_ENDPOINT_URL_SESV2",
         "AWS_ENDPOINT_URL_SECRETS_MANAGER",
     ];
-    names.into_iter().filter_map(|name| Some((name.to_owned(), env::var(name).ok()?))).collect()
+    let limits = NetworkLimit::ALL.map(NetworkLimit::variable);
+    providers.into_iter().chain(limits).filter_map(|name| Some((name.to_owned(), env::var(name).ok()?))).collect()
 }
 
 /// The model provider's key, where that provider is chosen and no secret of AWS's has it.

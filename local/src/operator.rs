@@ -4,13 +4,16 @@ pub mod catalogue;
 
 use std::time::Duration;
 
+pub use register::NewAccount;
 use shared::clock::Clock;
 use shared::config::{Config, ConfigError};
 use shared::ids::OrgId;
 use shared::jobs::{JobMessage, Redriven, redrive, settle_email};
 use shared::model::job::EmailOutcome;
 use shared::model::org::{OrgPlan, OrgRecord, Plan};
+use shared::model::session::Session;
 use shared::model::text::Email;
+use shared::network::Origin;
 use shared::store::items::SPREAD_BY_OPERATOR_AFTER;
 use shared::store::suppression::Reason;
 use shared::{ApiError, Context};
@@ -41,6 +44,14 @@ pub fn context(table: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result
 /// When the database is away.
 pub async fn self_taken_plans(context: &Context) -> Result<Vec<OrgRecord>, ApiError> {
     context.store().self_taken_plans().await
+}
+
+/// Makes an account, and gives its first session: no network's limit is in the way.
+///
+/// # Errors
+/// As a registration's, but for its limits.
+pub async fn account(context: &Context, account: NewAccount) -> Result<Session, ApiError> {
+    Ok(register::found(context, account, Origin::default()).await?.session)
 }
 
 /// Gives an organization a plan.

@@ -214,6 +214,7 @@ impl System {
             origins: &origins,
             mailbox: &mail_folder.path().to_string_lossy(),
             chosen: &chosen,
+            parameters: &template.parameters,
         };
         let endpoints = environment.for_operators();
         let mut config = environment.config()?;

@@ -10,7 +10,11 @@ mod responses;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, fmt, fs, path::Path};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt, fs,
+    path::Path,
+};
 
 use axum::http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value as Json, json};
@@ -38,6 +42,8 @@ pub struct Template {
     pub gateway_responses: GatewayResponses,
     /// Replies of at least so many bytes are compressed; `None` switches compression off.
     pub minimum_compression_size: Option<u64>,
+    /// The defaults of the parameters that have one.
+    pub parameters: HashMap<String, String>,
     /// Default of the parameter `AllowedOrigins`.
     pub allowed_origins: Vec<String>,
     /// The resource `Table`.
@@ -149,6 +155,7 @@ impl Template {
             queues: events::queues(resources)?,
             event_functions: events::event_functions(&root, resources)?,
             grants: policies::grants(resources)?,
+            parameters,
         })
     }
 }

@@ -24,7 +24,8 @@ pub async fn prove(
 ) -> Result<Account, ApiError> {
     let user = context.store().user(caller.user_id).await?.ok_or(ApiError::InvalidToken)?;
     let email = Email::try_from(user.email).map_err(ApiError::internal)?;
-    let guess = context.store().authenticate(&email, |hash| password::verify(password, hash)).await;
+    let login = context.store().login(&email).await?;
+    let guess = context.store().authenticate(&email, login, |hash| password::verify(password, hash)).await;
     let event = match &guess {
         Ok(Guess::Right(account)) if account.login.user_id != caller.user_id => return Err(ApiError::InvalidToken),
         Ok(Guess::Right(_)) => None,

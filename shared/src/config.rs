@@ -1,5 +1,6 @@
 //! Configuration, read once at start. What is missing or wrong is named, and nothing starts without it.
 
+use crate::limits::NetworkLimit;
 use crate::model::job::JobKind;
 use crate::model::settings::BUILTIN;
 use lambda_http::http::HeaderValue;
@@ -33,6 +34,8 @@ pub struct Config {
     pub anthropic: Option<AnthropicConfig>,
     /// Where e-mails are sent ([`Config::mail`]).
     pub mail: Option<MailConfig>,
+    /// What one network may do where it does that ([`Config::network_limit`]).
+    pub network_limits: HashMap<NetworkLimit, u64>,
 }
 
 /// Who analyses with the models that have a price; `builtin` needs nobody and is always there.
@@ -151,6 +154,7 @@ impl Config {
                     },
                 }),
             },
+            network_limits: network_limits(&optional)?,
             aws: AwsConfig {
                 region: required("AWS_REGION")?,
                 endpoint_url: endpoint_url("AWS_ENDPOINT_URL_DYNAMODB"),
@@ -194,6 +198,14 @@ impl Config {
         self.anthropic.as_ref().ok_or(ConfigError::Missing("ANTHROPIC_SECRET_ID"))
     }
 
+    /// What one network may do.
+    ///
+    /// # Errors
+    /// Its variable ([`NetworkLimit::variable`]) is missing.
+    pub fn network_limit(&self, limit: NetworkLimit) -> Result<u64, ConfigError> {
+        self.network_limits.get(&limit).copied().ok_or(ConfigError::Missing(limit.variable()))
+    }
+
     /// How e-mails leave.
     ///
     /// # Errors
@@ -201,6 +213,18 @@ impl Config {
     pub fn mail(&self) -> Result<&MailConfig, ConfigError> {
         self.mail.as_ref().ok_or(ConfigError::Missing("MAIL_PROVIDER"))
     }
+}
+
+fn network_limits(
+    variable: &impl Fn(&'static str) -> Option<String>,
+) -> Result<HashMap<NetworkLimit, u64>, ConfigError> {
+    let mut limits = HashMap::new();
+    for limit in NetworkLimit::ALL {
+        let Some(text) = variable(limit.variable()) else { continue };
+        let invalid = || ConfigError::Invalid { name: limit.variable(), reason: format!("{text} is no whole number") };
+        limits.insert(limit, text.parse().map_err(|_| invalid())?);
+    }
+    Ok(limits)
 }
 
 fn analysis_provider(name: &str) -> Result<AnalysisProvider, ConfigError> {
@@ -298,6 +322,12 @@ mod tests {
         assert_eq!(config.analysis_provider(), Err(ConfigError::Missing("ANALYSIS_PROVIDER")));
         assert_eq!(config.anthropic(), Err(ConfigError::Missing("ANTHROPIC_SECRET_ID")));
         assert_eq!(config.mail(), Err(ConfigError::Missing("MAIL_PROVIDER")));
+        for limit in NetworkLimit::ALL {
+            assert_eq!(config.network_limit(limit), Err(ConfigError::Missing(limit.variable())));
+            let error = with(&[(limit.variable(), "-1")]).expect_err("less than nothing").to_string();
+            assert!(error.contains(limit.variable()), "{error}");
+            assert_eq!(with(&[(limit.variable(), "0")]).expect("closed").network_limit(limit), Ok(0));
+        }
         let error = with(&[("MAIL_PROVIDER", "ses")]).expect_err("no sender");
         assert_eq!(error, ConfigError::Missing("MAIL_FROM"));
         let error = with(&[("MAIL_PROVIDER", "mailbox"), ("MAIL_FROM", "a@a.example")]).expect_err("no folder");

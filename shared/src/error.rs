@@ -52,6 +52,8 @@ pub enum ApiError {
     BudgetExceeded,
     #[error("too many failed log-ins")]
     TooManyAttempts { retry_after_seconds: u64 },
+    #[error("the network's limit of {limit} {what} is reached")]
+    RateLimited { what: &'static str, limit: u64, retry_after_seconds: u64 },
     #[error("the plan's limit of {limit} {what} is reached")]
     PlanLimitReached { what: &'static str, limit: u64 },
     #[error("the plan does not include it")]
@@ -136,6 +138,9 @@ impl ApiError {
             Self::TooManyAttempts { .. } => {
                 (S::TOO_MANY_REQUESTS, "too_many_attempts", "Too many failed log-ins for this account. Wait.")
             }
+            Self::RateLimited { .. } => {
+                (S::TOO_MANY_REQUESTS, "rate_limited", "Your network has asked for this too often. Wait.")
+            }
             Self::Unavailable(_) => {
                 (S::SERVICE_UNAVAILABLE, "unavailable", "The service is busy for a moment. Try again.")
             }
@@ -185,7 +190,8 @@ impl From<ApiError> for Problem {
             ApiError::TooManyAttempts { retry_after_seconds } => {
                 problem = problem.limited("failed-log-ins", crate::store::attempts::MAX_ATTEMPTS, retry_after_seconds);
             }
-            ApiError::QuotaExceeded { what, limit, retry_after_seconds } => {
+            ApiError::RateLimited { what, limit, retry_after_seconds }
+            | ApiError::QuotaExceeded { what, limit, retry_after_seconds } => {
                 problem = problem.limited(what, limit, retry_after_seconds);
             }
             ApiError::Unavailable(cause) => {
@@ -272,6 +278,7 @@ mod tests {
             E::PlanLimitReached { what: "", limit: 0 },
             E::PlanForbids(""),
             E::TooManyAttempts { retry_after_seconds: 1 },
+            E::RateLimited { what: "", limit: 0, retry_after_seconds: 1 },
             E::QuotaExceeded { what: "", limit: 0, retry_after_seconds: 1 },
             E::Unavailable("".into()),
             E::internal(""),

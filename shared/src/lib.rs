@@ -30,6 +30,7 @@ pub mod error;
 pub mod ids;
 pub mod items;
 pub mod jobs;
+pub mod limits;
 pub mod model;
 pub mod models;
 pub mod network;

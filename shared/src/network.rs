@@ -28,6 +28,17 @@ impl Network {
     }
 }
 
+impl Network {
+    /// The /48 that an IPv6 network is in; a site gets one of those, with 65,536 networks in it.
+    #[must_use]
+    pub(crate) fn wider(self) -> Option<String> {
+        match self.0 {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(v6) => Some(format!("{}/48", cut(v6, 48))),
+        }
+    }
+}
+
 impl From<IpAddr> for Network {
     fn from(address: IpAddr) -> Self {
         Self(match address.to_canonical() {

@@ -15,6 +15,7 @@ mod org_copies;
 pub mod orgs;
 mod pieces;
 pub mod prices;
+pub(crate) mod rates;
 pub mod role_check;
 mod rollout;
 mod security_log;

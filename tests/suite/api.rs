@@ -14,6 +14,7 @@ use shared::runtime::SECURITY_HEADERS;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use testkit::sources;
 use tokio::runtime::Handle;
 
 /// An origin that the template allows.
@@ -97,8 +98,12 @@ impl Api {
 
     /// A client of a system of the test's own.
     pub(crate) fn at(url: String) -> Self {
-        // No decompression: tests look at what is on the wire.
-        Self { client: Client::builder().no_gzip().build().unwrap(), url }
+        Self { client: client(&url), url }
+    }
+
+    /// A client of the same system from another address.
+    pub(crate) fn elsewhere(&self) -> Self {
+        Self::at(self.url.clone())
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -155,7 +160,7 @@ impl Api {
     /// A new user, owner of a new organization.
     pub(crate) async fn register(&self) -> Actor {
         let email = unique_email();
-        let reply = self.call(None, Method::POST, "/auth/register", Some(registration(&email))).await;
+        let reply = self.elsewhere().call(None, Method::POST, "/auth/register", Some(registration(&email))).await;
         assert_eq!(reply.status, 201, "{}", reply.text);
         Actor::of(&reply.body, &email)
     }
@@ -217,6 +222,14 @@ impl Api {
         self.ended(actor, &job_id).await;
         job_id
     }
+}
+
+/// A client with an address of its own, where the system is on this machine: there are limits on what comes from one.
+pub(crate) fn client(url: &str) -> Client {
+    // No decompression: tests look at what is on the wire.
+    let client = Client::builder().no_gzip();
+    let is_here = Url::parse(url).unwrap().host_str().is_some_and(|host| ["localhost", "127.0.0.1"].contains(&host));
+    client.local_address(is_here.then(sources::address)).build().unwrap()
 }
 
 impl Actor {

@@ -83,6 +83,7 @@ fn context(endpoint: &str, cache_url: &str) -> &'static Context {
             "AWS_REGION" => "us-east-1",
             "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "test",
             "AWS_ENDPOINT_URL_DYNAMODB" => endpoint,
+            "REGISTRATIONS_PER_MINUTE" | "REGISTRATIONS_PER_DAY" => "1000",
             _ => return None,
         };
         Some(value.to_owned())

@@ -23,6 +23,7 @@ mod jobs;
 mod lost_replies;
 mod matrix;
 mod members;
+mod networks;
 mod one_read;
 mod orgs;
 mod parity;

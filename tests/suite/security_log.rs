@@ -57,9 +57,9 @@ async fn do_everything(api: &Api) -> (Vec<Actor>, Vec<Value>) {
     ];
     expected[5]["version"] = json!(2);
     let guess = async |email: &str| {
-        api.call(None, Method::POST, "/auth/login", Some(json!({"email": email, "password": "a wrong one"})))
-            .await
-            .status
+        // Each from another network, of which one may do less.
+        let wrong = json!({"email": email, "password": "a wrong one"});
+        api.elsewhere().call(None, Method::POST, "/auth/login", Some(wrong)).await.status
     };
     assert_eq!(guess("nobody@example.com").await, 401);
     expected.push(json!({"event": "login_failed"}));
@@ -93,7 +93,7 @@ async fn each_event_is_one_line_with_ids_and_without_addresses() {
 
     let lines: Vec<&String> = lines.iter().filter(|line| line.starts_with('{')).collect();
     let tokens = actors.iter().flat_map(|actor| [actor.token.as_str(), actor.email.as_str()]);
-    let secrets: Vec<&str> = tokens.chain([PASSWORD, "a wrong one", "127.0.0.1", "example.com", "Ada"]).collect();
+    let secrets: Vec<&str> = tokens.chain([PASSWORD, "a wrong one", "\"127.", "example.com", "Ada"]).collect();
     for line in &lines {
         assert!(!secrets.iter().any(|secret| line.contains(secret)), "{line}");
     }
@@ -112,7 +112,10 @@ async fn each_event_is_one_line_with_ids_and_without_addresses() {
         let with_email = failed || ["registered", "logged_in"].iter().any(|event| line["event"] == *event);
         assert_eq!(line["email_hash"].as_str().map(str::len), with_email.then_some(22), "{line}");
         assert_eq!(line["source_hash"].as_str().map(str::len), Some(22), "{line}");
-        assert_eq!(line["source_hash"], lines[0]["source_hash"], "all came from one machine");
+        // What was done by a session came from one address.
+        if !failed && line["event"] != "registered" {
+            assert_eq!(line["source_hash"], lines[2]["source_hash"], "{line}");
+        }
     }
     let of = |event: &str| lines.iter().filter(move |line| line["event"] == event).collect::<Vec<_>>();
     // Who registered is who logged in and whose account was closed, and nobody else.

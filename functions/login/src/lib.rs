@@ -1,13 +1,14 @@
 //! `POST /auth/login`, anyone: `200` with token or cookie; `401` alike for an unknown user and a wrong
-//! password; `429` after ten failed log-ins for an account within 15 minutes.
+//! password; `429` after ten failed log-ins for an account within 15 minutes, or from one network in a minute.
 
 use deserr::Deserr;
 use shared::ids::{OrgId, UserId};
+use shared::limits::{Claim, NetworkLimit};
 use shared::model::org::MembershipRecord;
 use shared::model::password::PasswordAttempt;
 use shared::model::session::{Carrier, Session};
 use shared::model::text::Email;
-use shared::network::Origin;
+use shared::network::{Network, Origin};
 use shared::request::FieldErrors;
 use shared::security_log::{self, Actor, SecurityEvent};
 use shared::store::attempts::{Account, Guess};
@@ -38,7 +39,7 @@ pub struct Credentials {
 ///
 /// # Errors
 /// `401 wrong_credentials`, `403 no_organization`, `404` for an organization one is no member of,
-/// `429 too_many_attempts`.
+/// `429 too_many_attempts` for an account, `429 rate_limited` for a network with too many failed log-ins.
 #[utoipa::path(post, path = "/auth/login", operation_id = "login", tag = "auth", request_body = Credentials,
     responses((status = 200, description = "Logged in", body = Session, headers(("Cache-Control"), ("Set-Cookie"))),
         (status = 401, description = "Unknown user or wrong password", body = shared::response::ProblemBody),
@@ -48,12 +49,14 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let Credentials { email, password, org_id, session: carrier } = request::json(&request)?;
     let email = &email;
     let mut user_id = None;
-    let outcome = log_in(context, email, password, org_id, Origin::of(&request), &mut user_id).await;
+    let outcome = log_in(context, &request, email, password, org_id, &mut user_id).await;
 
     let event = match &outcome {
         Ok(begun) => Some(SecurityEvent::LoggedIn { by: begun.actor, email }),
         Err(ApiError::WrongCredentials) => Some(SecurityEvent::LoginFailed { user: user_id, email }),
-        Err(ApiError::TooManyAttempts { .. }) => Some(SecurityEvent::LoginLimitReached { email }),
+        Err(ApiError::TooManyAttempts { .. } | ApiError::RateLimited { .. }) => {
+            Some(SecurityEvent::LoginLimitReached { email })
+        }
         Err(_) => None,
     };
     if let Some(event) = event {
@@ -74,15 +77,17 @@ struct Begun {
 /// Begins a session. Notes whose account it is, as soon as that is known.
 async fn log_in(
     context: &Context,
+    request: &Request,
     email: &Email,
     password: PasswordAttempt,
     org_id: Option<OrgId>,
-    origin: Origin,
     user_id: &mut Option<UserId>,
 ) -> Result<Begun, ApiError> {
     let store = context.store();
-    let is_right = |hash| password::verify(password, hash);
-    let Account { login, user, memberships } = match store.authenticate(email, is_right).await? {
+    let claim = Claim::take(context, Network::of(request), &[NetworkLimit::FailedLogInsPerMinute]);
+    let (claim, login) = tokio::join!(claim, Box::pin(store.login(email)));
+    let guess = async { store.authenticate(email, login?, |hash| password::verify(password, hash)).await };
+    let Account { login, user, memberships } = match claim?.settled(guess).await? {
         Guess::Right(account) => account,
         Guess::Wrong(of) => {
             *user_id = of;
@@ -94,7 +99,7 @@ async fn log_in(
     let membership = chosen(&memberships, org_id)?;
     let org_id = membership.org_id;
     let token = Token::generate(login.user_id, org_id).map_err(ApiError::internal)?;
-    let start = Box::pin(store.start_session(email, &login, membership, &token, origin));
+    let start = Box::pin(store.start_session(email, &login, membership, &token, Origin::of(request)));
     let (started, org) = tokio::join!(start, Box::pin(store.org(org_id)));
     let (session_id, expires_at) = started?;
     let org = org?.ok_or_else(|| ApiError::internal("a membership without its organization"))?;

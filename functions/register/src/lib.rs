@@ -1,8 +1,10 @@
-//! `POST /auth/register`, anyone: `201` with user, organization and token; `409` if the address is taken.
+//! `POST /auth/register`, anyone: `201` with user, organization and token; `409` if the address is taken; `429` after
+//! five from one network in a minute, or twenty in a day.
 
 use deserr::Deserr;
 use shared::cursor::CursorKey;
 use shared::ids::{OrgId, UserId};
+use shared::limits::{Claim, NetworkLimit};
 use shared::model::mark::MembershipMark;
 use shared::model::org::{MembershipRecord, OrgRecord, Plan, Role};
 use shared::model::password::NewPassword;
@@ -10,7 +12,7 @@ use shared::model::session::{Carrier, Session};
 use shared::model::settings::{Settings, SettingsRecord};
 use shared::model::text::{Email, Name};
 use shared::model::user::UserRecord;
-use shared::network::Origin;
+use shared::network::{Network, Origin};
 use shared::request::FieldErrors;
 use shared::security_log::{self, Actor, SecurityEvent};
 use shared::store::accounts::Registration;
@@ -35,17 +37,51 @@ pub struct NewAccount {
     session: Option<Carrier>,
 }
 
+/// What one network may do of this. That an address is taken is told here and nowhere else: those registrations count too.
+pub const LIMITS: [NetworkLimit; 2] = [NetworkLimit::RegistrationsPerMinute, NetworkLimit::RegistrationsPerDay];
+
 /// Register a user and found its organization
 ///
 /// The user becomes the organization's first owner, on the free plan.
 ///
 /// # Errors
-/// `409 email_taken`.
+/// `409 email_taken`, `429 rate_limited` after too many registrations from one network.
 #[utoipa::path(post, path = "/auth/register", operation_id = "register", tag = "auth", request_body = NewAccount,
     responses((status = 201, description = "Registered and logged in", body = Session, headers(("Cache-Control"), ("Set-Cookie"))),
         (status = 409, description = "The e-mail address is taken", body = shared::response::ProblemBody)))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let account: NewAccount = request::json(&request)?;
+    Claim::take(context, Network::of(&request), &LIMITS).await?;
+    let (email, carrier) = (account.email.clone(), account.session);
+    let Founded { by, session, token } = found(context, account, Origin::of(&request)).await?;
+
+    security_log::record(context, &request, SecurityEvent::Registered { by, email: &email }).await;
+    Ok(session.reply(StatusCode::CREATED, &token, carrier))
+}
+
+/// An account just made, and its first session.
+pub struct Founded {
+    by: Actor,
+    pub session: Session,
+    token: Token,
+}
+
+impl NewAccount {
+    /// An account of an operator's.
+    ///
+    /// # Errors
+    /// What is wrong with one of them.
+    pub fn new(email: String, password: String, name: String, org_name: String) -> Result<Self, &'static str> {
+        let (name, org_name) = (Name::try_from(name)?, Name::try_from(org_name)?);
+        Ok(Self { email: email.try_into()?, password: password.try_into()?, name, org_name, session: None })
+    }
+}
+
+/// Makes an account and the organization that it founds, whatever network asks for it.
+///
+/// # Errors
+/// `409 email_taken`, `422` for a password of the account's own words.
+pub async fn found(context: &Context, account: NewAccount, origin: Origin) -> Result<Founded, ApiError> {
     let email = account.email;
     let own_words = [email.as_str(), account.name.as_str(), account.org_name.as_str()];
     let password_hash = password::hash(account.password, &own_words).await?;
@@ -90,12 +126,9 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
         membership: &membership,
         settings: &settings,
         token: &token,
-        origin: Origin::of(&request),
+        origin,
     };
     let (session_id, expires_at) = context.store().register(registration).await?;
-    let event = SecurityEvent::Registered { by: Actor { user_id, org_id, session_id }, email: &email };
-    security_log::record(context, &request, event).await;
-
     let session = Session::new(user, org, &token, expires_at);
-    Ok(session.reply(StatusCode::CREATED, &token, account.session))
+    Ok(Founded { by: Actor { user_id, org_id, session_id }, session, token })
 }

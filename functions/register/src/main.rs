@@ -2,5 +2,9 @@
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    shared::runtime::run(register::handle).await
+    let config = shared::config::Config::from_env()?;
+    for limit in register::LIMITS {
+        config.network_limit(limit)?;
+    }
+    shared::runtime::serve(shared::Context::of_process(config), register::handle).await
 }

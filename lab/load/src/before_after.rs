@@ -9,6 +9,7 @@ use crate::report::Run;
 use crate::run::observed;
 use crate::server::Server;
 use crate::world::World;
+use serde_json::Value;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -80,7 +81,9 @@ fn order(seed: u64) -> Vec<Option<usize>> {
 async fn one(program: &Path, without: &str, actions: u64, seed: u64) -> Result<Run, String> {
     let server = Server::start(program, &["--without", without]).await?;
     let operator = Operator::new(program.to_owned(), &server.url, None);
-    let world = World::found(&server.url, async |org: &str| operator.give_plan(org).await, 12, seed).await?;
+    let account = async |new: &Value| operator.account(new).await;
+    let give_plan = async |org: &str| operator.give_plan(org).await;
+    let world = World::found(&server.url, account, give_plan, 12, seed).await?;
     // Caches, connections and lists as they are after a while.
     closed(&world, CALLERS, actions..actions + actions / 5).await;
     let load = async {

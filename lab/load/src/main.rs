@@ -7,6 +7,7 @@ use load::run::observed;
 use load::server::Server;
 use load::world::World;
 use load::{arrivals, before_after};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -113,7 +114,9 @@ async fn put_load(load: Load) -> Result<ExitCode, String> {
     let url = url.trim_end_matches('/');
     eprintln!("{} organizations register at {url}", load.orgs);
     let operator = Operator::new(load.local.clone(), url, load.table.as_deref());
-    let world = World::found(url, async |org: &str| operator.give_plan(org).await, load.orgs, load.seed).await?;
+    let account = async |new: &Value| operator.account(new).await;
+    let give_plan = async |org: &str| operator.give_plan(org).await;
+    let world = World::found(url, account, give_plan, load.orgs, load.seed).await?;
     let (ramp, duration) = (Duration::from_secs(load.ramp), Duration::from_secs(load.seconds));
     let both = async {
         if load.users > 0 {

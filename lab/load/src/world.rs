@@ -42,13 +42,15 @@ pub struct World {
 }
 
 impl World {
-    /// Registers `count` organizations with one to three users each. `give_plan` gives one, by its id, a plan whose limits are
+    /// Founds `count` organizations with one to three users each. `account` makes an account of what a registration sends and returns
+    /// its session ([`crate::operator::Operator::account`]). `give_plan` gives one, by its id, a plan whose limits are
     /// in nobody's way ([`crate::operator::Operator::give_plan`]).
     ///
     /// # Errors
     /// What the API or the operator's command answered instead.
     pub async fn found(
         url: &str,
+        account: impl AsyncFn(&Value) -> Result<Value, String>,
         give_plan: impl AsyncFn(&str) -> Result<(), String>,
         count: usize,
         seed: u64,
@@ -57,7 +59,7 @@ impl World {
         let marker = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos());
         let numbers = stream::iter(0..count);
         let orgs: Vec<_> =
-            numbers.map(|at| org(&client, &give_plan, marker, at, 1 + at % 3)).buffered(4).collect().await;
+            numbers.map(|at| org(&client, (&account, &give_plan), marker, at, 1 + at % 3)).buffered(4).collect().await;
         let orgs = orgs.into_iter().collect::<Result<Vec<_>, _>>()?;
         let _registrations = client.take();
         let truth = Truth::default();
@@ -105,7 +107,7 @@ fn text(value: &Value) -> String {
 
 async fn org(
     client: &Client,
-    give_plan: &impl AsyncFn(&str) -> Result<(), String>,
+    (account, give_plan): (&impl AsyncFn(&Value) -> Result<Value, String>, &impl AsyncFn(&str) -> Result<(), String>),
     marker: u128,
     at: usize,
     users: usize,
@@ -114,8 +116,8 @@ async fn org(
     let mut org_id = String::new();
     for number in 0..users {
         let email = format!("load-{marker}-{at}-{number}@example.com");
-        let account = json!({"email": email, "password": PASSWORD, "name": "Ada 0", "org_name": format!("Org {at}")});
-        let registered = must(client, Method::POST, "/auth/register".to_owned(), None, account).await?;
+        let new = json!({"email": email, "password": PASSWORD, "name": "Ada 0", "org_name": format!("Org {at}")});
+        let registered = account(&new).await?;
         let (mut token, user_id) = (text(&registered["token"]), text(&registered["user"]["id"]));
         if let Some(owner) = all.first() {
             let path = format!("/orgs/{org_id}/members/{user_id}");

@@ -31,6 +31,7 @@ const CODES: &[&str] = &[
     "plan_limit_reached",
     "precondition_failed",
     "quota_exceeded",
+    "rate_limited",
     "reauthentication_required",
     "refused_by_gateway",
     "throttled",

@@ -54,9 +54,16 @@ pub struct Account {
 }
 
 impl Store {
-    /// The account that a password belongs to. The password is compared under one of the account's attempts, which is taken
-    /// while its log-in record is read; `is_right` is given the password's hash, if there is an account. Only its no uses
-    /// the attempt up: whatever else happens, here or afterwards, the attempt is given back. If that fails (the
+    /// The log-in record of an address, if an account has it.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn login(&self, email: &Email) -> Result<Option<LoginRecord>, ApiError> {
+        timed(Part::Db, self.get(Key::login(email.as_str()))).await
+    }
+
+    /// The account that a password belongs to, if it is that of the log-in record. The password is compared under one of the
+    /// account's attempts; `is_right` is given the password's hash, if there is an account. Only its no uses the attempt up: whatever else happens, here or afterwards, the attempt is given back. If that fails (the
     /// database is away, the process ends), it counts until the window ends, and the log-in goes on.
     ///
     /// # Errors
@@ -64,6 +71,7 @@ impl Store {
     pub async fn authenticate<F>(
         &self,
         email: &Email,
+        login: Option<LoginRecord>,
         is_right: impl FnOnce(Option<String>) -> F,
     ) -> Result<Guess, ApiError>
     where
@@ -71,12 +79,9 @@ impl Store {
     {
         let attempt = Attempt { email, id: AttributeValue::Ss(vec![Uuid::now_v7().simple().to_string()]) };
         // Boxed: the SDK's futures are large, and unoptimised builds copy them about on the stack.
-        let login = Box::pin(self.get::<LoginRecord>(Key::login(email.as_str())));
-        let taken = Box::pin(self.take(&attempt));
-        let (login, taken) = timed(Part::Db, async { tokio::join!(login, taken) }).await;
+        let taken = Box::pin(timed(Part::Db, self.take(&attempt))).await;
         let compared = async {
             taken?;
-            let login = login?;
             let hash = login.as_ref().map(|login| login.password_hash.clone());
             Ok((is_right(hash).await?, login))
         };

@@ -22,6 +22,7 @@
 //! | lane of a month's usage | `USAGE#<org>#<partition, 0–7>` | `<YYYY-MM>#<what>#<lane, 3 digits>` |
 //! | idempotency key | `IDEMPOTENCY#<org>#<endpoint>` | `<sha-256 of the key>` |
 //! | piece of a kept reply | `REPLY#<org>#<endpoint>#<sha-256 of the key>#<number>` | `REPLY` |
+//! | counter of what a network does | `RATE#<purpose>#<network>#<window's begin, epoch seconds>` | `RATE` |
 //! | suppressed address | `SUPPRESSED#<address>` | `SUPPRESSION` |
 //! | which versions serve | `PARTITIONS` | `KNOWN` |
 //! | key of the security log | `SECURITY_LOG` | `KEY` |
@@ -93,6 +94,12 @@ impl Key {
     #[must_use]
     pub fn attempts(email: &str) -> Self {
         Self::new(format!("EMAIL#{email}"), "ATTEMPTS")
+    }
+
+    #[must_use]
+    pub fn rate(purpose: &str, network: &str, begins: Moment) -> Self {
+        let begins = begins.as_millis().div_euclid(1000);
+        Self::new(format!("RATE#{purpose}#{network}#{begins}"), "RATE")
     }
 
     #[must_use]

@@ -29,7 +29,7 @@ impl Rig {
         let options = Options { background: false, cache_url: "off:".to_owned(), ..Options::ephemeral() };
         let system = System::start(options).await.unwrap();
         let url = format!("{}/auth/register", system.url());
-        let session = reqwest::Client::new().post(url).json(&registration(&unique_email())).send().await.unwrap();
+        let session = crate::api::client(&url).post(url).json(&registration(&unique_email())).send().await.unwrap();
         let session: Value = session.json().await.unwrap();
         Self {
             org_id: session["org"]["id"].as_str().unwrap().parse().unwrap(),

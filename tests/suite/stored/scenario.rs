@@ -285,7 +285,7 @@ impl Scenario {
     async fn locked_account(&mut self) {
         let email = Email::try_from(unique_email()).unwrap();
         for _ in 0..10 {
-            let wrong = self.rig.system.context().store().authenticate(&email, async |_| Ok(false)).await;
+            let wrong = self.rig.system.context().store().authenticate(&email, None, async |_| Ok(false)).await;
             assert!(matches!(wrong, Ok(Guess::Wrong(None))));
         }
         let body = json!({"email": email, "password": "a wrong password"}).to_string();

@@ -6,6 +6,7 @@
 //! - [`scripted`]: a server of given bytes, broken ones too.
 //! - [`tcp_proxy`]: the same of bytes: refuse, hang, cut, delay, answer, forget.
 //! - [`runtime_api`]: Lambda's side of one process of a function.
+//! - [`sources`]: addresses to call from.
 //! - [`ports`] and [`processes`]: a free port, and a process that ends with its test.
 
 pub mod aws;
@@ -14,4 +15,5 @@ pub mod ports;
 pub mod processes;
 pub mod runtime_api;
 pub mod scripted;
+pub mod sources;
 pub mod tcp_proxy;

@@ -17,8 +17,10 @@ use shared::model::job::JobKind;
 use shared::model::org::Plan;
 use shared::queue::batch::Batch;
 use shared::runtime::event::{Event as _, Parts, PathParameters};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// What everybody registers with.
@@ -98,11 +100,19 @@ impl Ask {
             query: self.query.parse().unwrap(),
             path_parameters: PathParameters(parameters.collect()),
             request_id: None,
-            source_ip: None,
+            source_ip: Some(elsewhere()),
             body: self.body.as_ref().map_or(Body::Empty, |body| Body::Text(body.to_string())),
         }
         .into_request()
     }
+}
+
+/// Another address each time, always as long: there are limits on what comes from one.
+fn elsewhere() -> IpAddr {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let part = |of: u32| u8::try_from(100 + of % 100).unwrap();
+    Ipv4Addr::new(part(number / 1_000_000), part(number / 10_000), part(number / 100), part(number)).into()
 }
 
 /// A registered user with a session.

@@ -19,7 +19,7 @@ use shared::store::accounts::Registration;
 use shared::store::items::SPREAD_BY_OPERATOR_AFTER;
 use shared::token::Token;
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -234,7 +234,8 @@ async fn send(router: Router, ask: Ask) -> (u16, Value) {
         }
         None => Body::empty(),
     };
-    let peer = ConnectInfo(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
+    // Everybody has a network of their own, on which there are limits.
+    let peer = ConnectInfo(SocketAddr::from((testkit::sources::address(), 1)));
     let request = request.extension(peer).body(body).unwrap();
     let response = router.oneshot(request).await.unwrap();
     let status = response.status().as_u16();

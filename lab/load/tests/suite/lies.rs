@@ -1,6 +1,6 @@
 //! An API that lies in one way at a time: each check of a reply must find its lie, and nothing else.
 
-use crate::give_plan;
+use crate::{account, give_plan};
 use load::actions::{Action, perform};
 use load::random::Random;
 use load::settle::settle;
@@ -132,7 +132,9 @@ const BEFORE: [Action; 7] = [
 /// A world that was told the truth so far.
 async fn world(system: &System, liar: &Liar) -> Arc<World> {
     liar.tells(None);
-    let world = World::found(&liar.url, async |org: &str| give_plan(system, org).await, 2, 1).await.unwrap();
+    let (account, plan) =
+        (async |new: &Value| account(system, new).await, async |org: &str| give_plan(system, org).await);
+    let world = World::found(&liar.url, account, plan, 2, 1).await.unwrap();
     let mut random = Random::new(1, 1);
     for action in (0..5).flat_map(|_| BEFORE) {
         perform(&world, action, &mut random, None).await;

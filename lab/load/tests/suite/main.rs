@@ -4,8 +4,18 @@
 mod lies;
 mod short;
 
+use local::operator::NewAccount;
 use local::{System, operator};
+use serde_json::Value;
 use shared::model::org::Plan;
+
+/// Makes an account of what a registration sends.
+async fn account(system: &System, new: &Value) -> Result<Value, String> {
+    let of = |name: &str| new[name].as_str().unwrap().to_owned();
+    let new = NewAccount::new(of("email"), of("password"), of("name"), of("org_name")).unwrap();
+    let session = operator::account(system.context(), new).await.map_err(|error| error.to_string())?;
+    serde_json::to_value(session).map_err(|error| error.to_string())
+}
 
 /// Gives an organization of this system a plan that is in nobody's way.
 async fn give_plan(system: &System, org: &str) -> Result<(), String> {

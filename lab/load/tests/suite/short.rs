@@ -1,15 +1,18 @@
 //! A short run over a system in this process: the truth holds, the report has its figures, and a planted lie is found.
 
-use crate::give_plan;
+use crate::{account, give_plan};
 use load::report::{CLOSED, OPEN};
 use load::{arrivals, run::observed, settle::settle, world::World};
 use local::{Options, System};
+use serde_json::Value;
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_truth_holds_under_load_and_a_lie_is_found() {
     let system = System::start(Options::ephemeral()).await.unwrap();
-    let world = World::found(&system.url(), async |org: &str| give_plan(&system, org).await, 3, 1).await.unwrap();
+    let (account, plan) =
+        (async |new: &Value| account(&system, new).await, async |org: &str| give_plan(&system, org).await);
+    let world = World::found(&system.url(), account, plan, 3, 1).await.unwrap();
     let load = async {
         world.client.phase(CLOSED);
         arrivals::closed(&world, 4, 0..250).await;

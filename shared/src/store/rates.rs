@@ -1,0 +1,92 @@
+//! Counters of what networks do. Each belongs to a purpose, a network and a window, and goes with its window: nothing is reset. It
+//! is one plain update beside the first read; a reply that is lost may count one twice, which is for the window's rest.
+
+use super::keys::{self, Key};
+use super::single::SingleWrite as _;
+use super::{Store, classify, number};
+use crate::error::{ApiError, chain};
+use crate::model::time::Moment;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
+use platform::telemetry::{Part, timed};
+
+/// A counter, and how far it goes.
+pub(crate) struct Counter {
+    key: Key,
+    most: u64,
+    ttl: i64,
+}
+
+impl Counter {
+    pub(crate) fn new(purpose: &str, network: &str, begins: Moment, ends: Moment, most: u64) -> Self {
+        Self { key: Key::rate(purpose, network, begins), most, ttl: ends.as_ttl_seconds() }
+    }
+}
+
+/// What came of counting one more.
+pub(crate) enum Counted {
+    Within,
+    /// It was full; so many of those in it are known to have failed.
+    Over {
+        failed: u64,
+    },
+}
+
+impl Store {
+    /// Counts one more, unless the counter is full.
+    pub(crate) async fn count(&self, counter: &Counter) -> Result<Counted, ApiError> {
+        if counter.most == 0 {
+            return Ok(Counted::Over { failed: 0 });
+        }
+        let counted = self
+            .update_counter(counter)
+            .update_expression("ADD taken :one SET #ttl = :ttl")
+            .condition_expression("attribute_not_exists(taken) OR taken < :most")
+            .expression_attribute_names("#ttl", keys::TTL)
+            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":ttl", number(counter.ttl))
+            .expression_attribute_values(":most", number(counter.most))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send_unless_held();
+        let Err(error) = timed(Part::Db, counted).await else { return Ok(Counted::Within) };
+        match error.as_service_error() {
+            Some(UpdateItemError::ConditionalCheckFailedException(full)) => {
+                let failed = full.item.as_ref().and_then(|item| item.get("failed")?.as_n().ok()?.parse().ok());
+                Ok(Counted::Over { failed: failed.unwrap_or(0) })
+            }
+            _ => Err(classify(error)),
+        }
+    }
+
+    /// Counts one less. A failure is logged.
+    pub(crate) async fn count_back(&self, counter: &Counter) {
+        self.settle_counter(counter, "ADD taken :by", -1).await;
+    }
+
+    /// Notes that one of those counted has failed. A failure to note it is logged.
+    pub(crate) async fn count_failure(&self, counter: &Counter) {
+        self.settle_counter(counter, "ADD failed :by", 1).await;
+    }
+
+    async fn settle_counter(&self, counter: &Counter, expression: &str, by: i64) {
+        let settled = self
+            .update_counter(counter)
+            .update_expression(expression)
+            .condition_expression("attribute_exists(taken)")
+            .expression_attribute_values(":by", number(by))
+            .send_unless_held();
+        match timed(Part::Db, settled).await {
+            Err(error)
+                if !matches!(error.as_service_error(), Some(UpdateItemError::ConditionalCheckFailedException(_))) =>
+            {
+                tracing::warn!(cause = chain(&error), "a network's counter was not settled");
+            }
+            _ => {}
+        }
+    }
+
+    fn update_counter(&self, counter: &Counter) -> UpdateItemFluentBuilder {
+        self.client.update_item().table_name(&self.table).set_key(Some(counter.key.clone().attributes()))
+    }
+}
