@@ -3,12 +3,11 @@
 use crate::caller::Caller;
 use crate::context::Context;
 use crate::error::ApiError;
+use crate::guesses::{self, Account, By, Guess};
 use crate::model::password::PasswordAttempt;
 use crate::model::session::{ActiveSession, ActiveSessions};
 use crate::model::text::Email;
-use crate::password;
 use crate::security_log::{self, SecurityEvent};
-use crate::store::attempts::{Account, Guess};
 use crate::store::sessions::SessionRecord;
 use lambda_http::Request;
 
@@ -24,8 +23,7 @@ pub async fn prove(
 ) -> Result<Account, ApiError> {
     let user = context.store().user(caller.user_id).await?.ok_or(ApiError::InvalidToken)?;
     let email = Email::try_from(user.email).map_err(ApiError::internal)?;
-    let login = context.store().login(&email).await?;
-    let guess = context.store().authenticate(&email, login, |hash| password::verify(password, hash)).await;
+    let guess = guesses::compare(context, request, &email, password, By::Session).await;
     let event = match &guess {
         Ok(Guess::Right(account)) if account.login.user_id != caller.user_id => return Err(ApiError::InvalidToken),
         Ok(Guess::Right(_)) => None,
@@ -37,7 +35,7 @@ pub async fn prove(
         security_log::record(context, request, event).await;
     }
     match guess? {
-        Guess::Right(account) => Ok(account),
+        Guess::Right(account) => Ok(*account),
         Guess::Wrong(_) => Err(ApiError::WrongCredentials),
     }
 }

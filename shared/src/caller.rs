@@ -2,6 +2,7 @@
 //! strongly consistent round trip, and is never cached.
 
 use crate::context::Context;
+use crate::cookies;
 use crate::error::ApiError;
 use crate::ids::{OrgId, SessionId, UserId};
 use crate::model::mark::MembershipMark;
@@ -16,7 +17,7 @@ use crate::store::session_ends::{ActingSession, FreshSession};
 use crate::store::sessions::SessionRecord;
 use crate::token::{Token, TokenHash};
 use lambda_http::Request;
-use lambda_http::http::header::{AUTHORIZATION, COOKIE};
+use lambda_http::http::header::AUTHORIZATION;
 use lambda_http::http::{HeaderMap, Method};
 use platform::telemetry::{self, Part, timed};
 
@@ -158,24 +159,16 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
 }
 
 fn cookie(headers: &HeaderMap) -> Result<Option<&[u8]>, ApiError> {
-    let mut found = None;
-    for value in headers.get_all(COOKIE) {
-        // Bytes: what other cookies hold is none of our business (RFC 6265, 5.4, sends whatever was set).
-        for pair in value.as_bytes().split(|byte| *byte == b';') {
-            let token = pair.trim_ascii_start().strip_prefix(SESSION_COOKIE.as_bytes());
-            let Some(token) = token.and_then(|rest| rest.strip_prefix(b"=")) else { continue };
-            if found.replace(token.trim_ascii_end()).is_some() {
-                return Err(ApiError::AmbiguousCredentials);
-            }
-        }
-    }
-    Ok(found)
+    let mut found = cookies::named(headers, SESSION_COOKIE);
+    let token = found.next();
+    if found.next().is_some() { Err(ApiError::AmbiguousCredentials) } else { Ok(token) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use lambda_http::http::HeaderValue;
+    use lambda_http::http::header::COOKIE;
 
     fn headers(name: lambda_http::http::HeaderName, values: &[&'static str]) -> HeaderMap {
         let mut headers = HeaderMap::new();

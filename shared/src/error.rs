@@ -51,7 +51,7 @@ pub enum ApiError {
     #[error("the month's budget is used up")]
     BudgetExceeded,
     #[error("too many failed log-ins")]
-    TooManyAttempts { retry_after_seconds: u64 },
+    TooManyAttempts { limit: u64, retry_after_seconds: u64 },
     #[error("the network's limit of {limit} {what} is reached")]
     RateLimited { what: &'static str, limit: u64, retry_after_seconds: u64 },
     #[error("the plan's limit of {limit} {what} is reached")]
@@ -187,8 +187,8 @@ impl From<ApiError> for Problem {
                 problem.headers.push((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
             }
             ApiError::IdempotencyInFlight { retry_after_seconds } => problem = problem.retry_after(retry_after_seconds),
-            ApiError::TooManyAttempts { retry_after_seconds } => {
-                problem = problem.limited("failed-log-ins", crate::store::attempts::MAX_ATTEMPTS, retry_after_seconds);
+            ApiError::TooManyAttempts { limit, retry_after_seconds } => {
+                problem = problem.limited("guesses", limit, retry_after_seconds);
             }
             ApiError::RateLimited { what, limit, retry_after_seconds }
             | ApiError::QuotaExceeded { what, limit, retry_after_seconds } => {
@@ -277,7 +277,7 @@ mod tests {
             E::BudgetExceeded,
             E::PlanLimitReached { what: "", limit: 0 },
             E::PlanForbids(""),
-            E::TooManyAttempts { retry_after_seconds: 1 },
+            E::TooManyAttempts { limit: 1, retry_after_seconds: 1 },
             E::RateLimited { what: "", limit: 0, retry_after_seconds: 1 },
             E::QuotaExceeded { what: "", limit: 0, retry_after_seconds: 1 },
             E::Unavailable("".into()),

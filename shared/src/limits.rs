@@ -6,7 +6,6 @@ use crate::error::ApiError;
 use crate::model::time::Moment;
 use crate::network::Network;
 use crate::store::Store;
-use crate::store::attempts::Guess;
 use crate::store::rates::{Counted, Counter};
 use futures_util::future::join_all;
 use std::time::Duration;
@@ -150,26 +149,18 @@ impl<'a> Claim<'a> {
         }
     }
 
-    /// Waits for the comparison that it was taken for. Unless that says no, gives all of it back.
-    ///
-    /// # Errors
-    /// Those of the comparison.
-    pub async fn settled(self, guess: impl Future<Output = Result<Guess, ApiError>>) -> Result<Guess, ApiError> {
-        let guess = guess.await;
-        match guess {
-            Ok(Guess::Wrong(_)) => self.failed().await,
-            _ => self.give_back().await,
-        }
-        guess
+    /// Of no limits.
+    pub(crate) fn none(context: &'a Context) -> Self {
+        Self { store: context.store(), taken: Vec::new() }
     }
 
     /// Gives all of it back.
-    async fn give_back(self) {
+    pub(crate) async fn give_back(self) {
         join_all(self.taken.iter().map(|claimed| Box::pin(self.store.count_back(&claimed.counter)))).await;
     }
 
     /// Says that what it was taken for has failed: nobody needs to wait for it any more.
-    async fn failed(self) {
+    pub(crate) async fn failed(self) {
         join_all(self.taken.iter().map(|claimed| Box::pin(self.store.count_failure(&claimed.counter)))).await;
     }
 }

@@ -2,8 +2,9 @@
 //! organization takes its id first, or a [`RoleCheck`](role_check::RoleCheck), which holds it; there is no other way to it.
 
 pub mod accounts;
-pub mod attempts;
 pub mod authority;
+pub mod devices;
+pub mod guesses;
 pub mod idempotency;
 pub mod items;
 pub mod jobs;

@@ -15,6 +15,7 @@ mod documented;
 mod documents;
 mod events;
 mod faults;
+mod guesses;
 mod health;
 mod hot;
 mod identity;

@@ -11,36 +11,49 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tower::ServiceExt as _;
 
-const HOME: &str = "192.0.2.7";
-const ELSEWHERE: &str = "192.0.2.8";
+pub(crate) const HOME: &str = "192.0.2.7";
+pub(crate) const ELSEWHERE: &str = "192.0.2.8";
 
-struct Networks {
-    system: System,
-    clock: Clock,
+/// A system, and who calls it.
+pub(crate) struct Networks {
+    pub(crate) system: System,
+    pub(crate) clock: Clock,
 }
 
-struct Reply {
-    status: u16,
-    headers: HeaderMap,
-    body: Value,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
 }
 
 impl Networks {
     /// With some limits that are not the template's.
-    async fn with<const N: usize>(limits: [(&str, u64); N]) -> Self {
+    pub(crate) async fn with<const N: usize>(limits: [(&str, u64); N]) -> Self {
         let environment = limits.map(|(name, most)| (name.to_owned(), most.to_string())).into();
         let clock = Clock::stopped();
         let options = Options { clock: clock.clone(), environment, background: false, ..Options::ephemeral() };
         Self { system: System::start(options).await.unwrap(), clock }
     }
 
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with([]).await
     }
 
-    async fn post(&self, from: &str, path: &str, body: Value, headers: &[(&str, &str)]) -> Reply {
+    pub(crate) async fn post(&self, from: &str, path: &str, body: Value, headers: &[(&str, &str)]) -> Reply {
+        self.send("POST", from, path, body, headers).await
+    }
+
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        from: &str,
+        path: &str,
+        body: Value,
+        headers: &[(&str, &str)],
+    ) -> Reply {
         let peer: IpAddr = from.parse().unwrap();
-        let mut request = Request::post(path).header("host", "localhost").header("content-type", "application/json");
+        let mut request = Request::builder().method(method).uri(path);
+        request = request.header("host", "localhost").header("content-type", "application/json");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -48,12 +61,12 @@ impl Networks {
         let request = request.body(Body::from(body.to_string())).unwrap();
         let (parts, body) = self.system.router().oneshot(request).await.unwrap().into_parts();
         let body = to_bytes(body, usize::MAX).await.unwrap();
-        let body = serde_json::from_slice(&body).unwrap();
+        let body = serde_json::from_slice(&body).unwrap_or_default();
         Reply { status: parts.status.as_u16(), headers: parts.headers, body }
     }
 
     /// Tries a password for an address.
-    async fn guess(&self, from: &str, email: &str, password: &str) -> Reply {
+    pub(crate) async fn guess(&self, from: &str, email: &str, password: &str) -> Reply {
         self.post(from, "/auth/login", json!({"email": email, "password": password}), &[]).await
     }
 

@@ -242,7 +242,7 @@ async fn the_filter_lets_through_what_something_is_cached_of_and_nothing_else() 
         Key::membership(user, org),
         Key::session(user, &token.hash()),
         Key::login("ada@example.com"),
-        Key::attempts("ada@example.com"),
+        Key::guesses("ada@example.com"),
         Key::org(org),
         Key::settings(org),
         Key::member(org, user),

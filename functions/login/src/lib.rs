@@ -1,19 +1,19 @@
 //! `POST /auth/login`, anyone: `200` with token or cookie; `401` alike for an unknown user and a wrong
-//! password; `429` after ten failed log-ins for an account within 15 minutes, or from one network in a minute.
+//! password; `429` after too many of those, for an account or from one network.
 
 use deserr::Deserr;
+use shared::device::Device;
+use shared::guesses::{self, Account, By, Guess};
 use shared::ids::{OrgId, UserId};
-use shared::limits::{Claim, NetworkLimit};
 use shared::model::org::MembershipRecord;
 use shared::model::password::PasswordAttempt;
 use shared::model::session::{Carrier, Session};
 use shared::model::text::Email;
-use shared::network::{Network, Origin};
+use shared::network::Origin;
 use shared::request::FieldErrors;
 use shared::security_log::{self, Actor, SecurityEvent};
-use shared::store::attempts::{Account, Guess};
 use shared::token::Token;
-use shared::{ApiError, ApiResult, Context, Request, StatusCode, password, request};
+use shared::{ApiError, ApiResult, Context, Request, StatusCode, request};
 use utoipa::ToSchema;
 
 /// Who logs in, and where: the organization joined first unless named.
@@ -49,7 +49,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let Credentials { email, password, org_id, session: carrier } = request::json(&request)?;
     let email = &email;
     let mut user_id = None;
-    let outcome = log_in(context, &request, email, password, org_id, &mut user_id).await;
+    let outcome = log_in(context, &request, email, password, (org_id, carrier), &mut user_id).await;
 
     let event = match &outcome {
         Ok(begun) => Some(SecurityEvent::LoggedIn { by: begun.actor, email }),
@@ -63,8 +63,8 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
         security_log::record(context, &request, event).await;
     }
 
-    let Begun { session, token, .. } = outcome?;
-    Ok(session.reply(StatusCode::OK, &token, carrier))
+    let Begun { session, token, device, .. } = outcome?;
+    Ok(session.reply(StatusCode::OK, &token, carrier, device.as_ref()))
 }
 
 /// A session that a log-in has begun.
@@ -72,6 +72,8 @@ struct Begun {
     actor: Actor,
     session: Session,
     token: Token,
+    /// What the browser is to be known by from now on.
+    device: Option<Device>,
 }
 
 /// Begins a session. Notes whose account it is, as soon as that is known.
@@ -80,15 +82,13 @@ async fn log_in(
     request: &Request,
     email: &Email,
     password: PasswordAttempt,
-    org_id: Option<OrgId>,
+    (org_id, carrier): (Option<OrgId>, Option<Carrier>),
     user_id: &mut Option<UserId>,
 ) -> Result<Begun, ApiError> {
     let store = context.store();
-    let claim = Claim::take(context, Network::of(request), &[NetworkLimit::FailedLogInsPerMinute]);
-    let (claim, login) = tokio::join!(claim, Box::pin(store.login(email)));
-    let guess = async { store.authenticate(email, login?, |hash| password::verify(password, hash)).await };
-    let Account { login, user, memberships } = match claim?.settled(guess).await? {
-        Guess::Right(account) => account,
+    let guess = guesses::compare(context, request, email, password, By::Anyone).await?;
+    let Account { login, user, memberships, device, door } = match guess {
+        Guess::Right(account) => *account,
         Guess::Wrong(of) => {
             *user_id = of;
             return Err(ApiError::WrongCredentials);
@@ -100,12 +100,18 @@ async fn log_in(
     let org_id = membership.org_id;
     let token = Token::generate(login.user_id, org_id).map_err(ApiError::internal)?;
     let start = Box::pin(store.start_session(email, &login, membership, &token, Origin::of(request)));
-    let (started, org) = tokio::join!(start, Box::pin(store.org(org_id)));
+    let known = async {
+        match (carrier, device) {
+            (Some(Carrier::Cookie), None) => store.remember_device(email, &login, &door).await,
+            (_, known) => known,
+        }
+    };
+    let (started, org, device) = tokio::join!(start, Box::pin(store.org(org_id)), Box::pin(known));
     let (session_id, expires_at) = started?;
     let org = org?.ok_or_else(|| ApiError::internal("a membership without its organization"))?;
 
     let actor = Actor { user_id: login.user_id, org_id, session_id };
-    Ok(Begun { actor, session: Session::new(user, org, &token, expires_at), token })
+    Ok(Begun { actor, session: Session::new(user, org, &token, expires_at), token, device })
 }
 
 /// The named organization, or the one joined first.

@@ -3,6 +3,7 @@
 
 use deserr::Deserr;
 use shared::cursor::CursorKey;
+use shared::device::Device;
 use shared::ids::{OrgId, UserId};
 use shared::limits::{Claim, NetworkLimit};
 use shared::model::mark::MembershipMark;
@@ -53,10 +54,10 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let account: NewAccount = request::json(&request)?;
     Claim::take(context, Network::of(&request), &LIMITS).await?;
     let (email, carrier) = (account.email.clone(), account.session);
-    let Founded { by, session, token } = found(context, account, Origin::of(&request)).await?;
+    let Founded { by, session, token, device } = found(context, account, Origin::of(&request)).await?;
 
     security_log::record(context, &request, SecurityEvent::Registered { by, email: &email }).await;
-    Ok(session.reply(StatusCode::CREATED, &token, carrier))
+    Ok(session.reply(StatusCode::CREATED, &token, carrier, device.as_ref()))
 }
 
 /// An account just made, and its first session.
@@ -64,6 +65,7 @@ pub struct Founded {
     by: Actor,
     pub session: Session,
     token: Token,
+    device: Option<Device>,
 }
 
 impl NewAccount {
@@ -119,6 +121,9 @@ pub async fn found(context: &Context, account: NewAccount, origin: Origin) -> Re
     let settings = SettingsRecord { settings: Settings::default(), version: 1 };
     let token = Token::generate(user_id, org_id).map_err(ApiError::internal)?;
 
+    // A browser's is known from the start.
+    let device = account.session.map(|Carrier::Cookie| Device::generate()).transpose().map_err(ApiError::internal)?;
+
     let registration = Registration {
         user: &user,
         password_hash,
@@ -127,8 +132,9 @@ pub async fn found(context: &Context, account: NewAccount, origin: Origin) -> Re
         settings: &settings,
         token: &token,
         origin,
+        device: device.as_ref(),
     };
     let (session_id, expires_at) = context.store().register(registration).await?;
     let session = Session::new(user, org, &token, expires_at);
-    Ok(Founded { by: Actor { user_id, org_id, session_id }, session, token })
+    Ok(Founded { by: Actor { user_id, org_id, session_id }, session, token, device })
 }

@@ -3,6 +3,7 @@
 use super::keys::{self, Key};
 use super::{Attributes, Store, attributes, classify, record, string, versioned};
 use crate::conditional::Expected;
+use crate::device::Device;
 use crate::error::ApiError;
 use crate::ids::{SessionId, UserId};
 use crate::model::cached::ProfileKey;
@@ -39,6 +40,8 @@ pub struct Registration<'a> {
     pub settings: &'a SettingsRecord,
     pub token: &'a Token,
     pub origin: Origin,
+    /// The device that it knows from the start.
+    pub device: Option<&'a Device>,
 }
 
 impl Store {
@@ -47,12 +50,12 @@ impl Store {
     /// # Errors
     /// [`ApiError::EmailTaken`] if an account has the address.
     pub async fn register(&self, new: Registration<'_>) -> Result<(SessionId, Moment), ApiError> {
-        let Registration { user, password_hash, org, membership, settings, token, origin } = new;
+        let Registration { user, password_hash, org, membership, settings, token, origin, device } = new;
         let (user_id, org_id) = (user.user_id, org.org_id);
         let login = LoginRecord { user_id, password_hash, version: 1 };
         let session = SessionRecord::new(membership, origin, self.now());
         let member = Key::member(org_id, user_id);
-        let writes = vec![
+        let mut writes = vec![
             self.put_new(attributes(Key::login(&user.email), &login)?)?,
             self.put_new(attributes(Key::user(user_id), user)?)?,
             self.put_new(attributes(Key::org(org_id), org)?)?,
@@ -61,6 +64,10 @@ impl Store {
             self.put_new(attributes(member, &membership.listed())?)?,
             self.put_new(session.stored(token)?)?,
         ];
+        if let Some(device) = device {
+            // There may be one of an account that had the address before.
+            writes.push(self.put_over(self.first_device(&user.email, &login, device)?)?);
+        }
         let outcome = timed(Part::Db, self.transact(writes)).await?;
         if outcome.refused(0) {
             return Err(ApiError::EmailTaken);
@@ -126,6 +133,12 @@ impl Store {
         let set = vec![("name", string(name.as_str()))];
         let outcome = self.change_versioned::<UserRecord>(Key::user(user), &versioned::RECORD, set, expected).await;
         Renewal::new(ProfileKey(user), outcome.map(Profile::from))
+    }
+
+    /// A put, in place of what there may be.
+    fn put_over(&self, item: Attributes) -> Result<TransactWriteItem, ApiError> {
+        let put = Put::builder().table_name(&self.table).set_item(Some(item)).build().map_err(ApiError::internal)?;
+        Ok(TransactWriteItem::builder().put(put).build())
     }
 
     /// A put that fails where a record is already.

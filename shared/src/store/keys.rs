@@ -6,7 +6,9 @@
 //! | membership | `USER#<user>` | `ORG#<org>` |
 //! | session | `USER#<user>` | `SESSION#<sha-256 of the token>` |
 //! | log-in | `EMAIL#<address>` | `LOGIN` |
-//! | failed log-ins | `EMAIL#<address>` | `ATTEMPTS` |
+//! | devices that an account knows | `EMAIL#<address>` | `DEVICES` |
+//! | wrong passwords from unknown devices | `EMAIL#<address>` | `GUESSES` |
+//! | wrong passwords from one network, or from one device | `EMAIL#<address>` | `GUESSES#<network, or device>` |
 //! | organization | `ORG#<org>` | `ORG` |
 //! | copy of an organization's record | `ORG#<org>#<copy, 0–7>` | `COPY` |
 //! | settings | `ORG#<org>` | `SETTINGS` |
@@ -55,6 +57,11 @@ pub struct Key {
 /// What sort keys of a kind start with.
 pub const MEMBER: &str = "MEMBER#";
 pub const MEMBERSHIP: &str = "ORG#";
+/// Beside a log-in record.
+pub(crate) const DEVICES: &str = "DEVICES";
+const GUESSES: &str = "GUESSES";
+/// What version 0.1 counted failed log-ins in.
+pub(crate) const ATTEMPTS: &str = "ATTEMPTS";
 pub const PROFILE: &str = "PROFILE";
 pub const SESSION: &str = "SESSION#";
 /// The sort key of every organization.
@@ -91,9 +98,24 @@ impl Key {
         Self::new(format!("EMAIL#{email}"), "LOGIN")
     }
 
+    /// What version 0.1 counted failed log-ins in; nothing writes it any more.
+    pub(crate) fn attempts(email: &str) -> Self {
+        Self::new(format!("EMAIL#{email}"), ATTEMPTS)
+    }
+
     #[must_use]
-    pub fn attempts(email: &str) -> Self {
-        Self::new(format!("EMAIL#{email}"), "ATTEMPTS")
+    pub fn devices(email: &str) -> Self {
+        Self::new(format!("EMAIL#{email}"), DEVICES)
+    }
+
+    #[must_use]
+    pub fn guesses(email: &str) -> Self {
+        Self::new(format!("EMAIL#{email}"), GUESSES)
+    }
+
+    #[must_use]
+    pub fn guesses_from(email: &str, from: &str) -> Self {
+        Self::new(format!("EMAIL#{email}"), format!("{GUESSES}#{from}"))
     }
 
     #[must_use]

@@ -7,12 +7,12 @@ use super::sessions::SessionRecord;
 use super::single::SingleWrite as _;
 use super::{Store, Transaction, backoff, classify, condition_failed, number, record, string};
 use crate::error::ApiError;
+use crate::guesses::Account;
 use crate::ids::{OrgId, SessionId, UserId};
 use crate::model::mark::MembershipMark;
 use crate::model::org::{MembershipRecord, Role};
 use crate::model::time::Moment;
 use crate::store::accounts::LoginRecord;
-use crate::store::attempts::Account;
 use crate::store::authority::sort_key;
 use crate::token::TokenHash;
 use aws_sdk_dynamodb::types::Update;
@@ -86,7 +86,7 @@ impl Store {
         account: Account,
         password_hash: &str,
     ) -> Result<(), ApiError> {
-        let Account { login, user, memberships } = account;
+        let Account { login, user, memberships, .. } = account;
         let set = |update: UpdateBuilder| {
             update
                 .update_expression("SET #version = :next, password_hash = :hash")

@@ -1,11 +1,12 @@
 //! Makes one of each record that the system can store: jobs in each state, keys with each thing that they keep.
 
 use super::samples::{Samples, Table, repeat};
-use crate::api::{Actor, unique_email};
+use crate::api::{Actor, registration, unique_email};
 use crate::jobs::idempotency::key_of;
 use crate::jobs::providers::{Answer, Providers};
 use crate::jobs::rig::{MODEL, Rig};
 use local::{Options, openapi, operator};
+use reqwest::Method;
 use serde_json::{Value, json};
 use shared::idempotency::{Begin, StoredReply};
 use shared::ids::{ItemId, JobId, OrgId};
@@ -13,12 +14,13 @@ use shared::model::item::NewItem;
 use shared::model::job::{Claim, JobRecord, Settlement};
 use shared::model::price::Catalogue;
 use shared::model::text::Email;
-use shared::store::attempts::Guess;
+use shared::store::guesses::Guesser;
 use shared::store::items::SPREAD_BY_OPERATOR_AFTER;
 use shared::store::jobs::{Advance, Change};
 use shared::store::keys::Key;
 use shared::store::suppression::Reason;
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// What a request's key has begun has ended an hour later.
@@ -79,6 +81,11 @@ impl Scenario {
         let settings = json!({"default_model": MODEL, "email_recipients": "members", "timezone": "Europe/Vienna",
             "monthly_budget_usd": "25.00"});
         self.rig.settings(&owner, settings).await;
+        // A browser, whose device is known.
+        let mut browser = registration(&unique_email());
+        browser["session"] = json!("cookie");
+        let known = self.rig.api.call(None, Method::POST, "/auth/register", Some(browser)).await;
+        assert_eq!(known.status, 201, "{}", known.text);
         let listed = ["bounced@example.com", "complained@example.com", "listed@example.com"];
         for (address, reason) in listed.into_iter().zip([Reason::Bounce, Reason::Complaint, Reason::Person]) {
             store.suppress(&Email::try_from(address.to_owned()).unwrap(), reason).await.unwrap();
@@ -281,12 +288,12 @@ impl Scenario {
         }
     }
 
-    /// An account with as many failed log-ins as it may have.
+    /// An account at which all that may be guessed from unknown devices has been.
     async fn locked_account(&mut self) {
         let email = Email::try_from(unique_email()).unwrap();
-        for _ in 0..10 {
-            let wrong = self.rig.system.context().store().authenticate(&email, None, async |_| Ok(false)).await;
-            assert!(matches!(wrong, Ok(Guess::Wrong(None))));
+        for network in 0..100 {
+            let network = IpAddr::from([198, 51, 100, network]).into();
+            self.rig.system.context().store().take_guess(&email, Guesser::Network(Some(network))).await.unwrap();
         }
         let body = json!({"email": email, "password": "a wrong password"}).to_string();
         let call = call_of(None, "POST", "/auth/login", json!({}), Some(&body));

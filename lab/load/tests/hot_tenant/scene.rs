@@ -166,6 +166,7 @@ impl Scene {
             settings: &settings,
             token: &token,
             origin,
+            device: None,
         };
         self.system.context().store().register(registration).await.unwrap();
         Actor { token: token.reveal().to_owned(), org_id: org_id.to_string() }

@@ -1,0 +1,115 @@
+//! Comparing a password: wherever that is done, the same limits hold. `docs/security.md` has them.
+
+use crate::context::Context;
+use crate::device::Device;
+use crate::error::ApiError;
+use crate::ids::UserId;
+use crate::limits::{Claim, NetworkLimit};
+use crate::model::org::MembershipRecord;
+use crate::model::password::PasswordAttempt;
+use crate::model::text::Email;
+use crate::model::user::UserRecord;
+use crate::network::Network;
+use crate::password;
+use crate::store::accounts::LoginRecord;
+use crate::store::devices::Door;
+use crate::store::guesses::Guesser;
+use lambda_http::Request;
+
+/// Who gives a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// Anybody: its network is limited.
+    Anyone,
+    /// The user of a session.
+    Session,
+}
+
+/// How a comparison of a password ended.
+pub enum Guess {
+    Right(Box<Account>),
+    /// Whose password it is not; nobody has the address otherwise.
+    Wrong(Option<UserId>),
+}
+
+/// What a right password opens.
+pub struct Account {
+    pub login: LoginRecord,
+    pub user: UserRecord,
+    pub memberships: Vec<MembershipRecord>,
+    /// The device that gave it, if the account knows it.
+    pub device: Option<Device>,
+    /// What was read before; without the log-in record.
+    pub door: Door,
+}
+
+/// The account that a password belongs to, if it is that of an address. A guess is taken before it is compared. Only a wrong password uses
+/// the guess up: whatever else happens, here or afterwards, it is given back. If that fails (the database is away, the process ends),
+/// it counts until the window ends, and the log-in goes on.
+///
+/// A device that the account knows is refused for its own wrong guesses only: neither for those of others, nor for its network's.
+///
+/// # Errors
+/// [`ApiError::TooManyAttempts`] for the account, [`ApiError::RateLimited`] for the network.
+pub async fn compare(
+    context: &Context,
+    request: &Request,
+    email: &Email,
+    password: PasswordAttempt,
+    by: By,
+) -> Result<Guess, ApiError> {
+    let (store, network) = (context.store(), Network::of(request));
+    let claim = async {
+        match by {
+            By::Anyone => Claim::take(context, network, &[NetworkLimit::FailedLogInsPerMinute]).await,
+            By::Session => Ok(Claim::none(context)),
+        }
+    };
+    let (door, claim) = tokio::join!(Box::pin(store.door(email)), Box::pin(claim));
+    let (mut door, claim) = match (door, claim) {
+        (Ok(door), claim) => (door, claim),
+        (Err(error), claim) => {
+            if let Ok(claim) = claim {
+                claim.give_back().await;
+            }
+            return Err(error);
+        }
+    };
+    let device = Device::of(request).filter(|device| door.knows(device));
+    let claim = match claim {
+        Err(ApiError::RateLimited { limit: 1.., .. }) if device.is_some() => Claim::none(context),
+        claim => claim?,
+    };
+
+    let hash = device.as_ref().map(Device::hash);
+    let from = hash.as_ref().map_or(Guesser::Network(network), Guesser::Known);
+    let closed = door.old_attempts.as_ref().filter(|_| device.is_none()).and_then(|old| old.refusal(context.now()));
+    let taken = match closed {
+        Some(error) => Err(error),
+        None => Box::pin(store.take_guess(email, from)).await,
+    };
+    let taken = match taken {
+        Ok(taken) => taken,
+        Err(error) => {
+            claim.give_back().await;
+            return Err(error);
+        }
+    };
+    let known_hash = door.login.as_ref().map(|login| login.password_hash.clone());
+    match (password::verify(password, known_hash).await, door.login.take()) {
+        (Ok(true), Some(login)) => {
+            let found = Box::pin(store.user_with_memberships(login.user_id));
+            let (found, (), ()) = tokio::join!(found, Box::pin(store.give_back(&taken)), Box::pin(claim.give_back()));
+            let (user, memberships) = found?.ok_or_else(|| ApiError::internal("a log-in record without its user"))?;
+            Ok(Guess::Right(Box::new(Account { login, user, memberships, device, door })))
+        }
+        (Ok(_), login) => {
+            claim.failed().await;
+            Ok(Guess::Wrong(login.map(|login| login.user_id)))
+        }
+        (Err(error), _) => {
+            tokio::join!(Box::pin(store.give_back(&taken)), Box::pin(claim.give_back()));
+            Err(error)
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What is kept beside a log-in record, and read with it: the devices that are known to the account.
+
+use super::keys::{self, Key};
+use super::single::SingleWrite as _;
+use super::{Attributes, Store, attributes, classify, number, record, string};
+use crate::device::{DEVICE_DAYS, Device, DeviceHash};
+use crate::error::{ApiError, chain};
+use crate::ids::UserId;
+use crate::model::text::Email;
+use crate::model::time::Moment;
+use crate::store::accounts::LoginRecord;
+use crate::store::authority::sort_key;
+use crate::store::guesses::OldAttempts;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::AttributeValue;
+use platform::telemetry::{Part, timed};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Most devices that an account knows; a new one is in the place of the one known longest.
+const DEVICES_MAX: usize = 10;
+/// How often a device is noted whose account notes others meanwhile.
+const TRIES: u32 = 3;
+
+/// Devices as stored. They count for the user and the version of the log-in record that they were noted under: with a new password, or
+/// for another account of the same address, none is known.
+#[derive(Clone, Serialize, Deserialize)]
+struct DevicesRecord {
+    user_id: UserId,
+    login_version: u64,
+    /// The one known longest first.
+    devices: Vec<DeviceHash>,
+    revision: u64,
+    #[serde(default)]
+    ttl: i64,
+}
+
+/// What is read of an address before a password is compared, whether an account has it or not.
+#[derive(Default)]
+pub struct Door {
+    pub login: Option<LoginRecord>,
+    devices: Option<DevicesRecord>,
+    pub(crate) old_attempts: Option<OldAttempts>,
+}
+
+impl Door {
+    /// Whether the account knows the device.
+    pub(crate) fn knows(&self, device: &Device) -> bool {
+        let Some((login, known)) = self.login.as_ref().zip(self.devices.as_ref()) else { return false };
+        known.is_of(login) && known.devices.contains(&device.hash())
+    }
+}
+
+impl DevicesRecord {
+    fn is_of(&self, login: &LoginRecord) -> bool {
+        (self.user_id, self.login_version) == (login.user_id, login.version)
+    }
+
+    /// With a new device of an account, as its log-in record is.
+    fn with(before: Option<&Self>, device: DeviceHash, login: &LoginRecord, now: Moment) -> Self {
+        let revision = before.map_or(0, |before| before.revision) + 1;
+        let known =
+            before.filter(|before| before.is_of(login)).map(|before| before.devices.clone()).unwrap_or_default();
+        let beyond = (known.len() + 1).saturating_sub(DEVICES_MAX);
+        let devices = known.into_iter().skip(beyond).chain([device]).collect();
+        let ttl = now.plus(Duration::from_secs(DEVICE_DAYS * 24 * 60 * 60)).as_ttl_seconds();
+        Self { user_id: login.user_id, login_version: login.version, devices, revision, ttl }
+    }
+}
+
+impl Store {
+    /// Reads what is needed before a password is compared, in one read.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn door(&self, email: &Email) -> Result<Door, ApiError> {
+        let email = email.as_str();
+        let keys = [Key::login(email), Key::devices(email), Key::attempts(email)].map(Key::attributes);
+        let mut door = Door::default();
+        for found in timed(Part::Db, self.get_all(keys.to_vec())).await? {
+            match sort_key(&found) {
+                keys::DEVICES => door.devices = Some(record(found)?),
+                keys::ATTEMPTS => door.old_attempts = Some(OldAttempts::of(&found)),
+                _ => door.login = Some(record(found)?),
+            }
+        }
+        Ok(door)
+    }
+
+    /// Notes a device of an account that has just been made.
+    pub(crate) fn first_device(
+        &self,
+        email: &str,
+        login: &LoginRecord,
+        device: &Device,
+    ) -> Result<Attributes, ApiError> {
+        attributes(Key::devices(email), &DevicesRecord::with(None, device.hash(), login, self.now()))
+    }
+
+    /// Notes a new device of an account, as its log-in record was read. Returns it unless that fails, which is logged: the device is
+    /// then not known.
+    pub async fn remember_device(&self, email: &Email, login: &LoginRecord, door: &Door) -> Option<Device> {
+        let device = Device::generate().ok()?;
+        let mut before = door.devices.clone();
+        for _ in 0..TRIES {
+            // The password has changed since: nothing that was known before it is known.
+            if before
+                .as_ref()
+                .is_some_and(|before| before.user_id == login.user_id && before.login_version > login.version)
+            {
+                return None;
+            }
+            let after = DevicesRecord::with(before.as_ref(), device.hash(), login, self.now());
+            let read = before.as_ref().map_or(0, |before| before.revision);
+            match timed(Part::Db, self.put_devices(email, read, &after)).await {
+                Ok(true) => return Some(device),
+                Ok(false) => before = self.door(email).await.ok()?.devices,
+                Err(error) => {
+                    tracing::warn!(cause = chain(&error), "a device was not noted");
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    async fn put_devices(&self, email: &Email, read: u64, after: &DevicesRecord) -> Result<bool, ApiError> {
+        let devices = after.devices.iter().map(|device| string(device.as_str())).collect();
+        let put = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(Key::devices(email.as_str()).attributes()))
+            .update_expression(
+                "SET user_id = :user, login_version = :version, devices = :devices, revision = :next, #ttl = :ttl",
+            )
+            .condition_expression("attribute_not_exists(pk) OR revision = :read")
+            .expression_attribute_names("#ttl", keys::TTL)
+            .expression_attribute_values(":user", string(after.user_id))
+            .expression_attribute_values(":version", number(after.login_version))
+            .expression_attribute_values(":devices", AttributeValue::L(devices))
+            .expression_attribute_values(":next", number(after.revision))
+            .expression_attribute_values(":read", number(read))
+            .expression_attribute_values(":ttl", number(after.ttl))
+            .send_unless_held();
+        match put.await {
+            Ok(_) => Ok(true),
+            Err(error)
+                if matches!(error.as_service_error(), Some(UpdateItemError::ConditionalCheckFailedException(_))) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(classify(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_devices_are_known_of_one_password() {
+        let device =
+            |number: usize| Device::generate().map(|device| device.hash()).unwrap_or_else(|_| panic!("{number}"));
+        let hashes: Vec<_> = (0..12).map(device).collect();
+        let now = Moment::from_millis(0);
+        let login = |user_id, version| LoginRecord { user_id, password_hash: String::new(), version };
+        let user = UserId::new();
+        let with = |before: Option<&DevicesRecord>, hash: &DeviceHash, login: &LoginRecord| {
+            DevicesRecord::with(before, hash.clone(), login, now)
+        };
+        let record = hashes.iter().fold(None, |before, hash| Some(with(before.as_ref(), hash, &login(user, 3))));
+        assert!(record.as_ref().is_some_and(|record| record.devices == hashes[2..] && record.revision == 12));
+        for other in [login(user, 4), login(UserId::new(), 3)] {
+            assert!(with(record.as_ref(), &hashes[0], &other).devices == hashes[..1]);
+        }
+    }
+}

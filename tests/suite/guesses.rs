@@ -1,0 +1,195 @@
+//! Guesses at one account: what strangers may try, and that its owner comes in all the while.
+
+use crate::api::{PASSWORD, registration, unique_email};
+use crate::networks::{ELSEWHERE, HOME, Networks, Reply};
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Not the password.
+const WRONG: &str = "a wrong password";
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A browser: its cookies, as they were set.
+#[derive(Clone, Debug)]
+struct Browser {
+    session: String,
+    device: String,
+}
+
+impl Browser {
+    fn of(reply: &Reply) -> Self {
+        let cookies: Vec<&str> =
+            reply.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap()).collect();
+        let [session, device] = cookies[..] else { panic!("{cookies:?}") };
+        for attribute in ["; Path=/;", "; Secure;", "; HttpOnly;", "; SameSite=None", "Max-Age=34560000;"] {
+            assert!(device.contains(attribute), "{device}");
+        }
+        let pair = |cookie: &str| cookie.split(';').next().unwrap().to_owned();
+        let device = pair(device);
+        // 128 bits, which say nothing.
+        assert_eq!(device.strip_prefix("__Host-device=").map(str::len), Some(22), "{device}");
+        Self { session: pair(session), device }
+    }
+}
+
+/// An account, and the browser that it was made in.
+async fn account(networks: &Networks) -> (String, Browser) {
+    let email = unique_email();
+    let mut body = registration(&email);
+    body["session"] = json!("cookie");
+    let registered = networks.post(HOME, "/auth/register", body, &[]).await;
+    assert_eq!(registered.status, 201, "{}", registered.body);
+    (email, Browser::of(&registered))
+}
+
+fn credentials(email: &str, password: &str) -> Value {
+    json!({"email": email, "password": password, "session": "cookie"})
+}
+
+async fn log_in(networks: &Networks, from: &str, email: &str, password: &str, device: &str) -> Reply {
+    networks.post(from, "/auth/login", credentials(email, password), &[("cookie", device)]).await
+}
+
+/// The address of a network of its own.
+fn network(number: usize) -> String {
+    format!("198.18.{}.{}", number / 250, number % 250 + 1)
+}
+
+#[track_caller]
+fn is_closed(reply: &Reply, limit: u64, seconds: u64) {
+    assert_eq!((reply.status, reply.body["code"].as_str()), (429, Some("too_many_attempts")), "{}", reply.body);
+    let header = |name| reply.headers[name].to_str().unwrap();
+    let wait: u64 = header("retry-after").parse().unwrap();
+    assert!((1..=seconds).contains(&wait), "{wait}");
+    assert_eq!(header("ratelimit-policy"), format!("\"guesses\";q={limit}"));
+}
+
+/// The purpose of all of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_networks_get_a_hundred_guesses_an_hour_and_the_owner_comes_in() {
+    let networks = Networks::new().await;
+    let (email, browser) = account(&networks).await;
+    // All at once.
+    let guesses = (0..1_000).map(|number| {
+        let (networks, email) = (&networks, &email);
+        async move { networks.guess(&network(number), email, WRONG).await }
+    });
+    let replies = join_all(guesses).await;
+    assert_eq!(replies.iter().filter(|reply| reply.status == 401).count(), 100);
+    replies.iter().filter(|reply| reply.status != 401).for_each(|refused| is_closed(refused, 100, 60 * 60));
+    // The right password from a device that is not known is not compared either; from the owner's own it is, wherever that is.
+    is_closed(&networks.guess(ELSEWHERE, &email, PASSWORD).await, 100, 60 * 60);
+    for from in [HOME, &network(7)] {
+        assert_eq!(log_in(&networks, from, &email, PASSWORD, &browser.device).await.status, 200);
+    }
+    networks.clock.jump(59 * MINUTE);
+    is_closed(&networks.guess(ELSEWHERE, &email, PASSWORD).await, 100, 60);
+    networks.clock.jump(MINUTE);
+    assert_eq!(networks.guess(ELSEWHERE, &email, PASSWORD).await.status, 200);
+}
+
+#[tokio::test]
+async fn one_network_gets_ten_guesses_at_an_account_in_a_quarter_of_an_hour() {
+    let networks = Networks::new().await;
+    let (email, browser) = account(&networks).await;
+    // Its own limit for all accounts is ten a minute.
+    for _ in 0..2 {
+        for _ in 0..5 {
+            assert_eq!(networks.guess(ELSEWHERE, &email, WRONG).await.status, 401);
+        }
+        networks.clock.jump(MINUTE);
+    }
+    is_closed(&networks.guess(ELSEWHERE, &email, PASSWORD).await, 10, 15 * 60);
+    // Only this network, only this account.
+    assert_eq!(networks.guess(HOME, &email, PASSWORD).await.status, 200);
+    let (other, _) = account(&networks).await;
+    assert_eq!(networks.guess(ELSEWHERE, &other, PASSWORD).await.status, 200);
+    assert_eq!(log_in(&networks, ELSEWHERE, &email, PASSWORD, &browser.device).await.status, 200);
+    networks.clock.jump(13 * MINUTE);
+    assert_eq!(networks.guess(ELSEWHERE, &email, PASSWORD).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_networks_limit_is_not_held_against_a_known_device() {
+    let networks = Networks::new().await;
+    let (email, browser) = account(&networks).await;
+    join_all((0..12).map(|_| networks.guess(HOME, "nobody@example.com", WRONG))).await;
+    assert_eq!(networks.guess(HOME, &email, PASSWORD).await.body["code"], "rate_limited");
+    assert_eq!(log_in(&networks, HOME, &email, PASSWORD, &browser.device).await.status, 200);
+    // What is no device that this account knows is none.
+    let (other, another) = account(&networks).await;
+    let twice = format!("{}; {}", browser.device, browser.device);
+    for device in
+        [another.device.as_str(), "__Host-device=AAAAAAAAAAAAAAAAAAAAAA", "__Host-device=x", &twice, &browser.session]
+    {
+        let reply = log_in(&networks, HOME, &email, PASSWORD, device).await;
+        assert_eq!(reply.body["code"], "rate_limited", "{device}");
+    }
+    assert_eq!(log_in(&networks, HOME, &other, PASSWORD, &another.device).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_known_device_has_ten_guesses_of_its_own() {
+    let networks = Networks::new().await;
+    let (email, browser) = account(&networks).await;
+    let second = Browser::of(&log_in(&networks, ELSEWHERE, &email, PASSWORD, "").await);
+    assert_ne!(second.device, browser.device);
+    // Wherever it is.
+    for number in 0..10 {
+        let wrong = log_in(&networks, &network(number), &email, WRONG, &browser.device).await;
+        assert_eq!(wrong.status, 401, "{}", wrong.body);
+    }
+    is_closed(&log_in(&networks, HOME, &email, PASSWORD, &browser.device).await, 10, 15 * 60);
+    // Who lost it is no worse off than a stranger.
+    assert_eq!(networks.guess(HOME, &email, PASSWORD).await.status, 200);
+    assert_eq!(log_in(&networks, HOME, &email, PASSWORD, &second.device).await.status, 200);
+    networks.clock.jump(15 * MINUTE);
+    let again = log_in(&networks, HOME, &email, PASSWORD, &browser.device).await;
+    assert_eq!(Browser::of(&again).device, browser.device, "a known device stays what it is");
+}
+
+#[tokio::test]
+async fn no_device_is_known_after_a_new_password() {
+    let networks = Networks::new().await;
+    let (email, browser) = account(&networks).await;
+    let change = json!({"current": PASSWORD, "password": "nine wooden barrels"});
+    let headers = [("cookie", browser.session.as_str()), ("origin", "http://localhost:5173")];
+    let changed = networks.send("PUT", HOME, "/me/password", change, &headers).await;
+    assert_eq!(changed.status, 204, "{}", changed.body);
+    join_all((0..12).map(|_| networks.guess(HOME, "nobody@example.com", WRONG))).await;
+    let reply = log_in(&networks, HOME, &email, "nine wooden barrels", &browser.device).await;
+    assert_eq!(reply.body["code"], "rate_limited", "it is a stranger's now");
+    let known = Browser::of(&log_in(&networks, ELSEWHERE, &email, "nine wooden barrels", &browser.device).await);
+    assert_ne!(known.device, browser.device);
+    assert_eq!(log_in(&networks, HOME, &email, "nine wooden barrels", &known.device).await.status, 200);
+}
+
+/// Wherever a password is compared; the session of who guesses has no network's limit.
+#[tokio::test]
+async fn guesses_with_a_session_count_as_others_do() {
+    let networks = Networks::new().await;
+    let (email, browser) = account(&networks).await;
+    let reauthenticate = async |from: &str, password: &str, cookies: &str| {
+        let headers = [("cookie", cookies), ("origin", "http://localhost:5173")];
+        networks.post(from, "/auth/reauthenticate", json!({"password": password}), &headers).await
+    };
+    for _ in 0..10 {
+        assert_eq!(reauthenticate(ELSEWHERE, WRONG, &browser.session).await.status, 401);
+    }
+    is_closed(&reauthenticate(ELSEWHERE, PASSWORD, &browser.session).await, 10, 15 * 60);
+    is_closed(&networks.guess(ELSEWHERE, &email, PASSWORD).await, 10, 15 * 60);
+    let both = format!("{}; {}", browser.session, browser.device);
+    assert_eq!(reauthenticate(ELSEWHERE, PASSWORD, &both).await.status, 204);
+}
+
+#[tokio::test]
+async fn a_session_in_the_body_sets_no_cookie() {
+    let networks = Networks::new().await;
+    let email = unique_email();
+    let registered = networks.post(HOME, "/auth/register", registration(&email), &[]).await;
+    let entered = networks.guess(HOME, &email, PASSWORD).await;
+    for reply in [registered, entered] {
+        assert!(reply.body["token"].is_string() && !reply.headers.contains_key("set-cookie"), "{:?}", reply.headers);
+    }
+}
