@@ -44,12 +44,21 @@ impl JobMessage {
     /// Never: ids serialize.
     #[must_use]
     pub fn of(job: &JobRecord) -> Outgoing {
+        Self::hidden(job, Duration::ZERO)
+    }
+
+    /// The same, to be received after `delay` (at most 15 minutes).
+    ///
+    /// # Panics
+    /// Never: ids serialize.
+    #[must_use]
+    pub fn hidden(job: &JobRecord, delay: Duration) -> Outgoing {
         let message = Self { org_id: job.org_id, job_id: job.job_id };
         Outgoing {
             group_id: job.org_id.to_string(),
             body: serde_json::to_string(&message).expect("ids serialize"),
             trace_header: job.trace.clone(),
-            delay: Duration::ZERO,
+            delay,
         }
     }
 }
@@ -100,6 +109,10 @@ impl NewJob<'_> {
             started_at: None,
             finished_at: None,
             due_at: Some(now.plus(UNSENT_AFTER)),
+            not_before: None,
+            give_up_at: Some(now.plus(kind.gives_up_after())),
+            waiting_for: None,
+            refusals: 0,
             month: month_of(now).0,
             model,
             rates,

@@ -11,5 +11,6 @@ pub(crate) mod limits;
 mod lists;
 mod provider_truth;
 pub(crate) mod providers;
+mod refusals;
 pub(crate) mod rig;
 mod waiting;

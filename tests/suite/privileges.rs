@@ -6,6 +6,7 @@ use crate::faults::{Fault, FaultyDatabase};
 use crate::jobs::emails::happened;
 use crate::jobs::providers::{Answer, Providers};
 use crate::jobs::rig::{MODEL, Rig};
+use crate::workers::Workers;
 use local::layers::iam::Privilege;
 use local::system::project_folder;
 use local::template::{Grant, Template};
@@ -186,6 +187,14 @@ impl World {
         assert_eq!((swept.queued, swept.ended, swept.left), (2, 1, 0));
         rig.drain().await;
 
+        // A message that comes when there is no time left for a call.
+        let event = json!({"Records": [{"messageId": "m", "receiptHandle": "none", "attributes": {},
+            "body": json!({"org_id": owner.org_id, "job_id": lost_mail}).to_string()}]});
+        let (now, workers) = (rig.system.context().now().as_millis(), Workers::of(&rig.system));
+        for name in ["analysis-worker", "email-worker"] {
+            assert_eq!(workers.returned(name, &event.to_string(), u64::try_from(now).unwrap()).await, ["m"]);
+        }
+
         // An e-mail that is being handed over while the mail service says that it is out, and bounced.
         self.providers.will([Answer::Silence]);
         let told = rig.accepted(&owner, "/send-email", letter).await;
@@ -320,6 +329,6 @@ async fn a_grant_that_nothing_needs_is_reported() {
 
 #[tokio::test]
 async fn no_event_source_starts_without_the_right_to_poll() {
-    let error = changed("EmailWorkerFunction", ", sqs:ReceiveMessage]", "]").await.unwrap_err().to_string();
+    let error = changed("EmailWorkerFunction", ", sqs:ReceiveMessage", "").await.unwrap_err().to_string();
     assert!(error.contains("sqs:ReceiveMessage on resource: EmailsQueue"), "{error}");
 }

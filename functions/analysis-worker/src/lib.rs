@@ -5,7 +5,7 @@ mod outcome;
 mod providers;
 pub mod secret;
 
-use analysis::{AnalysisError, Provider};
+use analysis::Provider;
 use aws_lambda_events::event::sqs::SqsBatchResponse;
 use futures_util::FutureExt as _;
 use shared::config::{Config, ConfigError};
@@ -52,22 +52,17 @@ impl Work for Analyses {
         let Some(provider) = self.provider(&model) else {
             return Ok(Some((job, Ended::failed("model_unavailable", "The model is no longer on offer."))));
         };
+        // Nobody refused it: the next run may end in the same way, so this one counts.
         let late = |detail: &str| {
             let cost = if matches!(provider, Provider::Builtin) { Cost::Nothing } else { Cost::Unknown };
-            Err(AnalysisError::Transient {
-                code: "provider_timeout",
-                retry_after: None,
-                detail: detail.to_owned(),
-                cost,
-            })
+            Ended::Later { retry_after: None, detail: detail.to_owned(), cost }
         };
         let call = AssertUnwindSafe(provider.analyze(text, &model)).catch_unwind();
-        let outcome = match tokio::time::timeout(left, call).await {
-            Ok(Ok(outcome)) => outcome,
+        let ended = match tokio::time::timeout(left, call).await {
+            Ok(Ok(outcome)) => outcome::of_analysis(&job, outcome),
             Ok(Err(_panic)) => late("the analysis stopped unexpectedly"),
             Err(_) => late("the analysis took too long"),
         };
-        let ended = outcome::of_analysis(&job, outcome);
         Ok(Some((job, ended)))
     }
 }

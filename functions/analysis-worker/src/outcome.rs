@@ -18,6 +18,9 @@ pub(crate) fn of_analysis(job: &JobRecord, outcome: Result<Outcome, AnalysisErro
         Err(AnalysisError::Permanent { code, detail, cost }) => {
             Ended::For(JobState::Failed, Err(JobError::new(code, detail)), cost)
         }
+        Err(AnalysisError::Transient { code, retry_after, detail, cost: Cost::Nothing }) => {
+            Ended::Refused { code, retry_after, detail }
+        }
         Err(AnalysisError::Transient { code: _, retry_after, detail, cost }) => {
             Ended::Later { retry_after, detail, cost }
         }

@@ -5,7 +5,7 @@ use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 use shared::ids::JobId;
 use shared::jobs::JobMessage;
-use shared::model::job::{Claim, JobKind, JobRecord, JobState, UNSENT_AFTER, WAITING_AFTER};
+use shared::model::job::{Claim, JobKind, JobRecord};
 use shared::model::time::Moment;
 use shared::runtime::event::Event;
 use shared::store::jobs::DueJob;
@@ -192,8 +192,7 @@ async fn look(context: &Context, due: &DueJob, job: Option<JobRecord>, now: Mome
 /// The message is on the queue: look again when it has had time to be received. Whether that stands.
 async fn note_sent(context: &Context, job: &JobRecord) -> bool {
     JobMessage { org_id: job.org_id, job_id: job.job_id }.note();
-    let wait = if job.state == JobState::Queued { WAITING_AFTER } else { UNSENT_AFTER };
-    let later = job.due(context.now().plus(wait));
+    let later = job.sent_again(context.now());
     // If the job went on meanwhile, all the better.
     let noted = context.store().advance_job(job, &later, &Default::default()).await;
     noted.map_err(|error| tracing::warn!(%error, "a job was queued and may be once more")).is_ok()

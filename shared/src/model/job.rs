@@ -3,9 +3,11 @@
 
 mod kind;
 mod transitions;
+mod waiting;
 
 pub use kind::JobKind;
 pub use transitions::{Claim, EmailOutcome, Settlement};
+pub use waiting::WaitingFor;
 
 use crate::ids::{JobId, OrgId, UserId};
 use crate::model::analysis::Analysis;
@@ -15,15 +17,14 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use utoipa::ToSchema;
 
-/// Runs of a job at most; its message goes to the dead-letter queue after as many receives.
+/// Runs of a job at most, not counting those that were refused at no cost; its message goes to the dead-letter queue after as many
+/// receives.
 pub const ATTEMPTS_MAX: u32 = 5;
 /// How long a run may hold a job. Longer than the worker's time limit, shorter than the queue's visibility
 /// timeout: who lives never loses it, and a message that comes back finds it free.
 pub const LEASE: Duration = Duration::from_secs(75);
 /// A job that was stored but is not running after this is looked at by the sweeper.
 pub const UNSENT_AFTER: Duration = Duration::from_secs(30);
-/// A job whose message is surely on the queue is looked at again after this.
-pub const WAITING_AFTER: Duration = Duration::from_secs(900);
 
 /// Where a job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -91,7 +92,7 @@ pub struct JobRecord {
     pub user_id: UserId,
     pub kind: JobKind,
     pub state: JobState,
-    /// Runs so far.
+    /// Runs so far, without those that were refused at no cost.
     pub attempts: u32,
     /// Counts claims: who holds an older one writes nothing more.
     pub fence: u64,
@@ -106,6 +107,18 @@ pub struct JobRecord {
     pub finished_at: Option<Moment>,
     /// When the sweeper looks at it; none when it has ended.
     pub due_at: Option<Moment>,
+    /// No run begins before it; none where it may run at once. This and the next three are not in records of 0.1.
+    #[serde(default)]
+    pub not_before: Option<Moment>,
+    /// A refusal after this ends it.
+    #[serde(default)]
+    pub give_up_at: Option<Moment>,
+    /// Why it waits until `not_before`.
+    #[serde(default)]
+    pub waiting_for: Option<WaitingFor>,
+    /// Runs that were refused at no cost, since it was last accepted: the next wait grows with them.
+    #[serde(default)]
+    pub refusals: u32,
     /// The month (UTC) whose usage it counts in: `2026-11`.
     pub month: String,
     /// The model that analyses, or `builtin`.
@@ -142,10 +155,23 @@ pub struct Job {
     pub org_id: OrgId,
     pub kind: JobKind,
     pub state: JobState,
+    /// Runs so far, without those that a provider refused at no cost.
     pub attempts: u32,
     pub created_at: Rfc3339,
     pub started_at: Option<Rfc3339>,
     pub finished_at: Option<Rfc3339>,
+    /// When its next run may begin, if that is not now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub not_before: Option<Rfc3339>,
+    /// Until when it is tried while a provider refuses it; none when it has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub give_up_at: Option<Rfc3339>,
+    /// What it waits for until `not_before`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub waiting_for: Option<WaitingFor>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub result: Option<JobResult>,
@@ -171,6 +197,10 @@ impl From<&JobRecord> for Job {
             started_at,
             finished_at,
             due_at: _,
+            not_before,
+            give_up_at,
+            ref waiting_for,
+            refusals: _,
             month: _,
             model: _,
             rates: _,
@@ -193,6 +223,9 @@ impl From<&JobRecord> for Job {
             created_at: created_at.rfc3339(),
             started_at: started_at.map(Moment::rfc3339),
             finished_at: finished_at.map(Moment::rfc3339),
+            not_before: not_before.map(Moment::rfc3339),
+            give_up_at: give_up_at.filter(|_| !state.has_ended()).map(Moment::rfc3339),
+            waiting_for: waiting_for.clone(),
             result: job.result(),
             error: error.clone(),
         }

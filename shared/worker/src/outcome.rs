@@ -10,8 +10,10 @@ use std::time::Duration;
 pub enum Ended {
     /// For good: the state, what it gave or why not, what it cost.
     For(JobState, Result<Box<JobResult>, JobError>, Cost),
-    /// It may be tried again; the provider's own wish when.
+    /// It may be tried again; the provider's own wish when. The run may have cost something, or might fail the same way: it counts.
     Later { retry_after: Option<Duration>, detail: String, cost: Cost },
+    /// Nobody did anything, and it cost nothing: the run does not count. Why, in snake case and for people.
+    Refused { code: &'static str, retry_after: Option<Duration>, detail: String },
 }
 
 impl Ended {
@@ -30,6 +32,7 @@ impl Ended {
     pub(crate) fn cost(&self) -> Cost {
         match self {
             Self::For(_, _, cost) | Self::Later { cost, .. } => *cost,
+            Self::Refused { .. } => Cost::Nothing,
         }
     }
 }
@@ -44,7 +47,9 @@ pub(crate) fn of_email(outcome: Result<Sent, MailError>) -> Ended {
         Err(MailError::Permanent { code, detail }) => {
             Ended::For(JobState::Failed, Err(JobError::new(code, detail)), Cost::Nothing)
         }
-        Err(MailError::Transient { retry_after, detail }) => Ended::Later { retry_after, detail, cost: Cost::Nothing },
+        Err(MailError::Transient { retry_after, detail }) => {
+            Ended::Refused { code: "mail_service", retry_after, detail }
+        }
         Err(MailError::Unknown { detail }) => unknown(detail),
     }
 }

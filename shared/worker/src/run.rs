@@ -6,15 +6,15 @@ use crate::outcome::Ended;
 use crate::{TIME_TO_WRITE, Work, Worker};
 use shared::jobs::JobMessage;
 use shared::model::analysis::Cost;
-use shared::model::job::{ATTEMPTS_MAX, Claim, JobError, JobKind, JobRecord, JobState, Settlement};
+use shared::model::job::{ATTEMPTS_MAX, Claim, JobError, JobKind, JobRecord, JobState, Settlement, WaitingFor};
 use shared::model::time::Moment;
 use shared::store::jobs::Change;
 use shared::{ApiError, Context};
 use std::time::Duration;
 
-/// The first delay between two runs; each next one is four times as long.
+/// The first wait, after a run that failed or was refused; each next one is four times as long.
 const FIRST_DELAY: Duration = Duration::from_secs(2);
-/// The longest delay that we choose ourselves.
+/// The longest wait that we choose ourselves.
 const LONGEST_DELAY: Duration = Duration::from_secs(300);
 
 /// Runs the job of a message that was received so often.
@@ -98,51 +98,81 @@ fn is_ours(job: &JobRecord, fence: u64) -> bool {
 
 /// Writes how the run ended, if the job is still ours.
 async fn write(context: &Context, mine: JobRecord, ended: Ended, receives: u32) -> Result<Verdict, ApiError> {
-    let (fence, delay) = (mine.fence, delay(mine.attempts));
+    let fence = mine.fence;
     let written = context.store().change_job_as_read(mine, |job| {
         if !is_ours(job, fence) {
-            return Ok(Change::none(Verdict::Delete));
+            return Ok(Change::none(Then::Delete));
         }
         let now = context.now();
-        let (next, verdict) = after_run(job, &ended, receives, delay, now);
-        let over_budget = Change::to(over_budget(job, ended.cost(), now), Verdict::Delete);
-        Ok(Change::to(next, verdict).or_over_budget(over_budget))
+        let (next, then) = after_run(job, &ended, receives, now);
+        let over_budget = Change::to(over_budget(job, ended.cost(), now), Then::Delete);
+        Ok(Change::to(next, then).or_over_budget(over_budget))
     });
-    Ok(written.await?.1)
+    let (job, then) = written.await?;
+    Ok(match then {
+        Then::Delete => Verdict::Delete,
+        Then::Return(after) => Verdict::Return(Some(after)),
+        Then::SendAnother => {
+            send_ahead(context, &job).await;
+            Verdict::Delete
+        }
+    })
+}
+
+/// Puts a message of a job that waits on the queue, hidden until it may run: its receives are counted anew. If that is too long, or the
+/// queue is away, the index of what is due sends one.
+async fn send_ahead(context: &Context, job: &JobRecord) {
+    let Some(delay) = job.sent_ahead_by(context.now()) else { return };
+    let sent = match context.queue(job.kind) {
+        Ok(queue) => queue.send(&JobMessage::hidden(job, delay)).await.map(|_| ()).map_err(ApiError::internal),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = sent {
+        tracing::warn!(%error, "a job waits, and the sweeper has to send its message");
+    }
+}
+
+/// What becomes of the message of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Delete,
+    Return(Duration),
+    /// It is deleted, and another one is sent.
+    SendAnother,
 }
 
 /// What a job is after a run of it, and what becomes of its message.
-fn after_run(
-    job: &JobRecord,
-    ended: &Ended,
-    receives: u32,
-    delay: Duration,
-    now: Moment,
-) -> ((JobRecord, Settlement), Verdict) {
+fn after_run(job: &JobRecord, ended: &Ended, receives: u32, now: Moment) -> ((JobRecord, Settlement), Then) {
     match ended {
-        _ if job.cancel_requested => (job.end(JobState::Cancelled, Err(None), ended.cost(), now), Verdict::Delete),
+        _ if job.cancel_requested => (job.end(JobState::Cancelled, Err(None), ended.cost(), now), Then::Delete),
         Ended::For(state, outcome, cost) => {
             let outcome = outcome.as_ref().map(|result| (**result).clone()).map_err(|error| Some(error.clone()));
-            (job.end(*state, outcome, *cost, now), Verdict::Delete)
+            (job.end(*state, outcome, *cost, now), Then::Delete)
         }
-        Ended::Later { detail, cost, .. } if job.attempts >= ATTEMPTS_MAX || receives >= ATTEMPTS_MAX => {
+        Ended::Refused { code, retry_after, detail } => {
+            let delay = delay(job.refusals.saturating_add(1)).max(retry_after.unwrap_or_default());
+            (job.refused(delay, WaitingFor::new(code, detail), now), Then::SendAnother)
+        }
+        Ended::Later { detail, cost, .. } if job.attempts >= ATTEMPTS_MAX => {
             let error = JobError::new("attempts_exhausted", detail);
             // Its message goes to the dead-letter queue, where a person finds it.
-            (job.end(JobState::Failed, Err(Some(error)), *cost, now), Verdict::Return(Some(Duration::ZERO)))
+            (job.end(JobState::Failed, Err(Some(error)), *cost, now), Then::Return(Duration::ZERO))
         }
-        Ended::Later { retry_after, cost, .. } => {
-            let delay = delay.max(retry_after.unwrap_or_default());
-            (job.retry(delay, *cost, now), Verdict::Return(Some(delay)))
+        Ended::Later { retry_after, detail, cost } => {
+            let delay = delay(job.attempts).max(retry_after.unwrap_or_default());
+            let waits = job.retry(delay, *cost, detail, now);
+            // A message that was received as often would be buried, and the job has runs left.
+            (waits, if receives < ATTEMPTS_MAX { Then::Return(delay) } else { Then::SendAnother })
         }
     }
 }
 
-/// Grows with the runs; its second half is random, so that jobs that failed together do not come together.
-fn delay(attempts: u32) -> Duration {
-    let factor = 4u32.saturating_pow(attempts.saturating_sub(1));
+/// The wait after so many runs or refusals; its second half is random, so that jobs that failed together do not come together.
+fn delay(times: u32) -> Duration {
+    let factor = 4u32.saturating_pow(times.saturating_sub(1));
     let full = FIRST_DELAY.saturating_mul(factor).min(LONGEST_DELAY);
     let half_ms = u64::try_from(full.as_millis() / 2).unwrap_or(u64::MAX).max(1);
-    let random = u64::from(std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), attempts) as u32);
+    let random = u64::from(std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), times) as u32);
     Duration::from_millis(half_ms + random % half_ms)
 }
 

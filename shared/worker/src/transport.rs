@@ -51,7 +51,7 @@ fn public_roots() -> Vec<u8> {
 }
 
 /// The longest wait that another side may ask of us; a wrong clock or a typo must not park a job.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Whether the connection was never made, so that the other side cannot have seen the request.
 ///
@@ -68,13 +68,15 @@ pub fn never_sent(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-/// A `retry-after` header (RFC 9110 section 10.2.3): seconds or an HTTP date, at most an hour.
+/// A `retry-after` header (RFC 9110 section 10.2.3): seconds, also with a fraction, or an HTTP date; at most a day.
 #[must_use]
 pub fn retry_after(value: Option<&str>, now: Timestamp) -> Option<Duration> {
     let value = value?.trim();
-    let wait = if value.bytes().all(|b| b.is_ascii_digit()) && !value.is_empty() {
-        // Too many digits for a number are a very long wait.
-        Duration::from_secs(value.parse().unwrap_or(u64::MAX))
+    let wait = if value.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+        && let Ok(seconds) = value.parse::<f64>()
+    {
+        // More than fits is a very long wait.
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
     } else {
         let then = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
         // A date that has passed means now.
@@ -97,20 +99,23 @@ mod tests {
     fn seconds_and_dates_are_read() {
         let now: Timestamp = "2026-03-01T12:00:00Z".parse().expect("a timestamp");
         let cases = [
-            ("0", Some(0)),
-            ("7", Some(7)),
-            (" 30 ", Some(30)),
-            ("99999999999999999999999", Some(3_600)),
-            ("Sun, 01 Mar 2026 12:00:45 GMT", Some(45)),
-            ("Sun, 01 Mar 2026 11:00:00 GMT", Some(0)),
-            ("Sun, 01 Mar 2099 11:00:00 GMT", Some(3_600)),
+            ("0", Some(0.0)),
+            ("7", Some(7.0)),
+            (" 30 ", Some(30.0)),
+            ("1.5", Some(1.5)),
+            ("0.25", Some(0.25)),
+            ("99999999999999999999999", Some(86_400.0)),
+            ("Sun, 01 Mar 2026 12:00:45 GMT", Some(45.0)),
+            ("Sun, 01 Mar 2026 11:00:00 GMT", Some(0.0)),
+            ("Sun, 01 Mar 2099 11:00:00 GMT", Some(86_400.0)),
             ("", None),
+            (".", None),
+            ("1.2.3", None),
             ("soon", None),
             ("-5", None),
-            ("1.5", None),
         ];
         for (value, seconds) in cases {
-            let wait = retry_after(Some(value), now).map(|wait| wait.as_secs());
+            let wait = retry_after(Some(value), now).map(|wait| wait.as_secs_f64());
             assert_eq!(wait, seconds, "{value:?}");
         }
         assert_eq!(retry_after(None, now), None);

@@ -98,7 +98,7 @@ impl Providers {
     async fn answer(&self, noted: &Mutex<Vec<Value>>, body: &Bytes, well: Value) -> Reply {
         let asks_for_it = String::from_utf8_lossy(body).contains("refuse this");
         let next = if asks_for_it && !self.takes_all.load(Ordering::SeqCst) {
-            Some(Answer::Refuse(529, None))
+            Some(Answer::Refuse(500, None))
         } else {
             self.next.lock().unwrap().pop_front()
         };

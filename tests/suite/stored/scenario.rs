@@ -194,8 +194,11 @@ impl Scenario {
     async fn jobs_under_way(&mut self, owner: &Actor, large: &Actor) {
         let rig = &self.rig;
         rig.deliver_all().await;
-        self.providers.will([Answer::Refuse(529, None)]);
+        self.providers.will([Answer::Refuse(529, None), Answer::Refuse(503, None)]);
         let retried = rig.accepted(owner, "/analyze", json!({"text": "Again."})).await;
+        rig.deliver().await;
+        let to_itself = json!({"to": large.email, "subject": "s", "text": "t"});
+        let waits = rig.accepted(large, "/send-email", to_itself).await;
         rig.deliver().await;
         let analysis = json!({"text": "A text."});
         let letter = json!({"to": owner.email, "subject": "s", "text": "t"});
@@ -223,6 +226,7 @@ impl Scenario {
             (owner, queued, "succeeded"),
             (owner, letter, "succeeded"),
             (large, spread, "succeeded"),
+            (large, waits, "succeeded"),
             (large, refused, "failed"),
         ] {
             let call = call_of(Some(actor), "GET", &format!("/jobs/{id}"), json!({}), None);

@@ -2,6 +2,7 @@
 
 use crate::model::org::Plan;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use utoipa::ToSchema;
 
 /// What a job does. Each kind has a queue and a worker of its own, so that a slow provider holds up no other's jobs.
@@ -24,6 +25,14 @@ impl JobKind {
         match self {
             Self::Analyze => "ANALYSES_QUEUE_URL",
             Self::SendEmail => "EMAILS_QUEUE_URL",
+        }
+    }
+
+    /// How long a job is tried whose provider refuses it: what was accepted is done if the world comes back by then.
+    #[must_use]
+    pub const fn gives_up_after(self) -> Duration {
+        match self {
+            Self::Analyze | Self::SendEmail => Duration::from_secs(24 * 60 * 60),
         }
     }
 

@@ -2,6 +2,9 @@ use super::*;
 use crate::model::analysis::{Cost, TokenUsage};
 use crate::model::price::Price;
 
+/// How long a refused job is tried.
+const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+
 fn job() -> JobRecord {
     JobRecord {
         job_id: JobId::new(),
@@ -18,6 +21,10 @@ fn job() -> JobRecord {
         started_at: None,
         finished_at: None,
         due_at: Some(Moment::from_millis(30_000)),
+        not_before: None,
+        give_up_at: Some(Moment::from_millis(DAY_MS)),
+        waiting_for: None,
+        refusals: 0,
         month: "1970-01".into(),
         model: None,
         rates: Some(Rates { input: Price::Flat("1".into()), output: Price::Flat("1".into()) }),
@@ -99,7 +106,7 @@ fn what_was_reserved_is_settled_with_what_was_used() {
     let tokens = TokenUsage { input_tokens: 2, output_tokens: 1 };
     let (_, settlement) = run.end(JobState::Failed, Err(None), Cost::Tokens(tokens), at(1));
     assert_eq!((settlement.spent_nanos, settlement.cost_nanos, settlement.tokens), (3_000 - 5_000, 3_000, tokens));
-    let (retried, charge) = run.retry(Duration::ZERO, Cost::Tokens(tokens), at(1));
+    let (retried, charge) = run.retry(Duration::ZERO, Cost::Tokens(tokens), "why", at(1));
     assert_eq!((charge.spent_nanos, charge.within_nanos), (3_000, Some(9_000)), "the next run is reserved too");
     assert_eq!((retried.state, retried.charged_nanos), (JobState::Queued, 3_000));
     let many = TokenUsage { input_tokens: u64::MAX, output_tokens: 0 };
@@ -130,4 +137,48 @@ fn a_failed_job_is_redriven_with_its_reservation_and_no_other() {
     for state in [JobState::Queued, JobState::Running, JobState::Succeeded, JobState::Cancelled, JobState::Unknown] {
         assert_eq!(JobRecord { state, ..job() }.redriven(at(0)), None);
     }
+}
+
+#[test]
+fn a_refusal_costs_no_run_and_only_time() {
+    let run = claimed(&job(), at(0));
+    let (waits, settlement) = run.refused(Duration::from_secs(60), WaitingFor::new("provider", "why"), at(5));
+    assert!(settlement.is_empty(), "its reservation is held on");
+    assert_eq!((waits.state, waits.attempts, waits.fence, waits.refusals), (JobState::Queued, 0, 1, 1));
+    assert_eq!((waits.not_before, waits.started_at), (Some(at(60_005)), None));
+    assert_eq!(waits.due_at, Some(at(60_005).plus(UNSENT_AFTER)), "its message is sent at once, hidden");
+    assert!(waits.sent_ahead_by(at(5)) > Some(Duration::from_secs(60)));
+    assert_eq!(waits.claim(at(60_004)), Claim::Leave, "too early");
+    let again = claimed(&waits, at(60_005));
+    assert_eq!((again.attempts, again.fence, again.not_before, &again.waiting_for), (1, 2, None, &None));
+    let (later, _) = again.refused(Duration::from_secs(3_600), WaitingFor::new("provider", "why"), at(60_010));
+    assert_eq!((later.refusals, later.due_at, later.sent_ahead_by(at(60_010))), (2, later.not_before, None));
+}
+
+#[test]
+fn who_is_refused_until_its_time_is_over_gives_up_then_and_not_before() {
+    let why = || WaitingFor::new("provider", "they are full");
+    let run = claimed(&job(), at(DAY_MS - 1));
+    let (last, _) = run.refused(Duration::from_secs(3_600), why(), at(DAY_MS - 1));
+    assert_eq!((last.state, last.not_before), (JobState::Queued, Some(at(DAY_MS))), "once more at the end");
+    let (ended, settlement) = claimed(&last, at(DAY_MS)).refused(Duration::ZERO, why(), at(DAY_MS));
+    assert_eq!((ended.state, ended.attempts, ended.due_at), (JobState::Failed, 0, None));
+    assert_eq!(ended.error.map(|error| error.code).as_deref(), Some("gave_up"));
+    assert_eq!(settlement.spent_nanos, -5_000, "what was held is free");
+    let of_before = JobRecord { give_up_at: None, ..claimed(&job(), at(3 * DAY_MS)) };
+    let (waits, _) = of_before.refused(Duration::ZERO, why(), at(3 * DAY_MS));
+    assert_eq!((waits.state, waits.give_up_at), (JobState::Queued, Some(at(4 * DAY_MS))), "its day begins");
+}
+
+#[test]
+fn looks_at_what_waits_become_rare() {
+    let (mut waits, mut looks) = (job(), Vec::new());
+    while waits.due_at < Some(at(3 * DAY_MS)) {
+        looks.push(waits.due_at.map_or(0, |at| at.as_millis() / 60_000));
+        waits = waits.sent_again(waits.due_at.expect("it is due"));
+    }
+    assert_eq!(looks, [0, 15, 62, 248, 992, 1_952, 2_912, 3_872], "minutes");
+    let dead = claimed(&job(), at(0));
+    let lease = dead.lease_until.expect("it runs");
+    assert_eq!(dead.sent_again(lease).due_at, Some(lease.plus(UNSENT_AFTER)));
 }

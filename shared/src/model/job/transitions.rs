@@ -1,6 +1,6 @@
 //! From one state to the next: each a pure function of the record that was read, with what it changes in the month's usage.
 
-use super::{ATTEMPTS_MAX, JobError, JobKind, JobRecord, JobResult, JobState, LEASE, UNSENT_AFTER};
+use super::{ATTEMPTS_MAX, JobError, JobKind, JobRecord, JobResult, JobState, LEASE, UNSENT_AFTER, WaitingFor};
 use crate::model::analysis::{Cost, TokenUsage};
 use crate::model::time::Moment;
 use std::time::Duration;
@@ -12,7 +12,7 @@ pub enum Claim {
     Run(Box<JobRecord>),
     /// To be written: it ends here, without a run.
     End(Box<JobRecord>, Settlement),
-    /// It has ended, or somebody alive runs it.
+    /// It has ended, somebody alive runs it, or it is too early.
     Leave,
 }
 
@@ -60,7 +60,7 @@ impl JobRecord {
     #[must_use]
     pub fn claim(&self, now: Moment) -> Claim {
         match self.state {
-            JobState::Queued => Claim::Run(Box::new(self.run(now))),
+            JobState::Queued if self.not_before.is_none_or(|from| from <= now) => Claim::Run(Box::new(self.run(now))),
             JobState::Running if self.lease_until.is_none_or(|until| until <= now) => self.take_over(now),
             _ => Claim::Leave,
         }
@@ -95,6 +95,8 @@ impl JobRecord {
             lease_until: Some(until),
             started_at: self.started_at.or(Some(now)),
             due_at: Some(until),
+            not_before: None,
+            waiting_for: None,
             charged_nanos: self.charged_nanos + self.takeover_charge().cost_nanos,
             version: self.version + 1,
             ..self.clone()
@@ -121,16 +123,19 @@ impl JobRecord {
         Self { sending: true, version: self.version + 1, ..self.clone() }
     }
 
-    /// Back in the queue after a run that may be tried again after `delay`, with what it cost; the next run
+    /// Back in the queue after a run that may be tried again after `delay`, with what it cost and why; the next run
     /// needs its reservation too.
     #[must_use]
-    pub fn retry(&self, delay: Duration, cost: Cost, now: Moment) -> (Self, Settlement) {
+    pub fn retry(&self, delay: Duration, cost: Cost, why: &str, now: Moment) -> (Self, Settlement) {
         let (nanos, tokens) = self.price(cost);
+        let not_before = now.plus(delay);
         let job = Self {
             state: JobState::Queued,
             lease_until: None,
             sending: false,
-            due_at: Some(now.plus(delay + UNSENT_AFTER)),
+            due_at: Some(not_before.plus(UNSENT_AFTER)),
+            not_before: Some(not_before),
+            waiting_for: Some(WaitingFor::new("next_run", why)),
             charged_nanos: self.charged_nanos + nanos,
             version: self.version + 1,
             ..self.clone()
@@ -164,6 +169,8 @@ impl JobRecord {
             lease_until: None,
             finished_at: Some(now),
             due_at: None,
+            not_before: None,
+            waiting_for: None,
             charged_nanos: self.charged_nanos + nanos,
             result,
             error,
@@ -233,6 +240,8 @@ impl JobRecord {
             finished_at: None,
             error: None,
             due_at: Some(now.plus(UNSENT_AFTER)),
+            give_up_at: Some(now.plus(self.kind.gives_up_after())),
+            refusals: 0,
             version: self.version + 1,
             ..self.clone()
         };

@@ -1,0 +1,91 @@
+//! Jobs that wait: refused by a provider at no cost, or until the next run, or in a backlog.
+
+use super::transitions::Settlement;
+use super::{JobError, JobRecord, JobState, UNSENT_AFTER};
+use crate::model::analysis::Cost;
+use crate::model::time::Moment;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use utoipa::ToSchema;
+
+/// A job whose message is surely on the queue is looked at again after this, and then after three times as long as it has waited.
+const WAITING_AFTER: Duration = Duration::from_secs(900);
+/// The longest time between two looks: a message stays four days on its queue.
+const WAITING_AFTER_MAX: Duration = Duration::from_secs(16 * 60 * 60);
+/// The longest wait for which a message is put on the queue at once, hidden until then (SQS hides one for 15 minutes at most).
+const SENT_AHEAD_MAX: Duration = Duration::from_secs(890);
+/// A message comes this much after its job's `not_before`: the queue's clock and a worker's differ, and who comes early does nothing.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// What a queued job waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WaitingFor {
+    /// Stable and `snake_case`: `next_run` after a run that failed, else what refused it at no cost: `mail_service`,
+    /// `provider_rate_limited`, `provider_overloaded` and the like.
+    pub code: String,
+    /// For people.
+    pub detail: String,
+}
+
+impl WaitingFor {
+    /// A reason.
+    #[must_use]
+    pub fn new(code: &str, detail: &str) -> Self {
+        Self { code: code.to_owned(), detail: detail.to_owned() }
+    }
+}
+
+impl JobRecord {
+    /// Back in the queue after a refusal that cost nothing, until `delay` has passed: the run does not count, and only the claim's
+    /// fence stays. After `give_up_at` a refusal ends the job; one more run is tried at that time.
+    #[must_use]
+    pub fn refused(&self, delay: Duration, why: WaitingFor, now: Moment) -> (Self, Settlement) {
+        let attempts = self.attempts.saturating_sub(1);
+        let back = Self { attempts, started_at: self.started_at.filter(|_| attempts > 0), ..self.clone() };
+        // A record of before has its day from its first refusal on.
+        let give_up_at = self.give_up_at.unwrap_or_else(|| now.plus(self.kind.gives_up_after()));
+        if now >= give_up_at {
+            let detail = format!("Refused until its time was over, at last because: {}.", why.detail);
+            return back.end(JobState::Failed, Err(Some(JobError::new("gave_up", detail))), Cost::Nothing, now);
+        }
+        let not_before = now.plus(delay).min(give_up_at);
+        let look = if is_sent_ahead(not_before, now) { not_before.plus(UNSENT_AFTER) } else { not_before };
+        let job = Self {
+            state: JobState::Queued,
+            lease_until: None,
+            sending: false,
+            due_at: Some(look),
+            not_before: Some(not_before),
+            give_up_at: Some(give_up_at),
+            waiting_for: Some(why),
+            refusals: self.refusals.saturating_add(1),
+            version: self.version + 1,
+            ..back
+        };
+        (job, Settlement::default())
+    }
+
+    /// How long the message of a queued job is to be hidden that is sent now; none if the index of what is due sends it in time.
+    #[must_use]
+    pub fn sent_ahead_by(&self, now: Moment) -> Option<Duration> {
+        let not_before = self.not_before.filter(|_| self.state == JobState::Queued)?;
+        is_sent_ahead(not_before, now).then(|| now.until(not_before) + MARGIN)
+    }
+
+    /// The same job, whose message is on the queue: to be looked at when that has had time to be received. The longer it has waited the
+    /// longer it may: a backlog is not made longer by messages of what waits in it.
+    #[must_use]
+    pub fn sent_again(&self, now: Moment) -> Self {
+        let (from, first) = match self.state {
+            JobState::Running => (self.lease_until, UNSENT_AFTER),
+            _ => (self.not_before, WAITING_AFTER),
+        };
+        let accepted_at = self.give_up_at.map(|at| at.minus(self.kind.gives_up_after()));
+        let waited = from.or(accepted_at).unwrap_or(self.created_at).until(now);
+        self.due(now.plus(waited.saturating_mul(3).clamp(first, WAITING_AFTER_MAX)))
+    }
+}
+
+fn is_sent_ahead(not_before: Moment, now: Moment) -> bool {
+    now.until(not_before) <= SENT_AHEAD_MAX
+}
