@@ -82,12 +82,13 @@ fn main() -> ExitCode {
         let before = scene.throttles();
         let samples = scene.drive(&rates, Duration::from_secs(seconds), arguments.seed + 1).await;
         let k = begun.elapsed().as_secs_f64() / Duration::from_millis(scene.now_ms() - begun_ms).as_secs_f64();
-        report::Report::new(&scene, (samples, alone), before, Duration::from_secs(seconds), k)
+        report::Report::new(&scene, (samples, alone), before, Duration::from_secs(seconds), k, scene.is_spread().await)
     });
     let text = report.text(&format!("{arguments:?}"));
     println!("{text}");
     if !full {
-        let broken = report.broken();
+        let mut broken = report.broken();
+        broken.extend(report.not_spread().filter(|_| arguments.unspread));
         broken.iter().for_each(|what| println!("WRONG: {what}"));
         return if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }

@@ -37,6 +37,7 @@ pub(crate) struct Report {
     hottest: Vec<(RecordKey, Units)>,
     meetings: Vec<Meeting>,
     throttles: BTreeMap<String, u64>,
+    is_spread: bool,
 }
 
 /// Some samples' figures.
@@ -83,6 +84,7 @@ impl Report {
         before: BTreeMap<String, u64>,
         span: Duration,
         k: f64,
+        is_spread: bool,
     ) -> Self {
         let since = |name: &String, count: u64| count - before.get(name).copied().unwrap_or(0);
         Self {
@@ -90,6 +92,7 @@ impl Report {
             alone,
             span,
             k,
+            is_spread,
             refusals: scene.ledger.refusals(),
             hottest: scene.ledger.hottest(12),
             meetings: scene.ledger.meetings(),
@@ -171,6 +174,17 @@ impl Report {
             }
         }
         missed
+    }
+
+    /// What is wrong where the hot organization's own requests were to have it spread, from the first of them on.
+    pub(crate) fn not_spread(&self) -> Option<String> {
+        let figures = self.of(true);
+        let unavailable = share(figures.unavailable, figures.count);
+        if !self.is_spread {
+            return Some("the hot organization is not spread".to_owned());
+        }
+        (unavailable > 0.01)
+            .then(|| format!("{:.2} % of its requests are answered 503 until it is", 100.0 * unavailable))
     }
 
     /// What is wrong at any size: nothing is lost, and no answer is an error of ours but for what is contended.

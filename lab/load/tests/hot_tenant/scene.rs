@@ -96,6 +96,13 @@ impl Scene {
         scene
     }
 
+    /// Whether the hot organization is spread by now.
+    pub(crate) async fn is_spread(&self) -> bool {
+        let org: OrgId = self.hot[0].org_id.parse().unwrap();
+        let org = self.system.context().store().org(org).await.unwrap().unwrap();
+        org.spreads_items(self.system.context().now())
+    }
+
     /// How often each function was throttled so far.
     pub(crate) fn throttles(&self) -> BTreeMap<String, u64> {
         self.system.function_counts().into_iter().map(|(name, counts)| (name, counts.throttles)).collect()
