@@ -135,12 +135,12 @@ def one_parameter(deployment):
     come from that: MiniStack answers none. What stands in them is held by deploy/changes.py and the local gateway's tests.)"""
     origin, before, served = "https://changed.example", deployment.versions(), deployment.served()
     assert allowed(deployment, origin) is None
-    deployment.deploy(f"AllowedOrigins={origin}")
+    deployment.deploy(f"AllowedOrigins={origin}", f"AppUrl={origin}")
     assert allowed(deployment, origin) == origin and allowed(deployment, "http://localhost:5173") is None
     kept = [name for name, version in deployment.versions().items() if version == before[name]]
     assert not kept, f"the same version as before: {kept}"
     assert deployment.served() != served, "the stage serves the same deployment as before"
-    print(f"AllowedOrigins alone was changed: a reply, {len(before)} versions and the stage's deployment are new")
+    print(f"AllowedOrigins alone, with AppUrl, was changed: a reply, {len(before)} versions and the stage's deployment are new")
 
 
 def allowed(deployment, origin):

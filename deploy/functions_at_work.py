@@ -9,7 +9,7 @@ NAMES.remove("register")
 NAMES.insert(0, "register")
 # No session or other record that an event names exists. All others ask for their session.
 STATUS = {"docs": 200, "get-model-pricing": 200, "get-user": 404, "health": 200, "login": 200, "register": 201}
-WORKERS = ("analysis-worker", "email-worker", "mail-event-worker")
+WORKERS = ("analysis-worker", "email-worker", "account-mail-worker", "mail-event-worker")
 RESULT = {**{worker: {"batchItemFailures": []} for worker in WORKERS}, "invalidator": {"batchItemFailures": []},
           "sweeper": {"queued": 0, "ended": 0, "left": 0}}
 
@@ -24,6 +24,8 @@ def environment():
         "ENVIRONMENT": "local",
         "ANALYSES_QUEUE_URL": os.environ["QUEUES_URL"].rstrip("/") + "/000000000000/AnalysesQueue",
         "EMAILS_QUEUE_URL": os.environ["QUEUES_URL"].rstrip("/") + "/000000000000/EmailsQueue",
+        "ACCOUNT_MAIL_QUEUE_URL": os.environ["QUEUES_URL"].rstrip("/") + "/000000000000/AccountMailQueue", "APP_URL": "http://localhost:5173",
+        "ACCOUNT_MAILS_PER_DAY": "1000", "ACCOUNT_MAIL_BOUNCE_PERCENT": "4",
         "ANALYSIS_PROVIDER": "builtin",
         "MAIL_PROVIDER": "mailbox",
         "MAIL_FROM": "no-reply@citizen.example",

@@ -29,7 +29,7 @@ def well(deployment):
 
 
 def first_release(deployment):
-    deployment.deploy("AllowedOrigins=https://a.example")
+    deployment.deploy("AllowedOrigins=https://a.example", "AppUrl=https://a.example")
     deployment.seed()
     well(deployment)
     return live(deployment)
@@ -40,7 +40,7 @@ def one_that_does_not_work(deployment, folder, first):
     broken = folder / "broken"
     shutil.copytree(ROOT / "target/lambda", broken)
     shutil.copy(broken / "get-item/bootstrap", broken / "create-item/bootstrap")
-    done = deployment.run("roll_out.py", "dev", "--functions", broken, *deployment.parameters, "AllowedOrigins=https://b.example", check=False)
+    done = deployment.run("roll_out.py", "dev", "--functions", broken, *deployment.parameters, "AllowedOrigins=https://b.example", "AppUrl=https://b.example", check=False)
     assert done.returncode, done.stdout[-2000:]
     assert "NOT WELL: items" in done.stdout and f"went back to release {first}, and all is well there" in done.stdout, done.stdout[-2000:]
     assert live(deployment) == first and origin(deployment) == "https://a.example"
@@ -56,7 +56,7 @@ def back(deployment, folder, first):
     code = lambda: {one["FunctionName"]: one["CodeSha256"] for page in deployment.client("lambda").get_paginator("list_functions").paginate()
                     for one in page["Functions"]}
     of_first = code()
-    deployment.deploy("AllowedOrigins=https://b.example", built=other)
+    deployment.deploy("AllowedOrigins=https://b.example", "AppUrl=https://b.example", built=other)
     second, of_second = live(deployment), code()
     assert second != first and origin(deployment) == "https://b.example"
     assert not set(of_first.items()) & set(of_second.items())
@@ -83,7 +83,7 @@ def push(deployment):
     deployment.run("push.py", "health", "--undo")
     assert deployment.versions() == before
     deployment.run("push.py", "health")
-    again = deployment.run("deploy.py", "dev", "--yes", *deployment.parameters, "AllowedOrigins=https://a.example")
+    again = deployment.run("deploy.py", "dev", "--yes", *deployment.parameters, "AllowedOrigins=https://a.example", "AppUrl=https://a.example")
     assert f"{name}: its alias named another version" in again and deployment.versions() == before, again[-2000:]
     deployment.look()
 
@@ -104,7 +104,7 @@ def restore(deployment, first):
     assert recovery["PointInTimeRecoveryStatus"] == "ENABLED", recovery
     old = deployment.outputs["TableName"]
     said = [f"ExistingTable={table}", f"ExistingTableStream={stream}"]
-    deployment.deploy("AllowedOrigins=https://b.example", *said)
+    deployment.deploy("AllowedOrigins=https://b.example", "AppUrl=https://b.example", *said)
     assert deployment.outputs["TableName"] == table and old in database.list_tables()["TableNames"]
     assert kept()["name"] == "kept"
     deployment.call("PATCH", f"/items/{item['id']}", {"name": "changed"}, session["token"])
@@ -120,7 +120,7 @@ def restore(deployment, first):
 
 def rotate(deployment, folder):
     """Each secret is another; what must go on goes on."""
-    deployment.deploy("AllowedOrigins=https://a.example", "AnalysisProvider=anthropic")
+    deployment.deploy("AllowedOrigins=https://a.example", "AppUrl=https://a.example", "AnalysisProvider=anthropic")
     secrets = deployment.client("secretsmanager")
     name = secrets.list_secrets()["SecretList"][0]["ARN"]
     for key in ("sk-one", "sk-two"):
@@ -134,7 +134,7 @@ def rotate(deployment, folder):
     deployment.run("rotate.py", "dev", "security-log-key", folder / "old")
     assert (folder / "old").read_text() == old and (folder / "old").stat().st_mode & 0o777 == 0o600
     before = deployment.versions()
-    deployment.run("deploy.py", "dev", "--yes", "--again", *deployment.parameters, "AllowedOrigins=https://a.example", "AnalysisProvider=builtin")
+    deployment.run("deploy.py", "dev", "--yes", "--again", *deployment.parameters, "AllowedOrigins=https://a.example", "AppUrl=https://a.example", "AnalysisProvider=builtin")
     assert not set(before.items()) & set(deployment.versions().items())
     deployment.look()
     well(deployment)
@@ -158,7 +158,7 @@ def limits(deployment, folder):
         shutil.copytree(ROOT / part, checkout / part, ignore=shutil.ignore_patterns("*.rs", "__pycache__"))
     for part in ("template.yaml", "samconfig.toml"):
         shutil.copy(ROOT / part, checkout / part)
-    given = [*deployment.parameters, "AllowedOrigins=https://a.example", "ReservedConcurrency=true"]
+    given = [*deployment.parameters, "AllowedOrigins=https://a.example", "AppUrl=https://a.example", "ReservedConcurrency=true"]
     name = next(one for one in deployment.versions() if "-HealthFunction" in one)
     reserved = lambda: deployment.client("lambda").get_function_concurrency(FunctionName=name).get("ReservedConcurrentExecutions")
     deployment.run("deploy.py", "dev", "--yes", *given)
@@ -177,7 +177,7 @@ def region(deployment):
     """Another region stands by over a replica of the table: what is written here is read there."""
     made = {"email": "traveller@example.com", "name": "T", "org_name": "T", "password": "correct horse battery"}
     _, session = deployment.call("POST", "/auth/register", made)
-    said = deployment.run("region.py", "dev", "eu-west-1", "--yes", "AllowedOrigins=https://b.example")
+    said = deployment.run("region.py", "dev", "eu-west-1", "--yes", "AllowedOrigins=https://b.example", "AppUrl=https://b.example")
     api = re.search(r"stands by at https://([^.]+)\.execute-api\.eu-west-1", said)[1]
     here, deployment.url = deployment.url, f"{deployment.endpoint}/restapis/{api}/v1/_user_request_"
     assert deployment.call("GET", "/me", token=session["token"])[1]["email"] == made["email"]

@@ -120,7 +120,7 @@ def reports_a_panic(ports):
 def main():
     started = time.monotonic()
     tasks = [(answers_its_event, name) for name in NAMES]
-    tasks += [(answers_the_corpus, name) for name in ("health", "analysis-worker", "email-worker", "mail-event-worker", "sweeper", "invalidator")] + [(answers_a_panic,), (reports_a_panic,)]
+    tasks += [(answers_the_corpus, name) for name in ("health", "analysis-worker", "email-worker", "account-mail-worker", "mail-event-worker", "sweeper", "invalidator")] + [(answers_a_panic,), (reports_a_panic,)]
     ports = free_ports(2 * len(tasks))
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         futures = []

@@ -4,7 +4,7 @@ from samcli.cli.types import CfnTags
 import deploy, release
 from environments import environments, objections, parameters
 
-SAID = ["AllowedOrigins=https://app.a.example", "MailFrom=no-reply@a.example", "AlarmEmail=ops@a.example"]
+SAID = ["AllowedOrigins=https://app.a.example", "AppUrl=https://app.a.example", "MailFrom=no-reply@a.example", "AlarmEmail=ops@a.example"]
 
 
 class Environments(unittest.TestCase):
@@ -81,7 +81,7 @@ class Release(unittest.TestCase):
         script = pathlib.Path(deploy.__file__)
         said = subprocess.run([sys.executable, script, "prod"], capture_output=True, text=True, timeout=120)
         self.assertNotEqual(said.returncode, 0)
-        for name in ("AllowedOrigins", "MailFrom", "AlarmEmail"):
+        for name in ("AllowedOrigins", "AppUrl", "MailFrom", "AlarmEmail"):
             self.assertIn(name, said.stderr)
 
 

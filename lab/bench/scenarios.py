@@ -24,7 +24,7 @@ class Scenario:
 
 def queues(url):
     """The variables of a scenario's queue: of whatever kind its jobs are."""
-    return {"ANALYSES_QUEUE_URL": url, "EMAILS_QUEUE_URL": url} if url else {}
+    return {"ANALYSES_QUEUE_URL": url, "EMAILS_QUEUE_URL": url, "ACCOUNT_MAIL_QUEUE_URL": url} if url else {}
 
 
 def all_scenarios(system, accept):
@@ -108,15 +108,17 @@ def all_scenarios(system, accept):
         "reauthenticate": Scenario("reauthenticate", same(at("reauthenticate", {
             "password": "correct horse battery"})), most=20),
         "sessions": Scenario("sessions", same(at("sessions"))),
+        "verify-email": Scenario("verify-email", same(at("verify-email", {"code": "0000-0000"})), (400,), queue=idle),
         "health": Scenario("health", same(ask("health"))),
         "docs": Scenario("docs", same(event("GET", "/openapi.json"))),
         "register": Scenario("register", lambda count: [
-            ask("register", body=account()) for _ in range(count)], most=20),
+            ask("register", body=account()) for _ in range(count)], most=20, queue=idle),
         "login": Scenario("login", same(ask("login", body={
             "email": "bench@example.com", "password": "correct horse battery"})), most=20),
         "logout": Scenario("logout", sessions, most=20),
         "analysis-worker": Scenario("analysis-worker", analyses, most=200, queue=work),
         "email-worker": Scenario("email-worker", emails, most=100, queue=work),
+        "account-mail-worker": Scenario("account-mail-worker", same(system.example("account-mail-worker")), most=100, queue=idle),
         "mail-event-worker": Scenario("mail-event-worker", same(system.example("mail-event-worker")), most=200),
         "sweeper": Scenario("sweeper", same(system.example("sweeper")), most=100, queue=idle),
         "invalidator": Scenario("invalidator", same(system.example("invalidator")), most=100),

@@ -28,9 +28,11 @@ use crate::table_stream::TableStream;
 use crate::template::{EventFunction, Queue, StreamMapping, Template, Trigger};
 
 /// Folder names of the functions that events call: by a queue, a schedule and the table's stream.
-pub const NAMES: [&str; 5] = [ANALYSIS_WORKER, EMAIL_WORKER, MAIL_EVENT_WORKER, SWEEPER, INVALIDATOR];
+pub const NAMES: [&str; 6] =
+    [ANALYSIS_WORKER, EMAIL_WORKER, ACCOUNT_MAIL_WORKER, MAIL_EVENT_WORKER, SWEEPER, INVALIDATOR];
 const ANALYSIS_WORKER: &str = "analysis-worker";
 const EMAIL_WORKER: &str = "email-worker";
+const ACCOUNT_MAIL_WORKER: &str = "account-mail-worker";
 const MAIL_EVENT_WORKER: &str = "mail-event-worker";
 const SWEEPER: &str = "sweeper";
 const INVALIDATOR: &str = "invalidator";
@@ -240,6 +242,10 @@ pub(crate) fn from_queue(
         EMAIL_WORKER => {
             let new = move |config| email_worker::Worker::new(config, time.clone());
             called(around, event, clock, new, email_worker::handle)?
+        }
+        ACCOUNT_MAIL_WORKER => {
+            let new = move |config| account_mail_worker::Worker::new(config, time.clone());
+            called(around, event, clock, new, account_mail_worker::handle)?
         }
         MAIL_EVENT_WORKER => {
             let new = move |config| Ok(Context::new(config, time.clone()));

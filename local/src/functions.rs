@@ -73,6 +73,7 @@ functions! {
     "sessions" => sessions + end + end_others,
     "update-item" => update_item,
     "update-me" => update_me,
+    "verify-email" => verify_email + resend,
 }
 
 /// The crates of all functions, those for events too: their lines are logged as finely as ours.

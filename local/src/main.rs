@@ -91,7 +91,8 @@ enum Operator {
         #[arg(long)]
         catalogue: Option<PathBuf>,
     },
-    /// Makes an account with an organization, and prints its first session as JSON: a token that opens it is in that.
+    /// Makes an account with an organization, whose address needs no proof, and prints its first session as JSON: a token that opens
+    /// it is in that. With --verified and without --password: says that the address of an account is proven.
     Account {
         #[command(flatten)]
         at: At,
@@ -99,8 +100,11 @@ enum Operator {
         #[arg(long)]
         email: String,
         /// Its password; others on this machine may see a command's arguments.
+        #[arg(long, required_unless_present = "verified")]
+        password: Option<String>,
+        /// Says that the address is its user's, as an operator's word always does.
         #[arg(long)]
-        password: String,
+        verified: bool,
         /// Its user's name.
         #[arg(long, default_value = "Ada Lovelace")]
         name: String,
@@ -214,10 +218,14 @@ async fn operate(command: Operator, port: u16) -> Result<(), Box<dyn Error>> {
             let count = catalogue::load(&catalogue_file(catalogue), context.store()).await?;
             println!("{} has the prices of {count} models.", context.config().table_name);
         }
-        Operator::Account { at, email, password, name, org_name } => {
+        Operator::Account { at, email, password: Some(password), name, org_name, .. } => {
             let account = operator::NewAccount::new(email, password, name, org_name)?;
             let session = operator::account(&at.context(port).await?, account).await?;
             println!("{}", serde_json::to_string(&session)?);
+        }
+        Operator::Account { at, email, .. } => {
+            let user = operator::verify_account(&at.context(port).await?, &email.parse()?).await?;
+            println!("{user}: the address is proven.");
         }
         Operator::Plan { at, org: Some(org), plan: Some(plan), .. } => {
             let given = operator::give_plan(&at.context(port).await?, org, plan).await?;

@@ -17,6 +17,7 @@ pub const fn queue_of(kind: JobKind) -> &'static str {
     match kind {
         JobKind::Analyze => "AnalysesQueue",
         JobKind::SendEmail => "EmailsQueue",
+        JobKind::AccountMail => "AccountMailQueue",
     }
 }
 

@@ -4,16 +4,17 @@ pub mod catalogue;
 
 use std::time::Duration;
 
-pub use register::NewAccount;
+pub use shared::account::Registrant as NewAccount;
+
+use shared::account::{self, Begun, Proven, Registrant};
 use shared::clock::Clock;
 use shared::config::{Config, ConfigError};
-use shared::ids::OrgId;
+use shared::ids::{OrgId, UserId};
 use shared::jobs::{JobMessage, Redriven, redrive, settle_email};
 use shared::model::job::EmailOutcome;
 use shared::model::org::{OrgPlan, OrgRecord, Plan};
 use shared::model::session::Session;
 use shared::model::text::Email;
-use shared::network::Origin;
 use shared::store::items::SPREAD_BY_OPERATOR_AFTER;
 use shared::store::suppression::Reason;
 use shared::{ApiError, Context};
@@ -46,12 +47,29 @@ pub async fn self_taken_plans(context: &Context) -> Result<Vec<OrgRecord>, ApiEr
     context.store().self_taken_plans().await
 }
 
-/// Makes an account, and gives its first session: no network's limit is in the way.
+/// Makes an account and its organization, and begins a session. Its address needs no proof, and no network's limit is in the way.
 ///
 /// # Errors
-/// As a registration's, but for its limits.
-pub async fn account(context: &Context, account: NewAccount) -> Result<Session, ApiError> {
-    Ok(register::found(context, account, Origin::default()).await?.session)
+/// [`ApiError::EmailTaken`]; a password that is no good.
+pub async fn account(context: &Context, new: Registrant) -> Result<Session, ApiError> {
+    found_account(context, new).await.map(|begun| begun.session)
+}
+
+/// Founds an account and its organization, whose address needs no proof, and begins a session.
+///
+/// # Errors
+/// [`ApiError::EmailTaken`]; a password that is no good.
+pub async fn found_account(context: &Context, new: Registrant) -> Result<Begun, ApiError> {
+    account::register(context, new, Proven::ByOperator, None).await
+}
+
+/// Says that an account's address is proven.
+///
+/// # Errors
+/// [`ApiError::NotFound`] when no account has it.
+pub async fn verify_account(context: &Context, email: &Email) -> Result<UserId, ApiError> {
+    let user = context.store().user_of(email).await?.ok_or(ApiError::NotFound)?;
+    context.store().note_verified(user).await.map(|()| user)
 }
 
 /// Gives an organization a plan.

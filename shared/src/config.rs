@@ -36,6 +36,8 @@ pub struct Config {
     pub mail: Option<MailConfig>,
     /// What one network may do where it does that ([`Config::network_limit`]).
     pub network_limits: HashMap<NetworkLimit, u64>,
+    /// Where mail about accounts is written ([`Config::account_mail`]).
+    pub account_mail: Option<AccountMailConfig>,
 }
 
 /// Who analyses with the models that have a price; `builtin` needs nobody and is always there.
@@ -78,6 +80,17 @@ pub struct MailConfig {
     pub provider: MailProvider,
 }
 
+/// What mail about accounts goes by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountMailConfig {
+    /// `APP_URL`: where its links lead, one of the allowed origins. What a caller says of hosts counts for nothing.
+    pub app_url: String,
+    /// `ACCOUNT_MAILS_PER_DAY`: what is more waits for the next day. None are sent with 0.
+    pub per_day: u64,
+    /// `ACCOUNT_MAIL_BOUNCE_PERCENT`: it pauses while so many of its addresses bounce.
+    pub bounce_percent: u64,
+}
+
 /// Who takes e-mails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MailProvider {
@@ -118,11 +131,11 @@ impl Config {
         let optional = |name| get(name).filter(|value| !value.is_empty());
         let required = |name| optional(name).ok_or(ConfigError::Missing(name));
         let endpoint_url = |of_service| optional(of_service).or_else(|| optional("AWS_ENDPOINT_URL"));
+        let allowed_origins = parse_origins(&required("ALLOWED_ORIGINS")?)
+            .map_err(|error| ConfigError::Invalid { name: "ALLOWED_ORIGINS", reason: error.to_string() })?;
         let level = optional("LOG_LEVEL").unwrap_or_else(|| "info".to_owned());
         Ok(Self {
             table_name: required("TABLE_NAME")?,
-            allowed_origins: parse_origins(&required("ALLOWED_ORIGINS")?)
-                .map_err(|error| ConfigError::Invalid { name: "ALLOWED_ORIGINS", reason: error.to_string() })?,
             cache_url: cache_url(&required("CACHE_URL")?)?,
             log_level: level.parse().map_err(|_| ConfigError::Invalid {
                 name: "LOG_LEVEL",
@@ -155,6 +168,15 @@ impl Config {
                 }),
             },
             network_limits: network_limits(&optional)?,
+            account_mail: match optional("APP_URL") {
+                None => None,
+                Some(url) => Some(AccountMailConfig {
+                    app_url: app_url(&url, &allowed_origins)?,
+                    per_day: whole("ACCOUNT_MAILS_PER_DAY", &required("ACCOUNT_MAILS_PER_DAY")?)?,
+                    bounce_percent: whole("ACCOUNT_MAIL_BOUNCE_PERCENT", &required("ACCOUNT_MAIL_BOUNCE_PERCENT")?)?,
+                }),
+            },
+            allowed_origins,
             aws: AwsConfig {
                 region: required("AWS_REGION")?,
                 endpoint_url: endpoint_url("AWS_ENDPOINT_URL_DYNAMODB"),
@@ -213,6 +235,26 @@ impl Config {
     pub fn mail(&self) -> Result<&MailConfig, ConfigError> {
         self.mail.as_ref().ok_or(ConfigError::Missing("MAIL_PROVIDER"))
     }
+
+    /// What mail about accounts goes by.
+    ///
+    /// # Errors
+    /// `APP_URL` is missing.
+    pub fn account_mail(&self) -> Result<&AccountMailConfig, ConfigError> {
+        self.account_mail.as_ref().ok_or(ConfigError::Missing("APP_URL"))
+    }
+}
+
+/// An origin as browsers send it, which is one of the allowed ones.
+fn app_url(text: &str, allowed: &[HeaderValue]) -> Result<String, ConfigError> {
+    let invalid = |reason: String| ConfigError::Invalid { name: "APP_URL", reason };
+    let url = origin(text).ok_or_else(|| invalid(NoOrigin(text.to_owned()).to_string()))?;
+    let known = allowed.contains(&url).then(|| url.to_str().map(str::to_owned).ok()).flatten();
+    known.ok_or_else(|| invalid(format!("{text} is none of ALLOWED_ORIGINS")))
+}
+
+fn whole(name: &'static str, text: &str) -> Result<u64, ConfigError> {
+    text.parse().map_err(|_| ConfigError::Invalid { name, reason: format!("{text} is no whole number") })
 }
 
 fn network_limits(
@@ -336,6 +378,19 @@ mod tests {
             let error = with(&[(name, "pigeons"), ("MAIL_FROM", "a@a.example")]).expect_err("unknown");
             assert!(error.to_string().contains(name) && error.to_string().contains("pigeons"), "{error}");
         }
+    }
+
+    #[test]
+    fn links_lead_to_an_allowed_origin() {
+        let at =
+            |url| with(&[("APP_URL", url), ("ACCOUNT_MAILS_PER_DAY", "1000"), ("ACCOUNT_MAIL_BOUNCE_PERCENT", "4")]);
+        assert_eq!(with(&[]).expect("valid").account_mail(), Err(ConfigError::Missing("APP_URL")));
+        let config = at("HTTPS://a.example:443").expect("an allowed one");
+        assert_eq!(config.account_mail().expect("there").app_url, "https://a.example");
+        for wrong in ["https://b.example", "http://a.example", "https://a.example/path", "a.example"] {
+            assert!(at(wrong).expect_err(wrong).to_string().contains("APP_URL"), "{wrong}");
+        }
+        assert!(with(&[("APP_URL", "https://a.example")]).expect_err("no cap").to_string().contains("PER_DAY"));
     }
 
     #[test]

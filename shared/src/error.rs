@@ -28,6 +28,8 @@ pub enum ApiError {
     ForbiddenRole,
     #[error("the password was not given recently")]
     ReauthenticationRequired,
+    #[error("the code or link proves nothing")]
+    InvalidLink,
     #[error("the user belongs to no organization")]
     NoOrganization,
     #[error("no such resource for this caller")]
@@ -107,6 +109,11 @@ impl ApiError {
                 S::FORBIDDEN,
                 "reauthentication_required",
                 "Give your password once more (POST /auth/reauthenticate), then try again within 10 minutes.",
+            ),
+            Self::InvalidLink => (
+                S::BAD_REQUEST,
+                "invalid_link",
+                "The code or link is wrong, has been used, or is too old. Ask for another.",
             ),
             Self::NoOrganization => (S::FORBIDDEN, "no_organization", "You belong to no organization."),
             Self::NotFound => (S::NOT_FOUND, "not_found", "There is no such resource."),
@@ -264,6 +271,7 @@ mod tests {
             E::ForbiddenOrigin,
             E::ForbiddenRole,
             E::ReauthenticationRequired,
+            E::InvalidLink,
             E::NoOrganization,
             E::NotFound,
             E::EmailTaken,

@@ -3,7 +3,8 @@
 use crate::caller::Caller;
 use crate::context::Context;
 use crate::error::ApiError;
-use crate::ids::{JobId, OrgId};
+use crate::ids::{JobId, OrgId, UserId};
+use crate::model::account_mail::AccountMail;
 use crate::model::job::{EmailOutcome, JobKind, JobRecord, JobState, UNSENT_AFTER};
 use crate::model::org::OrgRecord;
 use crate::model::price::Rates;
@@ -91,13 +92,18 @@ pub struct AcceptedJob<'k> {
 }
 
 impl NewJob<'_> {
-    fn into_record(self, caller: &Caller, org: &OrgRecord, trace: Option<String>, now: Moment) -> (JobRecord, String) {
+    fn into_record(
+        self,
+        (job_id, org_id, user_id): (JobId, OrgId, UserId),
+        trace: Option<String>,
+        now: Moment,
+    ) -> (JobRecord, String) {
         let Self { key: _, kind, input, model, rates, reserved_nanos, budget_nanos, budget_version, replies_within: _ } =
             self;
         let job = JobRecord {
-            job_id: org.new_job_id(now),
-            org_id: caller.org_id,
-            user_id: caller.user_id,
+            job_id,
+            org_id,
+            user_id,
             kind,
             state: JobState::Queued,
             attempts: 0,
@@ -145,7 +151,8 @@ pub async fn accept<'k>(
 ) -> Result<Begin<AcceptedJob<'k>, AcceptedJob<'k>>, ApiError> {
     let (key, replies_within) = (new.key, new.replies_within);
     let now = context.now();
-    let (job, input) = new.into_record(caller, org, trace(request), now);
+    let ids = (org.new_job_id(now), caller.org_id, caller.user_id);
+    let (job, input) = new.into_record(ids, trace(request), now);
     let first = with_location(reply(&job), &job)?;
     let claim = key.map(|key| match replies_within {
         None => key.complete(StoredReply::of(&first), now.as_millis()),
@@ -163,13 +170,39 @@ pub async fn accept<'k>(
             return Ok(Begin::Resume(AcceptedJob { job: Box::new(job), reply, held: Some(held) }));
         }
     }
-    if let Err(error) = context.queue(job.kind)?.send(&JobMessage::of(&job)).await {
-        // It is accepted all the same: the sweeper sends what is due.
+    put_on_queue(context, &job).await?;
+    let held = claim.filter(|claim| claim.record.reply.is_none());
+    Ok(Begin::First(AcceptedJob { job: Box::new(job), reply: first, held }))
+}
+
+/// Puts a stored job on its queue. If that fails it is accepted all the same: the sweeper sends what is due.
+pub(crate) async fn put_on_queue(context: &Context, job: &JobRecord) -> Result<(), ApiError> {
+    if let Err(error) = context.queue(job.kind)?.send(&JobMessage::of(job)).await {
         telemetry::note_job(job.job_id.into());
         tracing::warn!(%error, "a job was stored and not put on the queue");
     }
-    let held = claim.filter(|claim| claim.record.reply.is_none());
-    Ok(Begin::First(AcceptedJob { job: Box::new(job), reply: first, held }))
+    Ok(())
+}
+
+/// The job of an account's mail, with its input. It belongs to no organization.
+pub(crate) fn of_account_mail(
+    mail: &AccountMail,
+    request: Option<&Request>,
+    now: Moment,
+) -> Result<(JobRecord, String), ApiError> {
+    let new = NewJob {
+        key: None,
+        kind: JobKind::AccountMail,
+        input: serde_json::to_string(mail).map_err(ApiError::internal)?,
+        model: None,
+        rates: None,
+        reserved_nanos: 0,
+        budget_nanos: None,
+        budget_version: 0,
+        replies_within: None,
+    };
+    let ids = (JobId::new(), OrgId::new(), UserId::new());
+    Ok(new.into_record(ids, request.and_then(trace), now))
 }
 
 /// A reply that names where the job is found.

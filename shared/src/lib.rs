@@ -20,6 +20,7 @@
 //! ```
 
 pub mod account;
+pub mod account_mail;
 pub mod caller;
 pub mod clock;
 pub mod conditional;

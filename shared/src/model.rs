@@ -1,5 +1,6 @@
 //! Pure types that check themselves on construction; no I/O.
 
+pub mod account_mail;
 pub mod analysis;
 pub mod cached;
 pub mod email;
@@ -10,6 +11,7 @@ mod model_id;
 pub mod org;
 pub mod password;
 pub mod price;
+pub mod proof;
 pub mod session;
 pub mod settings;
 pub mod text;

@@ -60,6 +60,10 @@ pub enum SecurityEvent<'a> {
     Reauthenticated {
         by: &'a Caller,
     },
+    /// The account's address was proven.
+    EmailVerified {
+        by: &'a Caller,
+    },
     /// A new password; all other sessions have ended.
     PasswordChanged {
         by: &'a Caller,
@@ -151,6 +155,7 @@ impl<'a> SecurityEvent<'a> {
             }
             Self::LoggedOut { by } => ("logged_out", of(by)),
             Self::Reauthenticated { by } => ("reauthenticated", of(by)),
+            Self::EmailVerified { by } => ("email_verified", of(by)),
             Self::PasswordChanged { by } => ("password_changed", of(by)),
             Self::SessionEnded { by, session } => ("session_ended", Fields { ended: Some(session), ..of(by) }),
             Self::OtherSessionsEnded { by } => ("other_sessions_ended", of(by)),

@@ -1,6 +1,7 @@
 //! The database: one DynamoDB table, one client, every access pattern as a function. What belongs to an
 //! organization takes its id first, or a [`RoleCheck`](role_check::RoleCheck), which holds it; there is no other way to it.
 
+pub mod account_mail;
 pub mod accounts;
 pub mod authority;
 pub mod devices;
@@ -26,6 +27,7 @@ mod single;
 mod slices;
 pub mod suppression;
 pub mod usage;
+pub mod verification;
 mod versioned;
 
 use crate::clock::Clock;

@@ -2,9 +2,9 @@
 
 use crate::Size;
 use crate::clients::{Told, is_analysis};
-use crate::world::World;
+use crate::world::{KINDS, World};
 use local::names::{DEAD_LETTER_QUEUE, queue_of};
-use shared::model::job::{ATTEMPTS_MAX, JobKind, JobRecord, JobState};
+use shared::model::job::{ATTEMPTS_MAX, JobRecord, JobState};
 use shared::model::time::Moment;
 use shared::model::usage::month_of;
 use shared::store::keys::DUE_SHARDS;
@@ -117,7 +117,7 @@ async fn nothing_left(world: &World, wrong: &mut Vec<String>) {
             wrong.push(format!("still due: {due:?}"));
         }
     }
-    for kind in JobKind::ALL {
+    for kind in KINDS {
         let counts = world.system.sqs().counts(queue_of(kind)).unwrap();
         if counts.visible + counts.in_flight + counts.delayed > 0 {
             wrong.push(format!("still on the queue of {kind:?}: {counts:?}"));

@@ -9,6 +9,7 @@ use local::like_aws::{LikeAws, Passage};
 use local::names::{TABLE_NAME, queue_of};
 use local::{Options, System, operator};
 use serde_json::{Value, json};
+use shared::account::Registrant;
 use shared::ids::OrgId;
 use shared::model::job::JobKind;
 use shared::model::time::Moment;
@@ -49,6 +50,9 @@ pub(crate) struct World {
     running: AtomicUsize,
 }
 
+/// The kinds that clients ask for.
+pub(crate) const KINDS: [JobKind; 2] = [JobKind::Analyze, JobKind::SendEmail];
+
 pub(crate) struct Owner {
     pub(crate) org_id: OrgId,
     pub(crate) token: String,
@@ -59,7 +63,7 @@ pub(crate) async fn run(size: &Size, seed: u64) -> Result<String, Vec<String>> {
     let server = Server::bind().await;
     let world = Arc::new(World::start(size, seed, server.url.clone()).await);
     server.start(world.clone(), proxy::pass);
-    for kind in JobKind::ALL {
+    for kind in KINDS {
         let source = world.event_source(kind);
         tokio::spawn(async move { source.run(std::future::pending()).await });
     }
@@ -164,7 +168,7 @@ impl World {
         let (start, mut next_sweep) = (self.now(), self.now());
         loop {
             tokio::time::sleep(Duration::from_millis(20)).await;
-            let counts = JobKind::ALL.map(|kind| self.system.sqs().counts(queue_of(kind)).unwrap());
+            let counts = KINDS.map(|kind| self.system.sqs().counts(queue_of(kind)).unwrap());
             if counts.iter().any(|counts| counts.visible > 0) || self.running.load(Ordering::SeqCst) > 0 {
                 continue;
             }
@@ -186,6 +190,7 @@ impl World {
         match kind {
             JobKind::Analyze => &self.analysis_worker,
             JobKind::SendEmail => &self.email_worker,
+            JobKind::AccountMail => unreachable!("nobody registers here"),
         }
     }
 
@@ -262,12 +267,14 @@ fn job_ids(body: &str) -> impl Iterator<Item = &str> {
 impl Owner {
     pub(crate) async fn register(http: &reqwest::Client, system: &System) -> Self {
         let url = system.url();
-        let account = json!({"email": "owner@example.com", "password": "correct horse battery", "name": "Ada",
-            "org_name": "Analytical Engines"});
-        let registered: Value =
-            http.post(format!("{url}/auth/register")).json(&account).send().await.unwrap().json().await.unwrap();
-        let token = registered["token"].as_str().unwrap().to_owned();
-        let org_id = registered["org"]["id"].as_str().unwrap().parse().unwrap();
+        let new = Registrant {
+            email: "owner@example.com".parse().unwrap(),
+            password: "correct horse battery".to_owned().try_into().unwrap(),
+            name: "Ada".parse().unwrap(),
+            org_name: "Analytical Engines".parse().unwrap(),
+        };
+        let begun = operator::found_account(system.context(), new).await.unwrap();
+        let (token, org_id) = (begun.token.reveal().to_owned(), begun.actor.org_id);
         operator::give_plan(system.context(), org_id, shared::model::org::Plan::Enterprise).await.unwrap();
         let settings = json!({"settings": {"monthly_budget_usd": "100000"}});
         let put = http.put(format!("{url}/orgs/{org_id}/settings")).bearer_auth(&token).json(&settings);

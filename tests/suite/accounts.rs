@@ -13,7 +13,7 @@ async fn registering_gives_user_organization_and_token() {
     assert_eq!(
         redacted(&reply.body),
         json!({
-            "user": {"id": "usr_*", "name": "Ada Lovelace", "email": "<email>", "created_at": "<time>"},
+            "user": {"id": "usr_*", "name": "Ada Lovelace", "email": "<email>", "email_verified": false, "created_at": "<time>"},
             "org": {"id": "org_*", "name": "Analytical Engines", "plan": "free"},
             "token": "<token>", "expires_at": "<time>"
         })
@@ -22,7 +22,7 @@ async fn registering_gives_user_organization_and_token() {
     assert_eq!(
         redacted(&me.body),
         json!({
-            "id": "usr_*", "name": "Ada Lovelace", "email": "<email>", "created_at": "<time>",
+            "id": "usr_*", "name": "Ada Lovelace", "email": "<email>", "email_verified": false, "created_at": "<time>",
             "orgs": [{"id": "org_*", "name": "Analytical Engines", "role": "owner", "joined_at": "<time>"}]
         })
     );

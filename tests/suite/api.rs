@@ -8,6 +8,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder, Url};
 use serde_json::{Value, json};
 use shared::Context;
+use shared::account::Registrant;
 use shared::etag::EntityTag;
 use shared::model::org::{OrgPlan, Plan};
 use shared::runtime::SECURITY_HEADERS;
@@ -65,6 +66,17 @@ struct UnderTest {
 pub(crate) struct Api {
     client: Client,
     url: String,
+    operator: Operator,
+}
+
+/// Who acts as the operator of its system.
+#[derive(Clone, Copy)]
+enum Operator {
+    /// That of the system under test.
+    UnderTest,
+    /// That of a system of the test's own.
+    Of(&'static Context),
+    Nobody,
 }
 
 /// A reply, read to its end.
@@ -93,17 +105,22 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 
 impl Api {
     pub(crate) fn new() -> Self {
-        Self::at(UNDER_TEST.url.clone())
+        Self { operator: Operator::UnderTest, ..Self::at(UNDER_TEST.url.clone()) }
     }
 
     /// A client of a system of the test's own.
     pub(crate) fn at(url: String) -> Self {
-        Self { client: client(&url), url }
+        Self { client: client(&url), url, operator: Operator::Nobody }
     }
 
     /// A client of the same system from another address.
     pub(crate) fn elsewhere(&self) -> Self {
-        Self::at(self.url.clone())
+        Self { operator: self.operator, ..Self::at(self.url.clone()) }
+    }
+
+    /// The same, whose actors its operator makes.
+    pub(crate) fn of(system: &System) -> Self {
+        Self { operator: Operator::Of(system.context()), ..Self::at(system.url()) }
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -112,12 +129,25 @@ impl Api {
 
     /// Gives the organization of `owner` another plan, as the operator.
     pub(crate) async fn give_plan(&self, owner: &Actor, plan: Plan) -> OrgPlan {
-        assert_eq!(self.url, UNDER_TEST.url, "another system has another operator");
-        let (context, org) = ((UNDER_TEST.operator)(), owner.org_id.parse().unwrap());
-        let act = async move { operator::give_plan(context, org, plan).await.unwrap() };
-        match &UNDER_TEST.runtime {
-            Some(runtime) => runtime.spawn(act).await.unwrap(),
-            None => act.await,
+        let org = owner.org_id.parse().unwrap();
+        self.operate(move |context| async move { operator::give_plan(context, org, plan).await.unwrap() }).await
+    }
+
+    /// What the operator does.
+    async fn operate<T: Send + 'static, F>(&self, act: impl FnOnce(&'static Context) -> F) -> T
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
+        match self.operator {
+            Operator::Of(context) => act(context).await,
+            Operator::UnderTest => {
+                let act = act((UNDER_TEST.operator)());
+                match &UNDER_TEST.runtime {
+                    Some(runtime) => runtime.spawn(act).await.unwrap(),
+                    None => act.await,
+                }
+            }
+            Operator::Nobody => panic!("nobody is this system's operator here"),
         }
     }
 
@@ -157,8 +187,21 @@ impl Api {
         self.call(Some(actor), Method::DELETE, path, None).await
     }
 
-    /// A new user, owner of a new organization.
+    /// A new user whose address is proven, owner of a new organization; where the test has no operator, it registers as everybody
+    /// does.
     pub(crate) async fn register(&self) -> Actor {
+        if matches!(self.operator, Operator::Nobody) {
+            return self.register_as_everybody().await;
+        }
+        let email = unique_email();
+        let new = registrant(&email);
+        let act = |context| async move { operator::found_account(context, new).await.unwrap().session };
+        let session = self.operate(act).await;
+        Actor::of(&serde_json::to_value(session).unwrap(), &email)
+    }
+
+    /// A new user whose address is not proven.
+    pub(crate) async fn register_as_everybody(&self) -> Actor {
         let email = unique_email();
         let reply = self.elsewhere().call(None, Method::POST, "/auth/register", Some(registration(&email))).await;
         assert_eq!(reply.status, 201, "{}", reply.text);
@@ -278,6 +321,16 @@ pub(crate) async fn send(request: RequestBuilder) -> Reply {
 /// What a registration with an address sends.
 pub(crate) fn registration(email: &str) -> Value {
     json!({"email": email, "password": PASSWORD, "name": "Ada Lovelace", "org_name": "Analytical Engines"})
+}
+
+/// The same as an operator gives it.
+pub(crate) fn registrant(email: &str) -> Registrant {
+    Registrant {
+        email: email.parse().unwrap(),
+        password: PASSWORD.to_owned().try_into().unwrap(),
+        name: "Ada Lovelace".parse().unwrap(),
+        org_name: "Analytical Engines".parse().unwrap(),
+    }
 }
 
 pub(crate) fn unique_email() -> String {

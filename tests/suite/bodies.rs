@@ -22,6 +22,7 @@ fn samples(operation: &str) -> Vec<Value> {
         "put_org_settings" => vec![json!({"settings": {"default_model": "builtin", "email_recipients": "members",
             "timezone": "Europe/Vienna", "monthly_budget_usd": "1.00"}})],
         "change_password" => vec![json!({"current": PASSWORD, "password": PASSWORD})],
+        "verify_email" => vec![json!({"code": "0000-0000"}), json!({"token": "citv_"})],
         "reauthenticate" => vec![json!({"password": PASSWORD})],
         "put_member" => vec![json!({"role": "member"})],
         "create_item" => vec![item.clone(), json!({"items": [item.clone(), item]})],

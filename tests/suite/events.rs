@@ -91,6 +91,7 @@ async fn the_workers_return_exactly_the_messages_that_they_cannot_read() {
         for (worker, returns) in [
             ("analysis-worker", &sample.job_returns),
             ("email-worker", &sample.job_returns),
+            ("account-mail-worker", &sample.job_returns),
             ("mail-event-worker", &sample.notice_returns),
         ] {
             let returned = workers.returned(worker, sample.event.get(), u64::MAX).await;

@@ -26,7 +26,7 @@ impl Scene {
         let environment = [("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), database.url.clone())].into();
         let options = Options { environment, background: false, ..Options::ephemeral() };
         let slow = System::start(options).await.unwrap();
-        let (api, late) = (Api::at(system.url()), Api::at(slow.url()));
+        let (api, late) = (Api::of(&system), Api::at(slow.url()));
         Self { api, slow: late, database, _systems: [system, slow] }
     }
 

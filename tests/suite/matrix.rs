@@ -23,6 +23,9 @@ const ROWS: &[Row] = &[
     row("logout", [401, 204, 204, 204, 204]),
     row("get_me", [401, 200, 200, 200, 200]),
     row("update_me", [401, 200, 200, 200, 200]),
+    // Of accounts that are verified already.
+    row("verify_email", [401, 400, 400, 400, 400]),
+    row("resend_verification", [401, 202, 202, 202, 202]),
     row("change_password", [401, 204, 204, 204, 204]),
     row("reauthenticate", [401, 204, 204, 204, 204]),
     row("list_sessions", [401, 200, 200, 200, 200]),
@@ -64,6 +67,7 @@ fn body(operation: &str, email: &str) -> Option<Value> {
         "update_me" => Some(json!({"name": "Ada Lovelace"})),
         "put_org_settings" => Some(json!({"settings": {}})),
         "change_password" => Some(json!({"current": PASSWORD, "password": PASSWORD})),
+        "verify_email" => Some(json!({"code": "0000-0000"})),
         "reauthenticate" => Some(json!({"password": PASSWORD})),
         "put_member" => Some(json!({"role": "member"})),
         "analyze" => Some(json!({"text": "A short text about a long day."})),

@@ -43,7 +43,7 @@ async fn a_plan_is_not_for_the_taking() {
 #[tokio::test]
 async fn self_taken_plans_are_listed() {
     let system = System::start(Options::ephemeral()).await.unwrap();
-    let api = Api::at(system.url());
+    let api = Api::of(&system);
     let store = system.context().store();
     let [taken, given, _free] = [api.register().await, api.register().await, api.register().await];
     for owner in [&taken, &given] {
@@ -83,7 +83,7 @@ async fn settings_are_replaced_as_a_whole() {
 #[tokio::test]
 async fn settings_that_cannot_work_are_refused() {
     let system = System::start(Options::ephemeral()).await.unwrap();
-    let api = Api::at(system.url());
+    let api = Api::of(&system);
     let owner = api.register().await;
     let path = format!("/orgs/{}/settings", owner.org_id);
     for (settings, pointer) in [

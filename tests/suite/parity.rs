@@ -24,7 +24,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let (system, api, actor, item) = runtime.block_on(async {
         let system = System::start(Options { background: false, ..Options::ephemeral() }).await.unwrap();
-        let api = Api::at(system.url());
+        let api = Api::of(&system);
         let actor = api.register().await;
         let item = api.item(&actor).await;
         (system, api, actor, item)

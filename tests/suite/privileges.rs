@@ -57,6 +57,21 @@ impl World {
     async fn accounts_and_orgs(&self) {
         let api = &self.rig.api;
         let owner = self.rig.owner("pro").await;
+        let stranger = api.register_as_everybody().await;
+        self.rig.deliver_account_mail().await;
+        ok(api.post(&stranger, "/auth/verify-email/resend", json!(null)).await.status);
+        self.providers.will([Answer::Refuse(503, None)]);
+        self.rig.deliver_account_mail().await;
+        self.rig.system.clock().jump(Duration::from_secs(400));
+        self.rig.deliver_account_mail().await;
+        let letter = self.providers.emails().pop().unwrap().to_string();
+        let token = letter.split_once("#citv_").unwrap().1.split("\\n").next().unwrap().to_owned();
+        ok(api.post(&stranger, "/auth/verify-email", json!({"token": format!("citv_{token}")})).await.status);
+        // What never came onto its queue, as far as anybody knows.
+        api.register_as_everybody().await;
+        self.rig.system.clock().jump(Duration::from_secs(40));
+        assert_eq!(self.rig.sweep_once().await.queued, 1);
+        self.rig.deliver_account_mail().await;
         let wrong = json!({"email": owner.email, "password": "not the one at all"});
         assert_eq!(api.call(None, Method::POST, "/auth/login", Some(wrong)).await.status, 401);
         ok(api.get(&owner, "/me").await.status);
@@ -129,6 +144,7 @@ impl World {
     /// The same of jobs: run, refused for now, cancelled, and left by a dying worker.
     async fn jobs(&self) {
         let (rig, api) = (&self.rig, &self.rig.api);
+        let of_accounts = self.providers.emails().len();
         let owner = rig.owner("pro").await;
         let text = json!({"text": "A text.", "model": MODEL});
         let waits = rig.post_with(&owner, "/analyze", &[("Prefer", "wait=1")], &text.to_string()).await;
@@ -139,7 +155,7 @@ impl World {
         assert_eq!(keyed.status, 422, "it may repeat something: the key is looked up");
         self.providers.will([Answer::Refuse(503, Some(1)), Answer::Refuse(503, Some(1))]);
         rig.drain().await;
-        assert_eq!((self.providers.analyses().len(), self.providers.emails().len()), (1, 1));
+        assert_eq!((self.providers.analyses().len(), self.providers.emails().len()), (1, of_accounts + 1));
 
         ok(api.get(&owner, &format!("/jobs/{}", waits.body["id"].as_str().unwrap())).await.status);
         let cancelled = rig.accepted(&owner, "/analyze", text.clone()).await;
@@ -283,7 +299,7 @@ async fn changed(function: &str, from: &str, to: &str) -> Result<System, StartEr
 async fn what_is_not_granted_is_refused_as_aws_refuses_it() {
     let system = changed("GetItemFunction", "dynamodb:BatchGetItem, dynamodb:GetItem", "dynamodb:BatchGetItem").await;
     let system = system.unwrap();
-    let api = Api::at(system.url());
+    let api = Api::of(&system);
     let owner = api.register().await;
     let item = api.item(&owner).await;
     api.get(&owner, &format!("/items/{item}")).await.is_problem(500, "internal_error");
@@ -298,7 +314,7 @@ async fn what_is_not_granted_is_refused_as_aws_refuses_it() {
 async fn a_transaction_is_refused_for_one_part_and_writes_nothing() {
     let statement = "dynamodb:PutItem, dynamodb:UpdateItem";
     let system = changed("PutMemberFunction", statement, "dynamodb:UpdateItem").await.unwrap();
-    let api = Api::at(system.url());
+    let api = Api::of(&system);
     let (owner, user) = (api.register().await, api.register().await);
     let members = format!("/orgs/{}/members", owner.org_id);
     let path = format!("{members}/{}", user.user_id);
@@ -309,7 +325,7 @@ async fn a_transaction_is_refused_for_one_part_and_writes_nothing() {
 #[tokio::test]
 async fn a_message_that_may_not_be_sent_is_not_on_the_queue() {
     let system = changed("AnalyzeFunction", "sqs:SendMessage", "sqs:GetQueueUrl").await.unwrap();
-    let api = Api::at(system.url());
+    let api = Api::of(&system);
     let owner = api.register().await;
     let accepted = api.post(&owner, "/analyze", json!({"text": "A text."})).await;
     assert_eq!(accepted.status, 202, "it is stored, and the sweeper would queue it: {}", accepted.text);
@@ -320,7 +336,7 @@ async fn a_message_that_may_not_be_sent_is_not_on_the_queue() {
 async fn a_grant_that_nothing_needs_is_reported() {
     let added = "[dynamodb:Scan, dynamodb:BatchGetItem, ";
     let system = changed("GetMeFunction", "[dynamodb:BatchGetItem, ", added).await.unwrap();
-    let api = Api::at(system.url());
+    let api = Api::of(&system);
     let owner = api.register().await;
     ok(api.get(&owner, "/me").await.status);
     let unused: Vec<_> = system.privileges().unused().into_iter().filter(|one| one.function == "get-me").collect();

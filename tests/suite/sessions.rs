@@ -61,7 +61,7 @@ async fn a_log_in_under_way_gives_no_session_when_the_password_changes() {
     let database = FaultyDatabase::before(&system.database_url()).await;
     let environment = [("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), database.url.clone())].into();
     let slow = System::start(Options { environment, background: false, ..Options::ephemeral() }).await.unwrap();
-    let (api, late) = (Api::at(system.url()), Api::at(slow.url()));
+    let (api, late) = (Api::of(&system), Api::at(slow.url()));
     for by in ["/me/password", "/me/sessions"] {
         let actor = api.register().await;
         database.inject("TransactWriteItems", Fault::Hold);
@@ -145,7 +145,7 @@ async fn what_is_dangerous_wants_a_fresh_session() {
     let clock = local::clock::Clock::system();
     let system =
         System::start(Options { clock: clock.clone(), background: false, ..Options::ephemeral() }).await.unwrap();
-    let api = Api::at(system.url());
+    let api = Api::of(&system);
     let actor = api.register().await;
     let other = api.another_session(&actor).await;
     clock.jump(Duration::from_secs(599));

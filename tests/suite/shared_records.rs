@@ -84,7 +84,7 @@ async fn callers_meet_on_no_record_that_is_not_listed() {
     };
     let options = Options { clock, like_aws: Some(like_aws), ..Options::ephemeral() };
     let system = System::start(options).await.unwrap();
-    let api = Api::at(system.url());
+    let api = Api::of(&system);
     let owner = api.register().await;
     operator::give_plan(system.context(), owner.org_id.parse().unwrap(), Plan::Enterprise).await.unwrap();
     let mut written: Vec<BTreeSet<RecordKey>> = Vec::new();

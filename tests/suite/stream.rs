@@ -39,7 +39,7 @@ impl World {
     async fn with_cache(background: bool, cache_url: String) -> Self {
         let system = System::start(Options { background, cache_url, ..Options::ephemeral() }).await.unwrap();
         let dying = beside(&system, "off:").await;
-        let api = Api::at(system.url());
+        let api = Api::of(&system);
         let owner = api.register().await;
         let item = api.item(&owner).await;
         Self { system, api, dying, owner, item }

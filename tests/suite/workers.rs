@@ -6,11 +6,12 @@ use shared::queue::batch::Batch;
 use shared::runtime::event::Event as _;
 
 /// Their functions' names.
-pub(crate) const NAMES: [&str; 3] = ["analysis-worker", "email-worker", "mail-event-worker"];
+pub(crate) const NAMES: [&str; 4] = ["analysis-worker", "email-worker", "account-mail-worker", "mail-event-worker"];
 
 pub(crate) struct Workers {
     analyses: analysis_worker::Worker,
     emails: email_worker::Worker,
+    account_mails: account_mail_worker::Worker,
     mail_events: &'static Context,
 }
 
@@ -21,6 +22,8 @@ impl Workers {
         Self {
             analyses: analysis_worker::Worker::new(config("analysis-worker"), system.clock().into()).unwrap(),
             emails: email_worker::Worker::new(config("email-worker"), system.clock().into()).unwrap(),
+            account_mails: account_mail_worker::Worker::new(config("account-mail-worker"), system.clock().into())
+                .unwrap(),
             mail_events: context("mail-event-worker"),
         }
     }
@@ -31,6 +34,7 @@ impl Workers {
         let report = match name {
             "analysis-worker" => analysis_worker::handle(&self.analyses, batch, deadline_ms).await,
             "email-worker" => email_worker::handle(&self.emails, batch, deadline_ms).await,
+            "account-mail-worker" => account_mail_worker::handle(&self.account_mails, batch, deadline_ms).await,
             "mail-event-worker" => mail_event_worker::handle(self.mail_events, batch, deadline_ms).await,
             other => panic!("{other} is no worker"),
         };

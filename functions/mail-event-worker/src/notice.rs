@@ -6,7 +6,7 @@
 
 use serde::Deserialize;
 use shared::jobs::{JobMessage, settle_email};
-use shared::model::job::EmailOutcome;
+use shared::model::job::{EmailOutcome, JobKind};
 use shared::model::text::Email;
 use shared::store::suppression::Reason;
 use shared::{ApiError, Context};
@@ -52,6 +52,12 @@ struct Recipient {
     email_address: Option<String>,
 }
 
+impl Bounce {
+    fn is_lasting(&self) -> bool {
+        self.bounce_type.as_deref() == Some("Permanent")
+    }
+}
+
 impl Recipient {
     /// The address: alone, in angle brackets, or behind a name, as the provider that sent the report wrote it.
     fn address(&self) -> Option<Email> {
@@ -78,6 +84,9 @@ impl Notice {
         }
         let (Some(message), Some(fate)) = (self.job(), self.fate()) else { return Ok(()) };
         message.note();
+        if self.is_lasting_bounce() && is_account_mail(context, message).await? {
+            context.store().note_bounced_account_mail().await?;
+        }
         match settle_email(context, message, &fate).await {
             Ok(true) => tracing::info!("the mail service settled an e-mail"),
             Ok(false) | Err(ApiError::NotFound) => {}
@@ -106,10 +115,14 @@ impl Notice {
         }
     }
 
+    fn is_lasting_bounce(&self) -> bool {
+        self.event_type == "Bounce" && self.bounce.as_ref().is_some_and(Bounce::is_lasting)
+    }
+
     /// Addresses that are not to be written to again. A bounce that may pass lists nobody, and neither does the report that an
     /// e-mail was taken for spam by mistake (`not-spam`, RFC 6430).
     fn unwelcome(&self) -> Vec<(Email, Reason)> {
-        let bounce = self.bounce.as_ref().filter(|bounce| bounce.bounce_type.as_deref() == Some("Permanent"));
+        let bounce = self.bounce.as_ref().filter(|bounce| bounce.is_lasting());
         let bounced = bounce.and_then(|bounce| bounce.bounced_recipients.as_ref());
         let praise = |kind: &String| kind.eq_ignore_ascii_case("not-spam");
         let complaint = self.complaint.as_ref();
@@ -118,6 +131,15 @@ impl Notice {
         let bounced = bounced.into_iter().flatten().map(|one| (one, Reason::Bounce));
         let complained = complained.into_iter().flatten().map(|one| (one, Reason::Complaint));
         bounced.chain(complained).filter_map(|(one, reason)| Some((one.address()?, reason))).collect()
+    }
+}
+
+/// Whether a job is mail about an account; one that is gone is not.
+async fn is_account_mail(context: &Context, message: JobMessage) -> Result<bool, ApiError> {
+    match context.store().job(message.org_id, message.job_id).await {
+        Ok(job) => Ok(job.kind == JobKind::AccountMail),
+        Err(ApiError::NotFound) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

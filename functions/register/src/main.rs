@@ -6,5 +6,6 @@ async fn main() -> Result<(), lambda_http::Error> {
     for limit in register::LIMITS {
         config.network_limit(limit)?;
     }
+    config.queue_url(shared::model::job::JobKind::AccountMail)?;
     shared::runtime::serve(shared::Context::of_process(config), register::handle).await
 }

@@ -20,6 +20,7 @@ const CODES: &[&str] = &[
     "idempotency_in_flight",
     "idempotency_key_reuse",
     "internal_error",
+    "invalid_link",
     "invalid_token",
     "job_ended",
     "last_owner",

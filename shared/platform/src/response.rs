@@ -33,8 +33,18 @@ pub fn json_text(status: StatusCode, text: String) -> Reply {
 /// `204`.
 #[must_use]
 pub fn no_content() -> Reply {
+    empty(StatusCode::NO_CONTENT)
+}
+
+/// `202` without a body.
+#[must_use]
+pub fn accepted() -> Reply {
+    empty(StatusCode::ACCEPTED)
+}
+
+fn empty(status: StatusCode) -> Reply {
     let mut reply = Response::new(Body::Empty);
-    *reply.status_mut() = StatusCode::NO_CONTENT;
+    *reply.status_mut() = status;
     reply
 }
 

@@ -12,6 +12,9 @@ pub struct UserRecord {
     pub user_id: UserId,
     pub name: String,
     pub email: String,
+    /// When its user proved that the address is its own. Accounts from before that was asked have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email_verified_at: Option<Moment>,
     pub created_at: Moment,
     pub version: u64,
 }
@@ -22,6 +25,8 @@ pub struct User {
     pub id: UserId,
     pub name: String,
     pub email: String,
+    /// Whether its user has proven that the address is its own (`POST /auth/verify-email`).
+    pub email_verified: bool,
     pub created_at: Rfc3339,
 }
 
@@ -61,14 +66,14 @@ pub struct Profile {
 
 impl From<UserRecord> for User {
     fn from(user: UserRecord) -> Self {
-        let UserRecord { user_id: id, name, email, created_at, version: _ } = user;
-        Self { id, name, email, created_at: created_at.rfc3339() }
+        let UserRecord { user_id: id, name, email, email_verified_at, created_at, version: _ } = user;
+        Self { id, name, email, email_verified: email_verified_at.is_some(), created_at: created_at.rfc3339() }
     }
 }
 
 impl From<UserRecord> for Profile {
     fn from(user: UserRecord) -> Self {
-        let UserRecord { user_id, name, email: _, created_at, version } = user;
+        let UserRecord { user_id, name, email: _, email_verified_at: _, created_at, version } = user;
         Self { user_id, name, created_at, version }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::keys::{self, Key};
 use super::{Attributes, Store, attributes, classify, record, string, versioned};
+use crate::account_mail::PendingMail;
 use crate::conditional::Expected;
 use crate::device::Device;
 use crate::error::ApiError;
@@ -9,7 +10,7 @@ use crate::ids::{SessionId, UserId};
 use crate::model::cached::ProfileKey;
 use crate::model::org::{MembershipRecord, OrgRecord};
 use crate::model::settings::SettingsRecord;
-use crate::model::text::Name;
+use crate::model::text::{Email, Name};
 use crate::model::time::Moment;
 use crate::model::user::{Profile, UserRecord};
 use crate::network::Origin;
@@ -42,6 +43,8 @@ pub struct Registration<'a> {
     pub origin: Origin,
     /// The device that it knows from the start.
     pub device: Option<&'a Device>,
+    /// What proves the address, if that is still to be done.
+    pub mail: Option<&'a PendingMail>,
 }
 
 impl Store {
@@ -50,7 +53,7 @@ impl Store {
     /// # Errors
     /// [`ApiError::EmailTaken`] if an account has the address.
     pub async fn register(&self, new: Registration<'_>) -> Result<(SessionId, Moment), ApiError> {
-        let Registration { user, password_hash, org, membership, settings, token, origin, device } = new;
+        let Registration { user, password_hash, org, membership, settings, token, origin, device, mail } = new;
         let (user_id, org_id) = (user.user_id, org.org_id);
         let login = LoginRecord { user_id, password_hash, version: 1 };
         let session = SessionRecord::new(membership, origin, self.now());
@@ -67,6 +70,9 @@ impl Store {
         if let Some(device) = device {
             // There may be one of an account that had the address before.
             writes.push(self.put_over(self.first_device(&user.email, &login, device)?)?);
+        }
+        if let Some(mail) = mail {
+            writes.extend(self.mail_writes(mail)?);
         }
         let outcome = timed(Part::Db, self.transact(writes)).await?;
         if outcome.refused(0) {
@@ -85,6 +91,15 @@ impl Store {
     /// When the database is away.
     pub async fn user(&self, user: UserId) -> Result<Option<UserRecord>, ApiError> {
         timed(Part::Db, self.get(Key::user(user))).await
+    }
+
+    /// Whose address this is.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn user_of(&self, email: &Email) -> Result<Option<UserId>, ApiError> {
+        let login: Option<LoginRecord> = timed(Part::Db, self.get(Key::login(email.as_str()))).await?;
+        Ok(login.map(|login| login.user_id))
     }
 
     /// A user with the organizations it is a member of, in the order of their founding, in one read.

@@ -147,10 +147,15 @@ impl Store {
     }
 
     /// The job, its entry in the index and its input.
-    fn first_writes(&self, job: &JobRecord, input: &str) -> Result<Vec<TransactWriteItem>, ApiError> {
-        let mut writes = vec![self.put_new(attributes(Key::job(job.org_id, job.job_id), job)?)?];
-        writes.extend(job.due_at.map(|at| self.put_due(job, at)).transpose()?);
+    pub(super) fn first_writes(&self, job: &JobRecord, input: &str) -> Result<Vec<TransactWriteItem>, ApiError> {
         let ttl = job.created_at.plus(INPUT_LIFETIME).as_ttl_seconds();
+        let mut stored = attributes(Key::job(job.org_id, job.job_id), job)?;
+        if !job.kind.is_counted() {
+            // No organization has it, and none could ever remove it.
+            stored.insert(keys::TTL.to_owned(), super::number(ttl));
+        }
+        let mut writes = vec![self.put_new(stored)?];
+        writes.extend(job.due_at.map(|at| self.put_due(job, at)).transpose()?);
         for (number, piece) in (0..).zip(pieces(input)) {
             let mut item = Key::job_input(job.org_id, job.job_id, number).attributes();
             item.insert("text".to_owned(), string(piece));

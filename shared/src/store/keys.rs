@@ -9,6 +9,9 @@
 //! | devices that an account knows | `EMAIL#<address>` | `DEVICES` |
 //! | wrong passwords from unknown devices | `EMAIL#<address>` | `GUESSES` |
 //! | wrong passwords from one network, or from one device | `EMAIL#<address>` | `GUESSES#<network, or device>` |
+//! | mail to an address about its account | `EMAIL#<address>` | `MAIL#<purpose>` |
+//! | proof of an address, asked for | `USER#<user>` | `VERIFICATION` |
+//! | a day's account mail | `ACCOUNT_MAIL` | `<YYYY-MM-DD>` |
 //! | organization | `ORG#<org>` | `ORG` |
 //! | copy of an organization's record | `ORG#<org>#<copy, 0–7>` | `COPY` |
 //! | settings | `ORG#<org>` | `SETTINGS` |
@@ -122,6 +125,22 @@ impl Key {
     pub fn rate(purpose: &str, network: &str, begins: Moment) -> Self {
         let begins = begins.as_millis().div_euclid(1000);
         Self::new(format!("RATE#{purpose}#{network}#{begins}"), "RATE")
+    }
+
+    #[must_use]
+    pub fn mails_to(email: &str, purpose: &str) -> Self {
+        Self::new(format!("EMAIL#{email}"), format!("MAIL#{purpose}"))
+    }
+
+    /// Behind the sessions, so that no list of memberships or sessions reads it.
+    #[must_use]
+    pub fn verification(user: UserId) -> Self {
+        Self::new(user_pk(user), "VERIFICATION")
+    }
+
+    #[must_use]
+    pub fn account_mail_day(day: &str) -> Self {
+        Self::new("ACCOUNT_MAIL".to_owned(), day)
     }
 
     #[must_use]

@@ -186,6 +186,7 @@ pub(super) fn refused(job: &JobRecord, plan: Plan, usage: Option<Attributes>) ->
     let used = match job.kind {
         crate::model::job::JobKind::Analyze => usage.analyses,
         crate::model::job::JobKind::SendEmail => usage.emails,
+        crate::model::job::JobKind::AccountMail => 0,
     };
     let limit = job.kind.limit(plan);
     Ok(if used >= limit { over_limit(job, plan) } else { ApiError::BudgetExceeded })

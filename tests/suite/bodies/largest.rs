@@ -72,6 +72,10 @@ async fn the_largest_of_each_body_is_kept_and_given_again() {
                 continue;
             }
             let id = operation["operationId"].as_str().unwrap();
+            if id == "verify_email" {
+                // What it takes is of one length, and nothing of it is kept.
+                continue;
+            }
             let path = path.replace("{org_id}", &owner.org_id).replace("{user_id}", &owner.user_id);
             let (path, body) = (path.replace("{item_id}", &item), largest(id, &owner));
             let takes_keys = operation["parameters"].to_string().contains("Idempotency-Key");

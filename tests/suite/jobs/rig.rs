@@ -19,6 +19,8 @@ pub(crate) struct Rig {
     pub(crate) system: System,
     /// Each queue, and what feeds its worker.
     sources: [(&'static str, EventSource); 3],
+    /// Apart: no organization's job is on it.
+    account_mail: EventSource,
 }
 
 impl Rig {
@@ -46,7 +48,8 @@ impl Rig {
             source(queue_of(JobKind::SendEmail), "email-worker"),
             source(MAIL_EVENTS_QUEUE, "mail-event-worker"),
         ];
-        Self { api: Api::at(system.url()), system, sources }
+        let account_mail = system.event_source("account-mail-worker").unwrap();
+        Self { api: Api::of(&system), system, sources, account_mail }
     }
 
     /// Hands one batch to the worker of the first queue that has one; there must be something on a queue.
@@ -81,6 +84,18 @@ impl Rig {
             self.system.clock().jump(Duration::from_secs(400));
         }
         panic!("the queues do not drain");
+    }
+
+    /// Hands all account mail that is on its queue to its worker.
+    pub(crate) async fn deliver_account_mail(&self) {
+        while self.account_mail() > 0 {
+            self.account_mail.deliver().await.unwrap();
+        }
+    }
+
+    /// How much account mail is on its queue.
+    pub(crate) fn account_mail(&self) -> usize {
+        self.counts(queue_of(JobKind::AccountMail)).visible
     }
 
     fn counts(&self, queue: &str) -> Counts {

@@ -99,6 +99,7 @@ impl Scenario {
         self.jobs_under_way(&owner, &large).await;
         self.dangling_entry(&owner).await;
         self.ask_for_everything(&owner).await;
+        self.account_mail().await;
         self.locked_account().await;
         vec![owner, large, small]
     }
@@ -290,6 +291,15 @@ impl Scenario {
             let next = format!("{list}?limit=2&cursor={}", page["next_cursor"].as_str().unwrap());
             self.record(Some(owner), "GET", &next, json!({}), None).await;
         }
+    }
+
+    /// An account whose address is not proven, with mail that was sent, that is to be sent, and that came back.
+    async fn account_mail(&self) {
+        let stranger = self.rig.api.register_as_everybody().await;
+        self.rig.deliver_account_mail().await;
+        let again = self.rig.api.post(&stranger, "/auth/verify-email/resend", Value::Null).await;
+        assert_eq!(again.status, 202, "{}", again.text);
+        self.rig.system.context().store().note_bounced_account_mail().await.unwrap();
     }
 
     /// An account at which all that may be guessed from unknown devices has been.

@@ -6,8 +6,10 @@ use local::names::MAIL_EVENTS_QUEUE;
 use local::system::project_folder;
 use local::template::{Route, Template};
 use serde_json::{Value, json};
+use shared::account_mail;
 use shared::cursor::CursorKey;
 use shared::ids::ItemId;
+use shared::model::account_mail::AccountMail;
 use shared::store::keys::Key;
 use std::sync::LazyLock;
 
@@ -57,6 +59,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
     plain("sessions"),
     slow("change-password"),
     slow("reauthenticate"),
+    plain("verify-email"),
     plain("get-user"),
     hit("get-user, hit"),
     plain("get-org-plan"),
@@ -74,6 +77,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
     plain("cancel-job"),
     plain("analysis-worker"),
     plain("email-worker"),
+    plain("account-mail-worker"),
     plain("mail-event-worker"),
     plain("sweeper"),
     plain("invalidator"),
@@ -162,6 +166,11 @@ pub(crate) async fn prepare(scene: &Scene, ground: &Ground, endpoint: Endpoint, 
             scene.must(&detailed(scene, ground, "send-email", number).await).await;
             return Work::Deliver(endpoint.name);
         }
+        "account-mail-worker" => {
+            let mail = AccountMail::Verification { user_id: scene.unverified(number).await };
+            account_mail::send(scene.system.context(), &mail, None).await.unwrap();
+            return Work::Deliver(endpoint.name);
+        }
         "mail-event-worker" => {
             let event: Value = serde_json::from_str(include_str!("../../../../events/mail-event-worker.json")).unwrap();
             let draft = json!({"MessageBody": event["Records"][0]["body"]});
@@ -216,6 +225,12 @@ async fn detailed(scene: &Scene, ground: &Ground, name: &'static str, number: u6
             "name": "Ada Lovelace", "org_name": "Analytical Ltd"})),
         "login" => login(ask, &scene.member),
         "change-password" => ask.body(json!({"current": PASSWORD, "password": PASSWORD})),
+        "verify-email" => {
+            let store = scene.system.context().store();
+            let owner = store.user(scene.owner.user_id).await.unwrap().unwrap();
+            let (_, token) = store.new_verification(&owner).await.unwrap();
+            ask.body(json!({"token": token.reveal()}))
+        }
         "reauthenticate" => ask.body(json!({"password": PASSWORD})),
         "logout" => {
             let login = login(asked(scene, ground, "login"), &scene.member);
@@ -274,6 +289,7 @@ pub(crate) async fn clear(scene: &Scene, endpoint: Endpoint) {
     let worker = match endpoint.name {
         "analyze" | "cancel-job" => "analysis-worker",
         "send-email" => "email-worker",
+        "register" => "account-mail-worker",
         _ => return,
     };
     assert_eq!(scene.deliver(worker, PLAIN).await, 1);

@@ -11,6 +11,7 @@ use local::names::{MAIL_EVENTS_QUEUE, queue_of};
 use local::{Options, Storage, System, operator};
 use serde_json::{Value, json};
 use shared::Context;
+use shared::account::Registrant;
 use shared::config::Config;
 use shared::ids::{OrgId, UserId};
 use shared::model::job::JobKind;
@@ -134,7 +135,7 @@ pub(crate) struct Scene {
     /// By metered and cached.
     contexts: [[&'static Context; 2]; 2],
     /// By metered, each worker's.
-    sources: [[(&'static str, EventSource); 3]; 2],
+    sources: [[(&'static str, EventSource); 4]; 2],
     pub(crate) owner: Actor,
     pub(crate) member: Actor,
 }
@@ -186,15 +187,24 @@ impl Scene {
     /// Registers the `number`th account (all addresses are as long).
     pub(crate) async fn register(&self, number: u64) -> Actor {
         let email = format!("growth-{number:012}@example.com");
+        let new = Registrant {
+            email: email.parse().unwrap(),
+            password: PASSWORD.to_owned().try_into().unwrap(),
+            name: "Ada Lovelace".parse().unwrap(),
+            org_name: "Analytical Ltd".parse().unwrap(),
+        };
+        let begun = operator::found_account(self.system.context(), new).await.unwrap();
+        let token = begun.token.reveal().to_owned();
+        Actor { token, user_id: begun.actor.user_id, org_id: begun.actor.org_id, email }
+    }
+
+    /// Somebody who has registered and not proven its address.
+    pub(crate) async fn unverified(&self, number: u64) -> UserId {
+        let email = format!("unverified-{number:012}@example.com");
         let body = json!({"email": email, "password": PASSWORD, "name": "Ada Lovelace", "org_name": "Analytical Ltd"});
         let reply = self.must(&Ask::new("register", Method::POST, None).body(body)).await;
-        let id = |value: &Value| value.as_str().unwrap().to_owned();
-        Actor {
-            token: id(&reply["token"]),
-            user_id: id(&reply["user"]["id"]).parse().unwrap(),
-            org_id: id(&reply["org"]["id"]).parse().unwrap(),
-            email,
-        }
+        assert_eq!(self.deliver("account-mail-worker", PLAIN).await, 1);
+        reply["user"]["id"].as_str().unwrap().parse().unwrap()
     }
 
     /// Asks, and gives the status with the body's text.
@@ -235,10 +245,11 @@ impl Scene {
 }
 
 /// What feeds each worker, one message at a time.
-fn sources(system: &System, config: &Config) -> [(&'static str, EventSource); 3] {
+fn sources(system: &System, config: &Config) -> [(&'static str, EventSource); 4] {
     let clock = || shared::clock::Clock::from(system.clock());
     let analyses = leak(analysis_worker::Worker::new(config.clone(), clock()).unwrap());
     let emails = leak(email_worker::Worker::new(config.clone(), clock()).unwrap());
+    let account_mails = leak(account_mail_worker::Worker::new(config.clone(), clock()).unwrap());
     let notices = leak(Context::new(config.clone(), clock()));
     let value = |report| serde_json::to_value(report).unwrap();
     [
@@ -252,6 +263,12 @@ fn sources(system: &System, config: &Config) -> [(&'static str, EventSource); 3]
             "email-worker",
             source(system, queue_of(JobKind::SendEmail), move |batch, deadline| async move {
                 value(email_worker::handle(emails, batch, deadline).await)
+            }),
+        ),
+        (
+            "account-mail-worker",
+            source(system, queue_of(JobKind::AccountMail), move |batch, deadline| async move {
+                value(account_mail_worker::handle(account_mails, batch, deadline).await)
             }),
         ),
         (

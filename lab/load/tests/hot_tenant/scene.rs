@@ -149,7 +149,14 @@ impl Scene {
     async fn found(&self, number: usize) -> Actor {
         let (user_id, org_id, now) = (UserId::new(), OrgId::new(), self.system.context().now());
         let email = format!("other-{number}@example.com");
-        let user = UserRecord { user_id, name: "Grace".to_owned(), email, created_at: now, version: 1 };
+        let user = UserRecord {
+            user_id,
+            name: "Grace".to_owned(),
+            email,
+            email_verified_at: Some(now),
+            created_at: now,
+            version: 1,
+        };
         let hot: OrgId = self.hot[0].org_id.parse().unwrap();
         let template = self.system.context().store().org(hot).await.unwrap().unwrap();
         // As the first organization was when it was registered, but for its plan.
@@ -174,6 +181,7 @@ impl Scene {
             token: &token,
             origin,
             device: None,
+            mail: None,
         };
         self.system.context().store().register(registration).await.unwrap();
         Actor { token: token.reveal().to_owned(), org_id: org_id.to_string() }

@@ -13,11 +13,13 @@ pub enum JobKind {
     Analyze,
     /// Done by `email-worker`.
     SendEmail,
+    /// Done by `account-mail-worker`. It belongs to no organization: an id of its own stands in its place, so that no caller sees it.
+    AccountMail,
 }
 
 impl JobKind {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Analyze, Self::SendEmail];
+    pub const ALL: [Self; 3] = [Self::Analyze, Self::SendEmail, Self::AccountMail];
 
     /// The environment variable with its queue's URL, wherever such jobs are accepted, run or swept.
     #[must_use]
@@ -25,6 +27,7 @@ impl JobKind {
         match self {
             Self::Analyze => "ANALYSES_QUEUE_URL",
             Self::SendEmail => "EMAILS_QUEUE_URL",
+            Self::AccountMail => "ACCOUNT_MAIL_QUEUE_URL",
         }
     }
 
@@ -33,6 +36,8 @@ impl JobKind {
     pub const fn gives_up_after(self) -> Duration {
         match self {
             Self::Analyze | Self::SendEmail => Duration::from_secs(24 * 60 * 60),
+            // As long as an account waits for the proof of its address.
+            Self::AccountMail => Duration::from_secs(7 * 24 * 60 * 60),
         }
     }
 
@@ -42,6 +47,7 @@ impl JobKind {
         match self {
             Self::Analyze => "analyses",
             Self::SendEmail => "emails",
+            Self::AccountMail => "account_mails",
         }
     }
 
@@ -51,6 +57,13 @@ impl JobKind {
         match self {
             Self::Analyze => plan.limits().analyses_per_month,
             Self::SendEmail => plan.limits().emails_per_month,
+            Self::AccountMail => u64::MAX,
         }
+    }
+
+    /// Whether it counts in an organization's month.
+    #[must_use]
+    pub const fn is_counted(self) -> bool {
+        !matches!(self, Self::AccountMail)
     }
 }

@@ -111,7 +111,7 @@ impl Store {
             writes.extend(before.due_at.map(|at| self.delete_due(before.job_id, at)).transpose()?);
             writes.extend(after.due_at.map(|at| self.put_due(after, at)).transpose()?);
         }
-        let settles = !settlement.is_empty();
+        let settles = after.kind.is_counted() && !settlement.is_empty();
         if settles && after.job_id.partition().is_some() {
             let advance = timed(Part::Db, self.advance_in_lanes(after, settlement, writes)).await?;
             if advance == Advance::Done {

@@ -1,0 +1,105 @@
+//! Takes batches of messages off the queue of account mail, writes each mail, and hands it to the mail service: within the day's
+//! number, and not while too many of its addresses bounce.
+
+mod letter;
+
+use aws_lambda_events::event::sqs::SqsBatchResponse;
+use letter::Letter;
+use shared::config::{AccountMailConfig, Config, ConfigError};
+use shared::model::account_mail::{AccountMail, MailDay};
+use shared::model::analysis::Cost;
+use shared::model::job::{JobError, JobKind, JobRecord, JobState};
+use shared::model::text::Email;
+use shared::queue::batch::Batch;
+use shared::telemetry::metrics::{Metric, metrics};
+use shared::{ApiError, Context};
+use std::time::Duration;
+use worker::mail::{Mailer, ses};
+use worker::{Ended, Work};
+
+/// How long mail waits before it is looked at again, when the day's number is used up or too much of it bounced.
+const WAIT: Duration = Duration::from_secs(60 * 60);
+
+/// What account mail is sent in.
+pub type Worker = worker::Worker<AccountMails>;
+
+/// Sends the mail of a batch until `deadline_ms` (epoch milliseconds), and names the messages that are to come again.
+pub async fn handle(worker: &Worker, batch: Batch, deadline_ms: u64) -> SqsBatchResponse {
+    worker::handle(worker, batch, deadline_ms).await
+}
+
+/// The mail service, and what the mail goes by.
+pub struct AccountMails {
+    mailer: Mailer,
+    config: AccountMailConfig,
+}
+
+impl Work for AccountMails {
+    const KIND: JobKind = JobKind::AccountMail;
+    const FUNCTION: &'static str = "account-mail-worker";
+    const AT_ONCE: usize = 5;
+    const LONGEST_CALL: Duration = ses::TIMEOUT;
+
+    fn of(config: &Config) -> Result<Self, ConfigError> {
+        Ok(Self { mailer: Mailer::of(config)?, config: config.account_mail()?.clone() })
+    }
+
+    async fn run(
+        &self,
+        context: &Context,
+        job: JobRecord,
+        left: Duration,
+    ) -> Result<Option<(JobRecord, Ended)>, ApiError> {
+        let mail: AccountMail = match context.store().job_input(&job).await {
+            Err(ApiError::NotFound) => return Ok(Some((job, Ended::expired()))),
+            text => serde_json::from_str(&text?).map_err(ApiError::internal)?,
+        };
+        let due =
+            if job.created_at.plus(mail.useful_for()) < context.now() { None } else { wanted(context, &mail).await? };
+        let Some(due) = due else { return Ok(Some((job, not_needed()))) };
+        if !self.has_room(context).await? {
+            metrics("CitizenApp/AccountMail", None, &[(Metric("AccountMailWaits"), 1.into())]);
+            return Ok(Some((job, no_room())));
+        }
+        let letter = due.write(context, &self.config.app_url).await?;
+        metrics("CitizenApp/AccountMail", None, &[(Metric("AccountMailHandedOver"), 1.into())]);
+        self.mailer.hand_over(context, job, &letter, left).await
+    }
+}
+
+impl AccountMails {
+    /// Takes one mail of the day's number, unless too much of it bounced.
+    async fn has_room(&self, context: &Context) -> Result<bool, ApiError> {
+        let (today, yesterday) = context.store().mail_days().await?;
+        if MailDay::is_paused(today, yesterday, self.config.bounce_percent) {
+            return Ok(false);
+        }
+        context.store().take_mail_of_day(self.config.per_day).await
+    }
+}
+
+/// The mail that is still wanted: its account is there, wants it, and its address is one that may be written to.
+async fn wanted(context: &Context, mail: &AccountMail) -> Result<Option<Letter>, ApiError> {
+    let letter = match *mail {
+        AccountMail::Verification { user_id } => {
+            let user = context.store().user(user_id).await?;
+            user.filter(|user| user.email_verified_at.is_none()).map(Letter::Verification)
+        }
+    };
+    let Some(letter) = letter else { return Ok(None) };
+    let to = Email::try_from(letter.to().to_owned()).map_err(ApiError::internal)?;
+    let is_listed = !context.store().suppressed(&[to]).await?.is_empty();
+    Ok((!is_listed).then_some(letter))
+}
+
+/// Nothing is to be sent, and nothing is wrong.
+fn not_needed() -> Ended {
+    let error = JobError::new("not_needed", "The mail is no longer wanted, or its address is not to be written to.");
+    Ended::For(JobState::Cancelled, Err(error), Cost::Nothing)
+}
+
+/// It waits. No run of its five is used up: it has only been looked at.
+fn no_room() -> Ended {
+    let detail = "The day's account mail is used up, or too much of it bounced.".to_owned();
+    Ended::Refused { code: "account_mail_full", retry_after: Some(WAIT), detail }
+}

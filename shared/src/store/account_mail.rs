@@ -1,0 +1,168 @@
+//! Mail about accounts: its jobs, how much of it an address and a day get, and what came back.
+
+use super::keys::{self, Key};
+use super::single::SingleWrite as _;
+use super::{Attributes, Store, classify, number, record};
+use crate::account_mail::PendingMail;
+use crate::error::ApiError;
+use crate::model::account_mail::MailDay;
+use crate::model::time::Moment;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use platform::telemetry::{Part, timed};
+use std::time::Duration;
+
+/// How long a day's numbers are kept: the next day's pause looks at them too.
+const DAY_KEPT: Duration = Duration::from_secs(4 * 24 * 60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How much of one kind of mail an address gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MailLimit {
+    /// Names the kind in the key.
+    pub purpose: &'static str,
+    /// In a window, which begins with the first.
+    pub most: u32,
+    pub window: Duration,
+    /// Between one and the next.
+    pub apart: Duration,
+}
+
+impl MailLimit {
+    /// Another code or link: once a minute, five times a day.
+    pub const RESENT_VERIFICATION: Self =
+        Self { purpose: "VERIFICATION", most: 5, window: DAY, apart: Duration::from_secs(60) };
+}
+
+impl Store {
+    /// Stores mail that is caused by nothing else that is stored.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn accept_account_mail(&self, mail: &PendingMail) -> Result<(), ApiError> {
+        let outcome = timed(Part::Db, self.transact(self.mail_writes(mail)?)).await?;
+        outcome.is_done().then_some(()).ok_or_else(|| ApiError::internal("a job's id was not new"))
+    }
+
+    /// What stores mail, for the transaction of what causes it.
+    pub(super) fn mail_writes(&self, mail: &PendingMail) -> Result<Vec<TransactWriteItem>, ApiError> {
+        self.first_writes(&mail.job, &mail.input)
+    }
+
+    /// Takes one mail of an address's, if there is one left. Whether an account has the address makes no difference.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn take_mail(&self, email: &str, limit: MailLimit) -> Result<bool, ApiError> {
+        timed(Part::Db, async {
+            // Opened by another in between, the window is looked at once more.
+            for _ in 0..2 {
+                let now = self.now();
+                let next = self
+                    .mails_to(email, limit)
+                    .update_expression("SET last_at = :now ADD #count :one")
+                    .condition_expression("window_ends > :now AND #count < :most AND last_at <= :before")
+                    .expression_attribute_values(":most", number(limit.most))
+                    .expression_attribute_values(":before", number(before(now, limit.apart)))
+                    .expression_attribute_values(":now", number(now.as_millis()))
+                    .expression_attribute_values(":one", number(1));
+                if done(next).await? {
+                    return Ok(true);
+                }
+                let ends = now.plus(limit.window);
+                let first = self
+                    .mails_to(email, limit)
+                    .update_expression("SET last_at = :now, #count = :one, window_ends = :ends, #ttl = :ttl")
+                    .condition_expression("attribute_not_exists(pk) OR window_ends <= :now")
+                    .expression_attribute_names("#ttl", keys::TTL)
+                    .expression_attribute_values(":now", number(now.as_millis()))
+                    .expression_attribute_values(":one", number(1))
+                    .expression_attribute_values(":ends", number(ends.as_millis()))
+                    .expression_attribute_values(":ttl", number(ends.as_ttl_seconds()));
+                if done(first).await? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
+        .await
+    }
+
+    fn mails_to(&self, email: &str, limit: MailLimit) -> UpdateItemFluentBuilder {
+        let key = Key::mails_to(email, limit.purpose).attributes();
+        let update = self.client.update_item().table_name(&self.table).set_key(Some(key));
+        update.expression_attribute_names("#count", "count")
+    }
+
+    /// Account mail of today and of yesterday.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn mail_days(&self) -> Result<(MailDay, MailDay), ApiError> {
+        let now = self.now();
+        let days = [now, Moment::from_millis(before(now, DAY))].map(|at| Key::account_mail_day(&day_of(at)));
+        let found = timed(Part::Db, self.get_all(days.clone().map(Key::attributes).into())).await?;
+        let of = |key: &Key| {
+            let found: Option<&Attributes> = found.iter().find(|item| super::authority::sort_key(item) == key.sk);
+            found.cloned().map_or(Ok(MailDay::default()), record)
+        };
+        Ok((of(&days[0])?, of(&days[1])?))
+    }
+
+    /// Takes one mail of the day's, if there is one left: before it is handed over, so that no number of workers sends more.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn take_mail_of_day(&self, most: u64) -> Result<bool, ApiError> {
+        if most == 0 {
+            return Ok(false);
+        }
+        let take = self
+            .today("handed_over")
+            .condition_expression("attribute_not_exists(#what) OR #what < :most")
+            .expression_attribute_values(":most", number(most));
+        timed(Part::Db, done(take)).await
+    }
+
+    /// Notes that an account mail's address was none.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn note_bounced_account_mail(&self) -> Result<(), ApiError> {
+        timed(Part::Db, done(self.today("bounced"))).await.map(|_| ())
+    }
+
+    fn today(&self, what: &str) -> UpdateItemFluentBuilder {
+        let now = self.now();
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(Key::account_mail_day(&day_of(now)).attributes()))
+            .update_expression("ADD #what :one SET #ttl = :ttl")
+            .expression_attribute_names("#what", what)
+            .expression_attribute_names("#ttl", keys::TTL)
+            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":ttl", number(now.plus(DAY_KEPT).as_ttl_seconds()))
+    }
+}
+
+/// Sends an update; `false` if its condition failed.
+async fn done(update: UpdateItemFluentBuilder) -> Result<bool, ApiError> {
+    match update.send_unless_held().await {
+        Ok(_) => Ok(true),
+        Err(error) => match error.as_service_error() {
+            Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
+            _ => Err(classify(error)),
+        },
+    }
+}
+
+fn before(now: Moment, by: Duration) -> i64 {
+    now.as_millis().saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// `2026-11-29`, UTC.
+fn day_of(at: Moment) -> String {
+    at.rfc3339().to_string().chars().take(10).collect()
+}

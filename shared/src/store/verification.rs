@@ -1,0 +1,149 @@
+//! Proof of an account's address: a code and a token, of which only hashes are stored, and their one use.
+
+use super::keys::Key;
+use super::single::SingleWrite as _;
+use super::{Store, attributes, classify, number, record, string};
+use crate::error::ApiError;
+use crate::ids::UserId;
+use crate::model::proof::{Code, LinkToken, Purpose, SecretHash};
+use crate::model::time::Moment;
+use crate::model::user::UserRecord;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{Delete, ReturnValue, TransactWriteItem, Update};
+use platform::telemetry::{Part, timed};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How long a code and a link prove an address.
+pub const VERIFICATION_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+/// Codes that may be tried before it is void.
+const TRIES_MAX: u32 = 5;
+
+/// What proves an address, as stored. A new one takes its place.
+#[derive(Serialize, Deserialize)]
+struct VerificationRecord {
+    /// The address that it was sent to.
+    email: String,
+    code_hash: String,
+    token_hash: String,
+    /// Codes that were compared.
+    tries: u32,
+    expires_at: Moment,
+    ttl: i64,
+}
+
+/// What a caller proves its address with.
+#[derive(Debug)]
+pub enum Proof {
+    Code(Code),
+    Token(LinkToken),
+}
+
+impl Store {
+    /// Makes a code and a token that prove the address, and voids those of before.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn new_verification(&self, user: &UserRecord) -> Result<(Code, LinkToken), ApiError> {
+        let code = Code::generate().map_err(ApiError::internal)?;
+        let token = LinkToken::generate(Purpose::Verification, user.user_id).map_err(ApiError::internal)?;
+        let expires_at = self.now().plus(VERIFICATION_LIFETIME);
+        let made = VerificationRecord {
+            email: user.email.clone(),
+            code_hash: code.hash(user.user_id).as_str().to_owned(),
+            token_hash: token.hash().as_str().to_owned(),
+            tries: 0,
+            expires_at,
+            ttl: expires_at.as_ttl_seconds(),
+        };
+        let item = attributes(Key::verification(user.user_id), &made)?;
+        let put = self.client.put_item().table_name(&self.table).set_item(Some(item)).send_unless_held();
+        timed(Part::Db, put).await.map_err(classify)?;
+        Ok((code, token))
+    }
+
+    /// Notes that an account's address is proven, in one transaction with the proof's only use. Returns the account as it is then.
+    ///
+    /// # Errors
+    /// [`ApiError::InvalidLink`] for a proof that is wrong, used, void or too old, or of another address.
+    pub async fn verify_email(&self, user: UserRecord, proof: &Proof) -> Result<UserRecord, ApiError> {
+        let now = self.now();
+        let (what, hash) = match proof {
+            Proof::Token(token) if token.user_id != user.user_id => return Err(ApiError::InvalidLink),
+            Proof::Token(token) => ("token_hash", token.hash()),
+            Proof::Code(code) => {
+                let hash = code.hash(user.user_id);
+                if !self.code_is_right(user.user_id, &hash, now).await? {
+                    return Err(ApiError::InvalidLink);
+                }
+                ("code_hash", hash)
+            }
+        };
+        let used = Delete::builder()
+            .table_name(&self.table)
+            .set_key(Some(Key::verification(user.user_id).attributes()))
+            .condition_expression("#what = :hash AND email = :email AND expires_at > :now")
+            .expression_attribute_names("#what", what)
+            .expression_attribute_values(":hash", string(hash.as_str()))
+            .expression_attribute_values(":email", string(&user.email))
+            .expression_attribute_values(":now", number(now.as_millis()))
+            .build()
+            .map_err(ApiError::internal)?;
+        let verified = Update::builder()
+            .set_key(Some(Key::user(user.user_id).attributes()))
+            .update_expression("SET email_verified_at = :now ADD #version :one")
+            .condition_expression("email = :email")
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":email", string(&user.email))
+            .expression_attribute_values(":now", number(now.as_millis()))
+            .expression_attribute_values(":one", number(1));
+        let writes = vec![TransactWriteItem::builder().delete(used).build(), self.update(verified)?];
+        if !timed(Part::Db, self.transact(writes)).await?.is_done() {
+            return Err(ApiError::InvalidLink);
+        }
+        Ok(UserRecord { email_verified_at: Some(now), version: user.version + 1, ..user })
+    }
+
+    /// Whether a code is the account's. A try is taken before it is compared, so that no number of simultaneous guesses gets more
+    /// of them compared.
+    async fn code_is_right(&self, user: UserId, hash: &SecretHash, now: Moment) -> Result<bool, ApiError> {
+        let take = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(Key::verification(user).attributes()))
+            .update_expression("ADD tries :one")
+            .condition_expression("tries < :most AND expires_at > :now")
+            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":most", number(TRIES_MAX))
+            .expression_attribute_values(":now", number(now.as_millis()))
+            .return_values(ReturnValue::AllNew)
+            .send_unless_held();
+        let taken = match timed(Part::Db, take).await {
+            Ok(taken) => taken.attributes,
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => None,
+                _ => return Err(classify(error)),
+            },
+        };
+        let Some(of) = taken.map(record::<VerificationRecord>).transpose()? else { return Ok(false) };
+        Ok(of.code_hash == hash.as_str())
+    }
+
+    /// Notes that an account's address is proven: an operator says so.
+    ///
+    /// # Errors
+    /// [`ApiError::NotFound`] if the account is gone.
+    pub async fn note_verified(&self, user: UserId) -> Result<(), ApiError> {
+        let now = self.now();
+        let verified = Update::builder()
+            .set_key(Some(Key::user(user).attributes()))
+            .update_expression("SET email_verified_at = :now ADD #version :one")
+            .condition_expression("attribute_exists(pk)")
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":now", number(now.as_millis()))
+            .expression_attribute_values(":one", number(1));
+        let outcome = timed(Part::Db, self.transact(vec![self.update(verified)?])).await?;
+        outcome.is_done().then_some(()).ok_or(ApiError::NotFound)
+    }
+}

@@ -1,0 +1,233 @@
+//! Proving one's address: the mail, its code and its link, and who tries to get by without.
+
+use crate::api::{Actor, Reply, registration, unique_email};
+use crate::jobs::rig::Rig;
+use crate::letters::{Letters, code_of, token_of};
+use reqwest::Method;
+use serde_json::{Value, json};
+use shared::store::verification::VERIFICATION_LIFETIME;
+use std::time::Duration;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// An account as everybody registers one, and the mail that it got.
+async fn registered(rig: &Rig) -> (Actor, String) {
+    let actor = rig.api.register_as_everybody().await;
+    rig.deliver_account_mail().await;
+    let text = Letters::of(rig).newest_to(&actor.email);
+    (actor, text)
+}
+
+async fn verify(rig: &Rig, actor: &Actor, proof: Value) -> Reply {
+    rig.api.post(actor, "/auth/verify-email", proof).await
+}
+
+async fn resend(rig: &Rig, actor: &Actor) {
+    let reply = rig.api.call(Some(actor), Method::POST, "/auth/verify-email/resend", None).await;
+    assert_eq!((reply.status, reply.text.as_str()), (202, ""));
+}
+
+async fn is_verified(rig: &Rig, actor: &Actor) -> bool {
+    rig.api.get(actor, "/me").await.body["email_verified"].as_bool().unwrap()
+}
+
+#[tokio::test]
+async fn the_mails_code_or_link_proves_the_address_once() {
+    let rig = Rig::new().await;
+    for by_code in [true, false] {
+        let (actor, text) = registered(&rig).await;
+        assert!(!is_verified(&rig, &actor).await);
+        let proof = |by_code: bool| match by_code {
+            true => json!({"code": code_of(&text).to_lowercase()}),
+            false => json!({"token": token_of(&text)}),
+        };
+        let reply = verify(&rig, &actor, proof(by_code)).await;
+        assert_eq!((reply.status, &reply.body["email_verified"]), (200, &json!(true)), "{}", reply.text);
+        assert!(is_verified(&rig, &actor).await);
+        for again in [by_code, !by_code] {
+            verify(&rig, &actor, proof(again)).await.is_problem(400, "invalid_link");
+        }
+        resend(&rig, &actor).await;
+        assert_eq!(rig.account_mail(), 0, "there is nothing to prove any more");
+    }
+}
+
+/// The link leads to the app, whatever host the request named, and says nothing to a server: what it carries is behind the `#`.
+#[tokio::test]
+async fn the_link_leads_to_the_app() {
+    let rig = Rig::new().await;
+    let email = unique_email();
+    let request = rig.api.request(Method::POST, "/auth/register").header("host", "evil.example");
+    let request = request.header("x-forwarded-host", "evil.example").header("origin", "https://evil.example");
+    let reply = crate::api::send(request.json(&registration(&email))).await;
+    assert_eq!(reply.status, 201, "{}", reply.text);
+    rig.deliver_account_mail().await;
+    let text = Letters::of(&rig).newest_to(&email);
+    let app = &rig.system.context().config().account_mail().unwrap().app_url;
+    let links: Vec<&str> = text.split_whitespace().filter(|word| word.contains("://")).collect();
+    assert_eq!(links.len(), 1, "{text}");
+    assert!(links[0].starts_with(&format!("{app}/verify-email#citv_")), "{text}");
+}
+
+/// Who registers a stranger's address says nothing to the stranger.
+#[tokio::test]
+async fn nothing_that_somebody_chose_stands_in_the_mail() {
+    let rig = Rig::new().await;
+    let mut account = registration(&unique_email());
+    account["name"] = json!("Pay at http://evil.example/login");
+    account["org_name"] = json!("www.evil.example");
+    let reply = rig.api.call(None, Method::POST, "/auth/register", Some(account.clone())).await;
+    assert_eq!(reply.status, 201, "{}", reply.text);
+    rig.deliver_account_mail().await;
+    let text = Letters::of(&rig).newest_to(account["email"].as_str().unwrap());
+    assert!(!text.contains("evil"), "{text}");
+}
+
+#[tokio::test]
+async fn what_is_wrong_proves_nothing_and_says_nothing_else() {
+    let rig = Rig::new().await;
+    let (actor, text) = registered(&rig).await;
+    let (other, of_other) = registered(&rig).await;
+    let (code, token) = (code_of(&text), token_of(&text));
+    let cut = &token[..token.len() - 1];
+    let session = &actor.token;
+    let mut replies = Vec::new();
+    for wrong in [
+        json!({"token": token_of(&of_other)}),
+        json!({"token": cut}),
+        json!({"token": format!("{cut}{}", if token.ends_with('A') { "B" } else { "A" })}),
+        json!({"token": ""}),
+        json!({"token": session}),
+        json!({"token": code}),
+        json!({"code": token}),
+        json!({"code": ""}),
+        json!({"code": code_of(&of_other)}),
+    ] {
+        let reply = verify(&rig, &actor, wrong).await;
+        reply.is_problem(400, "invalid_link");
+        replies.push(reply.text);
+    }
+    assert!(replies.iter().all(|reply| *reply == replies[0]), "{replies:?}");
+    for (wrong, pointer) in [
+        (json!({}), ""),
+        (json!({"code": code, "token": token}), ""),
+        (json!({"code": 7}), "/code"),
+        (json!({"code": code, "more": 1}), "/more"),
+        (json!([]), ""),
+    ] {
+        assert_eq!(verify(&rig, &actor, wrong).await.pointer(), pointer);
+    }
+    let nobody = rig.api.call(None, Method::POST, "/auth/verify-email", Some(json!({"code": code}))).await;
+    nobody.is_problem(401, "authentication_required");
+    assert!(!is_verified(&rig, &actor).await && !is_verified(&rig, &other).await);
+    assert_eq!(verify(&rig, &actor, json!({"token": token})).await.status, 200, "it is still good");
+}
+
+#[tokio::test]
+async fn after_five_codes_all_are_void() {
+    let rig = Rig::new().await;
+    let (actor, text) = registered(&rig).await;
+    let wrong = json!({"code": if code_of(&text).starts_with('0') { "1111-1111" } else { "0000-0000" }});
+    for _ in 0..5 {
+        verify(&rig, &actor, wrong.clone()).await.is_problem(400, "invalid_link");
+    }
+    verify(&rig, &actor, json!({"code": code_of(&text)})).await.is_problem(400, "invalid_link");
+    resend(&rig, &actor).await;
+    rig.deliver_account_mail().await;
+    let newer = Letters::of(&rig).newest_to(&actor.email);
+    assert_eq!(verify(&rig, &actor, json!({"code": code_of(&newer)})).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_newer_mail_voids_the_older_and_time_voids_both() {
+    let rig = Rig::new().await;
+    let (actor, older) = registered(&rig).await;
+    resend(&rig, &actor).await;
+    rig.deliver_account_mail().await;
+    let newer = Letters::of(&rig).newest_to(&actor.email);
+    for void in [json!({"code": code_of(&older)}), json!({"token": token_of(&older)})] {
+        verify(&rig, &actor, void).await.is_problem(400, "invalid_link");
+    }
+    rig.system.clock().jump(VERIFICATION_LIFETIME);
+    for late in [json!({"code": code_of(&newer)}), json!({"token": token_of(&newer)})] {
+        verify(&rig, &actor, late).await.is_problem(400, "invalid_link");
+    }
+}
+
+#[tokio::test]
+async fn of_many_who_bring_the_proof_at_once_one_wins() {
+    let rig = Rig::new().await;
+    for by_code in [true, false] {
+        let (actor, text) = registered(&rig).await;
+        let proof = if by_code { json!({"code": code_of(&text)}) } else { json!({"token": token_of(&text)}) };
+        let calls = (0..100).map(|_| verify(&rig, &actor, proof.clone()));
+        let replies = futures_util::future::join_all(calls).await;
+        let statuses: Vec<u16> = replies.iter().map(|reply| reply.status).collect();
+        assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
+        assert!(statuses.iter().all(|status| matches!(status, 200 | 400 | 503)), "{statuses:?}");
+    }
+}
+
+#[tokio::test]
+async fn another_is_sent_once_a_minute_and_five_times_a_day() {
+    let rig = Rig::new().await;
+    let (actor, _) = registered(&rig).await;
+    resend(&rig, &actor).await;
+    resend(&rig, &actor).await;
+    assert_eq!(rig.account_mail(), 1, "one a minute");
+    for _ in 0..6 {
+        rig.system.clock().jump(MINUTE);
+        resend(&rig, &actor).await;
+    }
+    assert_eq!(rig.account_mail(), 5, "five a day");
+    rig.system.clock().jump(DAY);
+    resend(&rig, &actor).await;
+    assert_eq!(rig.account_mail(), 6, "the next day");
+}
+
+/// A flood of registrations opens accounts and costs no more mail than the day's; what is more waits, and no run is used up by it.
+#[tokio::test]
+async fn mail_beyond_the_days_number_waits_for_the_next_day() {
+    let rig = Rig::with([("ACCOUNT_MAILS_PER_DAY", "2".to_owned())]).await;
+    for _ in 0..3 {
+        rig.api.register_as_everybody().await;
+    }
+    rig.deliver_account_mail().await;
+    for _ in 0..7 {
+        rig.system.clock().jump(62 * MINUTE);
+        rig.sweep_once().await;
+        rig.deliver_account_mail().await;
+    }
+    assert_eq!(Letters::of(&rig).count(), 2);
+    rig.system.clock().jump(DAY);
+    rig.sweep_once().await;
+    rig.deliver_account_mail().await;
+    assert_eq!(Letters::of(&rig).count(), 3, "it has only waited");
+}
+
+#[tokio::test]
+async fn account_mail_pauses_while_too_much_of_it_bounces() {
+    let rig = Rig::new().await;
+    let store = rig.system.context().store();
+    for _ in 0..5 {
+        assert!(store.take_mail_of_day(100).await.unwrap());
+        store.note_bounced_account_mail().await.unwrap();
+    }
+    let actor = rig.api.register_as_everybody().await;
+    rig.deliver_account_mail().await;
+    assert_eq!(Letters::of(&rig).count(), 0);
+    rig.system.clock().jump(2 * DAY);
+    rig.sweep_once().await;
+    rig.deliver_account_mail().await;
+    assert!(Letters::of(&rig).newest_to(&actor.email).contains("Confirm") || Letters::of(&rig).count() == 1);
+}
+
+/// It is nobody's job, and counts in no organization's month.
+#[tokio::test]
+async fn account_mail_shows_in_no_organization() {
+    let rig = Rig::new().await;
+    let (actor, _) = registered(&rig).await;
+    assert_eq!(rig.api.get(&actor, "/jobs").await.body["data"], json!([]));
+    assert_eq!(rig.usage(&actor).await["emails"]["used"], 0);
+}
