@@ -10,6 +10,9 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use url::Url;
 
+/// How many callers wait for their analyses at a time unless `WAITING_PLACES` says: half of what the template reserves for them.
+const WAITING_PLACES: u32 = 20;
+
 /// What a function needs to know of where it runs.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -30,6 +33,8 @@ pub struct Config {
     pub queue_urls: HashMap<JobKind, String>,
     /// `ANALYSIS_PROVIDER`, where analyses are accepted or run ([`Config::analysis_provider`]).
     pub analysis_provider: Option<AnalysisProvider>,
+    /// `WAITING_PLACES`: how many callers may wait for their analyses at a time, 20 unless set.
+    pub waiting_places: u32,
     /// Where analyses are run by Anthropic's models ([`Config::anthropic`]).
     pub anthropic: Option<AnthropicConfig>,
     /// Where e-mails are sent ([`Config::mail`]).
@@ -148,6 +153,13 @@ impl Config {
                 .filter_map(|kind| Some((kind, optional(kind.queue_variable())?)))
                 .collect(),
             analysis_provider: optional("ANALYSIS_PROVIDER").map(|name| analysis_provider(&name)).transpose()?,
+            waiting_places: match optional("WAITING_PLACES") {
+                None => WAITING_PLACES,
+                Some(places) => places.parse().map_err(|_| ConfigError::Invalid {
+                    name: "WAITING_PLACES",
+                    reason: format!("{places} is no number"),
+                })?,
+            },
             anthropic: optional("ANTHROPIC_SECRET_ID").map(|secret_id| AnthropicConfig {
                 secret_id,
                 base_url: optional("ANTHROPIC_BASE_URL"),

@@ -29,6 +29,7 @@ pub mod suppression;
 pub mod usage;
 pub mod verification;
 mod versioned;
+pub mod waiting;
 
 use crate::clock::Clock;
 use crate::error::ApiError;

@@ -9,6 +9,7 @@ mod fairness;
 pub(crate) mod idempotency;
 pub(crate) mod limits;
 mod lists;
+mod prefer_wait;
 mod provider_truth;
 pub(crate) mod providers;
 mod refusals;

@@ -20,13 +20,18 @@ use std::fs;
 use std::time::Duration;
 
 /// What a write may change in a record of a kind, by how its keys start. Everything else of a record stays as it was.
-const MAY_CHANGE: [(&str, &str, &[&str]); 12] = [
+const MAY_CHANGE: [(&str, &str, &[&str]); 13] = [
     ("USER#", "PROFILE", &["name", "version", "write_id"]),
     ("USER#", "ORG#", &["role"]),
     ("ORG#", "MEMBER#", &["role"]),
-    ("ORG#", "ORG", &["plan", "plan_version", "plan_given_at", "plan_write_id", "spread_from", "copied", "item_count"]),
+    (
+        "ORG#",
+        "ORG",
+        &["plan", "plan_version", "plan_given_at", "plan_write_id", "spread_from", "copied", "item_count", "deletions"],
+    ),
     ("ORG#", "COPY", &["plan", "plan_version", "plan_given_at"]),
     ("ORG#", "SETTINGS", &["settings", "version"]),
+    ("WAITING#", "PLACE", &["holder", "held_until", "ttl"]),
     ("ITEMS#", "", &["name", "updated_at", "version", "write_id"]),
     ("ROOM#", "", &["free_units", "terms"]),
     ("PARTITIONS", "KNOWN", &["since", "seen"]),

@@ -1,8 +1,9 @@
 //! `POST /analyze`, member: `202` with the job that analyses the text; with `Prefer: wait=N` (at most 20 s)
 //! `200` with the analysis if it is done in time.
 
+mod waiting;
+
 use deserr::Deserr;
-use lambda_http::http::{HeaderName, HeaderValue};
 use rust_decimal::prelude::ToPrimitive as _;
 use serde::Serialize;
 use shared::cache::Uncached;
@@ -10,7 +11,7 @@ use shared::caller::Caller;
 use shared::idempotency::{Begin, IdempotencyKey};
 use shared::jobs::{AcceptedJob, NewJob};
 use shared::model::analysis::{Analysis, OUTPUT_TOKENS_MAX, TokenUsage, input_tokens_max, input_tokens_min};
-use shared::model::job::{Job, JobKind, JobRecord, JobResult, JobState, JobUsage};
+use shared::model::job::{Job, JobKind, JobRecord, JobUsage};
 use shared::model::org::{OrgRecord, Plan};
 use shared::model::price::Priced;
 use shared::model::settings::{ModelName, SettingsRecord};
@@ -18,18 +19,10 @@ use shared::models::{self, Offer};
 use shared::request::{FieldErrors, Rejection};
 use shared::response::Reply;
 use shared::{ApiError, ApiResult, Context, Request, StatusCode, jobs, request, response};
-use std::time::Duration;
-use tokio::time::Instant;
 use utoipa::ToSchema;
+use waiting::Wait;
 
 const ENDPOINT: &str = "analyze";
-const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
-
-/// How long a waiting caller's job is left alone before it is read again: first and at most.
-const POLL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
-
-/// What a waiting request takes beside its wait, generously: longer than the function may run.
-const TIME_TO_REPLY: Duration = Duration::from_secs(10);
 
 /// A text to analyse. Sent as `text/plain`, the whole body is the text, for the default model.
 #[derive(Debug, Deserr, ToSchema)]
@@ -64,9 +57,10 @@ pub struct DoneAnalysis {
     params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", min_length = 1, max_length = 255,
             description = "1 to 255 visible ASCII characters. The same key and body take effect once; JSON bodies are the \
                 same if their canonical forms (RFC 8785) are"),
-        ("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds, at most 20, for the analysis")),
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds, at most 20, for the analysis. A few calls of an \
+                organization wait at a time; others are answered `202` at once")),
     responses((status = 200, description = "Done in time", body = DoneAnalysis, headers(("Cache-Control"), ("Preference-Applied"))),
-        (status = 202, description = "Accepted", body = Job, headers(("Location"))),
+        (status = 202, description = "Accepted, with the job as it is by then", body = Job, headers(("Location"))),
         (status = 402, description = "The organization's budget has no room", body = shared::response::ProblemBody),
         (status = 409, description = "A request with this Idempotency-Key is under way, or the default model is no longer on offer",
             body = shared::response::ProblemBody, content_type = "application/problem+json")),
@@ -91,14 +85,33 @@ async fn create(
         None => request::json(request)?,
     };
     check_text(&body.text, org)?;
-    let seconds = request::preferred_wait(request).unwrap_or(0);
-    let new = new_job(context, (org.plan, settings), key, body, seconds).await?;
+    let new = new_job(context, (org.plan, settings), key, body).await?;
+    let Some(wait) = Wait::of(context, request, org.org_id).await else {
+        return accept(context, request, caller, org, new, None).await;
+    };
+    let new = NewJob { replies_within: Some(wait.replies_within()), ..new };
+    let reply = accept(context, request, caller, org, new, Some(&wait)).await;
+    wait.end(context).await;
+    reply
+}
+
+async fn accept(
+    context: &Context,
+    request: &Request,
+    caller: &Caller,
+    org: &OrgRecord,
+    new: NewJob<'_>,
+    wait: Option<&Wait>,
+) -> ApiResult {
     let accepted = match jobs::accept(context, request, caller, org, new, accepted_reply).await? {
         Begin::First(accepted) | Begin::Resume(accepted) => accepted,
         Begin::Replay(first) => return first.replayed(Uncached).into_result(),
     };
     let AcceptedJob { job, reply, held } = accepted;
-    let reply = if seconds == 0 { reply } else { wait(context, *job, reply, seconds).await? };
+    let reply = match wait {
+        None => reply,
+        Some(wait) => wait.reply(context, *job, reply).await?,
+    };
     match held {
         Some(held) => context.store().complete_key(org.org_id, &held, reply).await,
         None => Ok(reply),
@@ -126,7 +139,6 @@ async fn new_job<'k>(
     (plan, &SettingsRecord { ref settings, version }): (Plan, &SettingsRecord),
     key: Option<&'k IdempotencyKey>,
     body: NewAnalysis,
-    seconds: u64,
 ) -> Result<NewJob<'k>, ApiError> {
     let asked = body.model.as_ref().unwrap_or(&settings.default_model).as_str();
     let priced = priced(context, asked, body.model.is_none()).await?;
@@ -153,7 +165,7 @@ async fn new_job<'k>(
         input: body.text,
         model: Some(model),
         rates,
-        replies_within: (seconds > 0).then(|| Duration::from_secs(seconds) + TIME_TO_REPLY),
+        replies_within: None,
     })
 }
 
@@ -175,24 +187,4 @@ async fn priced(context: &Context, model: &str, is_default: bool) -> Result<Opti
         Offer::No if is_default => Err(ApiError::DefaultModelGone),
         Offer::No => Err(Rejection::field("/model", models::NOT_ON_OFFER).into()),
     }
-}
-
-/// Looks at the job until it has ended or the time is over; then it is `accepted` after all.
-async fn wait(context: &Context, mut job: JobRecord, accepted: Reply, seconds: u64) -> ApiResult {
-    let deadline = Instant::now() + Duration::from_secs(seconds);
-    let (mut pause, longest) = POLL;
-    while !job.state.has_ended() && Instant::now() + pause < deadline {
-        tokio::time::sleep(pause).await;
-        pause = (pause * 3 / 2).min(longest);
-        job = context.store().job(job.org_id, job.job_id).await?;
-    }
-    let mut reply = match job.result() {
-        Some(JobResult::Analysis { analysis, usage }) if job.state == JobState::Succeeded => {
-            response::json(StatusCode::OK, &DoneAnalysis { analysis, usage, job: Job::from(&job) })
-        }
-        _ => return Ok(accepted),
-    };
-    let applied = HeaderValue::try_from(format!("wait={seconds}")).map_err(ApiError::internal)?;
-    reply.headers_mut().insert(PREFERENCE_APPLIED, applied);
-    Ok(response::live(reply))
 }

@@ -63,6 +63,10 @@ pub const SECURITY_HEADERS: [(HeaderName, &str); 4] = [
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
 ];
 
+/// The moment at which Lambda ends a request's invocation, in epoch milliseconds: an extension of the request.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline(pub u64);
+
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// What each reply depends on besides its URL: on the origin for CORS, and on the coding because the gateway compresses. It
@@ -99,7 +103,10 @@ where
 {
     begin(context, &handler);
     let service = service_fn(move |event: LambdaEvent<Payload<Incoming>>| async move {
-        let Payload(incoming) = event.payload;
+        let Payload(mut incoming) = event.payload;
+        if let Ok(request) = &mut incoming.0 {
+            request.extensions_mut().insert(Deadline(event.context.deadline));
+        }
         Ok::<_, Infallible>(Outgoing(answer(context, incoming, handler).await))
     });
     let after_reply = layer_fn(|inner| AfterReply { inner, environment: context });

@@ -28,6 +28,7 @@
 //! | idempotency key | `IDEMPOTENCY#<org>#<endpoint>` | `<sha-256 of the key>` |
 //! | piece of a kept reply | `REPLY#<org>#<endpoint>#<sha-256 of the key>#<number>` | `REPLY` |
 //! | counter of what a network does | `RATE#<purpose>#<network>#<window's begin, epoch seconds>` | `RATE` |
+//! | place of a caller that waits | `WAITING#<number>` | `PLACE` |
 //! | suppressed address | `SUPPRESSED#<address>` | `SUPPRESSION` |
 //! | which versions serve | `PARTITIONS` | `KNOWN` |
 //! | key of the security log | `SECURITY_LOG` | `KEY` |
@@ -84,6 +85,11 @@ impl Key {
     #[must_use]
     pub fn user(user: UserId) -> Self {
         Self::new(user_pk(user), PROFILE)
+    }
+
+    #[must_use]
+    pub fn waiting_place(number: u32) -> Self {
+        Self::new(format!("WAITING#{number}"), "PLACE")
     }
 
     #[must_use]
