@@ -131,6 +131,7 @@ fn new_org(org_id: OrgId, name: Name, now: Moment) -> Result<OrgRecord, ApiError
         spread_from: None,
         copied: false,
         item_count: 0,
+        deletions: 0,
         member_count: 1,
         owner_count: 1,
         cursor_key: CursorKey::generate().map_err(ApiError::internal)?,

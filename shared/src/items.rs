@@ -24,6 +24,9 @@ const BATCH_LEASE: Duration = Duration::from_secs(20);
 struct BatchWork {
     item_ids: Vec<ItemId>,
     created_at: Moment,
+    /// How many items the organization had deleted by then.
+    #[serde(default)]
+    deletions: Option<u64>,
 }
 
 /// Creates a batch of items. `reply` makes the answer of all items and of what was not written, and an idempotency
@@ -40,10 +43,15 @@ pub async fn create_batch(
     reply: impl FnOnce(Vec<ItemRecord>, &Unwritten) -> Reply,
 ) -> ApiResult {
     let (store, now, pages) = (context.store(), context.now(), ItemPagesKey(org.org_id));
-    let mut work = BatchWork { item_ids: items.iter().map(|_| org.new_item_id(now)).collect(), created_at: now };
+    let mut work = BatchWork {
+        item_ids: items.iter().map(|_| org.new_item_id(now)).collect(),
+        created_at: now,
+        deletions: Some(org.deletions),
+    };
     let note = key.map(|_| serde_json::to_string(&work)).transpose().map_err(ApiError::internal)?;
     let mut held = key.map(|key| key.begin(note, BATCH_LEASE, now.as_millis()));
-    let mut existing = HashSet::new();
+    // Of a batch that somebody else began.
+    let mut existing: Option<HashSet<ItemId>> = None;
     match store.begin_items(org, items.len(), held.as_ref()).await? {
         Begin::First(()) => {}
         Begin::Replay(first) => return first.replayed(pages).publish(context.cache()).await,
@@ -52,18 +60,21 @@ pub async fn create_batch(
             work = serde_json::from_str(left.record.work.as_deref().unwrap_or_default()).map_err(ApiError::internal)?;
             let found = store.existing_items(org.org_id, &work.item_ids).await;
             // Who died has told nobody of the items that it wrote.
-            existing = Invalidation::new(pages, found.into()).publish(context.cache()).await?;
+            existing = Some(Invalidation::new(pages, found.into()).publish(context.cache()).await?);
         }
     }
 
     let numbered = items.into_iter().zip(&work.item_ids);
     let records: Vec<ItemRecord> =
         numbered.map(|(item, id)| item.into_record_of(org.org_id, *id, work.created_at)).collect();
-    let written = if existing.is_empty() {
-        store.write_items(org.org_id, &records).await
-    } else {
-        let missing = records.iter().filter(|record| !existing.contains(&record.item_id));
-        store.write_items(org.org_id, &missing.cloned().collect::<Vec<_>>()).await
+    let written = match existing {
+        None => store.write_items(org.org_id, &records).await,
+        Some(existing) => {
+            let missing = records.iter().filter(|record| !existing.contains(&record.item_id));
+            let missing: Vec<ItemRecord> = missing.cloned().collect();
+            store.take_room_of_deleted(org, missing.len(), work.deletions).await?;
+            store.write_items(org.org_id, &missing).await
+        }
     };
     let unwritten = written.publish(context.cache()).await?;
 

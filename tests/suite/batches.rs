@@ -10,6 +10,7 @@ use shared::Context;
 use shared::clock::Clock;
 use shared::config::Config;
 use shared::runtime::respond;
+use std::time::Duration;
 
 /// A system of its own whose functions are called in-process, through a faulty database.
 struct Fixture {
@@ -145,6 +146,31 @@ async fn a_batch_whose_replies_are_lost_is_not_called_failed() {
     fixture.database.inject("BatchWriteItem", Fault::LoseReply(u32::MAX));
     let (status, body) = fixture.create(&batch(30)).await;
     assert_eq!((status, body["created"].as_array().unwrap().len()), (201, 30), "{body}");
+}
+
+/// A write that timed out lands after it was looked for: it was not called unwritten, and its room was kept.
+#[tokio::test]
+async fn a_write_that_lands_late_is_unknown_and_keeps_its_room() {
+    let fixture = fixture().await;
+    // Longer than the client's patience with all attempts.
+    fixture.database.inject("BatchWriteItem", Fault::Delay(u32::MAX, Duration::from_secs(12)));
+    let (status, body) = fixture.create(&batch(5)).await;
+    assert_eq!(status, 201, "{body}");
+    let failed = body["failed"].as_array().unwrap();
+    assert_eq!(failed.len(), 5, "{body}");
+    assert!(failed.iter().all(|entry| entry["code"] == "unknown"), "{body}");
+    fixture.database.inject("BatchWriteItem", Fault::Delay(0, Duration::ZERO));
+    // A refusal is certain: its room is free again.
+    fixture.database.inject("BatchWriteItem", Fault::Throttle(u32::MAX));
+    assert_eq!(fixture.create(&batch(5)).await.0, 503);
+    fixture.database.inject("BatchWriteItem", Fault::Throttle(0));
+    let mut room = 1_000 - 5;
+    while room > 0 {
+        let part = room.min(100);
+        assert_eq!(fixture.create(&batch(part)).await.0, 201);
+        room -= part;
+    }
+    assert_eq!(fixture.create(&json!({"name": "a"})).await.0, 403);
 }
 
 #[tokio::test]

@@ -125,10 +125,17 @@ pub struct OrgRecord {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub copied: bool,
     pub item_count: u64,
+    /// Items that were deleted while their room was counted here, and room that was given back otherwise.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub deletions: u64,
     pub member_count: u64,
     pub owner_count: u64,
     pub cursor_key: CursorKey,
     pub created_at: Moment,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl OrgRecord {
@@ -170,6 +177,7 @@ impl From<OrgRecord> for Org {
             spread_from: _,
             copied: _,
             item_count: _,
+            deletions: _,
             member_count: _,
             owner_count: _,
             cursor_key: _,
@@ -207,6 +215,7 @@ impl From<OrgRecord> for OrgPlan {
             spread_from: _,
             copied: _,
             item_count: _,
+            deletions: _,
             member_count: _,
             owner_count: _,
             cursor_key: _,

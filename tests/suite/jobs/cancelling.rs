@@ -4,6 +4,8 @@ use super::providers::{Answer, Providers};
 use super::rig::{MODEL, Rig};
 use reqwest::Method;
 use serde_json::json;
+use shared::model::job::Claim;
+use shared::store::jobs::Change;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
@@ -74,4 +76,35 @@ async fn an_email_on_its_way_cannot_be_cancelled() {
     assert_eq!(reply.status, 200);
     rig.deliver().await;
     assert_eq!(providers.emails().len(), 1, "the cancelled one was not sent");
+}
+
+/// Whatever else changes a job between its claim and its effect: only who asks for it cancels it.
+#[tokio::test]
+async fn another_change_of_a_claimed_job_does_not_cancel_it() {
+    let rig = Rig::new().await;
+    let owner = rig.owner("free").await;
+    let context = rig.system.context();
+    let (store, org) = (context.store(), owner.org_id.parse().unwrap());
+    for is_cancelled in [false, true] {
+        let letter = json!({"to": owner.email, "subject": "s", "text": "t"});
+        let id = rig.accepted(&owner, "/send-email", letter).await;
+        let claim = |job: &shared::model::job::JobRecord| match job.claim(context.now()) {
+            Claim::Run(mine) => Ok(Change::to((*mine, Default::default()), ())),
+            other => panic!("{other:?}"),
+        };
+        let (mine, ()) = store.change_job(org, id.parse().unwrap(), claim).await.unwrap();
+        let later = |job: &shared::model::job::JobRecord| {
+            let at = job.due_at.unwrap().plus(std::time::Duration::from_secs(1));
+            Ok(Change::to((job.due(at), Default::default()), ()))
+        };
+        store.change_job(org, mine.job_id, later).await.unwrap();
+        if is_cancelled {
+            let reply = rig.api.call(Some(&owner), Method::POST, &format!("/jobs/{id}/cancel"), None).await;
+            assert_eq!(reply.status, 202, "{}", reply.text);
+        }
+        let noted = worker::note_effect(context, mine).await.unwrap();
+        assert_eq!(noted.is_none(), is_cancelled);
+        let state = if is_cancelled { "cancelled" } else { "running" };
+        assert_eq!(rig.job(&owner, &id).await["state"], state);
+    }
 }

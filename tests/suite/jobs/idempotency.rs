@@ -4,6 +4,7 @@ use super::providers::{Answer, Providers};
 use super::rig::{MODEL, Rig};
 use crate::api::{Actor, Reply};
 use futures_util::future::join_all;
+use reqwest::Method;
 use serde_json::json;
 use shared::idempotency::{Begin, IdempotencyKey, KeyClaim, KeyRecord};
 use shared::ids::ItemId;
@@ -176,20 +177,15 @@ async fn lease_ends(rig: &Rig, owner: &Actor, endpoint: &'static str, key: &str,
     assert!(store.advance_key(org, &KeyClaim { key: &key, record }, &over).await.unwrap());
 }
 
-/// A batch whose writer died half-way: the repetition writes the rest of the same items, none twice, and takes no
-/// further room.
-#[tokio::test]
-async fn a_dead_writers_batch_is_gone_on_with() {
-    let rig = Rig::new().await;
-    let owner = rig.owner("free").await;
+/// What a request did before it died: it took the key and the room for forty items, and wrote the first fifteen. Its body, and all ids.
+async fn half_a_batch(rig: &Rig, owner: &Actor) -> (String, Vec<ItemId>) {
     let body = json!({"items": (0..40).map(|n| json!({"name": n.to_string()})).collect::<Vec<_>>()}).to_string();
-    // What the first one did before it died: took the key and the room, and wrote a part.
     let store = rig.system.context().store();
     let org: shared::ids::OrgId = owner.org_id.parse().unwrap();
     let record = store.org(org).await.unwrap().unwrap();
     let ids: Vec<ItemId> = (0..40).map(|_| ItemId::new()).collect();
     let now = rig.system.context().now();
-    let work = json!({"item_ids": ids, "created_at": now.as_millis()}).to_string();
+    let work = json!({"item_ids": ids, "created_at": now.as_millis(), "deletions": record.deletions}).to_string();
     let taken = key_of("create-item", "k", &body);
     let claim = taken.begin(Some(work), Duration::ZERO, now.as_millis());
     let begun = store.begin_items(&record, 40, Some(&claim)).await.unwrap();
@@ -204,6 +200,18 @@ async fn a_dead_writers_batch_is_gone_on_with() {
         .collect();
     let written = store.write_items(org, &written).await;
     assert!(written.publish(rig.system.context().cache()).await.unwrap().absent.is_empty());
+    (body, ids)
+}
+
+/// A batch whose writer died half-way: the repetition writes the rest of the same items, none twice, and takes no
+/// further room.
+#[tokio::test]
+async fn a_dead_writers_batch_is_gone_on_with() {
+    let rig = Rig::new().await;
+    let owner = rig.owner("free").await;
+    let (body, ids) = half_a_batch(&rig, &owner).await;
+    let store = rig.system.context().store();
+    let org: shared::ids::OrgId = owner.org_id.parse().unwrap();
 
     let key = [("Idempotency-Key", "k")];
     let calls = join_all((0..8).map(|_| rig.post_with(&owner, "/items", &key, &body))).await;
@@ -217,6 +225,25 @@ async fn a_dead_writers_batch_is_gone_on_with() {
     others.iter().for_each(|other| other.is_problem(409, "idempotency_in_flight"));
     replayed.iter().for_each(|again| is_replay(first, again));
     is_replay(first, &rig.post_with(&owner, "/items", &key, &body).await);
+    assert_eq!((items(&rig, &owner).await, store.org(org).await.unwrap().unwrap().item_count), (40, 40));
+}
+
+/// Items that are listed may be deleted before the request is repeated, which writes them again: they take their room again, too.
+#[tokio::test]
+async fn what_was_deleted_of_a_dead_writers_batch_takes_its_room_again() {
+    let rig = Rig::new().await;
+    let owner = rig.owner("free").await;
+    let store = rig.system.context().store();
+    let org: shared::ids::OrgId = owner.org_id.parse().unwrap();
+    // Deletions of before are not those of the batch's.
+    let before = rig.api.item(&owner).await;
+    assert_eq!(rig.api.call(Some(&owner), Method::DELETE, &format!("/items/{before}"), None).await.status, 204);
+    let (body, ids) = half_a_batch(&rig, &owner).await;
+    for id in &ids[3..5] {
+        assert_eq!(rig.api.call(Some(&owner), Method::DELETE, &format!("/items/{id}"), None).await.status, 204);
+    }
+    let done = rig.post_with(&owner, "/items", &[("Idempotency-Key", "k")], &body).await;
+    assert_eq!((done.status, &done.body["failed"]), (201, &json!([])), "{}", done.text);
     assert_eq!((items(&rig, &owner).await, store.org(org).await.unwrap().unwrap().item_count), (40, 40));
 }
 

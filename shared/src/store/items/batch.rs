@@ -12,6 +12,9 @@ use crate::model::cached::ItemPagesKey;
 use crate::model::item::ItemRecord;
 use crate::model::org::OrgRecord;
 use crate::store::authority::sort_key;
+use aws_sdk_dynamodb::config::http::HttpResponse;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::types::{PutRequest, TransactWriteItem, WriteRequest};
 use futures_util::future::join_all;
 use platform::cache::{Invalidation, WriteOutcome};
@@ -30,9 +33,9 @@ const BATCH_PATIENCE: Duration = Duration::from_secs(4);
 /// What of a batch was not written.
 #[derive(Debug, Default)]
 pub struct Unwritten {
-    /// Certainly not stored.
+    /// Certainly not stored, now or later.
     pub absent: HashSet<ItemId>,
-    /// The database went away before it could be told.
+    /// Not there when it was looked for, but a write of it may still be under way; or the database went away before it could be told.
     pub unknown: HashSet<ItemId>,
 }
 
@@ -48,6 +51,31 @@ impl Store {
         claim: Option<&KeyClaim<'k>>,
     ) -> Result<Begun<'k>, ApiError> {
         timed(Part::Db, self.with_room(org, count, claim, Vec::new())).await
+    }
+
+    /// Takes room again for those of `missing` items of a batch that was begun that may have been deleted since, when the organization had
+    /// deleted `deletions_before` items: a deletion gives room back, and the batch is about to write the item again. Who cannot tell takes
+    /// room for all.
+    ///
+    /// # Errors
+    /// [`ApiError::PlanLimitReached`] without room.
+    pub async fn take_room_of_deleted(
+        &self,
+        org: &OrgRecord,
+        missing: usize,
+        deletions_before: Option<u64>,
+    ) -> Result<(), ApiError> {
+        let now: OrgRecord = self.get(Key::org(org.org_id)).await?.ok_or(ApiError::NotFound)?;
+        let deleted = match deletions_before {
+            // Deletions of a spread organization are not counted here.
+            Some(before) if now.spread_from.is_none() => now.deletions.saturating_sub(before),
+            _ => u64::MAX,
+        };
+        let count = missing.min(usize::try_from(deleted).unwrap_or(usize::MAX));
+        if count > 0 {
+            timed(Part::Db, self.with_room(&now, count, None, Vec::new())).await?;
+        }
+        Ok(())
     }
 
     /// Writes items of an organization that have their room, in batches of [`BATCH`], in parallel. Returns what was
@@ -121,11 +149,16 @@ impl Store {
                 None => drop(unwritten.absent.insert(item.item_id)),
             }
         }
+        // Whether a write of what is pending may still be under way. So that each attempt's answer is seen, the SDK repeats none.
+        let mut may_land = false;
         for attempt in 0..BATCH_ATTEMPTS {
+            let once = aws_sdk_dynamodb::config::Builder::new().retry_config(RetryConfig::disabled());
             let sent = self
                 .client
                 .batch_write_item()
                 .set_request_items(Some(HashMap::from([(self.table.clone(), pending.clone())])))
+                .customize()
+                .config_override(once)
                 .send()
                 .await;
             match sent {
@@ -136,6 +169,7 @@ impl Store {
                     }
                 }
                 Err(error) => {
+                    may_land |= !is_refusal(&error);
                     let error = classify(error);
                     tracing::warn!(%error, attempt, "a batch of items was not written");
                     if matches!(error, ApiError::Internal(_)) {
@@ -148,18 +182,33 @@ impl Store {
             }
             tokio::time::sleep(backoff(attempt)).await;
         }
-        self.look_for(pending.iter().filter_map(written_id), items[0].org_id, &mut unwritten).await;
+        let found = self.look_for(pending.iter().filter_map(written_id), items[0].org_id).await;
+        unwritten.unknown.extend(found.unknown);
+        if may_land {
+            unwritten.unknown.extend(found.absent);
+        } else {
+            unwritten.absent.extend(found.absent);
+        }
         unwritten
     }
 
     /// Finds out what became of writes whose replies were lost: one that was stored must not be called failed.
-    async fn look_for(&self, ids: impl Iterator<Item = ItemId>, org: OrgId, unwritten: &mut Unwritten) {
+    async fn look_for(&self, ids: impl Iterator<Item = ItemId>, org: OrgId) -> Unwritten {
         let ids: HashSet<ItemId> = ids.collect();
         let wanted: Vec<ItemId> = ids.iter().copied().collect();
         match self.find_items(org, &wanted).await {
-            Ok(found) => unwritten.absent.extend(ids.difference(&found)),
-            Err(_) => unwritten.unknown.extend(ids),
+            Ok(found) => Unwritten { absent: ids.difference(&found).copied().collect(), unknown: HashSet::new() },
+            Err(_) => Unwritten { absent: HashSet::new(), unknown: ids },
         }
+    }
+}
+
+/// Whether DynamoDB said that it did nothing. After a time-out, a lost connection or an error of its own a write may land later.
+fn is_refusal<E>(error: &SdkError<E, HttpResponse>) -> bool {
+    match error {
+        SdkError::ConstructionFailure(_) => true,
+        SdkError::ServiceError(refusal) => refusal.raw().status().is_client_error(),
+        _ => false,
     }
 }
 

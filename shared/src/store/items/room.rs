@@ -208,12 +208,14 @@ fn room_of(org: &OrgRecord) -> Slices {
     }
 }
 
-/// Gives room back that an organization's record counts.
+/// Gives room back that an organization's record counts, and counts that: who has begun a batch knows by it whether any of its items
+/// can have been deleted.
 pub(super) fn count_fewer(org: OrgId, count: usize) -> UpdateBuilder {
     Update::builder()
         .set_key(Some(Key::org(org).attributes()))
-        .update_expression("ADD item_count :minus")
+        .update_expression("ADD item_count :minus, deletions :count")
         .expression_attribute_values(":minus", number(-(count as i128)))
+        .expression_attribute_values(":count", number(count))
 }
 
 /// Gives room back to any lane.
