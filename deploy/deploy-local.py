@@ -131,22 +131,29 @@ def update_in_place(deployment, folder):
 
 
 def one_parameter(deployment):
-    """A changed parameter alone, with the same code, is what live functions go by, and the stage serves another deployment. (Preflights
-    come from that: MiniStack answers none. What stands in them is held by deploy/changes.py and the local gateway's tests.)"""
+    """A changed parameter alone, with the same code, is what live functions and preflights go by, and the stage serves another deployment.
+    (MiniStack shows a preflight's mapping template. What it answers is held by the local gateway's tests.)"""
     origin, before, served = "https://changed.example", deployment.versions(), deployment.served()
-    assert allowed(deployment, origin) is None
+    assert allowed(deployment, origin) is None and origin not in allowed_in_preflights(deployment)
     deployment.deploy(f"AllowedOrigins={origin}", f"AppUrl={origin}")
     assert allowed(deployment, origin) == origin and allowed(deployment, "http://localhost:5173") is None
+    assert allowed_in_preflights(deployment) == [origin]
     kept = [name for name, version in deployment.versions().items() if version == before[name]]
     assert not kept, f"the same version as before: {kept}"
     assert deployment.served() != served, "the stage serves the same deployment as before"
-    print(f"AllowedOrigins alone, with AppUrl, was changed: a reply, {len(before)} versions and the stage's deployment are new")
+    print(f"AllowedOrigins, with AppUrl, was changed alone: a reply, a preflight, {len(before)} versions and the stage's deployment are new")
 
 
 def allowed(deployment, origin):
     """The origin that a reply allows."""
     with urllib.request.urlopen(urllib.request.Request(deployment.url + "/health", headers={"Origin": origin})) as reply:
         return reply.headers["Access-Control-Allow-Origin"]
+
+
+def allowed_in_preflights(deployment):
+    """The origins that preflights go by."""
+    with urllib.request.urlopen(urllib.request.Request(deployment.url + "/items", method="OPTIONS")) as reply:
+        return re.search(r'\$allowed = "(.*)"', reply.read().decode())[1].split(",")
 
 
 def domain(deployment):

@@ -65,7 +65,7 @@ class Deployment:
         redis_port, acl = self.redis_port, self.folder / "users.acl"
         self.start("redis", ["redis-server", "--bind", "127.0.0.1", "--port", str(redis_port), "--save", "", "--aclfile", str(acl),
                              "--dir", str(self.folder)])
-        self.start("ministack", [TOOLS / "ministack/bin/python", "-m", "ministack"])
+        self.start("ministack", [TOOLS / "ministack/bin/python", "-P", ROOT / "deploy/ministack_with_preflights.py"])
         wait_for("MiniStack and Redis", lambda: listens(self.port) and listens(redis_port))
         self.cache_url = f"redis://citizen:citizen@127.0.0.1:{redis_port}"
         self.parameters = [f"CacheUrl={self.cache_url}"]
