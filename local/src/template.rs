@@ -22,7 +22,7 @@ use serde_json::{Value as Json, json};
 pub use events::{EventFunction, Queue, StreamMapping, Trigger};
 pub use functions::FunctionSettings;
 use node::{Node, Parameters};
-pub use policies::{Grant, STREAM};
+pub use policies::{Grant, STREAM, Within};
 pub use responses::{GatewayResponses, ResponseType};
 
 /// What the local system takes from the template.

@@ -179,6 +179,7 @@ pub async fn sessions(context: &Context, caller: &Caller) -> Result<ActiveSessio
         org_id: session.org_id,
         is_current: session.session_id == caller.session_id(),
         created_at: session.created_at.rfc3339(),
+        last_used_at: session.last_used().rfc3339(),
         expires_at: session.expires_at.rfc3339(),
         network: session.origin.network,
         agent: session.origin.agent,

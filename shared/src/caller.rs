@@ -44,7 +44,7 @@ impl Caller {
     pub async fn verify(context: &Context, request: &Request) -> Result<Self, ApiError> {
         let token = token(context, request)?;
         let authority = timed(Part::Auth, context.store().authority(&token, Include::Nothing)).await?;
-        Self::from_authority(token, authority.standing)
+        Self::from_authority(context, token, authority.standing)
     }
 
     /// The same, with the organization's record from the same round trip.
@@ -54,7 +54,7 @@ impl Caller {
     pub async fn verify_with_org(context: &Context, request: &Request) -> Result<(Self, OrgRecord), ApiError> {
         let token = token(context, request)?;
         let authority = timed(Part::Auth, context.store().authority(&token, Include::Org)).await?;
-        let caller = Self::from_authority(token, authority.standing)?;
+        let caller = Self::from_authority(context, token, authority.standing)?;
         Ok((caller, authority.org.ok_or(ApiError::InvalidToken)?))
     }
 
@@ -68,13 +68,20 @@ impl Caller {
     ) -> Result<(Self, OrgRecord, SettingsRecord), ApiError> {
         let token = token(context, request)?;
         let authority = timed(Part::Auth, context.store().authority(&token, Include::OrgAndSettings)).await?;
-        let caller = Self::from_authority(token, authority.standing)?;
+        let caller = Self::from_authority(context, token, authority.standing)?;
         let org = authority.org.ok_or(ApiError::InvalidToken)?;
         Ok((caller, org, authority.settings.unwrap_or_default()))
     }
 
-    fn from_authority(token: Token, standing: Option<(SessionRecord, MembershipRecord)>) -> Result<Self, ApiError> {
+    fn from_authority(
+        context: &Context,
+        token: Token,
+        standing: Option<(SessionRecord, MembershipRecord)>,
+    ) -> Result<Self, ApiError> {
         let (session, membership) = standing.ok_or(ApiError::InvalidToken)?;
+        if session.is_to_be_noted(context.now()) {
+            context.later(context.store().clone().note_use(token.user_id, token.hash()));
+        }
         let SessionRecord { session_id, mark, password_at, .. } = session;
         telemetry::note_org(token.org_id.into());
         let token_hash = token.hash();

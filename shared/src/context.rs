@@ -12,8 +12,13 @@ use lambda_http::http::HeaderValue;
 use platform::cache::{self, Cache, ControlPlane, Iam};
 use platform::queue::Queue;
 use platform::runtime::Environment;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 use tokio::sync::OnceCell;
+use tokio::task::JoinSet;
+
+/// What runs beside the requests and is not done by then is given up.
+const SETTLE_WITHIN: Duration = Duration::from_secs(10);
 
 /// One per execution environment.
 pub struct Context {
@@ -23,6 +28,7 @@ pub struct Context {
     cache: OnceLock<Cache>,
     queues: [OnceLock<Queue>; JobKind::ALL.len()],
     log_key: OnceCell<LogKey>,
+    running: Mutex<JoinSet<()>>,
 }
 
 impl Context {
@@ -36,6 +42,7 @@ impl Context {
             cache: OnceLock::new(),
             queues: Default::default(),
             log_key: OnceCell::new(),
+            running: Mutex::default(),
         }
     }
 
@@ -76,6 +83,20 @@ impl Context {
             };
             Cache::with(&self.config.cache_url, options)
         })
+    }
+
+    /// Runs a task beside the requests; its environment waits for it once the reply is on its way, for 10 s at most.
+    pub(crate) fn later(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        while running.try_join_next().is_some() {}
+        running.spawn(task);
+    }
+
+    /// Waits for what runs beside the requests.
+    async fn settle(&self) {
+        let mut running = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
+        let all = async { while running.join_next().await.is_some() {} };
+        let _late = tokio::time::timeout(SETTLE_WITHIN, all).await;
     }
 
     /// The key of the security log's hashes, read once; if there is none, it is made where that is allowed.
@@ -122,6 +143,7 @@ impl Environment for Context {
     }
 
     async fn after_reply(&self) {
+        self.settle().await;
         if let Some(cache) = self.cache.get() {
             cache.settle().await;
             cache.report();

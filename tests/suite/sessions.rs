@@ -3,7 +3,7 @@
 use crate::api::{Actor, Api, PASSWORD, redacted, send};
 use crate::faults::{Fault, FaultyDatabase};
 use futures_util::future::join_all;
-use local::{Options, System};
+use local::{Clock, Options, System};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -113,7 +113,7 @@ async fn sessions_are_listed_and_ended() {
     assert_eq!((data.len(), &list.body["next_cursor"]), (5, &Value::Null), "{}", list.text);
     assert_eq!(
         redacted(&data[0]),
-        json!({"id": "ses_*", "org_id": "org_*", "is_current": true, "created_at": "<time>", "expires_at": "<time>",
+        json!({"id": "ses_*", "org_id": "org_*", "is_current": true, "created_at": "<time>", "last_used_at": "<time>", "expires_at": "<time>",
             "network": data[0]["network"], "agent": "Firefox on Linux"})
     );
     assert!(data[0]["network"].as_str().unwrap().ends_with(".0/24"), "{}", list.text);
@@ -167,4 +167,77 @@ async fn what_is_dangerous_wants_a_fresh_session() {
     api.post(&actor, "/auth/reauthenticate", again(PASSWORD)).await.is_problem(429, "too_many_attempts");
     let change = json!({"current": PASSWORD, "password": ANOTHER});
     api.put(&actor, "/me/password", change).await.is_problem(429, "too_many_attempts");
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[tokio::test]
+async fn a_session_that_nobody_uses_ends_within_eight_days() {
+    let clock = Clock::stopped();
+    let options = Options { clock: clock.clone(), background: false, ..Options::ephemeral() };
+    let system = System::start(options).await.unwrap();
+    let api = Api::at(system.url());
+    let (used, left) = (api.register().await, api.register().await);
+    let last_use = async |actor: &Actor| {
+        let list = api.get(actor, "/me/sessions").await;
+        list.body["data"][0]["last_used_at"].as_str().unwrap().to_owned()
+    };
+    let begun = last_use(&used).await;
+    // A use within a day is not noted anew.
+    clock.jump(DAY - Duration::from_secs(1));
+    assert_eq!((last_use(&used).await, last_use(&used).await), (begun.clone(), begun.clone()));
+    clock.jump(DAY * 7);
+    assert_eq!(status(&api, &used).await, 200);
+    for _ in 0..100 {
+        if last_use(&used).await != begun {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_ne!(last_use(&used).await, begun, "noted after the reply");
+    clock.jump(Duration::from_secs(1));
+    api.get(&left, "/me").await.is_problem(401, "invalid_token");
+    assert_eq!(status(&api, &used).await, 200);
+    // However much it is used, it ends after 30 days.
+    for _ in 0..3 {
+        clock.jump(DAY * 7);
+        assert_eq!(status(&api, &used).await, 200);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    clock.jump(DAY);
+    assert_eq!(status(&api, &used).await, 401);
+}
+
+#[tokio::test]
+async fn a_use_is_noted_once_a_day_and_nothing_comes_of_a_failure() {
+    let origin = System::start(Options { background: false, ..Options::ephemeral() }).await.unwrap();
+    let database = FaultyDatabase::before(&origin.database_url()).await;
+    let environment = [("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), database.url.clone())].into();
+    let clock = Clock::stopped();
+    let options = Options { clock: clock.clone(), environment, background: false, ..Options::ephemeral() };
+    let system = System::start(options).await.unwrap();
+    let api = Api::at(system.url());
+    let actor = api.register().await;
+    let noted = async || {
+        for _ in 0..5 {
+            assert_eq!(status(&api, &actor).await, 200);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let before = database.calls("UpdateItem");
+    noted().await;
+    assert_eq!(database.calls("UpdateItem"), before, "it has just begun");
+    clock.jump(DAY);
+    noted().await;
+    assert_eq!(database.calls("UpdateItem"), before + 1);
+    clock.jump(DAY);
+    database.inject("UpdateItem", Fault::Throttle(u32::MAX));
+    noted().await;
+    database.release("UpdateItem");
+    // A session that ends meanwhile stays ended.
+    database.inject("UpdateItem", Fault::Hold);
+    assert_eq!(api.call(Some(&actor), Method::POST, "/auth/logout", None).await.status, 204);
+    database.release("UpdateItem");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(status(&api, &actor).await, 401);
 }

@@ -6,6 +6,8 @@ mod needs;
 #[cfg(test)]
 #[path = "iam_tests.rs"]
 mod tests;
+#[path = "iam_within.rs"]
+mod within;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -82,7 +84,7 @@ impl Privileges {
     /// Lambda would not make such an event source.
     pub fn poll(&self, event: &EventFunction) -> Result<(), Refusal> {
         let take = |action: &str, resource| {
-            self.take(&event.function, &Need { action: action.to_owned().into(), resource, sender: None })
+            self.take(&event.function, &Need { action: action.to_owned().into(), resource, sender: None, update: None })
         };
         match &event.trigger {
             Trigger::Queue { queue, .. } => {
@@ -128,6 +130,11 @@ impl Privileges {
             held.grant.action == need.action
                 && resource == Some(held.grant.resource.as_str())
                 && (!held.grant.is_for_sender || need.sender == self.sender)
+                && held
+                    .grant
+                    .within
+                    .as_ref()
+                    .is_none_or(|within| need.update.is_some_and(|body| within::allows(within, body)))
         };
         let Some(held) = self.roles.get(function).and_then(|role| role.iter().find(grants)) else {
             return Err(refused(function, &need.action, resource.unwrap_or("one that is not the template's")));

@@ -17,6 +17,8 @@ pub(super) struct Need<'a> {
     pub(super) resource: Resource<'a>,
     /// The address that a mail is from.
     pub(super) sender: Option<String>,
+    /// The request, where it changes one record.
+    pub(super) update: Option<&'a [u8]>,
 }
 
 /// What a call names.
@@ -106,7 +108,8 @@ fn of_table<'a>(operation: &str, body: &'a [u8]) -> Option<Vec<Need<'a>>> {
         }
         _ => {
             let request: OfTable<'_> = serde_json::from_slice(body).ok()?;
-            Some(vec![on(operation, request.table)])
+            let update = (operation == "UpdateItem").then_some(body);
+            Some(vec![Need { update, ..on(operation, request.table) }])
         }
     }
 }
@@ -128,6 +131,6 @@ pub(super) fn address(mailbox: &str) -> &str {
 
 impl<'a> Need<'a> {
     fn new(service: &str, operation: &str, resource: Resource<'a>) -> Self {
-        Self { action: format!("{service}:{operation}").into(), resource, sender: None }
+        Self { action: format!("{service}:{operation}").into(), resource, sender: None, update: None }
     }
 }

@@ -128,3 +128,31 @@ fn no_event_source_polls_without_a_grant() {
         assert_eq!(events.iter().all(|event| privileges.poll(event).is_ok()), allowed);
     }
 }
+
+#[test]
+fn a_grant_for_part_of_a_table_is_for_no_more() {
+    let privileges = privileges(TEMPLATE);
+    let update = |pk: &str, update: &str, condition: &str, names: serde_json::Value, returned: &str| {
+        json!({"TableName": "our-table", "Key": {"pk": {"S": pk}, "sk": {"S": "SESSION#x"}}, "UpdateExpression": update,
+            "ConditionExpression": condition, "ExpressionAttributeNames": names, "ReturnValues": returned})
+    };
+    let mays = |body: &serde_json::Value| may(&privileges, "get-me", "DynamoDB_20120810.UpdateItem", body);
+    let set = "SET last_used_at = :now";
+    let unless = "attribute_exists(pk) AND (attribute_not_exists(last_used_at) OR last_used_at <= :before)";
+    assert!(mays(&update("USER#u", set, unless, json!({}), "NONE")));
+    assert!(mays(&update("USER#u", "SET #it = :now", "", json!({"#it": "last_used_at"}), "NONE")));
+    for other in [
+        update("ORG#o", set, unless, json!({}), "NONE"),
+        update("USER#u", "SET last_used_at = :now, expires_at = :now", unless, json!({}), "NONE"),
+        update("USER#u", "SET #it = :now", "", json!({"#it": "role"}), "NONE"),
+        update("USER#u", "SET last_used_at = expires_at", "", json!({}), "NONE"),
+        update("USER#u", "SET last_used_at = :now REMOVE mark", "", json!({}), "NONE"),
+        update("USER#u", set, "attribute_exists(pk) AND mark = :mark", json!({}), "NONE"),
+        update("USER#u", set, unless, json!({}), "ALL_OLD"),
+    ] {
+        assert!(!mays(&other), "{other}");
+    }
+    // Nor as a part of a transaction.
+    let part = json!({"TransactItems": [{"Update": update("USER#u", set, unless, json!({}), "NONE")}]});
+    assert!(!may(&privileges, "get-me", "DynamoDB_20120810.TransactWriteItems", &part));
+}

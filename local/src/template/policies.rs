@@ -14,6 +14,17 @@ pub struct Grant {
     pub resource: String,
     /// Whether only mail from the address `MailFrom` is meant.
     pub is_for_sender: bool,
+    /// The records and attributes that are meant, if not all.
+    pub within: Option<Within>,
+}
+
+/// Part of a table: what `dynamodb:LeadingKeys` and `dynamodb:Attributes` say, and no more than that is returned.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Within {
+    /// Partition keys; a `*` at the end is for any end.
+    pub leading_keys: Vec<String>,
+    /// The attributes that expressions may name; those of the key are among them.
+    pub attributes: Vec<String>,
 }
 
 /// The resource of what Lambda needs to poll the table's stream.
@@ -73,15 +84,45 @@ fn read_statement(statement: &Node, grants: &mut Vec<Grant>) -> Result<(), Templ
         if name.contains('*') || !name.contains(':') {
             return Err(action.error("must be one action by its name"));
         }
-        let is_for_sender = statement.get("Condition").map_or(Ok(false), |condition| sender(condition, name))?;
+        let condition = statement.get("Condition");
+        let within = condition.map(within).transpose()?.flatten();
+        let is_for_sender = match condition {
+            Some(condition) if within.is_none() => sender(condition, name)?,
+            _ => false,
+        };
+        if within.is_some() && name != "dynamodb:UpdateItem" {
+            return Err(action.error("is not held to parts of a table locally"));
+        }
         for resource in statement.require("Resource")?.one_or_more() {
-            grants.push(Grant { action: name.to_owned(), resource: label(resource)?, is_for_sender });
+            let (action, resource) = (name.to_owned(), label(resource)?);
+            grants.push(Grant { action, resource, is_for_sender, within: within.clone() });
         }
     }
     Ok(())
 }
 
-/// The one condition that is known: `StringEquals: { ses:FromAddress: !Ref MailFrom }`.
+/// Part of a table, if that is what a condition is about: all three of these, or it is not known.
+fn within(condition: &Node) -> Result<Option<Within>, TemplateError> {
+    let unknown = || condition.error("is not known locally");
+    let entries = condition.entries()?;
+    let values = |operator: &str, key: &str| -> Result<Option<Vec<String>>, TemplateError> {
+        let Some((_, operands)) = entries.iter().find(|(name, _)| name == operator) else { return Ok(None) };
+        let [(name, value)] = operands.entries()? else { return Err(unknown()) };
+        if name != key {
+            return Err(unknown());
+        }
+        value.one_or_more().iter().map(|one| one.text().map(str::to_owned)).collect::<Result<_, _>>().map(Some)
+    };
+    let Some(leading_keys) = values("ForAllValues:StringLike", "dynamodb:LeadingKeys")? else { return Ok(None) };
+    let attributes = values("ForAllValues:StringEquals", "dynamodb:Attributes")?.ok_or_else(unknown)?;
+    let returned = values("StringEqualsIfExists", "dynamodb:ReturnValues")?.ok_or_else(unknown)?;
+    if entries.len() != 3 || returned != ["NONE"] {
+        return Err(unknown());
+    }
+    Ok(Some(Within { leading_keys, attributes }))
+}
+
+/// The other condition that is known: `StringEquals: { ses:FromAddress: !Ref MailFrom }`.
 fn sender(condition: &Node, action: &str) -> Result<bool, TemplateError> {
     let unknown = || condition.error("is not known locally");
     let [(operator, operands)] = condition.entries()? else { return Err(unknown()) };

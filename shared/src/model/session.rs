@@ -88,6 +88,8 @@ pub struct ActiveSession {
     /// Whether it is the one that asks.
     pub is_current: bool,
     pub created_at: Rfc3339,
+    /// When it was used last; noted once a day at most. After 8 days without, it has ended.
+    pub last_used_at: Rfc3339,
     pub expires_at: Rfc3339,
     /// Where it was begun: an IPv4 /24 or an IPv6 /48.
     pub network: Option<String>,

@@ -62,11 +62,9 @@ impl Store {
         if let Some(org) = &authority.org {
             self.copied.note(org);
         }
-        authority.standing = session.zip(membership).and_then(|(session, membership)| {
-            let counts =
-                session.expires_at > self.now() && membership.covers(session.mark.as_ref(), session.created_at);
-            counts.then_some((session, membership))
-        });
+        authority.standing = session
+            .zip(membership)
+            .and_then(|(session, membership)| session.counts(&membership, self.now()).then_some((session, membership)));
         Ok(authority)
     }
 

@@ -153,7 +153,7 @@ impl Store {
         let now = self.now();
         let counts = |session: &SessionRecord| {
             let of = memberships.iter().find(|membership| membership.org_id == session.org_id);
-            session.expires_at > now && of.is_some_and(|of| of.covers(session.mark.as_ref(), session.created_at))
+            of.is_some_and(|of| session.counts(of, now))
         };
         let mut active: Vec<_> = sessions.into_iter().map(|(_, session)| session).filter(counts).collect();
         active.sort_unstable_by_key(|session| std::cmp::Reverse(session.session_id));

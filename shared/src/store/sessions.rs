@@ -3,7 +3,7 @@
 use super::keys::Key;
 use super::single::SingleWrite as _;
 use super::{Attributes, Store, attributes, classify, number, string};
-use crate::error::ApiError;
+use crate::error::{ApiError, chain};
 use crate::ids::{OrgId, SessionId, UserId};
 use crate::model::mark::MembershipMark;
 use crate::model::org::MembershipRecord;
@@ -17,6 +17,12 @@ use crate::token::{Token, TokenHash};
 use aws_sdk_dynamodb::types::{ConditionCheck, TransactWriteItem};
 use platform::telemetry::{Part, timed};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How long after its last noted use a session ends. As that is noted once a day, it has then been idle for 7 to 8 days.
+const IDLE: Duration = Duration::from_secs(8 * 24 * 60 * 60);
+/// How often its use is noted at most.
+const NOTED_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A session as stored, under the hash of its token.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,6 +37,9 @@ pub(crate) struct SessionRecord {
     /// When its user gave the password last. Sessions from before it was noted have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) password_at: Option<Moment>,
+    /// When it was used last, to the day. Sessions from before it was noted have none until they are used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last_used_at: Option<Moment>,
     #[serde(flatten)]
     pub(crate) origin: Origin,
     ttl: i64,
@@ -47,9 +56,25 @@ impl SessionRecord {
             expires_at,
             mark: membership.mark.clone(),
             password_at: Some(now),
+            last_used_at: Some(now),
             origin,
             ttl: expires_at.as_ttl_seconds(),
         }
+    }
+
+    /// When it was used last, as far as that is known.
+    pub(crate) fn last_used(&self) -> Moment {
+        self.last_used_at.unwrap_or(self.created_at)
+    }
+
+    /// Whether it opens what its membership may do: it has not ended, was not idle for too long, and was made under that membership.
+    pub(crate) fn counts(&self, of: &MembershipRecord, now: Moment) -> bool {
+        self.expires_at > now && self.last_used().plus(IDLE) > now && of.covers(self.mark.as_ref(), self.created_at)
+    }
+
+    /// Whether its use is to be noted again.
+    pub(crate) fn is_to_be_noted(&self, now: Moment) -> bool {
+        self.last_used().plus(NOTED_EVERY) <= now
     }
 
     pub(crate) fn stored(&self, token: &Token) -> Result<Attributes, ApiError> {
@@ -116,6 +141,28 @@ impl Store {
         };
         let check = check.build().map_err(ApiError::internal)?;
         Ok(TransactWriteItem::builder().condition_check(check).build())
+    }
+
+    /// Notes that a session is used, unless another request has within a day. Nothing comes of a failure: the next request tries again.
+    /// Least privilege: the template's grant for this names the attributes.
+    pub(crate) async fn note_use(self, user: UserId, token: TokenHash) {
+        let now = self.now();
+        let before = now.as_millis().saturating_sub(i64::try_from(NOTED_EVERY.as_millis()).unwrap_or(i64::MAX));
+        let noted = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(Key::session(user, &token).attributes()))
+            .update_expression("SET last_used_at = :now")
+            .condition_expression(
+                "attribute_exists(pk) AND (attribute_not_exists(last_used_at) OR last_used_at <= :before)",
+            )
+            .expression_attribute_values(":now", number(now.as_millis()))
+            .expression_attribute_values(":before", number(before))
+            .send_unless_held();
+        if let Err(error) = noted.await {
+            tracing::debug!(cause = chain(&error), "the use of a session was not noted");
+        }
     }
 
     /// Ends a session: its token is dead when this returns.
