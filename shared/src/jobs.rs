@@ -11,6 +11,7 @@ use crate::model::price::Rates;
 use crate::model::time::Moment;
 use crate::model::usage::month_of;
 use crate::store::jobs::{Change, piece_count};
+use crate::store::keys;
 use lambda_http::Request;
 use lambda_http::http::HeaderValue;
 use lambda_http::http::header::LOCATION;
@@ -54,13 +55,17 @@ impl JobMessage {
     /// Never: ids serialize.
     #[must_use]
     pub fn hidden(job: &JobRecord, delay: Duration) -> Outgoing {
-        let message = Self { org_id: job.org_id, job_id: job.job_id };
-        Outgoing {
-            group_id: job.org_id.to_string(),
-            body: serde_json::to_string(&message).expect("ids serialize"),
-            trace_header: job.trace.clone(),
-            delay,
-        }
+        Self { org_id: job.org_id, job_id: job.job_id }.outgoing(job.trace.clone(), delay)
+    }
+
+    /// Itself, with the trace header of the request that it goes back to, to be received after `delay`.
+    ///
+    /// # Panics
+    /// Never: ids serialize.
+    #[must_use]
+    pub fn outgoing(self, trace_header: Option<String>, delay: Duration) -> Outgoing {
+        let body = serde_json::to_string(&self).expect("ids serialize");
+        Outgoing { group_id: self.org_id.to_string(), body, trace_header, delay }
     }
 }
 
@@ -115,6 +120,7 @@ impl NewJob<'_> {
             started_at: None,
             finished_at: None,
             due_at: Some(now.plus(UNSENT_AFTER)),
+            due_shard: Some(keys::due_shard(job_id)),
             not_before: None,
             give_up_at: Some(now.plus(kind.gives_up_after())),
             waiting_for: None,

@@ -3,6 +3,7 @@
 mod acceptance;
 mod analyses;
 mod cancelling;
+mod deadlines;
 pub(crate) mod emails;
 mod failures;
 mod fairness;
@@ -14,4 +15,5 @@ mod provider_truth;
 pub(crate) mod providers;
 mod refusals;
 pub(crate) mod rig;
+mod sweeping;
 mod waiting;

@@ -13,7 +13,10 @@ use local::template::{Grant, Template};
 use local::{Options, StartError, System, operator};
 use reqwest::Method;
 use serde_json::{Value, json};
+use shared::ids::JobId;
+use shared::model::time::Moment;
 use shared::store::items::SPREAD_BY_OPERATOR_AFTER;
+use shared::store::keys::Key;
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
@@ -221,8 +224,14 @@ impl World {
         for id in [&left, &lost, &lost_mail] {
             rig.time_passes(&owner, id).await;
         }
+        // And an entry of the index whose job is gone.
+        let earlier = Moment::from_millis(rig.system.context().now().as_millis() - 1_000);
+        let Key { pk, sk } = Key::due(1, JobId::new(), earlier);
+        let entry = json!({"pk": {"S": pk}, "sk": {"S": sk}, "org_id": {"S": owner.org_id}});
+        let table = &rig.system.context().config().table_name;
+        self.database.call("PutItem", &json!({"TableName": table, "Item": entry})).await;
         let swept = rig.sweep_once().await;
-        assert_eq!((swept.queued, swept.ended, swept.left), (2, 1, 0));
+        assert_eq!((swept.queued, swept.ended, swept.left), (2, 2, 0));
         rig.drain().await;
 
         // A message that comes when there is no time left for a call.

@@ -249,7 +249,7 @@ async fn the_filter_lets_through_what_something_is_cached_of_and_nothing_else() 
         Key::item(org, item),
         Key::job(org, job),
         Key::job_input(org, job, 1),
-        Key::due(job, now),
+        Key::due(1, job, now),
         Key::usage(org, "2026-11"),
         Key::suppression("ada@example.com"),
         Key::catalogue_manifest(),

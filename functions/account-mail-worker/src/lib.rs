@@ -15,7 +15,7 @@ use shared::telemetry::metrics::{Metric, metrics};
 use shared::{ApiError, Context};
 use std::time::Duration;
 use worker::mail::{Mailer, ses};
-use worker::{Ended, Work};
+use worker::{Ended, TimeLeft, Work};
 
 /// How long mail waits before it is looked at again, when the day's number is used up or too much of it bounced.
 const WAIT: Duration = Duration::from_secs(60 * 60);
@@ -48,7 +48,7 @@ impl Work for AccountMails {
         &self,
         context: &Context,
         job: JobRecord,
-        left: Duration,
+        time: &TimeLeft<'_>,
     ) -> Result<Option<(JobRecord, Ended)>, ApiError> {
         let mail: AccountMail = match context.store().job_input(&job).await {
             Err(ApiError::NotFound) => return Ok(Some((job, Ended::expired()))),
@@ -63,7 +63,7 @@ impl Work for AccountMails {
         }
         let letter = due.write(context, &self.config.app_url).await?;
         metrics("CitizenApp/AccountMail", None, &[(Metric("AccountMailHandedOver"), 1.into())]);
-        self.mailer.hand_over(context, job, &letter, left).await
+        self.mailer.hand_over(context, job, &letter, time).await
     }
 }
 

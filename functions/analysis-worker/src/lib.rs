@@ -15,7 +15,7 @@ use shared::queue::batch::Batch;
 use shared::{ApiError, Context};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
-use worker::{Ended, Work};
+use worker::{Ended, TimeLeft, Work};
 
 pub use providers::Analyses;
 
@@ -42,7 +42,7 @@ impl Work for Analyses {
         &self,
         context: &Context,
         job: JobRecord,
-        left: Duration,
+        time: &TimeLeft<'_>,
     ) -> Result<Option<(JobRecord, Ended)>, ApiError> {
         let text = match context.store().job_input(&job).await {
             Err(ApiError::NotFound) => return Ok(Some((job, Ended::expired()))),
@@ -57,6 +57,7 @@ impl Work for Analyses {
             let cost = if matches!(provider, Provider::Builtin) { Cost::Nothing } else { Cost::Unknown };
             Ended::Later { retry_after: None, detail: detail.to_owned(), cost }
         };
+        let Some(left) = time.for_a_call() else { return Ok(Some((job, Ended::NoTime))) };
         let call = AssertUnwindSafe(provider.analyze(text, &model)).catch_unwind();
         let ended = match tokio::time::timeout(left, call).await {
             Ok(Ok(outcome)) => outcome::of_analysis(&job, outcome),

@@ -8,7 +8,7 @@ use shared::queue::batch::Batch;
 use shared::{ApiError, Context};
 use std::time::Duration;
 use worker::mail::{Mailer, ses};
-use worker::{Ended, Work};
+use worker::{Ended, TimeLeft, Work};
 
 /// What e-mails are sent in.
 pub type Worker = worker::Worker<Emails>;
@@ -37,7 +37,7 @@ impl Work for Emails {
         &self,
         context: &Context,
         job: JobRecord,
-        left: Duration,
+        time: &TimeLeft<'_>,
     ) -> Result<Option<(JobRecord, Ended)>, ApiError> {
         let store = context.store();
         let message: Message = match store.job_input(&job).await {
@@ -48,6 +48,6 @@ impl Work for Emails {
             let refused = Ended::failed("recipient_suppressed", "A recipient is on the suppression list.");
             return Ok(Some((job, refused)));
         }
-        self.mailer.hand_over(context, job, &message, left).await
+        self.mailer.hand_over(context, job, &message, time).await
     }
 }

@@ -3,16 +3,16 @@
 
 use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
-use shared::ids::JobId;
+use shared::error::chain;
 use shared::jobs::JobMessage;
 use shared::model::job::{Claim, JobKind, JobRecord};
 use shared::model::time::Moment;
 use shared::runtime::event::Event;
-use shared::store::jobs::DueJob;
+use shared::store::jobs::{DueJob, Found};
 use shared::store::keys::DUE_SHARDS;
+use shared::telemetry::metrics::{Metric, metrics};
 use shared::telemetry::{self, About};
 use shared::{ApiError, Context};
-use std::collections::HashMap;
 use std::time::Duration;
 
 /// Entries of a shard that are read at a time.
@@ -25,6 +25,8 @@ const AT_ONCE: usize = 16;
 const TIME_TO_END: Duration = Duration::from_secs(10);
 /// How long a sweep waits for a queue or a database that was away before it tries again.
 const PAUSE: Duration = Duration::from_secs(5);
+/// An entry that its job does not point to is removed after this.
+const ORPHANED_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// The schedule's event, or any other: nothing in it matters, and a sweep more does no harm.
 #[derive(Clone, Copy, Debug)]
@@ -43,8 +45,33 @@ pub struct Swept {
     pub queued: u64,
     /// Jobs that ended here.
     pub ended: u64,
-    /// Jobs, or shards that could not be read, left for the next sweep.
+    /// Jobs that could not be dealt with, and shards that were not read to their end: left for the next sweep.
     pub left: u64,
+}
+
+/// What was done in a shard, or in a page of it.
+#[derive(Debug, Default, Clone, Copy)]
+struct Round {
+    swept: Swept,
+    /// Something is left because the queue or the database is away.
+    is_away: bool,
+    /// Since when the longest due of what is left is due.
+    oldest: Option<Moment>,
+}
+
+impl Round {
+    fn add(&mut self, other: Self) {
+        self.swept.queued += other.swept.queued;
+        self.swept.ended += other.swept.ended;
+        self.swept.left += other.swept.left;
+        self.is_away |= other.is_away;
+        self.oldest = [self.oldest, other.oldest].into_iter().flatten().min();
+    }
+
+    /// Something that was due at a time is left for later.
+    fn leave(&mut self, due_at: Option<Moment>, is_away: bool) {
+        self.add(Self { swept: Swept { left: 1, ..Swept::default() }, is_away, oldest: due_at });
+    }
 }
 
 /// Deals with all that is due, until `deadline_ms` (epoch milliseconds). While something is left because the
@@ -55,113 +82,147 @@ pub async fn handle(context: &Context, _tick: Tick, deadline_ms: u64) -> Swept {
     if let Err(error) = context.store().note_partitions_known().await {
         tracing::warn!(%error, "that this version serves could not be noted");
     }
+    // Each minute another one is first: what takes all the time of one sweep does not take it of all.
+    let first = context.now().as_millis().div_euclid(60_000).rem_euclid(i64::from(DUE_SHARDS)) as usize;
     loop {
         let shards: Vec<_> = (0..DUE_SHARDS).map(|shard| sweep_shard(context, shard, deadline)).collect();
-        let round: Vec<Swept> = stream::iter(shards).buffer_unordered(SHARDS_AT_ONCE).collect().await;
-        swept.queued += round.iter().map(|shard| shard.queued).sum::<u64>();
-        swept.ended += round.iter().map(|shard| shard.ended).sum::<u64>();
-        swept.left = round.iter().map(|shard| shard.left).sum();
-        if swept.left == 0 || context.now().plus(PAUSE + TIME_TO_END) > deadline {
-            if swept != Swept::default() {
-                tracing::info!(queued = swept.queued, ended = swept.ended, left = swept.left, "swept");
-            }
+        let shards = stream::iter(in_turn(shards, first)).buffer_unordered(SHARDS_AT_ONCE);
+        let round = shards.fold(Round::default(), |mut round, shard| async move {
+            round.add(shard);
+            round
+        });
+        let round = round.await;
+        swept = Swept {
+            queued: swept.queued + round.swept.queued,
+            ended: swept.ended + round.swept.ended,
+            left: round.swept.left,
+        };
+        if !round.is_away || context.now().plus(PAUSE + TIME_TO_END) > deadline {
+            report(swept, round.oldest.map_or(Duration::ZERO, |at| at.until(context.now())));
             return swept;
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// Deals with what is due in one shard, page by page.
-async fn sweep_shard(context: &Context, shard: u8, deadline: Moment) -> Swept {
-    let mut swept = Swept::default();
+fn in_turn<T>(mut all: Vec<T>, first: usize) -> Vec<T> {
+    all.rotate_left(first);
+    all
+}
+
+/// Counts what is left and since when: an alarm reads it (docs/operations.md, "Metrics").
+fn report(swept: Swept, oldest_due: Duration) {
+    if swept != Swept::default() {
+        let Swept { queued, ended, left } = swept;
+        tracing::info!(queued, ended, left, oldest_due_seconds = oldest_due.as_secs(), "swept");
+    }
+    let values = [(Metric("SweepLeft"), swept.left.into()), (Metric("OldestDueSeconds"), oldest_due.as_secs().into())];
+    metrics("CitizenApp/Jobs", None, &values);
+}
+
+/// Deals with what is due in one shard, page by page. What a page leaves holds up none of the next.
+async fn sweep_shard(context: &Context, shard: u8, deadline: Moment) -> Round {
+    let (mut round, mut from, mut last) = (Round::default(), None, None);
+    let now = context.now();
     loop {
-        let now = context.now();
-        if now.plus(TIME_TO_END) > deadline {
-            swept.left += 1;
-            return swept;
+        if context.now().plus(TIME_TO_END) > deadline {
+            round.leave(last, false);
+            return round;
         }
-        let due = match context.store().due_jobs(shard, now, PAGE).await {
-            Ok(due) => due,
+        let page = match context.store().due_jobs(shard, now, PAGE, from).await {
+            Ok(page) => page,
             Err(error) => {
                 tracing::warn!(shard, %error, "a shard of what is due could not be read");
-                swept.left += 1;
-                return swept;
+                round.leave(last, true);
+                return round;
             }
         };
-        let page = sweep_page(context, &due, now).await;
-        swept.queued += page.queued;
-        swept.ended += page.ended;
-        // What a page leaves stands first in the next one: that would be the same page again.
-        swept.left += page.left;
-        if due.len() < PAGE as usize || page.left > 0 {
-            return swept;
+        last = page.due.last().map(|due| due.at).or(last);
+        round.add(sweep_page(context, &page.due, now).await);
+        from = page.next;
+        if from.is_none() {
+            return round;
         }
     }
 }
 
-async fn sweep_page(context: &Context, due: &[DueJob], now: Moment) -> Swept {
-    let mut swept = Swept::default();
+async fn sweep_page(context: &Context, due: &[DueJob], now: Moment) -> Round {
+    let mut round = Round::default();
     if due.is_empty() {
-        return swept;
+        return round;
     }
     let jobs = match context.store().jobs_due(due).await {
         Ok(jobs) => jobs,
         Err(error) => {
             tracing::warn!(%error, "jobs that are due could not be read");
-            return Swept { left: due.len() as u64, ..swept };
+            due.iter().for_each(|due| round.leave(Some(due.at), true));
+            return round;
         }
     };
-    let mut jobs: HashMap<JobId, JobRecord> = jobs.into_iter().map(|job| (job.job_id, job)).collect();
     let looks: Vec<_> = due
         .iter()
         .map(|due| {
-            let look = look(context, due, jobs.remove(&due.job_id), now);
+            let look = look(context, due, jobs.get(&due.job_id), now);
             let message = JobMessage { org_id: due.org_id, job_id: due.job_id };
             telemetry::during(About::function("sweeper"), async move {
                 message.note();
-                look.await.inspect_err(|error| tracing::warn!(%error, "a job that is due could not be dealt with"))
+                let looked = look.await;
+                (
+                    due.at,
+                    looked.inspect_err(|error| tracing::warn!(%error, "a job that is due could not be dealt with")),
+                )
             })
         })
         .collect();
-    let looked: Vec<Result<Look, ApiError>> = stream::iter(looks).buffer_unordered(AT_ONCE).collect().await;
+    let looked: Vec<(Moment, Result<Look, ApiError>)> = stream::iter(looks).buffer_unordered(AT_ONCE).collect().await;
     let mut waiting = Vec::new();
-    for look in looked {
+    for (at, look) in looked {
         match look {
             Ok(Look::Send(job)) => waiting.push(*job),
-            Ok(Look::Ended) => swept.ended += 1,
+            Ok(Look::Ended) => round.swept.ended += 1,
             Ok(Look::Moved) => {}
-            Err(_) => swept.left += 1,
+            Ok(Look::Unreadable) => round.leave(Some(at), false),
+            Err(_) => round.leave(Some(at), true),
         }
     }
+    round.add(send_again(context, &waiting).await);
+    round
+}
+
+/// Sends the messages of jobs, and notes which are on their queue.
+async fn send_again(context: &Context, waiting: &[JobRecord]) -> Round {
+    let mut round = Round::default();
     let mut sent = Vec::new();
     for kind in JobKind::ALL {
-        let waiting: Vec<&JobRecord> = waiting.iter().filter(|job| job.kind == kind).collect();
-        sent.extend(send(context, kind, &waiting).await);
+        let (kinds, outcomes) = send(context, kind, waiting).await;
+        for (job, is_sent) in kinds.into_iter().zip(outcomes) {
+            if is_sent { sent.push(job) } else { round.leave(job.due_at, true) }
+        }
     }
-    swept.queued = sent.len() as u64;
-    swept.left += (waiting.len() - sent.len()) as u64;
+    round.swept.queued = sent.len() as u64;
     // Sent first, noted then: a crash between the two sends a message twice, which a claim bears.
     let notes: Vec<_> =
         sent.into_iter().map(|job| telemetry::during(About::function("sweeper"), note_sent(context, job))).collect();
-    swept.left +=
-        stream::iter(notes).buffer_unordered(AT_ONCE).filter(|noted| std::future::ready(!noted)).count().await as u64;
-    swept
+    let noted: Vec<Result<(), Option<Moment>>> = stream::iter(notes).buffer_unordered(AT_ONCE).collect().await;
+    noted.into_iter().filter_map(Result::err).for_each(|due_at| round.leave(due_at, true));
+    round
 }
 
-/// Sends the messages of jobs of one kind; gives those whose message is on the queue.
-async fn send<'j>(context: &Context, kind: JobKind, jobs: &[&'j JobRecord]) -> Vec<&'j JobRecord> {
+/// Sends the messages of the jobs of one kind; gives these, and of each whether its message is on the queue.
+async fn send<'j>(context: &Context, kind: JobKind, jobs: &'j [JobRecord]) -> (Vec<&'j JobRecord>, Vec<bool>) {
+    let jobs: Vec<&JobRecord> = jobs.iter().filter(|job| job.kind == kind).collect();
     if jobs.is_empty() {
-        return Vec::new();
+        return Default::default();
     }
     let messages: Vec<_> = jobs.iter().map(|job| JobMessage::of(job)).collect();
-    let outcomes = match context.queue(kind) {
-        Ok(queue) => queue.send_batch(&messages).await,
+    let sent = match context.queue(kind) {
+        Ok(queue) => queue.send_batch(&messages).await.iter().map(Result::is_ok).collect(),
         Err(error) => {
             tracing::error!(?kind, %error, "the sweeper has no queue of a kind");
-            return Vec::new();
+            vec![false; jobs.len()]
         }
     };
-    jobs.iter().zip(outcomes).filter_map(|(job, outcome)| outcome.is_ok().then_some(*job)).collect()
+    (jobs, sent)
 }
 
 /// What a due job needs.
@@ -170,30 +231,47 @@ enum Look {
     Ended,
     /// It went on by itself meanwhile.
     Moved,
+    /// This version cannot read it: one that can has to deal with it.
+    Unreadable,
 }
 
-async fn look(context: &Context, due: &DueJob, job: Option<JobRecord>, now: Moment) -> Result<Look, ApiError> {
+async fn look(context: &Context, due: &DueJob, found: Option<&Found>, now: Moment) -> Result<Look, ApiError> {
     let store = context.store();
-    let Some(job) = job else { return store.forget_due(due).await.map(|()| Look::Ended) };
+    let job = match found {
+        None => return store.forget_due(due).await.map(|()| Look::Ended),
+        Some(Found::Unreadable(error)) => {
+            tracing::error!(error = chain(error), "a job that is due cannot be read");
+            return Ok(Look::Unreadable);
+        }
+        Some(Found::Job(job)) => job,
+    };
     if job.due_at != Some(due.at) {
+        // Its entry moves with it in one transaction: one that is still there later will never be pointed to again.
+        if due.at.plus(ORPHANED_AFTER) <= now {
+            tracing::warn!("an entry that no job points to is removed");
+            store.forget_due(due).await?;
+        }
         return Ok(Look::Moved);
     }
     match job.claim(now) {
         Claim::End(ended, settlement) => {
-            store.advance_job(&job, &ended, &settlement).await?;
+            store.advance_job(job, &ended, &settlement).await?;
             Ok(Look::Ended)
         }
         // A dead run is taken over by the worker that gets the message: that also charges what it cost.
-        Claim::Run(_) => Ok(Look::Send(Box::new(job))),
+        Claim::Run(_) => Ok(Look::Send(job.clone())),
         Claim::Leave => Ok(Look::Moved),
     }
 }
 
-/// The message is on the queue: look again when it has had time to be received. Whether that stands.
-async fn note_sent(context: &Context, job: &JobRecord) -> bool {
+/// The message is on the queue: look again when it has had time to be received. If that could not be noted, says what is still due.
+async fn note_sent(context: &Context, job: &JobRecord) -> Result<(), Option<Moment>> {
     JobMessage { org_id: job.org_id, job_id: job.job_id }.note();
     let later = job.sent_again(context.now());
     // If the job went on meanwhile, all the better.
     let noted = context.store().advance_job(job, &later, &Default::default()).await;
-    noted.map_err(|error| tracing::warn!(%error, "a job was queued and may be once more")).is_ok()
+    noted.map(|_| ()).map_err(|error| {
+        tracing::warn!(%error, "a job was queued and may be once more");
+        job.due_at
+    })
 }

@@ -107,7 +107,10 @@ pub struct JobRecord {
     pub finished_at: Option<Moment>,
     /// When the sweeper looks at it; none when it has ended.
     pub due_at: Option<Moment>,
-    /// No run begins before it; none where it may run at once. This and the next three are not in records of 0.1.
+    /// The partition of the index of what is due that it has its entry in. This and the next four are not in records of 0.1.
+    #[serde(default)]
+    pub due_shard: Option<u8>,
+    /// No run begins before it; none where it may run at once.
     #[serde(default)]
     pub not_before: Option<Moment>,
     /// A refusal after this ends it.
@@ -197,6 +200,7 @@ impl From<&JobRecord> for Job {
             started_at,
             finished_at,
             due_at: _,
+            due_shard: _,
             not_before,
             give_up_at,
             ref waiting_for,

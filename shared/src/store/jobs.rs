@@ -2,14 +2,16 @@
 //! what is due in the same transaction: nothing that was accepted can be forgotten.
 
 mod change;
+mod due;
 
 pub use change::{Advance, Change};
+pub use due::{DueJob, DuePage, Found};
 
 use super::idempotency::{Begun, Keyed};
-use super::keys::{self, Key, SK};
+use super::keys::{self, Key};
 use super::pieces::pieces;
 use super::slices::{Taking, lane_backoff};
-use super::{Store, attributes, backoff, classify, condition_failed, contended, record, string, usage};
+use super::{Store, attributes, backoff, condition_failed, contended, string, usage};
 use crate::error::ApiError;
 use crate::ids::{JOB_PARTITIONS, JobId, OrgId};
 use crate::model::job::JobRecord;
@@ -18,7 +20,6 @@ use crate::model::time::Moment;
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
 use platform::idempotency::KeyClaim;
 use platform::telemetry::{Part, timed};
-use std::collections::HashMap;
 use std::time::Duration;
 
 /// How long an input is kept: longer than any message of its job lives, dead-letter queue included.
@@ -30,14 +31,6 @@ const HOT: u32 = 6;
 const ATTEMPTS: u32 = 8;
 /// The same where there are other lanes to try.
 const LANE_ATTEMPTS: u32 = 16;
-
-/// An entry of the index of what is due.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DueJob {
-    pub org_id: OrgId,
-    pub job_id: JobId,
-    pub at: Moment,
-}
 
 /// How many pieces an input takes.
 #[must_use]
@@ -168,19 +161,15 @@ impl Store {
     }
 
     fn put_due(&self, job: &JobRecord, at: Moment) -> Result<TransactWriteItem, ApiError> {
-        let mut item = Key::due(job.job_id, at).attributes();
+        let mut item = Key::due(shard_of(job), job.job_id, at).attributes();
         item.insert("org_id".to_owned(), string(job.org_id));
         let put = Put::builder().table_name(&self.table).set_item(Some(item)).build().map_err(ApiError::internal)?;
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    fn delete_due(&self, job: JobId, at: Moment) -> Result<TransactWriteItem, ApiError> {
-        let delete = Delete::builder()
-            .table_name(&self.table)
-            .set_key(Some(Key::due(job, at).attributes()))
-            .build()
-            .map_err(ApiError::internal)?;
-        Ok(TransactWriteItem::builder().delete(delete).build())
+    fn delete_due(&self, entry: Key) -> Result<TransactWriteItem, ApiError> {
+        let delete = Delete::builder().table_name(&self.table).set_key(Some(entry.attributes()));
+        Ok(TransactWriteItem::builder().delete(delete.build().map_err(ApiError::internal)?).build())
     }
 
     /// A job.
@@ -225,51 +214,9 @@ impl Store {
         let partitions = keys::partitions(org, keys::jobs_pk(org.org_id), JOB_PARTITIONS, limit, before);
         timed(Part::Db, self.newest(partitions, limit, after, |job: &JobRecord| job.job_id)).await
     }
-
-    /// Up to `limit` jobs of a shard that are due, the longest due first.
-    ///
-    /// # Errors
-    /// When the database is away.
-    pub async fn due_jobs(&self, shard: u8, now: Moment, limit: i32) -> Result<Vec<DueJob>, ApiError> {
-        let query = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .consistent_read(true)
-            .limit(limit)
-            .key_condition_expression("pk = :pk AND sk < :now")
-            .expression_attribute_values(":pk", string(keys::due_pk(shard)))
-            .expression_attribute_values(":now", string(keys::due_sk(now)))
-            .send();
-        let page = timed(Part::Db, query).await.map_err(classify)?;
-        let entries = page.items.unwrap_or_default();
-        Ok(entries.iter().filter_map(due_entry).collect())
-    }
-
-    /// The jobs of up to 100 entries of the index; those that exist, in any order.
-    ///
-    /// # Errors
-    /// When the database is away.
-    pub async fn jobs_due(&self, due: &[DueJob]) -> Result<Vec<JobRecord>, ApiError> {
-        let keys = due.iter().map(|due| Key::job(due.org_id, due.job_id).attributes()).collect();
-        timed(Part::Db, self.get_all(keys)).await?.into_iter().map(record).collect()
-    }
-
-    /// Removes an entry of the index that no job points to.
-    ///
-    /// # Errors
-    /// When the database is away.
-    pub async fn forget_due(&self, due: &DueJob) -> Result<(), ApiError> {
-        timed(Part::Db, self.transact(vec![self.delete_due(due.job_id, due.at)?])).await.map(|_| ())
-    }
 }
 
-fn due_entry(item: &HashMap<String, AttributeValue>) -> Option<DueJob> {
-    let text = |name: &str| item.get(name)?.as_s().ok();
-    let (at, job) = text(SK)?.split_once('#')?;
-    Some(DueJob {
-        org_id: text("org_id")?.parse().ok()?,
-        job_id: job.parse().ok()?,
-        at: Moment::from_millis(at.parse().ok()?),
-    })
+/// The partition of the index that a job has its entry in.
+fn shard_of(job: &JobRecord) -> u8 {
+    job.due_shard.unwrap_or_else(|| keys::due_shard_of_0_1(job.job_id))
 }

@@ -208,8 +208,8 @@ impl Key {
     }
 
     #[must_use]
-    pub fn due(job: JobId, at: Moment) -> Self {
-        Self::new(due_pk(uuid::Uuid::from(job).as_bytes()[15] % DUE_SHARDS), format!("{}#{job}", due_sk(at)))
+    pub fn due(shard: u8, job: JobId, at: Moment) -> Self {
+        Self::new(due_pk(shard), format!("{}#{job}", due_sk(at)))
     }
 
     #[must_use]
@@ -364,8 +364,27 @@ pub fn jobs_pk(org: OrgId) -> String {
     format!("JOBS#{org}")
 }
 
-/// Partitions of what is to be looked at: one would bound the writes of all organizations together.
+/// Partitions of what is to be looked at: one would bound the writes of all organizations together. Each job keeps the number of its
+/// own, so that there may be more of them in a later version. The sweeper reads no others: never make them fewer.
 pub const DUE_SHARDS: u8 = 16;
+/// As many as there were when jobs did not keep it.
+const DUE_SHARDS_OF_0_1: u8 = 16;
+
+/// The partition of a new job.
+#[must_use]
+pub fn due_shard(job: JobId) -> u8 {
+    last_byte(job) % DUE_SHARDS
+}
+
+/// The partition of a job that does not say it.
+#[must_use]
+pub fn due_shard_of_0_1(job: JobId) -> u8 {
+    last_byte(job) % DUE_SHARDS_OF_0_1
+}
+
+fn last_byte(job: JobId) -> u8 {
+    uuid::Uuid::from(job).as_bytes()[15]
+}
 
 /// One of them.
 #[must_use]

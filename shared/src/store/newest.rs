@@ -1,8 +1,9 @@
 //! Pages of a list, newest first. What is spread over partitions is merged of them.
 
 use super::keys::Partition;
+use super::keys::SK;
 use super::{Store, classify, record, string};
-use crate::error::ApiError;
+use crate::error::{ApiError, chain};
 use futures_util::future::try_join_all;
 use serde::de::DeserializeOwned;
 use std::cmp::Reverse;
@@ -14,6 +15,8 @@ struct Run<T> {
     /// How many records it is asked for next.
     ask: usize,
     read: Vec<T>,
+    /// The sort key of the oldest that was seen, readable or not.
+    seen: Option<String>,
     /// Nothing is older than what was read.
     ended: bool,
 }
@@ -29,7 +32,7 @@ impl Store {
         id: impl Fn(&T) -> I,
     ) -> Result<(Vec<T>, Option<I>), ApiError> {
         let limit = usize::from(limit);
-        let run = |Partition { pk, first }| Run { pk, ask: first, read: Vec::new(), ended: false };
+        let run = |Partition { pk, first }| Run { pk, ask: first, read: Vec::new(), seen: None, ended: false };
         let mut runs: Vec<Run<T>> = partitions.into_iter().map(run).collect();
         let oldest = |run: &Run<T>| run.read.last().map(&id);
         loop {
@@ -49,8 +52,8 @@ impl Store {
                 return Ok((found, last.filter(|_| more)));
             }
             let reading = runs.iter_mut().filter(|run| is_open(run)).map(|run| {
-                let before = oldest(run).or(after);
-                self.read_on(run, before.map(|id| id.to_string()))
+                let before = run.seen.clone().or_else(|| after.map(|id| id.to_string()));
+                self.read_on(run, before)
             });
             try_join_all(reading).await?;
             // A second look is the last one.
@@ -76,7 +79,19 @@ impl Store {
         let page = query.send().await.map_err(classify)?;
         run.ended = page.last_evaluated_key.is_none();
         for found in page.items.unwrap_or_default() {
-            run.read.push(record(found)?);
+            run.seen = found.get(SK).and_then(|sk| sk.as_s().ok()).cloned().or(run.seen.take());
+            match record(found) {
+                Ok(found) => run.read.push(found),
+                // Another version wrote it, and is gone: the others are listed all the same.
+                Err(error) => {
+                    tracing::error!(
+                        pk = run.pk,
+                        sk = run.seen,
+                        error = chain(&error),
+                        "a record of a list cannot be read"
+                    );
+                }
+            }
         }
         Ok(())
     }

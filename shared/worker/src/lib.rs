@@ -5,10 +5,12 @@ pub mod batch;
 pub mod mail;
 mod outcome;
 mod run;
+mod time;
 pub mod transport;
 
 pub use outcome::Ended;
 pub use run::note_effect;
+pub use time::TimeLeft;
 
 use aws_lambda_events::event::sqs::SqsBatchResponse;
 use batch::Verdict;
@@ -16,16 +18,15 @@ use lambda_http::http::HeaderValue;
 use shared::clock::Clock;
 use shared::config::{Config, ConfigError};
 use shared::jobs::JobMessage;
-use shared::model::job::{JobKind, JobRecord};
-use shared::model::time::Moment;
+use shared::model::job::{ATTEMPTS_MAX, JobKind, JobRecord};
 use shared::queue::batch::{Batch, Record};
 use shared::runtime::Environment;
 use shared::runtime::event::object;
 use shared::{ApiError, Context};
 use std::time::Duration;
 
-/// Kept back from the time left, for writing the outcome.
-const TIME_TO_WRITE: Duration = Duration::from_secs(3);
+/// When a message comes again whose job could not be read as often as a message may be received.
+const AWAY: Duration = Duration::from_secs(300);
 
 /// One kind of job, and how it is done.
 pub trait Work: Sized + Send + Sync + 'static {
@@ -44,12 +45,13 @@ pub trait Work: Sized + Send + Sync + 'static {
     /// [`ConfigError`] names what is missing or wrong.
     fn of(config: &Config) -> Result<Self, ConfigError>;
 
-    /// Does a job that was claimed, within the time `left`. `None` if there is nothing more to be written of it.
+    /// Does a job that was claimed. It asks `time` right before a call how long that may take. `None` if there is nothing more to be
+    /// written of it. An error says that nothing was begun: the run does not count.
     fn run(
         &self,
         context: &Context,
         job: JobRecord,
-        left: Duration,
+        time: &TimeLeft<'_>,
     ) -> impl Future<Output = Result<Option<(JobRecord, Ended)>, ApiError>> + Send;
 }
 
@@ -98,13 +100,13 @@ impl<W: Work> Environment for Worker<W> {
 
 /// Runs the jobs of a batch until `deadline_ms` (epoch milliseconds), and names the messages that are to come again.
 pub async fn handle<W: Work>(worker: &Worker<W>, batch: Batch, deadline_ms: u64) -> SqsBatchResponse {
-    let deadline = Moment::from_millis(i64::try_from(deadline_ms).unwrap_or(i64::MAX));
-    batch::handle(W::FUNCTION, batch, W::AT_ONCE, |record| returns(worker, record, deadline)).await
+    let time = TimeLeft::until(&worker.context, deadline_ms, W::LONGEST_CALL);
+    batch::handle(W::FUNCTION, batch, W::AT_ONCE, |record| returns(worker, record, &time)).await
 }
 
 /// Whether a message is to come again, and if so, when.
-async fn returns<W: Work>(worker: &Worker<W>, record: Record, deadline: Moment) -> bool {
-    let Verdict::Return(after) = receive(worker, &record, deadline).await else { return false };
+async fn returns<W: Work>(worker: &Worker<W>, record: Record, time: &TimeLeft<'_>) -> bool {
+    let Verdict::Return(after) = receive(worker, &record, time).await else { return false };
     if let (Some(after), Some(handle)) = (after, &record.receipt_handle)
         && let Ok(queue) = worker.context.queue(W::KIND)
         && let Err(error) = queue.change_visibility(handle, after).await
@@ -114,18 +116,35 @@ async fn returns<W: Work>(worker: &Worker<W>, record: Record, deadline: Moment) 
     true
 }
 
-async fn receive<W: Work>(worker: &Worker<W>, record: &Record, deadline: Moment) -> Verdict {
+async fn receive<W: Work>(worker: &Worker<W>, record: &Record, time: &TimeLeft<'_>) -> Verdict {
     let Some(message) = record.body.as_deref().and_then(object::<JobMessage>) else {
         // Nobody can make sense of it: after as many receives as all others it rests in the dead-letter queue.
         tracing::error!(message_id = record.message_id(), "a message names no job");
         return Verdict::Return(None);
     };
     message.note();
-    if worker.context.now().plus(W::LONGEST_CALL + TIME_TO_WRITE) > deadline {
+    if time.for_a_call().is_none() {
         return Verdict::Return(Some(Duration::ZERO));
     }
-    run::run(worker, message, record.receives().unwrap_or(1), deadline).await.unwrap_or_else(|error| {
-        tracing::warn!(%error, "a job's state could not be read or written");
-        Verdict::Return(None)
-    })
+    let receives = record.receives().unwrap_or(1);
+    match run::run(worker, message, receives, time).await {
+        Ok(verdict) => verdict,
+        Err(error) => {
+            tracing::warn!(%error, "a job's state could not be read or written");
+            if receives < ATTEMPTS_MAX { Verdict::Return(None) } else { replace(worker, message, record).await }
+        }
+    }
+}
+
+/// Sends a message anew that would be buried if it was received once more: its job is nobody's fault.
+async fn replace<W: Work>(worker: &Worker<W>, message: JobMessage, record: &Record) -> Verdict {
+    let Ok(queue) = worker.context.queue(W::KIND) else { return Verdict::Return(None) };
+    let again = message.outgoing(record.trace_header().map(str::to_owned), AWAY);
+    match queue.send(&again).await {
+        Ok(_) => Verdict::Delete,
+        Err(error) => {
+            tracing::warn!(%error, "a message could not be replaced");
+            Verdict::Return(None)
+        }
+    }
 }

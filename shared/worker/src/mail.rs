@@ -4,6 +4,7 @@ pub mod mailbox;
 pub mod sender;
 pub mod ses;
 
+use crate::TimeLeft;
 use crate::outcome::{Ended, of_email, unknown};
 use crate::run::note_effect;
 use futures_util::FutureExt as _;
@@ -87,7 +88,7 @@ impl Mailer {
         }
     }
 
-    /// Notes that a job's e-mail may be out, then hands it over, within the time `left`. `None` if the job is no longer to be run.
+    /// Notes that a job's e-mail may be out, then hands it over if there is time. `None` if the job is no longer to be run.
     ///
     /// # Errors
     /// When the database is away; nothing was handed over then.
@@ -96,9 +97,10 @@ impl Mailer {
         context: &Context,
         job: JobRecord,
         message: &Message,
-        left: Duration,
+        time: &TimeLeft<'_>,
     ) -> Result<Option<(JobRecord, Ended)>, ApiError> {
         let Some(sending) = note_effect(context, job).await? else { return Ok(None) };
+        let Some(left) = time.for_a_call() else { return Ok(Some((sending, Ended::NoTime))) };
         let call = AssertUnwindSafe(self.send(sending.org_id, sending.job_id, message)).catch_unwind();
         let ended = match tokio::time::timeout(left, call).await {
             Ok(Ok(outcome)) => of_email(outcome),

@@ -14,6 +14,8 @@ pub enum Ended {
     Later { retry_after: Option<Duration>, detail: String, cost: Cost },
     /// Nobody did anything, and it cost nothing: the run does not count. Why, in snake case and for people.
     Refused { code: &'static str, retry_after: Option<Duration>, detail: String },
+    /// The time left is too short for a call: the next worker does it, at once.
+    NoTime,
 }
 
 impl Ended {
@@ -32,7 +34,7 @@ impl Ended {
     pub(crate) fn cost(&self) -> Cost {
         match self {
             Self::For(_, _, cost) | Self::Later { cost, .. } => *cost,
-            Self::Refused { .. } => Cost::Nothing,
+            Self::Refused { .. } | Self::NoTime => Cost::Nothing,
         }
     }
 }

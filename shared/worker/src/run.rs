@@ -3,7 +3,7 @@
 
 use crate::batch::Verdict;
 use crate::outcome::Ended;
-use crate::{TIME_TO_WRITE, Work, Worker};
+use crate::{TimeLeft, Work, Worker};
 use shared::jobs::JobMessage;
 use shared::model::analysis::Cost;
 use shared::model::job::{ATTEMPTS_MAX, Claim, JobError, JobKind, JobRecord, JobState, Settlement, WaitingFor};
@@ -14,6 +14,9 @@ use std::time::Duration;
 
 /// The first wait, after a run that failed or was refused; each next one is four times as long.
 const FIRST_DELAY: Duration = Duration::from_secs(2);
+/// Between two tries to write an outcome, at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// The longest wait that we choose ourselves.
 const LONGEST_DELAY: Duration = Duration::from_secs(300);
 
@@ -22,15 +25,39 @@ pub(crate) async fn run<W: Work>(
     worker: &Worker<W>,
     message: JobMessage,
     receives: u32,
-    deadline: Moment,
+    time: &TimeLeft<'_>,
 ) -> Result<Verdict, ApiError> {
     let context = &worker.context;
     let Some(job) = claim(context, message, W::KIND).await? else { return Ok(Verdict::Delete) };
-    let left_ms = deadline.as_millis() - context.now().as_millis();
-    let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or(0)).saturating_sub(TIME_TO_WRITE);
-    match worker.work.run(context, job, left).await? {
-        Some((job, ended)) => write(context, job, ended, receives).await,
-        None => Ok(Verdict::Delete),
+    let (job, ended) = match worker.work.run(context, job.clone(), time).await {
+        Ok(Some(ran)) => ran,
+        Ok(None) => return Ok(Verdict::Delete),
+        Err(error) => {
+            tracing::warn!(%error, "a run could not begin");
+            let detail = "a part of this service was away".to_owned();
+            (job, Ended::Refused { code: "database", retry_after: None, detail })
+        }
+    };
+    persist(time, || write(context, &job, &ended, receives)).await
+}
+
+/// Writes until it is written or the invocation's time is over: what a run gave may be paid for, and is nowhere else. The job's version
+/// makes a repetition safe.
+async fn persist<F>(time: &TimeLeft<'_>, write: impl Fn() -> F) -> Result<Verdict, ApiError>
+where
+    F: Future<Output = Result<Verdict, ApiError>>,
+{
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let written = tokio::time::timeout(time.for_writing(), write()).await;
+        match written.unwrap_or_else(|_| Err(ApiError::Unavailable("no time is left".into()))) {
+            Err(error @ (ApiError::Unavailable(_) | ApiError::Contended)) if time.for_writing() > pause => {
+                tracing::warn!(%error, "an outcome could not be written yet");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            written => return written,
+        }
     }
 }
 
@@ -97,14 +124,14 @@ fn is_ours(job: &JobRecord, fence: u64) -> bool {
 }
 
 /// Writes how the run ended, if the job is still ours.
-async fn write(context: &Context, mine: JobRecord, ended: Ended, receives: u32) -> Result<Verdict, ApiError> {
+async fn write(context: &Context, mine: &JobRecord, ended: &Ended, receives: u32) -> Result<Verdict, ApiError> {
     let fence = mine.fence;
-    let written = context.store().change_job_as_read(mine, |job| {
+    let written = context.store().change_job_as_read(mine.clone(), |job| {
         if !is_ours(job, fence) {
             return Ok(Change::none(Then::Delete));
         }
         let now = context.now();
-        let (next, then) = after_run(job, &ended, receives, now);
+        let (next, then) = after_run(job, ended, receives, now);
         let over_budget = Change::to(over_budget(job, ended.cost(), now), Then::Delete);
         Ok(Change::to(next, then).or_over_budget(over_budget))
     });
@@ -153,6 +180,8 @@ fn after_run(job: &JobRecord, ended: &Ended, receives: u32, now: Moment) -> ((Jo
             let delay = delay(job.refusals.saturating_add(1)).max(retry_after.unwrap_or_default());
             (job.refused(delay, WaitingFor::new(code, detail), now), Then::SendAnother)
         }
+        Ended::NoTime if receives < ATTEMPTS_MAX => (job.not_begun(now), Then::Return(Duration::ZERO)),
+        Ended::NoTime => (job.not_begun(now), Then::SendAnother),
         Ended::Later { detail, cost, .. } if job.attempts >= ATTEMPTS_MAX => {
             let error = JobError::new("attempts_exhausted", detail);
             // Its message goes to the dead-letter queue, where a person finds it.

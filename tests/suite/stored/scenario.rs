@@ -257,7 +257,7 @@ impl Scenario {
 
     /// An entry of the index of what is due whose job is gone.
     async fn dangling_entry(&self, owner: &Actor) {
-        let Key { pk, sk } = Key::due(JobId::new(), self.rig.system.context().now());
+        let Key { pk, sk } = Key::due(1, JobId::new(), self.rig.system.context().now());
         let entry = json!({"pk": {"S": pk}, "sk": {"S": sk}, "org_id": {"S": owner.org_id}});
         Table::at(&self.rig.system.database_url()).put(&[entry]).await;
     }

@@ -132,7 +132,7 @@ pub(crate) async fn jobs(scene: &Scene, count: usize) {
     let made: JobId = scene.must(&new_analysis(scene)).await["id"].as_str().unwrap().parse().unwrap();
     let job = scene.raw.row(Key::job(org, made)).await;
     let (at, due) = (number(&job, "created_at"), number(&job, "due_at"));
-    let from = Key::due(made, Moment::from_millis(due.parse().unwrap()));
+    let from = Key::due(keys::due_shard(made), made, Moment::from_millis(due.parse().unwrap()));
     let entry = scene.raw.row(from.clone()).await;
     let input = scene.raw.row(Key::job_input(org, made, 0)).await;
     let later = scene.system.context().now().plus(LATER);
@@ -147,7 +147,7 @@ pub(crate) async fn jobs(scene: &Scene, count: usize) {
         let created = (at.parse::<u64>().unwrap() - (AN_HOUR_MS + back) as u64).to_string();
         let job = renamed(&job).replace(&format!("\"{at}\""), &format!("\"{created}\""));
         let job = job.replace(&format!("\"{due}\""), &format!("\"{}\"", later.as_millis()));
-        let to = Key::due(copy, later);
+        let to = Key::due(keys::due_shard(made), copy, later);
         let entry = entry.replace(&from.sk, &to.sk).replace(&format!("\"{}\"", from.pk), &format!("\"{}\"", to.pk));
         [job, entry, renamed(&input)]
     });

@@ -1,3 +1,4 @@
+use super::waiting::WAITING_AFTER;
 use super::*;
 use crate::model::analysis::{Cost, TokenUsage};
 use crate::model::price::Price;
@@ -21,6 +22,7 @@ fn job() -> JobRecord {
         started_at: None,
         finished_at: None,
         due_at: Some(Moment::from_millis(30_000)),
+        due_shard: Some(7),
         not_before: None,
         give_up_at: Some(Moment::from_millis(DAY_MS)),
         waiting_for: None,
@@ -177,8 +179,8 @@ fn looks_at_what_waits_become_rare() {
         looks.push(waits.due_at.map_or(0, |at| at.as_millis() / 60_000));
         waits = waits.sent_again(waits.due_at.expect("it is due"));
     }
-    assert_eq!(looks, [0, 15, 62, 248, 992, 1_952, 2_912, 3_872], "minutes");
+    assert_eq!(looks, [0, 15, 1_455, 2_895], "minutes: three messages on the first day, with that of the acceptance");
     let dead = claimed(&job(), at(0));
     let lease = dead.lease_until.expect("it runs");
-    assert_eq!(dead.sent_again(lease).due_at, Some(lease.plus(UNSENT_AFTER)));
+    assert_eq!(dead.sent_again(lease).due_at, Some(lease.plus(WAITING_AFTER)), "its message waits as others do");
 }

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use utoipa::ToSchema;
 
-/// A job whose message is surely on the queue is looked at again after this, and then after three times as long as it has waited.
-const WAITING_AFTER: Duration = Duration::from_secs(900);
-/// The longest time between two looks: a message stays four days on its queue.
-const WAITING_AFTER_MAX: Duration = Duration::from_secs(16 * 60 * 60);
+/// A job whose message is surely on the queue is looked at again after this, in case it was lost all the same.
+pub(super) const WAITING_AFTER: Duration = Duration::from_secs(900);
+/// After that, it waits in a backlog: one message a day. A message stays four days on its queue.
+const WAITING_LONG_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest wait for which a message is put on the queue at once, hidden until then (SQS hides one for 15 minutes at most).
 const SENT_AHEAD_MAX: Duration = Duration::from_secs(890);
 /// A message comes this much after its job's `not_before`: the queue's clock and a worker's differ, and who comes early does nothing.
@@ -36,12 +36,32 @@ impl WaitingFor {
 }
 
 impl JobRecord {
+    /// Back in the queue, because its run had no time to begin.
+    #[must_use]
+    pub fn not_begun(&self, now: Moment) -> (Self, Settlement) {
+        let job = Self {
+            state: JobState::Queued,
+            lease_until: None,
+            sending: false,
+            due_at: Some(now.plus(UNSENT_AFTER)),
+            not_before: Some(now),
+            version: self.version + 1,
+            ..self.run_taken_back()
+        };
+        (job, Settlement::default())
+    }
+
+    /// Without the run that was claimed; only the claim's fence stays.
+    fn run_taken_back(&self) -> Self {
+        let attempts = self.attempts.saturating_sub(1);
+        Self { attempts, started_at: self.started_at.filter(|_| attempts > 0), ..self.clone() }
+    }
+
     /// Back in the queue after a refusal that cost nothing, until `delay` has passed: the run does not count, and only the claim's
     /// fence stays. After `give_up_at` a refusal ends the job; one more run is tried at that time.
     #[must_use]
     pub fn refused(&self, delay: Duration, why: WaitingFor, now: Moment) -> (Self, Settlement) {
-        let attempts = self.attempts.saturating_sub(1);
-        let back = Self { attempts, started_at: self.started_at.filter(|_| attempts > 0), ..self.clone() };
+        let back = self.run_taken_back();
         // A record of before has its day from its first refusal on.
         let give_up_at = self.give_up_at.unwrap_or_else(|| now.plus(self.kind.gives_up_after()));
         if now >= give_up_at {
@@ -72,17 +92,14 @@ impl JobRecord {
         is_sent_ahead(not_before, now).then(|| now.until(not_before) + MARGIN)
     }
 
-    /// The same job, whose message is on the queue: to be looked at when that has had time to be received. The longer it has waited the
-    /// longer it may: a backlog is not made longer by messages of what waits in it.
+    /// The same job, whose message is on the queue: to be looked at when that has had time to be received. A backlog is not made longer
+    /// by messages of what waits in it.
     #[must_use]
     pub fn sent_again(&self, now: Moment) -> Self {
-        let (from, first) = match self.state {
-            JobState::Running => (self.lease_until, UNSENT_AFTER),
-            _ => (self.not_before, WAITING_AFTER),
-        };
+        let from = if self.state == JobState::Running { self.lease_until } else { self.not_before };
         let accepted_at = self.give_up_at.map(|at| at.minus(self.kind.gives_up_after()));
         let waited = from.or(accepted_at).unwrap_or(self.created_at).until(now);
-        self.due(now.plus(waited.saturating_mul(3).clamp(first, WAITING_AFTER_MAX)))
+        self.due(now.plus(if waited < WAITING_AFTER { WAITING_AFTER } else { WAITING_LONG_AFTER }))
     }
 }
 

@@ -4,7 +4,7 @@
 use super::super::keys::Key;
 use super::super::slices::{Taking, lane_backoff, random_lane};
 use super::super::{Store, Transaction, changes, condition_failed, contended, number, usage};
-use super::LANE_ATTEMPTS;
+use super::{LANE_ATTEMPTS, shard_of};
 use crate::error::ApiError;
 use crate::ids::{JobId, OrgId};
 use crate::model::job::{JobRecord, JobState, Settlement};
@@ -108,7 +108,8 @@ impl Store {
             .expression_attribute_values(":version", number(before.version));
         let mut writes = vec![self.update(update)?];
         if before.due_at != after.due_at {
-            writes.extend(before.due_at.map(|at| self.delete_due(before.job_id, at)).transpose()?);
+            let entry = before.due_at.map(|at| Key::due(shard_of(before), before.job_id, at));
+            writes.extend(entry.map(|entry| self.delete_due(entry)).transpose()?);
             writes.extend(after.due_at.map(|at| self.put_due(after, at)).transpose()?);
         }
         let settles = after.kind.is_counted() && !settlement.is_empty();

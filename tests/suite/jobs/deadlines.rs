@@ -1,0 +1,109 @@
+//! The time of an invocation: no call begins that might not end in it, and what a call gave is written until its last second.
+
+use super::providers::{Answer, Providers};
+use super::rig::{MODEL, Rig};
+use crate::faults::{Fault, FaultyDatabase};
+use crate::workers::Workers;
+use local::{Options, System};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// A rig over a database that can fail. The first system has the database itself.
+async fn world() -> (System, FaultyDatabase, Providers, Rig) {
+    let origin = System::start(Options { background: false, ..Options::ephemeral() }).await.unwrap();
+    let database = FaultyDatabase::before(&origin.database_url()).await;
+    let providers = Providers::start().await;
+    let environment = providers.environment().into_iter().chain([("AWS_ENDPOINT_URL_DYNAMODB", database.url.clone())]);
+    let environment = environment.map(|(name, value)| (name.to_owned(), value)).collect();
+    let rig = Rig::start(Options { environment, ..Options::ephemeral() }).await;
+    (origin, database, providers, rig)
+}
+
+#[tokio::test]
+async fn a_result_is_written_as_soon_as_the_database_lets_it() {
+    let (_origin, database, providers, rig) = world().await;
+    let owner = rig.owner("pro").await;
+    let told = Arc::new(Notify::new());
+    providers.will([Answer::Hold(told.clone())]);
+    let id = rig.accepted(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await;
+    let meanwhile = async {
+        while providers.analyses().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        // More than one write's own tries.
+        database.inject("TransactWriteItems", Fault::Conflict(20));
+        told.notify_one();
+    };
+    let (delivery, ()) = tokio::join!(rig.deliver(), meanwhile);
+    assert_eq!(delivery.deleted.len(), 1);
+    let job = rig.job(&owner, &id).await;
+    assert_eq!((job["state"].as_str(), job["attempts"].as_u64()), (Some("succeeded"), Some(1)), "{job}");
+    assert_eq!((providers.analyses().len(), rig.usage(&owner).await["cost_usd"].as_str()), (1, Some("0.0045")));
+}
+
+/// The claim takes time too: what is left after it may be too short.
+#[tokio::test]
+async fn no_call_begins_that_might_not_end_in_time() {
+    let (_origin, database, providers, rig) = world().await;
+    let owner = rig.owner("pro").await;
+    let mail = json!({"to": owner.email, "subject": "s", "text": "t"});
+    for (worker, path, body, call_seconds) in [
+        ("analysis-worker", "/analyze", json!({"text": "a", "model": MODEL}), 40),
+        ("email-worker", "/send-email", mail, 15),
+    ] {
+        let id = rig.accepted(&owner, path, body).await;
+        let event = json!({"Records": [{"messageId": "m", "receiptHandle": "none", "attributes": {},
+            "body": json!({"org_id": owner.org_id, "job_id": id}).to_string()}]});
+        database.inject("TransactWriteItems", Fault::Delay(1, Duration::from_millis(1_200)));
+        let deadline = rig.system.context().now().plus(Duration::from_secs(call_seconds + 4));
+        let deadline = u64::try_from(deadline.as_millis()).unwrap();
+        let returned = Workers::of(&rig.system).returned(worker, &event.to_string(), deadline).await;
+        assert_eq!(returned, ["m"], "{worker}: it comes again");
+        let job = rig.job(&owner, &id).await;
+        assert_eq!((job["state"].as_str(), job["attempts"].as_u64()), (Some("queued"), Some(0)), "{worker}: {job}");
+    }
+    assert_eq!((providers.analyses().len(), providers.emails().len()), (0, 0));
+    rig.drain().await;
+    assert_eq!((providers.analyses().len(), providers.emails().len()), (1, 1));
+    assert_eq!(rig.usage(&owner).await["cost_usd"], "0.0045");
+}
+
+/// A run that could not even read what it works on has cost nothing.
+#[tokio::test]
+async fn a_run_that_could_not_begin_is_none() {
+    let (_origin, database, providers, rig) = world().await;
+    let owner = rig.owner("pro").await;
+    let id = rig.accepted(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await;
+    database.inject("BatchGetItem", Fault::Throttle(1_000));
+    rig.deliver().await;
+    database.release("BatchGetItem");
+    let job = rig.job(&owner, &id).await;
+    assert_eq!((job["state"].as_str(), job["attempts"].as_u64()), (Some("queued"), Some(0)), "{job}");
+    rig.drain().await;
+    let job = rig.job(&owner, &id).await;
+    assert_eq!((job["state"].as_str(), job["attempts"].as_u64()), (Some("succeeded"), Some(1)), "{job}");
+    assert_eq!((providers.analyses().len(), rig.usage(&owner).await["cost_usd"].as_str()), (1, Some("0.0045")));
+}
+
+/// The dead-letter queue is for what cannot be read, not for what the database was away for.
+#[tokio::test]
+async fn a_message_whose_job_was_never_read_is_not_buried() {
+    let (_origin, database, providers, rig) = world().await;
+    let owner = rig.owner("pro").await;
+    let id = rig.accepted(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await;
+    database.inject("GetItem", Fault::Throttle(1_000));
+    for _ in 0..6 {
+        if rig.visible() > 0 {
+            rig.deliver().await;
+        }
+        rig.system.clock().jump(Duration::from_secs(400));
+    }
+    assert!(rig.visible() > 0, "it is still there");
+    database.release("GetItem");
+    rig.deliver_all().await;
+    let job = rig.job(&owner, &id).await;
+    assert_eq!((job["state"].as_str(), job["attempts"].as_u64()), (Some("succeeded"), Some(1)), "{job}");
+    assert_eq!((providers.analyses().len(), rig.dead_letters()), (1, 0));
+}

@@ -1,0 +1,130 @@
+//! What is due is dealt with, whatever stands beside it in the index.
+
+use super::rig::Rig;
+use crate::api::Actor;
+use crate::faults::FaultyDatabase;
+use serde_json::{Value, json};
+use shared::model::job::JobRecord;
+use shared::model::time::Moment;
+use shared::store::jobs::Advance;
+use shared::store::keys::{DUE_SHARDS, Key, due_shard};
+use std::time::Duration;
+
+async fn analysis(rig: &Rig, owner: &Actor) -> String {
+    rig.accepted(owner, "/analyze", json!({"text": "a text"})).await
+}
+
+async fn record(rig: &Rig, owner: &Actor, id: &str) -> JobRecord {
+    rig.system.context().store().job(owner.org_id.parse().unwrap(), id.parse().unwrap()).await.unwrap()
+}
+
+/// All entries of the index, whenever they are due.
+async fn entries(rig: &Rig) -> usize {
+    let mut count = 0;
+    for shard in 0..DUE_SHARDS {
+        let ever = Moment::from_millis(9_999_999_999_999);
+        count += rig.system.context().store().due_jobs(shard, ever, 1_000, None).await.unwrap().due.len();
+    }
+    count
+}
+
+async fn before(rig: &Rig) -> FaultyDatabase {
+    FaultyDatabase::before(&rig.system.database_url()).await
+}
+
+fn table(rig: &Rig) -> &str {
+    &rig.system.context().config().table_name
+}
+
+/// A record that only another version can read, as after a rollback.
+#[tokio::test]
+async fn a_job_that_cannot_be_read_holds_up_no_other() {
+    let rig = Rig::new().await;
+    let owner = rig.owner("free").await;
+    let mut ids = Vec::new();
+    for _ in 0..40 {
+        ids.push(analysis(&rig, &owner).await);
+    }
+    rig.deliver_all().await;
+    for _ in 0..40 {
+        ids.push(analysis(&rig, &owner).await);
+    }
+    for strange in [&ids[0], &ids[40]] {
+        let Key { pk, sk } = Key::job(owner.org_id.parse().unwrap(), strange.parse().unwrap());
+        let update = json!({"TableName": table(&rig), "Key": {"pk": {"S": pk}, "sk": {"S": sk}},
+            "UpdateExpression": "SET kind = :kind", "ExpressionAttributeValues": {":kind": {"S": "export"}}});
+        before(&rig).await.call("UpdateItem", &update).await;
+    }
+    rig.system.clock().jump(Duration::from_secs(60));
+    let swept = rig.sweep_once().await;
+    assert_eq!((swept.queued, swept.left), (39, 1));
+    let (mut listed, mut next) = (Vec::new(), Some("/jobs?limit=10".to_owned()));
+    while let Some(path) = next {
+        let page = rig.api.get(&owner, &path).await;
+        assert_eq!(page.status, 200, "{}", page.text);
+        listed.extend(page.body["data"].as_array().unwrap().clone());
+        next = page.body["next_cursor"].as_str().map(|cursor| format!("/jobs?limit=10&cursor={cursor}"));
+    }
+    assert_eq!(listed.len(), 78, "all that can be read");
+}
+
+/// Entries that no job points to: a page full of them stands before one that is due.
+#[tokio::test]
+async fn orphans_of_the_index_are_passed_and_then_removed() {
+    let rig = Rig::new().await;
+    let owner = rig.owner("free").await;
+    let id = analysis(&rig, &owner).await;
+    let job = record(&rig, &owner, &id).await;
+    let now = rig.system.context().now().as_millis();
+    let database = before(&rig).await;
+    for number in 0..150 {
+        let Key { pk, sk } = Key::due(due_shard(job.job_id), job.job_id, Moment::from_millis(now - 300_000 + number));
+        let item = json!({"pk": {"S": pk}, "sk": {"S": sk}, "org_id": {"S": owner.org_id}});
+        database.call("PutItem", &json!({"TableName": table(&rig), "Item": item})).await;
+    }
+    rig.system.clock().jump(Duration::from_secs(60));
+    assert_eq!(rig.sweep_once().await.queued, 1, "the job behind them");
+    assert_eq!(entries(&rig).await, 151, "somebody may be just moving them");
+    rig.system.clock().jump(Duration::from_secs(3_600));
+    rig.sweep_once().await;
+    assert_eq!(entries(&rig).await, 1, "that of the job itself");
+    rig.deliver_all().await;
+    assert_eq!((rig.job(&owner, &id).await["state"].as_str(), entries(&rig).await), (Some("succeeded"), 0));
+}
+
+/// There may be more shards in a later version: a job's entry stays where it is, and is found there.
+#[tokio::test]
+async fn an_entry_stays_in_the_shard_that_its_job_names() {
+    let rig = Rig::new().await;
+    let owner = rig.owner("free").await;
+    let id = analysis(&rig, &owner).await;
+    let job = record(&rig, &owner, &id).await;
+    let other = (due_shard(job.job_id) + 5) % DUE_SHARDS;
+    let moved = JobRecord { due_shard: Some(other), ..job.due(rig.system.context().now()) };
+    let store = rig.system.context().store();
+    assert_eq!(store.advance_job(&job, &moved, &Default::default()).await.unwrap(), Advance::Done);
+    rig.system.clock().jump(Duration::from_secs(1));
+    assert_eq!(rig.sweep_once().await.queued, 1);
+    assert_eq!(entries(&rig).await, 1);
+    rig.deliver_all().await;
+    let job: Value = rig.job(&owner, &id).await;
+    assert_eq!((job["state"].as_str(), entries(&rig).await), (Some("succeeded"), 0));
+}
+
+/// Nobody takes jobs off the queue for a day: each has three messages there, and not one for each minute.
+#[tokio::test]
+async fn a_backlog_of_a_day_has_three_messages_of_each_job() {
+    let rig = Rig::new().await;
+    let owner = rig.owner("free").await;
+    for _ in 0..20 {
+        analysis(&rig, &owner).await;
+    }
+    for minutes in [1, 9, 10, 20, 60, 120, 300, 420, 495] {
+        rig.system.clock().jump(Duration::from_secs(minutes * 60));
+        rig.sweep_once().await;
+    }
+    assert_eq!(rig.visible(), 3 * 20);
+    rig.deliver_all().await;
+    let used = rig.usage(&owner).await;
+    assert_eq!((used["analyses"]["used"].as_u64(), entries(&rig).await), (Some(20), 0));
+}
