@@ -1,10 +1,20 @@
 #!/usr/bin/env python3
 """The smoke walk passes over a whole system, and fails over one in which any one thing is broken. Over a local system:
 .ci/with-local.sh deploy/test_smoke.py"""
-import http.server, json, os, re, threading, unittest, urllib.error, urllib.request
+import http.client, http.server, json, os, re, secrets, threading, unittest, urllib.error, urllib.request
 import smoke
 
 smoke.JOB_SECONDS = 2
+
+
+class Elsewhere(urllib.request.HTTPHandler):
+    """Each call comes from an address of its own: what one network may do is not tried here."""
+    def http_open(self, request):
+        address = "127." + ".".join(str(1 + secrets.randbelow(250)) for _ in range(3))
+        return self.do_open(http.client.HTTPConnection, request, source_address=(address, 0))
+
+
+ELSEWHERE = urllib.request.build_opener(Elsewhere)
 
 
 class Proxy(http.server.BaseHTTPRequestHandler):
@@ -17,7 +27,7 @@ class Proxy(http.server.BaseHTTPRequestHandler):
         headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection", "content-length")}
         request = urllib.request.Request(os.environ["URL"] + self.path, body, headers, method=self.command)
         try:
-            with urllib.request.urlopen(request, timeout=30) as reply:
+            with ELSEWHERE.open(request, timeout=30) as reply:
                 status, text, headers = reply.status, reply.read(), reply.headers
         except urllib.error.HTTPError as error:
             status, text, headers = error.code, error.read(), error.headers
