@@ -23,11 +23,12 @@ async fn an_environment_keeps_to_a_lane_that_it_has_met_nobody_in() {
         rig.create(environment).await.unwrap();
     }
     assert_eq!(given(&before, &rig.stored().await.1), [12]);
-    // What is asked at the same time in one process does not meet either.
+    // What is asked at the same time in one process does not meet either; who comes late may find the lane of one that has ended.
     let created = join_all((0..5).map(|_| rig.create(environment))).await;
     assert!(created.iter().all(Result::is_ok));
     let after = given(&before, &rig.stored().await.1);
-    assert_eq!((after.iter().sum::<u64>(), after.iter().max()), (17, Some(&13)));
+    assert_eq!(after.iter().sum::<u64>(), 17);
+    assert!(after.iter().all(|given| *given < 17), "all went to one lane: {after:?}");
 }
 
 /// Else each of 240 lanes would lease its own in the first second of a month, and all of them write one record.
