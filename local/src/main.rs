@@ -219,7 +219,7 @@ async fn operate(command: Operator, port: u16) -> Result<(), Box<dyn Error>> {
             println!("{} has the prices of {count} models.", context.config().table_name);
         }
         Operator::Account { at, email, password: Some(password), name, org_name, .. } => {
-            let account = operator::NewAccount::new(email, password, name, org_name)?;
+            let account = operator::registrant(email, password, name, org_name)?;
             let session = operator::account(&at.context(port).await?, account).await?;
             println!("{}", serde_json::to_string(&session)?);
         }

@@ -4,8 +4,6 @@ pub mod catalogue;
 
 use std::time::Duration;
 
-pub use shared::account::Registrant as NewAccount;
-
 use shared::account::{self, Begun, Proven, Registrant};
 use shared::clock::Clock;
 use shared::config::{Config, ConfigError};
@@ -14,7 +12,7 @@ use shared::jobs::{JobMessage, Redriven, redrive, settle_email};
 use shared::model::job::EmailOutcome;
 use shared::model::org::{OrgPlan, OrgRecord, Plan};
 use shared::model::session::Session;
-use shared::model::text::Email;
+use shared::model::text::{Email, Name};
 use shared::store::items::SPREAD_BY_OPERATOR_AFTER;
 use shared::store::suppression::Reason;
 use shared::{ApiError, Context};
@@ -45,6 +43,15 @@ pub fn context(table: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result
 /// When the database is away.
 pub async fn self_taken_plans(context: &Context) -> Result<Vec<OrgRecord>, ApiError> {
     context.store().self_taken_plans().await
+}
+
+/// Who founds an account and its organization, of texts.
+///
+/// # Errors
+/// What is wrong with one of them.
+pub fn registrant(email: String, password: String, name: String, org_name: String) -> Result<Registrant, &'static str> {
+    let (name, org_name) = (Name::try_from(name)?, Name::try_from(org_name)?);
+    Ok(Registrant { email: email.try_into()?, password: password.try_into()?, name, org_name })
 }
 
 /// Makes an account and its organization, and begins a session. Its address needs no proof, and no network's limit is in the way.

@@ -33,17 +33,6 @@ pub struct Registrant {
     pub org_name: Name,
 }
 
-impl Registrant {
-    /// Of texts.
-    ///
-    /// # Errors
-    /// What is wrong with one of them.
-    pub fn new(email: String, password: String, name: String, org_name: String) -> Result<Self, &'static str> {
-        let (name, org_name) = (Name::try_from(name)?, Name::try_from(org_name)?);
-        Ok(Self { email: email.try_into()?, password: password.try_into()?, name, org_name })
-    }
-}
-
 /// How a new account's address is proven.
 #[derive(Clone, Copy)]
 pub enum Proven<'a> {

@@ -4,7 +4,7 @@
 mod lies;
 mod short;
 
-use local::operator::NewAccount;
+use local::operator::registrant;
 use local::{System, operator};
 use serde_json::Value;
 use shared::model::org::Plan;
@@ -12,7 +12,7 @@ use shared::model::org::Plan;
 /// Makes an account of what a registration sends.
 async fn account(system: &System, new: &Value) -> Result<Value, String> {
     let of = |name: &str| new[name].as_str().unwrap().to_owned();
-    let new = NewAccount::new(of("email"), of("password"), of("name"), of("org_name")).unwrap();
+    let new = registrant(of("email"), of("password"), of("name"), of("org_name")).unwrap();
     let session = operator::account(system.context(), new).await.map_err(|error| error.to_string())?;
     serde_json::to_value(session).map_err(|error| error.to_string())
 }
