@@ -26,6 +26,7 @@ def environment():
         "EMAILS_QUEUE_URL": os.environ["QUEUES_URL"].rstrip("/") + "/000000000000/EmailsQueue",
         "ACCOUNT_MAIL_QUEUE_URL": os.environ["QUEUES_URL"].rstrip("/") + "/000000000000/AccountMailQueue", "APP_URL": "http://localhost:5173",
         "ACCOUNT_MAILS_PER_DAY": "1000", "ACCOUNT_MAIL_BOUNCE_PERCENT": "4",
+        "FAILED_LOG_INS_PER_MINUTE": "10", "REGISTRATIONS_PER_MINUTE": "5", "REGISTRATIONS_PER_DAY": "20",
         "ANALYSIS_PROVIDER": "builtin",
         "MAIL_PROVIDER": "mailbox",
         "MAIL_FROM": "no-reply@citizen.example",
