@@ -52,6 +52,26 @@ class Order(unittest.TestCase):
         self.assertIn("Api", self.before("ApiLogsAccount"))
 
 
+class Variables(unittest.TestCase):
+    def test_each_is_text(self):
+        """CloudFormation makes text of a number; MiniStack starts no function with one."""
+        def others(value):
+            """What is neither text nor comes from the stack."""
+            if isinstance(value, dict):
+                ((name, of),) = value.items()
+                return others(of[1:]) if name == "Fn::If" else []
+            if isinstance(value, list):
+                return [other for one in value for other in others(one)]
+            return [] if isinstance(value, str) else [value]
+
+        found = {}
+        for name, one in translated(TEMPLATE)["Resources"].items():
+            if one["Type"] == "AWS::Lambda::Function":
+                variables = one["Properties"]["Environment"]["Variables"]
+                found |= {f"{name}.{variable}": wrong for variable, value in variables.items() if (wrong := others(value))}
+        self.assertEqual(found, {})
+
+
 class Size(unittest.TestCase):
     def test_with_every_parameter_on_the_stack_stays_under_the_limit(self):
         # Whatever a condition could make: more than any stack has.
