@@ -67,7 +67,9 @@ def send_email(deployment):
     with urllib.request.urlopen(f"{deployment.endpoint}/_ministack/ses/messages") as reply:
         mailboxes = json.load(reply)["messages"].values()
     sent = [message for mailbox in mailboxes for message in mailbox if "e-mail.reader@example.com" in message["To"]]
-    assert len(sent) == 1, sent
+    # The registration caused another one, which proves the address.
+    subjects = [message["Subject"] for message in sent]
+    assert subjects.count("It runs") == 1 and set(subjects) <= {"It runs", "Confirm your e-mail address"}, sent
     print("an e-mail was asked for three times under one key and sent once")
 
 
