@@ -79,6 +79,20 @@ impl ApiError {
         Self::Internal(cause.into())
     }
 
+    /// Of two refusals by a rate the one that lasts longer; what is ours to mend before either.
+    pub(crate) fn longer(one: Option<Self>, other: Self) -> Self {
+        let seconds = |error: &Self| match error {
+            Self::RateLimited { retry_after_seconds, .. } | Self::TooManyAttempts { retry_after_seconds, .. } => {
+                *retry_after_seconds
+            }
+            _ => u64::MAX,
+        };
+        match one {
+            Some(one) if seconds(&one) >= seconds(&other) => one,
+            _ => other,
+        }
+    }
+
     /// Status, code and public text of each.
     fn public(&self) -> (StatusCode, &'static str, String) {
         use StatusCode as S;

@@ -136,7 +136,7 @@ impl<'a> Claim<'a> {
         for (claimed, outcome) in wanted.into_iter().zip(outcomes) {
             match outcome {
                 Ok(()) => taken.push(claimed),
-                Err(error) => refused = Some(longer(refused, error)),
+                Err(error) => refused = Some(ApiError::longer(refused, error)),
             }
         }
         let claim = Self { store, taken };
@@ -162,17 +162,5 @@ impl<'a> Claim<'a> {
     /// Says that what it was taken for has failed: nobody needs to wait for it any more.
     pub(crate) async fn failed(self) {
         join_all(self.taken.iter().map(|claimed| Box::pin(self.store.count_failure(&claimed.counter)))).await;
-    }
-}
-
-/// Of two refusals the one that lasts longer; what is ours to mend before either.
-fn longer(one: Option<ApiError>, other: ApiError) -> ApiError {
-    let seconds = |error: &ApiError| match error {
-        ApiError::RateLimited { retry_after_seconds, .. } => *retry_after_seconds,
-        _ => u64::MAX,
-    };
-    match one {
-        Some(one) if seconds(&one) >= seconds(&other) => one,
-        _ => other,
     }
 }

@@ -105,11 +105,11 @@ impl Store {
         let mut taken = Vec::new();
         for (limit, outcome) in guesses.limits.drain(..).zip(outcomes) {
             match outcome {
-                Err(error @ ApiError::TooManyAttempts { .. }) => refused = Some(longer(refused, error)),
+                Err(error @ ApiError::TooManyAttempts { .. }) => refused = Some(ApiError::longer(refused, error)),
                 // What may have been taken is given back too.
                 Err(error) => {
                     taken.push(limit);
-                    refused = Some(longer(refused, error));
+                    refused = Some(ApiError::longer(refused, error));
                 }
                 Ok(()) => taken.push(limit),
             }
@@ -217,18 +217,6 @@ impl Store {
 fn own(id: &AttributeValue) -> AttributeValue {
     let id = id.as_ss().ok().and_then(|ids| ids.first());
     AttributeValue::S(id.cloned().unwrap_or_default())
-}
-
-/// Of two errors the one that lasts longer; what is ours to mend before either.
-fn longer(one: Option<ApiError>, other: ApiError) -> ApiError {
-    let seconds = |error: &ApiError| match error {
-        ApiError::TooManyAttempts { retry_after_seconds, .. } => *retry_after_seconds,
-        _ => u64::MAX,
-    };
-    match one {
-        Some(one) if seconds(&one) >= seconds(&other) => one,
-        _ => other,
-    }
 }
 
 fn too_many(limit: u64, remaining_ms: i64) -> ApiError {
