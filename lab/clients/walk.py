@@ -23,6 +23,7 @@ from citizen_app_api_client.models import (
     NewAnalysis,
     NewItem,
     NewItemBatch,
+    Org,
     Problem,
     ProblemCode,
     QueuedEmail,
@@ -89,6 +90,7 @@ assert isinstance(job, Job) and job.state is JobState.SUCCEEDED and isinstance(j
 assert job.result.analysis.word_count == 5, job.result
 
 # An e-mail of each kind.
+assert isinstance(session.org, Org), session
 welcome = WelcomeEmail(
     to=[email], template=WelcomeEmailTemplate.WELCOME, data=WelcomeData(name="Ada", org_name=session.org.name)
 )

@@ -19,6 +19,7 @@ const registered = await anyone.POST("/auth/register", {
 });
 check(registered.data?.token, `register: ${JSON.stringify(registered.error)}`);
 const { org, token } = registered.data;
+check(org, "a registration without an organization");
 const api = createClient<paths>({ baseUrl, headers: { Authorization: `Bearer ${token}` } });
 
 // One item, and the same once more under its key.

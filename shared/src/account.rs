@@ -105,7 +105,7 @@ pub async fn register(
     if let Some(mail) = mail {
         mail.send(context).await?;
     }
-    let session = Session::new(user, org, &token, expires_at);
+    let session = Session::new(user, Some(org), &token, expires_at);
     Ok(Begun { actor: Actor { user_id, org_id, session_id }, session, token, device })
 }
 
@@ -165,7 +165,7 @@ pub async fn sessions(context: &Context, caller: &Caller) -> Result<ActiveSessio
     let sessions = context.store().active_sessions(caller.user_id).await?;
     let shown = |session: SessionRecord| ActiveSession {
         id: session.session_id,
-        org_id: session.org_id,
+        org_id: Some(session.org_id).filter(|org| *org != OrgId::NONE),
         is_current: session.session_id == caller.session_id(),
         created_at: session.created_at.rfc3339(),
         last_used_at: session.last_used().rfc3339(),

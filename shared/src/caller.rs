@@ -22,8 +22,8 @@ use lambda_http::http::{HeaderMap, Method};
 use platform::telemetry::{self, Part, timed};
 
 /// A verified caller: its session lives and its user is a member of the session's organization, by the membership that the
-/// session was made under, now.
-/// Built only by [`Caller::verify`] and its siblings.
+/// session was made under, now. Built only by [`Caller::verify`] and its siblings; of them only [`Caller::verify_user`] gives one whose
+/// `org_id` is [`OrgId::NONE`].
 #[derive(Debug)]
 pub struct Caller {
     pub user_id: UserId,
@@ -39,9 +39,17 @@ impl Caller {
     /// Verifies the request's session and membership.
     ///
     /// # Errors
-    /// `401` without a valid session, `403` for a write by cookie from a foreign origin, `400` for
+    /// `401` without a valid session, `403` for one in no organization and for a write by cookie from a foreign origin, `400` for
     /// several credentials.
     pub async fn verify(context: &Context, request: &Request) -> Result<Self, ApiError> {
+        Self::verify_user(context, request).await?.in_an_org()
+    }
+
+    /// The same for what a user does with its own account: its session may be in no organization.
+    ///
+    /// # Errors
+    /// As [`Caller::verify`], but for that.
+    pub async fn verify_user(context: &Context, request: &Request) -> Result<Self, ApiError> {
         let token = token(context, request)?;
         let authority = timed(Part::Auth, context.store().authority(&token, Include::Nothing)).await?;
         Self::from_authority(context, token, authority.standing)
@@ -54,7 +62,7 @@ impl Caller {
     pub async fn verify_with_org(context: &Context, request: &Request) -> Result<(Self, OrgRecord), ApiError> {
         let token = token(context, request)?;
         let authority = timed(Part::Auth, context.store().authority(&token, Include::Org)).await?;
-        let caller = Self::from_authority(context, token, authority.standing)?;
+        let caller = Self::from_authority(context, token, authority.standing)?.in_an_org()?;
         Ok((caller, authority.org.ok_or(ApiError::InvalidToken)?))
     }
 
@@ -68,7 +76,7 @@ impl Caller {
     ) -> Result<(Self, OrgRecord, SettingsRecord), ApiError> {
         let token = token(context, request)?;
         let authority = timed(Part::Auth, context.store().authority(&token, Include::OrgAndSettings)).await?;
-        let caller = Self::from_authority(context, token, authority.standing)?;
+        let caller = Self::from_authority(context, token, authority.standing)?.in_an_org()?;
         let org = authority.org.ok_or(ApiError::InvalidToken)?;
         Ok((caller, org, authority.settings.unwrap_or_default()))
     }
@@ -83,9 +91,15 @@ impl Caller {
             context.later(context.store().clone().note_use(token.user_id, token.hash()));
         }
         let SessionRecord { session_id, mark, password_at, .. } = session;
-        telemetry::note_org(token.org_id.into());
+        if token.org_id != OrgId::NONE {
+            telemetry::note_org(token.org_id.into());
+        }
         let token_hash = token.hash();
         Ok(Self { user_id: token.user_id, org_id: token.org_id, session_id, mark, password_at, membership, token_hash })
+    }
+
+    fn in_an_org(self) -> Result<Self, ApiError> {
+        if self.org_id == OrgId::NONE { Err(ApiError::NoOrganization) } else { Ok(self) }
     }
 
     /// Ends the session: its token is dead when this returns.

@@ -119,6 +119,11 @@ id!(/// A job of an organization.
 id!(/// A session of a user in an organization. Names it; does not authorise.
     SessionId, "ses_");
 
+impl OrgId {
+    /// No organization: where a session is whose user belonged to none when it logged in. No organization has this id.
+    pub const NONE: Self = Self(Uuid::nil());
+}
+
 macro_rules! spread_id {
     ($name:ident, $partitions:ident) => {
         impl $name {

@@ -186,7 +186,7 @@ pub async fn record(context: &Context, request: &Request, event: SecurityEvent<'
         target: SECURITY,
         event = name,
         user_id = user_id.map(|id| id.to_string()),
-        org_id = fields.by.map(|by| by.org_id.to_string()),
+        org_id = fields.by.map(|by| by.org_id).filter(|org| *org != OrgId::NONE).map(|org| org.to_string()),
         session_id = fields.by.map(|by| by.session_id.to_string()),
         ended_session_id = fields.ended.map(|id| id.to_string()),
         member_id = fields.member.map(|id| id.to_string()),

@@ -15,6 +15,7 @@ pub mod members;
 mod newest;
 mod org_copies;
 pub mod orgs;
+pub mod outside;
 mod pieces;
 pub mod prices;
 pub(crate) mod rates;

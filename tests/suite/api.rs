@@ -227,6 +227,17 @@ impl Api {
         Actor::of(&session.body, &user.email)
     }
 
+    /// A user who belongs to no organization: it has founded one and left it to another.
+    pub(crate) async fn outside(&self) -> Actor {
+        let founder = self.register().await;
+        self.join(&founder, "owner").await;
+        let path = format!("/orgs/{}/members/{}", founder.org_id, founder.user_id);
+        assert_eq!(self.delete(&founder, &path).await.status, 204);
+        let session = self.login(&founder.email, None).await;
+        assert_eq!((session.status, &session.body["org"]), (200, &Value::Null), "{}", session.text);
+        Actor::of(&session.body, &founder.email)
+    }
+
     /// The id of a second session of an actor's.
     pub(crate) async fn another_session(&self, actor: &Actor) -> String {
         let other = Actor::of(&self.login(&actor.email, Some(&actor.org_id)).await.body, &actor.email);
@@ -281,7 +292,8 @@ impl Actor {
         Self {
             token: text(&session["token"]),
             user_id: text(&session["user"]["id"]),
-            org_id: text(&session["org"]["id"]),
+            // In none for who belongs to none.
+            org_id: session["org"]["id"].as_str().unwrap_or_default().to_owned(),
             email: email.to_owned(),
         }
     }

@@ -28,6 +28,7 @@ mod members;
 mod networks;
 mod one_read;
 mod orgs;
+mod outside;
 mod parity;
 mod prices;
 mod privileges;

@@ -29,7 +29,7 @@ pub struct PasswordChange {
     request_body = PasswordChange, responses((status = 204, description = "Changed")),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
-    let caller = Caller::verify(context, &request).await?;
+    let caller = Caller::verify_user(context, &request).await?;
     let change: PasswordChange = request::json(&request)?;
     let account = account::prove(context, &request, &caller, change.current).await?;
     let names = account.memberships.iter().map(|membership| membership.org_name.as_str());

@@ -12,7 +12,7 @@ use shared::{ApiError, ApiResult, Context, Request, StatusCode, response};
     responses((status = 200, description = "The account, its organizations and roles", body = Me, headers(("ETag")))),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
-    let caller = Caller::verify(context, &request).await?;
+    let caller = Caller::verify_user(context, &request).await?;
     let (user, memberships) =
         context.store().user_with_memberships(caller.user_id).await?.ok_or(ApiError::InvalidToken)?;
     // The tag is for If-Match: nobody keeps a copy that it could validate.

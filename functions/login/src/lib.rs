@@ -35,15 +35,15 @@ pub struct Credentials {
 
 /// Log in
 ///
-/// Gives a session token, in the body or as the `__Host-session` cookie.
+/// Gives a session token, in the body or as the `__Host-session` cookie. Who belongs to no organization gets a session for what concerns
+/// the own account, and for accepting an invitation; all else answers it `403 no_organization`.
 ///
 /// # Errors
-/// `401 wrong_credentials`, `403 no_organization`, `404` for an organization one is no member of,
+/// `401 wrong_credentials`, `404` for an organization one is no member of,
 /// `429 too_many_attempts` for an account, `429 rate_limited` for a network with too many failed log-ins.
 #[utoipa::path(post, path = "/auth/login", operation_id = "login", tag = "auth", request_body = Credentials,
     responses((status = 200, description = "Logged in", body = Session, headers(("Cache-Control"), ("Set-Cookie"))),
         (status = 401, description = "Unknown user or wrong password", body = shared::response::ProblemBody),
-        (status = 403, description = "A member of no organization", body = shared::response::ProblemBody),
         (status = 404, description = "Not a member of the named organization", body = shared::response::ProblemBody)))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let Credentials { email, password, org_id, session: carrier } = request::json(&request)?;
@@ -96,28 +96,36 @@ async fn log_in(
     };
     *user_id = Some(login.user_id);
 
-    let membership = chosen(&memberships, org_id)?;
+    let membership = match chosen(&memberships, org_id)? {
+        Some(membership) => membership.clone(),
+        None => store.outside(login.user_id).await?,
+    };
     let org_id = membership.org_id;
     let token = Token::generate(login.user_id, org_id).map_err(ApiError::internal)?;
-    let start = Box::pin(store.start_session(email, &login, membership, &token, Origin::of(request)));
+    let start = Box::pin(store.start_session(email, &login, &membership, &token, Origin::of(request)));
     let known = async {
         match (carrier, device) {
             (Some(Carrier::Cookie), None) => store.remember_device(email, &login, &door).await,
             (_, known) => known,
         }
     };
-    let (started, org, device) = tokio::join!(start, Box::pin(store.org(org_id)), Box::pin(known));
+    let org = async { if membership.is_outside() { Ok(None) } else { store.org(org_id).await } };
+    let (started, org, device) = tokio::join!(start, Box::pin(org), Box::pin(known));
     let (session_id, expires_at) = started?;
-    let org = org?.ok_or_else(|| ApiError::internal("a membership without its organization"))?;
+    let org = org?;
+    if org.is_none() && !membership.is_outside() {
+        return Err(ApiError::internal("a membership without its organization"));
+    }
 
     let actor = Actor { user_id: login.user_id, org_id, session_id };
     Ok(Begun { actor, session: Session::new(user, org, &token, expires_at), token, device })
 }
 
-/// The named organization, or the one joined first.
-fn chosen(memberships: &[MembershipRecord], named: Option<OrgId>) -> Result<&MembershipRecord, ApiError> {
+/// The named organization, or the one joined first; none for who belongs to none.
+fn chosen(memberships: &[MembershipRecord], named: Option<OrgId>) -> Result<Option<&MembershipRecord>, ApiError> {
+    let mut orgs = memberships.iter().filter(|membership| !membership.is_outside());
     match named {
-        Some(org) => memberships.iter().find(|membership| membership.org_id == org).ok_or(ApiError::NotFound),
-        None => memberships.iter().min_by_key(|membership| membership.joined_at).ok_or(ApiError::NoOrganization),
+        Some(org) => orgs.find(|membership| membership.org_id == org).ok_or(ApiError::NotFound).map(Some),
+        None => Ok(orgs.min_by_key(|membership| membership.joined_at)),
     }
 }

@@ -15,7 +15,7 @@ use shared::{ApiResult, Context, Request, response};
 #[utoipa::path(post, path = "/auth/logout", operation_id = "logout", tag = "auth",
     responses((status = 204, description = "Logged out", headers(("Set-Cookie")))), security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
-    let caller = Caller::verify(context, &request).await?;
+    let caller = Caller::verify_user(context, &request).await?;
     caller.end_session(context).await?;
     security_log::record(context, &request, SecurityEvent::LoggedOut { by: &caller }).await;
     let mut reply = response::no_content();

@@ -28,7 +28,7 @@ pub struct Reauthentication {
     request_body = Reauthentication, responses((status = 204, description = "The session is fresh")),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
-    let caller = Caller::verify(context, &request).await?;
+    let caller = Caller::verify_user(context, &request).await?;
     let body: Reauthentication = request::json(&request)?;
     let account = account::prove(context, &request, &caller, body.password).await?;
 

@@ -24,7 +24,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
             _ => end(context, request).await,
         };
     }
-    let caller = Caller::verify(context, &request).await?;
+    let caller = Caller::verify_user(context, &request).await?;
     let sessions = account::sessions(context, &caller).await?;
     Ok(response::live(response::json(StatusCode::OK, &sessions)))
 }
@@ -41,7 +41,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
         (status = 403, description = "The password was not given recently", body = shared::response::ProblemBody)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn end(context: &Context, request: Request) -> ApiResult {
-    let caller = Caller::verify(context, &request).await?;
+    let caller = Caller::verify_user(context, &request).await?;
     let session: SessionId = request::id(&request, "session_id")?;
     context.store().end_session_by_id(caller.fresh_session(context)?, session).await?;
     security_log::record(context, &request, SecurityEvent::SessionEnded { by: &caller, session }).await;
@@ -59,7 +59,7 @@ pub async fn end(context: &Context, request: Request) -> ApiResult {
         (status = 403, description = "The password was not given recently", body = shared::response::ProblemBody)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn end_others(context: &Context, request: Request) -> ApiResult {
-    let caller = Caller::verify(context, &request).await?;
+    let caller = Caller::verify_user(context, &request).await?;
     context.store().end_other_sessions(caller.fresh_session(context)?).await?;
     security_log::record(context, &request, SecurityEvent::OtherSessionsEnded { by: &caller }).await;
     Ok(response::no_content())

@@ -29,7 +29,7 @@ pub struct AccountChanges {
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     context.cache().connect();
-    let caller = Caller::verify(context, &request).await?;
+    let caller = Caller::verify_user(context, &request).await?;
     let changes: AccountChanges = request::json(&request)?;
 
     let current = async {

@@ -45,7 +45,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     if request.uri().path().trim_end_matches('/').ends_with("/resend") {
         return resend(context, request).await;
     }
-    let caller = Caller::verify(context, &request).await?;
+    let caller = Caller::verify_user(context, &request).await?;
     let proof = proof(request::json(&request)?)?;
     let user = context.store().user(caller.user_id).await?.ok_or(ApiError::InvalidToken)?;
 
@@ -66,7 +66,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     responses((status = 202, description = "It is sent, if there is something to send")),
     security(("session" = []), ("cookie" = [])))]
 pub async fn resend(context: &Context, request: Request) -> ApiResult {
-    let caller = Caller::verify(context, &request).await?;
+    let caller = Caller::verify_user(context, &request).await?;
     let user = context.store().user(caller.user_id).await?.ok_or(ApiError::InvalidToken)?;
     if user.email_verified_at.is_none()
         && context.store().take_mail(&user.email, MailLimit::RESENT_VERIFICATION).await?

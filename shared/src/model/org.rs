@@ -248,6 +248,12 @@ pub struct MembershipRecord {
 }
 
 impl MembershipRecord {
+    /// Whether this is the user's place outside of all organizations (`store::outside`), and no membership of one.
+    #[must_use]
+    pub fn is_outside(&self) -> bool {
+        self.org_id == OrgId::NONE
+    }
+
     /// The copy that stands with the organization.
     #[must_use]
     pub(crate) fn listed(&self) -> Self {

@@ -35,7 +35,8 @@ pub enum Carrier {
 #[derive(Serialize, ToSchema)]
 pub struct Session {
     pub user: User,
-    pub org: Org,
+    /// The organization that it is in; `null` for who belongs to none.
+    pub org: Option<Org>,
     /// Send it as `Authorization: Bearer …`. Not there if the session is a cookie's.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -46,10 +47,10 @@ pub struct Session {
 impl Session {
     /// What is shown of a new session.
     #[must_use]
-    pub fn new(user: UserRecord, org: OrgRecord, token: &Token, expires_at: Moment) -> Self {
+    pub fn new(user: UserRecord, org: Option<OrgRecord>, token: &Token, expires_at: Moment) -> Self {
         Self {
             user: user.into(),
-            org: Org::from(org),
+            org: org.map(Org::from),
             token: Some(token.reveal().to_owned()),
             expires_at: expires_at.rfc3339(),
         }
@@ -83,8 +84,8 @@ impl Session {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ActiveSession {
     pub id: SessionId,
-    /// The organization that it is in.
-    pub org_id: OrgId,
+    /// The organization that it is in; `null` for one of who belonged to none.
+    pub org_id: Option<OrgId>,
     /// Whether it is the one that asks.
     pub is_current: bool,
     pub created_at: Rfc3339,

@@ -42,6 +42,7 @@ impl Me {
     /// What is shown of an account, in the order of joining.
     #[must_use]
     pub fn new(user: UserRecord, mut memberships: Vec<MembershipRecord>) -> Self {
+        memberships.retain(|membership| !membership.is_outside());
         memberships.sort_by_key(|membership| membership.joined_at);
         Self { user: user.into(), orgs: memberships.into_iter().map(Membership::from).collect() }
     }
