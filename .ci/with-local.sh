@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Starts an ephemeral local system, runs a command with its address in $URL and those of its back ends in
-# $DATABASE_URL and $QUEUES_URL, and ends it.
+# $DATABASE_URL, $QUEUES_URL and $MAIL_URL, and ends it.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 log=$(mktemp)
@@ -14,10 +14,11 @@ for _ in $(seq 100); do
     URL=$(sed -n 's/.*API answers at //p' "$log")
     DATABASE_URL=$(sed -n 's/.*embedded database answers at \([^ ]*\).*/\1/p' "$log")
     QUEUES_URL=$(sed -n 's/.*embedded queues answer at //p' "$log")
-    [ -n "$QUEUES_URL" ] && break
+    MAIL_URL=$(sed -n 's/.*embedded mail service answers at \([^ ]*\).*/\1/p' "$log")
+    [ -n "$MAIL_URL" ] && break
     kill -0 "$pid" 2>/dev/null || { cat "$log"; exit 1; }
     sleep 0.1
 done
-[ -n "$QUEUES_URL" ] || { echo "the local system did not start"; cat "$log"; exit 1; }
-export URL DATABASE_URL QUEUES_URL
+[ -n "$MAIL_URL" ] || { echo "the local system did not start"; cat "$log"; exit 1; }
+export URL DATABASE_URL QUEUES_URL MAIL_URL
 "$@"

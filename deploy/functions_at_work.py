@@ -28,14 +28,13 @@ def environment():
         "ACCOUNT_MAILS_PER_DAY": "1000", "ACCOUNT_MAIL_BOUNCE_PERCENT": "4",
         "FAILED_LOG_INS_PER_MINUTE": "10", "REGISTRATIONS_PER_MINUTE": "5", "REGISTRATIONS_PER_DAY": "20",
         "ANALYSIS_PROVIDER": "builtin",
-        "MAIL_PROVIDER": "mailbox",
         "MAIL_FROM": "no-reply@citizen.example",
-        "MAILBOX_FOLDER": "/tmp",
         "AWS_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "local",
         "AWS_SECRET_ACCESS_KEY": "local",
         "AWS_ENDPOINT_URL_DYNAMODB": os.environ["DATABASE_URL"],
         "AWS_ENDPOINT_URL_SQS": os.environ["QUEUES_URL"],
+        "AWS_ENDPOINT_URL_SESV2": os.environ["MAIL_URL"],
     }
 
 

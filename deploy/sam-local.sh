@@ -40,15 +40,17 @@ for _ in $(seq 300); do
 done
 
 # The local system listens on loopback only: what containers ask their host for is passed on.
-python3 deploy/forward.py "$host" "${DATABASE_URL##*:}" "${QUEUES_URL##*:}" &
+mail=${MAIL_URL##*:}
+ports=("${DATABASE_URL##*:}" "${QUEUES_URL##*:}" "${mail%%/*}")
+python3 deploy/forward.py "$host" "${ports[@]}" &
 pids+=($!)
-for port in "${DATABASE_URL##*:}" "${QUEUES_URL##*:}"; do
+for port in "${ports[@]}"; do
     for _ in $(seq 100); do
         (exec 3<> "/dev/tcp/$host/$port") 2>/dev/null && break
         sleep 0.1
     done
 done
-export DATABASE_URL=http://$host:${DATABASE_URL##*:} QUEUES_URL=http://$host:${QUEUES_URL##*:}
+export DATABASE_URL=http://$host:${DATABASE_URL##*:} QUEUES_URL=http://$host:${QUEUES_URL##*:} MAIL_URL=http://$host:$mail
 
 # No image can be pulled here. What SAM wants of AWS's base image for a compiled function: a shell, glibc, and SAM's
 # own runtime interface emulator. SAM passes on only variables that the template has, so the rest are the image's.
@@ -63,7 +65,7 @@ chmod +x "$root/var/rapid/aws-lambda-rie"
 chmod 1777 "$root/tmp"
 tar -C "$root" -c . | docker import \
     --change 'WORKDIR /var/task' --change 'ENV LD_LIBRARY_PATH=/lib64' \
-    --change "ENV AWS_ENDPOINT_URL_DYNAMODB=$DATABASE_URL AWS_ENDPOINT_URL_SQS=$QUEUES_URL MAILBOX_FOLDER=/tmp" \
+    --change "ENV AWS_ENDPOINT_URL_DYNAMODB=$DATABASE_URL AWS_ENDPOINT_URL_SQS=$QUEUES_URL AWS_ENDPOINT_URL_SESV2=$MAIL_URL" \
     - public.ecr.aws/lambda/provided:al2023-x86_64 > /dev/null
 docker tag public.ecr.aws/lambda/provided:al2023-x86_64 public.ecr.aws/lambda/provided:al2023-rapid-x86_64
 

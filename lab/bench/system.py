@@ -13,9 +13,9 @@ class System:
         self.folder = tempfile.TemporaryDirectory()
         try:
             self.local, lines = self.start([str(self.local_binary), "--ephemeral", "--port", "0"], {
-                "api": "API answers at ", "database": "database answers at ", "queues": "queues answer at "}, cwd=ROOT,
+                "api": "API answers at ", "database": "database answers at ", "queues": "queues answer at ", "mail": "mail service answers at "}, cwd=ROOT,
                 env=os.environ | {"LOG_LEVEL": "error"})
-            self.api, self.database, self.queues = lines["api"], lines["database"], lines["queues"]
+            self.api, self.database, self.queues, self.mail = (lines[name] for name in ("api", "database", "queues", "mail"))
             self.redis_port = free_port()
             self.start(["redis-server", "--bind", "127.0.0.1", "--port", str(self.redis_port), "--save", "",
                         "--dir", self.folder.name], {"ready": "Ready to accept connections"})
@@ -29,8 +29,8 @@ class System:
             "EMAILS_QUEUE_URL": f"{self.queues}/000000000000/EmailsQueue",
             "ACCOUNT_MAIL_QUEUE_URL": f"{self.queues}/000000000000/AccountMailQueue", "APP_URL": "http://localhost:5173",
             "ACCOUNT_MAILS_PER_DAY": "1000", "ACCOUNT_MAIL_BOUNCE_PERCENT": "4",
-            "ANALYSIS_PROVIDER": "builtin", "MAIL_PROVIDER": "mailbox", "MAIL_FROM": "no-reply@citizen.example",
-            "MAILBOX_FOLDER": self.folder.name,
+            "ANALYSIS_PROVIDER": "builtin", "MAIL_FROM": "no-reply@citizen.example",
+            "AWS_ENDPOINT_URL_SESV2": self.mail,
             # All events come from one address.
             "FAILED_LOG_INS_PER_MINUTE": "1000000", "REGISTRATIONS_PER_MINUTE": "1000000", "REGISTRATIONS_PER_DAY": "1000000",
         }

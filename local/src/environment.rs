@@ -24,7 +24,8 @@ pub(crate) struct Environment<'a> {
     pub(crate) queue_url: &'a dyn Fn(&str) -> String,
     pub(crate) cache_url: &'a str,
     pub(crate) origins: &'a str,
-    pub(crate) mailbox: &'a str,
+    /// Where the mail service is.
+    pub(crate) mail_url: &'a str,
     pub(crate) chosen: &'a BTreeMap<String, String>,
     /// The template's parameters, with their defaults.
     pub(crate) parameters: &'a HashMap<String, String>,
@@ -48,9 +49,9 @@ impl Environment<'_> {
                 "ACCOUNT_MAILS_PER_DAY" => "1000",
                 "ACCOUNT_MAIL_BOUNCE_PERCENT" => "4",
                 "ANALYSIS_PROVIDER" => "builtin",
-                "MAIL_PROVIDER" => "mailbox",
                 "MAIL_FROM" => "CitizenApp <no-reply@citizen.example>",
-                "MAILBOX_FOLDER" => self.mailbox,
+                "SES_CONFIGURATION_SET" => "MailConfiguration",
+                "AWS_ENDPOINT_URL_SESV2" => self.mail_url,
                 "AWS_REGION" => REGION,
                 "AWS_ENDPOINT_URL_DYNAMODB" => self.database_url,
                 "AWS_ENDPOINT_URL_SQS" => self.sqs_url,

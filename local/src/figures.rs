@@ -6,14 +6,23 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::extract::Path;
-use axum::http::{StatusCode, header::LOCATION};
-use axum::{Json, Router, routing::get};
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, HeaderName, LOCATION};
+use axum::response::AppendHeaders;
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use serde_json::json;
 use shared::ids::JobId;
 use shared::model::job::JobKind;
 
-use crate::{layers::counting::DatabaseCalls, names::queue_of, sqs::Sqs};
+use crate::{
+    layers::counting::DatabaseCalls,
+    mail_service::{self, MailService},
+    names::queue_of,
+    sqs::Sqs,
+};
 
 /// `{database_calls, queues: {<name>: {visible, in_flight, delayed}}}`.
 pub const FIGURES: &str = "/_local/figures";
@@ -23,6 +32,8 @@ pub const ENDPOINTS: &str = "/_local/endpoints";
 pub const PROGRAM: &str = "/_local/program";
 /// The e-mail that a job has sent, as a text.
 pub const MAIL: &str = "/_local/mail/{job_id}";
+/// The endpoint of the mail service, for functions that run as processes of their own.
+pub const MAIL_SERVICE: &str = "/_local/ses";
 
 /// Adds them to the API's router.
 pub fn add_to(
@@ -31,6 +42,7 @@ pub fn add_to(
     sqs: Sqs,
     endpoints: BTreeMap<&'static str, String>,
     mailbox: PathBuf,
+    mail_service: MailService,
 ) -> Router {
     let figures = get(async move || {
         let of = |queue| {
@@ -46,6 +58,14 @@ pub fn add_to(
         let job_id: JobId = job_id.parse().map_err(|_| StatusCode::NOT_FOUND)?;
         tokio::fs::read_to_string(mailbox.join(format!("{job_id}.eml"))).await.map_err(|_| StatusCode::NOT_FOUND)
     });
+    let send = post(async move |body: Bytes| {
+        let answered = mail_service.answer(body.into()).await;
+        let status = StatusCode::from_u16(answered.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let error = answered.error.map(|error| [(HeaderName::from_static("x-amzn-errortype"), error)]);
+        let json = [(CONTENT_TYPE, "application/json")];
+        (status, json, error.map(AppendHeaders), answered.body)
+    });
+    let router = router.route(&format!("{MAIL_SERVICE}{}", mail_service::PATH), send);
     let program =
         get(async || std::env::current_exe().map(|path| path.display().to_string()).map_err(|_| StatusCode::NOT_FOUND));
     // Relative, so that it holds behind a path too.

@@ -3,6 +3,7 @@
 
 pub mod counting;
 pub mod embedded;
+pub mod embedded_mail;
 pub mod embedded_queues;
 pub mod embedded_secrets;
 pub mod iam;

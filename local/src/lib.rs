@@ -13,6 +13,7 @@ pub mod functions;
 pub mod gateway;
 pub mod layers;
 pub mod like_aws;
+mod mail_service;
 mod mailbox;
 pub mod names;
 pub mod openapi;

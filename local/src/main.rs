@@ -322,7 +322,6 @@ fn chosen() -> BTreeMap<String, String> {
         "ANALYSIS_PROVIDER",
         "ANTHROPIC_SECRET_ID",
         "ANTHROPIC_BASE_URL",
-        "MAIL_PROVIDER",
         "MAIL_FROM",
         "SES_CONFIGURATION_SET",
         "AWS_ENDPOINT_URL_SESV2",
@@ -365,7 +364,11 @@ async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     println!("Its documentation: {url}/docs");
     println!("Its embedded database answers at {} (table {TABLE_NAME})", system.database_url());
     println!("Its embedded queues answer at {}", system.sqs_url());
-    println!("E-mails are delivered to {}", system.mailbox().display());
+    println!(
+        "Its embedded mail service answers at {} and delivers to {}",
+        system.mail_url(),
+        system.mailbox().display()
+    );
     println!();
     println!("    curl -i '{url}/models/pricing?provider=anthropic'");
     println!();

@@ -24,6 +24,7 @@ use crate::{
     layers::{
         Layer,
         counting::DatabaseCalls,
+        embedded_mail::EmbeddedMail,
         embedded_queues::EmbeddedQueues,
         embedded_secrets::{EmbeddedSecrets, SECRET_ID},
         iam::{Privileges, Refusal},
@@ -31,6 +32,7 @@ use crate::{
         stack,
     },
     like_aws::{LikeAws, Passage, api_gateway::Front, cache::Detour, lambda::Counts},
+    mail_service::MailService,
     mailbox::MailFolder,
     names::TABLE_NAME,
     operator::catalogue::{self, CatalogueError},
@@ -173,6 +175,7 @@ pub struct System {
     front: Option<Arc<Front>>,
     _detour: Option<Detour>,
     sqs_url: String,
+    mail_url: String,
     mail_folder: MailFolder,
     events: Vec<EventFunction>,
 }
@@ -192,6 +195,8 @@ impl System {
             _ => StartError::Port { port: options.port, source },
         })?;
         let mail_folder = MailFolder::open(options.mailbox).map_err(StartError::MailFolder)?;
+        let mail = MailService::open(mail_folder.path()).map_err(StartError::MailFolder)?;
+        let mail_url = format!("http://127.0.0.1:{port}{}", figures::MAIL_SERVICE);
         let clock = options.clock;
         let database = Database::open(&options.storage, TABLE_NAME, &template.table, &clock)?;
         let origins = options.allowed_origins.unwrap_or_else(|| template.allowed_origins.join(","));
@@ -212,13 +217,14 @@ impl System {
             queue_url: &|queue| queues.queue_url(queue),
             cache_url: detour.as_ref().map_or(cache_url, |(_, url)| url),
             origins: &origins,
-            mailbox: &mail_folder.path().to_string_lossy(),
+            mail_url: &mail_url,
             chosen: &chosen,
             parameters: &template.parameters,
         };
         let endpoints = environment.for_operators();
         let mut config = environment.config()?;
         let in_process: Arc<dyn Layer> = Arc::new(database.in_process());
+        let mailed: Arc<dyn Layer> = Arc::new(EmbeddedMail::new(mail_url.clone(), mail.clone()));
         let queued: Arc<dyn Layer> = Arc::new(EmbeddedQueues::new(queues.url().to_owned(), queues.sqs().clone()));
         config.aws.http_layer = Some(stack(vec![Arc::clone(&in_process), Arc::clone(&queued)]));
         let allowed_origins = config.allowed_origins.clone();
@@ -229,7 +235,7 @@ impl System {
             None => {
                 let world = options.like_aws.iter().flat_map(|world| world.layers(&database.in_process(), &clock));
                 let around: [Arc<dyn Layer>; 3] = [Arc::new(Logging), privileges.clone(), database_calls.clone()];
-                around.into_iter().chain(world).chain([in_process, queued]).collect()
+                around.into_iter().chain(world).chain([in_process, queued, mailed]).collect()
             }
             // What is compared has connections.
             Some(_) => vec![database_calls.clone()],
@@ -246,8 +252,14 @@ impl System {
         };
         let router = gateway::router(&template, allowed_origins, port, find)
             .map_err(|function| StartError::UnknownFunction { path: options.template, function })?;
-        let router =
-            figures::add_to(router, database_calls, queues.sqs().clone(), endpoints, mail_folder.path().to_owned());
+        let router = figures::add_to(
+            router,
+            database_calls,
+            queues.sqs().clone(),
+            endpoints,
+            mail_folder.path().to_owned(),
+            mail,
+        );
         catalogue::load(&options.catalogue, context.store()).await?;
         let sqs_url = queues.url().to_owned();
         let around =
@@ -271,9 +283,16 @@ impl System {
             front,
             _detour: detour.map(|(detour, _)| detour),
             sqs_url,
+            mail_url,
             mail_folder,
             events: template.event_functions,
         })
+    }
+
+    /// The endpoint of the mail service.
+    #[must_use]
+    pub fn mail_url(&self) -> &str {
+        &self.mail_url
     }
 
     /// What an operator or a test works with, who may do everything.

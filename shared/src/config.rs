@@ -7,7 +7,6 @@ use lambda_http::http::HeaderValue;
 use platform::aws::{self, AwsConfig, Credentials};
 use platform::cache::{CacheUrl, CacheUrlError};
 use std::collections::HashMap;
-use std::path::PathBuf;
 use url::Url;
 
 /// How many callers wait for their analyses at a time unless `WAITING_PLACES` says: half of what the template reserves for them.
@@ -81,8 +80,10 @@ pub struct AnthropicConfig {
 pub struct MailConfig {
     /// `MAIL_FROM`: the mailbox that they are from, such as `CitizenApp <no-reply@example.com>`.
     pub from: String,
-    /// `MAIL_PROVIDER`.
-    pub provider: MailProvider,
+    /// `SES_CONFIGURATION_SET`, through which SES says what became of an e-mail.
+    pub configuration_set: Option<String>,
+    /// `AWS_ENDPOINT_URL_SESV2`, or `AWS_ENDPOINT_URL`; none is AWS itself.
+    pub endpoint_url: Option<String>,
 }
 
 /// What mail about accounts goes by.
@@ -94,20 +95,6 @@ pub struct AccountMailConfig {
     pub per_day: u64,
     /// `ACCOUNT_MAIL_BOUNCE_PERCENT`: it pauses while so many of its addresses bounce.
     pub bounce_percent: u64,
-}
-
-/// Who takes e-mails.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MailProvider {
-    /// `mailbox`: a folder, `MAILBOX_FOLDER`.
-    Mailbox(PathBuf),
-    /// `ses`.
-    Ses {
-        /// `SES_CONFIGURATION_SET`, through which SES says what became of an e-mail.
-        configuration_set: Option<String>,
-        /// `AWS_ENDPOINT_URL_SESV2`, or `AWS_ENDPOINT_URL`; none is AWS itself.
-        endpoint_url: Option<String>,
-    },
 }
 
 /// A variable that is missing or has a value that makes no sense.
@@ -165,20 +152,11 @@ impl Config {
                 base_url: optional("ANTHROPIC_BASE_URL"),
                 secrets_manager_endpoint_url: endpoint_url("AWS_ENDPOINT_URL_SECRETS_MANAGER"),
             }),
-            mail: match optional("MAIL_PROVIDER") {
-                None => None,
-                Some(provider) => Some(MailConfig {
-                    from: required("MAIL_FROM")?,
-                    provider: match provider.as_str() {
-                        "mailbox" => MailProvider::Mailbox(required("MAILBOX_FOLDER")?.into()),
-                        "ses" => MailProvider::Ses {
-                            configuration_set: optional("SES_CONFIGURATION_SET"),
-                            endpoint_url: endpoint_url("AWS_ENDPOINT_URL_SESV2"),
-                        },
-                        other => return Err(neither("MAIL_PROVIDER", other, "mailbox nor ses")),
-                    },
-                }),
-            },
+            mail: optional("MAIL_FROM").map(|from| MailConfig {
+                from,
+                configuration_set: optional("SES_CONFIGURATION_SET"),
+                endpoint_url: endpoint_url("AWS_ENDPOINT_URL_SESV2"),
+            }),
             network_limits: network_limits(&optional)?,
             account_mail: match optional("APP_URL") {
                 None => None,
@@ -243,9 +221,9 @@ impl Config {
     /// How e-mails leave.
     ///
     /// # Errors
-    /// `MAIL_PROVIDER` is missing.
+    /// `MAIL_FROM` is missing.
     pub fn mail(&self) -> Result<&MailConfig, ConfigError> {
-        self.mail.as_ref().ok_or(ConfigError::Missing("MAIL_PROVIDER"))
+        self.mail.as_ref().ok_or(ConfigError::Missing("MAIL_FROM"))
     }
 
     /// What mail about accounts goes by.
@@ -375,21 +353,15 @@ mod tests {
         assert_eq!(config.queue_url(JobKind::Analyze), Err(ConfigError::Missing("ANALYSES_QUEUE_URL")));
         assert_eq!(config.analysis_provider(), Err(ConfigError::Missing("ANALYSIS_PROVIDER")));
         assert_eq!(config.anthropic(), Err(ConfigError::Missing("ANTHROPIC_SECRET_ID")));
-        assert_eq!(config.mail(), Err(ConfigError::Missing("MAIL_PROVIDER")));
+        assert_eq!(config.mail(), Err(ConfigError::Missing("MAIL_FROM")));
         for limit in NetworkLimit::ALL {
             assert_eq!(config.network_limit(limit), Err(ConfigError::Missing(limit.variable())));
             let error = with(&[(limit.variable(), "-1")]).expect_err("less than nothing").to_string();
             assert!(error.contains(limit.variable()), "{error}");
             assert_eq!(with(&[(limit.variable(), "0")]).expect("closed").network_limit(limit), Ok(0));
         }
-        let error = with(&[("MAIL_PROVIDER", "ses")]).expect_err("no sender");
-        assert_eq!(error, ConfigError::Missing("MAIL_FROM"));
-        let error = with(&[("MAIL_PROVIDER", "mailbox"), ("MAIL_FROM", "a@a.example")]).expect_err("no folder");
-        assert_eq!(error, ConfigError::Missing("MAILBOX_FOLDER"));
-        for name in ["ANALYSIS_PROVIDER", "MAIL_PROVIDER"] {
-            let error = with(&[(name, "pigeons"), ("MAIL_FROM", "a@a.example")]).expect_err("unknown");
-            assert!(error.to_string().contains(name) && error.to_string().contains("pigeons"), "{error}");
-        }
+        let error = with(&[("ANALYSIS_PROVIDER", "pigeons")]).expect_err("unknown").to_string();
+        assert!(error.contains("ANALYSIS_PROVIDER") && error.contains("pigeons"), "{error}");
     }
 
     #[test]

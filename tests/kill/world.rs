@@ -119,7 +119,6 @@ impl World {
             ("LOG_LEVEL", "error".to_owned()),
             ("ANALYSIS_PROVIDER", "anthropic".to_owned()),
             ("ANTHROPIC_SECRET_ID", "key".to_owned()),
-            ("MAIL_PROVIDER", "ses".to_owned()),
             ("MAIL_FROM", "no-reply@citizen.example".to_owned()),
         ]);
         others.into_iter().chain(queues).collect()

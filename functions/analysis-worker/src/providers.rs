@@ -1,7 +1,7 @@
 //! The providers that configuration chooses, made once per environment.
 
 use crate::analysis::{Anthropic, Provider, anthropic};
-use crate::secret::{ApiKey, KeySource, secrets_manager};
+use crate::secret::{ApiKey, secrets_manager};
 use shared::config::{AnalysisProvider, AnthropicConfig, Config, ConfigError};
 use shared::model::settings::BUILTIN;
 use std::time::Duration;
@@ -42,6 +42,6 @@ fn model_provider(config: &Config) -> Result<Anthropic, ConfigError> {
     let base_url = base_url.as_deref().unwrap_or(anthropic::BASE_URL);
     let connector = transport::connector(base_url, config.aws.extra_roots.as_deref())
         .map_err(|reason| wrong("AWS_CA_BUNDLE", reason))?;
-    let key = ApiKey::new(KeySource::SecretsManager { client, secret_id });
+    let key = ApiKey::new(client, secret_id);
     Anthropic::new(base_url, connector, key, ANALYSIS_TIMEOUT).map_err(|error| wrong("ANTHROPIC_BASE_URL", error))
 }

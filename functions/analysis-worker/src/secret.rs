@@ -68,33 +68,21 @@ pub enum KeyError {
     Unread(String),
 }
 
-/// Where a key comes from.
-#[derive(Debug)]
-pub enum KeySource {
-    /// Given by configuration; for the local system and tests.
-    Fixed(Secret),
-    /// A secret string in AWS Secrets Manager.
-    SecretsManager {
-        /// From [`secrets_manager`].
-        client: aws_sdk_secretsmanager::Client,
-        /// Name or ARN.
-        secret_id: String,
-    },
-}
-
 /// A key that is read at its first use and kept.
 #[derive(Debug)]
 pub struct ApiKey {
-    source: KeySource,
+    client: aws_sdk_secretsmanager::Client,
+    /// Name or ARN of the secret.
+    secret_id: String,
     // Held across the read, so that jobs starting together read once.
     kept: Mutex<Option<Arc<Secret>>>,
 }
 
 impl ApiKey {
-    /// A key that has not been read yet.
+    /// The key in the secret of this name or ARN, not read yet; `client` is that of [`secrets_manager`].
     #[must_use]
-    pub fn new(source: KeySource) -> Self {
-        Self { source, kept: Mutex::new(None) }
+    pub fn new(client: aws_sdk_secretsmanager::Client, secret_id: String) -> Self {
+        Self { client, secret_id, kept: Mutex::new(None) }
     }
 
     /// The key.
@@ -129,19 +117,10 @@ impl ApiKey {
     }
 
     async fn read(&self) -> Result<Secret, KeyError> {
-        match &self.source {
-            KeySource::Fixed(secret) => Ok(secret.clone()),
-            KeySource::SecretsManager { client, secret_id } => {
-                let reply = client
-                    .get_secret_value()
-                    .secret_id(secret_id)
-                    .send()
-                    .await
-                    .map_err(|error| KeyError::Unread(chain(&error)))?;
-                let secret = reply.secret_string().and_then(|text| Secret::stored(text).ok());
-                secret.ok_or_else(|| KeyError::UnusableSecret(secret_id.clone()))
-            }
-        }
+        let reply = self.client.get_secret_value().secret_id(&self.secret_id).send().await;
+        let reply = reply.map_err(|error| KeyError::Unread(chain(&error)))?;
+        let secret = reply.secret_string().and_then(|text| Secret::stored(text).ok());
+        secret.ok_or_else(|| KeyError::UnusableSecret(self.secret_id.clone()))
     }
 }
 

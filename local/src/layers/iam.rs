@@ -17,7 +17,7 @@ use aws_smithy_runtime_api::client::http::{HttpConnector as _, HttpConnectorFutu
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use serde_json::json;
-use shared::config::{Config, MailProvider};
+use shared::config::Config;
 
 use super::{Call, Layer, answer, unreadable};
 use crate::template::{EventFunction, Grant, STREAM, Template, Trigger};
@@ -63,15 +63,11 @@ impl Privileges {
     pub fn new(template: &Template, config: &Config) -> Self {
         let held = |grant: &Grant| Held { grant: grant.clone(), used: AtomicBool::new(false) };
         let roles = template.grants.iter().map(|(name, grants)| (name.clone(), grants.iter().map(held).collect()));
-        let mail_configuration = match config.mail.as_ref().map(|mail| &mail.provider) {
-            Some(MailProvider::Ses { configuration_set, .. }) => configuration_set.clone(),
-            Some(MailProvider::Mailbox(_)) | None => None,
-        };
         Self {
             roles: roles.collect(),
             table: config.table_name.clone(),
             secret: config.anthropic.as_ref().map(|anthropic| anthropic.secret_id.clone()),
-            mail_configuration,
+            mail_configuration: config.mail.as_ref().and_then(|mail| mail.configuration_set.clone()),
             sender: config.mail.as_ref().map(|mail| address(&mail.from).to_owned()),
         }
     }

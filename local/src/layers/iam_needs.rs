@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::Call;
+use crate::mail_service;
 
 /// One permission that a call needs.
 #[derive(Debug, PartialEq, Eq)]
@@ -88,7 +89,7 @@ pub(super) fn needs<'a>(call: &Call<'a>) -> Option<Vec<Need<'a>>> {
             let request: OfSecret<'_> = serde_json::from_slice(call.body).ok()?;
             Some(vec![Need::new("secretsmanager", operation, Resource::Secret(request.id))])
         }
-        ("ses", None) if (call.method, call.path) == ("POST", "/v2/email/outbound-emails") => of_mail(call.body),
+        ("ses", None) if call.method == "POST" && call.path.ends_with(mail_service::PATH) => of_mail(call.body),
         _ => None,
     }
 }

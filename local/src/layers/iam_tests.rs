@@ -12,7 +12,6 @@ fn privileges(template: &str) -> Privileges {
             "CACHE_URL" => "off:",
             "ANTHROPIC_SECRET_ID" => "our-secret",
             "SES_CONFIGURATION_SET" => "our-set",
-            "MAIL_PROVIDER" => "ses",
             "MAIL_FROM" => "Citizen <us@example.com>",
             "AWS_REGION" | "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "x",
             _ => return None,

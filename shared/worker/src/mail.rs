@@ -1,6 +1,5 @@
 //! Sends an e-mail through the configured service, and says honestly what became of it.
 
-pub mod mailbox;
 pub mod sender;
 pub mod ses;
 
@@ -8,7 +7,7 @@ use crate::TimeLeft;
 use crate::outcome::{Ended, of_email, unknown};
 use crate::run::note_effect;
 use futures_util::FutureExt as _;
-use shared::config::{Config, ConfigError, MailProvider};
+use shared::config::{Config, ConfigError};
 use shared::ids::{JobId, OrgId};
 use shared::model::email::Message;
 use shared::model::job::JobRecord;
@@ -16,26 +15,18 @@ use shared::{ApiError, Context};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-pub use mailbox::Mailbox;
 pub use sender::Sender;
 pub use ses::Ses;
 
-/// Who delivers.
+/// Who delivers: Amazon SES.
 #[derive(Debug)]
-pub enum Mailer {
-    /// Amazon SES.
-    Ses(Ses),
-    /// A folder of `.eml` files.
-    Mailbox(Mailbox),
-}
+pub struct Mailer(Ses);
 
 /// The service took the e-mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
-    /// The service's own name for it: SES's message id, or the file's name.
+    /// SES's message id.
     pub provider_id: String,
-    /// It had been taken before, for the same job.
-    pub is_repeat: bool,
 }
 
 /// Why an e-mail was not sent, or may not have been. `detail` is for the caller: nothing a service wrote.
@@ -66,7 +57,7 @@ pub enum MailError {
 }
 
 impl Mailer {
-    /// The service that configuration chooses.
+    /// As the configuration says.
     ///
     /// # Errors
     /// [`ConfigError`] names what is missing or wrong.
@@ -75,17 +66,9 @@ impl Mailer {
         let mail = config.mail()?;
         let sender: Sender =
             mail.from.parse().map_err(|error: sender::InvalidSender| wrong("MAIL_FROM", error.to_string()))?;
-        match &mail.provider {
-            MailProvider::Mailbox(folder) => {
-                let mailbox = Mailbox::open(folder, sender);
-                mailbox.map(Self::Mailbox).map_err(|error| wrong("MAILBOX_FOLDER", error.to_string()))
-            }
-            MailProvider::Ses { configuration_set, endpoint_url } => {
-                let aws = config.aws.at(endpoint_url.clone());
-                let aws = aws.sdk_config_without_repetition().map_err(|reason| wrong("AWS_CA_BUNDLE", reason))?;
-                Ok(Self::Ses(Ses::new(ses::client(&aws), sender, configuration_set.clone())))
-            }
-        }
+        let aws = config.aws.at(mail.endpoint_url.clone());
+        let aws = aws.sdk_config_without_repetition().map_err(|reason| wrong("AWS_CA_BUNDLE", reason))?;
+        Ok(Self(Ses::new(ses::client(&aws), sender, mail.configuration_set.clone())))
     }
 
     /// Notes that a job's e-mail may be out, then hands it over if there is time. `None` if the job is no longer to be run.
@@ -117,9 +100,6 @@ impl Mailer {
     /// # Errors
     /// See [`MailError`].
     pub async fn send(&self, org_id: OrgId, job_id: JobId, message: &Message) -> Result<Sent, MailError> {
-        match self {
-            Self::Ses(ses) => ses.send(org_id, job_id, message).await,
-            Self::Mailbox(mailbox) => mailbox.send(job_id, message).await,
-        }
+        self.0.send(org_id, job_id, message).await
     }
 }

@@ -53,14 +53,13 @@ impl Providers {
     }
 
     /// The variables that make functions call these.
-    pub(crate) fn environment(&self) -> [(&'static str, String); 6] {
+    pub(crate) fn environment(&self) -> [(&'static str, String); 5] {
         [
             ("ANALYSIS_PROVIDER", "anthropic".to_owned()),
             ("ANTHROPIC_SECRET_ID", "key".to_owned()),
             ("ANTHROPIC_BASE_URL", self.url.clone()),
             ("AWS_ENDPOINT_URL_SECRETS_MANAGER", self.url.clone()),
             ("AWS_ENDPOINT_URL_SESV2", self.url.clone()),
-            ("MAIL_PROVIDER", "ses".to_owned()),
         ]
     }
 

@@ -13,26 +13,25 @@ pub(crate) fn aws(url: &str) -> shared::aws::AwsConfig {
     }
 }
 
-fn key(url: &str) -> ApiKey {
+/// The key in the secret `model-key` of a Secrets Manager at `url`.
+pub(crate) fn key(url: &str) -> ApiKey {
     let client = secrets_manager(&aws(url).sdk_config().expect("no roots are given"));
-    ApiKey::new(KeySource::SecretsManager { client, secret_id: "model-key".into() })
+    ApiKey::new(client, "model-key".into())
 }
 
-fn reply(value: &str) -> Reply {
+/// What Secrets Manager says of a secret with this value.
+pub(crate) fn reply(value: &str) -> Reply {
     let body = json!({"ARN": "arn", "Name": "model-key", "SecretString": value}).to_string();
     Reply::http(200, &[("content-type", "application/x-amz-json-1.1")], &body)
 }
 
-#[test]
-fn a_secret_does_not_show() {
+#[tokio::test]
+async fn a_secret_does_not_show() {
     let secret = Secret::new("sk-very-secret\n").expect("a last line break is dropped");
     assert_eq!(secret.expose(), "sk-very-secret");
-    let source = KeySource::Fixed(secret.clone());
-    assert!(!format!("{secret:?} {source:?} {:?}", ApiKey::new(source_of(&secret))).contains("very"));
-}
-
-fn source_of(secret: &Secret) -> KeySource {
-    KeySource::Fixed(secret.clone())
+    let key = key(&Server::start(vec![reply("sk-very-secret")]).await.url);
+    assert_eq!(*key.get().await.expect("the server has it"), secret);
+    assert!(!format!("{secret:?} {key:?}").contains("very"));
 }
 
 #[test]

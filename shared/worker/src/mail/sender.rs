@@ -19,26 +19,6 @@ pub struct Sender {
 #[error("must be an e-mail address, or a name of plain ASCII letters and digits followed by <address>")]
 pub struct InvalidSender;
 
-impl Sender {
-    /// The display name, if there is one.
-    #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
-    }
-
-    /// The address.
-    #[must_use]
-    pub fn email(&self) -> &Email {
-        &self.email
-    }
-
-    /// The domain of the address.
-    #[must_use]
-    pub fn domain(&self) -> &str {
-        self.email.as_str().rsplit_once('@').map_or("", |(_, domain)| domain)
-    }
-}
-
 impl FromStr for Sender {
     type Err = InvalidSender;
 
@@ -78,7 +58,6 @@ mod tests {
         for text in ["no-reply@example.com", "Citizen App <no-reply@example.com>"] {
             let sender: Sender = text.parse().expect("both forms are fine");
             assert_eq!(sender.to_string(), text);
-            assert_eq!(sender.domain(), "example.com");
         }
     }
 

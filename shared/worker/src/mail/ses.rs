@@ -60,7 +60,7 @@ impl Ses {
             .await;
         match sent {
             // A yes without an id is a yes: the id only helps to find the e-mail again.
-            Ok(reply) => Ok(Sent { provider_id: reply.message_id().unwrap_or_default().to_owned(), is_repeat: false }),
+            Ok(reply) => Ok(Sent { provider_id: reply.message_id().unwrap_or_default().to_owned() }),
             Err(error) => {
                 let outcome = classify(&error);
                 tracing::warn!(outcome = %outcome, code = error.code(), cause = cause(&error), "SES did not confirm an e-mail");

@@ -1,5 +1,5 @@
 use super::*;
-use crate::secret::{KeySource, tests::aws};
+use crate::secret::tests::{key, reply as secret};
 use serde_json::{Value, json};
 use shared::model::analysis::{SentimentLabel, TokenUsage};
 use testkit::scripted::{Reply as Scripted, Server};
@@ -28,15 +28,16 @@ fn message(stop_reason: &str, input: &Value) -> String {
     .to_string()
 }
 
-fn client(url: &str, timeout: Duration) -> Anthropic {
-    let key = Secret::new(KEY).expect("a key of letters is a key");
+/// A client with [`KEY`], also after it was refused.
+async fn client(url: &str, timeout: Duration) -> Anthropic {
+    let secrets = Server::start(vec![secret(KEY), secret(KEY)]).await;
     let connector = transport::connector(url, None).expect("a plain connector needs no roots");
-    Anthropic::new(url, connector, ApiKey::new(KeySource::Fixed(key)), timeout).expect("the server's URL is one")
+    Anthropic::new(url, connector, key(&secrets.url), timeout).expect("the server's URL is one")
 }
 
 async fn outcome(replies: Vec<Scripted>) -> (Result<Outcome, AnalysisError>, Vec<String>) {
     let server = Server::start(replies).await;
-    let outcome = client(&server.url, Duration::from_secs(20)).analyze(TEXT, "some-model").await;
+    let outcome = client(&server.url, Duration::from_secs(20)).await.analyze(TEXT, "some-model").await;
     if let Err(error) = &outcome {
         assert!(!format!("{error} {error:?}").contains(KEY));
     }
@@ -261,7 +262,7 @@ async fn an_error_that_breaks_off_still_says_its_status() {
 #[tokio::test]
 async fn silence_ends_at_the_timeout() {
     let server = Server::start(vec![Scripted::Silence]).await;
-    let error = client(&server.url, Duration::from_millis(300)).analyze(TEXT, "m").await;
+    let error = client(&server.url, Duration::from_millis(300)).await.analyze(TEXT, "m").await;
     assert!(matches!(error, Err(AnalysisError::Transient { cost: Cost::Unknown, .. })), "{error:?}");
     assert_eq!(server.requests().len(), 1);
 }
@@ -281,18 +282,11 @@ async fn a_refused_key_is_not_tried_twice() {
 
 #[tokio::test]
 async fn a_rotated_key_is_read_again() {
-    let secret = |value: &str| {
-        let body = json!({"ARN": "arn", "Name": "n", "SecretString": value}).to_string();
-        Scripted::http(200, &[("content-type", "application/x-amz-json-1.1")], &body)
-    };
     let secrets = Server::start(vec![secret("sk-old"), secret("sk-new")]).await;
-    let aws = aws(&secrets.url).sdk_config().expect("no roots are given");
-    let manager = crate::secret::secrets_manager(&aws);
-    let source = KeySource::SecretsManager { client: manager, secret_id: "model-key".into() };
     let good = || Scripted::http(200, &[], &message("tool_use", &reading()));
     let server = Server::start(vec![Scripted::http(401, &[], ""), good(), good()]).await;
     let connector = transport::connector(&server.url, None).expect("a plain connector needs no roots");
-    let client = Anthropic::new(&server.url, connector, ApiKey::new(source), Duration::from_secs(20));
+    let client = Anthropic::new(&server.url, connector, key(&secrets.url), Duration::from_secs(20));
     let client = client.expect("the server's URL is one");
     for _ in 0..2 {
         client.analyze(TEXT, "m").await.expect("the new key is taken");
@@ -305,9 +299,8 @@ async fn a_rotated_key_is_read_again() {
 #[test]
 fn a_base_url_needs_a_host() {
     for wrong in ["", "/v1", "http://", "not a url"] {
-        let key = Secret::new(KEY).expect("a key of letters is a key");
         let connector = transport::connector("http://x", None).expect("a plain connector needs no roots");
-        let client = Anthropic::new(wrong, connector, ApiKey::new(KeySource::Fixed(key)), Duration::from_secs(1));
+        let client = Anthropic::new(wrong, connector, key("http://x"), Duration::from_secs(1));
         assert!(client.is_err(), "{wrong:?}");
     }
 }

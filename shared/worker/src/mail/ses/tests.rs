@@ -41,7 +41,7 @@ async fn the_request_is_what_ses_documents() {
     let server = Server::start(vec![Reply::http(200, &[], r#"{"MessageId":"0100-abc"}"#)]).await;
     let (org_id, job_id) = (OrgId::new(), JobId::new());
     let sent = ses(&server.url, Duration::from_secs(20)).send(org_id, job_id, &message()).await;
-    assert_eq!(sent, Ok(Sent { provider_id: "0100-abc".into(), is_repeat: false }));
+    assert_eq!(sent, Ok(Sent { provider_id: "0100-abc".into() }));
     let requests = server.requests();
     let (head, body) = requests[0].split_once("\r\n\r\n").expect("a request has a head");
     assert!(head.starts_with("POST /v2/email/outbound-emails HTTP/1.1\r\n"), "{head}");

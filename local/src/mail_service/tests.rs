@@ -1,8 +1,7 @@
 use super::*;
 use mail_parser::{HeaderValue, MessageParser};
 use proptest::prelude::*;
-use serde_json::json;
-use shared::model::email::{SUBJECT_MAX_CHARS, Subject};
+use shared::model::email::{Message, Recipients, SUBJECT_MAX_CHARS, Subject, Text};
 
 fn message(subject: &str, text: &str, to: &[&str]) -> Message {
     let body = json!({"to": to, "subject": subject, "text": text});
@@ -13,12 +12,22 @@ fn plain() -> Message {
     message("Hello", "Dear Ada,\n\nall is well.\n", &["ada@example.com", "bob@example.com"])
 }
 
-fn sender() -> Sender {
-    "Citizen App <no-reply@example.com>".parse().expect("a sender")
+/// As Amazon's client asks for it.
+fn request(job_id: JobId, message: &Message) -> Vec<u8> {
+    let to: Vec<_> = message.to.as_slice().iter().map(|email| email.as_str()).collect();
+    let utf8 = |text: &str| json!({"Data": text, "Charset": "UTF-8"});
+    let body = json!({"Text": utf8(message.text.as_str())});
+    let simple = json!({"Subject": utf8(message.subject.as_str()), "Body": body});
+    let tags = json!([{"Name": "org_id", "Value": "x"}, {"Name": "job_id", "Value": job_id.to_string()}]);
+    let email = json!({
+        "FromEmailAddress": "Citizen App <no-reply@example.com>", "Destination": {"ToAddresses": to},
+        "Content": {"Simple": simple}, "EmailTags": tags, "ConfigurationSetName": "x",
+    });
+    email.to_string().into_bytes()
 }
 
-fn open(folder: &Path) -> Mailbox {
-    Mailbox::open(folder, sender()).expect("a temporary folder can be opened")
+fn open(folder: &Path) -> MailService {
+    MailService::open(folder).expect("a temporary folder can be opened")
 }
 
 fn files(folder: &Path) -> Vec<String> {
@@ -35,13 +44,12 @@ async fn any_mail_program_can_read_it() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let job_id = JobId::new();
     let text = "Grüße aus Köln\n.\nFrom here\n\u{1F600} and a very long line: ".to_owned() + &"word ".repeat(400);
-    let sent = open(folder.path())
-        .send(job_id, &message("Schöne Grüße \u{1F600}", &text, &["ada@example.com", "bob@example.com"]))
-        .await
-        .expect("the folder takes it");
-    assert_eq!(sent, Sent { provider_id: format!("{job_id}.eml"), is_repeat: false });
+    let sent = message("Schöne Grüße \u{1F600}", &text, &["ada@example.com", "bob@example.com"]);
+    let answered = open(folder.path()).answer(request(job_id, &sent)).await;
+    let name = format!("{job_id}.eml");
+    assert_eq!(answered, Answered { status: 200, error: None, body: json!({"MessageId": name}).to_string() });
 
-    let bytes = fs::read(folder.path().join(&sent.provider_id)).expect("the file is there");
+    let bytes = fs::read(folder.path().join(&name)).expect("the file is there");
     assert!(bytes.is_ascii() && bytes.split(|&byte| byte == b'\n').all(|line| line.len() <= 998));
     let parsed = MessageParser::new().parse(&bytes).expect("it is an e-mail");
     assert_eq!(parsed.subject(), Some("Schöne Grüße \u{1F600}"));
@@ -57,21 +65,18 @@ async fn any_mail_program_can_read_it() {
 #[tokio::test]
 async fn a_job_is_delivered_once() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mailbox = open(folder.path());
+    let service = open(folder.path());
     let job_id = JobId::new();
     let sends = (0..16).map(|_| {
-        let mailbox = mailbox.clone();
-        tokio::spawn(async move { mailbox.send(job_id, &plain()).await })
+        let service = service.clone();
+        tokio::spawn(async move { service.answer(request(job_id, &plain())).await })
     });
-    let mut firsts = 0;
     for send in sends.collect::<Vec<_>>() {
-        let sent = send.await.expect("no panic").expect("every send ends well");
-        firsts += u32::from(!sent.is_repeat);
+        assert_eq!(send.await.expect("no panic").status, 200);
     }
-    assert_eq!(firsts, 1);
     let before = fs::read(folder.path().join(format!("{job_id}.eml"))).expect("the file is there");
-    let again = mailbox.send(job_id, &message("Other", "x", &["eve@example.com"])).await.expect("a repeat is fine");
-    assert!(again.is_repeat);
+    let again = service.answer(request(job_id, &message("Other", "x", &["eve@example.com"]))).await;
+    assert_eq!(again.status, 200);
     assert_eq!(fs::read(folder.path().join(format!("{job_id}.eml"))).expect("still there"), before);
     assert_eq!(files(folder.path()), [UNFINISHED.to_owned(), format!("{job_id}.eml")]);
     assert_eq!(files(&folder.path().join(UNFINISHED)), [""; 0]);
@@ -80,24 +85,36 @@ async fn a_job_is_delivered_once() {
 #[tokio::test]
 async fn suppressed_recipients_get_nothing() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mailbox = open(folder.path());
+    let service = open(folder.path());
     let before = JobId::new();
-    mailbox.send(before, &plain()).await.expect("nobody is listed yet");
+    assert_eq!(service.answer(request(before, &plain())).await.status, 200, "nobody is listed yet");
     fs::write(folder.path().join(SUPPRESSED), "eve@example.com\r\n BOB@example.com\n").expect("a list");
-    let error = mailbox.send(JobId::new(), &plain()).await;
-    assert!(matches!(error, Err(MailError::Permanent { code: "recipient_suppressed", .. })), "{error:?}");
-    assert!(mailbox.send(before, &plain()).await.is_ok_and(|sent| sent.is_repeat));
-    mailbox.send(JobId::new(), &message("s", "t", &["ada@example.com"])).await.expect("Ada is not listed");
+    let refused = service.answer(request(JobId::new(), &plain())).await;
+    assert_eq!((refused.status, refused.error), (400, Some("MessageRejected")));
+    assert!(refused.body.contains("suppress"), "{refused:?}");
+    assert_eq!(service.answer(request(before, &plain())).await.status, 200);
+    let listed = message("s", "t", &["ada@example.com"]);
+    assert_eq!(service.answer(request(JobId::new(), &listed)).await.status, 200, "Ada is not listed");
     assert_eq!(files(folder.path()).iter().filter(|name| name.ends_with(".eml")).count(), 2);
 }
 
 #[tokio::test]
-async fn a_folder_that_is_gone_is_transient() {
+async fn a_folder_that_is_gone_is_a_matter_of_time() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mailbox = open(folder.path());
+    let service = open(folder.path());
     folder.close().expect("the folder can be removed");
-    let error = mailbox.send(JobId::new(), &plain()).await;
-    assert!(matches!(error, Err(MailError::Transient { .. })), "{error:?}");
+    assert_eq!(service.answer(request(JobId::new(), &plain())).await.status, 503);
+}
+
+#[tokio::test]
+async fn what_is_no_email_of_a_job_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let service = open(folder.path());
+    let nameless = String::from_utf8(request(JobId::new(), &plain())).expect("JSON").replace("job_id", "job");
+    for body in [b"{}".to_vec(), b"no JSON".to_vec(), nameless.into_bytes()] {
+        assert_eq!(service.answer(body).await.status, 400);
+    }
+    assert_eq!(files(folder.path()), [UNFINISHED]);
 }
 
 #[test]
@@ -116,7 +133,14 @@ fn only_old_leftovers_are_removed() {
 #[test]
 fn a_file_is_no_folder() {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
-    assert!(Mailbox::open(file.path(), sender()).is_err());
+    assert!(MailService::open(file.path()).is_err());
+}
+
+/// The file that a message becomes.
+fn composed(message: &Message) -> Vec<u8> {
+    let job_id = JobId::new();
+    let email = serde_json::from_slice(&request(job_id, message)).expect("it can be read");
+    compose(&email, job_id, Timestamp::UNIX_EPOCH).expect("an e-mail")
 }
 
 /// The names of the headers that stand in the file itself, before any decoding.
@@ -131,12 +155,11 @@ fn header_names(bytes: &[u8]) -> Vec<String> {
 }
 
 fn expected_names() -> Vec<String> {
-    let bytes = compose(&sender(), JobId::new(), &plain(), Timestamp::UNIX_EPOCH).expect("an e-mail");
-    header_names(&bytes)
+    header_names(&composed(&plain()))
 }
 
 fn check(message: &Message) {
-    let bytes = compose(&sender(), JobId::new(), message, Timestamp::UNIX_EPOCH).expect("an e-mail");
+    let bytes = composed(message);
     assert_eq!(header_names(&bytes), expected_names());
     let parsed = MessageParser::new().parse(&bytes).expect("it is an e-mail");
     // White space may be folded; everything else must come back as it was.
@@ -173,7 +196,7 @@ proptest! {
     #[test]
     fn no_subject_makes_a_header(subject in "(\\PC|[\r\n\0\t\u{85}\u{2028}]|Bcc: |=\\?|\\?=){1,120}", text in any::<String>()) {
         if let (Ok(subject), Ok(text)) =
-            (Subject::parse(&subject), shared::model::email::Text::parse(&text))
+            (Subject::parse(&subject), Text::parse(&text))
         {
             check(&Message { subject, text, to: plain().to });
         } else if !subject.trim().is_empty() && !text.trim().is_empty() {
@@ -192,7 +215,7 @@ proptest! {
     fn no_address_makes_a_header(local in "[!-~\r\n\0 ]{1,70}", domain in "[a-z.,;<>\r\n]{1,30}") {
         let address = format!("{local}@{domain}");
         if let Ok(email) = address.parse::<shared::model::text::Email>() {
-            let to = shared::model::email::Recipients::new(vec![email]).expect("one recipient");
+            let to = Recipients::new(vec![email]).expect("one recipient");
             check(&Message { to, ..plain() });
         }
     }
