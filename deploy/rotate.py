@@ -7,8 +7,8 @@ Usage: just rotate ENVIRONMENT provider-key FILE        the key of the model pro
 
 There are no others: sessions are random, and deployments get a role by OpenID Connect.
 """
-import argparse, os, pathlib, secrets, sys
-from tools import in_sams_environment
+import argparse, os, pathlib, subprocess, sys
+from tools import ROOT, in_sams_environment
 
 
 def provider_key(stack, what):
@@ -41,11 +41,9 @@ def security_log_key(stack, what):
 
 
 def cursor_key(stack, what):
-    from stack import client
-    client("dynamodb").update_item(
-        TableName=stack.outputs()["TableName"], Key={"pk": {"S": f"ORG#{what}"}, "sk": {"S": "ORG"}},
-        UpdateExpression="SET cursor_key = :new", ConditionExpression="attribute_exists(cursor_key)",
-        ExpressionAttributeValues={":new": {"S": secrets.token_urlsafe(32)}})
+    """By the operator's command, which knows the record's copies (docs/decisions/0087-copies-of-a-busy-organization.md)."""
+    command = ["cargo", "run", "--quiet", "--", "rotate-cursor-key", "--table", stack.outputs()["TableName"], "--org", what]
+    subprocess.run(command, cwd=ROOT, check=True)
     print(f"cursors of {what} that callers hold are refused now; pages in the cache have old ones until they end, half a minute at most")
 
 

@@ -135,6 +135,14 @@ enum Operator {
         #[arg(long)]
         org: OrgId,
     },
+    /// Gives an organization another key for the cursors of its lists: those that callers hold are refused from then on.
+    RotateCursorKey {
+        #[command(flatten)]
+        at: At,
+        /// The organization's id.
+        #[arg(long)]
+        org: OrgId,
+    },
     /// Puts the jobs of all dead letters back on their queues, which variables of the environment name (ANALYSES_QUEUE_URL, …).
     Redrive {
         #[command(flatten)]
@@ -239,6 +247,10 @@ async fn operate(command: Operator, port: u16) -> Result<(), Box<dyn Error>> {
         Operator::Spread { at, org } => {
             operator::spread(&at.context(port).await?, org).await?;
             println!("{org}: new items are spread from a minute from now.");
+        }
+        Operator::RotateCursorKey { at, org } => {
+            operator::rotate_cursor_key(&at.context(port).await?, org).await?;
+            println!("{org}: cursors of before are refused.");
         }
         Operator::Redrive { at, dead_letter_queue } => {
             let variables = at.variables(port).await?;

@@ -95,6 +95,14 @@ pub async fn spread(context: &Context, org: OrgId) -> Result<(), ApiError> {
     context.store().spread_items(org, SPREAD_BY_OPERATOR_AFTER).await
 }
 
+/// Gives an organization another key for the cursors of its lists ([`shared::store::Store::rotate_cursor_key`]).
+///
+/// # Errors
+/// [`ApiError::NotFound`] when there is no such organization.
+pub async fn rotate_cursor_key(context: &Context, org: OrgId) -> Result<(), ApiError> {
+    context.store().rotate_cursor_key(org).await
+}
+
 /// What a redrive did.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Report {

@@ -32,6 +32,11 @@ impl CursorKey {
         Ok(Self(URL_SAFE_NO_PAD.encode(bytes)))
     }
 
+    /// As it is stored.
+    pub(crate) fn as_stored(&self) -> &str {
+        &self.0
+    }
+
     /// Seals a position of a list; `list` names the list and its filter.
     #[must_use]
     pub fn seal(&self, list: &str, position: &str) -> String {

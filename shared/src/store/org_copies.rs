@@ -3,7 +3,8 @@
 //! record, so it does not matter which of them is read (`docs/decisions/0087-copies-of-a-busy-organization.md`).
 
 use super::keys::Key;
-use super::{Attributes, Store, Transaction, attributes, backoff, number};
+use super::{Attributes, Store, Transaction, attributes, backoff, number, string};
+use crate::cursor::CursorKey;
 use crate::error::ApiError;
 use crate::ids::OrgId;
 use crate::model::org::OrgRecord;
@@ -67,6 +68,28 @@ impl Store {
         Ok(matches!(self.transact(writes).await?, Transaction::Done))
     }
 
+    /// Gives an organization another key for its cursors, for the operator: whichever copy a request reads, the cursors of before are
+    /// refused.
+    ///
+    /// # Errors
+    /// [`ApiError::NotFound`] if there is no such organization.
+    pub async fn rotate_cursor_key(&self, org: OrgId) -> Result<(), ApiError> {
+        let key = CursorKey::generate().map_err(ApiError::internal)?;
+        let rotated = |update: UpdateBuilder| {
+            update
+                .update_expression("SET cursor_key = :key")
+                .expression_attribute_values(":key", string(key.as_stored()))
+        };
+        for attempt in 0..ATTEMPTS {
+            let read: OrgRecord = self.get(Key::org(org)).await?.ok_or(ApiError::NotFound)?;
+            if self.change_org(&read, rotated).await? {
+                return Ok(());
+            }
+            tokio::time::sleep(backoff(attempt)).await;
+        }
+        Err(ApiError::Contended)
+    }
+
     /// Gives an organization copies of its record, if it has none.
     pub(super) async fn copy_org(&self, org: OrgId) -> Result<(), ApiError> {
         for attempt in 0..ATTEMPTS {
@@ -78,8 +101,11 @@ impl Store {
             let mark = Update::builder()
                 .set_key(Some(Key::org(org).attributes()))
                 .update_expression("SET copied = :true")
-                .condition_expression("plan_version = :read AND spread_from = :from AND attribute_not_exists(copied)")
+                .condition_expression(
+                    "plan_version = :read AND spread_from = :from AND cursor_key = :key AND attribute_not_exists(copied)",
+                )
                 .expression_attribute_values(":true", AttributeValue::Bool(true))
+                .expression_attribute_values(":key", string(read.cursor_key.as_stored()))
                 .expression_attribute_values(":read", number(read.plan_version))
                 .expression_attribute_values(":from", number(read.spread_from.map_or(0, |from| from.as_millis())));
             let mut writes = vec![self.update(mark)?];

@@ -44,6 +44,57 @@ async fn a_plan_counts_from_the_next_request_whichever_copy_it_reads() {
     alike(&rig).await;
 }
 
+/// Asked as often as would meet each of eight copies.
+#[tokio::test]
+async fn a_rotated_key_refuses_old_cursors_whichever_copy_is_read() {
+    let rig = Rig::new().await;
+    rig.spread().await;
+    let here = rig.here();
+    rig.create_many(here, 5).await.unwrap();
+    rig.listed(here, 2).await;
+    let first = rig.call(here, "list-items", &Value::Null, &[], &[("limit", "2")]).await.1;
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let next = [("limit", "2"), ("cursor", cursor)];
+    assert_eq!(rig.call(here, "list-items", &Value::Null, &[], &next).await.0, 200);
+    local::operator::rotate_cursor_key(here, rig.org_id).await.unwrap();
+    for turn in 0..50 {
+        let (status, body) = rig.call(here, "list-items", &Value::Null, &[], &next).await;
+        assert_eq!(status, 422, "{turn}: {body}");
+    }
+    assert_eq!(rig.listed(here, 2).await.len(), 5);
+    alike(&rig).await;
+}
+
+/// A key that is rotated while the copies are made is in them.
+#[tokio::test]
+async fn copies_have_the_key_that_is_rotated_meanwhile() {
+    for _ in 0..4 {
+        let rig = Rig::new().await;
+        let database = Conflicts::before(&rig.system.database_url(), Duration::from_millis(1)).await;
+        let (one, other) = (rig.environment(&database.url), rig.environment(&database.url));
+        let rotations = async {
+            for _ in 0..6 {
+                while local::operator::rotate_cursor_key(one, rig.org_id).await.is_err() {}
+            }
+        };
+        let (spread, ()) = tokio::join!(local::operator::spread(other, rig.org_id), rotations);
+        if spread.is_err() {
+            local::operator::spread(one, rig.org_id).await.unwrap();
+        }
+        alike(&rig).await;
+    }
+}
+
+#[tokio::test]
+async fn an_organization_without_copies_has_its_key_rotated_too() {
+    let rig = Rig::new().await;
+    let before = item(&rig, Key::org(rig.org_id)).await["cursor_key"].clone();
+    local::operator::rotate_cursor_key(rig.here(), rig.org_id).await.unwrap();
+    assert_ne!(item(&rig, Key::org(rig.org_id)).await["cursor_key"], before);
+    let none = local::operator::rotate_cursor_key(rig.here(), shared::ids::OrgId::new()).await;
+    assert!(matches!(none, Err(shared::ApiError::NotFound)), "{none:?}");
+}
+
 /// A plan that is given while the copies are made is in them.
 #[tokio::test]
 async fn copies_are_like_the_record_whatever_races() {
@@ -68,13 +119,18 @@ async fn copies_are_like_the_record_whatever_races() {
     }
 }
 
+/// A record as it is stored.
+async fn item(rig: &Rig, key: Key) -> Value {
+    let key = json!({"pk": {"S": key.pk}, "sk": {"S": key.sk}});
+    let get = json!({"TableName": local::names::TABLE_NAME, "Key": key, "ConsistentRead": true});
+    rig.raw("GetItem", get).await["Item"].clone()
+}
+
 /// What requests go by is the same in all copies.
 async fn alike(rig: &Rig) {
     let names = ["plan", "plan_version", "plan_given_at", "spread_from", "copied", "cursor_key", "org_id"];
     let read = async |key: Key| {
-        let key = json!({"pk": {"S": key.pk}, "sk": {"S": key.sk}});
-        let get = json!({"TableName": local::names::TABLE_NAME, "Key": key, "ConsistentRead": true});
-        let item = rig.raw("GetItem", get).await["Item"].clone();
+        let item = item(rig, key).await;
         names.map(|name| item[name].clone())
     };
     let root: [Value; 7] = read(Key::org(rig.org_id)).await;
