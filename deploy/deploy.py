@@ -21,6 +21,13 @@ def table_objection(current, given, said):
             "say so in samconfig.toml, or behind the command if you mean it"]
 
 
+def in_turn(stack, given):
+    """The parameters of each update, the first of which makes the stack. The table is protected once it is there: CloudFormation could
+    not take a protected one back where the creation fails, and the stack would be stuck in ROLLBACK_FAILED."""
+    protects = given.get("DeletionProtection", "true") == "true" and not given.get("ExistingTable")
+    return [given | {"DeletionProtection": "false"}, given] if stack is None and protects else [given]
+
+
 def main():
     import releases
     from environments import environments, objections, parameters
@@ -43,11 +50,12 @@ def main():
     given["Release"] = release.name(given | ({"again": time.time()} if options.again else {}), release.built(options.functions))
     print(f"release {given['Release']}", flush=True)
     template = releases.package(stack.name, given["Release"], given, options.functions)
-    releases.deploy(options.environment, stack.name, template, given, *(["--no-confirm-changeset"] if options.yes else []))
+    for one in in_turn(stack.described(), given):
+        releases.deploy(options.environment, stack.name, template, one, *(["--no-confirm-changeset"] if options.yes else []))
     moved, deleted = stack.settle()
     for one in moved:
         print(f"{one}: its alias named another version than the stack's (`just push`?), and names that again")
-    print(f"{releases.prune(stack.name)} releases are kept; {deleted} old versions of functions were deleted")
+    print(f"{releases.prune(stack.name, given['Release'])} releases are kept; {deleted} old versions of functions were deleted")
 
 
 if __name__ == "__main__":

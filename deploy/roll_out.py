@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Deploys to an environment, walks through it, and goes back by itself where the walk fails: what the release workflow does.
 
-Usage: just roll-out ENVIRONMENT [--functions FOLDER] [--without-email] [Name=value …]
+Usage: just roll-out ENVIRONMENT [--functions FOLDER] [--without-email] [--account FILE] [Name=value …]
 
-The first release of a stack has none before it to go back to; it stays, and this fails all the same.
+The first release of a stack has none before it to go back to; it stays, and this fails all the same. FILE has the account that the walk
+logs in with (`just smoke`); where nobody may register, nothing is deployed without one.
 """
 import argparse, os, pathlib, subprocess, sys
 from tools import ROOT, in_sams_environment
@@ -18,10 +19,18 @@ def address(outputs, emulator):
     return f"{emulator}/restapis/{api}/{stage}/_user_request_"
 
 
+def closed(values, account):
+    """Why the walk could not begin, which would take every good release back; None if it can."""
+    zero = [name for name in ("RegistrationsPerMinute", "RegistrationsPerDay") if not values[name].strip("0")]
+    if account or not zero:
+        return None
+    return f"{zero[0]}=0 closes registration, so the walk needs an account: --account FILE (deploy/smoke.py)"
+
+
 def main():
     import smoke
     from back import back
-    from environments import environments
+    from environments import defaults, environments, parameters
     from stack import Stack
 
     parser = argparse.ArgumentParser(prog="just roll-out", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -29,14 +38,17 @@ def main():
     parser.add_argument("changes", nargs="*", metavar="Name=value")
     parser.add_argument("--functions", type=pathlib.Path, default=ROOT / "target/lambda", help="where the built functions are")
     parser.add_argument("--without-email", action="store_true", help="where SES is not set up")
+    parser.add_argument("--account", type=smoke.account_in, metavar="FILE", help="the account to walk with, in place of a new one")
     options = parser.parse_intermixed_args()
+    if said := closed(defaults() | parameters(environments()[options.environment], options.changes), options.account):
+        sys.exit(f"{options.environment} is not rolled out: {said}")
     stack = Stack(options.environment)
     before = stack.parameters().get("Release")
     deploy = pathlib.Path(__file__).with_name("deploy.py")
     subprocess.run([sys.executable, str(deploy), options.environment, "--yes", "--functions", str(options.functions), *options.changes],
                    check=True)
-    steps = [one for one in smoke.STEPS if one != "mail" or not options.without_email]
-    fault = smoke.walk(address(stack.outputs(), os.environ.get("AWS_ENDPOINT_URL")), steps)
+    walk = lambda: smoke.walk(address(stack.outputs(), os.environ.get("AWS_ENDPOINT_URL")), options.account, options.without_email)
+    fault = walk()
     if not fault:
         print(f"{options.environment} has release {stack.parameters()['Release']}, and all is well")
         return
@@ -44,7 +56,7 @@ def main():
     if before is None:
         sys.exit("there was no release before this one to go back to")
     back(options.environment, before, "--no-confirm-changeset")
-    fault = smoke.walk(address(stack.outputs(), os.environ.get("AWS_ENDPOINT_URL")), steps)
+    fault = walk()
     sys.exit(f"went back to release {before}, " + (f"which is not well either: {fault}" if fault else "and all is well there"))
 
 

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Walks once through a running system as a new user does, and fails at the first step that is not answered as it should be.
 
-Usage: just smoke URL [--without-email]      URL: the stack's output ApiUrl, or http://localhost:3000
+Usage: just smoke URL [--without-email] [--account FILE]      URL: the stack's output ApiUrl, or http://localhost:3000
 
 It makes an account, whose address is the mailbox of Amazon SES that takes everything, and removes what it creates in it. The account
-stays, and the organization that it founds. Half a minute at most.
+stays, and the organization that it founds. With FILE it takes the account that stands there instead, as {"email": …, "password": …}:
+where nobody may register, or to send e-mails, which wants a proven address. That account is for this alone: its items and its other
+sessions go. `cargo run -- account --verified` makes one. Half a minute at most.
 """
-import argparse, json, secrets, sys, time, urllib.error, urllib.request
+import argparse, json, pathlib, secrets, sys, time, urllib.error, urllib.request
 
 # An analysis or an e-mail has this long.
 JOB_SECONDS = 60
@@ -17,15 +19,16 @@ class Broken(Exception):
 
 
 class Walk:
-    def __init__(self, url):
-        self.url, self.token = url.rstrip("/"), None
+    def __init__(self, url, account=None):
+        self.url, self.token, self.account = url.rstrip("/"), None, account
         # "Using the mailbox simulator", Amazon SES Developer Guide: it takes labels, and nothing sent there counts as a bounce.
-        self.email = f"success+smoke-{secrets.token_hex(8)}@simulator.amazonses.com"
-        self.password = secrets.token_urlsafe(24)
+        self.email = account["email"] if account else f"success+smoke-{secrets.token_hex(8)}@simulator.amazonses.com"
+        self.password = account["password"] if account else secrets.token_urlsafe(24)
 
-    def call(self, method, path, expected, body=None, headers=()):
-        """The reply's body and headers; Broken where its status is another."""
-        headers = dict(headers) | ({"Authorization": f"Bearer {self.token}"} if self.token else {})
+    def read(self, method, path, expected, body=None, headers=(), token=None):
+        """The reply's text and headers; Broken where its status is another, or none of several."""
+        token = token or self.token
+        headers = dict(headers) | ({"Authorization": f"Bearer {token}"} if token else {})
         if body is not None:
             headers["Content-Type"] = "application/json"
         data = None if body is None else json.dumps(body).encode()
@@ -37,8 +40,13 @@ class Walk:
             status, text, headers = error.code, error.read(), error.headers
         except OSError as error:
             raise Broken(f"{method} {path}: {error}") from None
-        if status != expected:
+        if status not in (expected if isinstance(expected, tuple) else (expected,)):
             raise Broken(f"{method} {path}: {status} instead of {expected}: {text[:300].decode(errors='replace')}")
+        return text, headers
+
+    def call(self, method, path, expected, body=None, headers=(), token=None):
+        """The reply's body and headers; Broken where its status is another, or it is no JSON."""
+        text, headers = self.read(method, path, expected, body, headers, token)
         try:
             return json.loads(text or b"null"), headers
         except ValueError:
@@ -46,6 +54,14 @@ class Walk:
 
     def get(self, path):
         return self.call("GET", path, 200)[0]
+
+    def refused(self, method, path, status, code, body=None):
+        """A refusal, and that it says why."""
+        same(self.call(method, path, status, body)[0].get("code"), code, f"the code of {method} {path}")
+
+    def session(self):
+        """The token of another session."""
+        return self.call("POST", "/auth/login", 200, {"email": self.email, "password": self.password})[0]["token"]
 
     def job(self, job_id):
         """Waits for a job's good end; what became of it."""
@@ -63,6 +79,13 @@ class Walk:
         """the database and the cache are up"""
         same(self.get("/health?deep=1")["status"], "ok", "the health")
 
+    def documents(self):
+        """the documentation is there, as a page and for programs"""
+        if "/items" not in self.get("/openapi.json")["paths"]:
+            raise Broken("the OpenAPI document has no /items")
+        text, headers = self.read("GET", "/docs", 200)
+        same((headers.get_content_type(), b"<html" in text), ("text/html", True), "the page of the documentation")
+
     def strangers(self):
         """who has no session sees nothing, in the form that clients know"""
         problem, headers = self.call("GET", "/me", 401)
@@ -78,21 +101,52 @@ class Walk:
         """an account is made, and its session counts"""
         made, _ = self.call("POST", "/auth/register", 201, {
             "email": self.email, "password": self.password, "name": "Smoke Walk", "org_name": "Smoke Walk"})
-        self.token, self.org = made["token"], made["org"]["id"]
+        self.token = made["token"]
         same(self.get("/me")["id"], made["user"]["id"], "whose session it is")
 
     def log_in(self):
         """the password opens another session, a wrong one none"""
-        self.call("POST", "/auth/login", 401, {"email": self.email, "password": self.password[::-1]})
-        self.token = self.call("POST", "/auth/login", 200, {"email": self.email, "password": self.password})[0]["token"]
-        same(self.get("/me")["name"], "Smoke Walk", "the name")
+        self.refused("POST", "/auth/login", 401, "wrong_credentials", {"email": self.email, "password": self.password[::-1]})
+        made, _ = self.call("POST", "/auth/login", 200, {"email": self.email, "password": self.password})
+        self.token, self.user, self.org = made["token"], made["user"]["id"], made["org"]["id"]
+        same(self.get("/me")["id"], self.user, "whose session it is")
+
+    def profile(self):
+        """a new name is everybody's to read at once"""
+        name = f"Smoke Walk {secrets.token_hex(4)}"
+        same(self.call("PATCH", "/me", 200, {"name": name})[0]["name"], name, "the new name")
+        same(self.get("/me")["name"], name, "the own name")
+        same(self.get(f"/users/{self.user}")["name"], name, "the public name")
+
+    def verification(self):
+        """a wrong code proves no address, and another mail can be asked for"""
+        self.refused("POST", "/auth/verify-email", 400, "invalid_link", {"code": "AAAA-AAAA"})
+        self.read("POST", "/auth/verify-email/resend", 202)
 
     def plan(self):
-        """the new organization has the free plan"""
-        same(self.get(f"/orgs/{self.org}/plan")["plan"], "free", "the plan")
+        """the organization has a plan, a new one the free plan"""
+        plan = self.get(f"/orgs/{self.org}/plan")["plan"]
+        if not self.account:
+            same(plan, "free", "the plan")
+
+    def settings(self):
+        """settings that are put are read"""
+        path = f"/orgs/{self.org}/settings"
+        for zone in ("Europe/Vienna", "UTC"):
+            self.call("PUT", path, 200, {"settings": {"timezone": zone}})
+            same(self.get(path)["settings"]["timezone"], zone, "the time zone")
+
+    def members(self):
+        """the only owner is a member, and stays"""
+        path = f"/orgs/{self.org}/members"
+        same(self.call("PUT", f"{path}/{self.user}", 200, {"role": "owner"})[0]["role"], "owner", "the role that was put")
+        same([(one["user_id"], one["role"]) for one in self.get(path)["data"]], [(self.user, "owner")], "the list of members")
+        self.refused("DELETE", f"{path}/{self.user}", 409, "last_owner")
 
     def items(self):
         """what is created is read, listed, changed and deleted, and no list keeps an old page"""
+        for left in self.get("/items")["data"]:  # by a walk of this account that got stuck
+            self.call("DELETE", f"/items/{left['id']}", 204)
         item, _ = self.call("POST", "/items", 201, {"name": "smoke"})
         path = f"/items/{item['id']}"
         same(self.get(path)["name"], "smoke", "the item's name")
@@ -110,12 +164,54 @@ class Walk:
         same(again["id"], first["id"], "the job of the same key")
         if not self.job(first["id"]).get("result"):
             raise Broken("the analysis has no result")
+        self.analysed = first["id"]
+
+    def jobs(self):
+        """a job that has ended is in the list, and cannot be cancelled"""
+        same(self.get("/jobs?kind=analyze")["data"][0]["id"], self.analysed, "the newest job")
+        self.refused("POST", f"/jobs/{self.analysed}/cancel", 409, "job_ended")
+
+    def usage(self):
+        """what was done counts"""
+        if not self.get("/usage")["analyses"]["used"]:
+            raise Broken("no analysis is counted")
 
     def mail(self):
         """an e-mail leaves through SES"""
         key = {"Idempotency-Key": secrets.token_hex(16)}
         email = {"to": self.email, "subject": "Smoke", "text": "It runs."}
-        self.job(self.call("POST", "/send-email", 202, email, key)[0]["job_id"])
+        # Who has proven no address sends nothing; the walk cannot read its mail.
+        proven = self.get("/me")["email_verified"]
+        reply, _ = self.call("POST", "/send-email", 202 if proven else (202, 403), email, key)
+        if "job_id" not in reply:
+            same(reply.get("code"), "email_unverified", "the code of a refused e-mail")
+            return "NOT TRIED, it wants an account with a proven address: --account"
+        self.job(reply["job_id"])
+        return None
+
+    def sessions(self):
+        """sessions are listed and end, one and all others, and the acting one stays"""
+        self.read("POST", "/auth/reauthenticate", 204, {"password": self.password})
+        current = [one["id"] for one in self.get("/me/sessions")["data"]]
+        other = self.session()
+        (new,) = {one["id"] for one in self.get("/me/sessions")["data"]} - set(current)
+        self.call("DELETE", f"/me/sessions/{new}", 204)
+        self.call("GET", "/me", 401, token=other)
+        other = self.session()
+        self.call("DELETE", "/me/sessions", 204)
+        self.call("GET", "/me", 401, token=other)
+        same(self.get("/me")["id"], self.user, "whose session is left")
+
+    def new_password(self):
+        """the password is changed, and the one before opens nothing"""
+        before = self.password
+        # An account that others walk with keeps its own.
+        new = before if self.account else secrets.token_urlsafe(24)
+        self.call("PUT", "/me/password", 204, {"current": before, "password": new})
+        self.password = new
+        self.token = self.session()
+        if new != before:
+            self.refused("POST", "/auth/login", 401, "wrong_credentials", {"email": self.email, "password": before})
 
     def log_out(self):
         """the session ends at once"""
@@ -123,7 +219,22 @@ class Walk:
         self.call("GET", "/me", 401)
 
 
-STEPS = ("health", "strangers", "prices", "register", "log_in", "plan", "items", "analysis", "mail", "log_out")
+STEPS = ("health", "documents", "strangers", "prices", "register", "log_in", "profile", "verification", "plan", "settings", "members", "items",
+         "analysis", "jobs", "usage", "mail", "sessions", "new_password", "log_out")
+
+
+def steps(account=None, without_email=False):
+    """The steps of a walk with this account, or one that it makes."""
+    left_out = ("register",) * bool(account) + ("mail",) * without_email
+    return [one for one in STEPS if one not in left_out]
+
+
+def account_in(file):
+    """The account that stands in a file."""
+    account = json.loads(pathlib.Path(file).read_text())
+    if set(account) != {"email", "password"}:
+        raise SystemExit(f"{file}: has to be {{\"email\": …, \"password\": …}}")
+    return account
 
 
 def same(found, expected, what):
@@ -131,16 +242,16 @@ def same(found, expected, what):
         raise Broken(f"{what}: {found!r} instead of {expected!r}")
 
 
-def walk(url, steps=STEPS, say=print):
+def walk(url, account=None, without_email=False, say=print):
     """Walks; the step that failed and why, or None."""
-    one = Walk(url)
-    for name in steps:
+    one = Walk(url, account)
+    for name in steps(account, without_email):
         start, step = time.monotonic(), getattr(one, name)
         try:
-            step()
-        except (Broken, KeyError, TypeError) as fault:
-            return f"{name} ({step.__doc__}): {fault if isinstance(fault, Broken) else f'the reply lacks {fault}'}"
-        say(f"{name}: {step.__doc__} ({time.monotonic() - start:.1f} s)")
+            note = step()
+        except (Broken, KeyError, TypeError, ValueError, IndexError, AttributeError) as fault:
+            return f"{name} ({step.__doc__}): {fault if isinstance(fault, Broken) else f'the reply is no such one: {fault!r}'}"
+        say(f"{name}: {note or step.__doc__} ({time.monotonic() - start:.1f} s)")
     return None
 
 
@@ -148,8 +259,9 @@ def main():
     parser = argparse.ArgumentParser(prog="just smoke", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("url")
     parser.add_argument("--without-email", action="store_true", help="where SES is not set up")
+    parser.add_argument("--account", type=account_in, metavar="FILE", help="the account to walk with, in place of a new one")
     options = parser.parse_args()
-    if fault := walk(options.url, [one for one in STEPS if one != "mail" or not options.without_email]):
+    if fault := walk(options.url, options.account, options.without_email):
         sys.exit(f"NOT WELL: {fault}")
     print("all well")
 

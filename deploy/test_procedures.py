@@ -1,6 +1,6 @@
 """What the recipes decide before they ask AWS."""
-import pathlib, subprocess, sys, unittest
-import back, deploy, push, roll_out
+import os, pathlib, subprocess, sys, tempfile, unittest
+import back, deploy, push, roll_out, smoke
 
 HERE = pathlib.Path(deploy.__file__).parent
 
@@ -28,6 +28,20 @@ class Table(unittest.TestCase):
                                  "GradualDeployment": "false"})
 
 
+class Creation(unittest.TestCase):
+    """A creation that fails is taken back whole, which CloudFormation could not do with a protected table."""
+
+    def test_a_first_deployment_protects_the_table_that_it_made(self):
+        for given in ({}, {"DeletionProtection": "true"}):
+            first, second = deploy.in_turn(None, given)
+            self.assertEqual((first["DeletionProtection"], second), ("false", given))
+
+    def test_no_other_deployment_takes_protection_off(self):
+        there = {"StackStatus": "UPDATE_COMPLETE"}
+        for stack, given in ((there, {}), (there, {"DeletionProtection": "true"}), (None, {"DeletionProtection": "false"}), (None, {"ExistingTable": "kept"})):
+            self.assertEqual(deploy.in_turn(stack, given), [given])
+
+
 class Back(unittest.TestCase):
     KEPT = {"dev": ["00aa-c1", "11bb-c2"], "prod": ["22cc-c1"]}
 
@@ -52,6 +66,33 @@ class Push(unittest.TestCase):
     def test_nothing_names_another_environment(self):
         said = subprocess.run([sys.executable, HERE / "push.py", "get-user", "prod"], capture_output=True, text=True, timeout=60)
         self.assertEqual(said.returncode, 2, said.stderr)
+
+
+class Walk(unittest.TestCase):
+    """Where nobody may register, a walk that does would take every good release back."""
+
+    def test_closed_registration_wants_an_account(self):
+        opened = {"RegistrationsPerMinute": "5", "RegistrationsPerDay": "20"}
+        self.assertIsNone(roll_out.closed(opened, None))
+        for name in opened:
+            self.assertIn(f"{name}=0", roll_out.closed(opened | {name: "0"}, None))
+            self.assertIsNone(roll_out.closed(opened | {name: "0"}, {"email": "a@a.example", "password": "…"}))
+
+    def test_nothing_is_deployed_before_that_is_known(self):
+        said = subprocess.run([sys.executable, HERE / "roll_out.py", "dev", "RegistrationsPerDay=0"], capture_output=True, text=True, timeout=120,
+                              env=os.environ | {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"})
+        self.assertNotEqual(said.returncode, 0)
+        self.assertIn("RegistrationsPerDay=0 closes registration", said.stderr)
+
+    def test_an_account_is_an_address_and_a_password(self):
+        with tempfile.NamedTemporaryFile("w") as file:
+            for text in ('{"email": "a@a.example"}', "[]", "not JSON"):
+                file.seek(0)
+                file.truncate()
+                file.write(text)
+                file.flush()
+                with self.assertRaises((SystemExit, ValueError), msg=text):
+                    smoke.account_in(file.name)
 
 
 class Address(unittest.TestCase):

@@ -1,10 +1,20 @@
 #!/usr/bin/env python3
 """The smoke walk passes over a whole system, and fails over one in which any one thing is broken. Over a local system:
 .ci/with-local.sh deploy/test_smoke.py"""
-import http.client, http.server, json, os, re, secrets, threading, unittest, urllib.error, urllib.request
+import http.client, http.server, json, os, pathlib, re, secrets, tempfile, threading, unittest, unittest.mock, urllib.error, urllib.request
 import smoke
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 smoke.JOB_SECONDS = 2
+# Operations that no walk calls, with the reason.
+NOT_WALKED = {}
+
+
+def operations():
+    """Each operation of the document, by what its calls look like. `HEAD` goes where `GET` does."""
+    paths = json.loads((ROOT / "functions/docs/openapi.json").read_text())["paths"]
+    return {f"{method.upper()} {path}": re.compile(f"{method.upper()} " + re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)))
+            for path, methods in paths.items() for method in methods if method in ("get", "post", "put", "patch", "delete")}
 
 
 class Elsewhere(urllib.request.HTTPHandler):
@@ -19,9 +29,10 @@ ELSEWHERE = urllib.request.build_opener(Elsewhere)
 
 class Proxy(http.server.BaseHTTPRequestHandler):
     """Passes calls on to the system, but for what is broken: a function of method, path and reply, which gives another reply."""
-    broken = None
+    broken, called = None, set()
 
     def answer(self):
+        Proxy.called.add(f"{self.command} {self.path.split('?')[0]}")
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length) if length else None
         headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection", "content-length")}
@@ -39,7 +50,7 @@ class Proxy(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text)
 
-    do_GET = do_POST = do_PATCH = do_DELETE = answer
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer
 
     def log_message(self, *_):
         pass
@@ -62,6 +73,8 @@ def field(name, value):
 BROKEN = {
     "a part is down": ("health", changed("GET", "/health.*", field("status", "degraded"))),
     "a function does not start": ("health", lambda *_: failing(*_[2:])),
+    "no document": ("documents", changed("GET", "/openapi.json", field("paths", {}))),
+    "no page": ("documents", changed("GET", "/docs", lambda status, text, kind: (status, b"{}", "application/json"))),
     "sessions are not asked for": ("strangers", changed("GET", "/me", lambda status, text, kind: (200, b"{}", kind))),
     "refusals have no form": ("strangers", changed("GET", "/me", lambda status, text, kind: (status, text, "application/json"))),
     "no prices": ("prices", changed("GET", "/models/pricing.*", field("data", []))),
@@ -69,7 +82,16 @@ BROKEN = {
     "a session is another's": ("register", changed("GET", "/me", lambda status, text, kind: (
         status, re.sub(rb'"id":"usr_[^"]+"', b'"id":"usr_another"', text), kind))),
     "any password opens": ("log_in", changed("POST", "/auth/login", lambda status, text, kind: (200, text, kind))),
+    "names stay": ("profile", changed("PATCH", "/me", failing)),
+    "the public name stays": ("profile", changed("GET", "/users/.*", field("name", "Smoke Walk"))),
+    "any code proves": ("verification", changed("POST", "/auth/verify-email", lambda status, text, kind: (200, b"{}", kind))),
+    "no other mail": ("verification", changed("POST", "/auth/verify-email/resend", failing)),
     "a plan for nothing": ("plan", changed("GET", "/orgs/.*/plan", field("plan", "enterprise"))),
+    "settings are not written": ("settings", changed("PUT", "/orgs/.*/settings", failing)),
+    "old settings are read": ("settings", changed("GET", "/orgs/.*/settings", field("settings", {"timezone": "UTC"}))),
+    "roles are not written": ("members", changed("PUT", "/orgs/.*/members/.*", failing)),
+    "nobody is a member": ("members", changed("GET", "/orgs/.*/members", field("data", []))),
+    "the last owner goes": ("members", changed("DELETE", "/orgs/.*/members/.*", lambda status, text, kind: (204, b"", kind))),
     "creations fail": ("items", changed("POST", "/items", failing)),
     "an item is not found": ("items", changed("GET", "/items/.*", lambda status, text, kind: (404, text, kind))),
     "lists are empty": ("items", changed("GET", "/items", field("data", []))),
@@ -80,7 +102,17 @@ BROKEN = {
         status, re.sub(rb"job_[^\"]+", os.urandom(4).hex().encode(), text), kind))),
     "the worker does nothing": ("analysis", changed("GET", "/jobs/.*", field("state", "queued"))),
     "jobs fail": ("analysis", changed("GET", "/jobs/.*", field("state", "failed"))),
+    "jobs are not listed": ("jobs", changed("GET", r"/jobs\?.*", field("data", []))),
+    "what has ended is cancelled": ("jobs", changed("POST", "/jobs/.*/cancel", lambda status, text, kind: (200, text, kind))),
+    "nothing counts": ("usage", changed("GET", "/usage", field("analyses", {"used": 0}))),
     "e-mails are not accepted": ("mail", changed("POST", "/send-email", failing)),
+    "e-mails are refused for another reason": ("mail", changed("POST", "/send-email", lambda status, text, kind: (
+        403, b'{"code":"forbidden_role"}', "application/problem+json"))),
+    "no session is fresh": ("sessions", changed("POST", "/auth/reauthenticate", failing)),
+    "sessions are not listed": ("sessions", changed("GET", "/me/sessions", field("data", []))),
+    "no session is ended": ("sessions", changed("DELETE", "/me/sessions/.*", failing)),
+    "the others are not ended": ("sessions", changed("DELETE", "/me/sessions", failing)),
+    "passwords stay": ("new_password", changed("PUT", "/me/password", failing)),
     "sessions do not end": ("log_out", changed("POST", "/auth/logout", failing)),
 }
 
@@ -102,6 +134,35 @@ class Smoke(unittest.TestCase):
         self.assertIsNone(smoke.walk(self.url, say=said.append))
         self.assertEqual(len(said), len(smoke.STEPS))
         smoke.JOB_SECONDS = before
+
+    def test_the_walk_calls_each_operation(self):
+        """What is new in the document has a step, or stands above with the reason why it has none."""
+        Proxy.called = set()
+        self.assertIsNone(smoke.walk(self.url, say=lambda _: None))
+        missing = {name for name, pattern in operations().items() if not any(map(pattern.fullmatch, Proxy.called))}
+        self.assertEqual(missing, set(NOT_WALKED))
+
+    def test_who_has_proven_no_address_is_told_what_was_not_tried(self):
+        Proxy.broken = changed("POST", "/send-email", lambda status, text, kind: (403, b'{"code":"email_unverified"}', "application/problem+json"))
+        said = []
+        self.assertIsNone(smoke.walk(self.url, say=said.append))
+        self.assertEqual([one.split(":")[0] for one in said if "NOT TRIED" in one], ["mail"])
+
+    def test_an_account_is_walked_with_again_and_again_where_nobody_may_register(self):
+        Proxy.broken = changed("POST", "/auth/register", lambda status, text, kind: (429, b'{"code":"rate_limited"}', kind))
+        self.assertTrue(str(smoke.walk(self.url, say=lambda _: None)).startswith("register"))
+        account = {"email": f"walker-{secrets.token_hex(4)}@example.com", "password": secrets.token_urlsafe(24)}
+        one = smoke.Walk(os.environ["URL"])
+        with unittest.mock.patch("urllib.request.urlopen", ELSEWHERE.open):
+            one.token = one.call("POST", "/auth/register", 201, account | {"name": "Walker", "org_name": "Walkers"})[0]["token"]
+            one.call("POST", "/items", 201, {"name": "left by a walk that got stuck"})
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump(account, file)
+            file.flush()
+            for _ in range(2):
+                said = []
+                self.assertIsNone(smoke.walk(self.url, smoke.account_in(file.name), say=said.append))
+                self.assertEqual(len(said), len(smoke.STEPS) - 1)
 
     def test_whatever_is_broken_is_named(self):
         for what, (step, broken) in BROKEN.items():
