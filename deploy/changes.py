@@ -53,6 +53,8 @@ VALUES = {
     "ExistingTableStream": ("2026-11-29T00:00:00.000", "2026-11-29T00:00:01.000", {"ExistingTable": "other", "CacheUrl": "serverless:"}),
     "StageName": ("v1", "v2"),
 }
+# What no version of a function has: where that alone changes, Lambda finds nothing to publish, and the update fails.
+OF_NO_VERSION = {"ReservedConcurrentExecutions", "Tags"}
 # What is new with every release, and the variable that tells which.
 PUBLISHED = ("AWS::Lambda::Version", "AWS::ApiGateway::Deployment")
 
@@ -77,6 +79,13 @@ def not_arrived(parameter, before, after, with_release):
     return wrong
 
 
+def not_published(one, other):
+    """The functions of two releases of which the second would be told that there is a version like this already."""
+    of_version = lambda stack, name: {key: value for key, value in stack.resources[name]["Properties"].items() if key not in OF_NO_VERSION}
+    return [f"Release: {name} has nothing new to publish: its description is not the release's"
+            for name in one.of("AWS::Lambda::Function") if of_version(one, name) == of_version(other, name)]
+
+
 def row(parameter, changes, functions):
     of_functions = sorted(name for name, kind in changes.items() if kind == "AWS::Lambda::Function")
     names = [name.removesuffix("Function") for name in of_functions]
@@ -93,6 +102,7 @@ def main():
     parameters = [name for name in translated(TEMPLATE)["Parameters"] if name != "Release"]
     wrong = [f"deploy/changes.py: VALUES has no two values of {name}" for name in parameters if name not in VALUES]
     wrong += [f"deploy/changes.py: VALUES has {name}, which is no parameter" for name in VALUES if name not in parameters]
+    wrong += not_published(*(Stack(TEMPLATE, {"CacheUrl": "serverless:", "Release": f"{name * 16}-commit"}) for name in "01"))
     rows = ["| parameter | new versions of | the stage | other resources |", "|---|---|---|---|"]
     for parameter in (name for name in parameters if name in VALUES):
         first, second, *beside = VALUES[parameter]

@@ -47,7 +47,7 @@ class Deployment:
         self.folder, self.children = folder, []
         self.port, redis_port = free_port(), free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
-        kept = ("PATH", "HOME", "LANG", "TMPDIR", "RUSTUP_HOME", "CARGO_HOME", "CARGO_INCREMENTAL", "CARGO_TARGET_DIR")
+        kept = ("PATH", "HOME", "LANG", "TMPDIR", "RUSTUP_HOME", "CARGO_HOME", "CARGO_INCREMENTAL", "CARGO_TARGET_DIR", "CITIZEN_TOOLS")
         self.environment = {name: os.environ[name] for name in kept if name in os.environ} | {
             "AWS_ENDPOINT_URL": self.endpoint, "AWS_DEFAULT_REGION": "us-east-1", "AWS_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "SAM_CLI_TELEMETRY": "0",
@@ -70,7 +70,8 @@ class Deployment:
         self.cache_url = f"redis://citizen:citizen@127.0.0.1:{redis_port}"
         # All calls come from this machine, which is one network.
         limits = ("FailedLogInsPerMinute", "RegistrationsPerMinute", "RegistrationsPerDay")
-        self.parameters = [f"CacheUrl={self.cache_url}", *(f"{limit}=1000000" for limit in limits)]
+        self.limits = [f"{limit}=1000000" for limit in limits]
+        self.parameters = [f"CacheUrl={self.cache_url}", *self.limits]
         # Verified by hand: MiniStack's AWS::SES::EmailIdentity gives no DKIM records, which are outputs of the stack.
         self.client("sesv2").create_email_identity(EmailIdentity="example.com")
 
@@ -122,7 +123,11 @@ class Deployment:
     def seed(self):
         """Puts the prices into the table."""
         subprocess.run(["cargo", "build", "--quiet", "--workspace", "--bin", "local", "--test", "suite"], cwd=ROOT, check=True)
-        subprocess.run([ROOT / "target/debug/local", "seed", "--table", self.outputs["TableName"]], cwd=ROOT,
+        self.operate("seed")
+
+    def operate(self, command, *arguments):
+        """Runs an operator's command on the stack's table, as `seed` has built it."""
+        subprocess.run([ROOT / "target/debug/local", command, "--table", self.outputs["TableName"], *arguments], cwd=ROOT,
                        env=self.environment, check=True)
 
     def client(self, service):

@@ -99,7 +99,7 @@ class Preflight:
             if free + own - self.reserved < UNRESERVED:
                 yield STOPS, (f"{self.reserved} environments are to be reserved, and {max(0, free + own - UNRESERVED)} of the account's {limit} can be: "
                               f"ReservedConcurrency=false, or {raise_it}")
-        if int(self.values["ConcurrencyAlarmAt"]) >= limit:
+        if float(self.values["ConcurrencyAlarmAt"]) >= limit:
             yield NOTE, f"ConcurrencyAlarm would never go off: the account has {limit} environments; ConcurrencyAlarmAt={limit * 4 // 5}"
         if int(self.values["RequestsPerSecond"]) > 10 * limit:
             yield NOTE, f"{limit} environments answer {10 * limit} requests a second in all, less than RequestsPerSecond; {raise_it}"
@@ -270,7 +270,7 @@ def records(name, identity):
 
 
 def main():
-    from environments import environments, objections, parameters, defaults, queues, reservations
+    from environments import defaults, environments, malformed, objections, parameters, queues, reservations
 
     parser = argparse.ArgumentParser(prog="just preflight", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("environment", choices=environments())
@@ -289,7 +289,9 @@ def main():
     except Unanswered as error:
         sys.exit(f"AWS does not answer: {error}")
     print(f"{environment['stack_name']}, account {account}, {region}")
-    found = [("parameters", STOPS, one) for one in objections(given)] + list(preflight.findings())
+    found = [("parameters", STOPS, one) for one in objections(given)]
+    # Of what is no number or no address nothing can be asked.
+    found += list(preflight.findings()) if not malformed(given) else []
     for check, level, text in found:
         print(f"{level:>9}  {check}: {text}")
     levels = {level for _, level, _ in found}

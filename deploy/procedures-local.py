@@ -145,10 +145,12 @@ def rotate(deployment, folder):
     deployment.call("POST", "/items", {"items": [{"name": str(number)} for number in range(5)]}, token)
     page = lambda cursor="": deployment.call("GET", f"/items?limit=2{cursor and '&cursor=' + cursor}", token=token)
     cursor = page()[1]["next_cursor"]
-    assert page(cursor)[0] == 200
+    # A busy organization's record has copies, and requests read any of them.
+    deployment.operate("spread", "--org", session["org"]["id"])
+    assert [page(cursor)[0] for _ in range(5)] == [200] * 5
     deployment.run("rotate.py", "dev", "cursor-key", session["org"]["id"])
     deployment.redis("flushall")  # in place of half a minute
-    assert page(cursor)[0] == 422 and page(page()[1]["next_cursor"])[0] == 200, page(cursor)
+    assert {page(cursor)[0] for _ in range(50)} == {422} and page(page()[1]["next_cursor"])[0] == 200, page(cursor)
 
 
 def limits(deployment, folder):
@@ -177,7 +179,7 @@ def region(deployment):
     """Another region stands by over a replica of the table: what is written here is read there."""
     made = {"email": "traveller@example.com", "name": "T", "org_name": "T", "password": "correct horse battery"}
     _, session = deployment.call("POST", "/auth/register", made)
-    said = deployment.run("region.py", "dev", "eu-west-1", "--yes", "AllowedOrigins=https://b.example", "AppUrl=https://b.example")
+    said = deployment.run("region.py", "dev", "eu-west-1", "--yes", *deployment.limits, "AllowedOrigins=https://b.example", "AppUrl=https://b.example")
     api = re.search(r"stands by at https://([^.]+)\.execute-api\.eu-west-1", said)[1]
     here, deployment.url = deployment.url, f"{deployment.endpoint}/restapis/{api}/v1/_user_request_"
     assert deployment.call("GET", "/me", token=session["token"])[1]["email"] == made["email"]

@@ -10,6 +10,15 @@ import argparse, os, pathlib, subprocess, sys
 from tools import in_sams_environment
 
 SWEEPER = "SweeperFunctionEveryMinute"
+# What the account or the DNS has once, and the first region's stack has made.
+OF_THE_FIRST = {"MonthlyBudgetUsd": "0", "HostedZoneId": '""'}
+
+
+def changed(changes, table, stream):
+    """The parameters of the second region's stack, beside the environment's own."""
+    said = {change.split("=")[0] for change in changes}
+    return [*changes, *(f"{name}={off}" for name, off in OF_THE_FIRST.items() if name not in said),
+            f"ExistingTable={table}", f"ExistingTableStream={stream}"]
 
 
 def main():
@@ -37,8 +46,8 @@ def main():
     stream = tables.finish(table, boto3.client("dynamodb", region_name=options.region))
     environment = os.environ | {"AWS_REGION": options.region, "AWS_DEFAULT_REGION": options.region}
     deploy = pathlib.Path(__file__).with_name("deploy.py")
-    subprocess.run([sys.executable, str(deploy), options.environment, *["--yes"] * options.yes, *options.changes,
-                    f"ExistingTable={table}", f"ExistingTableStream={stream}"], check=True, env=environment)
+    subprocess.run([sys.executable, str(deploy), options.environment, *["--yes"] * options.yes, *changed(options.changes, table, stream)],
+                   check=True, env=environment)
     there = boto3.client("cloudformation", region_name=options.region)
     rule = there.describe_stack_resource(StackName=stack.name, LogicalResourceId=SWEEPER)["StackResourceDetail"]["PhysicalResourceId"]
     boto3.client("events", region_name=options.region).disable_rule(Name=rule)

@@ -5,7 +5,7 @@
     citizen-releases/<stack>/<release>/parameters.json     what it was deployed with
     citizen-releases/<stack>/templates/…                   what SAM CLI hands to CloudFormation
 
-The newest KEPT releases of each stack stay, with the functions that they name.
+The newest KEPT releases of each stack stay, and the live one, with the functions that they name.
 """
 import json, os, pathlib, re, subprocess, tempfile
 from stack import client
@@ -74,10 +74,11 @@ def read(stack, release):
     return get("template.yaml"), json.loads(get("parameters.json"))
 
 
-def prune(stack):
-    """Removes what no release of the newest KEPT needs, with its older versions. Returns how many releases are left."""
+def prune(stack, live):
+    """Removes what neither a release of the newest KEPT nor the live one needs, with its older versions. Returns how many releases are left."""
     where, start = bucket(), f"{PREFIX}/{stack}/"
-    left = kept(stack)[:KEPT]
+    there = kept(stack)
+    left = [one for at, one in enumerate(there) if at < KEPT or one == live]
     code = set().union(*(re.findall(rf"{re.escape(start)}code/[0-9a-f]+", read(stack, one)[0]) for one in left))
     newest = max((one["LastModified"] for one in objects(where, start + "templates/")), default=None)
     def needed(key, modified):

@@ -8,16 +8,12 @@ Usage, with SAM CLI's Python:
 """
 import collections, json, pathlib, re, sys
 import cfnlint
-from stack_of import Stack
+from stack_of import ALL_ON, Stack
 
 HERE = pathlib.Path(__file__).resolve().parent
 TEMPLATE, ROLE = HERE.parent / "template.yaml", HERE / "github-role.yaml"
 BEGIN, END = "  # made by deploy/role.py\n", "  # until here\n"
 
-# With everything on, so that all resources are there.
-ALL_ON = {"CacheUrl": "serverless:", "AnalysisProvider": "anthropic", "MailIdentity": "a.example", "AlarmEmail": "us@a.example",
-          "ReservedConcurrency": "true", "GradualDeployment": "true", "DomainName": "api.a.example", "CertificateArn": "arn", "HostedZoneId": "Z1",
-          "RequestsPerAddress": "2000", "MonthlyBudgetUsd": "100"}
 # What handlers name for uses of a type that this stack makes none of: whole services, and single actions.
 NO_USE = {"amplify", "apprunner", "appsync", "bedrock-agentcore", "billing", "cognito-idp", "elasticloadbalancing", "payments",
           "dax", "ecr", "elasticfilesystem", "firehose", "kinesis", "kms", "s3files", "signer", "ssm", "vpc-lattice", "vpce"}
@@ -33,7 +29,7 @@ ON = {
     "apigateway": ["arn:${AWS::Partition}:apigateway:${AWS::Region}::/" + path for path in
                    ("account", "restapis", "restapis/*", "domainnames", "domainnames/*", "tags/*")],
     "budgets": ["arn:${AWS::Partition}:budgets::${AWS::AccountId}:budget/citizen-${Environment}*"],
-    "cloudwatch": [HERE_ONLY % "cloudwatch" + "alarm:citizen-${Environment}-*", "arn:${AWS::Partition}:cloudwatch::${AWS::AccountId}:dashboard/citizen-${Environment}"],
+    "cloudwatch": [HERE_ONLY % "cloudwatch" + "alarm:citizen-${Environment}-*", "arn:${AWS::Partition}:cloudwatch::${AWS::AccountId}:dashboard/citizen-${Environment}-*"],
     "codedeploy": [HERE_ONLY % "codedeploy" + kind for kind in ("application:citizen-${Environment}-*", "deploymentgroup:citizen-${Environment}-*/*", "deploymentconfig:*")],
     "dynamodb": [HERE_ONLY % "dynamodb" + "table/citizen-${Environment}-*"],
     "ec2": ["*"],  # a network's parts have no names

@@ -68,7 +68,8 @@ class Stack:
         for name in live:
             pages = functions.get_paginator("list_versions_by_function").paginate(FunctionName=name)
             there = sorted(int(one["Version"]) for page in pages for one in page["Versions"] if one["Version"] != "$LATEST")
-            others = [one for one in there if str(one) != published.get(name)]
+            in_use = {published.get(name, live[name])}  # the alias names it now
+            others = [one for one in there if str(one) not in in_use]
             for version in others[:-keep]:
                 functions.delete_function(FunctionName=name, Qualifier=str(version))
                 deleted += 1

@@ -2,6 +2,11 @@
 import re, unittest.mock
 from transform_template import NOTHING, translated
 
+# With everything on, so that all resources are there.
+ALL_ON = {"CacheUrl": "serverless:", "AnalysisProvider": "anthropic", "MailIdentity": "a.example", "AlarmEmail": "us@a.example",
+          "ReservedConcurrency": "true", "GradualDeployment": "true", "DomainName": "api.a.example", "CertificateArn": "arn", "HostedZoneId": "Z1",
+          "RequestsPerAddress": "2000", "MonthlyBudgetUsd": "100"}
+
 
 class Stack:
     """What CloudFormation makes of the template with these parameters."""

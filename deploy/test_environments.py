@@ -2,7 +2,7 @@
 import pathlib, subprocess, sys, unittest
 from samcli.cli.types import CfnTags
 import deploy, release
-from environments import environments, objections, parameters
+from environments import as_sent, environments, in_variables, objections, parameters, template_of
 
 SAID = ["AllowedOrigins=https://app.a.example", "AppUrl=https://app.a.example", "MailFrom=no-reply@a.example", "AlarmEmail=ops@a.example"]
 
@@ -34,6 +34,16 @@ class Environments(unittest.TestCase):
             stopped = objections(parameters(environments()[name], [*SAID, memory]))
             self.assertEqual([one.split(":")[0] for one in stopped], ["CacheUrl"])
 
+    def test_a_caches_address_is_one_that_functions_read(self):
+        """shared/platform/src/cache/url.rs."""
+        dev = environments()["dev"]
+        for good in ("redis://127.0.0.1:6379", "rediss://user:pass@cache.example:6380/2", "redis://[::1]:7000", "rediss://u@a.example?iam=citizen",
+                     "rediss://u@a.example:6379/?iam=citizen&name=citizen", "rediss://u@?iam=citizen&name=citizen", "rediss:///?name=citizen"):
+            self.assertEqual(objections(parameters(dev, [f"CacheUrl={good}"])), [], good)
+        for wrong in ("redis://", "redis://a.example:port", "redis://a.example?tls=1", "redis://a.example/one", "redis://a b", "redis://a.example/?name=",
+                      "redis://?iam=citizen", "memory", "rediss://a.example:123456"):
+            self.assertEqual([one.split(":")[0] for one in objections(parameters(dev, [f'CacheUrl="{wrong}"']))], ["CacheUrl"], wrong)
+
     def test_what_the_template_does_not_take_is_named(self):
         dev = environments()["dev"]
         for change, word in (("LogLevel=loud", "LogLevel: loud is none of"), ("Colour=red", "Colour: is no parameter"),
@@ -41,6 +51,46 @@ class Environments(unittest.TestCase):
             stopped = objections(parameters(dev, [change]))
             self.assertEqual(len(stopped), 1, stopped)
             self.assertIn(word, stopped[0])
+
+    def test_a_number_is_one_within_its_bounds_and_whole_where_a_function_reads_it(self):
+        """Of the template: what CloudFormation refuses is named before it is asked, and what functions refuse before they start."""
+        dev, template = environments()["dev"], template_of()
+        numbers = {name: one for name, one in template["Parameters"].items() if one["Type"] == "Number"}
+        whole = in_variables(template) & set(numbers)
+        self.assertLessEqual({"AccountMailsPerDay", "AccountMailBouncePercent", "FailedLogInsPerMinute", "RegistrationsPerMinute",
+                              "RegistrationsPerDay"}, whole)
+        for name, one in numbers.items():
+            wrong = ["many", "1,000", "0x10", "--1"]
+            wrong += [str(one["MinValue"] - 1)] if "MinValue" in one else []
+            wrong += [str(one["MaxValue"] + 1)] if "MaxValue" in one else []
+            wrong += ["1.5", "1e3", "+1", "9" * 20] if name in whole else []
+            for value in wrong:
+                stopped = objections(parameters(dev, [f'{name}="{value}"']))
+                self.assertIn(name, {one.split(":")[0] for one in stopped}, f"{name}={value}")
+            self.assertEqual(objections(parameters(dev, [f"{name}={one['Default']}"])), [], name)
+        self.assertEqual(objections(parameters(dev, ["DailySpendingAlarmUsd=12.5"])), [])
+
+    def test_the_apps_page_is_one_of_those_that_may_call(self):
+        for name, changes in (("staging", [*SAID, "AppUrl=https://other.example"]), ("dev", ["AllowedOrigins=https://a.example"])):
+            changes = list({one.split("=")[0]: one for one in changes}.values())
+            self.assertEqual([one.split(":")[0] for one in objections(parameters(environments()[name], changes))], ["AppUrl"], name)
+        dev = environments()["dev"]
+        both = lambda origins, app: objections(parameters(dev, [f"AllowedOrigins={origins}", f"AppUrl={app}"]))
+        self.assertEqual(both("https://a.example,https://b.example:8443", "https://b.example:8443"), [])
+        self.assertEqual(both("https://a.example,http://[::1]:3000", "https://A.example:443"), [], "the function reads it so")
+
+    def test_origins_are_as_browsers_send_them(self):
+        """As preflights compare them; shared/src/config.rs has the same list for functions."""
+        for given, sent in (("https://app.example.com:443", "https://app.example.com"), ("https://App.Example.com", "https://app.example.com"),
+                            ("https://münchen.de", "https://xn--mnchen-3ya.de")):
+            self.assertEqual(as_sent(given), sent)
+            stopped = objections(parameters(environments()["dev"], [f"AllowedOrigins={given}", f"AppUrl={sent}"]))
+            self.assertIn(sent, " ".join(stopped), given)
+        for good in ("https://app.example.com:8443", "http://localhost:5173", "http://[::1]:3000"):
+            self.assertEqual(as_sent(good), good)
+        for wrong in ("", "*", "https://", "https://a/", "https://*.a.example", "a.example", "null", "https:a", "file://a", "https://u@a",
+                      "https://a?", "https://a#", "https://a\\b", "https://a:", "https://a:99999", "https://a b", "https://[::1", "https://%61"):
+            self.assertIsNone(as_sent(wrong), wrong)
 
     def test_half_a_door_is_none(self):
         dev, certificate = environments()["dev"], "arn:aws:acm:us-east-1:000000000000:certificate/0"

@@ -2,7 +2,8 @@
 and its stage are one; so it is told to leave two resources alone, and this looks after the transform."""
 import pathlib, re, unittest
 from graphlib import TopologicalSorter
-from stack_of import Stack
+import region
+from stack_of import ALL_ON, Stack
 from transform_template import translated
 
 TEMPLATE = pathlib.Path(__file__).resolve().parent.parent / "template.yaml"
@@ -135,6 +136,26 @@ class Preflights(unittest.TestCase):
             loop = re.search(r"#foreach.*#end#end\n", text)
             self.assertNotIn("responseOverride", text[:loop.end()])
             self.assertEqual(text[loop.end():].count("responseOverride"), 1)
+
+
+class Regions(unittest.TestCase):
+    """A stack has the same name in each region (`just region`), and what the account has once cannot be made twice."""
+    NAMES = {"AWS::CloudWatch::Dashboard": "DashboardName", "AWS::IAM::Role": "RoleName", "AWS::S3::Bucket": "BucketName"}
+    ONCE = {"AWS::Budgets::Budget", "AWS::Route53::RecordSet"}
+
+    def test_what_has_a_name_in_the_account_has_the_regions_in_it(self):
+        for name, one in Stack(TEMPLATE, ALL_ON).resources.items():
+            said = one.get("Properties", {}).get(self.NAMES.get(one["Type"]))
+            self.assertTrue(said is None or "${AWS::Region}" in str(said), f"{name}: {said}")
+        outputs = translated(TEMPLATE)["Outputs"]
+        self.assertIn("dashboard/${AWS::StackName}-${AWS::Region}", str(outputs["DashboardUrl"]["Value"]))
+
+    def test_a_second_region_makes_nothing_that_there_is_once(self):
+        kinds = lambda given: {one["Type"] for one in Stack(TEMPLATE, given).resources.values()}
+        self.assertLessEqual(self.ONCE, kinds(ALL_ON))
+        second = dict(one.split("=") for one in region.changed([], "t", "s"))
+        self.assertFalse(self.ONCE & kinds(ALL_ON | {name: value.strip('"') for name, value in second.items()}))
+        self.assertEqual(region.changed(["MonthlyBudgetUsd=9"], "t", "s").count("MonthlyBudgetUsd=0"), 0, "what is said counts")
 
 
 class ExistingTable(unittest.TestCase):

@@ -15,8 +15,8 @@ timed() { # name, then the command
 
 timed "sam validate" sam validate --lint --template template.yaml
 timed "cfn-lint" cfn-lint --template template.yaml
-(cd deploy && timed "environments, preflight, procedures, workflows" \
-    "$tools/venv/bin/python" -m unittest --quiet test_environments test_preflight test_procedures test_workflows)
+(cd deploy && timed "environments, preflight, procedures, releases, pages, workflows" \
+    "$tools/venv/bin/python" -m unittest --quiet test_environments test_preflight test_procedures test_releases test_pages test_workflows)
 (cd deploy && timed "template tests" "$tools/ministack/bin/python" -m unittest --quiet test_template test_metrics test_throttles test_money)
 timed "throttles" "$tools/ministack/bin/python" deploy/throttles.py
 timed "changes arrive" "$tools/ministack/bin/python" deploy/changes.py

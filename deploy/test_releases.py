@@ -1,0 +1,137 @@
+"""What is cleared away after a deployment, over a bucket and functions that are none."""
+import datetime, io, json, unittest, unittest.mock
+import releases, stack
+
+STACK, BUCKET = "citizen-dev", "the-bucket"
+START = datetime.datetime(2026, 11, 29, tzinfo=datetime.timezone.utc)
+
+
+class Bucket:
+    """What of S3 `releases` uses: keys with versions, the newest last."""
+
+    def __init__(self):
+        self.versions, self.clock = {}, 0  # key: [(version, body or None for a marker, when)]
+
+    def put(self, key, body):
+        self.clock += 1
+        self.versions.setdefault(key, []).append((f"v{self.clock}", body, START + datetime.timedelta(minutes=self.clock)))
+
+    def keys(self):
+        return {key for key, versions in self.versions.items() if versions and versions[-1][1] is not None}
+
+    def get_paginator(self, operation):
+        return unittest.mock.Mock(paginate=getattr(self, operation))
+
+    def list_objects_v2(self, Bucket, Prefix):
+        found = [{"Key": key, "LastModified": self.versions[key][-1][2]} for key in self.keys() if key.startswith(Prefix)]
+        return [{"Contents": found[at:at + 7]} for at in range(0, len(found), 7)] or [{}]
+
+    def list_object_versions(self, Bucket, Prefix):
+        found = [{"Key": key, "VersionId": version, "IsLatest": at == len(versions) - 1, "LastModified": when}
+                 for key, versions in self.versions.items() if key.startswith(Prefix) for at, (version, _, when) in enumerate(versions)]
+        return [{"Versions": found[at:at + 7]} for at in range(0, len(found), 7)] or [{}]
+
+    def get_object(self, Bucket, Key):
+        return {"Body": io.BytesIO(self.versions[Key][-1][1].encode())}
+
+    def delete_object(self, Bucket, Key, VersionId):
+        self.versions[Key] = [one for one in self.versions[Key] if one[0] != VersionId]
+
+
+class Prune(unittest.TestCase):
+    def setUp(self):
+        self.bucket = Bucket()
+        for module, name, value in ((releases, "client", lambda service: self.bucket), (releases, "bucket", lambda: BUCKET)):
+            patch = unittest.mock.patch.object(module, name, value)
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def release(self, name, *code, of=STACK):
+        root = f"{releases.PREFIX}/{of}"
+        for one in code:
+            self.bucket.put(f"{root}/code/{one}", "a program")
+        self.bucket.put(f"{root}/templates/{name}.template", "what CloudFormation got")
+        self.bucket.put(f"{root}/{name}/template.yaml", "".join(f"  CodeUri: s3://{BUCKET}/{root}/code/{one}\n" for one in code))
+        self.bucket.put(f"{root}/{name}/parameters.json", json.dumps({"Release": name}))
+
+    def there(self, of=STACK):
+        return {key.removeprefix(f"{releases.PREFIX}/{of}/") for key in self.bucket.keys() if key.startswith(f"{releases.PREFIX}/{of}/")}
+
+    def test_the_newest_and_the_live_one_stay_with_all_that_they_name(self):
+        for number in range(22):
+            # One function is in all, one in each two, one in this alone.
+            self.release(f"r{number:02}", "aa", f"b{number // 2:02}", f"c{number:02}")
+        self.release("theirs", "aa", "dd", of="citizen-prod")
+        self.assertEqual(releases.prune(STACK, "r00"), releases.KEPT + 1)
+        left = {0, *range(22 - releases.KEPT, 22)}
+        wanted = {"code/aa", "templates/r21.template", *(f"code/b{number // 2:02}" for number in left), *(f"code/c{number:02}" for number in left),
+                  *(f"r{number:02}/{file}" for number in left for file in ("template.yaml", "parameters.json"))}
+        self.assertEqual(self.there(), wanted)
+        for number in left:
+            template, given = releases.read(STACK, f"r{number:02}")
+            self.assertTrue(all(f"{releases.PREFIX}/{STACK}/code/{one.split('/code/')[1]}" in self.bucket.keys() for one in template.split()[1::2]))
+            self.assertEqual(given, {"Release": f"r{number:02}"})
+        self.assertEqual(self.there("citizen-prod"), {"code/aa", "code/dd", "templates/theirs.template", "theirs/template.yaml", "theirs/parameters.json"})
+
+    def test_older_versions_of_what_stays_go(self):
+        self.release("one", "aa")
+        self.release("one", "aa")
+        releases.prune(STACK, "one")
+        self.assertEqual({len(versions) for versions in self.bucket.versions.values() if versions}, {1})
+        self.assertEqual(self.there(), {"code/aa", "templates/one.template", "one/template.yaml", "one/parameters.json"})
+
+    def test_a_live_release_that_is_not_kept_is_not_missed(self):
+        """One of before releases were kept."""
+        self.release("one", "aa")
+        self.assertEqual(releases.prune(STACK, "another"), 1)
+        self.assertIn("one/template.yaml", self.there())
+
+
+class Functions:
+    """What of Lambda `settle` uses: versions and the alias of each function."""
+
+    def __init__(self, versions, live):
+        self.versions, self.live = versions, live
+
+    def get_paginator(self, operation):
+        assert operation == "list_versions_by_function"
+        pages = lambda FunctionName: [{"Versions": [{"Version": "$LATEST"}]}, {"Versions": [{"Version": str(one)} for one in self.versions[FunctionName]]}]
+        return unittest.mock.Mock(paginate=pages)
+
+    def get_alias(self, FunctionName, Name):
+        return {"FunctionVersion": self.live[FunctionName]}
+
+    def update_alias(self, FunctionName, Name, FunctionVersion):
+        self.live[FunctionName] = FunctionVersion
+
+    def delete_function(self, FunctionName, Qualifier):
+        # As Lambda does.
+        assert self.live[FunctionName] != Qualifier, f"{FunctionName}: its alias names version {Qualifier}"
+        self.versions[FunctionName].remove(int(Qualifier))
+
+
+class Settle(unittest.TestCase):
+    def settled(self, versions, live, published):
+        functions = Functions({name: list(of) for name, of in versions.items()}, dict(live))
+        resources = {name: (name, "AWS::Lambda::Function") for name in versions}
+        resources |= {f"{name}Version": (f"arn:aws:lambda:r:0:function:{name}:{one}", "AWS::Lambda::Version") for name, one in published.items()}
+        with unittest.mock.patch.object(stack, "client", lambda service: functions), \
+                unittest.mock.patch.object(stack.Stack, "resources", lambda self: resources):
+            return stack.Stack("dev").settle(), functions
+
+    def test_the_published_one_is_live_and_three_before_it_stay(self):
+        (moved, deleted), functions = self.settled({"a": range(1, 9), "b": [1]}, {"a": "8", "b": "1"}, {"a": "8", "b": "1"})
+        self.assertEqual((moved, deleted, functions.versions), ([], 4, {"a": [5, 6, 7, 8], "b": [1]}))
+
+    def test_what_was_pushed_or_gone_back_on_is_told_by_what_the_stack_has_published(self):
+        (moved, deleted), functions = self.settled({"a": range(1, 9)}, {"a": "8"}, {"a": "2"})
+        self.assertEqual((moved, functions.live, functions.versions), (["a"], {"a": "2"}, {"a": [2, 6, 7, 8]}))
+        self.assertEqual(deleted, 4)
+
+    def test_what_callers_run_on_stays_where_the_stack_has_published_nothing(self):
+        (moved, _), functions = self.settled({"a": range(1, 9)}, {"a": "1"}, {})
+        self.assertEqual((moved, functions.live, functions.versions), ([], {"a": "1"}, {"a": [1, 6, 7, 8]}))
+
+
+if __name__ == "__main__":
+    unittest.main()
