@@ -50,6 +50,11 @@ for patch in "${patches[@]}"; do
         echo "$(basename "$patch" .patch): its test fails without the bug: $test"
         exit 1
     fi
+    # A name that finds no test passes, too.
+    if grep -q '^test result: ' without.log && ! grep -q '^test result: ok\. [1-9]' without.log; then
+        echo "$(basename "$patch" .patch): there is no such test: $test"
+        exit 1
+    fi
     passes[$test]=yes
 done
 
