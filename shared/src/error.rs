@@ -135,7 +135,7 @@ impl ApiError {
             Self::DefaultModelGone => (
                 S::CONFLICT,
                 "default_model_unavailable",
-                "Your organization's default model is no longer on offer. Name a model, or change the settings.",
+                "Your organization's default model is no longer on offer, or not in its plan. Name a model, or change the settings.",
             ),
             Self::LastOwner => (S::CONFLICT, "last_owner", "The last owner of an organization cannot go."),
             Self::Contended => (S::CONFLICT, "concurrent_change", "The resource kept changing meanwhile. Try again."),

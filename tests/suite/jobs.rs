@@ -10,6 +10,7 @@ mod fairness;
 pub(crate) mod idempotency;
 pub(crate) mod limits;
 mod lists;
+mod plans;
 mod prefer_wait;
 mod provider_truth;
 pub(crate) mod providers;

@@ -15,7 +15,7 @@ use shared::queue::batch::Batch;
 use shared::{ApiError, Context};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
-use worker::{Ended, TimeLeft, Work};
+use worker::{Ended, TimeLeft, Work, plan};
 
 pub use providers::Analyses;
 
@@ -52,6 +52,9 @@ impl Work for Analyses {
         let Some(provider) = self.provider(&model) else {
             return Ok(Some((job, Ended::failed("model_unavailable", "The model is no longer on offer."))));
         };
+        if let Some(forbidden) = plan::forbids_model(context, &job).await? {
+            return Ok(Some((job, forbidden)));
+        }
         // Nobody refused it: the next run may end in the same way, so this one counts.
         let late = |detail: &str| {
             let cost = if matches!(provider, Provider::Builtin) { Cost::Nothing } else { Cost::Unknown };

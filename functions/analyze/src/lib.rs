@@ -50,7 +50,7 @@ pub struct DoneAnalysis {
 /// Analyse a text
 ///
 /// # Errors
-/// `409 default_model_unavailable` if no model is named and the organization's default is no longer on offer, `422` for a
+/// `409 default_model_unavailable` if no model is named and the organization's default is no longer on offer or in its plan, `422` for a
 /// text beyond the plan's size or the model's context window or a model that is not on offer, `429 quota_exceeded`,
 /// `402 budget_exceeded`, `403 plan_forbids` for a model that the plan does not include.
 #[utoipa::path(post, path = "/analyze", operation_id = "analyze", tag = "jobs", request_body(content((NewAnalysis = "application/json"), (String = "text/plain"))),
@@ -62,7 +62,7 @@ pub struct DoneAnalysis {
     responses((status = 200, description = "Done in time", body = DoneAnalysis, headers(("Cache-Control"), ("Preference-Applied"))),
         (status = 202, description = "Accepted, with the job as it is by then", body = Job, headers(("Location"))),
         (status = 402, description = "The organization's budget has no room", body = shared::response::ProblemBody),
-        (status = 409, description = "A request with this Idempotency-Key is under way, or the default model is no longer on offer",
+        (status = 409, description = "A request with this Idempotency-Key is under way, or the default model is no longer on offer or in the plan",
             body = shared::response::ProblemBody, content_type = "application/problem+json")),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
@@ -141,9 +141,11 @@ async fn new_job<'k>(
     body: NewAnalysis,
 ) -> Result<NewJob<'k>, ApiError> {
     let asked = body.model.as_ref().unwrap_or(&settings.default_model).as_str();
-    let priced = priced(context, asked, body.model.is_none()).await?;
+    let is_default = body.model.is_none();
+    let priced = priced(context, asked, is_default).await?;
     if priced.is_some() && !plan.has_paid_models() {
-        return Err(ApiError::PlanForbids("Your plan has the builtin analysis only."));
+        // The default was set under a larger plan: no field of this caller's.
+        return Err(if is_default { ApiError::DefaultModelGone } else { ApiError::PlanForbids(Plan::BUILTIN_ONLY) });
     }
     let (model, rates) = match priced {
         None => (asked.to_owned(), None),

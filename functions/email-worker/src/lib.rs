@@ -8,7 +8,7 @@ use shared::queue::batch::Batch;
 use shared::{ApiError, Context};
 use std::time::Duration;
 use worker::mail::{Mailer, ses};
-use worker::{Ended, TimeLeft, Work};
+use worker::{Ended, TimeLeft, Work, plan};
 
 /// What e-mails are sent in.
 pub type Worker = worker::Worker<Emails>;
@@ -47,6 +47,9 @@ impl Work for Emails {
         if !store.suppressed(message.to.as_slice()).await?.is_empty() {
             let refused = Ended::failed("recipient_suppressed", "A recipient is on the suppression list.");
             return Ok(Some((job, refused)));
+        }
+        if let Some(forbidden) = plan::forbids_recipients(context, &job, &message).await? {
+            return Ok(Some((job, forbidden)));
         }
         self.mailer.hand_over(context, job, &message, time).await
     }

@@ -36,13 +36,16 @@ pub struct SettingsChange {
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     context.cache().connect();
-    let (caller, _org, current) = Caller::verify_with_settings(context, &request).await?;
+    let (caller, org, current) = Caller::verify_with_settings(context, &request).await?;
     let org_id = caller.in_org(request::path(&request, "org_id"))?;
     let by = caller.at_least(Role::Admin)?;
     let change: SettingsChange = request::json(&request)?;
-    if matches!(models::offer(context, change.settings.default_model.as_str()).await?, Offer::No) {
-        return Err(Rejection::field("/settings/default_model", models::NOT_ON_OFFER).into());
-    }
+    let default_model = match models::offer(context, change.settings.default_model.as_str()).await? {
+        Offer::No => Err(models::NOT_ON_OFFER),
+        Offer::At(_) if !org.plan.has_paid_models() => Err("is not in your plan, which has the builtin analysis only"),
+        Offer::Free | Offer::At(_) => Ok(()),
+    };
+    default_model.map_err(|wrong| Rejection::field("/settings/default_model", wrong))?;
 
     let version = current.version;
     let expected = Expected::of(&request, async { Ok((version, current.view(org_id))) }).await;

@@ -126,11 +126,11 @@ async fn create(
     key: Option<&IdempotencyKey>,
 ) -> ApiResult {
     let message: Message = request::json(request)?;
-    let by_plan = org.plan == Plan::Free;
+    let by_plan = !org.plan.writes_to_anyone();
     if by_plan || settings.email_recipients == EmailRecipients::Members {
         match only_members(context, caller.org_id, &message).await {
             Err(ApiError::Rejected(Rejection::Invalid(_))) if by_plan => {
-                return Err(ApiError::PlanForbids("On your plan your organization writes to its members only."));
+                return Err(ApiError::PlanForbids(Plan::MEMBERS_ONLY));
             }
             checked => checked?,
         }

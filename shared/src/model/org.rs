@@ -59,6 +59,17 @@ impl Plan {
         }
     }
 
+    /// What is said where it has no models that cost something.
+    pub const BUILTIN_ONLY: &str = "Your plan has the builtin analysis only.";
+    /// What is said where e-mails go to members only.
+    pub const MEMBERS_ONLY: &str = "On your plan your organization writes to its members only.";
+
+    /// Whether e-mails may go to others than members.
+    #[must_use]
+    pub const fn writes_to_anyone(self) -> bool {
+        !matches!(self, Self::Free)
+    }
+
     /// Whether analyses may use models that cost something.
     #[must_use]
     pub const fn has_paid_models(self) -> bool {

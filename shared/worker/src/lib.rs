@@ -4,6 +4,7 @@
 pub mod batch;
 pub mod mail;
 mod outcome;
+pub mod plan;
 mod run;
 mod time;
 pub mod transport;

@@ -1,0 +1,45 @@
+//! What the organization's plan includes when a job's turn comes: a lower plan ends models and recipients at once, those of
+//! jobs that were accepted before too. The record is read right before the call; a plan that changes later finds the call under way.
+
+use crate::outcome::Ended;
+use shared::model::email::Message;
+use shared::model::job::JobRecord;
+use shared::model::org::Plan;
+use shared::{ApiError, Context};
+
+/// The end of an analysis by a model that costs something, if the plan has none.
+///
+/// # Errors
+/// When the database is away.
+pub async fn forbids_model(context: &Context, job: &JobRecord) -> Result<Option<Ended>, ApiError> {
+    if job.rates.is_none() || plan(context, job).await?.has_paid_models() {
+        return Ok(None);
+    }
+    Ok(Some(ended(Plan::BUILTIN_ONLY)))
+}
+
+/// The end of an e-mail to anyone but members, if the plan writes to members only.
+///
+/// # Errors
+/// When the database is away.
+pub async fn forbids_recipients(
+    context: &Context,
+    job: &JobRecord,
+    message: &Message,
+) -> Result<Option<Ended>, ApiError> {
+    if plan(context, job).await?.writes_to_anyone() {
+        return Ok(None);
+    }
+    let addresses: Vec<&str> = message.to.as_slice().iter().map(|email| email.as_str()).collect();
+    let are_members = context.store().are_members(job.org_id, &addresses).await?;
+    Ok(are_members.contains(&false).then(|| ended(Plan::MEMBERS_ONLY)))
+}
+
+/// An organization that is gone has the least plan.
+async fn plan(context: &Context, job: &JobRecord) -> Result<Plan, ApiError> {
+    Ok(context.store().org(job.org_id).await?.map_or(Plan::Free, |org| org.plan))
+}
+
+fn ended(detail: &str) -> Ended {
+    Ended::failed("plan_forbids", detail)
+}
