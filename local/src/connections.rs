@@ -22,6 +22,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Sleep;
 
+use crate::own_name;
+
 /// How often a free port is looked for that is free on both loopback addresses.
 const PORTS_TRIED: u32 = 20;
 
@@ -81,7 +83,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Answers requests with `router` until `stop` completes; requests under way are answered, then it returns. Dropping it ends all.
+/// Answers requests to this machine's names with `router` until `stop` completes; requests under way are answered, then it returns. Dropping it ends all.
 /// Handlers find the caller's address as [`ConnectInfo`].
 pub(crate) async fn serve(
     listeners: Vec<TcpListener>,
@@ -89,6 +91,7 @@ pub(crate) async fn serve(
     limits: Limits,
     stop: impl Future<Output = ()> + Send,
 ) {
+    let router = own_name::only(router);
     let slots = Arc::new(Semaphore::new(limits.connections));
     let closing = watch::Sender::new(());
     let mut connections = JoinSet::new();

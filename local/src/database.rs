@@ -10,10 +10,17 @@ use std::{
     time::Duration,
 };
 
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{StatusCode, uri::PathAndQuery};
 use dynoxide::{Database as Dynoxide, DynoxideError, server::serve_with_shutdown};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::{Value as Json, json};
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
+use crate::connections::{self, Limits};
 use crate::{clock::Clock, layers::embedded::EmbeddedDatabase, table_stream, template::Table};
 
 /// How often expired records are deleted. DynamoDB itself promises "within a few days".
@@ -126,25 +133,51 @@ impl Database {
     }
 }
 
-/// Serves until `stopped`, sweeping expired records meanwhile.
+/// Serves until `stopped`, sweeping expired records meanwhile. The engine's own server answers pages of any origin, and has no place
+/// for a layer: it listens where nobody looks, and who is asked for by this machine's names is passed on to it.
 async fn serve(listener: TcpListener, engine: Dynoxide, stopped: oneshot::Receiver<()>) {
-    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
-        return;
-    };
+    let (Ok(listener), Ok(hidden)) = (tokio::net::TcpListener::from_std(listener), hidden().await) else { return };
+    let Ok(address) = hidden.local_addr() else { return };
     let sweeper = tokio::spawn(sweep(engine.clone()));
-    let (closing, mut closed) = oneshot::channel();
-    let serving = serve_with_shutdown(listener, engine, async move {
+    let (close, closed) = oneshot::channel::<()>();
+    let behind = tokio::spawn(serve_with_shutdown(hidden, engine, async move {
+        let _ = closed.await;
+    }));
+    let (closing, mut is_closing) = oneshot::channel();
+    let before = connections::serve(vec![listener], passed_on(address), Limits::default(), async move {
         let _ = stopped.await;
         let _ = closing.send(());
     });
-    tokio::pin!(serving);
+    tokio::pin!(before);
     tokio::select! {
-        _ = &mut serving => {}
-        _ = &mut closed => {
-            let _ = tokio::time::timeout(CLOSING_TIME, serving).await;
+        () = &mut before => {}
+        _ = &mut is_closing => {
+            let _ = tokio::time::timeout(CLOSING_TIME, before).await;
         }
     }
+    let _ = close.send(());
+    let _ = tokio::time::timeout(CLOSING_TIME, behind).await;
     sweeper.abort();
+}
+
+/// A port of a loopback address that is taken at random, of 16 million on Linux; elsewhere there may be only one.
+async fn hidden() -> io::Result<tokio::net::TcpListener> {
+    let [.., a, b, c] = *Uuid::new_v4().as_bytes();
+    match tokio::net::TcpListener::bind((Ipv4Addr::new(127, a, b, c.clamp(1, 254)), 0)).await {
+        Err(_) => tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await,
+        listener => listener,
+    }
+}
+
+/// Hands each request to the server at `address`.
+fn passed_on(address: SocketAddr) -> Router {
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    Router::new().fallback(async move |mut request: Request| {
+        let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+        *request.uri_mut() = format!("http://{address}{path}").parse().map_err(|_| StatusCode::BAD_REQUEST)?;
+        let reply = client.request(request).await.map_err(|_| StatusCode::BAD_GATEWAY)?;
+        Ok::<_, StatusCode>(reply.map(Body::new))
+    })
 }
 
 async fn sweep(engine: Dynoxide) {

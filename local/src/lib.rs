@@ -18,6 +18,7 @@ mod mailbox;
 pub mod names;
 pub mod openapi;
 pub mod operator;
+mod own_name;
 pub mod running;
 pub mod schedule;
 pub mod sqs;

@@ -2,7 +2,7 @@
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpStream, ToSocketAddrs},
 };
 
 use super::{Options, StartError, System};
@@ -10,10 +10,15 @@ use crate::database::Storage;
 
 /// Sends one request on a connection of its own and reads the whole response.
 async fn call(system: &System, method: &str, path: &str, body: &str) -> String {
-    let mut stream = TcpStream::connect(("localhost", system.port)).await.expect("the system listens");
+    call_at(("localhost", system.port), "Host: localhost", method, path, body).await
+}
+
+/// The same at any address, with these headers.
+async fn call_at(at: impl ToSocketAddrs, headers: &str, method: &str, path: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(at).await.expect("something listens");
     let length = body.len();
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+        "{method} {path} HTTP/1.1\r\n{headers}\r\nConnection: close\r\n\
          Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
     );
     stream.write_all(request.as_bytes()).await.expect("a request is taken");
@@ -54,6 +59,45 @@ async fn systems_in_memory_are_apart_and_have_prices() {
     }
     one.shutdown().await;
     two.shutdown().await;
+}
+
+/// A page whose name was bound to this machine afterwards asks by that name; it reads nothing, at no listener and on no path.
+#[tokio::test]
+async fn nothing_answers_to_a_foreign_name() {
+    let system = System::start(Options::ephemeral()).await.expect("starts");
+    let local = |path: &'static str| (format!("localhost:{}", system.port), path);
+    let engines = [system.database_url(), system.sqs_url().to_owned()]
+        .map(|url| (url.strip_prefix("http://").expect("a URL").to_owned(), "/"));
+    let paths =
+        ["/", "/docs", "/health", "/auth/me", "/_local/endpoints", "/_local/figures", "/_local/program", "/nowhere"];
+    for (address, path) in paths.map(local).into_iter().chain(engines) {
+        let (_, port) = address.rsplit_once(':').expect("a port");
+        for own in
+            ["localhost".to_owned(), format!("LOCALHOST:{port}"), "127.0.0.9:1".to_owned(), format!("[::1]:{port}")]
+        {
+            let reply = call_at(&address, &format!("Host: {own}"), "GET", path, "").await;
+            assert!(!reply.starts_with("HTTP/1.1 421 ") && reply.starts_with("HTTP/1.1 "), "{own}{path}: {reply}");
+        }
+        for foreign in [
+            "Host: evil.example".to_owned(),
+            format!("Host: evil.example:{port}"),
+            format!("Host: localhost.evil.example:{port}"),
+            format!("Host: localhost:{port}\r\nHost: evil.example:{port}"),
+            "Host: 0.0.0.0".to_owned(),
+            "Host:".to_owned(),
+            "Accept: */*".to_owned(),
+        ] {
+            let reply = call_at(&address, &foreign, "GET", path, "").await;
+            assert!(reply.starts_with("HTTP/1.1 421 "), "{foreign} {path}: {reply}");
+        }
+    }
+    let (address, endpoints) = local("/_local/endpoints");
+    for (site, status) in [("cross-site", "403"), ("same-origin", "200"), ("none", "200")] {
+        let headers = format!("Host: {address}\r\nSec-Fetch-Site: {site}");
+        let reply = call_at(&address, &headers, "GET", endpoints, "").await;
+        assert!(reply.starts_with(&format!("HTTP/1.1 {status} ")), "{site}: {reply}");
+    }
+    system.shutdown().await;
 }
 
 #[tokio::test]

@@ -1,0 +1,68 @@
+//! Answers only who asks for this machine by a name of its own. A page whose host name turns into 127.0.0.1 after it was loaded (DNS
+//! rebinding) is of one origin with what listens here, and could read all that the listeners say to anybody on this machine; its
+//! requests bear the page's host.
+
+use std::net::IpAddr;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse as _, Response};
+
+/// The paths that tell what only this machine is to know.
+const LOCAL: &str = "/_local/";
+
+/// A router that is asked by this machine's names alone. The port is none of it: what forwards to this one has another.
+pub(crate) fn only(router: Router) -> Router {
+    Router::new().fallback_service(router).layer(from_fn(check))
+}
+
+async fn check(request: Request, next: Next) -> Response {
+    if !is_asked_for(&request) {
+        let text = "This system answers at localhost, 127.0.0.1 and [::1] only.\n";
+        return (StatusCode::MISDIRECTED_REQUEST, text).into_response();
+    }
+    if request.uri().path().starts_with(LOCAL) && is_from_another_site(request.headers()) {
+        return (StatusCode::FORBIDDEN, "Other sites' pages may not ask for this.\n").into_response();
+    }
+    next.run(request).await
+}
+
+/// Whether each name in a request, of which there must be one, is this machine's.
+fn is_asked_for(request: &Request) -> bool {
+    let mut named = request.headers().get_all(header::HOST).iter().map(|host| host.to_str().ok()?.parse().ok());
+    let host: Option<Authority> = named.next().flatten();
+    let in_target = request.uri().authority();
+    host.is_some_and(|host| is_own(host.host()))
+        && named.next().is_none()
+        && in_target.is_none_or(|at| is_own(at.host()))
+}
+
+fn is_own(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// As browsers say of each request (Fetch Metadata). Who is none says nothing.
+fn is_from_another_site(headers: &HeaderMap) -> bool {
+    headers.get("sec-fetch-site").is_some_and(|site| site.as_bytes() == b"cross-site")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_this_machine_are_known() {
+        for own in ["localhost", "LocalHost", "127.0.0.1", "127.1.2.3", "[::1]"] {
+            assert!(is_own(own), "{own}");
+        }
+        for other in
+            ["", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "0.0.0.0", "10.0.0.1", "[::]"]
+        {
+            assert!(!is_own(other), "{other}");
+        }
+    }
+}
