@@ -130,7 +130,7 @@ def rest(stack):
     runs = HOURS * 60  # of the sweeper
     mappings = [str(one["Properties"]["EventSourceArn"]) for one in stack.of("AWS::Lambda::EventSourceMapping").values()]
     # A shared cache is invalidated by the table's stream.
-    written = ("CitizenApp/",) if any("Stream" in one for one in mappings) else ("CitizenApp/Jobs",)
+    written = ("CitizenApp/",) if any("Stream" in one for one in mappings) else ("CitizenApp/Jobs", "CitizenApp/AccountMail")
     metrics = sum(CLASSES if "Class" in dimensions else 1 for row in csv.DictReader((ROOT / "deploy/metrics.csv").read_text().splitlines())
                   if row["namespace"].startswith(written) for dimensions in row["dimensions"].split(";"))
     (stage,) = stack.of("AWS::ApiGateway::Stage").values()

@@ -140,11 +140,20 @@ class Preflight:
             yield STOPS, f"SES has not verified {found[0]}, and each e-mail fails{records(*found)}"
         elif found[1].get("DkimAttributes", {}).get("Status") not in ("SUCCESS", None) and "@" not in found[0]:
             yield NOTE, f"e-mails of {found[0]} are not signed{records(*found)}"
+        yield from self.bounces(found[1] if found and not new else {})
         if not account.get("ProductionAccessEnabled"):
             yield NOTE, ("SES keeps the account in its sandbox: 200 e-mails a day, one a second, to verified addresses only. Ask for production "
                          "access (`aws sesv2 put-account-details --production-access-enabled …`)")
         if not account.get("SendingEnabled", True):
             yield STOPS, "SES sends nothing for this account: its console says why, under Account dashboard"
+
+    def bounces(self, identity):
+        """What SES says of the domain that bounces go to; until it has seen the records, its own is used."""
+        wanted, said = self.values["MailFromDomain"], identity.get("MailFromAttributes", {})
+        if wanted and said.get("MailFromDomain") == wanted and said.get("MailFromDomainStatus") != "SUCCESS":
+            yield NOTE, (f"SES has not seen the records of {wanted} ({said.get('MailFromDomainStatus')}), so bounces go to its own domain: put into the DNS"
+                         f"\n      {wanted} MX 10 feedback-smtp.{self.region}.amazonses.com"
+                         f'\n      {wanted} TXT "v=spf1 include:amazonses.com ~all"')
 
     def secret(self):
         if self.values["AnalysisProvider"] != "anthropic":

@@ -75,8 +75,12 @@ def push(deployment):
     """What is pushed is live, and the next deployment takes it back, or --undo."""
     name = next(one for one in deployment.versions() if "-HealthFunction" in one)
     before = deployment.versions()
+    # As after an edit: the function is compiled and linked again.
+    (ROOT / "functions/health/src/lib.rs").touch()
     said = deployment.run("push.py", "health")
     print("  " + said.strip())
+    whole, build = map(float, re.search(r"after ([\d.]+) s, ([\d.]+) of them", said).groups())
+    assert 1 < build < whole < 60, said
     after = deployment.versions()
     assert {one for one in after if after[one] != before[one]} == {name}, after
     well(deployment)

@@ -2,7 +2,7 @@
 import pathlib, subprocess, sys, unittest
 from samcli.cli.types import CfnTags
 import deploy, release
-from environments import as_sent, environments, in_variables, objections, parameters, template_of
+from environments import as_sent, defaults, environments, in_variables, objections, parameters, template_of
 
 SAID = ["AllowedOrigins=https://app.a.example", "AppUrl=https://app.a.example", "MailFrom=no-reply@a.example", "AlarmEmail=ops@a.example"]
 
@@ -95,7 +95,7 @@ class Environments(unittest.TestCase):
     def test_half_a_door_is_none(self):
         dev, certificate = environments()["dev"], "arn:aws:acm:us-east-1:000000000000:certificate/0"
         for changes, missing in ((["DomainName=api.a.example"], "CertificateArn"), ([f"CertificateArn={certificate}"], "DomainName"),
-                                 (["HostedZoneId=Z1"], "DomainName"), (["BasePath=v1"], "DomainName"), (["MonthlyBudgetUsd=100"], "AlarmEmail")):
+                                 (["HostedZoneId=Z1"], "DomainName"), (["MailFromDomain=bounces.a.example"], "MailIdentity"), (["BasePath=v1"], "DomainName"), (["MonthlyBudgetUsd=100"], "AlarmEmail")):
             self.assertEqual([one.split(":")[0] for one in objections(parameters(dev, changes))], [missing], changes)
         whole = ["DomainName=api.a.example", f"CertificateArn={certificate}", "HostedZoneId=Z1", "MonthlyBudgetUsd=100", "AlarmEmail=ops@a.example"]
         self.assertEqual(objections(parameters(dev, whole)), [])
@@ -115,6 +115,7 @@ class Environments(unittest.TestCase):
     def test_nothing_is_reserved_unless_asked(self):
         for name, environment in environments().items():
             self.assertNotIn("ReservedConcurrency", parameters(environment), name)
+        self.assertEqual(defaults()["ReservedConcurrency"], "false")
 
 
 class Release(unittest.TestCase):

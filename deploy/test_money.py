@@ -1,5 +1,5 @@
 """The arithmetic of deploy/money.py; that documents have its sums, it says itself."""
-import unittest
+import csv, unittest
 import money
 from stack_of import Stack
 
@@ -41,6 +41,12 @@ class Sums(unittest.TestCase):
         self.assertAlmostEqual(of(prod, "secret")[0][2], 0.40)
         self.assertAlmostEqual(of(prod, "the cache")[0][2], 0.1 * 730 * 0.084)
         self.assertGreater(of(prod, "metrics of ours")[0][2], of(dev, "metrics of ours")[0][2])
+        # Without a shared cache: all that is written, but for what the cache's parts write.
+        rows = csv.DictReader((money.ROOT / "deploy/metrics.csv").read_text().splitlines())
+        ours = [one for one in rows if one["namespace"].startswith("CitizenApp/") and one["namespace"] != "CitizenApp/Cache"]
+        self.assertIn("CitizenApp/AccountMail", {one["namespace"] for one in ours})
+        written = sum(money.CLASSES if "Class" in by else 1 for one in ours for by in one["dimensions"].split(";"))
+        self.assertTrue(of(dev, "metrics of ours")[0][0].startswith(f"{written} "), of(dev, "metrics of ours"))
         (polling,) = of(dev, "polling")
         mappings = [one for one in dev.of("AWS::Lambda::EventSourceMapping").values() if "Queue" in str(one["Properties"]["EventSourceArn"])]
         self.assertTrue(polling[0].startswith(f"polling {len(mappings)} queue"), polling)

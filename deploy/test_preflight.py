@@ -42,11 +42,13 @@ def has(*names):
     return reply
 
 
-def identity(verified=True, status="SUCCESS", name=DOMAIN):
+def identity(verified=True, status="SUCCESS", name=DOMAIN, bounces=None):
     def reply(EmailIdentity):
         if EmailIdentity != name:
             return Absent
-        return {"VerifiedForSendingStatus": verified, "DkimAttributes": {"Status": status, "Tokens": ["one", "two", "three"]}}
+        domain = {"MailFromDomain": f"bounces.{DOMAIN}", "MailFromDomainStatus": bounces, "BehaviorOnMxFailure": "USE_DEFAULT_VALUE"}
+        return {"VerifiedForSendingStatus": verified, "DkimAttributes": {"Status": status, "Tokens": ["one", "two", "three"]}} | (
+            {"MailFromAttributes": domain} if bounces else {})
     return reply
 
 
@@ -143,6 +145,13 @@ class NotReady(unittest.TestCase):
         self.one(NOTE, ["not signed", "three._domainkey"], {("sesv2", "get_email_identity"): identity(True, "FAILED")})
         self.one(NOTE, ["sandbox", "production-access"], {("sesv2", "get_account"): {"ProductionAccessEnabled": False}})
         self.one(STOPS, ["sends nothing"], {("sesv2", "get_account"): {"ProductionAccessEnabled": True, "SendingEnabled": False}})
+        with_bounces = {"MailIdentity": DOMAIN, "MailFromDomain": f"bounces.{DOMAIN}"}
+        own = {("cloudformation", "describe_stack_resource"): has("MailSender")}
+        for status in ("PENDING", "FAILED", "TEMPORARY_FAILURE"):
+            self.one(NOTE, [status, "bounces.a.example MX 10 feedback-smtp.us-east-1.amazonses.com", "v=spf1"],
+                     own | {("sesv2", "get_email_identity"): identity(bounces=status)}, **with_bounces)
+        self.assertEqual(found(own | {("sesv2", "get_email_identity"): identity(bounces="SUCCESS")}, **with_bounces), [])
+        self.assertEqual(found({("sesv2", "get_email_identity"): identity(bounces="PENDING")}), [], "nobody asked for it here")
         self.assertIn("is not of MailIdentity", str(found(nothing, MailIdentity="b.example")))
 
     def test_the_model_providers_key(self):

@@ -117,6 +117,40 @@ class Door(unittest.TestCase):
         self.assertEqual(len(acl["Rules"]), 1, "WAF_FILTERED speaks of one rule")
 
 
+class Zones(unittest.TestCase):
+    def test_the_caches_network_is_where_its_owner_says(self):
+        zones = lambda given: [one["Properties"]["AvailabilityZone"] for one in
+                               Stack(TEMPLATE, {"CacheUrl": "serverless:"} | given).of("AWS::EC2::Subnet").values()]
+        # The translator makes nothing of the region's own, and a list of the owner's.
+        self.assertEqual(zones({}), [{"Fn::Select": [0, ""]}, {"Fn::Select": [1, ""]}])
+        self.assertEqual(zones({"Zones": "one,two"}), [{"Fn::Select": [0, "one,two"]}, {"Fn::Select": [1, "one,two"]}])
+
+
+class MailRecords(unittest.TestCase):
+    """What an owner puts into the DNS (docs/deployment.md, "E-mail"), under names that SES's documentation has."""
+
+    def setUp(self):
+        self.template = translated(TEMPLATE)
+
+    def output(self, name):
+        one = self.template["Outputs"][name]
+        return one.get("Condition"), one["Value"]["Fn::Sub"]
+
+    def test_the_identitys_keys_are_three_records(self):
+        for number in "123":
+            self.assertEqual(self.output(f"DkimRecord{number}"), (
+                "VerifiesMailIdentity", f"${{MailSender.DkimDNSTokenName{number}}} CNAME ${{MailSender.DkimDNSTokenValue{number}}}"))
+        self.assertEqual(self.template["Resources"]["MailSender"]["Condition"], "VerifiesMailIdentity")
+
+    def test_bounces_have_two(self):
+        self.assertEqual(self.output("MailFromMxRecord"), ("HasMailFromDomain", "${MailFromDomain} MX 10 feedback-smtp.${AWS::Region}.amazonses.com"))
+        self.assertEqual(self.output("MailFromSpfRecord"), ("HasMailFromDomain", '${MailFromDomain} TXT "v=spf1 include:amazonses.com ~all"'))
+        for given, there in (({}, False), ({"MailIdentity": "a.example", "MailFromDomain": "bounces.a.example"}, True)):
+            stack = Stack(TEMPLATE, given)
+            self.assertEqual(stack.holds({"Condition": "HasMailFromDomain"}), there)
+            self.assertEqual("MailFromAttributes" in stack.resources.get("MailSender", {"Properties": {}})["Properties"], there)
+
+
 class Preflights(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
