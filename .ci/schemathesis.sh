@@ -9,7 +9,7 @@ command -v schemathesis >/dev/null || { echo "schemathesis is missing: run .ci/i
 config=$(mktemp --suffix .toml)
 export config
 # One address asks for all of it, also for what no session is needed for.
-export FAILED_LOG_INS_PER_MINUTE=1000000 REGISTRATIONS_PER_MINUTE=1000000 REGISTRATIONS_PER_DAY=1000000
+export FAILED_LOG_INS_PER_MINUTE=1000000 REGISTRATIONS_PER_MINUTE=1000000 REGISTRATIONS_PER_DAY=1000000 RESET_LINKS_PER_DAY=1000000
 exec "$root/.ci/with-local.sh" bash -euo pipefail -c '
 trap "rm -f $config" EXIT
 register() {

@@ -48,6 +48,7 @@ VALUES = {
     "FailedLogInsPerMinute": ("10", "20"),
     "RegistrationsPerMinute": ("5", "10"),
     "RegistrationsPerDay": ("20", "50"),
+    "ResetLinksPerDay": ("20", "50"),
     "MonthlyBudgetUsd": ("0", "100", {"AlarmEmail": "us@a.example"}),
     "ExistingTable": ("", "other", {"CacheUrl": "serverless:"}),
     "ExistingTableStream": ("2026-11-29T00:00:00.000", "2026-11-29T00:00:01.000", {"ExistingTable": "other", "CacheUrl": "serverless:"}),

@@ -8,7 +8,8 @@ NAMES = sorted(folder.name for folder in (ROOT / "functions").iterdir() if (fold
 NAMES.remove("register")
 NAMES.insert(0, "register")
 # No session or other record that an event names exists. All others ask for their session.
-STATUS = {"docs": 200, "get-model-pricing": 200, "get-user": 404, "health": 200, "login": 200, "register": 201}
+STATUS = {"docs": 200, "get-model-pricing": 200, "get-user": 404, "health": 200, "login": 200, "register": 201, "forgot-password": 202,
+          "reset-password": 400}
 WORKERS = ("analysis-worker", "email-worker", "account-mail-worker", "mail-event-worker")
 RESULT = {**{worker: {"batchItemFailures": []} for worker in WORKERS}, "invalidator": {"batchItemFailures": []},
           "sweeper": {"queued": 0, "ended": 0, "left": 0}}
@@ -27,6 +28,7 @@ def environment():
         "ACCOUNT_MAIL_QUEUE_URL": os.environ["QUEUES_URL"].rstrip("/") + "/000000000000/AccountMailQueue", "APP_URL": "http://localhost:5173",
         "ACCOUNT_MAILS_PER_DAY": "1000", "ACCOUNT_MAIL_BOUNCE_PERCENT": "4",
         "FAILED_LOG_INS_PER_MINUTE": "10", "REGISTRATIONS_PER_MINUTE": "5", "REGISTRATIONS_PER_DAY": "20",
+        "RESET_LINKS_PER_DAY": "20",
         "ANALYSIS_PROVIDER": "builtin",
         "MAIL_FROM": "no-reply@citizen.example",
         "AWS_REGION": "us-east-1",

@@ -203,13 +203,16 @@ class Walk:
         same(self.get("/me")["id"], self.user, "whose session is left")
 
     def new_password(self):
-        """the password is changed, and the one before opens nothing"""
+        """the password is changed, the one before opens nothing, and who forgot it may ask for a link"""
         before = self.password
         # An account that others walk with keeps its own.
         new = before if self.account else secrets.token_urlsafe(24)
         self.call("PUT", "/me/password", 204, {"current": before, "password": new})
         self.password = new
         self.token = self.session()
+        # No mail: nobody has the address.
+        self.read("POST", "/auth/forgot-password", 202, {"email": f"nobody-{secrets.token_hex(8)}@example.com"})
+        self.refused("POST", "/auth/reset-password", 400, "invalid_link", {"token": "citr_", "password": secrets.token_urlsafe(24)})
         if new != before:
             self.refused("POST", "/auth/login", 401, "wrong_credentials", {"email": self.email, "password": before})
 

@@ -18,8 +18,8 @@ PER_ENVIRONMENT = 10
 # How long a call has its environment, on average, where that is longer than the tenth of a second above. Of the callers of
 # `analyze` nearly half wait, for 5 s (docs/scale.md). More than 40 at once that wait are more than it has environments.
 BUSY_SECONDS = {"analyze": 2}
-# Less than the environments could answer: guessing passwords and filling up stay slow. Each call computes argon2.
-AT_MOST = {"/auth/login": 50, "/auth/register": 10}
+# Less than the environments could answer: guessing passwords and filling up stay slow. Each call computes argon2, or sends mail.
+AT_MOST = {"/auth/login": 50, "/auth/register": 10, "/auth/forgot-password": 10, "/auth/reset-password": 10}
 BEGIN, END = "# made by deploy/throttles.py", "# until here"
 
 

@@ -33,6 +33,7 @@ class System:
             "AWS_ENDPOINT_URL_SESV2": self.mail,
             # All events come from one address.
             "FAILED_LOG_INS_PER_MINUTE": "1000000", "REGISTRATIONS_PER_MINUTE": "1000000", "REGISTRATIONS_PER_DAY": "1000000",
+            "RESET_LINKS_PER_DAY": "1000000",
         }
         return self
 

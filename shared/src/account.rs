@@ -128,6 +128,14 @@ fn new_org(org_id: OrgId, name: Name, now: Moment) -> Result<OrgRecord, ApiError
     })
 }
 
+/// What a password may not be made of: the account's address and names.
+#[must_use]
+pub fn own_words<'a>(user: &'a UserRecord, memberships: &'a [MembershipRecord]) -> Vec<&'a str> {
+    let orgs = memberships.iter().filter(|membership| !membership.is_outside());
+    let names = orgs.map(|membership| membership.org_name.as_str());
+    [user.email.as_str(), &user.name].into_iter().chain(names).collect()
+}
+
 /// The account of a session's user, who gives its password. A wrong one uses up an attempt, as at a log-in.
 ///
 /// # Errors

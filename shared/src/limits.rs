@@ -23,11 +23,14 @@ pub enum NetworkLimit {
     /// Registrations, whether the address was taken or not.
     RegistrationsPerMinute,
     RegistrationsPerDay,
+    /// Links to choose another password that were asked for, whether an account has the address or not.
+    ResetLinksPerDay,
 }
 
 impl NetworkLimit {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::FailedLogInsPerMinute, Self::RegistrationsPerMinute, Self::RegistrationsPerDay];
+    pub const ALL: [Self; 4] =
+        [Self::FailedLogInsPerMinute, Self::RegistrationsPerMinute, Self::RegistrationsPerDay, Self::ResetLinksPerDay];
 
     /// The variable that says how much it is; 0 closes.
     #[must_use]
@@ -36,6 +39,7 @@ impl NetworkLimit {
             Self::FailedLogInsPerMinute => "FAILED_LOG_INS_PER_MINUTE",
             Self::RegistrationsPerMinute => "REGISTRATIONS_PER_MINUTE",
             Self::RegistrationsPerDay => "REGISTRATIONS_PER_DAY",
+            Self::ResetLinksPerDay => "RESET_LINKS_PER_DAY",
         }
     }
 
@@ -45,6 +49,7 @@ impl NetworkLimit {
             Self::FailedLogInsPerMinute => "failed-log-ins",
             Self::RegistrationsPerMinute => "registrations",
             Self::RegistrationsPerDay => "registrations-a-day",
+            Self::ResetLinksPerDay => "reset-links-a-day",
         }
     }
 
@@ -52,7 +57,7 @@ impl NetworkLimit {
     fn window(self) -> Duration {
         Duration::from_secs(match self {
             Self::FailedLogInsPerMinute | Self::RegistrationsPerMinute => 60,
-            Self::RegistrationsPerDay => 24 * 60 * 60,
+            Self::RegistrationsPerDay | Self::ResetLinksPerDay => 24 * 60 * 60,
         })
     }
 

@@ -64,6 +64,14 @@ pub enum SecurityEvent<'a> {
     EmailVerified {
         by: &'a Caller,
     },
+    /// Somebody asked for a link by which an account's password is changed, whether an account has the address or not.
+    PasswordResetRequested {
+        email: &'a Email,
+    },
+    /// A new password by such a link; all sessions have ended but this new one.
+    PasswordReset {
+        by: Actor,
+    },
     /// A new password; all other sessions have ended.
     PasswordChanged {
         by: &'a Caller,
@@ -156,6 +164,10 @@ impl<'a> SecurityEvent<'a> {
             Self::LoggedOut { by } => ("logged_out", of(by)),
             Self::Reauthenticated { by } => ("reauthenticated", of(by)),
             Self::EmailVerified { by } => ("email_verified", of(by)),
+            Self::PasswordResetRequested { email } => {
+                ("password_reset_requested", Fields { email: Some(email), ..Fields::default() })
+            }
+            Self::PasswordReset { by } => ("password_reset", Fields { by: Some(by), ..Fields::default() }),
             Self::PasswordChanged { by } => ("password_changed", of(by)),
             Self::SessionEnded { by, session } => ("session_ended", Fields { ended: Some(session), ..of(by) }),
             Self::OtherSessionsEnded { by } => ("other_sessions_ended", of(by)),

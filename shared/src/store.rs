@@ -19,6 +19,7 @@ pub mod outside;
 mod pieces;
 pub mod prices;
 pub(crate) mod rates;
+pub mod resets;
 pub mod role_check;
 mod rollout;
 mod security_log;

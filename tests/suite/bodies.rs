@@ -23,6 +23,8 @@ fn samples(operation: &str) -> Vec<Value> {
             "timezone": "Europe/Vienna", "monthly_budget_usd": "1.00"}})],
         "change_password" => vec![json!({"current": PASSWORD, "password": PASSWORD})],
         "verify_email" => vec![json!({"code": "0000-0000"}), json!({"token": "citv_"})],
+        "forgot_password" => vec![json!({"email": email})],
+        "reset_password" => vec![json!({"token": "citr_", "password": PASSWORD, "session": "cookie"})],
         "reauthenticate" => vec![json!({"password": PASSWORD})],
         "put_member" => vec![json!({"role": "member"})],
         "create_item" => vec![item.clone(), json!({"items": [item.clone(), item]})],

@@ -12,13 +12,13 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// A browser: its cookies, as they were set.
 #[derive(Clone, Debug)]
-struct Browser {
+pub(crate) struct Browser {
     session: String,
-    device: String,
+    pub(crate) device: String,
 }
 
 impl Browser {
-    fn of(reply: &Reply) -> Self {
+    pub(crate) fn of(reply: &Reply) -> Self {
         let cookies: Vec<&str> =
             reply.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap()).collect();
         let [session, device] = cookies[..] else { panic!("{cookies:?}") };

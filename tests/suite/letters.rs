@@ -1,6 +1,7 @@
 //! The mails in a system's mailbox, read as a person reads them.
 
 use crate::jobs::rig::Rig;
+use local::System;
 use mail_parser::MessageParser;
 use std::fs;
 use std::path::PathBuf;
@@ -11,7 +12,11 @@ pub(crate) struct Letters {
 
 impl Letters {
     pub(crate) fn of(rig: &Rig) -> Self {
-        Self { folder: rig.system.mailbox().to_owned() }
+        Self::of_system(&rig.system)
+    }
+
+    pub(crate) fn of_system(system: &System) -> Self {
+        Self { folder: system.mailbox().to_owned() }
     }
 
     /// Whom each is to, and its text, the oldest first: files are named after their jobs.

@@ -33,6 +33,7 @@ mod parity;
 mod prices;
 mod privileges;
 mod problems;
+mod resets;
 mod security_log;
 mod sessions;
 mod shared_records;

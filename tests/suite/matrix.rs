@@ -26,6 +26,9 @@ const ROWS: &[Row] = &[
     // Of accounts that are verified already.
     row("verify_email", [401, 400, 400, 400, 400]),
     row("resend_verification", [401, 202, 202, 202, 202]),
+    row("forgot_password", [202, 202, 202, 202, 202]),
+    // Without the mail's link.
+    row("reset_password", [400, 400, 400, 400, 400]),
     row("change_password", [401, 204, 204, 204, 204]),
     row("reauthenticate", [401, 204, 204, 204, 204]),
     row("list_sessions", [401, 200, 200, 200, 200]),
@@ -100,6 +103,8 @@ fn body(operation: &str, email: &str) -> Option<Value> {
         "put_org_settings" => Some(json!({"settings": {}})),
         "change_password" => Some(json!({"current": PASSWORD, "password": PASSWORD})),
         "verify_email" => Some(json!({"code": "0000-0000"})),
+        "forgot_password" => Some(json!({"email": email})),
+        "reset_password" => Some(json!({"token": "citr_", "password": PASSWORD})),
         "reauthenticate" => Some(json!({"password": PASSWORD})),
         "put_member" => Some(json!({"role": "member"})),
         "analyze" => Some(json!({"text": "A short text about a long day."})),

@@ -87,7 +87,7 @@ impl Networks {
 impl Reply {
     /// Fails unless a limit of the network's refuses it, for at most so long.
     #[track_caller]
-    fn is_limited(&self, name: &str, limit: u64, seconds: u64) {
+    pub(crate) fn is_limited(&self, name: &str, limit: u64, seconds: u64) {
         assert_eq!((self.status, self.body["code"].as_str()), (429, Some("rate_limited")), "{}", self.body);
         let header = |name| self.headers[name].to_str().unwrap();
         let wait: u64 = header("retry-after").parse().unwrap();

@@ -70,6 +70,14 @@ impl World {
         let letter = self.providers.emails().pop().unwrap().to_string();
         let token = letter.split_once("#citv_").unwrap().1.split("\\n").next().unwrap().to_owned();
         ok(api.post(&stranger, "/auth/verify-email", json!({"token": format!("citv_{token}")})).await.status);
+        let asked = json!({"email": stranger.email});
+        ok(api.call(None, Method::POST, "/auth/forgot-password", Some(asked)).await.status);
+        self.rig.deliver_account_mail().await;
+        let letter = self.providers.emails().pop().unwrap().to_string();
+        let token = letter.split_once("#citr_").unwrap().1.split("\\n").next().unwrap().to_owned();
+        let reset = json!({"token": format!("citr_{token}"), "password": PASSWORD});
+        ok(api.call(None, Method::POST, "/auth/reset-password", Some(reset)).await.status);
+        self.rig.deliver_account_mail().await;
         // What never came onto its queue, as far as anybody knows.
         api.register_as_everybody().await;
         self.rig.system.clock().jump(Duration::from_secs(40));
@@ -84,6 +92,7 @@ impl World {
         ok(api.post(&owner, "/auth/reauthenticate", again).await.status);
         let change = json!({"current": PASSWORD, "password": PASSWORD});
         ok(api.put(&owner, "/me/password", change).await.status);
+        self.rig.deliver_account_mail().await;
         let session = api.another_session(&owner).await;
         ok(api.delete(&owner, &format!("/me/sessions/{session}")).await.status);
         ok(api.delete(&owner, "/me/sessions").await.status);

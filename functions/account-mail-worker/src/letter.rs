@@ -2,30 +2,56 @@
 
 use shared::model::email::{Message, Recipients, Subject, Text};
 use shared::model::user::UserRecord;
+use shared::store::account_mail::MailLimit;
 use shared::{ApiError, Context};
 
 /// A mail that is wanted.
 pub(crate) enum Letter {
     /// Proves the address of this account.
     Verification(UserRecord),
+    /// Lets whoever has the address of this account choose another password.
+    PasswordReset(UserRecord),
+    /// Tells this address that the password was changed.
+    PasswordChanged(String),
 }
 
 impl Letter {
     /// Who gets it.
     pub(crate) fn to(&self) -> &str {
         match self {
-            Self::Verification(user) => &user.email,
+            Self::Verification(user) | Self::PasswordReset(user) => &user.email,
+            Self::PasswordChanged(to) => to,
         }
     }
 
-    /// Writes it, with new codes and tokens where it has some: those of before are void then. Links lead to `app_url`.
-    pub(crate) async fn write(self, context: &Context, app_url: &str) -> Result<Message, ApiError> {
+    /// How much of it the address gets.
+    pub(crate) fn limit(&self) -> Option<MailLimit> {
+        match self {
+            // Whoever asks for another is held to the limit there.
+            Self::Verification(_) => None,
+            Self::PasswordReset(_) => Some(MailLimit::PASSWORD_RESET),
+            Self::PasswordChanged(_) => Some(MailLimit::NOTICE),
+        }
+    }
+
+    /// Writes it, with new codes and tokens where it has some: those of before are void then. Links lead to `app_url`. None if the account
+    /// has changed so that it is no longer wanted.
+    pub(crate) async fn write(self, context: &Context, app_url: &str) -> Result<Option<Message>, ApiError> {
         match self {
             Self::Verification(user) => {
                 let (code, token) = context.store().new_verification(&user).await?;
                 let text = include_str!("letters/verification.txt");
                 let filled = [("{code}", code.reveal()), ("{link}", link(app_url, "verify-email", token.reveal()))];
-                message(&user.email, text, &filled)
+                message(&user.email, text, &filled).map(Some)
+            }
+            Self::PasswordReset(user) => {
+                let Some(token) = context.store().new_password_reset(&user).await? else { return Ok(None) };
+                let text = include_str!("letters/password-reset.txt");
+                message(&user.email, text, &[("{link}", link(app_url, "reset-password", token.reveal()))]).map(Some)
+            }
+            Self::PasswordChanged(to) => {
+                let text = include_str!("letters/password-changed.txt");
+                message(&to, text, &[("{link}", format!("{app_url}/forgot-password"))]).map(Some)
             }
         }
     }

@@ -57,11 +57,16 @@ impl Work for AccountMails {
         let due =
             if job.created_at.plus(mail.useful_for()) < context.now() { None } else { wanted(context, &mail).await? };
         let Some(due) = due else { return Ok(Some((job, not_needed()))) };
+        if !is_within_limit(context, &job, &due).await? {
+            return Ok(Some((job, not_needed())));
+        }
         if !self.has_room(context).await? {
             metrics("CitizenApp/AccountMail", None, &[(Metric("AccountMailWaits"), 1.into())]);
             return Ok(Some((job, no_room())));
         }
-        let letter = due.write(context, &self.config.app_url).await?;
+        let Some(letter) = due.write(context, &self.config.app_url).await? else {
+            return Ok(Some((job, not_needed())));
+        };
         metrics("CitizenApp/AccountMail", None, &[(Metric("AccountMailHandedOver"), 1.into())]);
         self.mailer.hand_over(context, job, &letter, time).await
     }
@@ -80,16 +85,34 @@ impl AccountMails {
 
 /// The mail that is still wanted: its account is there, wants it, and its address is one that may be written to.
 async fn wanted(context: &Context, mail: &AccountMail) -> Result<Option<Letter>, ApiError> {
-    let letter = match *mail {
+    let store = context.store();
+    let letter = match mail {
         AccountMail::Verification { user_id } => {
-            let user = context.store().user(user_id).await?;
+            let user = store.user(*user_id).await?;
             user.filter(|user| user.email_verified_at.is_none()).map(Letter::Verification)
         }
+        AccountMail::PasswordReset { email } => {
+            let email = Email::try_from(email.clone()).map_err(ApiError::internal)?;
+            let user = match store.user_of(&email).await? {
+                Some(user) => store.user(user).await?,
+                None => None,
+            };
+            user.filter(|user| user.email == email.as_str()).map(Letter::PasswordReset)
+        }
+        AccountMail::PasswordChanged { email } => Some(Letter::PasswordChanged(email.clone())),
     };
     let Some(letter) = letter else { return Ok(None) };
     let to = Email::try_from(letter.to().to_owned()).map_err(ApiError::internal)?;
-    let is_listed = !context.store().suppressed(&[to]).await?.is_empty();
+    let is_listed = !store.suppressed(&[to]).await?.is_empty();
     Ok((!is_listed).then_some(letter))
+}
+
+/// Whether the address may have one more of this kind. It is asked once for a job: not again for one that has waited or was refused.
+async fn is_within_limit(context: &Context, job: &JobRecord, letter: &Letter) -> Result<bool, ApiError> {
+    match letter.limit().filter(|_| job.attempts <= 1 && job.refusals == 0) {
+        Some(limit) => context.store().take_mail(letter.to(), limit).await,
+        None => Ok(true),
+    }
 }
 
 /// Nothing is to be sent, and nothing is wrong.

@@ -2,7 +2,9 @@
 //! many of those.
 
 use deserr::Deserr;
+use shared::account_mail::PendingMail;
 use shared::caller::Caller;
+use shared::model::account_mail::AccountMail;
 use shared::model::password::{NewPassword, PasswordAttempt};
 use shared::request::FieldErrors;
 use shared::security_log::{self, SecurityEvent};
@@ -21,7 +23,7 @@ pub struct PasswordChange {
 
 /// Change the own password
 ///
-/// All other sessions of the user end.
+/// All other sessions of the user end. Its address is told, if that is proven.
 ///
 /// # Errors
 /// `401 wrong_credentials` for a wrong current password, `429 too_many_attempts`.
@@ -32,11 +34,17 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify_user(context, &request).await?;
     let change: PasswordChange = request::json(&request)?;
     let account = account::prove(context, &request, &caller, change.current).await?;
-    let names = account.memberships.iter().map(|membership| membership.org_name.as_str());
-    let own_words: Vec<&str> = [account.user.email.as_str(), &account.user.name].into_iter().chain(names).collect();
+    let own_words = account::own_words(&account.user, &account.memberships);
     let password_hash = password::hash(change.password, &own_words).await?;
 
-    context.store().change_password(caller.acting_session(), account, &password_hash).await?;
+    // An address that nobody has proven may be a stranger's, who has nothing to do with it.
+    let told =
+        account.user.email_verified_at.map(|_| AccountMail::PasswordChanged { email: account.user.email.clone() });
+    let notice = told.map(|mail| PendingMail::new(context, &mail, Some(&request))).transpose()?;
+    context.store().change_password(caller.acting_session(), account, &password_hash, notice.as_ref()).await?;
+    if let Some(notice) = notice {
+        notice.send(context).await?;
+    }
 
     security_log::record(context, &request, SecurityEvent::PasswordChanged { by: &caller }).await;
     Ok(response::no_content())

@@ -2,5 +2,7 @@
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    shared::runtime::run(change_password::handle).await
+    let config = shared::config::Config::from_env()?;
+    config.queue_url(shared::model::job::JobKind::AccountMail)?;
+    shared::runtime::serve(shared::Context::of_process(config), change_password::handle).await
 }

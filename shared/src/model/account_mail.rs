@@ -11,6 +11,10 @@ use std::time::Duration;
 pub enum AccountMail {
     /// A code and a link that prove the account's address.
     Verification { user_id: UserId },
+    /// A link by which whoever has the address chooses another password, if an account has it: somebody has asked for one.
+    PasswordReset { email: String },
+    /// Says that the account of this address has another password.
+    PasswordChanged { email: String },
 }
 
 impl AccountMail {
@@ -18,7 +22,8 @@ impl AccountMail {
     #[must_use]
     pub const fn useful_for(&self) -> Duration {
         match self {
-            Self::Verification { .. } => Duration::from_secs(7 * 24 * 60 * 60),
+            Self::Verification { .. } | Self::PasswordChanged { .. } => Duration::from_secs(7 * 24 * 60 * 60),
+            Self::PasswordReset { .. } => Duration::from_secs(24 * 60 * 60),
         }
     }
 }

@@ -88,6 +88,8 @@ impl Code {
 pub enum Purpose {
     /// Proves the address of an account.
     Verification,
+    /// Gives an account another password.
+    PasswordReset,
 }
 
 impl Purpose {
@@ -95,6 +97,7 @@ impl Purpose {
     const fn prefix(self) -> &'static str {
         match self {
             Self::Verification => "citv_",
+            Self::PasswordReset => "citr_",
         }
     }
 }
@@ -196,6 +199,9 @@ mod tests {
             changed.replace_range(at..=at, other);
             assert!(LinkToken::parse(Purpose::Verification, &changed).is_none(), "position {at}");
         }
+        // Of another purpose, also where its beginning is changed.
+        assert!(LinkToken::parse(Purpose::PasswordReset, text).is_none());
+        assert!(LinkToken::parse(Purpose::PasswordReset, &text.replacen("citv_", "citr_", 1)).is_none());
         assert!(!format!("{token:?}{:?}", token.hash()).contains(&text[5..]));
     }
 }

@@ -33,6 +33,11 @@ impl MailLimit {
     /// Another code or link: once a minute, five times a day.
     pub const RESENT_VERIFICATION: Self =
         Self { purpose: "VERIFICATION", most: 5, window: DAY, apart: Duration::from_secs(60) };
+    /// A link to choose another password: three an hour, whoever asked.
+    pub const PASSWORD_RESET: Self =
+        Self { purpose: "PASSWORD_RESET", most: 3, window: Duration::from_secs(60 * 60), apart: Duration::ZERO };
+    /// What an account is told of its changes. Its user can make many: the first of a day are those that count.
+    pub const NOTICE: Self = Self { purpose: "NOTICE", most: 5, window: DAY, apart: Duration::ZERO };
 }
 
 impl Store {
@@ -62,11 +67,15 @@ impl Store {
                 let next = self
                     .mails_to(email, limit)
                     .update_expression("SET last_at = :now ADD #count :one")
-                    .condition_expression("window_ends > :now AND #count < :most AND last_at <= :before")
                     .expression_attribute_values(":most", number(limit.most))
-                    .expression_attribute_values(":before", number(before(now, limit.apart)))
                     .expression_attribute_values(":now", number(now.as_millis()))
                     .expression_attribute_values(":one", number(1));
+                let next = if limit.apart.is_zero() {
+                    next.condition_expression("window_ends > :now AND #count < :most")
+                } else {
+                    next.condition_expression("window_ends > :now AND #count < :most AND last_at <= :before")
+                        .expression_attribute_values(":before", number(before(now, limit.apart)))
+                };
                 if done(next).await? {
                     return Ok(true);
                 }

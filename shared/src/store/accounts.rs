@@ -151,7 +151,7 @@ impl Store {
     }
 
     /// A put, in place of what there may be.
-    fn put_over(&self, item: Attributes) -> Result<TransactWriteItem, ApiError> {
+    pub(super) fn put_over(&self, item: Attributes) -> Result<TransactWriteItem, ApiError> {
         let put = Put::builder().table_name(&self.table).set_item(Some(item)).build().map_err(ApiError::internal)?;
         Ok(TransactWriteItem::builder().put(put).build())
     }

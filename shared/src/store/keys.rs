@@ -11,6 +11,7 @@
 //! | wrong passwords from one network, or from one device | `EMAIL#<address>` | `GUESSES#<network, or device>` |
 //! | mail to an address about its account | `EMAIL#<address>` | `MAIL#<purpose>` |
 //! | proof of an address, asked for | `USER#<user>` | `VERIFICATION` |
+//! | link to choose another password, asked for | `USER#<user>` | `TOKEN#PASSWORD_RESET` |
 //! | a day's account mail | `ACCOUNT_MAIL` | `<YYYY-MM-DD>` |
 //! | organization | `ORG#<org>` | `ORG` |
 //! | copy of an organization's record | `ORG#<org>#<copy, 0–7>` | `COPY` |
@@ -142,6 +143,12 @@ impl Key {
     #[must_use]
     pub fn verification(user: UserId) -> Self {
         Self::new(user_pk(user), "VERIFICATION")
+    }
+
+    /// Behind the sessions, too.
+    #[must_use]
+    pub fn password_reset(user: UserId) -> Self {
+        Self::new(user_pk(user), "TOKEN#PASSWORD_RESET")
     }
 
     #[must_use]

@@ -6,6 +6,7 @@ use super::role_check::Still;
 use super::sessions::SessionRecord;
 use super::single::SingleWrite as _;
 use super::{Store, Transaction, backoff, classify, condition_failed, number, record, string};
+use crate::account_mail::PendingMail;
 use crate::error::ApiError;
 use crate::guesses::Account;
 use crate::ids::{OrgId, SessionId, UserId};
@@ -15,15 +16,15 @@ use crate::model::time::Moment;
 use crate::store::accounts::LoginRecord;
 use crate::store::authority::sort_key;
 use crate::token::TokenHash;
-use aws_sdk_dynamodb::types::Update;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
+use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
 use platform::telemetry::{Part, timed};
 
 /// How often sessions are ended whose memberships change meanwhile.
 const ATTEMPTS: u32 = 6;
-/// Most memberships that get their marks in the transaction: it takes 100 writes, two of which are the log-in record and the
-/// session. From before there was a bound a user may have more.
-const AT_ONCE: usize = 98;
+/// Most memberships that get their marks in the transaction: it takes 100 writes, among them the log-in record, the session, and the job
+/// of the mail that says so. From before there was a bound a user may have more.
+const AT_ONCE: usize = 90;
 /// Most sessions that are listed.
 const LISTED_MAX: usize = 100;
 
@@ -75,7 +76,7 @@ impl<'a> FreshSession<'a> {
 }
 
 impl Store {
-    /// Gives an account another password. All its sessions but the acting one end with it.
+    /// Gives an account another password, and stores the mail that tells it, if any. All its sessions but the acting one end with it.
     ///
     /// # Errors
     /// [`ApiError::WrongCredentials`] if the log-in record has changed since the old password was compared;
@@ -85,14 +86,16 @@ impl Store {
         acting: ActingSession<'_>,
         account: Account,
         password_hash: &str,
+        notice: Option<&PendingMail>,
     ) -> Result<(), ApiError> {
         let Account { login, user, memberships, .. } = account;
+        let beside = notice.map_or_else(|| Ok(Vec::new()), |notice| self.mail_writes(notice))?;
         let set = |update: UpdateBuilder| {
             update
                 .update_expression("SET #version = :next, password_hash = :hash")
                 .expression_attribute_values(":hash", string(password_hash))
         };
-        match self.end_sessions_as_read(acting, &user.email, &login, memberships, set).await? {
+        match self.end_sessions_as_read(acting, (&user.email, &login), memberships, set, &beside).await? {
             Ended::Done => return Ok(()),
             Ended::LoginChanged => return Err(ApiError::WrongCredentials),
             Ended::MembershipsChanged => {}
@@ -100,7 +103,7 @@ impl Store {
         for attempt in 0..ATTEMPTS {
             tokio::time::sleep(backoff(attempt)).await;
             let (_, memberships) = self.user_with_memberships(acting.user_id).await?.ok_or(ApiError::InvalidToken)?;
-            match self.end_sessions_as_read(acting, &user.email, &login, memberships, set).await? {
+            match self.end_sessions_as_read(acting, (&user.email, &login), memberships, set, &beside).await? {
                 Ended::Done => return Ok(()),
                 Ended::LoginChanged => return Err(ApiError::WrongCredentials),
                 Ended::MembershipsChanged => {}
@@ -121,7 +124,8 @@ impl Store {
             let login: LoginRecord =
                 timed(Part::Db, self.get(Key::login(&user.email))).await?.ok_or(ApiError::InvalidToken)?;
             let set = |update: UpdateBuilder| update.update_expression("SET #version = :next");
-            if let Ended::Done = self.end_sessions_as_read(acting, &user.email, &login, memberships, set).await? {
+            if let Ended::Done = self.end_sessions_as_read(acting, (&user.email, &login), memberships, set, &[]).await?
+            {
                 return Ok(());
             }
             tokio::time::sleep(backoff(attempt)).await;
@@ -195,27 +199,38 @@ impl Store {
         }
     }
 
-    /// Gives the memberships new marks, the log-in record its next version and what `set` says, and the acting session the mark
-    /// of its membership, if all of them are as they were read.
-    async fn end_sessions_as_read(
+    /// Gives new marks to the memberships that one transaction has no room for, and returns the others; `None` if one of those has
+    /// changed. The one joined first is among the others.
+    pub(super) async fn mark_beyond(
         &self,
-        acting: ActingSession<'_>,
-        email: &str,
-        login: &LoginRecord,
         mut memberships: Vec<MembershipRecord>,
-        set: impl Fn(UpdateBuilder) -> UpdateBuilder,
-    ) -> Result<Ended, ApiError> {
-        let own = memberships.iter().position(|membership| membership.org_id == acting.org_id);
-        let own = memberships.remove(own.ok_or(ApiError::InvalidToken)?);
-        let now = self.now();
+    ) -> Result<Option<Vec<MembershipRecord>>, ApiError> {
+        memberships.sort_by_key(|membership| std::cmp::Reverse(membership.joined_at));
         let last = memberships.split_off(memberships.len().saturating_sub(AT_ONCE - 1));
         for some in memberships.chunks(AT_ONCE) {
             let marks = some.iter().map(|membership| self.update(remarked(membership)?.0));
             let marked = timed(Part::Db, self.transact(marks.collect::<Result<_, ApiError>>()?)).await?;
             if !marked.is_done() {
-                return Ok(Ended::MembershipsChanged);
+                return Ok(None);
             }
         }
+        Ok(Some(last))
+    }
+
+    /// Gives the memberships new marks, the log-in record its next version and what `set` says, and the acting session the mark
+    /// of its membership, if all of them are as they were read; with what is written beside.
+    async fn end_sessions_as_read(
+        &self,
+        acting: ActingSession<'_>,
+        (email, login): (&str, &LoginRecord),
+        mut memberships: Vec<MembershipRecord>,
+        set: impl Fn(UpdateBuilder) -> UpdateBuilder,
+        beside: &[TransactWriteItem],
+    ) -> Result<Ended, ApiError> {
+        let own = memberships.iter().position(|membership| membership.org_id == acting.org_id);
+        let own = memberships.remove(own.ok_or(ApiError::InvalidToken)?);
+        let now = self.now();
+        let Some(last) = self.mark_beyond(memberships).await? else { return Ok(Ended::MembershipsChanged) };
         let (of_own, mark) = remarked(&own)?;
         let mut writes = vec![
             self.update(set(next_version(email, login)))?,
@@ -225,6 +240,7 @@ impl Store {
         for membership in &last {
             writes.push(self.update(remarked(membership)?.0)?);
         }
+        writes.extend(beside.iter().cloned());
         let Transaction::Refused(reasons) = timed(Part::Db, self.transact(writes)).await? else {
             return Ok(Ended::Done);
         };
@@ -247,7 +263,7 @@ enum Ended {
 }
 
 /// A write of a log-in record that must be as it was read, without what is set. `:next` is the version that follows.
-fn next_version(email: &str, login: &LoginRecord) -> UpdateBuilder {
+pub(super) fn next_version(email: &str, login: &LoginRecord) -> UpdateBuilder {
     let update = Update::builder()
         .set_key(Some(Key::login(email).attributes()))
         .expression_attribute_names("#version", "version")
@@ -262,7 +278,7 @@ fn next_version(email: &str, login: &LoginRecord) -> UpdateBuilder {
 }
 
 /// The write that gives a membership a new mark, if it is still the one that was read.
-fn remarked(membership: &MembershipRecord) -> Result<(UpdateBuilder, MembershipMark), ApiError> {
+pub(super) fn remarked(membership: &MembershipRecord) -> Result<(UpdateBuilder, MembershipMark), ApiError> {
     let mark = MembershipMark::generate().map_err(ApiError::internal)?;
     let mut still = Still::one_of(membership, &[Role::Member, Role::Admin, Role::Owner]);
     still.values.insert(":new".to_owned(), string(mark.as_str()));

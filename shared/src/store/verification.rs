@@ -9,6 +9,7 @@ use crate::model::proof::{Code, LinkToken, Purpose, SecretHash};
 use crate::model::time::Moment;
 use crate::model::user::UserRecord;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{Delete, ReturnValue, TransactWriteItem, Update};
 use platform::telemetry::{Part, timed};
 use serde::{Deserialize, Serialize};
@@ -89,15 +90,7 @@ impl Store {
             .expression_attribute_values(":now", number(now.as_millis()))
             .build()
             .map_err(ApiError::internal)?;
-        let verified = Update::builder()
-            .set_key(Some(Key::user(user.user_id).attributes()))
-            .update_expression("SET email_verified_at = :now ADD #version :one")
-            .condition_expression("email = :email")
-            .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":email", string(&user.email))
-            .expression_attribute_values(":now", number(now.as_millis()))
-            .expression_attribute_values(":one", number(1));
-        let writes = vec![TransactWriteItem::builder().delete(used).build(), self.update(verified)?];
+        let writes = vec![TransactWriteItem::builder().delete(used).build(), self.update(proven(&user, now))?];
         if !timed(Part::Db, self.transact(writes)).await?.is_done() {
             return Err(ApiError::InvalidLink);
         }
@@ -146,4 +139,16 @@ impl Store {
         let outcome = timed(Part::Db, self.transact(vec![self.update(verified)?])).await?;
         outcome.is_done().then_some(()).ok_or(ApiError::NotFound)
     }
+}
+
+/// Notes that the address is proven, while it is the account's.
+pub(super) fn proven(user: &UserRecord, now: Moment) -> UpdateBuilder {
+    Update::builder()
+        .set_key(Some(Key::user(user.user_id).attributes()))
+        .update_expression("SET email_verified_at = :now ADD #version :one")
+        .condition_expression("email = :email")
+        .expression_attribute_names("#version", "version")
+        .expression_attribute_values(":email", string(&user.email))
+        .expression_attribute_values(":now", number(now.as_millis()))
+        .expression_attribute_values(":one", number(1))
 }

@@ -299,6 +299,10 @@ impl Scenario {
         self.rig.deliver_account_mail().await;
         let again = self.rig.api.post(&stranger, "/auth/verify-email/resend", Value::Null).await;
         assert_eq!(again.status, 202, "{}", again.text);
+        let forgotten = Some(json!({"email": stranger.email}));
+        let asked = self.rig.api.call(None, Method::POST, "/auth/forgot-password", forgotten).await;
+        assert_eq!(asked.status, 202, "{}", asked.text);
+        self.rig.deliver_account_mail().await;
         self.rig.system.context().store().note_bounced_account_mail().await.unwrap();
     }
 

@@ -60,6 +60,8 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
     slow("change-password"),
     slow("reauthenticate"),
     plain("verify-email"),
+    plain("forgot-password"),
+    slow("reset-password"),
     plain("get-user"),
     hit("get-user, hit"),
     plain("get-org-plan"),
@@ -231,6 +233,13 @@ async fn detailed(scene: &Scene, ground: &Ground, name: &'static str, number: u6
             let (_, token) = store.new_verification(&owner).await.unwrap();
             ask.body(json!({"token": token.reveal()}))
         }
+        "forgot-password" => ask.body(json!({"email": scene.owner.email})),
+        "reset-password" => {
+            let store = scene.system.context().store();
+            let member = store.user(scene.member.user_id).await.unwrap().unwrap();
+            let token = store.new_password_reset(&member).await.unwrap().unwrap();
+            ask.body(json!({"token": token.reveal(), "password": PASSWORD}))
+        }
         "reauthenticate" => ask.body(json!({"password": PASSWORD})),
         "logout" => {
             let login = login(asked(scene, ground, "login"), &scene.member);
@@ -289,7 +298,7 @@ pub(crate) async fn clear(scene: &Scene, endpoint: Endpoint) {
     let worker = match endpoint.name {
         "analyze" | "cancel-job" => "analysis-worker",
         "send-email" => "email-worker",
-        "register" => "account-mail-worker",
+        "register" | "forgot-password" | "change-password" | "reset-password" => "account-mail-worker",
         _ => return,
     };
     assert_eq!(scene.deliver(worker, PLAIN).await, 1);

@@ -1,0 +1,68 @@
+//! `POST /auth/reset-password`, whoever has the mail's link: `200` with user, organization and token, as a log-in; `400` for a link that
+//! is wrong, used, void or too old.
+
+use deserr::Deserr;
+use shared::account;
+use shared::account_mail::PendingMail;
+use shared::device::Device;
+use shared::ids::OrgId;
+use shared::model::account_mail::AccountMail;
+use shared::model::password::NewPassword;
+use shared::model::proof::{LinkToken, Purpose};
+use shared::model::session::{Carrier, Session};
+use shared::network::Origin;
+use shared::request::FieldErrors;
+use shared::security_log::{self, Actor, SecurityEvent};
+use shared::store::resets::{OnlySession, PasswordReset};
+use shared::{ApiError, ApiResult, Context, Request, StatusCode, password, request};
+use utoipa::ToSchema;
+
+/// What the mail's link said, and the password as it is to be.
+#[derive(Debug, Deserr, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[deserr(error = FieldErrors, deny_unknown_fields)]
+#[schema(examples(json!({"token": "citr_…", "password": "nine wooden barrels"})))]
+pub struct PasswordByLink {
+    /// What stands behind the `#` of the link.
+    #[schema(max_length = 100)]
+    token: String,
+    password: NewPassword,
+    /// `cookie` sets the cookie `__Host-session` and leaves the token out of the body. Otherwise the token is in the body, and no
+    /// cookie is set.
+    #[deserr(default)]
+    session: Option<Carrier>,
+}
+
+/// Change a forgotten password
+///
+/// The link works once, for 30 minutes, while password and address are what they were. All sessions of the user end and no device is known
+/// any more; the one that this gives begins. It proves the address.
+///
+/// # Errors
+/// `400 invalid_link`.
+#[utoipa::path(post, path = "/auth/reset-password", operation_id = "reset_password", tag = "auth", request_body = PasswordByLink,
+    responses((status = 200, description = "Changed, and logged in", body = Session, headers(("Cache-Control"), ("Set-Cookie"))),
+        (status = 400, description = "The link is wrong, used, void or too old", body = shared::response::ProblemBody)))]
+pub async fn handle(context: &Context, request: Request) -> ApiResult {
+    let PasswordByLink { token, password, session: carrier } = request::json(&request)?;
+    let store = context.store();
+    // A link is looked up before a password is hashed: without one that is good, nobody makes us compute.
+    let token = LinkToken::parse(Purpose::PasswordReset, &token).ok_or(ApiError::InvalidLink)?;
+    let opened = store.opened_by(&token).await?;
+    let own_words = account::own_words(&opened.user, &opened.memberships);
+    let password_hash = password::hash(password, &own_words).await?;
+
+    let told = AccountMail::PasswordChanged { email: opened.user.email.clone() };
+    let notice = PendingMail::new(context, &told, Some(&request))?;
+    let device = carrier.map(|Carrier::Cookie| Device::generate()).transpose().map_err(ApiError::internal)?;
+    let reset = PasswordReset { password_hash, origin: Origin::of(&request), device: device.as_ref(), notice: &notice };
+    let begun = Box::pin(store.reset_password(opened, &reset)).await?;
+    let OnlySession { user, org_id, session_id, token, expires_at } = begun;
+    let org = async { if org_id == OrgId::NONE { Ok(None) } else { store.org(org_id).await } };
+    let (sent, org) = tokio::join!(notice.send(context), Box::pin(org));
+    sent?;
+
+    let by = Actor { user_id: user.user_id, org_id, session_id };
+    security_log::record(context, &request, SecurityEvent::PasswordReset { by }).await;
+    Ok(Session::new(user, org?, &token, expires_at).reply(StatusCode::OK, &token, carrier, device.as_ref()))
+}

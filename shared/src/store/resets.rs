@@ -1,0 +1,206 @@
+//! Another password for who has forgotten it: a link's token, of which only the hash is stored, and its one use, in the transaction that
+//! gives the password, ends all sessions and begins one.
+
+use super::keys::Key;
+use super::session_ends::{next_version, remarked};
+use super::sessions::SessionRecord;
+use super::single::SingleWrite as _;
+use super::verification::proven;
+use super::{Store, Transaction, attributes, backoff, classify, condition_failed, number, string};
+use crate::account_mail::PendingMail;
+use crate::device::Device;
+use crate::error::ApiError;
+use crate::ids::{OrgId, SessionId};
+use crate::model::org::MembershipRecord;
+use crate::model::proof::{LinkToken, Purpose, SecretHash};
+use crate::model::time::Moment;
+use crate::model::user::UserRecord;
+use crate::network::Origin;
+use crate::store::accounts::LoginRecord;
+use crate::token::Token;
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
+use aws_sdk_dynamodb::types::{Delete, TransactWriteItem};
+use platform::telemetry::{Part, timed};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How long a link gives another password.
+pub const RESET_LIFETIME: Duration = Duration::from_secs(30 * 60);
+/// How often it is tried while the account's memberships change.
+const ATTEMPTS: u32 = 6;
+
+/// What gives another password, as stored. A new one takes its place.
+#[derive(Serialize, Deserialize)]
+struct PasswordResetRecord {
+    /// The address that it was sent to.
+    email: String,
+    /// That of the log-in record: with another password, or another address, it is void.
+    login_version: u64,
+    token_hash: String,
+    expires_at: Moment,
+    ttl: i64,
+}
+
+/// An account that a link has opened, as it was read.
+pub struct OpenedAccount {
+    pub user: UserRecord,
+    pub memberships: Vec<MembershipRecord>,
+    login: LoginRecord,
+    token_hash: SecretHash,
+}
+
+/// What is stored in place of what there was.
+pub struct PasswordReset<'a> {
+    pub password_hash: String,
+    pub origin: Origin,
+    /// The only device that is known afterwards.
+    pub device: Option<&'a Device>,
+    /// Tells the account's address.
+    pub notice: &'a PendingMail,
+}
+
+/// The one session of the account.
+pub struct OnlySession {
+    /// The account as it is then.
+    pub user: UserRecord,
+    /// [`OrgId::NONE`] for who belongs to none.
+    pub org_id: OrgId,
+    pub session_id: SessionId,
+    pub token: Token,
+    pub expires_at: Moment,
+}
+
+impl Store {
+    /// Makes a token that gives the account another password, and voids the one of before. None if the address is no longer the account's.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn new_password_reset(&self, user: &UserRecord) -> Result<Option<LinkToken>, ApiError> {
+        let login: Option<LoginRecord> = timed(Part::Db, self.get(Key::login(&user.email))).await?;
+        let Some(login) = login.filter(|login| login.user_id == user.user_id) else { return Ok(None) };
+        let token = LinkToken::generate(Purpose::PasswordReset, user.user_id).map_err(ApiError::internal)?;
+        let expires_at = self.now().plus(RESET_LIFETIME);
+        let made = PasswordResetRecord {
+            email: user.email.clone(),
+            login_version: login.version,
+            token_hash: token.hash().as_str().to_owned(),
+            expires_at,
+            ttl: expires_at.as_ttl_seconds(),
+        };
+        let item = attributes(Key::password_reset(user.user_id), &made)?;
+        let put = self.client.put_item().table_name(&self.table).set_item(Some(item)).send_unless_held();
+        timed(Part::Db, put).await.map_err(classify)?;
+        Ok(Some(token))
+    }
+
+    /// The account whose password a token may change.
+    ///
+    /// # Errors
+    /// [`ApiError::InvalidLink`] for one that is wrong, used, void or too old.
+    pub async fn opened_by(&self, token: &LinkToken) -> Result<OpenedAccount, ApiError> {
+        let token_hash = token.hash();
+        let made: Option<PasswordResetRecord> = timed(Part::Db, self.get(Key::password_reset(token.user_id))).await?;
+        let is_good =
+            |made: &PasswordResetRecord| made.token_hash == token_hash.as_str() && made.expires_at > self.now();
+        let made = made.filter(is_good).ok_or(ApiError::InvalidLink)?;
+        let login = timed(Part::Db, self.get::<LoginRecord>(Key::login(&made.email)));
+        let (login, account) = tokio::join!(Box::pin(login), Box::pin(self.user_with_memberships(token.user_id)));
+        let login = login?.filter(|login| (login.user_id, login.version) == (token.user_id, made.login_version));
+        let account = account?.filter(|(user, _)| user.email == made.email);
+        let (login, (user, memberships)) = login.zip(account).ok_or(ApiError::InvalidLink)?;
+        Ok(OpenedAccount { user, memberships, login, token_hash })
+    }
+
+    /// Gives an account another password, by a link's token that is used with it. All its sessions and known devices end; one session
+    /// begins, in the organization that it joined first, if any. Whoever got the link has the address.
+    ///
+    /// # Errors
+    /// [`ApiError::InvalidLink`] if the token has been used, or the password or the address has changed, since it was read.
+    pub async fn reset_password(
+        &self,
+        account: OpenedAccount,
+        reset: &PasswordReset<'_>,
+    ) -> Result<OnlySession, ApiError> {
+        let mut memberships = account.memberships.clone();
+        for attempt in 0..ATTEMPTS {
+            if let Some(session) = self.reset_as_read(&account, memberships, reset).await? {
+                return Ok(session);
+            }
+            tokio::time::sleep(backoff(attempt)).await;
+            let found = self.user_with_memberships(account.user.user_id).await?;
+            (_, memberships) = found.ok_or(ApiError::InvalidLink)?;
+        }
+        Err(ApiError::Contended)
+    }
+
+    /// Does it, if all is as it was read; `None` if the memberships are not.
+    async fn reset_as_read(
+        &self,
+        account: &OpenedAccount,
+        mut memberships: Vec<MembershipRecord>,
+        reset: &PasswordReset<'_>,
+    ) -> Result<Option<OnlySession>, ApiError> {
+        let (now, user) = (self.now(), &account.user);
+        let orgs = memberships.iter().filter(|membership| !membership.is_outside());
+        let org_id = orgs.min_by_key(|membership| membership.joined_at).map_or(OrgId::NONE, |first| first.org_id);
+        if memberships.iter().all(|membership| membership.org_id != org_id) {
+            memberships.push(self.outside(user.user_id).await?);
+        }
+        let token = Token::generate(user.user_id, org_id).map_err(ApiError::internal)?;
+        let Some(memberships) = self.mark_beyond(memberships).await? else { return Ok(None) };
+        let set = |update: UpdateBuilder| {
+            update
+                .update_expression("SET #version = :next, password_hash = :hash")
+                .expression_attribute_values(":hash", string(&reset.password_hash))
+        };
+        let mut writes = vec![self.used(account, now)?, self.update(set(next_version(&user.email, &account.login)))?];
+        let mut session = None;
+        for membership in memberships {
+            let (marked, mark) = remarked(&membership)?;
+            writes.push(self.update(marked)?);
+            if membership.org_id == org_id {
+                let membership = MembershipRecord { mark: Some(mark), ..membership };
+                session = Some(SessionRecord::new(&membership, reset.origin.clone(), now));
+            }
+        }
+        let session = session.ok_or_else(|| ApiError::internal("the first membership is not the last marked"))?;
+        writes.push(self.put_new(session.stored(&token)?)?);
+        if user.email_verified_at.is_none() {
+            writes.push(self.update(proven(user, now))?);
+        }
+        if let Some(device) = reset.device {
+            let login = LoginRecord {
+                user_id: user.user_id,
+                password_hash: reset.password_hash.clone(),
+                version: account.login.version + 1,
+            };
+            writes.push(self.put_over(self.first_device(&user.email, &login, device)?)?);
+        }
+        writes.extend(self.mail_writes(reset.notice)?);
+        match timed(Part::Db, self.transact(writes)).await? {
+            Transaction::Refused(reasons) if reasons[..2].iter().any(condition_failed) => Err(ApiError::InvalidLink),
+            Transaction::Refused(_) => Ok(None),
+            Transaction::Done => {
+                let user = match user.email_verified_at {
+                    None => UserRecord { email_verified_at: Some(now), version: user.version + 1, ..user.clone() },
+                    Some(_) => user.clone(),
+                };
+                let SessionRecord { session_id, expires_at, .. } = session;
+                Ok(Some(OnlySession { user, org_id, session_id, token, expires_at }))
+            }
+        }
+    }
+
+    /// The token's only use.
+    fn used(&self, account: &OpenedAccount, now: Moment) -> Result<TransactWriteItem, ApiError> {
+        let used = Delete::builder()
+            .table_name(&self.table)
+            .set_key(Some(Key::password_reset(account.user.user_id).attributes()))
+            .condition_expression("token_hash = :hash AND expires_at > :now")
+            .expression_attribute_values(":hash", string(account.token_hash.as_str()))
+            .expression_attribute_values(":now", number(now.as_millis()))
+            .build()
+            .map_err(ApiError::internal)?;
+        Ok(TransactWriteItem::builder().delete(used).build())
+    }
+}

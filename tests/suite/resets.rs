@@ -1,0 +1,342 @@
+//! Forgotten passwords: the mail, its link, and who tries to get by without.
+
+use crate::api::{Actor, Api, PASSWORD, Reply, registration, unique_email};
+use crate::faults::{Fault, FaultyDatabase};
+use crate::guesses::Browser;
+use crate::jobs::providers::{Answer, Providers};
+use crate::jobs::rig::Rig;
+use crate::letters::{Letters, token_of};
+use crate::networks::{ELSEWHERE, HOME, Networks};
+use futures_util::future::join_all;
+use local::{Options, System};
+use reqwest::Method;
+use serde_json::{Value, json};
+use shared::store::resets::RESET_LIFETIME;
+use std::time::Duration;
+
+const ANOTHER: &str = "nine wooden barrels";
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+async fn forgot(api: &Api, email: &str) -> Reply {
+    api.elsewhere().call(None, Method::POST, "/auth/forgot-password", Some(json!({"email": email}))).await
+}
+
+async fn reset(api: &Api, token: &str, password: &str) -> Reply {
+    let body = json!({"token": token, "password": password});
+    api.call(None, Method::POST, "/auth/reset-password", Some(body)).await
+}
+
+async fn log_in(api: &Api, email: &str, password: &str) -> u16 {
+    api.call(None, Method::POST, "/auth/login", Some(json!({"email": email, "password": password}))).await.status
+}
+
+/// The token of the link that somebody who forgot the password gets.
+async fn link(rig: &Rig, email: &str) -> String {
+    let reply = forgot(&rig.api, email).await;
+    assert_eq!((reply.status, reply.text.as_str()), (202, ""));
+    rig.deliver_account_mail().await;
+    let token = token_of(&Letters::of(rig).newest_to(email));
+    assert!(token.starts_with("citr_"), "{token}");
+    token
+}
+
+#[tokio::test]
+async fn the_mails_link_gives_another_password_once_and_ends_all_else() {
+    let rig = Rig::new().await;
+    let actor = rig.api.register().await;
+    let owner = rig.api.register().await;
+    let path = format!("/orgs/{}/members/{}", owner.org_id, actor.user_id);
+    assert_eq!(rig.api.put(&owner, &path, json!({"role": "member"})).await.status, 201);
+    let elsewhere = Actor::of(&rig.api.login(&actor.email, Some(&owner.org_id)).await.body, &actor.email);
+
+    let token = link(&rig, &actor.email).await;
+    for weak in ["password", "ANALYTICAL-engines", &actor.email] {
+        let refused = reset(&rig.api, &token, weak).await;
+        assert_eq!((refused.status, refused.pointer()), (422, "/password"), "{}", refused.text);
+    }
+    assert_eq!(rig.api.get(&actor, "/me").await.status, 200, "nothing has changed yet");
+    let done = reset(&rig.api, &token, ANOTHER).await;
+    assert_eq!(done.status, 200, "{}", done.text);
+    assert_eq!(done.body["org"]["id"].as_str(), Some(actor.org_id.as_str()), "the one joined first");
+    let new = Actor::of(&done.body, &actor.email);
+    assert_eq!(rig.api.get(&new, "/me").await.status, 200);
+    for dead in [&actor, &elsewhere] {
+        rig.api.get(dead, "/me").await.is_problem(401, "invalid_token");
+    }
+    assert_eq!(
+        (log_in(&rig.api, &actor.email, PASSWORD).await, log_in(&rig.api, &actor.email, ANOTHER).await),
+        (401, 200)
+    );
+    reset(&rig.api, &token, "a third good password").await.is_problem(400, "invalid_link");
+    // The new session is a fresh one, and its address is told.
+    assert_eq!(rig.api.delete(&new, "/me/sessions").await.status, 204);
+    rig.deliver_account_mail().await;
+    let told = Letters::of(&rig).newest_to(&actor.email);
+    assert!(told.starts_with("Your password was changed"), "{told}");
+    let app = &rig.system.context().config().account_mail().unwrap().app_url;
+    assert!(told.contains(&format!("{app}/forgot-password")) && !told.contains('#'), "{told}");
+}
+
+/// Who was removed from its last organization comes back in.
+#[tokio::test]
+async fn who_belongs_to_no_organization_gets_a_session_in_none() {
+    let rig = Rig::new().await;
+    let (actor, other) = (rig.api.register().await, rig.api.register().await);
+    let path = |user: &Actor| format!("/orgs/{}/members/{}", actor.org_id, user.user_id);
+    assert_eq!(rig.api.put(&actor, &path(&other), json!({"role": "owner"})).await.status, 201);
+    assert_eq!(rig.api.delete(&actor, &path(&actor)).await.status, 204);
+    for password in [ANOTHER, PASSWORD] {
+        let token = link(&rig, &actor.email).await;
+        let done = reset(&rig.api, &token, password).await;
+        assert_eq!((done.status, &done.body["org"]), (200, &Value::Null), "{}", done.text);
+        let token = done.body["token"].as_str().unwrap().to_owned();
+        let new = Actor { token, ..actor.clone() };
+        assert_eq!(rig.api.get(&new, "/me").await.body["orgs"], json!([]));
+        rig.api.get(&new, "/items").await.is_problem(403, "no_organization");
+    }
+}
+
+#[tokio::test]
+async fn a_browsers_session_is_its_cookies() {
+    let rig = Rig::new().await;
+    let actor = rig.api.register().await;
+    let token = link(&rig, &actor.email).await;
+    let body = json!({"token": token, "password": ANOTHER, "session": "cookie"});
+    let done = rig.api.call(None, Method::POST, "/auth/reset-password", Some(body)).await;
+    assert_eq!((done.status, done.body.get("token")), (200, None), "{}", done.text);
+    let cookies: Vec<_> = done.headers.get_all("set-cookie").iter().map(|cookie| cookie.to_str().unwrap()).collect();
+    assert!(cookies[0].starts_with("__Host-session=cit_") && cookies[1].starts_with("__Host-device="), "{cookies:?}");
+}
+
+/// Whether an account has an address shows in no byte of the reply, and in nothing that is done before it.
+#[tokio::test]
+async fn every_address_is_answered_alike_and_costs_the_same() {
+    let origin = System::start(Options { background: false, ..Options::ephemeral() }).await.unwrap();
+    let database = FaultyDatabase::before(&origin.database_url()).await;
+    let rig = Rig::with([("AWS_ENDPOINT_URL_DYNAMODB", database.url.clone())]).await;
+    let (known, unproven) = (Api::of(&origin).register().await, Api::at(origin.url()).register_as_everybody().await);
+    let odd = format!("  {} ", known.email.to_uppercase());
+    // The first of an environment reads the key of the security log.
+    forgot(&rig.api, "first@example.com").await;
+    let mut seen = Vec::new();
+    for email in [known.email.clone(), unproven.email, unique_email(), odd, known.email] {
+        let (calls, jobs) = (database.total(), rig.account_mail());
+        let reply = forgot(&rig.api, &email).await;
+        let mut headers: Vec<_> = reply.headers.iter().map(|(name, value)| format!("{name}: {value:?}")).collect();
+        headers.retain(|header| !["date", "server-timing", "x-"].iter().any(|varies| header.starts_with(varies)));
+        headers.sort();
+        seen.push((reply.status, reply.text, headers, database.total() - calls, rig.account_mail() - jobs));
+    }
+    assert!(seen.iter().all(|one| *one == seen[0]), "{seen:#?}");
+    assert_eq!((seen[0].0, seen[0].3, seen[0].4), (202, 2, 1), "a counter, and one transaction with one job");
+}
+
+#[tokio::test]
+async fn what_is_wrong_changes_nothing_and_says_nothing_else() {
+    let rig = Rig::new().await;
+    let (actor, other) = (rig.api.register().await, rig.api.register_as_everybody().await);
+    rig.deliver_account_mail().await;
+    let proof = token_of(&Letters::of(&rig).newest_to(&other.email));
+    let (token, of_other) = (link(&rig, &actor.email).await, link(&rig, &other.email).await);
+    let cut = &token[..token.len() - 1];
+    let guessed = format!("{}{}", &token[..30], &of_other[30..]);
+    let mut replies = Vec::new();
+    for wrong in [
+        "",
+        "citr_",
+        cut,
+        &format!("{cut}{}", if token.ends_with('A') { "B" } else { "A" }),
+        &guessed,
+        &proof,
+        &proof.replacen("citv_", "citr_", 1),
+        &actor.token,
+        &token.to_uppercase(),
+        &format!("{token} "),
+    ] {
+        let reply = reset(&rig.api, wrong, ANOTHER).await;
+        reply.is_problem(400, "invalid_link");
+        replies.push(reply.text);
+    }
+    assert!(replies.iter().all(|reply| *reply == replies[0]), "{replies:?}");
+    assert_eq!(rig.account_mail(), 0, "nobody is told of nothing");
+    // It proves no address either.
+    rig.api.post(&actor, "/auth/verify-email", json!({"token": token})).await.is_problem(400, "invalid_link");
+    assert_eq!(rig.api.get(&actor, "/me").await.status, 200);
+    assert_eq!(reset(&rig.api, &token, ANOTHER).await.status, 200, "it is still good");
+    assert_eq!(log_in(&rig.api, &other.email, PASSWORD).await, 200);
+}
+
+#[tokio::test]
+async fn time_a_newer_link_and_another_password_void_a_link() {
+    let rig = Rig::new().await;
+    let actor = rig.api.register().await;
+    let (older, newer) = (link(&rig, &actor.email).await, link(&rig, &actor.email).await);
+    reset(&rig.api, &older, ANOTHER).await.is_problem(400, "invalid_link");
+    rig.system.clock().jump(RESET_LIFETIME);
+    reset(&rig.api, &newer, ANOTHER).await.is_problem(400, "invalid_link");
+
+    // It crosses another change: a password, and the end of all other sessions.
+    for change in ["/me/password", "/me/sessions"] {
+        rig.system.clock().jump(HOUR);
+        let session = Actor::of(&rig.api.login(&actor.email, None).await.body, &actor.email);
+        let crossed = link(&rig, &actor.email).await;
+        let changed = match change {
+            "/me/password" => rig.api.put(&session, change, json!({"current": PASSWORD, "password": PASSWORD})).await,
+            _ => rig.api.delete(&session, change).await,
+        };
+        assert_eq!(changed.status, 204, "{}", changed.text);
+        reset(&rig.api, &crossed, ANOTHER).await.is_problem(400, "invalid_link");
+        assert_eq!(rig.api.get(&session, "/me").await.status, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_thousand_who_bring_a_link_at_once_one_wins() {
+    let rig = Rig::new().await;
+    let actor = rig.api.register().await;
+    let token = link(&rig, &actor.email).await;
+    let calls = (0..1_000).map(|number| {
+        let (api, token) = (&rig.api, &token);
+        async move { reset(api, token, &format!("{ANOTHER} {number}")).await.status }
+    });
+    let statuses = join_all(calls).await;
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
+    assert!(statuses.iter().all(|status| matches!(status, 200 | 400 | 503)), "{statuses:?}");
+    let won = statuses.iter().position(|status| *status == 200).unwrap();
+    assert_eq!(log_in(&rig.api, &actor.email, &format!("{ANOTHER} {won}")).await, 200);
+}
+
+/// Either way round: what was compared with the old password gives no session under the new one.
+#[tokio::test]
+async fn a_log_in_under_way_gives_no_session_when_the_password_is_reset() {
+    let rig = Rig::new().await;
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    let environment = [("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), database.url.clone())].into();
+    let slow = System::start(Options { environment, background: false, ..Options::ephemeral() }).await.unwrap();
+    let late = Api::at(slow.url());
+    let actor = rig.api.register().await;
+    let token = link(&rig, &actor.email).await;
+    database.inject("TransactWriteItems", Fault::Hold);
+    let change = async {
+        database.holds("TransactWriteItems").await;
+        assert_eq!(reset(&rig.api, &token, ANOTHER).await.status, 200);
+        database.release("TransactWriteItems");
+    };
+    let (log_in, ()) = tokio::join!(late.login(&actor.email, None), change);
+    log_in.is_problem(401, "wrong_credentials");
+}
+
+/// Three an hour go to an address, whoever asks; what waits or is sent again does not count twice.
+#[tokio::test]
+async fn an_address_gets_three_links_an_hour() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let (actor, stranger) = (rig.api.register().await, unique_email());
+    let sent = || providers.emails().len();
+    providers.will([Answer::Refuse(503, None)]);
+    for _ in 0..5 {
+        assert_eq!(forgot(&rig.api, &actor.email).await.status, 202);
+        assert_eq!(forgot(&rig.api, &stranger).await.status, 202);
+    }
+    rig.deliver_account_mail().await;
+    rig.system.clock().jump(Duration::from_secs(400));
+    rig.deliver_account_mail().await;
+    assert_eq!(sent(), 3, "one of them at the second try");
+    rig.system.clock().jump(HOUR);
+    assert_eq!(forgot(&rig.api, &actor.email).await.status, 202);
+    rig.deliver_account_mail().await;
+    assert_eq!(sent(), 4);
+}
+
+/// Whoever registered a stranger's address keeps nothing of it, once the stranger proves that it is his.
+#[tokio::test]
+async fn a_reset_proves_the_address_and_ends_what_a_squatter_left() {
+    let rig = Rig::new().await;
+    let squatter = rig.api.register_as_everybody().await;
+    rig.deliver_account_mail().await;
+    let proof = token_of(&Letters::of(&rig).newest_to(&squatter.email));
+    // Nobody writes to an address that is not proven but to prove it.
+    let change = json!({"current": PASSWORD, "password": "a squatter's password"});
+    assert_eq!(rig.api.put(&squatter, "/me/password", change).await.status, 204);
+    assert_eq!(rig.account_mail(), 0);
+
+    let token = link(&rig, &squatter.email).await;
+    let done = reset(&rig.api, &token, ANOTHER).await;
+    assert_eq!((done.status, &done.body["user"]["email_verified"]), (200, &json!(true)), "{}", done.text);
+    let owner = Actor::of(&done.body, &squatter.email);
+    assert_eq!(rig.api.get(&owner, "/me").await.body["email_verified"], true);
+    rig.api.get(&squatter, "/me").await.is_problem(401, "invalid_token");
+    let by_proof = rig.api.post(&squatter, "/auth/verify-email", json!({"token": proof})).await;
+    by_proof.is_problem(401, "invalid_token");
+    for password in [PASSWORD, "a squatter's password"] {
+        assert_eq!(log_in(&rig.api, &squatter.email, password).await, 401);
+    }
+}
+
+#[tokio::test]
+async fn a_changed_password_is_told_to_a_proven_address() {
+    let rig = Rig::new().await;
+    let actor = rig.api.register().await;
+    let change = json!({"current": PASSWORD, "password": ANOTHER});
+    assert_eq!(rig.api.put(&actor, "/me/password", change).await.status, 204);
+    rig.deliver_account_mail().await;
+    let told = Letters::of(&rig).newest_to(&actor.email);
+    assert!(told.starts_with("Your password was changed"), "{told}");
+    // Its user cannot fill the day's mail with it.
+    for _ in 0..6 {
+        let same = json!({"current": ANOTHER, "password": ANOTHER});
+        assert_eq!(rig.api.put(&actor, "/me/password", same).await.status, 204);
+    }
+    rig.deliver_account_mail().await;
+    assert_eq!(Letters::of(&rig).count(), 5);
+}
+
+#[tokio::test]
+async fn twenty_a_day_are_asked_for_from_one_network() {
+    let networks = Networks::new().await;
+    let ask = async |from: &str| {
+        networks
+            .post(from, "/auth/forgot-password", json!({"email": unique_email()}), &[("x-forwarded-for", ELSEWHERE)])
+            .await
+    };
+    for _ in 0..20 {
+        assert_eq!(ask(HOME).await.status, 202);
+    }
+    ask(HOME).await.is_limited("reset-links-a-day", 20, 24 * 60 * 60);
+    assert_eq!(ask(ELSEWHERE).await.status, 202);
+    networks.clock.jump(24 * HOUR);
+    assert_eq!(ask(HOME).await.status, 202);
+}
+
+/// A stranger's guesses keep nobody from a new password; and what was known before it is known no more.
+#[tokio::test]
+async fn a_reset_works_beyond_the_guesses_and_ends_known_devices() {
+    let networks = Networks::new().await;
+    let worker = networks.system.event_source("account-mail-worker").unwrap();
+    let email = unique_email();
+    let with = |mut body: Value| {
+        body["session"] = json!("cookie");
+        body
+    };
+    let registered = networks.post(ELSEWHERE, "/auth/register", with(registration(&email)), &[]).await;
+    let before = Browser::of(&registered).device;
+    let guess = async |device: &str, password: &str| {
+        let credentials = with(json!({"email": email, "password": password}));
+        networks.post(HOME, "/auth/login", credentials, &[("cookie", device)]).await.status
+    };
+    for _ in 0..10 {
+        assert_eq!(guess("", "a wrong password").await, 401);
+    }
+    networks.clock.jump(Duration::from_secs(60));
+    assert_eq!((guess("", PASSWORD).await, guess(&before, PASSWORD).await), (429, 200));
+    assert_eq!(networks.post(HOME, "/auth/forgot-password", json!({"email": email}), &[]).await.status, 202);
+    while networks.system.sqs().counts("AccountMailQueue").unwrap().visible > 0 {
+        worker.deliver().await.unwrap();
+    }
+    let token = token_of(&Letters::of_system(&networks.system).newest_to(&email));
+    let body = with(json!({"token": token, "password": ANOTHER}));
+    let done = networks.post(HOME, "/auth/reset-password", body, &[("cookie", &before)]).await;
+    assert_eq!(done.status, 200, "{}", done.body);
+    let after = Browser::of(&done).device;
+    assert_eq!((guess(&before, ANOTHER).await, guess(&after, ANOTHER).await), (429, 200));
+}
