@@ -29,6 +29,7 @@ def environment():
         "ACCOUNT_MAILS_PER_DAY": "1000", "ACCOUNT_MAIL_BOUNCE_PERCENT": "4",
         "FAILED_LOG_INS_PER_MINUTE": "10", "REGISTRATIONS_PER_MINUTE": "5", "REGISTRATIONS_PER_DAY": "20",
         "RESET_LINKS_PER_DAY": "20",
+        "EMAILS_PER_DAY": "1000", "DOLLARS_PER_DAY": "20", "CAP_SHARES": "5,25,100",
         "ANALYSIS_PROVIDER": "builtin",
         "MAIL_FROM": "no-reply@citizen.example",
         "AWS_REGION": "us-east-1",

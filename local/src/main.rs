@@ -22,6 +22,7 @@ use local::operator::{self, catalogue};
 use local::running::{self, NotRunning};
 use local::system::project_folder;
 use local::{Options, Storage, System, functions, openapi};
+use shared::caps::{CAP_SHARES, Cap};
 use shared::config::{NoOrigin, parse_origins};
 use shared::ids::{JobId, OrgId};
 use shared::jobs::JobMessage;
@@ -339,8 +340,14 @@ fn chosen() -> BTreeMap<String, String> {
         "AWS_ENDPOINT_URL_SESV2",
         "AWS_ENDPOINT_URL_SECRETS_MANAGER",
     ];
+    let caps = Cap::ALL.map(Cap::variable).into_iter().chain([CAP_SHARES]);
     let limits = NetworkLimit::ALL.map(NetworkLimit::variable);
-    providers.into_iter().chain(limits).filter_map(|name| Some((name.to_owned(), env::var(name).ok()?))).collect()
+    providers
+        .into_iter()
+        .chain(limits)
+        .chain(caps)
+        .filter_map(|name| Some((name.to_owned(), env::var(name).ok()?)))
+        .collect()
 }
 
 /// The model provider's key, where that provider is chosen and no secret of AWS's has it.

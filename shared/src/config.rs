@@ -1,5 +1,6 @@
 //! Configuration, read once at start. What is missing or wrong is named, and nothing starts without it.
 
+use crate::caps::Caps;
 use crate::limits::NetworkLimit;
 use crate::model::job::JobKind;
 use crate::model::settings::BUILTIN;
@@ -40,6 +41,8 @@ pub struct Config {
     pub mail: Option<MailConfig>,
     /// What one network may do where it does that ([`Config::network_limit`]).
     pub network_limits: HashMap<NetworkLimit, u64>,
+    /// What all organizations together may do in a day, where they do that.
+    pub caps: Caps,
     /// Where mail about accounts is written ([`Config::account_mail`]).
     pub account_mail: Option<AccountMailConfig>,
 }
@@ -158,6 +161,7 @@ impl Config {
                 endpoint_url: endpoint_url("AWS_ENDPOINT_URL_SESV2"),
             }),
             network_limits: network_limits(&optional)?,
+            caps: Caps::from_lookup(&optional)?,
             account_mail: match optional("APP_URL") {
                 None => None,
                 Some(url) => Some(AccountMailConfig {
@@ -243,7 +247,7 @@ fn app_url(text: &str, allowed: &[HeaderValue]) -> Result<String, ConfigError> {
     known.ok_or_else(|| invalid(format!("{text} is none of ALLOWED_ORIGINS")))
 }
 
-fn whole(name: &'static str, text: &str) -> Result<u64, ConfigError> {
+pub(crate) fn whole(name: &'static str, text: &str) -> Result<u64, ConfigError> {
     text.parse().map_err(|_| ConfigError::Invalid { name, reason: format!("{text} is no whole number") })
 }
 

@@ -66,7 +66,10 @@ impl Context {
 
     /// The database.
     pub fn store(&self) -> &Store {
-        self.store.get_or_init(|| Store::open(&self.config.aws, self.config.table_name.clone(), self.clock.clone()))
+        self.store.get_or_init(|| {
+            let Config { aws, table_name, caps, .. } = &self.config;
+            Store::open(aws, table_name.clone(), *caps, self.clock.clone())
+        })
     }
 
     /// The cache.

@@ -56,6 +56,8 @@ pub enum ApiError {
     TooManyAttempts { limit: u64, retry_after_seconds: u64 },
     #[error("the network's limit of {limit} {what} is reached")]
     RateLimited { what: &'static str, limit: u64, retry_after_seconds: u64 },
+    #[error("the operator's cap of {limit} {what} a day is reached")]
+    OperatorCapReached { what: &'static str, limit: u64, retry_after_seconds: u64 },
     #[error("the plan's limit of {limit} {what} is reached")]
     PlanLimitReached { what: &'static str, limit: u64 },
     #[error("the plan does not include it")]
@@ -162,6 +164,11 @@ impl ApiError {
             Self::RateLimited { .. } => {
                 (S::TOO_MANY_REQUESTS, "rate_limited", "Your network has asked for this too often. Wait.")
             }
+            Self::OperatorCapReached { .. } => (
+                S::TOO_MANY_REQUESTS,
+                "operator_cap_reached",
+                "The service does no more of this for you today. Try again after midnight UTC.",
+            ),
             Self::Unavailable(_) => {
                 (S::SERVICE_UNAVAILABLE, "unavailable", "The service is busy for a moment. Try again.")
             }
@@ -212,6 +219,7 @@ impl From<ApiError> for Problem {
                 problem = problem.limited("guesses", limit, retry_after_seconds);
             }
             ApiError::RateLimited { what, limit, retry_after_seconds }
+            | ApiError::OperatorCapReached { what, limit, retry_after_seconds }
             | ApiError::QuotaExceeded { what, limit, retry_after_seconds } => {
                 problem = problem.limited(what, limit, retry_after_seconds);
             }
@@ -298,6 +306,7 @@ mod tests {
             E::JobEnded,
             E::BudgetExceeded,
             E::PlanLimitReached { what: "", limit: 0 },
+            E::OperatorCapReached { what: "", limit: 0, retry_after_seconds: 1 },
             E::PlanForbids(""),
             E::TooManyAttempts { limit: 1, retry_after_seconds: 1 },
             E::RateLimited { what: "", limit: 0, retry_after_seconds: 1 },

@@ -1,6 +1,7 @@
 //! Accepting jobs: stored first, then put on the queue. If the second step fails, the sweeper makes up for it.
 
 use crate::caller::Caller;
+use crate::caps::Cap;
 use crate::context::Context;
 use crate::error::ApiError;
 use crate::ids::{JobId, OrgId, UserId};
@@ -10,6 +11,7 @@ use crate::model::org::OrgRecord;
 use crate::model::price::Rates;
 use crate::model::time::Moment;
 use crate::model::usage::month_of;
+use crate::store::idempotency::Begun;
 use crate::store::jobs::{Change, piece_count};
 use crate::store::keys;
 use lambda_http::Request;
@@ -83,6 +85,8 @@ pub struct NewJob<'k> {
     pub budget_nanos: Option<u64>,
     /// The version of the settings that the budget is of.
     pub budget_version: u64,
+    /// Whom it writes to: so much it takes of the operator's cap. What it may cost is that of an analysis.
+    pub recipients: u64,
     /// Set when the caller waits: the key's reply is not that of the acceptance, but is kept within this time.
     pub replies_within: Option<Duration>,
 }
@@ -103,8 +107,18 @@ impl NewJob<'_> {
         trace: Option<String>,
         now: Moment,
     ) -> (JobRecord, String) {
-        let Self { key: _, kind, input, model, rates, reserved_nanos, budget_nanos, budget_version, replies_within: _ } =
-            self;
+        let Self {
+            key: _,
+            kind,
+            input,
+            model,
+            rates,
+            reserved_nanos,
+            budget_nanos,
+            budget_version,
+            recipients: _,
+            replies_within: _,
+        } = self;
         let job = JobRecord {
             job_id,
             org_id,
@@ -155,7 +169,7 @@ pub async fn accept<'k>(
     new: NewJob<'k>,
     reply: impl Fn(&JobRecord) -> Reply,
 ) -> Result<Begin<AcceptedJob<'k>, AcceptedJob<'k>>, ApiError> {
-    let (key, replies_within) = (new.key, new.replies_within);
+    let (key, replies_within, recipients) = (new.key, new.replies_within, new.recipients);
     let now = context.now();
     let ids = (org.new_job_id(now), caller.org_id, caller.user_id);
     let (job, input) = new.into_record(ids, trace(request), now);
@@ -164,7 +178,13 @@ pub async fn accept<'k>(
         None => key.complete(StoredReply::of(&first), now.as_millis()),
         Some(lease) => key.begin(Some(job.job_id.to_string()), lease, now.as_millis()),
     });
-    match context.store().accept_job(org, &job, &input, claim.as_ref()).await? {
+    let units = if job.kind == JobKind::SendEmail { recipients } else { job.reserved_nanos };
+    let taken = context.store().take_of_cap(cap_of(job.kind), org.org_id, Some(org.plan), units).await?;
+    let begun = context.store().accept_job(org, &job, &input, claim.as_ref()).await;
+    if certainly_not_accepted(&begun) {
+        context.store().give_back_to_cap(taken, units).await;
+    }
+    match begun? {
         Begin::First(()) => {}
         Begin::Replay(first) => return Ok(Begin::Replay(first)),
         Begin::Resume(abandoned) => {
@@ -179,6 +199,29 @@ pub async fn accept<'k>(
     put_on_queue(context, &job).await?;
     let held = claim.filter(|claim| claim.record.reply.is_none());
     Ok(Begin::First(AcceptedJob { job: Box::new(job), reply: first, held }))
+}
+
+/// The operator's cap on a kind of jobs.
+const fn cap_of(kind: JobKind) -> Cap {
+    match kind {
+        JobKind::Analyze => Cap::Dollars,
+        JobKind::SendEmail | JobKind::AccountMail => Cap::Emails,
+    }
+}
+
+/// Whether nothing new came of a request. After any other failure the job may be there all the same: what it took stays taken.
+fn certainly_not_accepted(begun: &Result<Begun<'_>, ApiError>) -> bool {
+    match begun {
+        Ok(Begin::First(())) => false,
+        Ok(Begin::Replay(_) | Begin::Resume(_)) => true,
+        Err(error) => matches!(
+            error,
+            ApiError::QuotaExceeded { .. }
+                | ApiError::BudgetExceeded
+                | ApiError::IdempotencyMismatch
+                | ApiError::IdempotencyInFlight { .. }
+        ),
+    }
 }
 
 /// Puts a stored job on its queue. If that fails it is accepted all the same: the sweeper sends what is due.
@@ -205,6 +248,7 @@ pub(crate) fn of_account_mail(
         reserved_nanos: 0,
         budget_nanos: None,
         budget_version: 0,
+        recipients: 0,
         replies_within: None,
     };
     let ids = (JobId::new(), OrgId::new(), UserId::new());

@@ -22,6 +22,7 @@
 pub mod account;
 pub mod account_mail;
 pub mod caller;
+pub mod caps;
 pub mod clock;
 pub mod conditional;
 pub mod config;

@@ -4,6 +4,7 @@
 pub mod account_mail;
 pub mod accounts;
 pub mod authority;
+pub mod caps;
 pub mod devices;
 pub mod guesses;
 pub mod idempotency;
@@ -33,6 +34,7 @@ pub mod verification;
 mod versioned;
 pub mod waiting;
 
+use crate::caps::Caps;
 use crate::clock::Clock;
 use crate::error::ApiError;
 use crate::model::time::Moment;
@@ -58,6 +60,7 @@ pub struct Store {
     client: Client,
     table: String,
     clock: Clock,
+    caps: Caps,
     copied: Copied,
     kept: KeptLanes,
 }
@@ -74,7 +77,7 @@ impl Store {
     /// # Panics
     /// If the configured extra roots are not PEM certificates.
     #[must_use]
-    pub fn open(aws: &AwsConfig, table: String, clock: Clock) -> Self {
+    pub fn open(aws: &AwsConfig, table: String, caps: Caps, clock: Clock) -> Self {
         let config = aws.sdk_config().expect("AWS_CA_BUNDLE holds PEM certificates");
         let config = aws_sdk_dynamodb::config::Builder::from(&config)
             .push_auth_scheme(Signer::new(aws.region.clone(), "dynamodb"))
@@ -83,6 +86,7 @@ impl Store {
             client: Client::from_conf(config.build()),
             table,
             clock,
+            caps,
             copied: Copied::default(),
             kept: KeptLanes::default(),
         }

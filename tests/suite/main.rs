@@ -8,6 +8,7 @@ mod bad_input;
 mod batches;
 mod bodies;
 mod canary;
+mod caps;
 mod conditional;
 mod conventions;
 mod coverage;

@@ -20,7 +20,7 @@ use std::fs;
 use std::time::Duration;
 
 /// What a write may change in a record of a kind, by how its keys start. Everything else of a record stays as it was.
-const MAY_CHANGE: [(&str, &str, &[&str]); 13] = [
+const MAY_CHANGE: [(&str, &str, &[&str]); 14] = [
     ("USER#", "PROFILE", &["name", "version", "write_id"]),
     ("USER#", "ORG#", &["role"]),
     ("ORG#", "MEMBER#", &["role"]),
@@ -31,6 +31,7 @@ const MAY_CHANGE: [(&str, &str, &[&str]); 13] = [
     ),
     ("ORG#", "COPY", &["plan", "plan_version", "plan_given_at"]),
     ("ORG#", "SETTINGS", &["settings", "version"]),
+    ("CAP#", "CAP", &["units", "held", "taken", "free_units", "slot"]),
     ("WAITING#", "PLACE", &["holder", "held_until", "ttl"]),
     ("ITEMS#", "", &["name", "updated_at", "version", "write_id"]),
     ("ROOM#", "", &["free_units", "terms"]),

@@ -2,6 +2,7 @@
 
 use crate::analysis::{Anthropic, Provider, anthropic};
 use crate::secret::{ApiKey, secrets_manager};
+use shared::caps::Cap;
 use shared::config::{AnalysisProvider, AnthropicConfig, Config, ConfigError};
 use shared::model::settings::BUILTIN;
 use std::time::Duration;
@@ -18,6 +19,7 @@ pub struct Analyses {
 
 impl Analyses {
     pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
+        config.caps.most(Cap::Dollars)?;
         let model_provider = match config.analysis_provider()? {
             AnalysisProvider::Builtin => None,
             AnalysisProvider::Anthropic => Some(Provider::Anthropic(model_provider(config)?)),

@@ -51,8 +51,8 @@ pub struct DoneAnalysis {
 ///
 /// # Errors
 /// `409 default_model_unavailable` if no model is named and the organization's default is no longer on offer or in its plan, `422` for a
-/// text beyond the plan's size or the model's context window or a model that is not on offer, `429 quota_exceeded`,
-/// `402 budget_exceeded`, `403 plan_forbids` for a model that the plan does not include.
+/// text beyond the plan's size or the model's context window or a model that is not on offer, `429 quota_exceeded`, `429
+/// operator_cap_reached` until midnight UTC, `402 budget_exceeded`, `403 plan_forbids` for a model that the plan does not include.
 #[utoipa::path(post, path = "/analyze", operation_id = "analyze", tag = "jobs", request_body(content((NewAnalysis = "application/json"), (String = "text/plain"))),
     params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", min_length = 1, max_length = 255,
             description = "1 to 255 visible ASCII characters. The same key and body take effect once; JSON bodies are the \
@@ -167,6 +167,7 @@ async fn new_job<'k>(
         input: body.text,
         model: Some(model),
         rates,
+        recipients: 0,
         replies_within: None,
     })
 }

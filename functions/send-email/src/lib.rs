@@ -101,7 +101,7 @@ pub struct QueuedEmail {
 ///
 /// # Errors
 /// `422` for a recipient that the organization's settings exclude, `403 plan_forbids` for one that its plan does, `429
-/// quota_exceeded`.
+/// quota_exceeded`, `429 operator_cap_reached` until midnight UTC: of recipients, and for all organizations together or yours.
 #[utoipa::path(post, path = "/send-email", operation_id = "send_email", tag = "jobs", request_body = SendEmail,
     params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", min_length = 1, max_length = 255,
             description = "1 to 255 visible ASCII characters. The same key and body take effect once; JSON bodies are the \
@@ -144,6 +144,7 @@ async fn create(
         reserved_nanos: 0,
         budget_nanos: None,
         budget_version: 0,
+        recipients: message.to.as_slice().len() as u64,
         replies_within: None,
     };
     let accepted = jobs::accept(context, request, caller, org, new, |job| {

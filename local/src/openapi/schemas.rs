@@ -27,6 +27,7 @@ const CODES: &[&str] = &[
     "malformed_json",
     "no_organization",
     "not_found",
+    "operator_cap_reached",
     "payload_too_large",
     "plan_forbids",
     "plan_limit_reached",

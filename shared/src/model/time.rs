@@ -48,6 +48,12 @@ impl Moment {
         Duration::from_millis(u64::try_from(later.0.saturating_sub(self.0)).unwrap_or(0))
     }
 
+    /// Its day in UTC: `2026-11-29`.
+    #[must_use]
+    pub fn day(self) -> String {
+        self.rfc3339().to_string().chars().take(10).collect()
+    }
+
     /// As callers see it.
     #[must_use]
     pub fn rfc3339(self) -> Rfc3339 {

@@ -110,7 +110,7 @@ impl Store {
     /// When the database is away.
     pub async fn mail_days(&self) -> Result<(MailDay, MailDay), ApiError> {
         let now = self.now();
-        let days = [now, Moment::from_millis(before(now, DAY))].map(|at| Key::account_mail_day(&day_of(at)));
+        let days = [now, Moment::from_millis(before(now, DAY))].map(|at| Key::account_mail_day(&at.day()));
         let found = timed(Part::Db, self.get_all(days.clone().map(Key::attributes).into())).await?;
         let of = |key: &Key| {
             let found: Option<&Attributes> = found.iter().find(|item| super::authority::sort_key(item) == key.sk);
@@ -147,7 +147,7 @@ impl Store {
         self.client
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(Key::account_mail_day(&day_of(now)).attributes()))
+            .set_key(Some(Key::account_mail_day(&now.day()).attributes()))
             .update_expression("ADD #what :one SET #ttl = :ttl")
             .expression_attribute_names("#what", what)
             .expression_attribute_names("#ttl", keys::TTL)
@@ -169,9 +169,4 @@ async fn done(update: UpdateItemFluentBuilder) -> Result<bool, ApiError> {
 
 fn before(now: Moment, by: Duration) -> i64 {
     now.as_millis().saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX))
-}
-
-/// `2026-11-29`, UTC.
-fn day_of(at: Moment) -> String {
-    at.rfc3339().to_string().chars().take(10).collect()
 }

@@ -29,6 +29,8 @@
 //! | idempotency key | `IDEMPOTENCY#<org>#<endpoint>` | `<sha-256 of the key>` |
 //! | piece of a kept reply | `REPLY#<org>#<endpoint>#<sha-256 of the key>#<number>` | `REPLY` |
 //! | counter of what a network does | `RATE#<purpose>#<network>#<window's begin, epoch seconds>` | `RATE` |
+//! | what is out of the operator's cap of a day | `CAP#<what>#<YYYY-MM-DD>` | `CAP` |
+//! | an organization's part of it | `CAP#<what>#<YYYY-MM-DD>#<org>` | `CAP` |
 //! | place of a caller that waits | `WAITING#<number>` | `PLACE` |
 //! | suppressed address | `SUPPRESSED#<address>` | `SUPPRESSION` |
 //! | which versions serve | `PARTITIONS` | `KNOWN` |
@@ -132,6 +134,16 @@ impl Key {
     pub fn rate(purpose: &str, network: &str, begins: Moment) -> Self {
         let begins = begins.as_millis().div_euclid(1000);
         Self::new(format!("RATE#{purpose}#{network}#{begins}"), "RATE")
+    }
+
+    #[must_use]
+    pub fn cap(what: &str, day: &str) -> Self {
+        Self::new(format!("CAP#{what}#{day}"), "CAP")
+    }
+
+    #[must_use]
+    pub fn cap_of_org(what: &str, day: &str, org: OrgId) -> Self {
+        Self::new(format!("CAP#{what}#{day}#{org}"), "CAP")
     }
 
     #[must_use]

@@ -3,6 +3,7 @@
 
 use super::{CONFLICT_ATTEMPTS, backoff};
 use aws_sdk_dynamodb::config::http::HttpResponse;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::delete_item::builders::DeleteItemFluentBuilder;
 use aws_sdk_dynamodb::operation::delete_item::{DeleteItemError, DeleteItemOutput};
@@ -47,6 +48,18 @@ macro_rules! single_write {
             }
         }
     };
+}
+
+/// Sends an update once: where its reply is lost, it is not sent again. For what adds to what others may take, which a repetition would add
+/// twice.
+///
+/// # Errors
+/// Those of DynamoDB; it may have been made all the same.
+pub(super) async fn send_at_most_once(
+    update: UpdateItemFluentBuilder,
+) -> Result<UpdateItemOutput, SdkError<UpdateItemError, HttpResponse>> {
+    let once = aws_sdk_dynamodb::config::Builder::new().retry_config(RetryConfig::disabled());
+    update.customize().config_override(once).send().await
 }
 
 single_write!(PutItemFluentBuilder, PutItemOutput, PutItemError);

@@ -89,7 +89,10 @@ async fn claim(context: &Context, message: JobMessage, kind: JobKind) -> Result<
 }
 
 fn over_budget(job: &JobRecord, cost: Cost, now: Moment) -> (JobRecord, Settlement) {
-    let error = JobError::new("budget_exceeded", "The month's budget has no room for another run.");
+    let error = JobError::new(
+        "budget_exceeded",
+        "The month's budget has no room for another run, or the service's day has not.",
+    );
     job.end(JobState::Failed, Err(Some(error)), cost, now)
 }
 

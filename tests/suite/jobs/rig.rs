@@ -14,6 +14,10 @@ use shared::store::items::SPREAD_BY_OPERATOR_AFTER;
 use shared::store::jobs::Advance;
 use std::time::Duration;
 
+/// The operator's caps are out of the way where a test names none.
+const CAPS: [(&str, &str); 3] =
+    [("EMAILS_PER_DAY", "1000000"), ("DOLLARS_PER_DAY", "1000000"), ("CAP_SHARES", "100,100,100")];
+
 pub(crate) struct Rig {
     pub(crate) api: Api,
     pub(crate) system: System,
@@ -41,7 +45,12 @@ impl Rig {
 
     /// With these options.
     pub(crate) async fn start(options: Options) -> Self {
-        let system = System::start(Options { background: false, ..options }).await.unwrap();
+        let mut environment = options.environment;
+        if !environment.keys().any(|name| CAPS.iter().any(|(cap, _)| name == cap)) {
+            environment.extend(CAPS.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        }
+        let options = Options { background: false, environment, ..options };
+        let system = System::start(options).await.unwrap();
         let source = |queue, worker| (queue, system.event_source(worker).unwrap());
         let sources = [
             source(queue_of(JobKind::Analyze), "analysis-worker"),

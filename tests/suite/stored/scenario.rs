@@ -8,10 +8,12 @@ use crate::jobs::rig::{MODEL, Rig};
 use local::{Options, openapi, operator};
 use reqwest::Method;
 use serde_json::{Value, json};
+use shared::caps::Cap;
 use shared::idempotency::{Begin, StoredReply};
 use shared::ids::{ItemId, JobId, OrgId};
 use shared::model::item::NewItem;
 use shared::model::job::{Claim, JobRecord, Settlement};
+use shared::model::org::Plan;
 use shared::model::price::Catalogue;
 use shared::model::text::Email;
 use shared::store::guesses::Guesser;
@@ -90,6 +92,8 @@ impl Scenario {
         for (address, reason) in listed.into_iter().zip([Reason::Bounce, Reason::Complaint, Reason::Person]) {
             store.suppress(&Email::try_from(address.to_owned()).unwrap(), reason).await.unwrap();
         }
+        let org = owner.org_id.parse().unwrap();
+        let _used = store.take_of_cap(Cap::Emails, org, Some(Plan::Pro), 1).await.unwrap();
         let item = self.rig.api.item(&owner).await;
         let changed =
             self.rig.api.patch(&owner, &format!("/items/{item}"), json!({"description": "Two\nlines."})).await;

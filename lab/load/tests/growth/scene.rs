@@ -149,7 +149,9 @@ impl Scene {
     ) -> Self {
         let before = cpu::threads("database");
         let storage = folder.map_or(Storage::Memory, Storage::Folder);
-        let options = Options { background: false, storage, ..Options::ephemeral() };
+        let caps = [("EMAILS_PER_DAY", "1000000000"), ("CAP_SHARES", "100,100,100")];
+        let environment = caps.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let options = Options { background: false, storage, environment, ..Options::ephemeral() };
         let system = systems.block_on(System::start(options)).unwrap();
         let database = cpu::threads("database").into_iter().find(|thread| !before.contains(thread)).unwrap();
         let meter = systems.block_on(Meter::before(&system.database_url()));

@@ -5,6 +5,7 @@ use super::super::keys::Key;
 use super::super::slices::{Taking, lane_backoff, random_lane};
 use super::super::{Store, Transaction, changes, condition_failed, contended, number, usage};
 use super::{LANE_ATTEMPTS, shard_of};
+use crate::caps::Cap;
 use crate::error::ApiError;
 use crate::ids::{JobId, OrgId};
 use crate::model::job::{JobRecord, JobState, Settlement};
@@ -22,7 +23,7 @@ pub enum Advance {
     Done,
     /// The job is not what it was when it was read. Nothing was written.
     Changed,
-    /// The month's budget has no room. Nothing was written.
+    /// The month's budget has no room, or the operator's cap of the day. Nothing was written.
     OverBudget,
 }
 
@@ -92,11 +93,36 @@ impl Store {
         Err(ApiError::Contended)
     }
 
-    /// Writes a job's next state if it is still as it was read, with what changes in the month's usage.
+    /// Writes a job's next state if it is still as it was read, with what changes in the month's usage. What another run may cost is
+    /// taken of the operator's cap before, and what was not spent goes back after it.
     ///
     /// # Errors
     /// When the database is away.
     pub async fn advance_job(
+        &self,
+        before: &JobRecord,
+        after: &JobRecord,
+        settlement: &Settlement,
+    ) -> Result<Advance, ApiError> {
+        let org = after.org_id;
+        let more = u64::try_from(settlement.spent_nanos).unwrap_or(0);
+        let taken = match self.take_of_cap(Cap::Dollars, org, None, more).await {
+            Err(ApiError::OperatorCapReached { .. }) => return Ok(Advance::OverBudget),
+            taken => taken?,
+        };
+        let advance = self.try_advance(before, after, settlement).await?;
+        if advance != Advance::Done {
+            self.give_back_to_cap(taken, more).await;
+            return Ok(advance);
+        }
+        let less = u64::try_from(-settlement.spent_nanos).unwrap_or(0);
+        if let Some(taken) = self.taken_before(Cap::Dollars, org, before.created_at, less) {
+            self.give_back_to_cap(taken, less).await;
+        }
+        Ok(advance)
+    }
+
+    async fn try_advance(
         &self,
         before: &JobRecord,
         after: &JobRecord,

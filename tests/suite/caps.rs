@@ -1,0 +1,273 @@
+//! The operator's caps on what all organizations together may bring about in a day.
+
+use crate::api::{Actor, Reply};
+use crate::faults::{Fault, FaultyDatabase};
+use crate::jobs::providers::{Answer, Providers};
+use crate::jobs::rig::{MODEL, Rig};
+use futures_util::future::join_all;
+use local::{Clock, Options};
+use serde_json::{Value, json};
+use shared::ApiError;
+use shared::caps::Cap;
+use shared::ids::OrgId;
+use shared::model::org::Plan;
+use shared::store::Store;
+use std::time::Duration;
+
+/// A system with these caps, whose clock stands still.
+async fn with<const N: usize>(caps: [(&str, &str); N]) -> Rig {
+    over(caps, []).await
+}
+
+async fn over<const N: usize, const M: usize>(caps: [(&str, &str); N], others: [(&str, String); M]) -> Rig {
+    let caps = caps.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let environment = caps.into_iter().chain(others.map(|(name, value)| (name.to_owned(), value))).collect();
+    Rig::start(Options { clock: Clock::stopped(), environment, ..Options::ephemeral() }).await
+}
+
+async fn send(rig: &Rig, by: &Actor, to: Value, key: Option<&str>) -> Reply {
+    let letter = json!({"to": to, "subject": "Hello", "text": "A line."}).to_string();
+    let key = key.map(|key| ("idempotency-key", key));
+    rig.post_with(by, "/send-email", key.as_slice(), &letter).await
+}
+
+#[track_caller]
+fn is_capped(reply: &Reply, what: &str, limit: u64) {
+    reply.is_problem(429, "operator_cap_reached");
+    let wait: u64 = reply.header("retry-after").parse().unwrap();
+    assert!((1..=24 * 60 * 60).contains(&wait), "{wait}");
+    assert_eq!(reply.header("ratelimit-policy"), format!("\"{what}\";q={limit}"));
+    assert_eq!(reply.header("ratelimit"), format!("\"{what}\";r=0;t={wait}"));
+}
+
+#[tokio::test]
+async fn all_organizations_together_write_to_no_more_than_the_cap() {
+    let rig = with([("EMAILS_PER_DAY", "9"), ("CAP_SHARES", "100,100,100")]).await;
+    let (one, other) = (rig.owner("pro").await, rig.owner("pro").await);
+    let both = || json!([one.email, "second@example.com"]);
+    let first = send(&rig, &one, both(), Some("a-key")).await;
+    assert_eq!(first.status, 202, "{}", first.text);
+    // What is refused for another reason, and what was accepted before, takes nothing.
+    assert_eq!(send(&rig, &one, json!("no address"), None).await.status, 422);
+    for _ in 0..5 {
+        assert_eq!(send(&rig, &one, both(), Some("a-key")).await.status, 202);
+        assert_eq!(send(&rig, &one, json!([one.email, other.email]), Some("a-key")).await.status, 422);
+    }
+    let replies = join_all((0..30).map(|number| {
+        let (rig, by) = (&rig, if number % 2 == 0 { &one } else { &other });
+        async move { send(rig, by, json!(by.email), None).await }
+    }));
+    let replies = replies.await;
+    assert_eq!(replies.iter().filter(|reply| reply.status == 202).count(), 7);
+    replies.iter().filter(|reply| reply.status != 202).for_each(|reply| is_capped(reply, "emails", 9));
+    // A repetition is no new e-mail.
+    let again = send(&rig, &one, both(), Some("a-key")).await;
+    assert_eq!((again.status, &again.text, again.header("idempotent-replayed")), (202, &first.text, "true"));
+    assert_eq!(again.header("ratelimit"), "");
+    let until_midnight = send(&rig, &one, json!(one.email), None).await.header("retry-after").parse().unwrap();
+    rig.system.clock().jump(Duration::from_secs(until_midnight));
+    assert_eq!(send(&rig, &one, json!(one.email), None).await.status, 202);
+}
+
+#[tokio::test]
+async fn one_organization_takes_the_part_of_its_plan() {
+    let rig = with([("EMAILS_PER_DAY", "100"), ("CAP_SHARES", "2,4,100")]).await;
+    let (small, large, other) = (rig.owner("free").await, rig.owner("pro").await, rig.owner("enterprise").await);
+    for (owner, part) in [(&small, 2), (&large, 4)] {
+        let replies = join_all((0..8).map(|_| send(&rig, owner, json!(owner.email), None))).await;
+        assert_eq!(replies.iter().filter(|reply| reply.status == 202).count(), part);
+        replies.iter().filter(|reply| reply.status != 202).for_each(|reply| is_capped(reply, "emails", part as u64));
+    }
+    let replies = join_all((0..100).map(|_| send(&rig, &other, json!(other.email), None))).await;
+    assert_eq!(replies.iter().filter(|reply| reply.status == 202).count(), 94, "the others took six");
+}
+
+#[tokio::test]
+async fn a_cap_of_nothing_closes() {
+    let providers = Providers::start().await;
+    let caps = [("EMAILS_PER_DAY", "0"), ("DOLLARS_PER_DAY", "0")];
+    let rig = over(caps, providers.environment()).await;
+    let owner = rig.owner("enterprise").await;
+    is_capped(&send(&rig, &owner, json!(owner.email), None).await, "emails", 0);
+    let paid = rig.api.post(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await;
+    is_capped(&paid, "cents", 0);
+    rig.accepted(&owner, "/analyze", json!({"text": "a", "model": "builtin"})).await;
+}
+
+/// One run of the model may cost up to 0.0315 dollars and a little, and costs a seventh of that: of a tenth of a dollar there is room for
+/// three at a time, and for more when they are done.
+#[tokio::test]
+async fn a_days_dollars_are_never_overshot_and_what_was_not_spent_is_free_again() {
+    let providers = Providers::start().await;
+    let caps = [("DOLLARS_PER_DAY", "0.10"), ("CAP_SHARES", "100,100,100")];
+    let rig = over(caps, providers.environment()).await;
+    let owners = [rig.owner("pro").await, rig.owner("pro").await];
+    let mut done = 0;
+    loop {
+        let calls =
+            (0..20).map(|number| rig.api.post(&owners[number % 2], "/analyze", json!({"text": "a", "model": MODEL})));
+        let replies = join_all(calls).await;
+        let accepted = replies.iter().filter(|reply| reply.status == 202).count();
+        is_capped(replies.iter().find(|reply| reply.status != 202).unwrap(), "cents", 10);
+        assert!(accepted <= 3, "{accepted} at a time");
+        if accepted == 0 {
+            break;
+        }
+        done += accepted;
+        rig.deliver_all().await;
+    }
+    let mut cost = 0.0;
+    for owner in &owners {
+        cost += rig.usage(owner).await["cost_usd"].as_str().unwrap().parse::<f64>().unwrap();
+    }
+    assert!(cost <= 0.10 && done > 3, "{cost} for {done}");
+    assert_eq!(providers.analyses().len(), done);
+    // Cancelled before its run, it cost nothing.
+    rig.system.clock().jump(Duration::from_secs(24 * 60 * 60));
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(rig.accepted(&owners[0], "/analyze", json!({"text": "a", "model": MODEL})).await);
+    }
+    let again = || rig.api.post(&owners[1], "/analyze", json!({"text": "a", "model": MODEL}));
+    is_capped(&again().await, "cents", 10);
+    assert_eq!(rig.api.post(&owners[0], &format!("/jobs/{}/cancel", ids[0]), json!({})).await.status, 200);
+    assert_eq!(again().await.status, 202);
+    is_capped(&again().await, "cents", 10);
+}
+
+/// A call that may have been billed counts in full; the job fails rather than overshoot.
+#[tokio::test]
+async fn runs_that_may_have_cost_all_they_could_use_up_the_day() {
+    let providers = Providers::start().await;
+    let rig = over([("DOLLARS_PER_DAY", "0.10")], providers.environment()).await;
+    let owner = rig.owner("enterprise").await;
+    providers.will(vec![Answer::Refuse(500, None); 10]);
+    let id = rig.accepted(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await;
+    rig.drain().await;
+    let job = rig.job(&owner, &id).await;
+    assert_eq!(
+        (job["state"].as_str(), job["error"]["code"].as_str()),
+        (Some("failed"), Some("budget_exceeded")),
+        "{job}"
+    );
+    assert_eq!(job["attempts"], 3, "{job}");
+    is_capped(&rig.api.post(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await, "cents", 10);
+}
+
+fn orgs(count: usize) -> Vec<OrgId> {
+    (0..count).map(|_| OrgId::new()).collect()
+}
+
+/// Takes e-mails; how many it got: all or none.
+async fn take(store: &Store, org: OrgId, units: u64) -> u64 {
+    match store.take_of_cap(Cap::Emails, org, Some(Plan::Enterprise), units).await {
+        Ok(_taken) => units,
+        Err(ApiError::OperatorCapReached { .. }) => 0,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[tokio::test]
+async fn of_a_thousand_racers_for_the_last_units_none_gets_more() {
+    // Without slices and with: of 100,000 a slice is five.
+    for (most, text) in [(50, "50"), (100_000, "100000")] {
+        let rig = with([("EMAILS_PER_DAY", text)]).await;
+        let store = rig.system.context().store();
+        let orgs = orgs(20);
+        let mut taken = take(store, orgs[0], most - 50).await;
+        let racers = (0..1_000).map(|number| take(store, orgs[number % orgs.len()], 1));
+        taken += join_all(racers).await.iter().sum::<u64>();
+        assert!(taken <= most, "{taken}");
+        let mut rest = 0;
+        for org in &orgs {
+            while take(store, *org, 1).await > 0 {
+                rest += 1;
+            }
+        }
+        assert_eq!(taken + rest, most, "all of it, when each has used up its slices");
+    }
+}
+
+/// Organizations that took one each and never come again hold at most a twentieth.
+#[tokio::test]
+async fn a_cap_is_reached_early_by_a_twentieth_at_most() {
+    let rig = with([("EMAILS_PER_DAY", "100000")]).await;
+    let store = rig.system.context().store();
+    let mut taken = 0;
+    for _ in 0..20 {
+        let many = orgs(125);
+        taken += join_all(many.iter().map(|org| take(store, *org, 1))).await.iter().sum::<u64>();
+    }
+    assert_eq!(taken, 2_500);
+    let org = OrgId::new();
+    for units in [1_000, 100, 10, 1] {
+        while take(store, org, units).await > 0 {
+            taken += units;
+        }
+    }
+    assert!((95_000..=100_000).contains(&taken), "{taken}");
+}
+
+/// One organization that asks from everywhere at once holds no more than two slices.
+#[tokio::test]
+async fn a_busy_organization_holds_few_slices() {
+    let rig = with([("EMAILS_PER_DAY", "2000000")]).await;
+    let store = rig.system.context().store();
+    let (busy, other) = (OrgId::new(), OrgId::new());
+    let mut taken = join_all((0..200).map(|_| take(store, busy, 1))).await.iter().sum::<u64>();
+    for units in [100_000, 10_000, 1_000, 100, 10, 1] {
+        while take(store, other, units).await > 0 {
+            taken += units;
+        }
+    }
+    assert!((2_000_000 - 200..=2_000_000).contains(&taken), "{taken}: a slice is 100");
+}
+
+/// What adds to what may be taken is not sent again when its reply is lost.
+#[tokio::test]
+async fn a_lost_reply_adds_nothing_to_the_cap() {
+    for (most, text) in [(10, "10"), (100_000, "100000")] {
+        let rig = with([("EMAILS_PER_DAY", text)]).await;
+        let database = FaultyDatabase::before(&rig.system.database_url()).await;
+        let proxied = [("AWS_ENDPOINT_URL_DYNAMODB", database.url.clone())];
+        let faulty = over([("EMAILS_PER_DAY", text)], proxied).await;
+        let (store, org) = (faulty.system.context().store(), OrgId::new());
+        let mut kept = 0;
+        for lost in 0..6 {
+            let units = u64::from(1 + lost % 3);
+            database.inject("UpdateItem", Fault::LoseReply(lost));
+            let Ok(taken) = store.take_of_cap(Cap::Emails, org, Some(Plan::Enterprise), units).await else { continue };
+            if lost % 2 == 0 {
+                database.inject("UpdateItem", Fault::LoseReply(1));
+                store.give_back_to_cap(taken, units).await;
+            } else {
+                kept += units;
+            }
+        }
+        database.inject("UpdateItem", Fault::LoseReply(0));
+        for units in [1_000, 100, 10, 1] {
+            while take(store, org, units).await > 0 {
+                kept += units;
+            }
+        }
+        assert!(kept <= most, "{kept} of {most}");
+    }
+}
+
+/// Of an acceptance whose outcome nobody knows, nothing comes back: the job may be there.
+#[tokio::test]
+async fn what_may_have_been_accepted_stays_taken() {
+    let origin = with([]).await;
+    let database = FaultyDatabase::before(&origin.system.database_url()).await;
+    let proxied = [("AWS_ENDPOINT_URL_DYNAMODB", database.url.clone())];
+    let rig = over([("EMAILS_PER_DAY", "3"), ("CAP_SHARES", "100,100,100")], proxied).await;
+    let owner = rig.owner("pro").await;
+    database.inject("TransactWriteItems", Fault::LoseReply(u32::MAX));
+    for _ in 0..2 {
+        assert_eq!(send(&rig, &owner, json!(owner.email), None).await.status, 503);
+    }
+    database.inject("TransactWriteItems", Fault::LoseReply(0));
+    while send(&rig, &owner, json!(owner.email), None).await.status == 202 {}
+    let listed = rig.api.get(&owner, "/jobs?limit=100").await;
+    assert_eq!(listed.body["data"].as_array().unwrap().len(), 3, "{}", listed.text);
+}
