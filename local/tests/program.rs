@@ -135,6 +135,41 @@ fn an_ephemeral_system_leaves_nothing_behind() {
     }
 }
 
+/// An operator's addresses are judged as callers' are.
+#[test]
+fn operators_addresses_are_judged_by_the_same_rule() {
+    let temporary = tempfile::tempdir().unwrap();
+    let program = Program::start(&mut command(temporary.path()));
+    let port = program.url.rsplit(':').next().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_local"));
+        let ended = command.args(["--port", port]).args(arguments).env_clear().current_dir(temporary.path()).output();
+        let ended = ended.unwrap();
+        let said = [ended.stdout, ended.stderr].map(|said| String::from_utf8(said).unwrap()).concat();
+        (ended.status.success(), said)
+    };
+    let account = |email| run(&["account", "--email", email, "--password", "correct horse battery"]);
+    for wrong in [
+        "a@123.45.67.89",
+        "a@ex_ample.com",
+        "a@-x.com",
+        "a@b",
+        "no-at.example.com",
+        "a b@example.com",
+        "a@example.com, b@example.com",
+    ] {
+        for (succeeds, said) in [account(wrong), run(&["suppress", wrong])] {
+            assert!(!succeeds && said.contains("must be an e-mail address"), "{wrong}: {said}");
+        }
+    }
+    let (succeeds, said) = account("Ada@MÜNCHEN.example");
+    assert!(succeeds && said.contains(r#""ada@xn--mnchen-3ya.example""#), "{said}");
+    for arguments in [&["suppress", "Ada@MÜNCHEN.example"][..], &["suppress", "a@ex_ample.com", "--remove"]] {
+        let (succeeds, said) = run(arguments);
+        assert!(succeeds && said.contains("listed"), "{arguments:?}: {said}");
+    }
+}
+
 #[test]
 fn what_a_killed_system_leaves_goes_with_the_next_start() {
     let temporary = tempfile::tempdir().unwrap();

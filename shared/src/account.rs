@@ -147,7 +147,7 @@ pub async fn prove(
     password: PasswordAttempt,
 ) -> Result<Account, ApiError> {
     let user = context.store().user(caller.user_id).await?.ok_or(ApiError::InvalidToken)?;
-    let email = Email::try_from(user.email).map_err(ApiError::internal)?;
+    let email = Email::stored(user.email).map_err(ApiError::internal)?;
     let guess = guesses::compare(context, request, &email, password, By::Session).await;
     let event = match &guess {
         Ok(Guess::Right(account)) if account.login.user_id != caller.user_id => return Err(ApiError::InvalidToken),

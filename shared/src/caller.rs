@@ -19,6 +19,7 @@ use crate::token::{Token, TokenHash};
 use lambda_http::Request;
 use lambda_http::http::header::AUTHORIZATION;
 use lambda_http::http::{HeaderMap, Method};
+use platform::request;
 use platform::telemetry::{self, Part, timed};
 
 /// A verified caller: its session lives and its user is a member of the session's organization, by the membership that the
@@ -40,7 +41,7 @@ impl Caller {
     ///
     /// # Errors
     /// `401` without a valid session, `403` for one in no organization and for a write by cookie from a foreign origin, `400` for
-    /// several credentials.
+    /// several credentials, `412` for a `POST` that names a tag.
     pub async fn verify(context: &Context, request: &Request) -> Result<Self, ApiError> {
         Self::verify_user(context, request).await?.in_an_org()
     }
@@ -52,7 +53,7 @@ impl Caller {
     pub async fn verify_user(context: &Context, request: &Request) -> Result<Self, ApiError> {
         let token = token(context, request)?;
         let authority = timed(Part::Auth, context.store().authority(&token, Include::Nothing)).await?;
-        Self::from_authority(context, token, authority.standing)
+        Self::from_authority(context, request, token, authority.standing)
     }
 
     /// The same, with the organization's record from the same round trip.
@@ -62,7 +63,7 @@ impl Caller {
     pub async fn verify_with_org(context: &Context, request: &Request) -> Result<(Self, OrgRecord), ApiError> {
         let token = token(context, request)?;
         let authority = timed(Part::Auth, context.store().authority(&token, Include::Org)).await?;
-        let caller = Self::from_authority(context, token, authority.standing)?.in_an_org()?;
+        let caller = Self::from_authority(context, request, token, authority.standing)?.in_an_org()?;
         Ok((caller, authority.org.ok_or(ApiError::InvalidToken)?))
     }
 
@@ -76,13 +77,14 @@ impl Caller {
     ) -> Result<(Self, OrgRecord, SettingsRecord), ApiError> {
         let token = token(context, request)?;
         let authority = timed(Part::Auth, context.store().authority(&token, Include::OrgAndSettings)).await?;
-        let caller = Self::from_authority(context, token, authority.standing)?.in_an_org()?;
+        let caller = Self::from_authority(context, request, token, authority.standing)?.in_an_org()?;
         let org = authority.org.ok_or(ApiError::InvalidToken)?;
         Ok((caller, org, authority.settings.unwrap_or_default()))
     }
 
     fn from_authority(
         context: &Context,
+        request: &Request,
         token: Token,
         standing: Option<(SessionRecord, MembershipRecord)>,
     ) -> Result<Self, ApiError> {
@@ -94,8 +96,22 @@ impl Caller {
         if token.org_id != OrgId::NONE {
             telemetry::note_org(token.org_id.into());
         }
+        // A POST has nothing with a tag; what else has none says so itself.
+        if request.method() == Method::POST {
+            request::untagged(request)?;
+        }
         let token_hash = token.hash();
-        Ok(Self { user_id: token.user_id, org_id: token.org_id, session_id, mark, password_at, membership, token_hash })
+        let caller = Self {
+            user_id: token.user_id,
+            org_id: token.org_id,
+            session_id,
+            mark,
+            password_at,
+            membership,
+            token_hash,
+        };
+        telemetry::note_actor(caller.actor().parts());
+        Ok(caller)
     }
 
     fn in_an_org(self) -> Result<Self, ApiError> {
@@ -141,7 +157,11 @@ impl Caller {
     /// # Errors
     /// `404`.
     pub fn in_org(&self, path: &str) -> Result<OrgId, ApiError> {
-        if path.parse() == Ok(self.org_id) { Ok(self.org_id) } else { Err(ApiError::NotFound) }
+        match path.parse() {
+            Ok(org) if org == self.org_id => Ok(org),
+            Ok(_) => Err(ApiError::ForeignOrganization),
+            Err(_) => Err(ApiError::NotFound),
+        }
     }
 
     /// Checks that the caller's role is at least `role`, for a write that checks it again in its own transaction.

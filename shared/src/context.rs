@@ -6,12 +6,13 @@ use crate::config::{Config, ConfigError};
 use crate::error::{ApiError, chain};
 use crate::model::job::JobKind;
 use crate::model::time::Moment;
-use crate::security_log::LogKey;
+use crate::security_log::{self, LogKey};
 use crate::store::Store;
 use lambda_http::http::HeaderValue;
 use platform::cache::{self, Cache, ControlPlane, Iam};
 use platform::queue::Queue;
 use platform::runtime::Environment;
+use platform::runtime::event::SourceIp;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::OnceCell;
@@ -143,6 +144,10 @@ impl Environment for Context {
 
     fn from_env() -> Result<Self, ConfigError> {
         Ok(Self::new(Config::from_env()?, Clock::system()))
+    }
+
+    async fn denied(&self, what: &'static str, source: Option<SourceIp>) {
+        security_log::denied(self, what, source).await;
     }
 
     async fn after_reply(&self) {

@@ -34,6 +34,9 @@ pub enum ApiError {
     NoOrganization,
     #[error("no such resource for this caller")]
     NotFound,
+    /// Answered as what does not exist; another organization, whether there is one or not.
+    #[error("another organization than the session's")]
+    ForeignOrganization,
     #[error("the e-mail address is taken")]
     EmailTaken,
     #[error("the last owner cannot go")]
@@ -132,7 +135,7 @@ impl ApiError {
                 "The code or link is wrong, has been used, or is too old. Ask for another.",
             ),
             Self::NoOrganization => (S::FORBIDDEN, "no_organization", "You belong to no organization."),
-            Self::NotFound => (S::NOT_FOUND, "not_found", "There is no such resource."),
+            Self::NotFound | Self::ForeignOrganization => (S::NOT_FOUND, "not_found", "There is no such resource."),
             Self::EmailTaken => (S::CONFLICT, "email_taken", "An account with this e-mail address exists."),
             Self::DefaultModelGone => (
                 S::CONFLICT,
@@ -182,6 +185,7 @@ fn rejected(rejection: &Rejection) -> (StatusCode, &'static str, String) {
     let (status, code) = match rejection {
         Rejection::MalformedJson(_) => (StatusCode::BAD_REQUEST, "malformed_json"),
         Rejection::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
+        Rejection::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "precondition_failed"),
         Rejection::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large"),
         Rejection::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "validation_failed"),
     };
@@ -205,6 +209,12 @@ impl From<ApiError> for Problem {
     fn from(error: ApiError) -> Self {
         let (status, code, detail) = error.public();
         let mut problem = Self::new(status, code, detail);
+        problem.denied = match &error {
+            ApiError::ForeignOrganization => Some("foreign_organization"),
+            // A full plan forbids nobody anything.
+            ApiError::PlanLimitReached { .. } => None,
+            _ => (status == StatusCode::FORBIDDEN).then_some(code),
+        };
         match error {
             ApiError::Rejected(Rejection::Invalid(errors)) => problem.errors = errors,
             ApiError::IdempotencyMismatch => {

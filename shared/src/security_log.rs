@@ -5,18 +5,21 @@
 use crate::caller::Caller;
 use crate::context::Context;
 use crate::ids::{OrgId, SessionId, UserId};
-use crate::model::org::Role;
+use crate::model::org::{OrgPlan, Role};
 use crate::model::text::Email;
 use crate::network::Network;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use lambda_http::Request;
+use platform::runtime::event::SourceIp;
 use platform::telemetry::logs::SECURITY;
+use platform::telemetry::{self, ActorParts};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use std::fmt;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// How long an event waits for the key of the hashes.
 const KEY_PATIENCE: Duration = Duration::from_millis(500);
@@ -30,6 +33,18 @@ pub struct Actor {
     pub user_id: UserId,
     pub org_id: OrgId,
     pub session_id: SessionId,
+}
+
+impl Actor {
+    /// Its ids, for [`telemetry::note_actor`].
+    pub(crate) fn parts(self) -> ActorParts {
+        [self.user_id.into(), self.org_id.into(), self.session_id.into()]
+    }
+
+    fn of_parts([(_, user), (_, org), (_, session)]: ActorParts) -> Self {
+        let [user, org, session] = [user, org, session].map(Uuid::from_u128);
+        Self { user_id: user.into(), org_id: org.into(), session_id: session.into() }
+    }
 }
 
 /// What has happened.
@@ -52,6 +67,16 @@ pub enum SecurityEvent<'a> {
     /// A log-in was refused because too many before it have failed.
     LoginLimitReached {
         email: &'a Email,
+    },
+    /// A registration was refused because too many had come from its network.
+    RegistrationLimitReached {
+        email: &'a Email,
+    },
+    /// A caller was refused what it may not do: the code of its reply, or `foreign_organization`. Without a session that was known by
+    /// then, nobody knows who.
+    Denied {
+        code: &'static str,
+        by: Option<Actor>,
     },
     LoggedOut {
         by: &'a Caller,
@@ -107,6 +132,11 @@ pub enum SecurityEvent<'a> {
         by: &'a Caller,
         version: u64,
     },
+    /// The operator gave an organization a plan, as the table's stream tells.
+    PlanChanged {
+        org: OrgId,
+        plan: OrgPlan,
+    },
 }
 
 /// The deployment's random key for the hashes, base64url.
@@ -144,6 +174,9 @@ struct Fields<'a> {
     role_before: Option<Role>,
     role: Option<Role>,
     version: Option<u64>,
+    code: Option<&'static str>,
+    plan: Option<&'static str>,
+    org: Option<OrgId>,
     email: Option<&'a Email>,
 }
 
@@ -161,6 +194,10 @@ impl<'a> SecurityEvent<'a> {
             Self::LoginLimitReached { email } => {
                 ("login_limit_reached", Fields { email: Some(email), ..Fields::default() })
             }
+            Self::RegistrationLimitReached { email } => {
+                ("registration_limit_reached", Fields { email: Some(email), ..Fields::default() })
+            }
+            Self::Denied { code, by } => ("denied", Fields { code: Some(code), by, ..Fields::default() }),
             Self::LoggedOut { by } => ("logged_out", of(by)),
             Self::Reauthenticated { by } => ("reauthenticated", of(by)),
             Self::EmailVerified { by } => ("email_verified", of(by)),
@@ -181,6 +218,10 @@ impl<'a> SecurityEvent<'a> {
                 ("member_removed", Fields { member: Some(member), role_before: Some(was), ..of(by) })
             }
             Self::SettingsChanged { by, version } => ("settings_changed", Fields { version: Some(version), ..of(by) }),
+            Self::PlanChanged { org, plan: OrgPlan { plan, version } } => {
+                let (plan, version, org) = (Some(plan.as_str()), Some(version), Some(org));
+                ("plan_changed", Fields { plan, version, org, ..Fields::default() })
+            }
         }
     }
 }
@@ -188,22 +229,42 @@ impl<'a> SecurityEvent<'a> {
 /// Writes the line of what a request has brought about. Nothing fails because of it: where the key cannot be read, the line
 /// has no hashes.
 pub async fn record(context: &Context, request: &Request, event: SecurityEvent<'_>) {
+    write(context, Network::of(request), event).await;
+}
+
+/// The same for what a reply refuses.
+pub(crate) async fn denied(context: &Context, code: &'static str, source: Option<SourceIp>) {
+    let by = telemetry::actor().map(Actor::of_parts);
+    write(context, source.map(|source| source.0.into()), SecurityEvent::Denied { code, by }).await;
+}
+
+/// The same for what no request has brought about.
+pub async fn note(context: &Context, event: SecurityEvent<'_>) {
+    write(context, None, event).await;
+}
+
+async fn write(context: &Context, source: Option<Network>, event: SecurityEvent<'_>) {
     let (name, fields) = event.parts();
     // Who logs in or registers may also write a key; the other functions' roles need not.
     let may_make_it = fields.email.is_some();
-    let key = tokio::time::timeout(KEY_PATIENCE, context.log_key(may_make_it)).await.ok().flatten();
-    let source = Network::of(request);
+    let key = match source {
+        None if !may_make_it => None,
+        _ => tokio::time::timeout(KEY_PATIENCE, context.log_key(may_make_it)).await.ok().flatten(),
+    };
+    let org = fields.by.map(|by| by.org_id).filter(|org| *org != OrgId::NONE).or(fields.org);
     let user_id = fields.by.map(|by| by.user_id).or(fields.user);
     tracing::info!(
         target: SECURITY,
         event = name,
         user_id = user_id.map(|id| id.to_string()),
-        org_id = fields.by.map(|by| by.org_id).filter(|org| *org != OrgId::NONE).map(|org| org.to_string()),
+        code = fields.code,
+        org_id = org.map(|org| org.to_string()),
         session_id = fields.by.map(|by| by.session_id.to_string()),
         ended_session_id = fields.ended.map(|id| id.to_string()),
         member_id = fields.member.map(|id| id.to_string()),
         role_before = fields.role_before.map(Role::as_str),
         role = fields.role.map(Role::as_str),
+        plan = fields.plan,
         version = fields.version,
         email_hash = key.zip(fields.email).map(|(key, email)| key.hash("email", email.as_str())),
         source_hash = key.zip(source).map(|(key, source)| key.hash("network", source)),

@@ -123,7 +123,7 @@ impl Logging {
     }
 
     /// Gives it a line.
-    fn tell(&mut self, line: &str) {
+    pub(crate) fn tell(&mut self, line: &str) {
         writeln!(self.process.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
 

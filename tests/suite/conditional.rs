@@ -1,6 +1,8 @@
 //! Conditions (RFC 9110, 13) on everything that has a version: who names another state changes nothing.
 
 use crate::api::{Actor, Api, Reply, send};
+use crate::documented;
+use crate::matrix::{self, Target};
 use reqwest::Method;
 use reqwest::header::HeaderValue;
 use serde_json::{Value, json};
@@ -104,4 +106,57 @@ async fn a_read_under_if_match_is_412_for_another_tag() {
     };
     read("\"1\"").await.is_problem(412, "precondition_failed");
     assert_eq!(read(&tag).await.status, 200);
+}
+
+/// Whether a resource has a tag or not: who names one that it does not have, or wants none to be there, gets nothing done.
+#[tokio::test]
+async fn no_operation_passes_over_a_condition() {
+    let api = Api::new();
+    let owner = api.register().await;
+    for (template, method, operation) in documented::operations() {
+        let id = operation["operationId"].as_str().unwrap();
+        let path = Target::fresh(&api, &owner, id).await.path(template);
+        let body = matrix::body(id, &owner.email).unwrap_or_default();
+        let mut conditions = vec![("If-Match", b"\"1\"".as_slice()), ("If-Match", b"\xe9"), ("If-Match", b"")];
+        if method != Method::GET {
+            conditions.extend([("If-None-Match", b"*".as_slice()), ("If-None-Match", b"\xe9")]);
+        }
+        for (name, value) in conditions {
+            let refused = with(&api, &owner, (&method, &path), &[(name, value)], &body).await;
+            assert_eq!(refused.status, 412, "{id}, {name}: {value:?}: {}", refused.text);
+            refused.is_problem(412, "precondition_failed");
+        }
+    }
+    // Nothing was done, and what asks for nothing is done.
+    let fields = [("If-Match", b"*".as_slice()), ("If-None-Match", b"\"another\"".as_slice())];
+    for (template, method, operation) in documented::operations() {
+        let id = operation["operationId"].as_str().unwrap();
+        let actor = api.register().await;
+        let path = Target::fresh(&api, &actor, id).await.path(template);
+        let body = matrix::body(id, &actor.email).unwrap_or_default();
+        let done = with(&api, &actor, (&method, &path), &fields, &body).await;
+        assert_ne!(done.status, 412, "{id}: {}", done.text);
+    }
+}
+
+#[tokio::test]
+async fn every_read_with_a_tag_answers_who_has_it() {
+    let api = Api::new();
+    let owner = api.register().await;
+    for (template, method, operation) in documented::operations().filter(|(_, method, _)| *method == Method::GET) {
+        let id = operation["operationId"].as_str().unwrap();
+        let path = Target::fresh(&api, &owner, id).await.path(template);
+        let whole = with(&api, &owner, (&method, &path), &[], &json!(null)).await;
+        let tag = whole.header("etag").as_bytes();
+        if tag.is_empty() {
+            continue;
+        }
+        for method in [Method::GET, Method::HEAD] {
+            let held = with(&api, &owner, (&method, &path), &[("If-None-Match", tag)], &json!(null)).await;
+            assert_eq!((held.status, held.text.as_str()), (304, ""), "{method} {id}");
+            assert_eq!(held.header("etag").as_bytes(), tag, "{method} {id}");
+            let same = with(&api, &owner, (&method, &path), &[("If-Match", tag)], &json!(null)).await;
+            assert_eq!(same.status, 200, "{method} {id}");
+        }
+    }
 }

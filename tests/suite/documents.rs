@@ -1,6 +1,7 @@
 //! What a machine can tell of the documents: their links lead somewhere, and the tests that they name are there.
 
 use local::system::project_folder;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -38,6 +39,33 @@ fn links_lead_somewhere() {
     assert!(links > 100 && astray.is_empty(), "of {links} links lead nowhere:\n  {}", astray.join("\n  "));
 }
 
+/// What a document tells to run is in the `justfile`.
+#[test]
+fn the_recipes_they_name_are_there() {
+    let justfile = fs::read_to_string(project_folder().join("justfile")).unwrap();
+    let names = justfile.lines().filter(|line| line.starts_with(|first: char| first.is_ascii_lowercase()));
+    let recipes: BTreeSet<&str> = names.filter_map(|line| line.split([' ', ':']).next()).collect();
+    let (mut gone, mut named) = (Vec::new(), 0);
+    for (path, text) in documents().iter().filter(|(path, _)| !PAST.iter().any(|name| path.ends_with(name))) {
+        // In code marks, or where a line of a block begins.
+        for part in text.split(['`', '\n']) {
+            let Some(rest) = part.trim_start().strip_prefix("just ") else { continue };
+            let name = rest.split(|one: char| !one.is_ascii_alphanumeric() && one != '-').next().unwrap();
+            let is_code = text.contains(&format!("`just {name}")) || text.contains(&format!("\njust {name}"));
+            if is_code && !name.is_empty() && !name.starts_with('-') {
+                named += 1;
+                if !recipes.contains(name) {
+                    gone.push(format!("{}: just {name}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(named > 50 && gone.is_empty(), "of {named} recipes are gone:\n  {}", gone.join("\n  "));
+}
+
+/// They tell of what was.
+const PAST: [&str; 2] = ["NOTEBOOK.md", "CHANGELOG.md"];
+
 /// A name of four words or more in code marks is a test's, or a crate's. The notebook and the changelog tell of what was.
 #[test]
 fn the_tests_they_name_are_there() {
@@ -45,8 +73,7 @@ fn the_tests_they_name_are_there() {
         |extension| files(project_folder(), extension).into_iter().map(|path| fs::read_to_string(path).unwrap());
     let sources: String = texts("rs").chain(texts("toml")).collect();
     let (mut gone, mut names) = (Vec::new(), 0);
-    let past = ["NOTEBOOK.md", "CHANGELOG.md"];
-    for (path, text) in documents().iter().filter(|(path, _)| !past.iter().any(|name| path.ends_with(name))) {
+    for (path, text) in documents().iter().filter(|(path, _)| !PAST.iter().any(|name| path.ends_with(name))) {
         for code in text.split('`').skip(1).step_by(2) {
             let name = code.rsplit("::").next().unwrap();
             let is_name = name.chars().all(|one| one.is_ascii_lowercase() || one.is_ascii_digit() || one == '_');

@@ -19,6 +19,11 @@ impl Letters {
         Self { folder: system.mailbox().to_owned() }
     }
 
+    /// Of a system in another process.
+    pub(crate) fn at(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
     /// Whom each is to, and its text, the oldest first: files are named after their jobs.
     fn all(&self) -> Vec<(String, String)> {
         let paths = fs::read_dir(&self.folder).unwrap().map(|entry| entry.unwrap().path());
@@ -32,6 +37,10 @@ impl Letters {
             (to, format!("{subject}\n\n{}", mail.body_text(0).unwrap()))
         };
         paths.into_iter().map(read).collect()
+    }
+
+    pub(crate) fn is_there(&self, email: &str) -> bool {
+        self.all().iter().any(|(to, _)| to == email)
     }
 
     pub(crate) fn count(&self) -> usize {

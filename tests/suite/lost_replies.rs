@@ -3,6 +3,7 @@
 
 use crate::api::{registrant, unique_email};
 use crate::faults::{Fault, FaultyDatabase};
+use lambda_http::http::Method;
 use lambda_http::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, IF_MATCH};
 use lambda_http::{Body, Request};
 use local::gateway::Reply;
@@ -135,6 +136,8 @@ impl Rig {
     ) -> Reply {
         let body = if body.is_null() { Body::Empty } else { Body::Text(body.to_string()) };
         let mut request = Request::new(body);
+        let reads = name.starts_with("get-") || name.starts_with("list-");
+        *request.method_mut() = if reads { Method::GET } else { Method::PUT };
         request.headers_mut().insert(CONTENT_TYPE, "application/json".parse().unwrap());
         if !self.token.is_empty() {
             request.headers_mut().insert(AUTHORIZATION, format!("Bearer {}", self.token).parse().unwrap());
@@ -233,6 +236,16 @@ async fn who_is_refused_sees_what_a_dead_writer_did() {
     }
 }
 
+/// Without a condition a deletion is refused by what it does not find.
+#[tokio::test]
+async fn who_deletes_what_a_dead_writer_deleted_sees_it_gone() {
+    let rig = rig().await;
+    let before = rig.read(rig.here, "list-items").await;
+    assert_eq!(rig.write(rig.past, Write::Deletion, None).await, 204);
+    assert_eq!(rig.write(rig.here, Write::Deletion, None).await, 404);
+    rig.shows_what_is_so("list-items", &before, "a deletion without a condition").await;
+}
+
 /// The dead writer was faster between the read of a condition and the write under it.
 #[tokio::test]
 async fn so_does_who_is_refused_by_the_database() {
@@ -253,6 +266,17 @@ async fn a_creation_whose_replies_are_lost_shows_in_the_next_page() {
     rig.database.inject("TransactWriteItems", Fault::LoseReply(ATTEMPTS));
     assert_eq!(rig.call(rig.here, "create-item", &json!({"name": "two"}), &[]).await.0, 503);
     rig.shows_what_is_so("list-items", &before, "create-item").await;
+}
+
+#[tokio::test]
+async fn a_batch_whose_replies_are_lost_shows_in_the_next_page() {
+    let rig = rig().await;
+    let before = rig.read(rig.here, "list-items").await;
+    rig.database.inject("BatchWriteItem", Fault::LoseReply(ATTEMPTS));
+    let batch = json!({"items": [{"name": "two"}, {"name": "three"}]});
+    let (status, body) = rig.call(rig.here, "create-item", &batch, &[]).await;
+    assert!(rig.database.calls("BatchWriteItem") >= ATTEMPTS, "{status}: {body}");
+    rig.shows_what_is_so("list-items", &before, "create-item, a batch").await;
 }
 
 #[tokio::test]

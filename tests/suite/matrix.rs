@@ -95,7 +95,7 @@ impl Row {
 }
 
 /// A body that the operation accepts.
-fn body(operation: &str, email: &str) -> Option<Value> {
+pub(crate) fn body(operation: &str, email: &str) -> Option<Value> {
     match operation {
         "register" => Some(registration(&unique_email())),
         "login" => Some(json!({"email": email, "password": PASSWORD})),
@@ -174,7 +174,7 @@ fn every_operation_has_a_row(document: &Value) {
 }
 
 /// The first organization's ids, for a path's parameters.
-struct Target {
+pub(crate) struct Target {
     org_id: String,
     user_id: String,
     item_id: String,
@@ -185,7 +185,7 @@ struct Target {
 
 impl Target {
     /// Fresh where the operation uses one up.
-    async fn fresh(api: &Api, owner: &Actor, operation: &str) -> Self {
+    pub(crate) async fn fresh(api: &Api, owner: &Actor, operation: &str) -> Self {
         let user_id = match operation {
             "put_member" | "delete_member" => api.join(owner, "member").await.user_id,
             _ => owner.user_id.clone(),
@@ -196,7 +196,7 @@ impl Target {
         Self { org_id: owner.org_id.clone(), user_id, item_id, job_id, session_id }
     }
 
-    fn path(&self, template: &str) -> String {
+    pub(crate) fn path(&self, template: &str) -> String {
         let path = template
             .replace("{org_id}", &self.org_id)
             .replace("{user_id}", &self.user_id)

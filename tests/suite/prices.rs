@@ -38,13 +38,17 @@ async fn filters_are_exact_and_combine() {
         ("provider=anthropic", Box::new(|m: &Value| m["provider"] == "anthropic") as Box<dyn Fn(&Value) -> bool>),
         ("model=gpt-4o", Box::new(|m: &Value| m["model"] == "gpt-4o")),
         ("provider=openai&model=gpt-4o", Box::new(|m: &Value| m["provider"] == "openai" && m["model"] == "gpt-4o")),
-        ("provider=nobody", Box::new(|_: &Value| false)),
+        ("provider=Anthropic", Box::new(|m: &Value| m["provider"] == "anthropic")),
+        ("model=nothing", Box::new(|_: &Value| false)),
     ] {
         let reply = api.call(None, Method::GET, &format!("/models/pricing?{query}"), None).await;
         let expected: Vec<Value> = all.iter().filter(|model| matches(model)).map(shown).collect();
         assert_eq!(reply.body["data"], json!(expected), "{query}");
-        assert!(expected.is_empty() == (query == "provider=nobody"), "{query}");
+        assert!(expected.is_empty() == (query == "model=nothing"), "{query}");
     }
+    let unknown = api.call(None, Method::GET, "/models/pricing?provider=nobody", None).await;
+    assert_eq!((unknown.status, unknown.pointer()), (422, "query/provider"));
+    assert!(unknown.body["errors"][0]["message"].as_str().unwrap().contains("anthropic, "), "{}", unknown.text);
 }
 
 #[tokio::test]

@@ -1,11 +1,17 @@
 //! Each security event is one line, whatever the log level, and says who it was without an address.
 
-use crate::api::{Actor, Api, PASSWORD};
+use crate::api::{Actor, Api, PASSWORD, registration, send, unique_email};
 use crate::canary::Logging;
-use local::{Options, System};
+use crate::letters::{Letters, code_of, token_of};
+use local::{Options, System, operator};
 use reqwest::Method;
+use reqwest::header::COOKIE;
 use serde_json::{Value, json};
+use shared::model::org::Plan;
+use shared::security_log::SecurityEvent;
 use shared::telemetry::logs::{self, Crates};
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// A process with a whole system that logs errors only.
 #[test]
@@ -14,11 +20,48 @@ fn quiet_process() {
     logs::init(tracing::Level::ERROR, Crates::default(), std::io::stdout);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let system = System::start(Options { background: false, ..Options::ephemeral() }).await.unwrap();
+        let system = System::start(Options::ephemeral()).await.unwrap();
+        println!("MAILBOX {}", system.mailbox().display());
         println!("URL {}", system.url());
-        let line = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
-        line.await.unwrap().unwrap();
+        loop {
+            let line = tokio::task::spawn_blocking(|| std::io::stdin().lines().next());
+            let Some(org) = line.await.unwrap().map(Result::unwrap).filter(|line| !line.is_empty()) else { break };
+            operator::give_plan(system.context(), org.parse().unwrap(), Plan::Pro).await.unwrap();
+        }
     });
+}
+
+/// Each event by its name. A new one does not compile before it stands here, and what stands here is to be seen in the log.
+macro_rules! events {
+    ($($variant:ident $name:literal),* $(,)?) => {
+        const NAMES: &[&str] = &[$($name),*];
+
+        fn name(event: &SecurityEvent<'_>) -> &'static str {
+            match event { $(SecurityEvent::$variant { .. } => $name),* }
+        }
+    };
+}
+
+events! {
+    Registered "registered",
+    LoggedIn "logged_in",
+    LoginFailed "login_failed",
+    LoginLimitReached "login_limit_reached",
+    RegistrationLimitReached "registration_limit_reached",
+    Denied "denied",
+    LoggedOut "logged_out",
+    Reauthenticated "reauthenticated",
+    EmailVerified "email_verified",
+    PasswordResetRequested "password_reset_requested",
+    PasswordReset "password_reset",
+    PasswordChanged "password_changed",
+    SessionEnded "session_ended",
+    OtherSessionsEnded "other_sessions_ended",
+    MemberAdded "member_added",
+    RoleChanged "role_changed",
+    MemberRemoved "member_removed",
+    SettingsChanged "settings_changed",
+    PlanChanged "plan_changed",
 }
 
 /// What a line is to say of a session's user.
@@ -35,7 +78,7 @@ fn to(actor: &Actor, event: &str, member: &Actor, more: Value) -> Value {
 }
 
 /// Does all that is an event, and some that is none. Returns what each line is to say, in order.
-async fn do_everything(api: &Api) -> (Vec<Actor>, Vec<Value>) {
+async fn do_everything(api: &Api, letters: &Letters) -> (Vec<Actor>, Vec<Value>) {
     let owner = api.register().await;
     let user = api.register().await;
     let path = format!("/orgs/{}/members/{}", owner.org_id, user.user_id);
@@ -71,6 +114,8 @@ async fn do_everything(api: &Api) -> (Vec<Actor>, Vec<Value>) {
     assert_eq!(stranger.login(&member.email, None).await.status, 429);
     expected.push(json!({"event": "login_limit_reached"}));
     let other = api.join(&owner, "member").await;
+    let mut refusals = Vec::new();
+    try_what_is_forbidden(api, &owner, &other, &mut refusals).await;
     for (actor, member) in [(&other, &other), (&owner, &member)] {
         let path = format!("/orgs/{}/members/{}", owner.org_id, member.user_id);
         assert_eq!(api.delete(actor, &path).await.status, 204);
@@ -79,38 +124,126 @@ async fn do_everything(api: &Api) -> (Vec<Actor>, Vec<Value>) {
     expected.push(json!({"event": "registered", "user_id": registered.user_id}));
     expected.push(to(&owner, "member_added", &other, json!({"role": "member"})));
     expected.push(by(&other, "logged_in"));
+    expected.extend(refusals);
     expected.push(to(&other, "member_removed", &other, json!({"role_before": "member"})));
     expected.push(to(&owner, "member_removed", &member, json!({"role_before": "admin"})));
+    change_the_own_account(api, &owner, letters, &mut expected).await;
+    register_too_often(api, &mut expected).await;
     (vec![owner, user, member, other], expected)
+}
+
+/// Who is refused what it may not do, whatever refuses it.
+async fn try_what_is_forbidden(api: &Api, owner: &Actor, member: &Actor, expected: &mut Vec<Value>) {
+    let denied = |actor: &Actor, code: &str| {
+        let mut line = by(actor, "denied");
+        line["code"] = json!(code);
+        line
+    };
+    let settings = format!("/orgs/{}/settings", owner.org_id);
+    api.put(member, &settings, json!({"settings": {}})).await.is_problem(403, "forbidden_role");
+    expected.push(denied(member, "forbidden_role"));
+    let elsewhere = format!("/orgs/org_{}/plan", "0".repeat(31) + "1");
+    api.get(member, &elsewhere).await.is_problem(404, "not_found");
+    expected.push(denied(member, "foreign_organization"));
+    api.get(member, "/orgs/acme/plan").await.is_problem(404, "not_found");
+    let letter = json!({"to": "stranger@example.com", "subject": "s", "text": "t"});
+    api.post(owner, "/send-email", letter).await.is_problem(403, "plan_forbids");
+    expected.push(denied(owner, "plan_forbids"));
+    let cookie = api.request(Method::PATCH, "/me").header(COOKIE, format!("__Host-session={}", owner.token));
+    send(cookie.json(&json!({"name": "Eve"}))).await.is_problem(403, "forbidden_origin");
+    expected.push(json!({"event": "denied", "code": "forbidden_origin"}));
+}
+
+/// What a user does with its own account and sessions.
+async fn change_the_own_account(api: &Api, owner: &Actor, letters: &Letters, expected: &mut Vec<Value>) {
+    let code = code_of(&arrived(letters, &owner.email, "#citv_").await);
+    assert_eq!(api.post(owner, "/auth/verify-email", json!({"code": code})).await.status, 200);
+    expected.push(by(owner, "email_verified"));
+    assert_eq!(api.post(owner, "/auth/reauthenticate", json!({"password": PASSWORD})).await.status, 204);
+    expected.push(by(owner, "reauthenticated"));
+    let another = api.another_session(owner).await;
+    assert_eq!(api.delete(owner, &format!("/me/sessions/{another}")).await.status, 204);
+    expected.extend([by(owner, "logged_in"), by(owner, "session_ended")]);
+    assert_eq!(api.delete(owner, "/me/sessions").await.status, 204);
+    expected.push(by(owner, "other_sessions_ended"));
+    let change = json!({"current": PASSWORD, "password": "another horse battery"});
+    assert_eq!(api.put(owner, "/me/password", change).await.status, 204);
+    expected.push(by(owner, "password_changed"));
+    let forgotten = json!({"email": owner.email});
+    assert_eq!(api.call(None, Method::POST, "/auth/forgot-password", Some(forgotten)).await.status, 202);
+    expected.push(json!({"event": "password_reset_requested"}));
+    let token = token_of(&arrived(letters, &owner.email, "#citr_").await);
+    let link = json!({"token": token, "password": "another horse battery, again"});
+    assert_eq!(api.call(None, Method::POST, "/auth/reset-password", Some(link)).await.status, 200);
+    expected.push(by(owner, "password_reset"));
+}
+
+/// The newest mail to an address, once it has this in it.
+async fn arrived(letters: &Letters, email: &str, part: &str) -> String {
+    for _ in 0..300 {
+        if letters.is_there(email) && letters.newest_to(email).contains(part) {
+            return letters.newest_to(email);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("no mail with {part} comes");
+}
+
+/// More registrations than a network may make in a minute.
+async fn register_too_often(api: &Api, expected: &mut Vec<Value>) {
+    let crowd = api.elsewhere();
+    for _ in 0..5 {
+        let registered = crowd.call(None, Method::POST, "/auth/register", Some(registration(&unique_email()))).await;
+        expected.push(json!({"event": "registered", "user_id": registered.body["user"]["id"]}));
+    }
+    let refused = crowd.call(None, Method::POST, "/auth/register", Some(registration(&unique_email()))).await;
+    refused.is_problem(429, "rate_limited");
+    expected.push(json!({"event": "registration_limit_reached"}));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_event_is_one_line_with_ids_and_without_addresses() {
     let mut logging = Logging::start("security_log::quiet_process");
+    let letters = Letters::at(logging.wait_for("MAILBOX ").into());
     let api = Api::at(logging.wait_for("URL "));
-    let (actors, expected) = do_everything(&api).await;
+    let (actors, expected) = do_everything(&api, &letters).await;
+    logging.tell(&actors[0].org_id);
+    let given = logging.wait_for(r#""event":"plan_changed""#);
+    for part in [&actors[0].org_id, r#""plan":"pro""#, r#""version":2"#, r#""target":"security""#] {
+        assert!(given.contains(part), "{part}: {given}");
+    }
+    let seen: BTreeSet<&str> = expected.iter().map(|line| line["event"].as_str().unwrap()).collect();
+    let all: BTreeSet<&str> = NAMES.iter().copied().filter(|name| *name != "plan_changed").collect();
+    assert_eq!(seen, all);
+    let _each: fn(&SecurityEvent<'_>) -> &'static str = name;
     logging.go_on();
     let lines = logging.end();
 
     let lines: Vec<&String> = lines.iter().filter(|line| line.starts_with('{')).collect();
     let tokens = actors.iter().flat_map(|actor| [actor.token.as_str(), actor.email.as_str()]);
-    let secrets: Vec<&str> = tokens.chain([PASSWORD, "a wrong one", "\"127.", "example.com", "Ada"]).collect();
+    let secrets: Vec<&str> =
+        tokens.chain([PASSWORD, "a wrong one", "another horse", "\"127.", "example.com", "Ada"]).collect();
     for line in &lines {
         assert!(!secrets.iter().any(|secret| line.contains(secret)), "{line}");
     }
     let lines: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), expected.len(), "{lines:#?}");
     for (line, expected) in lines.iter().zip(&expected) {
-        let fields = ["event", "user_id", "org_id", "member_id", "role_before", "role", "version"];
+        let fields = ["event", "user_id", "org_id", "member_id", "role_before", "role", "version", "code"];
         for field in fields.iter().filter(|field| **field != "org_id" || expected["event"] != "registered") {
             assert_eq!(line[field], expected[field], "{field}: {line}");
         }
         assert_eq!((&line["target"], &line["level"]), (&json!("security"), &json!("INFO")), "{line}");
         assert!(line["request_id"].is_string() && line["function"].is_string(), "{line}");
-        let failed = line["event"].as_str().unwrap().starts_with("login_");
+        let event = line["event"].as_str().unwrap();
+        // Nobody's session.
+        let failed = event.starts_with("login_")
+            || ["registration_limit_reached", "password_reset_requested"].contains(&event)
+            || line["code"] == "forbidden_origin";
         assert_eq!(line["session_id"].as_str().is_some_and(|id| id.starts_with("ses_")), !failed, "{line}");
         assert_eq!(line["org_id"].as_str().is_some_and(|id| id.starts_with("org_")), !failed, "{line}");
-        let with_email = failed || ["registered", "logged_in"].iter().any(|event| line["event"] == *event);
+        let with_email =
+            failed && event != "denied" || ["registered", "logged_in"].iter().any(|event| line["event"] == *event);
         assert_eq!(line["email_hash"].as_str().map(str::len), with_email.then_some(22), "{line}");
         assert_eq!(line["source_hash"].as_str().map(str::len), Some(22), "{line}");
         // What was done by a session came from one address.

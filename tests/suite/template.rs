@@ -213,9 +213,47 @@ fn who_writes_what_is_cached_connects_before_it_reads_authority() {
     }
 }
 
+/// What an alarm looks at and when it fires: its properties that are plain values.
+fn alarm(name: &str) -> BTreeMap<String, String> {
+    let template = template();
+    let (_, block) = template.split_once(&format!("\n  {name}:\n")).unwrap_or_else(|| panic!("no {name}"));
+    let properties = block.split("\n\n").next().unwrap().lines().filter_map(|line| line.strip_prefix("      "));
+    let plain = properties.filter_map(|line| line.split_once(": ")).filter(|(name, _)| !name.starts_with([' ', '-']));
+    plain.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// The cache's bound is a second and its evidence these two: one lost renewal, and a stream that is read late for minutes.
 #[test]
-fn a_lost_renewal_raises_an_alarm() {
-    assert!(template().contains("      MetricName: RenewalsLost\n"));
+fn what_leaves_old_values_raises_an_alarm() {
+    let renewals = [
+        ("Namespace", "CitizenApp/Cache"),
+        ("MetricName", "RenewalsLost"),
+        ("Statistic", "Sum"),
+        ("Period", "60"),
+        ("EvaluationPeriods", "1"),
+        ("DatapointsToAlarm", "1"),
+        ("Threshold", "0"),
+    ];
+    let stream = [
+        ("Namespace", "AWS/Lambda"),
+        ("MetricName", "IteratorAge"),
+        ("Statistic", "Maximum"),
+        ("Period", "60"),
+        ("EvaluationPeriods", "5"),
+        ("DatapointsToAlarm", "3"),
+        ("Threshold", "5000"),
+    ];
+    let either = [
+        ("ComparisonOperator", "GreaterThanThreshold"),
+        ("TreatMissingData", "notBreaching"),
+        ("AlarmActions", "[!Ref AlarmTopic]"),
+    ];
+    for (name, own) in [("RenewalsLostAlarm", renewals), ("InvalidatorAlarm", stream)] {
+        let alarm = alarm(name);
+        for (property, value) in own.into_iter().chain(either) {
+            assert_eq!(alarm.get(property).map(String::as_str), Some(value), "{name}: {property}");
+        }
+    }
 }
 
 #[test]

@@ -92,7 +92,7 @@ async fn wanted(context: &Context, mail: &AccountMail) -> Result<Option<Letter>,
             user.filter(|user| user.email_verified_at.is_none()).map(Letter::Verification)
         }
         AccountMail::PasswordReset { email } => {
-            let email = Email::try_from(email.clone()).map_err(ApiError::internal)?;
+            let email = Email::stored(email.clone()).map_err(ApiError::internal)?;
             let user = match store.user_of(&email).await? {
                 Some(user) => store.user(user).await?,
                 None => None,
@@ -102,7 +102,7 @@ async fn wanted(context: &Context, mail: &AccountMail) -> Result<Option<Letter>,
         AccountMail::PasswordChanged { email } => Some(Letter::PasswordChanged(email.clone())),
     };
     let Some(letter) = letter else { return Ok(None) };
-    let to = Email::try_from(letter.to().to_owned()).map_err(ApiError::internal)?;
+    let to = Email::stored(letter.to().to_owned()).map_err(ApiError::internal)?;
     let is_listed = !store.suppressed(&[to]).await?.is_empty();
     Ok((!is_listed).then_some(letter))
 }

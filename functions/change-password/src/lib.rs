@@ -33,6 +33,7 @@ pub struct PasswordChange {
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify_user(context, &request).await?;
     let change: PasswordChange = request::json(&request)?;
+    request::untagged(&request)?;
     let account = account::prove(context, &request, &caller, change.current).await?;
     let own_words = account::own_words(&account.user, &account.memberships);
     let password_hash = password::hash(change.password, &own_words).await?;

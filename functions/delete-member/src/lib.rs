@@ -25,6 +25,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     caller.in_org(request::path(&request, "org_id"))?;
     let user_id: UserId = request::id(&request, "user_id")?;
     let by = caller.at_least(if user_id == caller.user_id { Role::Member } else { Role::Admin })?;
+    request::untagged(&request)?;
 
     let was = context.store().delete_member(by, user_id).await?;
     let event = SecurityEvent::MemberRemoved { by: &caller, member: user_id, was };

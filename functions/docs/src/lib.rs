@@ -62,7 +62,8 @@ pub async fn handle(_: &Context, request: Request) -> ApiResult {
     let text = if page { PAGE } else { DOCUMENT };
     let tag = if page { &PAGE_TAG } else { &DOCUMENT_TAG };
     let mut reply = response::cacheable(&request, tag, CACHE_CONTROL, || text.to_owned());
-    if page {
+    // A refusal is a problem, whatever was asked for.
+    if page && !reply.status().is_client_error() {
         reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
         reply.headers_mut().insert(CONTENT_SECURITY_POLICY, PAGE_POLICY.clone());
         for (name, value) in PAGE_HEADERS {

@@ -9,7 +9,9 @@ use shared::{ApiError, ApiResult, Context, Request, StatusCode, response};
 /// # Errors
 /// `401` without a valid session.
 #[utoipa::path(get, path = "/me", operation_id = "get_me", tag = "users",
-    responses((status = 200, description = "The account, its organizations and roles", body = Me, headers(("ETag")))),
+    params(("If-None-Match" = Option<String>, Header, description = "The `ETag` of a copy held")),
+    responses((status = 200, description = "The account, its organizations and roles", body = Me),
+        (status = 304, description = "The copy held is current")),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify_user(context, &request).await?;

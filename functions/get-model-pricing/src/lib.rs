@@ -4,7 +4,7 @@
 use deserr::Deserr;
 use shared::model::cached::{CachedCatalogue, CatalogueKey};
 use shared::model::price::Catalogue;
-use shared::request::FieldErrors;
+use shared::request::{FieldErrors, Rejection};
 use shared::{ApiError, ApiResult, Context, Request, request, response};
 use utoipa::IntoParams;
 
@@ -16,7 +16,7 @@ const CACHE_CONTROL: &str = "public, max-age=3600, stale-while-revalidate=82800"
 #[deserr(error = FieldErrors, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Filter {
-    /// Only this provider's.
+    /// Only this provider's, in letters of either case.
     #[deserr(default)]
     provider: Option<String>,
     /// Only this model, of each provider that has it.
@@ -30,7 +30,7 @@ pub struct Filter {
 /// many tokens.
 ///
 /// # Errors
-/// `422` for an unknown parameter.
+/// `422` for an unknown parameter, or a provider that the catalogue does not have.
 #[utoipa::path(get, path = "/models/pricing", operation_id = "get_model_pricing", tag = "models",
     params(Filter, ("If-None-Match" = Option<String>, Header, description = "The `ETag` of a copy held")),
     responses((status = 200, description = "The models and their prices", body = Catalogue),
@@ -46,6 +46,13 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
         .await?
         .ok_or_else(|| ApiError::Unavailable("no catalogue was seeded".into()))?;
 
+    if let Some(provider) = &filter.provider {
+        let known = catalogue.providers();
+        if !known.iter().any(|known| known.eq_ignore_ascii_case(provider)) {
+            let known = known.into_iter().collect::<Vec<_>>().join(", ");
+            return Err(Rejection::field("query/provider", format!("must be one of {known}")).into());
+        }
+    }
     let text = catalogue.json(filter.provider.as_deref(), filter.model.as_deref());
     Ok(response::representation_text(&request, CACHE_CONTROL, text))
 }

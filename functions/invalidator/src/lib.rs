@@ -13,6 +13,7 @@ use futures_util::{StreamExt as _, stream};
 use shared::Context;
 use shared::cache::Delivery;
 use shared::runtime::event::NoRecords;
+use shared::security_log::{self, SecurityEvent};
 use shared::store::keys::CachedRecord;
 use std::collections::HashSet;
 
@@ -36,8 +37,18 @@ pub async fn handle(context: &Context, event: StreamEvent, _deadline_ms: u64) ->
         }
     };
     let cache = context.cache();
-    let operations =
-        changes(records).map(|(sequence_number, change)| async move { (sequence_number, change.apply(cache).await) });
+    let changes: Vec<(String, Change)> = changes(records).collect();
+    for (_, change) in &changes {
+        // The first plan came with the organization: nobody gave it.
+        if let Change::OrgPlan(org, plan) = change
+            && plan.version > 1
+        {
+            security_log::note(context, SecurityEvent::PlanChanged { org: *org, plan: *plan }).await;
+        }
+    }
+    let operations = changes
+        .into_iter()
+        .map(|(sequence_number, change)| async move { (sequence_number, change.apply(cache).await) });
     // In the order of the records: the first that is lost is the one to begin at again.
     let told = stream::iter(operations).buffered(AT_ONCE);
     let mut lost = std::pin::pin!(told.filter_map(|(sequence_number, delivery)| async move {

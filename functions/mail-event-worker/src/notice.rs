@@ -63,7 +63,7 @@ impl Recipient {
     fn address(&self) -> Option<Email> {
         let text = self.email_address.as_deref()?.trim();
         let text = text.rsplit_once('<').map_or(text, |(_name, rest)| rest.split('>').next().unwrap_or_default());
-        let address = text.trim().parse().ok();
+        let address = Email::known(text.to_owned()).ok();
         if address.is_none() {
             tracing::warn!(
                 "a recipient in the mail service's notice has no address that can be read: nothing is listed for it"

@@ -40,6 +40,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let by = caller.at_least(Role::Admin)?;
     let user_id: UserId = request::id(&request, "user_id")?;
     let change: RoleChange = request::json(&request)?;
+    request::untagged(&request)?;
 
     let (member, was) = context.store().put_member(by, user_id, change.role).await?;
 

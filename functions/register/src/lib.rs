@@ -10,7 +10,7 @@ use shared::model::text::{Email, Name};
 use shared::network::Network;
 use shared::request::FieldErrors;
 use shared::security_log::{self, SecurityEvent};
-use shared::{ApiResult, Context, Request, StatusCode, request};
+use shared::{ApiError, ApiResult, Context, Request, StatusCode, request};
 use utoipa::ToSchema;
 
 /// Who registers, and the organization it founds.
@@ -45,7 +45,12 @@ pub const LIMITS: [NetworkLimit; 2] = [NetworkLimit::RegistrationsPerMinute, Net
         (status = 409, description = "The e-mail address is taken", body = shared::response::ProblemBody)))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let NewAccount { email, password, name, org_name, session: carrier } = request::json(&request)?;
-    Claim::take(context, Network::of(&request), &LIMITS).await?;
+    let claim = Claim::take(context, Network::of(&request), &LIMITS).await;
+    if let Err(ApiError::RateLimited { .. }) = claim {
+        let event = SecurityEvent::RegistrationLimitReached { email: &email };
+        security_log::record(context, &request, event).await;
+    }
+    claim?;
     let new = Registrant { email: email.clone(), password, name, org_name };
     let begun = account::register(context, new, Proven::ByMail(&request), carrier).await?;
 

@@ -43,7 +43,9 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
 pub async fn end(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify_user(context, &request).await?;
     let session: SessionId = request::id(&request, "session_id")?;
-    context.store().end_session_by_id(caller.fresh_session(context)?, session).await?;
+    let fresh = caller.fresh_session(context)?;
+    request::untagged(&request)?;
+    context.store().end_session_by_id(fresh, session).await?;
     security_log::record(context, &request, SecurityEvent::SessionEnded { by: &caller, session }).await;
     Ok(response::no_content())
 }
@@ -60,7 +62,9 @@ pub async fn end(context: &Context, request: Request) -> ApiResult {
     security(("session" = []), ("cookie" = [])))]
 pub async fn end_others(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify_user(context, &request).await?;
-    context.store().end_other_sessions(caller.fresh_session(context)?).await?;
+    let fresh = caller.fresh_session(context)?;
+    request::untagged(&request)?;
+    context.store().end_other_sessions(fresh).await?;
     security_log::record(context, &request, SecurityEvent::OtherSessionsEnded { by: &caller }).await;
     Ok(response::no_content())
 }

@@ -88,7 +88,6 @@ pub(super) fn complete(method: &HttpMethod, operation: &mut Operation, anyone: b
         let possible = match *status {
             "401" => !anyone,
             "404" => parts.path,
-            "412" => parts.if_match || parts.if_none_match,
             "413" | "415" => parts.body,
             "422" => parts.body || parts.query || parts.idempotency_key,
             _ => true,

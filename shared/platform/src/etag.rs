@@ -36,6 +36,12 @@ impl EntityTag {
         Self::of_body(&serde_json::to_vec(value).expect("reply types have string keys and cannot fail to serialize"))
     }
 
+    /// The tag that a reply's `ETag` carries.
+    #[must_use]
+    pub fn of_header(value: &HeaderValue) -> Option<Self> {
+        value.to_str().ok().map(|text| Self(text.to_owned()))
+    }
+
     /// As `ETag` carries it.
     #[must_use]
     pub fn header(&self) -> HeaderValue {
@@ -90,6 +96,23 @@ impl<'r> Conditions<'r> {
             Some(tags) => !tags.have(current),
         };
         self.match_holds(current) && differs
+    }
+
+    /// Whether they allow to change what has no tag: a list of tags names none of it, and `*` whatever is there.
+    #[must_use]
+    pub fn allow_untagged(&self) -> bool {
+        let differs = match &self.none_matches {
+            None => true,
+            Some(Tags::Any) => false,
+            Some(Tags::Listed { malformed, .. }) => !malformed,
+        };
+        !self.want_a_tag() && differs
+    }
+
+    /// Whether what has no tag is not what they want.
+    #[must_use]
+    pub fn want_a_tag(&self) -> bool {
+        matches!(self.matches, Some(Tags::Listed { .. }))
     }
 
     /// What a read of a resource with this tag is answered with.

@@ -8,6 +8,7 @@ pub(crate) use body::fingerprinted;
 pub use body::{json, parse, text};
 pub use fields::{FieldErrors, REQUIRED, member, members};
 
+use crate::etag::Conditions;
 use crate::response::FieldError;
 use crate::runtime::event::PathParameters;
 use deserr::Deserr;
@@ -25,8 +26,18 @@ pub enum Rejection {
     NotJson,
     #[error("The body is larger than {} bytes.", body::MAX_BODY_BYTES)]
     TooLarge,
+    #[error("The resource is not as If-Match or If-None-Match demands.")]
+    PreconditionFailed,
     #[error("The request has invalid values.")]
     Invalid(Vec<FieldError>),
+}
+
+/// Checks the conditions of a request to change what has no entity tag: who names one gets no write without it.
+///
+/// # Errors
+/// [`Rejection::PreconditionFailed`].
+pub fn untagged(request: &Request) -> Result<(), Rejection> {
+    if Conditions::of(request.headers()).allow_untagged() { Ok(()) } else { Err(Rejection::PreconditionFailed) }
 }
 
 impl Rejection {

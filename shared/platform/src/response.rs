@@ -126,6 +126,8 @@ pub struct Problem {
     pub detail: String,
     pub errors: Vec<FieldError>,
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// What the caller may not do, for a log of that; never shown.
+    pub denied: Option<&'static str>,
 }
 
 /// One thing wrong with one part of the input.
@@ -159,7 +161,7 @@ impl Problem {
     /// A problem without headers or field errors.
     #[must_use]
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), errors: Vec::new(), headers: Vec::new() }
+        Self { status, code, detail: detail.into(), errors: Vec::new(), headers: Vec::new(), denied: None }
     }
 
     /// Adds `Retry-After`, in whole seconds, at least one.

@@ -2,13 +2,14 @@
 //! `Server-Timing`, errors and panics turned into problem+json.
 
 mod after_reply;
+mod conditional;
 pub mod event;
 
 use crate::response::{Problem, Reply};
 use crate::telemetry::logs::{self, Crates};
 use crate::telemetry::{self, About, metrics, trace};
 use after_reply::AfterReply;
-use event::{Event, Incoming, Outgoing, Payload, RequestId};
+use event::{Event, Incoming, Outgoing, Payload, RequestId, SourceIp};
 use futures_util::FutureExt as _;
 use lambda_http::http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
@@ -45,6 +46,11 @@ pub trait Environment: Send + Sync + Sized + 'static {
 
     /// The origins that browsers may call from with credentials, each exactly as `Origin` carries it.
     fn allowed_origins(&self) -> &[HeaderValue];
+
+    /// Notes that a caller was refused what it may not do ([`Problem::denied`]), and from where it called.
+    fn denied(&self, _what: &'static str, _source: Option<SourceIp>) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 
     /// Ends what was started for a request and is not part of its reply, before the environment may freeze.
     fn after_reply(&self) -> impl Future<Output = ()> + Send;
@@ -197,22 +203,34 @@ where
     let about = About::request(crate_of::<H>(), request_id.clone(), request.headers().get(trace::HEADER).cloned());
     let origin = allowed_origin(context.allowed_origins(), &request);
     let slashes = slashes_at_the_end(&request);
+    let (conditions, source) = (conditional::of(&request), request.extensions().get::<SourceIp>().copied());
     // Boxed, so that a handler's state is not moved through each of the futures around it (nor the compiler's
     // depth limit reached). It is its request's alone, so nothing half-changed is seen after a panic.
     let handled = AssertUnwindSafe(Box::pin(handler(context, request))).catch_unwind();
     let answered = async {
-        match handled.await {
-            Ok(Ok(reply)) => reply,
-            Ok(Err(error)) => error.into().into_reply(),
+        let outcome: Result<Reply, Problem> = match handled.await {
+            Ok(outcome) => outcome.map_err(Into::into),
             Err(_panic) => {
                 // The panic's own text may hold a caller's data; the hook has logged where it happened.
                 tracing::error!("handler panicked");
                 let status = lambda_http::http::StatusCode::INTERNAL_SERVER_ERROR;
-                Problem::new(status, "internal_error", "Something went wrong on our side.").into_reply()
+                Err(Problem::new(status, "internal_error", "Something went wrong on our side."))
+            }
+        };
+        match outcome {
+            Ok(reply) => reply,
+            Err(problem) => {
+                if let Some(what) = problem.denied {
+                    context.denied(what, source).await;
+                }
+                problem.into_reply()
             }
         }
     };
     let (mut reply, timing) = telemetry::measured(about, answered).await;
+    if let Some(conditions) = conditions {
+        reply = conditional::apply(&conditions, reply);
+    }
     let headers = reply.headers_mut();
     if slashes > 0 {
         climb(headers, slashes);

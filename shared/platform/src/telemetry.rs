@@ -32,6 +32,9 @@ struct Timings([Cell<u64>; 4]);
 /// An id's prefix and its 128 bits.
 pub type IdParts = (&'static str, u128);
 
+/// Who asks for a piece of work: a user, in an organization, by a session.
+pub type ActorParts = [IdParts; 3];
+
 /// What a piece of work is about, as far as it is known: log lines written meanwhile carry it.
 #[derive(Debug, Default)]
 pub struct About {
@@ -42,6 +45,7 @@ pub struct About {
     trace: Option<HeaderValue>,
     org: Cell<Option<IdParts>>,
     job: Cell<Option<IdParts>>,
+    actor: Cell<Option<ActorParts>>,
 }
 
 impl About {
@@ -96,6 +100,17 @@ pub fn note_org(org_id: IdParts) {
 /// Notes the job that the present work turned out to be about.
 pub fn note_job(job_id: IdParts) {
     let _outside_any_work = WORK.try_with(|work| work.about.job.set(Some(job_id)));
+}
+
+/// Notes who asked for the present work.
+pub fn note_actor(actor: ActorParts) {
+    let _outside_any_work = WORK.try_with(|work| work.about.actor.set(Some(actor)));
+}
+
+/// Who asked for the present work, if that is known. Lines do not carry it.
+#[must_use]
+pub fn actor() -> Option<ActorParts> {
+    WORK.try_with(|work| work.about.actor.get()).ok().flatten()
 }
 
 /// Gives each thing that is known of what the present work is about, by its name in a log line.

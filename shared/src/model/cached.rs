@@ -10,6 +10,7 @@ use crate::model::settings::SettingsRecord;
 use crate::model::user::Profile;
 use platform::cache::{ABSENT_MAX, Cacheable, Class, Key, Name};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -56,13 +57,20 @@ impl CachedCatalogue {
         entry.priced(if asked.is_dated { model } else { &entry.model })
     }
 
+    /// Its providers, by name.
+    #[must_use]
+    pub fn providers(&self) -> BTreeSet<&str> {
+        self.models.iter().map(|entry| entry.provider.as_str()).collect()
+    }
+
     /// The JSON of a [`Catalogue`] with the models that match.
     #[must_use]
     pub fn json(&self, provider: Option<&str>, model: Option<&str>) -> String {
         let Self { as_of, unit, models } = self;
         let head = serde_json::json!({"as_of": as_of, "unit": unit}).to_string();
         let matching = models.iter().filter(|entry| {
-            provider.is_none_or(|provider| entry.provider == provider) && model.is_none_or(|model| entry.model == model)
+            provider.is_none_or(|provider| entry.provider.eq_ignore_ascii_case(provider))
+                && model.is_none_or(|model| entry.model == model)
         });
         let mut text = head[..head.len() - 1].to_owned();
         text.push_str(",\"data\":[");

@@ -2,7 +2,8 @@
 
 use deserr::Deserr;
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::str::FromStr;
 use utoipa::ToSchema;
 
@@ -22,9 +23,8 @@ pub struct Description(String);
 
 /// An e-mail address (RFC 5321's lengths) in one form: two spellings are one account. Lower case, no space around it, and
 /// the domain in ASCII (UTS 46), so that `ada@münchen.de` and `ada@xn--mnchen-3ya.de` are one address.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Deserr, ToSchema)]
-#[serde(try_from = "String")]
-#[deserr(try_from(String) = Self::normalized -> &'static str)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserr, ToSchema)]
+#[deserr(try_from(String) = Self::try_from -> &'static str)]
 #[schema(value_type = String, format = "email", min_length = 3, max_length = 254, examples("ada@example.com"))]
 pub struct Email(String);
 
@@ -100,13 +100,13 @@ impl TryFrom<String> for Description {
     }
 }
 
-impl Email {
-    /// The address that a caller wrote, in the one form: what registers, logs in and gets mail goes through here.
-    ///
-    /// # Errors
-    /// It is none, or its domain is no host name: labels of letters, digits and hyphens (RFC 1123, 2.1), the last one not
-    /// of digits only (RFC 3696, 2).
-    fn normalized(text: String) -> Result<Self, &'static str> {
+/// The address that a caller or an operator wrote, in the one form: what registers, logs in and gets mail goes through here. It is
+/// wrong where it is none, or its domain is no host name: labels of letters, digits and hyphens (RFC 1123, 2.1), the last one not
+/// of digits only (RFC 3696, 2).
+impl TryFrom<String> for Email {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
         const WRONG: &str = "must be an e-mail address";
         let (local, domain) = text.trim().rsplit_once('@').ok_or(WRONG)?;
         let domain = Uts46::new()
@@ -116,23 +116,24 @@ impl Email {
         if last.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(WRONG);
         }
-        Self::try_from(format!("{local}@{domain}"))
+        Self::stored(format!("{local}@{domain}"))
     }
+}
 
+impl Email {
     /// The address that an account is known by: one that was registered before domains were judged is still itself.
     ///
     /// # Errors
     /// It is no address.
     pub fn known(text: String) -> Result<Self, &'static str> {
-        Self::normalized(text.clone()).or_else(|_| Self::try_from(text.trim().to_owned()))
+        Self::try_from(text.clone()).or_else(|_| Self::stored(text.trim().to_owned()))
     }
-}
 
-/// Reads what is stored, from before domains were judged as well.
-impl TryFrom<String> for Email {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, &'static str> {
+    /// What is stored, from before domains were judged as well.
+    ///
+    /// # Errors
+    /// It is no address.
+    pub fn stored(text: String) -> Result<Self, &'static str> {
         let options =
             email_address::Options::default().with_required_tld().without_display_text().without_domain_literal();
         let plain = text.len() <= 254
@@ -142,6 +143,13 @@ impl TryFrom<String> for Email {
             return Err("must be an e-mail address");
         }
         Ok(Self(text.to_ascii_lowercase()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Email {
+    /// Serde reads what is stored; what callers send is read by deserr.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::stored(String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 
@@ -189,7 +197,7 @@ mod tests {
 
     #[test]
     fn an_address_has_one_form_and_a_host_name() {
-        let form = |text: &str| Email::normalized(text.to_owned()).map(Email::into_string);
+        let form = |text: &str| text.parse().map(Email::into_string);
         for (text, expected) in [
             (" Ada@Example.COM\n", "ada@example.com"),
             ("a@münchen.de", "a@xn--mnchen-3ya.de"),
@@ -221,5 +229,7 @@ mod tests {
         let known = |text: &str| Email::known(text.to_owned()).map(Email::into_string);
         assert_eq!(known(" A@Ex_ample.com ").as_deref(), Ok("a@ex_ample.com"), "as it was registered");
         assert_eq!(known("a@MÜNCHEN.de").as_deref(), Ok("a@xn--mnchen-3ya.de"));
+        let stored = serde_json::from_str::<Email>(r#""a@ex_ample.com""#).map(Email::into_string);
+        assert_eq!(stored.expect("it was registered"), "a@ex_ample.com");
     }
 }

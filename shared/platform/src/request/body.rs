@@ -1,8 +1,8 @@
 //! Bodies: JSON objects, read in one way by every endpoint.
 
-use super::Rejection;
 use super::fields::FieldErrors;
 use super::json::Json;
+use super::{Rejection, untagged};
 use deserr::Deserr;
 use lambda_http::http::Method;
 use lambda_http::http::header::CONTENT_TYPE;
@@ -22,7 +22,12 @@ pub fn json<T: Deserr<FieldErrors>>(request: &Request) -> Result<T, Rejection> {
     if MediaType::of(request) != Some(MediaType::Json) {
         return Err(Rejection::NotJson);
     }
-    parse(bytes(request)?)
+    let parsed = parse(bytes(request)?)?;
+    // What is sent there makes something, or begins it: nothing of it has a tag yet.
+    if request.method() == Method::POST {
+        untagged(request)?;
+    }
+    Ok(parsed)
 }
 
 /// The body of a request that sends plain text in UTF-8; `None` for any other.
