@@ -27,6 +27,7 @@ VALUES = {
     "AppUrl": ("http://localhost:5173", "http://localhost:3000"),
     "AccountMailsPerDay": ("1000", "100"),
     "AccountMailBouncePercent": ("4", "3"),
+    "InvitationsPerDay": ("20", "10"),
     "MailFrom": ("us@a.example", "us@b.example"),
     "MailIdentity": ("", "a.example"),
     "MailFromDomain": ("", "bounces.a.example", {"MailIdentity": "a.example"}),

@@ -26,7 +26,7 @@ def environment():
         "ANALYSES_QUEUE_URL": os.environ["QUEUES_URL"].rstrip("/") + "/000000000000/AnalysesQueue",
         "EMAILS_QUEUE_URL": os.environ["QUEUES_URL"].rstrip("/") + "/000000000000/EmailsQueue",
         "ACCOUNT_MAIL_QUEUE_URL": os.environ["QUEUES_URL"].rstrip("/") + "/000000000000/AccountMailQueue", "APP_URL": "http://localhost:5173",
-        "ACCOUNT_MAILS_PER_DAY": "1000", "ACCOUNT_MAIL_BOUNCE_PERCENT": "4",
+        "ACCOUNT_MAILS_PER_DAY": "1000", "ACCOUNT_MAIL_BOUNCE_PERCENT": "4", "INVITATIONS_PER_DAY": "20",
         "FAILED_LOG_INS_PER_MINUTE": "10", "REGISTRATIONS_PER_MINUTE": "5", "REGISTRATIONS_PER_DAY": "20",
         "RESET_LINKS_PER_DAY": "20",
         "EMAILS_PER_DAY": "1000", "DOLLARS_PER_DAY": "20", "CAP_SHARES": "5,25,100",

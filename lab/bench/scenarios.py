@@ -31,7 +31,7 @@ def all_scenarios(system, accept):
     """By name. `accept` is a program of the function analyze, to make jobs that nobody runs."""
     session = system.register("bench")
     token, org, owner = session["token"], session["org"]["id"], session["user"]["id"]
-    one, member = system.users(2)
+    (one,), (member,) = system.users(1), system.members(org, 1)
     items = lambda count: [item["id"] for start in range(0, count, 100) for item in system.call("POST", "/items", {
         "items": [{"name": f"Item {n}", "description": "Of some importance."} for n in range(start, min(start + 100, count))]},
         token)["created"]]
@@ -57,10 +57,7 @@ def all_scenarios(system, accept):
         return [ask("logout", None, system.call("POST", "/auth/login", who)["token"]) for _ in range(count)]
 
     def members(count):
-        users = system.users(count)
-        for user in users:
-            system.call("PUT", f"/orgs/{org}/members/{user}", {"role": "member"}, token)
-        return [at("delete-member", org_id=org, user_id=user) for user in users]
+        return [at("delete-member", org_id=org, user_id=user) for user in system.members(org, count)]
 
     def of_work(function):
         record = json.loads(system.example(function))["Records"][0]
@@ -112,6 +109,9 @@ def all_scenarios(system, accept):
         "forgot-password": Scenario("forgot-password", same(ask("forgot-password", body={"email": "bench@example.com"})), queue=idle),
         "reset-password": Scenario("reset-password", same(ask("reset-password", body={
             "token": "citr_", "password": "nine wooden barrels"})), (400,), queue=idle),
+        "invitations": Scenario("invitations", lambda count: [at("invitations", {
+            "email": f"{uuid.uuid4().hex}@example.com", "role": "member"}, org_id=org) for _ in range(count)], queue=idle),
+        "accept-invitation": Scenario("accept-invitation", same(at("accept-invitation", {"token": "citi_"})), (400,)),
         "health": Scenario("health", same(ask("health"))),
         "docs": Scenario("docs", same(event("GET", "/openapi.json"))),
         "register": Scenario("register", lambda count: [

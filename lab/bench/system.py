@@ -28,7 +28,7 @@ class System:
             "AWS_ENDPOINT_URL_SQS": self.queues, "ANALYSES_QUEUE_URL": f"{self.queues}/000000000000/AnalysesQueue",
             "EMAILS_QUEUE_URL": f"{self.queues}/000000000000/EmailsQueue",
             "ACCOUNT_MAIL_QUEUE_URL": f"{self.queues}/000000000000/AccountMailQueue", "APP_URL": "http://localhost:5173",
-            "ACCOUNT_MAILS_PER_DAY": "1000", "ACCOUNT_MAIL_BOUNCE_PERCENT": "4",
+            "ACCOUNT_MAILS_PER_DAY": "1000", "ACCOUNT_MAIL_BOUNCE_PERCENT": "4", "INVITATIONS_PER_DAY": "1000000",
             "ANALYSIS_PROVIDER": "builtin", "MAIL_FROM": "no-reply@citizen.example",
             "AWS_ENDPOINT_URL_SESV2": self.mail,
             # All events come from one address.
@@ -83,12 +83,24 @@ class System:
             return json.loads(text) if text else None
 
     def register(self, name, plan="enterprise"):
-        """A new account with an organization: the session."""
-        session = self.call("POST", "/auth/register", {
-            "email": f"{name}@example.com", "password": "correct horse battery", "name": name, "org_name": name})
-        subprocess.run([str(self.local_binary), "plan", "--port", self.api.rsplit(":", 1)[1], "--org", session["org"]["id"],
-                        "--plan", plan], check=True, stdout=subprocess.DEVNULL)
+        """A new account, whose address is proven, with an organization: the session."""
+        operate = lambda *words: subprocess.run([str(self.local_binary), *words, "--port", self.api.rsplit(":", 1)[1]], check=True,
+                                                stdout=subprocess.PIPE).stdout
+        session = json.loads(operate("account", "--email", f"{name}@example.com", "--password", "correct horse battery",
+                                     "--name", name, "--org-name", name))
+        operate("plan", "--org", session["org"]["id"], "--plan", plan)
         return session
+
+    def members(self, org, count):
+        """Ids of new users who are members of an organization, written straight into the table."""
+        users = self.users(count)
+        self.write([{
+            "pk": {"S": pk}, "sk": {"S": sk}, "user_id": {"S": user}, "org_id": {"S": org}, "org_name": {"S": "bench"},
+            "role": {"S": "member"}, "joined_at": {"N": "1795000000000"},
+        } for user in users for pk, sk in ((f"USER#{user}", f"ORG#{org}"), (f"ORG#{org}", f"MEMBER#{user}"))])
+        self.database_call("UpdateItem", {"TableName": TABLE, "Key": {"pk": {"S": f"ORG#{org}"}, "sk": {"S": "ORG"}},
+                           "UpdateExpression": "ADD member_count :count", "ExpressionAttributeValues": {":count": {"N": str(count)}}})
+        return users
 
     def example(self, function):
         """The function's event of the project's, as bytes."""
@@ -116,11 +128,14 @@ class System:
         """Records straight into the table."""
         for start in range(0, len(records), 25):
             puts = [{"PutRequest": {"Item": record}} for record in records[start:start + 25]]
-            request = urllib.request.Request(self.database, json.dumps({"RequestItems": {TABLE: puts}}).encode(), {
-                "X-Amz-Target": "DynamoDB_20120810.BatchWriteItem", "Content-Type": "application/x-amz-json-1.0",
-                "Authorization": "AWS4-HMAC-SHA256 Credential=bench/20260101/us-east-1/dynamodb/aws4_request, "
-                                 "SignedHeaders=host, Signature=0", "X-Amz-Date": "20260101T000000Z"})
-            urllib.request.urlopen(request).close()
+            self.database_call("BatchWriteItem", {"RequestItems": {TABLE: puts}})
+
+    def database_call(self, action, body):
+        request = urllib.request.Request(self.database, json.dumps(body).encode(), {
+            "X-Amz-Target": f"DynamoDB_20120810.{action}", "Content-Type": "application/x-amz-json-1.0",
+            "Authorization": "AWS4-HMAC-SHA256 Credential=bench/20260101/us-east-1/dynamodb/aws4_request, "
+                             "SignedHeaders=host, Signature=0", "X-Amz-Date": "20260101T000000Z"})
+        urllib.request.urlopen(request).close()
 
     def users(self, count):
         """Ids of new users, written straight into the table: registering each would spend minutes on hashing passwords."""

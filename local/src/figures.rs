@@ -20,6 +20,7 @@ use shared::model::job::JobKind;
 use crate::{
     layers::counting::DatabaseCalls,
     mail_service::{self, MailService},
+    mailbox,
     names::queue_of,
     sqs::Sqs,
 };
@@ -32,6 +33,8 @@ pub const ENDPOINTS: &str = "/_local/endpoints";
 pub const PROGRAM: &str = "/_local/program";
 /// The e-mail that a job has sent, as a text.
 pub const MAIL: &str = "/_local/mail/{job_id}";
+/// The newest e-mail to an address, as a text.
+pub const MAIL_TO: &str = "/_local/mail-to/{address}";
 /// The endpoint of the mail service, for functions that run as processes of their own.
 pub const MAIL_SERVICE: &str = "/_local/ses";
 
@@ -54,6 +57,10 @@ pub fn add_to(
         let queues: BTreeMap<_, _> = JobKind::ALL.map(queue_of).map(|queue| (queue, of(queue))).into();
         Json(json!({"database_calls": database_calls.count(), "queues": queues}))
     });
+    let folder = mailbox.clone();
+    let mail_to = get(async move |Path(address): Path<String>| {
+        mailbox::newest_to(&folder, &address).await.ok_or(StatusCode::NOT_FOUND)
+    });
     let mail = get(async move |Path(job_id): Path<String>| {
         let job_id: JobId = job_id.parse().map_err(|_| StatusCode::NOT_FOUND)?;
         tokio::fs::read_to_string(mailbox.join(format!("{job_id}.eml"))).await.map_err(|_| StatusCode::NOT_FOUND)
@@ -71,5 +78,6 @@ pub fn add_to(
     // Relative, so that it holds behind a path too.
     let documentation = get(async || (StatusCode::FOUND, [(LOCATION, "docs")]));
     let router = router.route("/", documentation).route(PROGRAM, program);
-    router.route(FIGURES, figures).route(ENDPOINTS, get(async move || Json(endpoints))).route(MAIL, mail)
+    let router = router.route(MAIL, mail).route(MAIL_TO, mail_to);
+    router.route(FIGURES, figures).route(ENDPOINTS, get(async move || Json(endpoints)))
 }

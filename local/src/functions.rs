@@ -44,6 +44,7 @@ macro_rules! functions {
 }
 
 functions! {
+    "accept-invitation" => accept_invitation,
     "analyze" => analyze,
     "cancel-job" => cancel_job,
     "change-password" => change_password,
@@ -61,6 +62,7 @@ functions! {
     "get-usage" => get_usage,
     "get-user" => get_user,
     "health" => health,
+    "invitations" => invitations + list + withdraw,
     "list-items" => list_items,
     "list-jobs" => list_jobs,
     "list-members" => list_members,

@@ -27,7 +27,7 @@ use shared::config::{NoOrigin, parse_origins};
 use shared::ids::{JobId, OrgId};
 use shared::jobs::JobMessage;
 use shared::limits::NetworkLimit;
-use shared::model::org::Plan;
+use shared::model::org::{Plan, Role};
 use shared::model::text::Email;
 use shared::{
     Context,
@@ -113,6 +113,20 @@ enum Operator {
         #[arg(long, default_value = "Analytical Engines")]
         org_name: String,
     },
+    /// Makes an account a member of an organization, without an invitation.
+    Member {
+        #[command(flatten)]
+        at: At,
+        /// The organization's id.
+        #[arg(long)]
+        org: OrgId,
+        /// The account's address.
+        #[arg(long)]
+        email: String,
+        /// What it becomes: member, admin or owner.
+        #[arg(long, value_parser = role)]
+        role: Role,
+    },
     /// Gives an organization a plan, or lists the plans that owners once gave themselves.
     Plan {
         #[command(flatten)]
@@ -186,6 +200,12 @@ struct At {
     table: Option<String>,
 }
 
+/// A role by its name.
+fn role(name: &str) -> Result<Role, String> {
+    let roles = [Role::Member, Role::Admin, Role::Owner];
+    roles.into_iter().find(|role| role.as_str() == name).ok_or_else(|| "not member, admin or owner".to_owned())
+}
+
 /// A plan by its name.
 fn plan(name: &str) -> Result<Plan, String> {
     let plans = [Plan::Free, Plan::Pro, Plan::Enterprise];
@@ -235,6 +255,10 @@ async fn operate(command: Operator, port: u16) -> Result<(), Box<dyn Error>> {
         Operator::Account { at, email, .. } => {
             let user = operator::verify_account(&at.context(port).await?, &Email::known(email)?).await?;
             println!("{user}: the address is proven.");
+        }
+        Operator::Member { at, org, email, role } => {
+            let user = operator::add_member(&at.context(port).await?, org, &Email::known(email)?, role).await?;
+            println!("{user} belongs to {org} as {}.", role.as_str());
         }
         Operator::Plan { at, org: Some(org), plan: Some(plan), .. } => {
             let given = operator::give_plan(&at.context(port).await?, org, plan).await?;

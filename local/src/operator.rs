@@ -4,16 +4,17 @@ pub mod catalogue;
 
 use std::time::Duration;
 
-use shared::account::{self, Begun, Proven, Registrant};
+use shared::account::{self, Begun, Joins, Proven, Registrant};
 use shared::clock::Clock;
 use shared::config::{Config, ConfigError};
 use shared::ids::{OrgId, UserId};
 use shared::jobs::{JobMessage, Redriven, redrive, settle_email};
 use shared::model::job::EmailOutcome;
-use shared::model::org::{OrgPlan, OrgRecord, Plan};
+use shared::model::org::{OrgPlan, OrgRecord, Plan, Role};
 use shared::model::session::Session;
 use shared::model::text::{Email, Name};
 use shared::store::items::SPREAD_BY_OPERATOR_AFTER;
+use shared::store::joining::JoinsBy;
 use shared::store::suppression::Reason;
 use shared::{ApiError, Context};
 
@@ -53,7 +54,8 @@ pub async fn self_taken_plans(context: &Context) -> Result<Vec<OrgRecord>, ApiEr
 /// What is wrong with one of them.
 pub fn registrant(email: String, password: String, name: String, org_name: String) -> Result<Registrant, &'static str> {
     let (name, org_name) = (Name::try_from(name)?, Name::try_from(org_name)?);
-    Ok(Registrant { email: email.try_into()?, password: password.try_into()?, name, org_name })
+    let joins = Joins::Founding(org_name);
+    Ok(Registrant { email: email.try_into()?, password: password.try_into()?, name, joins })
 }
 
 /// Makes an account and its organization, and begins a session. Its address needs no proof, and no network's limit is in the way.
@@ -79,6 +81,16 @@ pub async fn found_account(context: &Context, new: Registrant) -> Result<Begun, 
 pub async fn verify_account(context: &Context, email: &Email) -> Result<UserId, ApiError> {
     let user = context.store().user_of(email).await?.ok_or(ApiError::NotFound)?;
     context.store().note_verified(user).await.map(|()| user)
+}
+
+/// Makes an account a member of an organization, without an invitation: the operator answers for its user's consent.
+///
+/// # Errors
+/// [`ApiError::NotFound`] when there is no such account or organization, [`ApiError::AlreadyMember`], [`ApiError::PlanLimitReached`],
+/// [`ApiError::TooManyOrganizations`].
+pub async fn add_member(context: &Context, org: OrgId, email: &Email, role: Role) -> Result<UserId, ApiError> {
+    let user = context.store().user_of(email).await?.ok_or(ApiError::NotFound)?;
+    context.store().join(user, JoinsBy::Operator(org, role)).await.map(|_| user)
 }
 
 /// Gives an organization a plan.

@@ -9,7 +9,7 @@ use crate::error::ApiError;
 use crate::guesses::{self, Account, By, Guess};
 use crate::ids::{OrgId, UserId};
 use crate::model::account_mail::AccountMail;
-use crate::model::mark::MembershipMark;
+use crate::model::invitation::InvitationToken;
 use crate::model::org::{MembershipRecord, OrgRecord, Plan, Role};
 use crate::model::password::{NewPassword, PasswordAttempt};
 use crate::model::session::{ActiveSession, ActiveSessions, Carrier, Session};
@@ -20,17 +20,26 @@ use crate::model::user::UserRecord;
 use crate::network::Origin;
 use crate::password;
 use crate::security_log::{self, Actor, SecurityEvent};
-use crate::store::accounts::Registration;
+use crate::store::accounts::{Place, Registration};
 use crate::store::sessions::SessionRecord;
+use crate::store::{backoff, joining};
 use crate::token::Token;
 use lambda_http::Request;
 
-/// Who founds an account and an organization.
+/// Who founds an account.
 pub struct Registrant {
     pub email: Email,
     pub password: NewPassword,
     pub name: Name,
-    pub org_name: Name,
+    pub joins: Joins,
+}
+
+/// The organization that a new account belongs to.
+pub enum Joins {
+    /// One of its own, by its name.
+    Founding(Name),
+    /// The one that it is invited to. The invitation, which came by mail, proves the address.
+    Invited(InvitationToken),
 }
 
 /// How a new account's address is proven.
@@ -45,68 +54,96 @@ pub enum Proven<'a> {
 /// A session that has just begun.
 pub struct Begun {
     pub actor: Actor,
+    /// What its user is in its organization.
+    pub role: Role,
     pub session: Session,
     pub token: Token,
     pub device: Option<Device>,
 }
 
-/// Founds an account and its organization, and begins a session.
+/// Founds an account, in an organization of its own or one that it is invited to, and begins a session.
 ///
 /// # Errors
-/// [`ApiError::EmailTaken`]; a password that is no good.
+/// [`ApiError::EmailTaken`]; a password that is no good; [`ApiError::InvalidLink`] for an invitation that is none for this address.
 pub async fn register(
     context: &Context,
     new: Registrant,
     proven: Proven<'_>,
     carrier: Option<Carrier>,
 ) -> Result<Begun, ApiError> {
-    let own_words = [new.email.as_str(), new.name.as_str(), new.org_name.as_str()];
-    let password_hash = password::hash(new.password, &own_words).await?;
-    let (user_id, org_id, now) = (UserId::new(), OrgId::new(), context.now());
-    let (mail, request) = match proven {
-        Proven::ByMail(request) => {
-            let mail = AccountMail::Verification { user_id };
-            (Some(PendingMail::new(context, &mail, Some(request))?), Some(request))
+    let Registrant { email, password, name, joins } = new;
+    let mut place = Place::of(context, &email, &joins).await?;
+    let password_hash = password::hash(password, &[email.as_str(), name.as_str(), &place.org().name]).await?;
+    let (user_id, now) = (UserId::new(), context.now());
+    let request = proven.request();
+    let mail = match (&place, request) {
+        (Place::Founded(..), Some(_)) => {
+            Some(PendingMail::new(context, &AccountMail::Verification { user_id }, request)?)
         }
-        Proven::ByOperator => (None, None),
+        _ => None,
     };
     let user = UserRecord {
         user_id,
-        name: new.name.into_string(),
-        email: new.email.into_string(),
+        name: name.into_string(),
+        email: email.as_str().to_owned(),
         email_verified_at: mail.is_none().then_some(now),
         created_at: now,
         version: 1,
     };
-    let org = new_org(org_id, new.org_name, now)?;
-    let membership = MembershipRecord {
-        user_id,
-        org_id,
-        org_name: org.name.clone(),
-        role: Role::Owner,
-        joined_at: now,
-        mark: Some(MembershipMark::generate().map_err(ApiError::internal)?),
-    };
-    let token = Token::generate(user_id, org_id).map_err(ApiError::internal)?;
+    let token = Token::generate(user_id, place.org().org_id).map_err(ApiError::internal)?;
     // A browser's is known from the start.
     let device = carrier.map(|Carrier::Cookie| Device::generate()).transpose().map_err(ApiError::internal)?;
-    let registration = Registration {
-        user: &user,
-        password_hash,
-        org: &org,
-        membership: &membership,
-        settings: &SettingsRecord { settings: Settings::default(), version: 1 },
-        token: &token,
-        origin: request.map(Origin::of).unwrap_or_default(),
-        device: device.as_ref(),
-        mail: mail.as_ref(),
-    };
-    let (session_id, expires_at) = context.store().register(registration).await?;
-    if let Some(mail) = mail {
-        mail.send(context).await?;
+    for attempt in 0..joining::ATTEMPTS {
+        let membership = place.membership(user_id, now)?;
+        let registration = Registration {
+            user: &user,
+            password_hash: password_hash.clone(),
+            membership: &membership,
+            place: &place,
+            token: &token,
+            origin: request.map(Origin::of).unwrap_or_default(),
+            device: device.as_ref(),
+            mail: mail.as_ref(),
+        };
+        match context.store().register(registration).await {
+            // Others join the organization in this moment.
+            Err(ApiError::Contended) => tokio::time::sleep(backoff(attempt)).await,
+            registered => {
+                let (session_id, expires_at) = registered?;
+                if let Some(mail) = mail {
+                    mail.send(context).await?;
+                }
+                let actor = Actor { user_id, org_id: place.org().org_id, session_id };
+                let session = Session::new(user, Some(place.into_org()), &token, expires_at);
+                return Ok(Begun { actor, role: membership.role, session, token, device });
+            }
+        }
+        place = Place::of(context, &email, &joins).await?;
     }
-    let session = Session::new(user, Some(org), &token, expires_at);
-    Ok(Begun { actor: Actor { user_id, org_id, session_id }, session, token, device })
+    Err(ApiError::Contended)
+}
+
+impl<'a> Proven<'a> {
+    /// What registers, if that is a request.
+    fn request(self) -> Option<&'a Request> {
+        match self {
+            Self::ByMail(request) => Some(request),
+            Self::ByOperator => None,
+        }
+    }
+}
+
+impl Place {
+    /// Where a new account belongs.
+    async fn of(context: &Context, email: &Email, joins: &Joins) -> Result<Self, ApiError> {
+        Ok(match joins {
+            Joins::Invited(token) => Self::Invited(context.store().invited(token, email.as_str()).await?),
+            Joins::Founding(name) => {
+                let settings = SettingsRecord { settings: Settings::default(), version: 1 };
+                Self::Founded(Box::new(new_org(OrgId::new(), name.clone(), context.now())?), settings)
+            }
+        })
+    }
 }
 
 /// An organization with one member, its owner.
@@ -123,6 +160,7 @@ fn new_org(org_id: OrgId, name: Name, now: Moment) -> Result<OrgRecord, ApiError
         deletions: 0,
         member_count: 1,
         owner_count: 1,
+        invitations_made: 0,
         cursor_key: CursorKey::generate().map_err(ApiError::internal)?,
         created_at: now,
     })

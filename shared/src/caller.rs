@@ -152,6 +152,18 @@ impl Caller {
         Actor { user_id: self.user_id, org_id: self.org_id, session_id: self.session_id }
     }
 
+    /// Who this is in the security log, for what concerns another organization than the session's.
+    #[must_use]
+    pub fn actor_in(&self, org_id: OrgId) -> Actor {
+        Actor { org_id, ..self.actor() }
+    }
+
+    /// When it joined the session's organization.
+    #[must_use]
+    pub fn joined_at(&self) -> Moment {
+        self.membership.joined_at
+    }
+
     /// Checks that a path names the caller's own organization; any other one does not exist for it.
     ///
     /// # Errors

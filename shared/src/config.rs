@@ -43,6 +43,8 @@ pub struct Config {
     pub network_limits: HashMap<NetworkLimit, u64>,
     /// What all organizations together may do in a day, where they do that.
     pub caps: Caps,
+    /// Invitations that an organization may make in a day, where some are made ([`Config::invitations_per_day`]).
+    pub invitations_per_day: Option<u64>,
     /// Where mail about accounts is written ([`Config::account_mail`]).
     pub account_mail: Option<AccountMailConfig>,
 }
@@ -162,6 +164,9 @@ impl Config {
             }),
             network_limits: network_limits(&optional)?,
             caps: Caps::from_lookup(&optional)?,
+            invitations_per_day: optional("INVITATIONS_PER_DAY")
+                .map(|text| whole("INVITATIONS_PER_DAY", &text))
+                .transpose()?,
             account_mail: match optional("APP_URL") {
                 None => None,
                 Some(url) => Some(AccountMailConfig {
@@ -228,6 +233,14 @@ impl Config {
     /// `MAIL_FROM` is missing.
     pub fn mail(&self) -> Result<&MailConfig, ConfigError> {
         self.mail.as_ref().ok_or(ConfigError::Missing("MAIL_FROM"))
+    }
+
+    /// How many invitations an organization may make in a day; 0 closes.
+    ///
+    /// # Errors
+    /// `INVITATIONS_PER_DAY` is missing.
+    pub fn invitations_per_day(&self) -> Result<u64, ConfigError> {
+        self.invitations_per_day.ok_or(ConfigError::Missing("INVITATIONS_PER_DAY"))
     }
 
     /// What mail about accounts goes by.

@@ -30,6 +30,12 @@ pub enum ApiError {
     ReauthenticationRequired,
     #[error("the code or link proves nothing")]
     InvalidLink,
+    #[error("the user's address is not proven")]
+    EmailUnverified,
+    #[error("the address is a member's")]
+    AlreadyMember,
+    #[error("the user belongs to {limit} organizations")]
+    TooManyOrganizations { limit: usize },
     #[error("the user belongs to no organization")]
     NoOrganization,
     #[error("no such resource for this caller")]
@@ -134,6 +140,18 @@ impl ApiError {
                 "invalid_link",
                 "The code or link is wrong, has been used, or is too old. Ask for another.",
             ),
+            Self::EmailUnverified => (
+                S::FORBIDDEN,
+                "email_unverified",
+                "Show first that your e-mail address is yours (POST /auth/verify-email).",
+            ),
+            Self::AlreadyMember => {
+                (S::CONFLICT, "already_member", "The address is that of a member of the organization.")
+            }
+            Self::TooManyOrganizations { limit } => {
+                let text = format!("You belong to {limit} organizations, which is the most. Leave one first.");
+                return (S::FORBIDDEN, "organization_limit_reached", text);
+            }
             Self::NoOrganization => (S::FORBIDDEN, "no_organization", "You belong to no organization."),
             Self::NotFound | Self::ForeignOrganization => (S::NOT_FOUND, "not_found", "There is no such resource."),
             Self::EmailTaken => (S::CONFLICT, "email_taken", "An account with this e-mail address exists."),
@@ -164,9 +182,7 @@ impl ApiError {
             Self::TooManyAttempts { .. } => {
                 (S::TOO_MANY_REQUESTS, "too_many_attempts", "Too many failed log-ins for this account. Wait.")
             }
-            Self::RateLimited { .. } => {
-                (S::TOO_MANY_REQUESTS, "rate_limited", "Your network has asked for this too often. Wait.")
-            }
+            Self::RateLimited { .. } => (S::TOO_MANY_REQUESTS, "rate_limited", "This was asked for too often. Wait."),
             Self::OperatorCapReached { .. } => (
                 S::TOO_MANY_REQUESTS,
                 "operator_cap_reached",
@@ -304,6 +320,9 @@ mod tests {
             E::ForbiddenRole,
             E::ReauthenticationRequired,
             E::InvalidLink,
+            E::EmailUnverified,
+            E::AlreadyMember,
+            E::TooManyOrganizations { limit: 0 },
             E::NoOrganization,
             E::NotFound,
             E::EmailTaken,

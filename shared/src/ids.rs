@@ -112,6 +112,8 @@ id!(/// A user.
     UserId, "usr_");
 id!(/// An organization: the tenant.
     OrgId, "org_");
+id!(/// An invitation to an organization. Names it; does not open it.
+    InvitationId, "inv_");
 id!(/// An item of an organization.
     ItemId, "itm_");
 id!(/// A job of an organization.

@@ -4,6 +4,7 @@ pub mod account_mail;
 pub mod analysis;
 pub mod cached;
 pub mod email;
+pub mod invitation;
 pub mod item;
 pub mod job;
 pub mod mark;

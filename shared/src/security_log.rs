@@ -110,9 +110,20 @@ pub enum SecurityEvent<'a> {
     OtherSessionsEnded {
         by: &'a Caller,
     },
-    MemberAdded {
+    /// Somebody was invited.
+    Invited {
         by: &'a Caller,
-        member: UserId,
+        email: &'a Email,
+        role: Role,
+    },
+    InvitationWithdrawn {
+        by: &'a Caller,
+        email: &'a Email,
+        role: Role,
+    },
+    /// An invitation was accepted: in the organization that it was to.
+    MemberAdded {
+        by: Actor,
         role: Role,
     },
     RoleChanged {
@@ -208,8 +219,15 @@ impl<'a> SecurityEvent<'a> {
             Self::PasswordChanged { by } => ("password_changed", of(by)),
             Self::SessionEnded { by, session } => ("session_ended", Fields { ended: Some(session), ..of(by) }),
             Self::OtherSessionsEnded { by } => ("other_sessions_ended", of(by)),
-            Self::MemberAdded { by, member, role } => {
-                ("member_added", Fields { member: Some(member), role: Some(role), ..of(by) })
+            Self::Invited { by, email, role } => {
+                ("member_invited", Fields { role: Some(role), email: Some(email), ..of(by) })
+            }
+            Self::InvitationWithdrawn { by, email, role } => {
+                ("invitation_withdrawn", Fields { role: Some(role), email: Some(email), ..of(by) })
+            }
+            Self::MemberAdded { by, role } => {
+                let member = Some(by.user_id);
+                ("member_added", Fields { by: Some(by), member, role: Some(role), ..Fields::default() })
             }
             Self::RoleChanged { by, member, from, to } => {
                 ("role_changed", Fields { member: Some(member), role_before: Some(from), role: Some(to), ..of(by) })
@@ -245,7 +263,7 @@ pub async fn note(context: &Context, event: SecurityEvent<'_>) {
 
 async fn write(context: &Context, source: Option<Network>, event: SecurityEvent<'_>) {
     let (name, fields) = event.parts();
-    // Who logs in or registers may also write a key; the other functions' roles need not.
+    // Who logs in, registers or invites may also write a key; the other functions' roles need not.
     let may_make_it = fields.email.is_some();
     let key = match source {
         None if !may_make_it => None,

@@ -9,7 +9,7 @@ use local::like_aws::{LikeAws, Passage};
 use local::names::{TABLE_NAME, queue_of};
 use local::{Options, System, operator};
 use serde_json::{Value, json};
-use shared::account::Registrant;
+use shared::account::{Joins, Registrant};
 use shared::ids::OrgId;
 use shared::model::job::JobKind;
 use shared::model::time::Moment;
@@ -273,7 +273,7 @@ impl Owner {
             email: "owner@example.com".parse().unwrap(),
             password: "correct horse battery".to_owned().try_into().unwrap(),
             name: "Ada".parse().unwrap(),
-            org_name: "Analytical Engines".parse().unwrap(),
+            joins: Joins::Founding("Analytical Engines".parse().unwrap()),
         };
         let begun = operator::found_account(system.context(), new).await.unwrap();
         let (token, org_id) = (begun.token.reveal().to_owned(), begun.actor.org_id);

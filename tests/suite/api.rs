@@ -8,7 +8,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder, Url};
 use serde_json::{Value, json};
 use shared::Context;
-use shared::account::Registrant;
+use shared::account::{Joins, Registrant};
 use shared::etag::EntityTag;
 use shared::model::org::{OrgPlan, Plan};
 use shared::runtime::SECURITY_HEADERS;
@@ -123,6 +123,14 @@ impl Api {
         Self { operator: Operator::Of(system.context()), ..Self::at(system.url()) }
     }
 
+    /// The same of a system in another process of this machine.
+    pub(crate) async fn of_running(url: String) -> Self {
+        let port = Url::parse(&url).unwrap().port().unwrap();
+        let variables = local::running::variables(port).await.unwrap();
+        let context = operator::context(local::names::TABLE_NAME, &|name| variables.get(name).cloned()).unwrap();
+        Self { operator: Operator::Of(Box::leak(Box::new(context))), ..Self::at(url) }
+    }
+
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
@@ -216,12 +224,24 @@ impl Api {
         self.call(None, Method::POST, "/auth/login", Some(body)).await
     }
 
+    /// Makes a user a member of an owner's organization, as the operator.
+    pub(crate) async fn add(&self, owner: &Actor, user: &Actor, role: &str) {
+        let (org, email) = (owner.org_id.parse().unwrap(), user.email.parse().unwrap());
+        let role = serde_json::from_value(json!(role)).unwrap();
+        let add = move |context| async move { operator::add_member(context, org, &email, role).await.unwrap() };
+        self.operate(add).await;
+    }
+
+    /// Says that a user's address is proven, as the operator.
+    pub(crate) async fn verify(&self, user: &Actor) {
+        let email = user.email.parse().unwrap();
+        self.operate(move |context| async move { operator::verify_account(context, &email).await.unwrap() }).await;
+    }
+
     /// A new user with a role in an owner's organization, logged in there.
     pub(crate) async fn join(&self, owner: &Actor, role: &str) -> Actor {
         let user = self.register().await;
-        let path = format!("/orgs/{}/members/{}", owner.org_id, user.user_id);
-        let added = self.put(owner, &path, json!({"role": role})).await;
-        assert_eq!(added.status, 201, "{}", added.text);
+        self.add(owner, &user, role).await;
         let session = self.login(&user.email, Some(&owner.org_id)).await;
         assert_eq!(session.status, 200, "{}", session.text);
         Actor::of(&session.body, &user.email)
@@ -244,6 +264,14 @@ impl Api {
         let list = self.get(&other, "/me/sessions").await;
         let current = list.body["data"].as_array().unwrap().iter().find(|session| session["is_current"] == true);
         current.unwrap()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// The id of a new invitation.
+    pub(crate) async fn invitation(&self, actor: &Actor) -> String {
+        let path = format!("/orgs/{}/invitations", actor.org_id);
+        let reply = self.post(actor, &path, json!({"email": unique_email(), "role": "member"})).await;
+        assert_eq!(reply.status, 201, "{}", reply.text);
+        reply.body["id"].as_str().unwrap().to_owned()
     }
 
     /// The id of a new item.
@@ -341,7 +369,7 @@ pub(crate) fn registrant(email: &str) -> Registrant {
         email: email.parse().unwrap(),
         password: PASSWORD.to_owned().try_into().unwrap(),
         name: "Ada Lovelace".parse().unwrap(),
-        org_name: "Analytical Engines".parse().unwrap(),
+        joins: Joins::Founding("Analytical Engines".parse().unwrap()),
     }
 }
 
@@ -396,7 +424,9 @@ pub(crate) fn redacted(value: &Value) -> Value {
     match value {
         Value::String(text) => {
             let hex = |rest: &str| rest.len() == 32 && rest.bytes().all(|byte| byte.is_ascii_hexdigit());
-            let id = ["usr_", "org_", "itm_", "job_", "ses_"].iter().find(|p| text.strip_prefix(**p).is_some_and(hex));
+            let id = ["usr_", "org_", "itm_", "job_", "ses_", "inv_"]
+                .iter()
+                .find(|p| text.strip_prefix(**p).is_some_and(hex));
             let time = text.len() == 24 && text.ends_with('Z') && text.as_bytes()[10] == b'T';
             match id {
                 Some(prefix) => json!(format!("{prefix}*")),

@@ -12,8 +12,10 @@ fn samples(operation: &str) -> Vec<Value> {
     let (email, text) = ("ada@example.com", "A line.");
     let item = json!({"name": "thing", "description": "a thing"});
     match operation {
-        "register" => vec![json!({"email": email, "password": PASSWORD, "name": "Ada", "org_name": "Engines",
-            "session": "cookie"})],
+        "register" => vec![
+            json!({"email": email, "password": PASSWORD, "name": "Ada", "org_name": "Engines", "session": "cookie"}),
+            json!({"email": email, "password": PASSWORD, "name": "Ada", "invitation": "citi_"}),
+        ],
         "login" => {
             let org_id = "org_0199c8a0f5e27b3c8d4e5f6a7b8c9d0e";
             vec![json!({"email": email, "password": PASSWORD, "org_id": org_id, "session": "cookie"})]
@@ -26,6 +28,8 @@ fn samples(operation: &str) -> Vec<Value> {
         "forgot_password" => vec![json!({"email": email})],
         "reset_password" => vec![json!({"token": "citr_", "password": PASSWORD, "session": "cookie"})],
         "reauthenticate" => vec![json!({"password": PASSWORD})],
+        "create_invitation" => vec![json!({"email": email, "role": "member"})],
+        "accept_invitation" => vec![json!({"token": "citi_"})],
         "put_member" => vec![json!({"role": "member"})],
         "create_item" => vec![item.clone(), json!({"items": [item.clone(), item]})],
         "update_item" => vec![item],

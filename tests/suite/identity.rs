@@ -95,8 +95,7 @@ async fn a_removed_members_tokens_stay_dead_when_it_is_added_again() {
         let member = api.join(&owner, "member").await;
         assert_eq!(api.get(&member, "/me").await.status, 200);
         assert_eq!(api.delete(&owner, &path(&owner, &member.user_id)).await.status, 204);
-        let added = api.put(&owner, &path(&owner, &member.user_id), json!({"role": role})).await;
-        assert_eq!(added.status, 201, "{}", added.text);
+        api.add(&owner, &member, role).await;
         api.get(&member, "/me").await.is_problem(401, "invalid_token");
         let settings = format!("/orgs/{}/settings", owner.org_id);
         api.put(&member, &settings, json!({"settings": {}})).await.is_problem(401, "invalid_token");
@@ -124,7 +123,7 @@ async fn sessions_from_before_there_were_marks_count_by_their_time() {
     scene.change(membership(&member), "SET joined_at = :later REMOVE #it", "mark", later).await;
     assert_eq!(status().await, 401, "it was added again after the session began");
     scene.remove(&owner, &member.user_id).await;
-    assert_eq!(scene.set_role(&owner, &member.user_id, "admin").await, 201);
+    scene.api.add(&owner, &member, "admin").await;
     assert_eq!(status().await, 401);
 }
 
@@ -146,10 +145,11 @@ async fn a_log_in_whose_record_changes_meanwhile_gives_no_session() {
 async fn late_writes(scene: &Scene, owner: &Actor, meanwhile: impl AsyncFn(&Actor), status: u16, code: &str) {
     let stranger = scene.api.register().await;
     let member = scene.api.join(owner, "member").await;
-    let (to_stranger, to_member) = (path(owner, &stranger.user_id), path(owner, &member.user_id));
+    let (invitations, to_member) = (format!("/orgs/{}/invitations", owner.org_id), path(owner, &member.user_id));
+    let invited = json!({"email": stranger.email, "role": "admin"});
     let settings = format!("/orgs/{}/settings", owner.org_id);
     let writes = [
-        (Method::PUT, &to_stranger, Some(json!({"role": "admin"}))),
+        (Method::POST, &invitations, Some(invited)),
         (Method::PUT, &to_member, Some(json!({"role": "admin"}))),
         (Method::DELETE, &to_member, None),
         (Method::PUT, &settings, Some(json!({"settings": {"timezone": "Asia/Tokyo"}}))),
@@ -166,6 +166,7 @@ async fn late_writes(scene: &Scene, owner: &Actor, meanwhile: impl AsyncFn(&Acto
     let expected = [(&owner.user_id, "owner"), (&member.user_id, "member")];
     assert_eq!(scene.members(owner).await, expected.map(|(id, role)| (id.clone(), role.to_owned())).into());
     assert_eq!(scene.api.get(owner, &settings).await.body["version"], 1);
+    assert_eq!(scene.api.get(owner, &invitations).await.body["data"], json!([]));
     scene.remove(owner, &member.user_id).await;
 }
 
@@ -183,14 +184,16 @@ async fn what_an_admin_has_under_way_is_refused_once_it_is_removed_even_if_it_is
     let owner = scene.api.register().await;
     let again = async |admin: &Actor| {
         scene.remove(&owner, &admin.user_id).await;
-        assert_eq!(scene.set_role(&owner, &admin.user_id, "admin").await, 201);
+        scene.api.add(&owner, admin, "admin").await;
     };
     late_writes(&scene, &owner, again, 401, "invalid_token").await;
 
     // Without being added again, too; and a change of itself.
     let (admin, stranger) = (scene.api.join(&owner, "admin").await, scene.api.register().await);
-    let add = async { scene.slow.put(&admin, &path(&owner, &stranger.user_id), json!({"role": "admin"})).await };
-    scene.late(add, async || scene.remove(&owner, &admin.user_id).await).await.is_problem(401, "invalid_token");
+    let (path_of, invited) =
+        (format!("/orgs/{}/invitations", owner.org_id), json!({"email": stranger.email, "role": "admin"}));
+    let invite = async { scene.slow.post(&admin, &path_of, invited).await };
+    scene.late(invite, async || scene.remove(&owner, &admin.user_id).await).await.is_problem(401, "invalid_token");
     let admin = scene.api.join(&owner, "admin").await;
     let step_down = async { scene.slow.put(&admin, &path(&owner, &admin.user_id), json!({"role": "member"})).await };
     scene.late(step_down, async || again(&admin).await).await.is_problem(401, "invalid_token");
@@ -265,7 +268,7 @@ async fn a_right_password_uses_no_attempt_up_wherever_it_leads() {
     assert_eq!(guesses_left(&api, &owner.email).await, 10);
     // A member of no organization.
     let api = api.elsewhere();
-    assert_eq!(api.put(&second, &path(&left, &other.user_id), json!({"role": "owner"})).await.status, 201);
+    api.add(&left, &other, "owner").await;
     let there = Actor::of(&api.login(&other.email, Some(&left.org_id)).await.body, &other.email);
     assert_eq!(api.delete(&there, &path(&there, &there.user_id)).await.status, 204);
     let own = api.join(&other, "owner").await;

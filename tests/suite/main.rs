@@ -20,6 +20,7 @@ mod guesses;
 mod health;
 mod hot;
 mod identity;
+mod invitations;
 mod items;
 mod jobs;
 mod letters;

@@ -42,6 +42,11 @@ const ROWS: &[Row] = &[
     row("list_members", [401, 200, 200, 200, 404]),
     row("put_member", [401, 403, 200, 200, 404]),
     row("delete_member", [401, 403, 204, 204, 404]),
+    row("list_invitations", [401, 403, 200, 200, 404]),
+    row("create_invitation", [401, 403, 201, 201, 404]),
+    row("withdraw_invitation", [401, 403, 204, 204, 404]),
+    // None of theirs.
+    row("accept_invitation", [401, 400, 400, 400, 400]),
     row("get_model_pricing", [200, 200, 200, 200, 200]),
     row("list_items", [401, 200, 200, 200, 200]),
     row("create_item", [401, 201, 201, 201, 201]),
@@ -74,6 +79,7 @@ const OUTSIDE: &[&str] = &[
     "list_sessions",
     "end_session",
     "end_other_sessions",
+    "accept_invitation",
 ];
 
 /// What answers the owner of another organization otherwise if its address is not proven.
@@ -106,6 +112,8 @@ pub(crate) fn body(operation: &str, email: &str) -> Option<Value> {
         "forgot_password" => Some(json!({"email": email})),
         "reset_password" => Some(json!({"token": "citr_", "password": PASSWORD})),
         "reauthenticate" => Some(json!({"password": PASSWORD})),
+        "create_invitation" => Some(json!({"email": unique_email(), "role": "member"})),
+        "accept_invitation" => Some(json!({"token": "citi_"})),
         "put_member" => Some(json!({"role": "member"})),
         "analyze" => Some(json!({"text": "A short text about a long day."})),
         "send_email" => Some(json!({"to": email, "subject": "Hello", "text": "A line."})),
@@ -181,6 +189,7 @@ pub(crate) struct Target {
     /// Has ended.
     job_id: String,
     session_id: String,
+    invitation_id: String,
 }
 
 impl Target {
@@ -193,7 +202,9 @@ impl Target {
         let item_id = if operation.ends_with("_item") { api.item(owner).await } else { String::new() };
         let job_id = if operation.ends_with("_job") { api.ended_job(owner).await } else { String::new() };
         let session_id = if operation == "end_session" { api.another_session(owner).await } else { String::new() };
-        Self { org_id: owner.org_id.clone(), user_id, item_id, job_id, session_id }
+        let invitation_id =
+            if operation == "withdraw_invitation" { api.invitation(owner).await } else { String::new() };
+        Self { org_id: owner.org_id.clone(), user_id, item_id, job_id, session_id, invitation_id }
     }
 
     pub(crate) fn path(&self, template: &str) -> String {
@@ -202,6 +213,7 @@ impl Target {
             .replace("{user_id}", &self.user_id)
             .replace("{item_id}", &self.item_id)
             .replace("{session_id}", &self.session_id)
+            .replace("{invitation_id}", &self.invitation_id)
             .replace("{job_id}", &self.job_id);
         assert!(!path.contains('{'), "{template} has a parameter that the matrix does not know");
         path

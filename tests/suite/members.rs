@@ -78,32 +78,18 @@ async fn the_last_owner_stays_however_raced() {
 }
 
 #[tokio::test]
-async fn the_plans_limit_of_members_is_exact() {
+async fn nobody_is_added_without_consent() {
     let api = Api::new();
-    let owner = api.register().await;
-    let users = join_all((0..8).map(|_| api.register())).await;
-    let add = |user: &str| {
-        let path = path(&owner.org_id, user);
-        let (api, owner) = (&api, &owner);
-        async move { api.put(owner, &path, json!({"role": "member"})).await }
-    };
-    let replies = join_all(users.iter().map(|user| add(&user.user_id))).await;
-    assert_eq!(replies.iter().filter(|reply| reply.status == 201).count(), 4, "five members, the owner among them");
-    for reply in replies.iter().filter(|reply| reply.status != 201) {
-        reply.is_problem(403, "plan_limit_reached");
-    }
-    // One user raced is one member.
-    let one = users.iter().zip(&replies).find(|(_, reply)| reply.status == 201).unwrap().0;
-    api.delete(&owner, &path(&owner.org_id, &one.user_id)).await;
-    let raced = join_all((0..6).map(|_| add(&one.user_id))).await;
-    assert_eq!(raced.iter().filter(|reply| reply.status == 201).count(), 1);
-    assert!(raced.iter().all(|reply| matches!(reply.status, 200 | 201)));
-}
-
-#[tokio::test]
-async fn an_unregistered_user_cannot_be_added() {
-    let api = Api::new();
-    let owner = api.register().await;
+    let (owner, stranger) = (api.register().await, api.register().await);
     let nobody = format!("usr_{}", "0".repeat(32));
-    api.put(&owner, &path(&owner.org_id, &nobody), json!({"role": "member"})).await.is_problem(404, "not_found");
+    for user in [&stranger.user_id, &nobody] {
+        for role in ["member", "owner"] {
+            api.put(&owner, &path(&owner.org_id, user), json!({"role": role})).await.is_problem(404, "not_found");
+        }
+    }
+    assert_eq!(api.get(&stranger, "/me").await.body["orgs"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        api.get(&owner, &format!("/orgs/{}/members", owner.org_id)).await.body["data"].as_array().unwrap().len(),
+        1
+    );
 }

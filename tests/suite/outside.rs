@@ -30,7 +30,7 @@ async fn its_first_log_ins_all_succeed() {
     let api = Api::new();
     let (founder, heir) = (api.register().await, api.register().await);
     let path = |user: &Actor| format!("/orgs/{}/members/{}", founder.org_id, user.user_id);
-    assert_eq!(api.put(&founder, &path(&heir), json!({"role": "owner"})).await.status, 201);
+    api.add(&founder, &heir, "owner").await;
     assert_eq!(api.delete(&founder, &path(&founder)).await.status, 204);
     api.get(&founder, "/me").await.is_problem(401, "invalid_token");
     let replies = futures_util::future::join_all((0..8).map(|_| api.login(&founder.email, None))).await;

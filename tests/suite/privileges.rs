@@ -1,7 +1,7 @@
 //! Least privilege: `local` holds each function to its `Policies` in the template, so all other tests show that they suffice.
 //! These show that each grant is needed, and that too little and too much are both found.
 
-use crate::api::{Actor, Api, PASSWORD, send};
+use crate::api::{Actor, Api, PASSWORD, registration, send, unique_email};
 use crate::faults::{Fault, FaultyDatabase};
 use crate::jobs::emails::happened;
 use crate::jobs::providers::{Answer, Providers};
@@ -56,6 +56,33 @@ impl World {
         Self { rig, database, providers, origin, settings }
     }
 
+    /// The same of invitations: one that a member accepts, one that a new user registers with, one that is withdrawn, one that is replaced.
+    async fn invitations(&self, owner: &Actor) {
+        let api = &self.rig.api;
+        let path = format!("/orgs/{}/invitations", owner.org_id);
+        let invite = async |email: &str| {
+            let invited = api.post(owner, &path, json!({"email": email, "role": "member"})).await;
+            ok(invited.status);
+            self.rig.deliver_account_mail().await;
+            let letter = self.providers.emails().pop().unwrap().to_string();
+            let token = letter.split_once("#citi_").unwrap().1.split("\\n").next().unwrap().to_owned();
+            (invited.body["id"].as_str().unwrap().to_owned(), format!("citi_{token}"))
+        };
+        let user = api.register().await;
+        let (_, token) = invite(&user.email).await;
+        ok(api.post(&user, "/invitations/accept", json!({"token": token})).await.status);
+        let email = unique_email();
+        invite(&email).await;
+        let (_, invitation) = invite(&email).await;
+        let mut new = registration(&email);
+        new.as_object_mut().unwrap().remove("org_name");
+        new["invitation"] = json!(invitation);
+        ok(api.call(None, Method::POST, "/auth/register", Some(new)).await.status);
+        let (withdrawn, _) = invite(&unique_email()).await;
+        ok(api.get(owner, &path).await.status);
+        ok(api.delete(owner, &format!("{path}/{withdrawn}")).await.status);
+    }
+
     /// Calls that together need every grant of the functions of accounts and organizations.
     async fn accounts_and_orgs(&self) {
         let api = &self.rig.api;
@@ -106,6 +133,9 @@ impl World {
         ok(api.put(&owner, &path, json!({"role": "admin"})).await.status);
         ok(api.get(&owner, &format!("{org}/members")).await.status);
         ok(api.delete(&owner, &path).await.status);
+        self.invitations(&owner).await;
+        // Who belongs to no organization makes itself a place outside.
+        api.outside().await;
         ok(api.call(None, Method::GET, "/health?deep=1", None).await.status);
         ok(api.call(Some(&owner), Method::POST, "/auth/logout", None).await.status);
     }
@@ -353,14 +383,15 @@ async fn what_is_not_granted_is_refused_as_aws_refuses_it() {
 
 #[tokio::test]
 async fn a_transaction_is_refused_for_one_part_and_writes_nothing() {
-    let statement = "dynamodb:PutItem, dynamodb:UpdateItem";
-    let system = changed("PutMemberFunction", statement, "dynamodb:UpdateItem").await.unwrap();
+    let statement = "dynamodb:DeleteItem, dynamodb:UpdateItem";
+    let system = changed("DeleteMemberFunction", statement, "dynamodb:DeleteItem").await.unwrap();
     let api = Api::of(&system);
-    let (owner, user) = (api.register().await, api.register().await);
+    let owner = api.register().await;
+    let member = api.join(&owner, "member").await;
     let members = format!("/orgs/{}/members", owner.org_id);
-    let path = format!("{members}/{}", user.user_id);
-    api.put(&owner, &path, json!({"role": "member"})).await.is_problem(500, "internal_error");
-    assert_eq!(api.get(&owner, &members).await.body["data"].as_array().unwrap().len(), 1);
+    let path = format!("{members}/{}", member.user_id);
+    api.delete(&owner, &path).await.is_problem(500, "internal_error");
+    assert_eq!(api.get(&owner, &members).await.body["data"].as_array().unwrap().len(), 2);
 }
 
 #[tokio::test]

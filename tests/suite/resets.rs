@@ -45,8 +45,7 @@ async fn the_mails_link_gives_another_password_once_and_ends_all_else() {
     let rig = Rig::new().await;
     let actor = rig.api.register().await;
     let owner = rig.api.register().await;
-    let path = format!("/orgs/{}/members/{}", owner.org_id, actor.user_id);
-    assert_eq!(rig.api.put(&owner, &path, json!({"role": "member"})).await.status, 201);
+    rig.api.add(&owner, &actor, "member").await;
     let elsewhere = Actor::of(&rig.api.login(&actor.email, Some(&owner.org_id)).await.body, &actor.email);
 
     let token = link(&rig, &actor.email).await;
@@ -83,7 +82,7 @@ async fn who_belongs_to_no_organization_gets_a_session_in_none() {
     let rig = Rig::new().await;
     let (actor, other) = (rig.api.register().await, rig.api.register().await);
     let path = |user: &Actor| format!("/orgs/{}/members/{}", actor.org_id, user.user_id);
-    assert_eq!(rig.api.put(&actor, &path(&other), json!({"role": "owner"})).await.status, 201);
+    rig.api.add(&actor, &other, "owner").await;
     assert_eq!(rig.api.delete(&actor, &path(&actor)).await.status, 204);
     for password in [ANOTHER, PASSWORD] {
         let token = link(&rig, &actor.email).await;

@@ -57,6 +57,8 @@ events! {
     PasswordChanged "password_changed",
     SessionEnded "session_ended",
     OtherSessionsEnded "other_sessions_ended",
+    Invited "member_invited",
+    InvitationWithdrawn "invitation_withdrawn",
     MemberAdded "member_added",
     RoleChanged "role_changed",
     MemberRemoved "member_removed",
@@ -79,26 +81,52 @@ fn to(actor: &Actor, event: &str, member: &Actor, more: Value) -> Value {
 
 /// Does all that is an event, and some that is none. Returns what each line is to say, in order.
 async fn do_everything(api: &Api, letters: &Letters) -> (Vec<Actor>, Vec<Value>) {
-    let owner = api.register().await;
-    let user = api.register().await;
+    let (owner, user) = (api.register_as_everybody().await, api.register_as_everybody().await);
+    for new in [&owner, &user] {
+        let code = code_of(&arrived(letters, &new.email, "#citv_").await);
+        assert_eq!(api.post(new, "/auth/verify-email", json!({"code": code})).await.status, 200);
+    }
+    let invitations = format!("/orgs/{}/invitations", owner.org_id);
+    let invite = async |email: &str| {
+        let invited = api.post(&owner, &invitations, json!({"email": email, "role": "member"})).await;
+        assert_eq!(invited.status, 201, "{}", invited.text);
+        invited.body["id"].as_str().unwrap().to_owned()
+    };
+    let withdrawn = format!("{invitations}/{}", invite("grace@example.com").await);
+    assert_eq!(api.delete(&owner, &withdrawn).await.status, 204);
+    invite(&user.email).await;
+    let token = token_of(&arrived(letters, &user.email, "#citi_").await);
+    assert_eq!(api.post(&user, "/invitations/accept", json!({"token": token})).await.status, 200);
     let path = format!("/orgs/{}/members/{}", owner.org_id, user.user_id);
     let change = async |role: &str| api.put(&owner, &path, json!({"role": role})).await.status;
-    assert_eq!((change("member").await, change("admin").await, change("admin").await), (201, 200, 200));
+    assert_eq!((change("admin").await, change("admin").await), (200, 200));
     let member = Actor::of(&api.login(&user.email, Some(&owner.org_id)).await.body, &user.email);
     api.login(&user.email, Some(&api.item(&owner).await)).await.is_problem(422, "validation_failed");
     let settings = format!("/orgs/{}/settings", owner.org_id);
     assert_eq!(api.put(&member, &settings, json!({"settings": {}})).await.status, 200);
     assert_eq!(api.call(Some(&user), Method::POST, "/auth/logout", None).await.status, 204);
+    // By the session that it had, in the organization that it is in now.
+    let there = Actor { org_id: owner.org_id.clone(), ..user.clone() };
+    let invited = |event: &str| {
+        let mut line = by(&owner, event);
+        line["role"] = json!("member");
+        line
+    };
     let mut expected = vec![
         by(&owner, "registered"),
         by(&user, "registered"),
-        to(&owner, "member_added", &user, json!({"role": "member"})),
+        by(&owner, "email_verified"),
+        by(&user, "email_verified"),
+        invited("member_invited"),
+        invited("invitation_withdrawn"),
+        invited("member_invited"),
+        to(&there, "member_added", &user, json!({"role": "member"})),
         to(&owner, "role_changed", &user, json!({"role_before": "member", "role": "admin"})),
         by(&member, "logged_in"),
         by(&member, "settings_changed"),
         by(&user, "logged_out"),
     ];
-    expected[5]["version"] = json!(2);
+    expected[10]["version"] = json!(2);
     // Elsewhere: ten of a network's log-ins fail.
     let (stranger, another) = (api.elsewhere(), api.elsewhere());
     let guess = async |api: &Api, email: &str| {
@@ -120,9 +148,6 @@ async fn do_everything(api: &Api, letters: &Letters) -> (Vec<Actor>, Vec<Value>)
         let path = format!("/orgs/{}/members/{}", owner.org_id, member.user_id);
         assert_eq!(api.delete(actor, &path).await.status, 204);
     }
-    let registered = Actor { org_id: String::new(), ..other.clone() };
-    expected.push(json!({"event": "registered", "user_id": registered.user_id}));
-    expected.push(to(&owner, "member_added", &other, json!({"role": "member"})));
     expected.push(by(&other, "logged_in"));
     expected.extend(refusals);
     expected.push(to(&other, "member_removed", &other, json!({"role_before": "member"})));
@@ -156,9 +181,6 @@ async fn try_what_is_forbidden(api: &Api, owner: &Actor, member: &Actor, expecte
 
 /// What a user does with its own account and sessions.
 async fn change_the_own_account(api: &Api, owner: &Actor, letters: &Letters, expected: &mut Vec<Value>) {
-    let code = code_of(&arrived(letters, &owner.email, "#citv_").await);
-    assert_eq!(api.post(owner, "/auth/verify-email", json!({"code": code})).await.status, 200);
-    expected.push(by(owner, "email_verified"));
     assert_eq!(api.post(owner, "/auth/reauthenticate", json!({"password": PASSWORD})).await.status, 204);
     expected.push(by(owner, "reauthenticated"));
     let another = api.another_session(owner).await;
@@ -205,7 +227,7 @@ async fn register_too_often(api: &Api, expected: &mut Vec<Value>) {
 async fn each_event_is_one_line_with_ids_and_without_addresses() {
     let mut logging = Logging::start("security_log::quiet_process");
     let letters = Letters::at(logging.wait_for("MAILBOX ").into());
-    let api = Api::at(logging.wait_for("URL "));
+    let api = Api::of_running(logging.wait_for("URL ")).await;
     let (actors, expected) = do_everything(&api, &letters).await;
     logging.tell(&actors[0].org_id);
     let given = logging.wait_for(r#""event":"plan_changed""#);
@@ -242,8 +264,10 @@ async fn each_event_is_one_line_with_ids_and_without_addresses() {
             || line["code"] == "forbidden_origin";
         assert_eq!(line["session_id"].as_str().is_some_and(|id| id.starts_with("ses_")), !failed, "{line}");
         assert_eq!(line["org_id"].as_str().is_some_and(|id| id.starts_with("org_")), !failed, "{line}");
-        let with_email =
-            failed && event != "denied" || ["registered", "logged_in"].iter().any(|event| line["event"] == *event);
+        let with_email = failed && event != "denied"
+            || ["registered", "logged_in", "member_invited", "invitation_withdrawn"]
+                .iter()
+                .any(|event| line["event"] == *event);
         assert_eq!(line["email_hash"].as_str().map(str::len), with_email.then_some(22), "{line}");
         assert_eq!(line["source_hash"].as_str().map(str::len), Some(22), "{line}");
         // What was done by a session came from one address.

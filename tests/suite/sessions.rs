@@ -24,8 +24,7 @@ async fn sessions_of(api: &Api) -> Vec<Actor> {
     let mut sessions = vec![user.clone()];
     for _ in 0..2 {
         let owner = api.register().await;
-        let path = format!("/orgs/{}/members/{}", owner.org_id, user.user_id);
-        assert_eq!(api.put(&owner, &path, json!({"role": "member"})).await.status, 201);
+        api.add(&owner, &user, "member").await;
         sessions.push(Actor::of(&api.login(&user.email, Some(&owner.org_id)).await.body, &user.email));
     }
     sessions.push(Actor::of(&api.login(&user.email, None).await.body, &user.email));

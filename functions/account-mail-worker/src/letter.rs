@@ -1,6 +1,7 @@
 //! What account mail says. Nothing that somebody chose (names) stands in it: whoever gets it may be a stranger to who caused it.
 
 use shared::model::email::{Message, Recipients, Subject, Text};
+use shared::model::invitation::InvitationRecord;
 use shared::model::user::UserRecord;
 use shared::store::account_mail::MailLimit;
 use shared::{ApiError, Context};
@@ -13,6 +14,8 @@ pub(crate) enum Letter {
     PasswordReset(UserRecord),
     /// Tells this address that the password was changed.
     PasswordChanged(String),
+    /// Invites who has an address, in the name of who made the invitation: by that one's proven address, and by no name.
+    Invitation(InvitationRecord, UserRecord),
 }
 
 impl Letter {
@@ -21,14 +24,15 @@ impl Letter {
         match self {
             Self::Verification(user) | Self::PasswordReset(user) => &user.email,
             Self::PasswordChanged(to) => to,
+            Self::Invitation(invitation, _) => &invitation.email,
         }
     }
 
     /// How much of it the address gets.
     pub(crate) fn limit(&self) -> Option<MailLimit> {
         match self {
-            // Whoever asks for another is held to the limit there.
-            Self::Verification(_) => None,
+            // Whoever asks for one is held to the limit there.
+            Self::Verification(_) | Self::Invitation(..) => None,
             Self::PasswordReset(_) => Some(MailLimit::PASSWORD_RESET),
             Self::PasswordChanged(_) => Some(MailLimit::NOTICE),
         }
@@ -53,7 +57,29 @@ impl Letter {
                 let text = include_str!("letters/password-changed.txt");
                 message(&to, text, &[("{link}", format!("{app_url}/forgot-password"))]).map(Some)
             }
+            Self::Invitation(invitation, inviter) => {
+                let Some(token) = context.store().new_invitation_token(&invitation).await? else { return Ok(None) };
+                let text = include_str!("letters/invitation.txt");
+                let filled = [
+                    ("{inviter}", shown(&inviter.email)),
+                    ("{link}", link(app_url, "invitations/accept", token.reveal())),
+                    ("{address}", shown(&invitation.email)),
+                ];
+                message(&invitation.email, text, &filled).map(Some)
+            }
         }
+    }
+}
+
+/// An address as a text shows it. What stands before the `@` may be nearly anything: where a mail program could take it for the beginning
+/// of a link, only the domain is named.
+fn shown(email: &str) -> String {
+    let (local, domain) = email.rsplit_once('@').unwrap_or_default();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'+' | b'-');
+    if local.bytes().all(plain) && !local.starts_with("www.") {
+        email.to_owned()
+    } else {
+        format!("somebody at {domain}")
     }
 }
 
@@ -71,4 +97,21 @@ fn message(to: &str, text: &str, filled: &[(&str, String)]) -> Result<Message, A
         subject: Subject::parse(&fill(subject)).map_err(ApiError::internal)?,
         text: Text::parse(&fill(text)).map_err(ApiError::internal)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_no_link() {
+        for plain in ["ada@example.com", "ada.b+c_d-1@example.com"] {
+            assert_eq!(shown(plain), plain);
+        }
+        for link in
+            ["evil.example/login?a=b@example.com", "www.evil.example@example.com", "http://evil.example@example.com"]
+        {
+            assert_eq!(shown(link), "somebody at example.com");
+        }
+    }
 }

@@ -100,6 +100,16 @@ async fn wanted(context: &Context, mail: &AccountMail) -> Result<Option<Letter>,
             user.filter(|user| user.email == email.as_str()).map(Letter::PasswordReset)
         }
         AccountMail::PasswordChanged { email } => Some(Letter::PasswordChanged(email.clone())),
+        AccountMail::Invitation { org_id, invitation_id } => {
+            let invitation = store.invitation(*org_id, *invitation_id).await?;
+            match invitation.filter(|invitation| invitation.expires_at > context.now()) {
+                None => None,
+                Some(invitation) => {
+                    let inviter = store.inviter(&invitation).await?;
+                    inviter.map(|inviter| Letter::Invitation(invitation, inviter))
+                }
+            }
+        }
     };
     let Some(letter) = letter else { return Ok(None) };
     let to = Email::stored(letter.to().to_owned()).map_err(ApiError::internal)?;

@@ -1,5 +1,4 @@
-//! `PUT /orgs/{org_id}/members/{user_id}`, admin: `201` for a registered user added, `200` for a role
-//! changed; `409` for the last owner.
+//! `PUT /orgs/{org_id}/members/{user_id}`, admin: `200` with the member, whose role is changed; `409` for the last owner. It adds nobody.
 
 use deserr::Deserr;
 use shared::caller::Caller;
@@ -19,19 +18,18 @@ pub struct RoleChange {
     role: Role,
 }
 
-/// Add a member or change a role
+/// Change a member's role
 ///
-/// Only owners make owners or change them.
+/// Only owners make owners or change them. Who is no member yet is invited.
 ///
 /// # Errors
-/// `401` without a valid session, `403` below admin, `404` for another organization or no such user,
-/// `409 last_owner`, `403 plan_limit_reached`.
+/// `401` without a valid session, `403` below admin, `404` for another organization or no such member,
+/// `409 last_owner`.
 #[utoipa::path(put, path = "/orgs/{org_id}/members/{user_id}", operation_id = "put_member", tag = "members",
     request_body = RoleChange,
     params(("org_id" = OrgId, Path, description = "The session's organization"),
-        ("user_id" = UserId, Path, description = "A registered user")),
+        ("user_id" = UserId, Path, description = "A member")),
     responses((status = 200, description = "The member with the role", body = Member),
-        (status = 201, description = "The new member", body = Member),
         (status = 409, description = "The last owner cannot go", body = shared::response::ProblemBody)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
@@ -42,19 +40,12 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let change: RoleChange = request::json(&request)?;
     request::untagged(&request)?;
 
-    let (member, was) = context.store().put_member(by, user_id, change.role).await?;
+    let (member, from) = context.store().change_role(by, user_id, change.role).await?;
 
-    let event = match was {
-        None => Some(SecurityEvent::MemberAdded { by: &caller, member: user_id, role: change.role }),
-        Some(from) if from != change.role => {
-            Some(SecurityEvent::RoleChanged { by: &caller, member: user_id, from, to: change.role })
-        }
-        Some(_) => None,
-    };
-    if let Some(event) = event {
+    if from != change.role {
+        let event = SecurityEvent::RoleChanged { by: &caller, member: user_id, from, to: change.role };
         security_log::record(context, &request, event).await;
     }
 
-    let status = if was.is_none() { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(response::json(status, &Member::from(member)))
+    Ok(response::json(StatusCode::OK, &Member::from(member)))
 }

@@ -33,7 +33,7 @@ impl Operator {
         self.run(&["plan", "--org", org, "--plan", PLAN]).await.map(drop)
     }
 
-    /// Makes an account of what a registration sends. Returns its session.
+    /// Makes an account of what a registration sends, and an admin of the organization that it `joins`, if any. Returns its session.
     ///
     /// # Errors
     /// What the command said.
@@ -42,6 +42,9 @@ impl Operator {
         let (email, password, name, org_name) = (of("email"), of("password"), of("name"), of("org_name"));
         let arguments = ["--email", &email, "--password", &password, "--name", &name, "--org-name", &org_name];
         let said = self.run(&[["account"].as_slice(), &arguments].concat()).await?;
+        if let Some(org) = account["joins"].as_str() {
+            self.run(&["member", "--org", org, "--email", &email, "--role", "admin"]).await?;
+        }
         serde_json::from_slice(&said).map_err(|error| error.to_string())
     }
 

@@ -8,12 +8,14 @@ use utoipa::openapi::{OpenApi, Ref, RefOr, Schema};
 /// Every `code` of a problem, the gateway's among them.
 const CODES: &[&str] = &[
     "access_denied",
+    "already_member",
     "ambiguous_credentials",
     "authentication_required",
     "budget_exceeded",
     "concurrent_change",
     "default_model_unavailable",
     "email_taken",
+    "email_unverified",
     "forbidden_origin",
     "forbidden_role",
     "headers_too_large",
@@ -28,6 +30,7 @@ const CODES: &[&str] = &[
     "no_organization",
     "not_found",
     "operator_cap_reached",
+    "organization_limit_reached",
     "payload_too_large",
     "plan_forbids",
     "plan_limit_reached",

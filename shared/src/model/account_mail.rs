@@ -1,7 +1,7 @@
 //! Mail about accounts: to prove an address, to come back in, to be told. What a job of it carries names no secret: the worker makes
 //! codes and tokens when it writes the mail.
 
-use crate::ids::UserId;
+use crate::ids::{InvitationId, OrgId, UserId};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ pub enum AccountMail {
     PasswordReset { email: String },
     /// Says that the account of this address has another password.
     PasswordChanged { email: String },
+    /// A link that makes who gets it a member.
+    Invitation { org_id: OrgId, invitation_id: InvitationId },
 }
 
 impl AccountMail {
@@ -22,7 +24,9 @@ impl AccountMail {
     #[must_use]
     pub const fn useful_for(&self) -> Duration {
         match self {
-            Self::Verification { .. } | Self::PasswordChanged { .. } => Duration::from_secs(7 * 24 * 60 * 60),
+            Self::Verification { .. } | Self::PasswordChanged { .. } | Self::Invitation { .. } => {
+                Duration::from_secs(7 * 24 * 60 * 60)
+            }
             Self::PasswordReset { .. } => Duration::from_secs(24 * 60 * 60),
         }
     }

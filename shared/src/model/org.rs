@@ -141,6 +141,9 @@ pub struct OrgRecord {
     pub deletions: u64,
     pub member_count: u64,
     pub owner_count: u64,
+    /// Invitations that were ever made, so that two that are made at once see each other.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub invitations_made: u64,
     pub cursor_key: CursorKey,
     pub created_at: Moment,
 }
@@ -191,6 +194,7 @@ impl From<OrgRecord> for Org {
             deletions: _,
             member_count: _,
             owner_count: _,
+            invitations_made: _,
             cursor_key: _,
             created_at: _,
         } = org;
@@ -229,6 +233,7 @@ impl From<OrgRecord> for OrgPlan {
             deletions: _,
             member_count: _,
             owner_count: _,
+            invitations_made: _,
             cursor_key: _,
             created_at: _,
         } = org;

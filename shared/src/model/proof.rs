@@ -21,7 +21,7 @@ const TOKEN_LENGTH: usize = 16 + 32 + 4;
 pub struct SecretHash(String);
 
 impl SecretHash {
-    fn of(parts: &[&[u8]]) -> Self {
+    pub(crate) fn of(parts: &[&[u8]]) -> Self {
         let mut hash = Sha256::new();
         for part in parts {
             hash.update(part);

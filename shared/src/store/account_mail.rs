@@ -30,6 +30,9 @@ pub struct MailLimit {
 }
 
 impl MailLimit {
+    /// Invitations, of whatever organization: beyond five a day the inviters are not told so, and no mail goes out.
+    pub const INVITATION: Self = Self { purpose: "INVITATION", most: 5, window: DAY, apart: Duration::ZERO };
+
     /// Another code or link: once a minute, five times a day.
     pub const RESENT_VERIFICATION: Self =
         Self { purpose: "VERIFICATION", most: 5, window: DAY, apart: Duration::from_secs(60) };

@@ -1,20 +1,21 @@
 //! Users, their log-in records and sessions.
 
 use super::keys::{self, Key};
-use super::{Attributes, Store, attributes, classify, record, string, versioned};
+use super::{Attributes, Store, Transaction, attributes, classify, condition_failed, record, string, versioned};
 use crate::account_mail::PendingMail;
 use crate::conditional::Expected;
 use crate::device::Device;
 use crate::error::ApiError;
 use crate::ids::{SessionId, UserId};
 use crate::model::cached::ProfileKey;
-use crate::model::org::{MembershipRecord, OrgRecord};
+use crate::model::org::{MembershipRecord, OrgRecord, Role};
 use crate::model::settings::SettingsRecord;
 use crate::model::text::{Email, Name};
 use crate::model::time::Moment;
 use crate::model::user::{Profile, UserRecord};
 use crate::network::Origin;
 use crate::store::authority::sort_key;
+use crate::store::joining::{self, Invited};
 use crate::store::sessions::SessionRecord;
 use crate::token::Token;
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem, Update};
@@ -36,9 +37,8 @@ pub struct LoginRecord {
 pub struct Registration<'a> {
     pub user: &'a UserRecord,
     pub password_hash: String,
-    pub org: &'a OrgRecord,
+    pub place: &'a Place,
     pub membership: &'a MembershipRecord,
-    pub settings: &'a SettingsRecord,
     pub token: &'a Token,
     pub origin: Origin,
     /// The device that it knows from the start.
@@ -47,26 +47,70 @@ pub struct Registration<'a> {
     pub mail: Option<&'a PendingMail>,
 }
 
+/// The organization that a new account belongs to.
+pub enum Place {
+    /// A new one.
+    Founded(Box<OrgRecord>, SettingsRecord),
+    /// One that it is invited to.
+    Invited(Invited),
+}
+
+impl Place {
+    /// The organization.
+    #[must_use]
+    pub fn org(&self) -> &OrgRecord {
+        match self {
+            Self::Founded(org, _) => org,
+            Self::Invited(invited) => &invited.org,
+        }
+    }
+
+    /// The same, owned.
+    #[must_use]
+    pub fn into_org(self) -> OrgRecord {
+        match self {
+            Self::Founded(org, _) => *org,
+            Self::Invited(invited) => invited.org,
+        }
+    }
+
+    /// The membership that a new account gets.
+    ///
+    /// # Errors
+    /// When the operating system gives no randomness.
+    pub fn membership(&self, user: UserId, now: Moment) -> Result<MembershipRecord, ApiError> {
+        match self {
+            Self::Founded(org, _) => joining::membership(org, user, Role::Owner, now),
+            Self::Invited(invited) => invited.membership(user, now),
+        }
+    }
+}
+
 impl Store {
     /// Stores a registration as a whole or not at all. Returns its session's id, and when that ends.
     ///
     /// # Errors
-    /// [`ApiError::EmailTaken`] if an account has the address.
+    /// [`ApiError::EmailTaken`] if an account has the address; [`ApiError::InvalidLink`] if the invitation was used or withdrawn
+    /// meanwhile; [`ApiError::Contended`] if the organization that it is for changed.
     pub async fn register(&self, new: Registration<'_>) -> Result<(SessionId, Moment), ApiError> {
-        let Registration { user, password_hash, org, membership, settings, token, origin, device, mail } = new;
-        let (user_id, org_id) = (user.user_id, org.org_id);
+        let Registration { user, password_hash, place, membership, token, origin, device, mail } = new;
+        let user_id = user.user_id;
         let login = LoginRecord { user_id, password_hash, version: 1 };
         let session = SessionRecord::new(membership, origin, self.now());
-        let member = Key::member(org_id, user_id);
-        let mut writes = vec![
-            self.put_new(attributes(Key::login(&user.email), &login)?)?,
-            self.put_new(attributes(Key::user(user_id), user)?)?,
-            self.put_new(attributes(Key::org(org_id), org)?)?,
-            self.put_new(attributes(Key::settings(org_id), settings)?)?,
-            self.put_new(attributes(Key::membership(user_id, org_id), membership)?)?,
-            self.put_new(attributes(member, &membership.listed())?)?,
-            self.put_new(session.stored(token)?)?,
-        ];
+        let mut writes = vec![self.put_new(attributes(Key::login(&user.email), &login)?)?];
+        match place {
+            Place::Founded(org, settings) => writes.extend([
+                self.put_new(attributes(Key::org(org.org_id), org)?)?,
+                self.put_new(attributes(Key::settings(org.org_id), settings)?)?,
+                self.put_new(attributes(Key::membership(user_id, org.org_id), membership)?)?,
+                self.put_new(attributes(Key::member(org.org_id, user_id), &membership.listed())?)?,
+            ]),
+            Place::Invited(invited) => {
+                writes.extend(self.using(invited)?);
+                writes.extend(self.adding(&invited.org, membership)?);
+            }
+        }
+        writes.extend([self.put_new(attributes(Key::user(user_id), user)?)?, self.put_new(session.stored(token)?)?]);
         if let Some(device) = device {
             // There may be one of an account that had the address before.
             writes.push(self.put_over(self.first_device(&user.email, &login, device)?)?);
@@ -74,14 +118,21 @@ impl Store {
         if let Some(mail) = mail {
             writes.extend(self.mail_writes(mail)?);
         }
-        let outcome = timed(Part::Db, self.transact(writes)).await?;
+        let is_founded = matches!(place, Place::Founded(..));
+        let outcome = match is_founded {
+            true => timed(Part::Db, self.transact(writes)).await?,
+            false => timed(Part::Db, self.transact_once(writes)).await?.ok_or(ApiError::Contended)?,
+        };
         if outcome.refused(0) {
             return Err(ApiError::EmailTaken);
         }
-        if outcome.is_done() {
-            Ok((session.session_id, session.expires_at))
-        } else {
-            Err(ApiError::internal("a new id exists already"))
+        match outcome {
+            Transaction::Done => Ok((session.session_id, session.expires_at)),
+            Transaction::Refused(_) if is_founded => Err(ApiError::internal("a new id exists already")),
+            Transaction::Refused(reasons) if reasons[1..=joining::USING].iter().any(condition_failed) => {
+                Err(ApiError::InvalidLink)
+            }
+            Transaction::Refused(_) => Err(ApiError::Contended),
         }
     }
 

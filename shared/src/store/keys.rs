@@ -17,6 +17,7 @@
 //! | copy of an organization's record | `ORG#<org>#<copy, 0–7>` | `COPY` |
 //! | settings | `ORG#<org>` | `SETTINGS` |
 //! | member (copy of the membership) | `ORG#<org>` | `MEMBER#<user>` |
+//! | invitation | `ORG#<org>` | `INVITATION#<invitation>` |
 //! | item | `ITEMS#<org>` | `<item>` |
 //! | item of an organization whose items are spread | `ITEMS#<org>#<partition, 0–7>` | `<item>` |
 //! | lane: room for items that is given out | `ROOM#<org>#<partition, 0–7>` | `<lane, 3 digits>` |
@@ -38,7 +39,7 @@
 //! | catalogue's manifest | `PRICES` | `MANIFEST` |
 //! | catalogue's chunk | `PRICES#<version>` | `<number, 4 digits>` |
 
-use crate::ids::{ItemId, JobId, OrgId, UserId};
+use crate::ids::{InvitationId, ItemId, JobId, OrgId, UserId};
 use crate::model::org::OrgRecord;
 use crate::model::time::Moment;
 use crate::store::slices::LANE_PARTITIONS;
@@ -63,6 +64,7 @@ pub struct Key {
 
 /// What sort keys of a kind start with.
 pub const MEMBER: &str = "MEMBER#";
+pub(crate) const INVITATION: &str = "INVITATION#";
 pub const MEMBERSHIP: &str = "ORG#";
 /// Beside a log-in record.
 pub(crate) const DEVICES: &str = "DEVICES";
@@ -186,6 +188,11 @@ impl Key {
     #[must_use]
     pub fn member(org: OrgId, user: UserId) -> Self {
         Self::new(org_pk(org), format!("{MEMBER}{user}"))
+    }
+
+    #[must_use]
+    pub fn invitation(org: OrgId, invitation: InvitationId) -> Self {
+        Self::new(org_pk(org), format!("{INVITATION}{invitation}"))
     }
 
     /// Where an item lies: its id says it.

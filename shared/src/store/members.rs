@@ -2,18 +2,16 @@
 //! the organization, where it is listed); both change in one transaction with the counters.
 
 use super::keys::{self, Key};
-use super::{Store, attributes, classify, number, record, string};
+use super::{Store, classify, number, record, string};
 use crate::error::ApiError;
 use crate::ids::{OrgId, UserId};
-use crate::model::mark::MembershipMark;
 use crate::model::org::{MembershipRecord, NamedMembership, OrgRecord, Role};
-use crate::model::time::Moment;
 use crate::model::user::UserRecord;
 use crate::store::accounts::LoginRecord;
 use crate::store::authority::sort_key;
 use crate::store::role_check::{RoleCheck, Still};
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
-use aws_sdk_dynamodb::types::{ConditionCheck, Delete, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{Delete, TransactWriteItem, Update};
 use platform::telemetry::{Part, timed};
 use std::collections::{HashMap, HashSet};
 
@@ -102,33 +100,26 @@ impl Store {
             .collect())
     }
 
-    /// Adds a registered user to the caller's organization, or changes a member's role, if the caller's own role suffices
-    /// ([`Role::needed_to_change`]) when it is written. Returns the member, and the role that it had.
+    /// Changes a member's role, if the caller's own role suffices ([`Role::needed_to_change`]) when it is written. Returns the member, and
+    /// the role that it had.
     ///
     /// # Errors
-    /// [`ApiError::NotFound`] for no such user, [`ApiError::ForbiddenRole`], [`ApiError::LastOwner`],
-    /// [`ApiError::PlanLimitReached`] when the plan has no room for another member, [`ApiError::InvalidToken`] for a caller
-    /// that was removed meanwhile.
-    pub async fn put_member(
+    /// [`ApiError::NotFound`] for no such member, [`ApiError::ForbiddenRole`], [`ApiError::LastOwner`],
+    /// [`ApiError::InvalidToken`] for a caller that was removed meanwhile.
+    pub async fn change_role(
         &self,
         by: RoleCheck<'_>,
         user: UserId,
         role: Role,
-    ) -> Result<(NamedMembership, Option<Role>), ApiError> {
+    ) -> Result<(NamedMembership, Role), ApiError> {
         timed(Part::Db, async {
             for _ in 0..ATTEMPTS {
                 let snapshot = self.snapshot(by.org_id(), user).await?;
-                let was = snapshot.membership.as_ref().map(|membership| membership.role);
-                let by = by.needing(Role::needed_to_change(was, Some(role)))?;
-                let (membership, writes) = match &snapshot.membership {
-                    None => {
-                        let new = snapshot.new_member(role, self.now())?;
-                        let writes = self.adding(&snapshot, &new)?;
-                        (new, writes)
-                    }
-                    Some(old) if old.role == role => (old.clone(), Vec::new()),
-                    Some(old) => (MembershipRecord { role, ..old.clone() }, self.changing(&snapshot, old, role)?),
-                };
+                let old = snapshot.membership.as_ref().ok_or(ApiError::NotFound)?;
+                let by = by.needing(Role::needed_to_change(Some(old.role), Some(role)))?;
+                let was = old.role;
+                let membership = MembershipRecord { role, ..old.clone() };
+                let writes = if was == role { Vec::new() } else { self.changing(&snapshot, old, role)? };
                 if writes.is_empty() || self.change_member(by, &snapshot, writes).await? {
                     return Ok((NamedMembership { membership, name: snapshot.user.name }, was));
                 }
@@ -202,29 +193,6 @@ impl Store {
         })
     }
 
-    fn adding(
-        &self,
-        snapshot: &MembershipSnapshot,
-        new: &MembershipRecord,
-    ) -> Result<Vec<TransactWriteItem>, ApiError> {
-        let limit = snapshot.org.plan.limits().members;
-        if snapshot.org.member_count >= limit {
-            return Err(ApiError::PlanLimitReached { what: "members", limit });
-        }
-        let exists = ConditionCheck::builder()
-            .table_name(&self.table)
-            .set_key(Some(Key::user(new.user_id).attributes()))
-            .condition_expression("attribute_exists(pk)")
-            .build()
-            .map_err(ApiError::internal)?;
-        Ok(vec![
-            TransactWriteItem::builder().condition_check(exists).build(),
-            self.put_new(attributes(Key::membership(new.user_id, new.org_id), new)?)?,
-            self.put_new(attributes(Key::member(new.org_id, new.user_id), &new.listed())?)?,
-            self.update(counting(&snapshot.org, 1, i64::from(new.role == Role::Owner))?)?,
-        ])
-    }
-
     fn changing(
         &self,
         snapshot: &MembershipSnapshot,
@@ -264,23 +232,9 @@ impl Store {
     }
 }
 
-impl MembershipSnapshot {
-    /// The membership that the user is given.
-    fn new_member(&self, role: Role, now: Moment) -> Result<MembershipRecord, ApiError> {
-        Ok(MembershipRecord {
-            user_id: self.user.user_id,
-            org_id: self.org.org_id,
-            org_name: self.org.name.clone(),
-            role,
-            joined_at: now,
-            mark: Some(MembershipMark::generate().map_err(ApiError::internal)?),
-        })
-    }
-}
-
 /// Changes the counters, on condition that there is room for a new member on the plan as read, and that
 /// the last owner stays.
-fn counting(org: &OrgRecord, members: i64, owners: i64) -> Result<UpdateBuilder, ApiError> {
+pub(super) fn counting(org: &OrgRecord, members: i64, owners: i64) -> Result<UpdateBuilder, ApiError> {
     if owners < 0 && org.owner_count <= 1 {
         return Err(ApiError::LastOwner);
     }

@@ -29,7 +29,7 @@ impl<'a> RoleCheck<'a> {
     ///
     /// # Errors
     /// [`ApiError::ForbiddenRole`] if the role does not suffice.
-    pub(crate) fn needing(self, needed: Role) -> Result<Self, ApiError> {
+    pub fn needing(self, needed: Role) -> Result<Self, ApiError> {
         Self::new(self.membership, needed)
     }
 
@@ -56,7 +56,7 @@ impl<'a> RoleCheck<'a> {
     }
 
     /// The check as a part of a transaction.
-    fn write(&self, table: &str) -> Result<TransactWriteItem, ApiError> {
+    pub(super) fn write(&self, table: &str) -> Result<TransactWriteItem, ApiError> {
         let roles: Vec<Role> =
             [Role::Member, Role::Admin, Role::Owner].into_iter().filter(|role| *role >= self.needed).collect();
         let still = Still::one_of(self.membership, &roles);

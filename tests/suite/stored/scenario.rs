@@ -102,8 +102,8 @@ impl Scenario {
         self.keys(&owner).await;
         self.jobs_under_way(&owner, &large).await;
         self.dangling_entry(&owner).await;
+        self.account_mail(&owner).await;
         self.ask_for_everything(&owner).await;
-        self.account_mail().await;
         self.locked_account().await;
         vec![owner, large, small]
     }
@@ -298,7 +298,10 @@ impl Scenario {
     }
 
     /// An account whose address is not proven, with mail that was sent, that is to be sent, and that came back.
-    async fn account_mail(&self) {
+    async fn account_mail(&self, owner: &Actor) {
+        let invitation = json!({"email": unique_email(), "role": "admin"});
+        let invited = self.rig.api.post(owner, &format!("/orgs/{}/invitations", owner.org_id), invitation).await;
+        assert_eq!(invited.status, 201, "{}", invited.text);
         let stranger = self.rig.api.register_as_everybody().await;
         self.rig.deliver_account_mail().await;
         let again = self.rig.api.post(&stranger, "/auth/verify-email/resend", Value::Null).await;

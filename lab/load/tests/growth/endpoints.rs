@@ -3,14 +3,17 @@
 use crate::fill::{new_analysis, new_item};
 use crate::scene::{Actor, Ask, PASSWORD, PLAIN, Scene, Via};
 use local::names::MAIL_EVENTS_QUEUE;
+use local::operator;
 use local::system::project_folder;
 use local::template::{Route, Template};
 use serde_json::{Value, json};
-use shared::account_mail;
 use shared::cursor::CursorKey;
-use shared::ids::ItemId;
+use shared::ids::{InvitationId, ItemId};
 use shared::model::account_mail::AccountMail;
+use shared::model::invitation::InvitationToken;
+use shared::model::org::Role;
 use shared::store::keys::Key;
+use shared::{ApiError, account_mail};
 use std::sync::LazyLock;
 
 static TEMPLATE: LazyLock<Template> =
@@ -72,6 +75,8 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
     plain("list-members"),
     plain("put-member"),
     plain("delete-member"),
+    plain("invitations"),
+    plain("accept-invitation"),
     plain("get-model-pricing"),
     hit("get-model-pricing, hit"),
     plain("analyze"),
@@ -192,6 +197,8 @@ pub(crate) async fn prepare(scene: &Scene, ground: &Ground, endpoint: Endpoint, 
     let expected = match endpoint.name {
         "get-me, no session" => 401,
         "analyze" => 202,
+        // There is none.
+        "accept-invitation" => 400,
         _ => success(ask.function),
     };
     if endpoint.cached {
@@ -240,6 +247,10 @@ async fn detailed(scene: &Scene, ground: &Ground, name: &'static str, number: u6
             let token = store.new_password_reset(&member).await.unwrap().unwrap();
             ask.body(json!({"token": token.reveal(), "password": PASSWORD}))
         }
+        "accept-invitation" => {
+            let token = InvitationToken::generate(scene.owner.org_id, InvitationId::new()).unwrap();
+            ask.body(json!({"token": token.reveal()}))
+        }
         "reauthenticate" => ask.body(json!({"password": PASSWORD})),
         "logout" => {
             let login = login(asked(scene, ground, "login"), &scene.member);
@@ -259,15 +270,16 @@ fn login(ask: Ask, actor: &Actor) -> Ask {
     ask.body(json!({"email": actor.email, "password": PASSWORD, "org_id": actor.org_id}))
 }
 
-/// The guest joins, or leaves after having joined.
+/// The guest, whom the operator makes a member if it is none, gets another role or leaves.
 async fn membership(scene: &Scene, ground: &Ground, name: &'static str) -> Work {
     let of = |function| asked(scene, ground, function).of("user_id", ground.guest.user_id);
-    let join = of("put-member").body(json!({"role": "member"}));
+    let email = ground.guest.email.parse().unwrap();
+    let added = operator::add_member(scene.system.context(), scene.owner.org_id, &email, Role::Member).await;
+    assert!(matches!(added, Ok(_) | Err(ApiError::AlreadyMember)), "{added:?}");
     if name == "put-member" {
-        let (_gone_or_never_there, _) = scene.ask(PLAIN, &of("delete-member")).await;
-        return Work::Ask(join, 201);
+        scene.must(&of(name).body(json!({"role": "member"}))).await;
+        return Work::Ask(of(name).body(json!({"role": "admin"})), 200);
     }
-    scene.must(&join).await;
     Work::Ask(of(name), 204)
 }
 

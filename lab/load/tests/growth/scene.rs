@@ -11,11 +11,11 @@ use local::names::{MAIL_EVENTS_QUEUE, queue_of};
 use local::{Options, Storage, System, operator};
 use serde_json::{Value, json};
 use shared::Context;
-use shared::account::Registrant;
+use shared::account::{Joins, Registrant};
 use shared::config::Config;
 use shared::ids::{OrgId, UserId};
 use shared::model::job::JobKind;
-use shared::model::org::Plan;
+use shared::model::org::{Plan, Role};
 use shared::queue::batch::Batch;
 use shared::runtime::event::{Event as _, Parts, PathParameters};
 use std::net::{IpAddr, Ipv4Addr};
@@ -180,8 +180,8 @@ impl Scene {
             scene.member = scene.register(1).await;
             let org = scene.owner.org_id;
             operator::give_plan(scene.system.context(), org, Plan::Enterprise).await.unwrap();
-            let member = Ask::new("put-member", Method::PUT, Some(&scene.owner.token)).of("org_id", org);
-            scene.must(&member.of("user_id", scene.member.user_id).body(json!({"role": "member"}))).await;
+            let email = scene.member.email.parse().unwrap();
+            operator::add_member(scene.system.context(), org, &email, Role::Member).await.unwrap();
         });
         scene
     }
@@ -193,7 +193,7 @@ impl Scene {
             email: email.parse().unwrap(),
             password: PASSWORD.to_owned().try_into().unwrap(),
             name: "Ada Lovelace".parse().unwrap(),
-            org_name: "Analytical Ltd".parse().unwrap(),
+            joins: Joins::Founding("Analytical Ltd".parse().unwrap()),
         };
         let begun = operator::found_account(self.system.context(), new).await.unwrap();
         let token = begun.token.reveal().to_owned();

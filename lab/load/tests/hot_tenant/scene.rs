@@ -15,7 +15,7 @@ use shared::model::org::{MembershipRecord, OrgRecord, Plan, Role};
 use shared::model::settings::{Settings, SettingsRecord};
 use shared::model::user::UserRecord;
 use shared::network::Origin;
-use shared::store::accounts::Registration;
+use shared::store::accounts::{Place, Registration};
 use shared::store::items::SPREAD_BY_OPERATOR_AFTER;
 use shared::token::Token;
 use std::collections::BTreeMap;
@@ -120,10 +120,9 @@ impl Scene {
         operator::give_plan(self.system.context(), org, Plan::Enterprise).await.unwrap();
         let owner = actor(&owner);
         for number in 1..=sessions {
-            let user = text(&self.must(register(number)).await["user"]["id"]);
-            let path = format!("/orgs/{org}/members/{user}");
-            let body = Some(json!({"role": "member"}));
-            self.must(Ask { method: Method::PUT, path, token: Some(owner.token.clone()), body }).await;
+            self.must(register(number)).await;
+            let email_of = email(number).parse().unwrap();
+            operator::add_member(self.system.context(), org, &email_of, Role::Member).await.unwrap();
             let body = Some(json!({"email": email(number), "password": PASSWORD, "org_id": org.to_string()}));
             let session = Ask { method: Method::POST, path: "/auth/login".to_owned(), token: None, body };
             self.hot.push(actor(&self.must(session).await));
@@ -175,9 +174,8 @@ impl Scene {
         let registration = Registration {
             user: &user,
             password_hash: "nobody logs in with it".to_owned(),
-            org: &org,
             membership: &membership,
-            settings: &settings,
+            place: &Place::Founded(Box::new(org), settings),
             token: &token,
             origin,
             device: None,

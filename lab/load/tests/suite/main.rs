@@ -7,13 +7,18 @@ mod short;
 use local::operator::registrant;
 use local::{System, operator};
 use serde_json::Value;
-use shared::model::org::Plan;
+use shared::model::org::{Plan, Role};
 
 /// Makes an account of what a registration sends.
 async fn account(system: &System, new: &Value) -> Result<Value, String> {
     let of = |name: &str| new[name].as_str().unwrap().to_owned();
+    let joins = new["joins"].as_str().map(|org| org.parse().unwrap());
     let new = registrant(of("email"), of("password"), of("name"), of("org_name")).unwrap();
+    let email = new.email.clone();
     let session = operator::account(system.context(), new).await.map_err(|error| error.to_string())?;
+    if let Some(org) = joins {
+        operator::add_member(system.context(), org, &email, Role::Admin).await.map_err(|error| error.to_string())?;
+    }
     serde_json::to_value(session).map_err(|error| error.to_string())
 }
 

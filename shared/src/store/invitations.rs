@@ -1,0 +1,237 @@
+//! Invitations of an organization: made within its plan's room, listed, withdrawn, and the token that their mail gets.
+
+use super::idempotency::{Begun, Keyed};
+use super::keys::{self, Key};
+use super::rates::{Counted, Counter};
+use super::role_check::RoleCheck;
+use super::single::SingleWrite as _;
+use super::{Store, attributes, backoff, classify, condition_failed, number, record, string};
+use crate::account_mail::PendingMail;
+use crate::error::ApiError;
+use crate::ids::{InvitationId, OrgId};
+use crate::model::invitation::{InvitationRecord, InvitationToken};
+use crate::model::org::{MembershipRecord, OrgRecord, Role};
+use crate::model::time::Moment;
+use crate::model::user::UserRecord;
+use crate::store::authority::sort_key;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
+use aws_sdk_dynamodb::types::{Delete, TransactWriteItem, Update};
+use platform::idempotency::KeyClaim;
+use platform::telemetry::{Part, timed};
+use std::time::Duration;
+
+/// How often one is made while the organization's members or invitations change meanwhile.
+const ATTEMPTS: u32 = 8;
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+impl Store {
+    /// Takes one of the organization's invitations of the day (UTC).
+    ///
+    /// # Errors
+    /// [`ApiError::RateLimited`] until midnight.
+    pub async fn take_invitation(&self, org: OrgId, most: u64) -> Result<(), ApiError> {
+        let (counter, ends) = self.invitations_of_day(org, most);
+        match self.count(&counter).await? {
+            Counted::Within => Ok(()),
+            Counted::Over { .. } => {
+                let left_ms = u64::try_from(ends.as_millis() - self.now().as_millis()).unwrap_or(0);
+                let retry_after_seconds = left_ms.div_ceil(1000);
+                Err(ApiError::RateLimited { what: "invitations", limit: most, retry_after_seconds })
+            }
+        }
+    }
+
+    /// Gives one back that was not made. A failure is logged.
+    pub async fn give_invitation_back(&self, org: OrgId, most: u64) {
+        self.count_back(&self.invitations_of_day(org, most).0).await;
+    }
+
+    fn invitations_of_day(&self, org: OrgId, most: u64) -> (Counter, Moment) {
+        let begins = Moment::from_millis(self.now().as_millis().div_euclid(DAY_MS) * DAY_MS);
+        let ends = begins.plus(Duration::from_secs(24 * 60 * 60));
+        (Counter::new("invitations", &org.to_string(), begins, ends, most), ends)
+    }
+
+    /// Stores an invitation with its mail and the request's key, if the plan has room for all who are members or may become so. Another
+    /// one for the same address goes: there is one at most.
+    ///
+    /// # Errors
+    /// [`ApiError::PlanLimitReached`], [`ApiError::ForbiddenRole`], those of the key; [`ApiError::InvalidToken`] for a caller that was
+    /// removed meanwhile.
+    pub async fn invite<'k>(
+        &self,
+        by: RoleCheck<'_>,
+        new: &InvitationRecord,
+        mail: Option<&PendingMail>,
+        claim: Option<&KeyClaim<'k>>,
+    ) -> Result<Begun<'k>, ApiError> {
+        timed(Part::Db, async {
+            for attempt in 0..ATTEMPTS {
+                let living = self.living_invitations(by.org_id()).await?;
+                let org: OrgRecord = self.get(Key::org(by.org_id())).await?.ok_or(ApiError::NotFound)?;
+                let (replaced, others): (Vec<_>, Vec<_>) = living.into_iter().partition(|one| one.email == new.email);
+                let limit = org.plan.limits().members;
+                if org.member_count + others.len() as u64 >= limit {
+                    return Err(ApiError::PlanLimitReached { what: "members and invitations", limit });
+                }
+                let mut writes = vec![by.write(&self.table)?, self.update(one_more(&org))?];
+                writes.push(self.put_new(attributes(Key::invitation(new.org_id, new.invitation_id), new)?)?);
+                for one in replaced {
+                    writes.push(self.remove_invitation(&one)?);
+                }
+                writes.extend(mail.map(|mail| self.mail_writes(mail)).transpose()?.into_iter().flatten());
+                match self.transact_once_with_key(by.org_id(), claim, writes).await? {
+                    Some(Keyed::Begun(begun)) => return Ok(begun),
+                    Some(Keyed::Refused(reasons)) if condition_failed(&reasons[0]) => {
+                        let key = Key::membership(by.user_id(), by.org_id());
+                        by.allows(self.get::<MembershipRecord>(key).await?.as_ref())?;
+                    }
+                    _ => {}
+                }
+                tokio::time::sleep(backoff(attempt)).await;
+            }
+            Err(ApiError::Contended)
+        })
+        .await
+    }
+
+    /// All that can still be accepted. A day's number bounds them: 8 days of it at most.
+    async fn living_invitations(&self, org: OrgId) -> Result<Vec<InvitationRecord>, ApiError> {
+        let (mut living, mut after) = (Vec::new(), None);
+        loop {
+            let (some, next) = self.invitations(org, 100, after).await?;
+            let now = self.now();
+            living.extend(some.into_iter().filter(|one| one.expires_at > now));
+            after = next;
+            if after.is_none() {
+                return Ok(living);
+            }
+        }
+    }
+
+    /// A page of invitations by their ids, the oldest first, and the id to go on after.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn invitations(
+        &self,
+        org: OrgId,
+        limit: u8,
+        after: Option<InvitationId>,
+    ) -> Result<(Vec<InvitationRecord>, Option<InvitationId>), ApiError> {
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .limit(i32::from(limit))
+            .key_condition_expression("pk = :pk AND begins_with(sk, :invitation)")
+            .expression_attribute_values(":pk", string(keys::org_pk(org)))
+            .expression_attribute_values(":invitation", string(keys::INVITATION))
+            .set_exclusive_start_key(after.map(|id| Key::invitation(org, id).attributes()))
+            .send();
+        let page = timed(Part::Db, query).await.map_err(classify)?;
+        let more = page.last_evaluated_key.is_some();
+        let found: Vec<InvitationRecord> =
+            page.items.unwrap_or_default().into_iter().map(record).collect::<Result<_, _>>()?;
+        let next = found.last().filter(|_| more).map(|last| last.invitation_id);
+        Ok((found, next))
+    }
+
+    /// Withdraws an invitation: its link is worth nothing when this returns. Who may not make it may not withdraw it.
+    ///
+    /// # Errors
+    /// [`ApiError::NotFound`], [`ApiError::ForbiddenRole`], [`ApiError::InvalidToken`] for a caller that was removed meanwhile.
+    pub async fn withdraw_invitation(
+        &self,
+        by: RoleCheck<'_>,
+        invitation: InvitationId,
+    ) -> Result<InvitationRecord, ApiError> {
+        let found = self.invitation(by.org_id(), invitation).await?.ok_or(ApiError::NotFound)?;
+        let by = by.needing(Role::needed_to_change(None, Some(found.role)))?;
+        let removed = timed(Part::Db, self.transact_as(by, vec![self.remove_invitation(&found)?])).await?;
+        removed.is_done().then_some(found).ok_or(ApiError::NotFound)
+    }
+
+    /// An invitation, expired or not.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn invitation(&self, org: OrgId, invitation: InvitationId) -> Result<Option<InvitationRecord>, ApiError> {
+        timed(Part::Db, self.get(Key::invitation(org, invitation))).await
+    }
+
+    /// Who made an invitation, if it could still make it: its address is proven, and it is the member that it was, with a role that
+    /// suffices.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn inviter(&self, of: &InvitationRecord) -> Result<Option<UserRecord>, ApiError> {
+        let keys = [Key::user(of.invited_by), Key::membership(of.invited_by, of.org_id)].map(Key::attributes);
+        let (mut user, mut membership) = (None, None);
+        for found in timed(Part::Db, self.get_all(keys.into())).await? {
+            match sort_key(&found) {
+                keys::PROFILE => user = Some(record::<UserRecord>(found)?),
+                _ => membership = Some(record::<MembershipRecord>(found)?),
+            }
+        }
+        let needed = Role::needed_to_change(None, Some(of.role));
+        let may = membership.is_some_and(|is| is.joined_at == of.inviter_joined_at && is.role >= needed);
+        Ok(user.filter(|user| may && user.email_verified_at.is_some()))
+    }
+
+    /// Gives an invitation a token, in place of the one that it may have; none if it cannot be accepted any more.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn new_invitation_token(&self, of: &InvitationRecord) -> Result<Option<InvitationToken>, ApiError> {
+        let token = InvitationToken::generate(of.org_id, of.invitation_id).map_err(ApiError::internal)?;
+        let given = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(Key::invitation(of.org_id, of.invitation_id).attributes()))
+            .update_expression("SET token_hash = :hash")
+            .condition_expression("expires_at > :now")
+            .expression_attribute_values(":hash", string(token.hash().as_str()))
+            .expression_attribute_values(":now", number(self.now().as_millis()))
+            .send_unless_held();
+        match timed(Part::Db, given).await {
+            Ok(_) => Ok(Some(token)),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
+                _ => Err(classify(error)),
+            },
+        }
+    }
+
+    /// Removes one that is still there.
+    fn remove_invitation(&self, one: &InvitationRecord) -> Result<TransactWriteItem, ApiError> {
+        let delete = Delete::builder()
+            .table_name(&self.table)
+            .set_key(Some(Key::invitation(one.org_id, one.invitation_id).attributes()))
+            .condition_expression("attribute_exists(pk)")
+            .build()
+            .map_err(ApiError::internal)?;
+        Ok(TransactWriteItem::builder().delete(delete).build())
+    }
+}
+
+/// Counts one more invitation, if neither members nor invitations were added to the organization since it was read.
+fn one_more(org: &OrgRecord) -> UpdateBuilder {
+    let update = Update::builder()
+        .set_key(Some(Key::org(org.org_id).attributes()))
+        .update_expression("ADD invitations_made :one")
+        .expression_attribute_names("#plan", "plan")
+        .expression_attribute_values(":plan", string(org.plan.as_str()))
+        .expression_attribute_values(":members", number(org.member_count))
+        .expression_attribute_values(":one", number(1));
+    let same = "#plan = :plan AND member_count = :members";
+    match org.invitations_made {
+        0 => update.condition_expression(format!("{same} AND attribute_not_exists(invitations_made)")),
+        made => update
+            .condition_expression(format!("{same} AND invitations_made = :made"))
+            .expression_attribute_values(":made", number(made)),
+    }
+}
