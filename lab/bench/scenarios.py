@@ -99,6 +99,7 @@ def all_scenarios(system, accept):
         "list-jobs": Scenario("list-jobs", same(at("list-jobs"))),
         "cancel-job": Scenario("cancel-job", lambda count: [
             at("cancel-job", job_id=each) for each in jobs(count)], most=200, queue=idle),
+        "retry-job": Scenario("retry-job", same(at("retry-job", job_id=job)), (409,), queue=idle),  # of a job that did not fail
         "get-usage": Scenario("get-usage", same(at("get-usage"))),
         "change-password": Scenario("change-password", same(at("change-password", {
             "current": "correct horse battery", "password": "correct horse battery"})), most=20),

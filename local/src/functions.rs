@@ -73,6 +73,7 @@ functions! {
     "reauthenticate" => reauthenticate,
     "register" => register,
     "reset-password" => reset_password,
+    "retry-job" => retry_job,
     "send-email" => send_email,
     "sessions" => sessions + end + end_others,
     "update-item" => update_item,

@@ -18,6 +18,8 @@ use local::clock::Clock;
 use local::connections::Limits;
 use local::like_aws::LikeAws;
 use local::names::TABLE_NAME;
+use local::operator::dead_letters::{Letters, apply_dead_letters};
+use local::operator::redrive::{Report, Which, redrive_failed};
 use local::operator::{self, catalogue};
 use local::running::{self, NotRunning};
 use local::system::project_folder;
@@ -29,6 +31,7 @@ use shared::jobs::JobMessage;
 use shared::limits::NetworkLimit;
 use shared::model::org::{Plan, Role};
 use shared::model::text::Email;
+use shared::model::time::Moment;
 use shared::{
     Context,
     telemetry::logs::{self, Crates},
@@ -158,8 +161,26 @@ enum Operator {
         #[arg(long)]
         org: OrgId,
     },
-    /// Puts the jobs of all dead letters back on their queues, which variables of the environment name (ANALYSES_QUEUE_URL, …).
+    /// Puts failed jobs back on their queues, which variables of the environment name (ANALYSES_QUEUE_URL, …): one, an organization's, or
+    /// all.
     Redrive {
+        #[command(flatten)]
+        at: At,
+        /// The organization's id; without --job, all its failed jobs.
+        #[arg(long, required_unless_present = "all")]
+        org: Option<OrgId>,
+        /// The job's id.
+        #[arg(long, requires = "org", conflicts_with_all = ["since", "all"])]
+        job: Option<JobId>,
+        /// All failed jobs of all organizations.
+        #[arg(long, conflicts_with = "org")]
+        all: bool,
+        /// Only those that failed at this time (RFC 3339) or later.
+        #[arg(long, value_parser = moment)]
+        since: Option<Moment>,
+    },
+    /// Applies what is in the dead-letter queue and can be read by now, and says what stays.
+    DeadLetters {
         #[command(flatten)]
         at: At,
         /// URL of the dead-letter queue [default: that of the system on this machine].
@@ -204,6 +225,12 @@ struct At {
 fn role(name: &str) -> Result<Role, String> {
     let roles = [Role::Member, Role::Admin, Role::Owner];
     roles.into_iter().find(|role| role.as_str() == name).ok_or_else(|| "not member, admin or owner".to_owned())
+}
+
+/// A time in RFC 3339.
+fn moment(text: &str) -> Result<Moment, String> {
+    let timestamp: jiff::Timestamp = text.parse().map_err(|error: jiff::Error| error.to_string())?;
+    Ok(Moment::from_millis(timestamp.as_millisecond()))
 }
 
 /// A plan by its name.
@@ -277,16 +304,32 @@ async fn operate(command: Operator, port: u16) -> Result<(), Box<dyn Error>> {
             operator::rotate_cursor_key(&at.context(port).await?, org).await?;
             println!("{org}: cursors of before are refused.");
         }
-        Operator::Redrive { at, dead_letter_queue } => {
+        Operator::Redrive { at, org, job, since, .. } => {
+            let since = since.unwrap_or(Moment::from_millis(0));
+            let which = match (org, job) {
+                (Some(org_id), Some(job_id)) => Which::Job(JobMessage { org_id, job_id }),
+                (Some(org), None) => Which::Of(org, since),
+                (None, _) => Which::All(since),
+            };
+            let Report { queued, not_needed, stay } = redrive_failed(&at.context(port).await?, which).await?;
+            for (JobMessage { org_id, job_id }, why) in &stay {
+                println!("{job_id} of {org_id} stays: {why}");
+            }
+            println!("{queued} jobs are in the queue again, {not_needed} needed nothing, {} stay.", stay.len());
+        }
+        Operator::DeadLetters { at, dead_letter_queue } => {
             let variables = at.variables(port).await?;
             let queue = dead_letter_queue.or_else(|| variables("DEAD_LETTER_QUEUE_URL"));
             let queue = queue.ok_or("--dead-letter-queue is missing")?;
             let context = operator::context(&at.table(), &variables)?;
-            let operator::Report { queued, not_needed, applied, stay } =
-                operator::redrive_all(&context, &queue).await?;
+            let Letters { queued, not_needed, applied, stay } = apply_dead_letters(&context, &queue).await?;
+            for (id, why) in &stay {
+                println!("{id} stays: {why}");
+            }
             println!(
                 "{queued} jobs are in the queue again, {not_needed} needed nothing, {applied} notices of the mail service are applied, \
-                 {stay} letters stay."
+                 {} letters stay.",
+                stay.len()
             );
         }
         Operator::SettleEmail { at, org, job, fate } => {

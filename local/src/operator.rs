@@ -1,14 +1,14 @@
 //! What an operator does by hand: to a deployed system by AWS's own environment variables, or to the one on this machine.
 
 pub mod catalogue;
-
-use std::time::Duration;
+pub mod dead_letters;
+pub mod redrive;
 
 use shared::account::{self, Begun, Joins, Proven, Registrant};
 use shared::clock::Clock;
 use shared::config::{Config, ConfigError};
 use shared::ids::{OrgId, UserId};
-use shared::jobs::{JobMessage, Redriven, redrive, settle_email};
+use shared::jobs::{JobMessage, settle_email};
 use shared::model::job::EmailOutcome;
 use shared::model::org::{OrgPlan, OrgRecord, Plan, Role};
 use shared::model::session::Session;
@@ -17,9 +17,6 @@ use shared::store::items::SPREAD_BY_OPERATOR_AFTER;
 use shared::store::joining::JoinsBy;
 use shared::store::suppression::Reason;
 use shared::{ApiError, Context};
-
-/// How long a dead letter is hidden from others while it is dealt with.
-const HIDDEN: Duration = Duration::from_secs(60);
 
 /// A context for a table, with the credentials, region and endpoints that `variable` gives: the process's environment, or what
 /// a system on this machine says of itself ([`crate::running::variables`]).
@@ -115,46 +112,6 @@ pub async fn spread(context: &Context, org: OrgId) -> Result<(), ApiError> {
 /// [`ApiError::NotFound`] when there is no such organization.
 pub async fn rotate_cursor_key(context: &Context, org: OrgId) -> Result<(), ApiError> {
     context.store().rotate_cursor_key(org).await
-}
-
-/// What a redrive did.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Report {
-    /// Jobs that are in the queue again.
-    pub queued: u32,
-    /// Letters whose jobs needed nothing.
-    pub not_needed: u32,
-    /// Notices of the mail service's that were applied.
-    pub applied: u32,
-    /// Letters that stay: no budget, or no job of ours.
-    pub stay: u32,
-}
-
-/// Puts the jobs of all dead letters back on their queues, and applies what the mail service said.
-///
-/// # Errors
-/// When the database or a queue is away; what was done by then stands.
-pub async fn redrive_all(context: &Context, dead_letter_queue_url: &str) -> Result<Report, ApiError> {
-    let letters = context.queue_at(dead_letter_queue_url.to_owned());
-    let mut report = Report::default();
-    loop {
-        let batch = letters.receive(HIDDEN).await.map_err(ApiError::internal)?;
-        if batch.is_empty() {
-            return Ok(report);
-        }
-        for letter in batch {
-            match redrive(context, &letter.body).await? {
-                Redriven::Queued => report.queued += 1,
-                Redriven::NotNeeded => report.not_needed += 1,
-                Redriven::Unreadable if mail_event_worker::redrive(context, &letter.body).await? => report.applied += 1,
-                Redriven::OverBudget | Redriven::Unreadable => {
-                    report.stay += 1;
-                    continue;
-                }
-            }
-            letters.delete(&letter.receipt_handle).await.map_err(ApiError::internal)?;
-        }
-    }
 }
 
 /// Says what became of an e-mail of unknown fate. Whether that was the question.

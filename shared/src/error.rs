@@ -59,6 +59,14 @@ pub enum ApiError {
     IdempotencyInFlight { retry_after_seconds: u64 },
     #[error("the job can no longer be cancelled")]
     JobEnded,
+    #[error("the job did not fail")]
+    NotFailed,
+    #[error("nobody knows whether the e-mail was sent")]
+    OutcomeUnknown,
+    #[error("the job's input is no longer kept")]
+    InputExpired,
+    #[error("another version wrote the job")]
+    JobUnreadable,
     #[error("the month's budget is used up")]
     BudgetExceeded,
     #[error("too many failed log-ins")]
@@ -176,6 +184,16 @@ impl ApiError {
                 (S::CONFLICT, "idempotency_in_flight", "A request with this Idempotency-Key is under way.")
             }
             Self::JobEnded => (S::CONFLICT, "job_ended", "The job has ended, or its e-mail is on its way."),
+            Self::NotFailed => (S::CONFLICT, "job_not_failed", "Only a job that failed can be retried."),
+            Self::OutcomeUnknown => {
+                (S::CONFLICT, "outcome_unknown", "Nobody knows yet whether the e-mail was sent. It is not sent again.")
+            }
+            Self::InputExpired => (S::CONFLICT, "input_expired", "The job's input is no longer kept. Make a new job."),
+            Self::JobUnreadable => (
+                S::CONFLICT,
+                "job_unreadable",
+                "Another version of this service wrote the job. It is kept; ask again later.",
+            ),
             Self::BudgetExceeded => {
                 (S::PAYMENT_REQUIRED, "budget_exceeded", "Your organization's budget of this month has no room for it.")
             }
@@ -333,6 +351,10 @@ mod tests {
             E::IdempotencyMismatch,
             E::IdempotencyInFlight { retry_after_seconds: 1 },
             E::JobEnded,
+            E::NotFailed,
+            E::OutcomeUnknown,
+            E::InputExpired,
+            E::JobUnreadable,
             E::BudgetExceeded,
             E::PlanLimitReached { what: "", limit: 0 },
             E::OperatorCapReached { what: "", limit: 0, retry_after_seconds: 1 },

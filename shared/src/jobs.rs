@@ -1,5 +1,11 @@
 //! Accepting jobs: stored first, then put on the queue. If the second step fails, the sweeper makes up for it.
 
+mod again;
+mod recipients;
+
+pub use again::{Retry, redrive, retry};
+pub use recipients::check_recipients;
+
 use crate::caller::Caller;
 use crate::caps::Cap;
 use crate::context::Context;
@@ -146,6 +152,7 @@ impl NewJob<'_> {
             charged_nanos: 0,
             budget_nanos,
             budget_version,
+            unit_is_used: false,
             input_pieces: piece_count(&input),
             result: None,
             error: None,
@@ -279,43 +286,6 @@ pub async fn settle_email(context: &Context, message: JobMessage, fate: &EmailOu
         Ok(settled.map_or(Change::none(false), |settled| Change::to(settled, true)))
     });
     Ok(settled.await?.1)
-}
-
-/// What became of a dead letter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Redriven {
-    /// Its job is in the queue again.
-    Queued,
-    /// Its job did not fail: it went on by another message, or was cancelled. The letter is done with.
-    NotNeeded,
-    /// The month's budget has no room for another run: the letter stays.
-    OverBudget,
-    /// It names no job of ours: a person has to look at it. It stays.
-    Unreadable,
-}
-
-/// Puts the job of a dead letter's text back on the queue.
-///
-/// # Errors
-/// When the database or the queue is away.
-pub async fn redrive(context: &Context, body: &str) -> Result<Redriven, ApiError> {
-    let Ok(message) = serde_json::from_str::<JobMessage>(body) else { return Ok(Redriven::Unreadable) };
-    let redriven = context.store().change_job(message.org_id, message.job_id, |job| {
-        Ok(job.redriven(context.now()).map_or(Change::none(Redriven::NotNeeded), |again| {
-            Change::to(again, Redriven::Queued).or_over_budget(Change::none(Redriven::OverBudget))
-        }))
-    });
-    let (job, redriven) = match redriven.await {
-        Err(ApiError::NotFound) => return Ok(Redriven::Unreadable),
-        redriven => redriven?,
-    };
-    if redriven == Redriven::Queued
-        && let Err(error) = context.queue(job.kind)?.send(&JobMessage::of(&job)).await
-    {
-        // As with an acceptance: if this fails, the sweeper sends what is due.
-        tracing::warn!(job_id = %job.job_id, %error, "a redriven job was not put on the queue");
-    }
-    Ok(redriven)
 }
 
 #[cfg(test)]

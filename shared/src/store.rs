@@ -101,6 +101,11 @@ impl Store {
 
     /// Reads one record, consistently.
     pub(crate) async fn get<T: DeserializeOwned>(&self, key: Key) -> Result<Option<T>, ApiError> {
+        self.get_attributes(key).await?.map(record).transpose()
+    }
+
+    /// The same, whatever it is.
+    pub(crate) async fn get_attributes(&self, key: Key) -> Result<Option<Attributes>, ApiError> {
         let reply = self
             .client
             .get_item()
@@ -110,7 +115,7 @@ impl Store {
             .send()
             .await
             .map_err(classify)?;
-        reply.item.map(record).transpose()
+        Ok(reply.item)
     }
 
     /// Whether the table answers.

@@ -15,6 +15,7 @@ mod prefer_wait;
 mod provider_truth;
 pub(crate) mod providers;
 mod refusals;
+mod retries;
 pub(crate) mod rig;
 mod sweeping;
 mod waiting;

@@ -228,6 +228,18 @@ impl World {
         ok(api.get(&owner, "/usage").await.status);
         rig.drain().await;
 
+        // Failed, and run again: an analysis that cost nothing, and an e-mail to somebody whose membership is looked up.
+        self.providers.will([Answer::Refuse(400, None), Answer::Refuse(400, None)]);
+        let (analysis, mail) = (
+            rig.accepted(&owner, "/analyze", text.clone()).await,
+            rig.accepted(&owner, "/send-email", letter.clone()).await,
+        );
+        rig.drain().await;
+        for id in [&analysis, &mail] {
+            ok(api.post(&owner, &format!("/jobs/{id}/retry"), json!(null)).await.status);
+        }
+        rig.drain().await;
+
         // Where the organization is spread: limits and budgets that lanes hold, and have too little of.
         let spread = rig.owner("pro").await;
         rig.spread_if(true, &spread).await;
@@ -244,6 +256,19 @@ impl World {
         rig.accepted(&spread, "/analyze", text.clone()).await;
         rig.drain().await;
         ok(api.get(&spread, "/usage").await.status);
+        rig.settings(&spread, json!({"monthly_budget_usd": "1"})).await;
+        self.providers.will([Answer::Refuse(400, None)]);
+        let failed = rig.accepted(&spread, "/analyze", text.clone()).await;
+        rig.drain().await;
+        let path = format!("/jobs/{failed}/retry");
+        rig.settings(&spread, json!({"monthly_budget_usd": "0.05"})).await;
+        assert_eq!(api.post(&spread, &path, json!(null)).await.status, 402, "no lane has room");
+        rig.settings(&spread, json!({"monthly_budget_usd": "1"})).await;
+        let retry = [("Idempotency-Key", "a-retry")];
+        for _ in 0..2 {
+            ok(rig.post_with(&spread, &path, &retry, "").await.status);
+        }
+        rig.drain().await;
         let done = (self.providers.analyses().len(), self.providers.emails().len());
 
         self.providers.will([Answer::Silence]);

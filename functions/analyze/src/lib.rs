@@ -4,7 +4,6 @@
 mod waiting;
 
 use deserr::Deserr;
-use rust_decimal::prelude::ToPrimitive as _;
 use serde::Serialize;
 use shared::cache::Uncached;
 use shared::caller::Caller;
@@ -159,10 +158,7 @@ async fn new_job<'k>(
         key,
         kind: JobKind::Analyze,
         reserved_nanos: rates.as_ref().map_or(0, |rates| rates.cost_nanos_max(most)),
-        budget_nanos: settings
-            .monthly_budget_usd
-            .as_ref()
-            .and_then(|budget| (budget.amount() * rust_decimal::Decimal::from(1_000_000_000)).to_u64()),
+        budget_nanos: settings.budget_nanos(),
         budget_version: version,
         input: body.text,
         model: Some(model),

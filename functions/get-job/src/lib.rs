@@ -1,4 +1,4 @@
-//! `GET /jobs/{job_id}`, member: `200` with the job as it is now. Never cached.
+//! `GET /jobs/{job_id}`, member: `200` with the job as it is now; `409` for one of another version of the service. Never cached.
 
 use shared::caller::Caller;
 use shared::ids::JobId;
@@ -8,10 +8,12 @@ use shared::{ApiResult, Context, Request, StatusCode, request, response};
 /// Get a job
 ///
 /// # Errors
-/// `404` for a job that is not the organization's.
+/// `404` for a job that is not the organization's, `409 job_unreadable` for one that another version of the service wrote.
 #[utoipa::path(get, path = "/jobs/{job_id}", operation_id = "get_job", tag = "jobs",
     params(("job_id" = JobId, Path, description = "The job")),
-    responses((status = 200, description = "The job", body = Job)),
+    responses((status = 200, description = "The job", body = Job),
+        (status = 409, description = "Another version of the service wrote the job", body = shared::response::ProblemBody,
+            content_type = "application/problem+json")),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify(context, &request).await?;

@@ -5,15 +5,13 @@ use serde::Serialize;
 use shared::cache::Uncached;
 use shared::caller::Caller;
 use shared::idempotency::{Begin, IdempotencyKey};
-use shared::ids::{JobId, OrgId};
+use shared::ids::JobId;
 use shared::jobs::NewJob;
 use shared::model::email::{Message, Recipients, Subject, Text, template};
 use shared::model::job::JobKind;
-use shared::model::org::{OrgRecord, Plan};
-use shared::model::settings::{EmailRecipients, Settings, SettingsRecord};
+use shared::model::org::OrgRecord;
+use shared::model::settings::{Settings, SettingsRecord};
 use shared::model::text::Email;
-use shared::request::Rejection;
-use shared::response::FieldError;
 use shared::{ApiError, ApiResult, Context, Request, StatusCode, jobs, request, response};
 use utoipa::ToSchema;
 
@@ -126,15 +124,7 @@ async fn create(
     key: Option<&IdempotencyKey>,
 ) -> ApiResult {
     let message: Message = request::json(request)?;
-    let by_plan = !org.plan.writes_to_anyone();
-    if by_plan || settings.email_recipients == EmailRecipients::Members {
-        match only_members(context, caller.org_id, &message).await {
-            Err(ApiError::Rejected(Rejection::Invalid(_))) if by_plan => {
-                return Err(ApiError::PlanForbids(Plan::MEMBERS_ONLY));
-            }
-            checked => checked?,
-        }
-    }
+    jobs::check_recipients(context, org, settings, &message).await?;
     let new = NewJob {
         key,
         kind: JobKind::SendEmail,
@@ -155,17 +145,4 @@ async fn create(
         Begin::Replay(first) => first.replayed(Uncached).into_result(),
         Begin::Resume(_) => Err(ApiError::internal("an e-mail's key was kept without its reply")),
     }
-}
-
-async fn only_members(context: &Context, org: OrgId, message: &Message) -> Result<(), ApiError> {
-    let addresses: Vec<&str> = message.to.as_slice().iter().map(|email| email.as_str()).collect();
-    let are_members = context.store().are_members(org, &addresses).await?;
-    let strangers = addresses.iter().zip(are_members).filter(|(_, is_member)| !is_member);
-    let errors: Vec<FieldError> = strangers
-        .map(|(address, _)| FieldError {
-            pointer: "/to".to_owned(),
-            message: format!("{address} is no member: your organization writes to its members only"),
-        })
-        .collect();
-    if errors.is_empty() { Ok(()) } else { Err(Rejection::Invalid(errors).into()) }
 }

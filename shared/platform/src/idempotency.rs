@@ -56,6 +56,14 @@ impl IdempotencyKey {
         }))
     }
 
+    /// The same key of a request whose path names a resource: to send it for another one is to send something else.
+    #[must_use]
+    pub fn about(self, resource: &str) -> Self {
+        let both = |fingerprint: String| sha256(format!("{resource}\n{fingerprint}").as_bytes());
+        let canonical_fingerprint = self.canonical_fingerprint.map(both);
+        Self { fingerprint: both(self.fingerprint), canonical_fingerprint, ..self }
+    }
+
     /// A claim on the key, together with its reply.
     #[must_use]
     pub fn complete(&self, reply: StoredReply, now_ms: i64) -> KeyClaim<'_> {

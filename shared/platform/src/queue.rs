@@ -26,6 +26,9 @@ const BATCHES_AT_ONCE: usize = 8;
 /// Longest delay SQS takes: 15 minutes.
 const DELAY_MAX: Duration = Duration::from_secs(900);
 
+/// Longest wait for a message: 20 seconds.
+const WAIT_MAX: Duration = Duration::from_secs(20);
+
 /// Longest time a message may stay invisible after one receive: 12 hours.
 const VISIBILITY_MAX: Duration = Duration::from_secs(43_200);
 
@@ -51,6 +54,7 @@ pub struct Outgoing {
 /// A message that was received.
 #[derive(Clone, Debug)]
 pub struct Incoming {
+    pub message_id: String,
     pub receipt_handle: String,
     pub body: String,
 }
@@ -109,21 +113,24 @@ impl Queue {
         timed(Part::Queue, call.send()).await.map(|_| ()).map_err(QueueError::of_receipt)
     }
 
-    /// Takes up to ten messages and hides them for `visibility`; none if none is there.
+    /// Takes up to ten messages and hides them for `visibility`. It waits for some up to `wait` (whole seconds, at most 20): without any, only
+    /// a part of SQS's servers is asked, and even with it none may come though some are there.
     ///
     /// # Errors
     /// [`QueueError`].
-    pub async fn receive(&self, visibility: Duration) -> Result<Vec<Incoming>, QueueError> {
+    pub async fn receive(&self, visibility: Duration, wait: Duration) -> Result<Vec<Incoming>, QueueError> {
         let call = self
             .client
             .receive_message()
             .queue_url(&self.url)
             .max_number_of_messages(10)
+            .wait_time_seconds(whole_seconds(wait.min(WAIT_MAX)))
             .visibility_timeout(whole_seconds(visibility.min(VISIBILITY_MAX)));
         let received = timed(Part::Queue, call.send()).await.map_err(QueueError::of)?;
         let messages = received.messages.unwrap_or_default().into_iter();
         Ok(messages
             .map(|message| Incoming {
+                message_id: message.message_id.unwrap_or_default(),
                 receipt_handle: message.receipt_handle.unwrap_or_default(),
                 body: message.body.unwrap_or_default(),
             })

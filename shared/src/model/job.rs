@@ -1,10 +1,12 @@
 //! Jobs: slow work that was accepted. Every change of state is a pure function of the record that was read;
 //! the store writes it only if the record is still that one.
 
+mod again;
 mod kind;
 mod transitions;
 mod waiting;
 
+pub use again::Terms;
 pub use kind::JobKind;
 pub use transitions::{Claim, EmailOutcome, Settlement};
 pub use waiting::WaitingFor;
@@ -23,6 +25,10 @@ pub const ATTEMPTS_MAX: u32 = 5;
 /// How long a run may hold a job. Longer than the worker's time limit, shorter than the queue's visibility
 /// timeout: who lives never loses it, and a message that comes back finds it free.
 pub const LEASE: Duration = Duration::from_secs(75);
+/// The code of a job whose last run failed.
+pub const ATTEMPTS_EXHAUSTED: &str = "attempts_exhausted";
+/// The code of a job that was refused until its time was over.
+pub const GAVE_UP: &str = "gave_up";
 /// A job that was stored but is not running after this is looked at by the sweeper.
 pub const UNSENT_AFTER: Duration = Duration::from_secs(30);
 
@@ -137,6 +143,9 @@ pub struct JobRecord {
     /// The version of the settings that said so.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub budget_version: u64,
+    /// Runs before its last acceptance used its place in the month's limit up: cancelling does not give that back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unit_is_used: bool,
     /// Pieces of the input.
     pub input_pieces: u32,
     /// JSON of a [`JobResult`].
@@ -212,6 +221,7 @@ impl From<&JobRecord> for Job {
             charged_nanos: _,
             budget_nanos: _,
             budget_version: _,
+            unit_is_used: _,
             input_pieces: _,
             result: _,
             ref error,

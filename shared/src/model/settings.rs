@@ -4,6 +4,7 @@ use crate::ids::OrgId;
 use deserr::Deserr;
 use platform::request::FieldErrors;
 use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive as _;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -42,6 +43,15 @@ pub struct NewSettings {
     /// The most that analyses may cost in a month, in US dollars; `null` for no limit of its own.
     #[deserr(default)]
     pub monthly_budget_usd: Option<Budget>,
+}
+
+impl Settings {
+    /// The month's budget, in nano-dollars.
+    #[must_use]
+    pub fn budget_nanos(&self) -> Option<u64> {
+        let dollars = self.monthly_budget_usd.as_ref()?.amount();
+        (dollars * Decimal::from(1_000_000_000)).to_u64()
+    }
 }
 
 impl From<NewSettings> for Settings {

@@ -1,18 +1,24 @@
 //! Jobs. Each write of one is conditional on the version that was read, and moves its entry in the index of
 //! what is due in the same transaction: nothing that was accepted can be forgotten.
 
+mod accept;
+mod again;
 mod change;
 mod due;
+mod failed;
 
+pub use again::Again;
 pub use change::{Advance, Change};
 pub use due::{DueJob, DuePage, Found};
+pub use failed::FailedPage;
 
-use super::idempotency::{Begun, Keyed};
+use accept::Accepted;
+
+use super::idempotency::Begun;
 use super::keys::{self, Key};
 use super::pieces::pieces;
-use super::slices::{Taking, lane_backoff};
-use super::{Store, attributes, backoff, condition_failed, contended, string, usage};
-use crate::error::ApiError;
+use super::{Store, attributes, record, string};
+use crate::error::{ApiError, chain};
 use crate::ids::{JOB_PARTITIONS, JobId, OrgId};
 use crate::model::job::JobRecord;
 use crate::model::org::OrgRecord;
@@ -24,12 +30,7 @@ use std::time::Duration;
 
 /// How long an input is kept: longer than any message of its job lives, dead-letter queue included.
 const INPUT_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// As many transactions that one acceptance met in a row show that its organization is hot. More than of creations: the workers of a
-/// few jobs meet each other, too.
-const HOT: u32 = 6;
-/// How often an acceptance is tried that meets others or whose key was given up meanwhile.
-const ATTEMPTS: u32 = 8;
-/// The same where there are other lanes to try.
+/// How often a job is written where there are other lanes to try.
 const LANE_ATTEMPTS: u32 = 16;
 
 /// How many pieces an input takes.
@@ -62,86 +63,15 @@ impl Store {
         input: &str,
         claim: Option<&KeyClaim<'k>>,
     ) -> Result<Begun<'k>, ApiError> {
-        if job.reserved_nanos > 0 && job.budget_nanos.is_some_and(|budget| budget < job.reserved_nanos) {
-            return usage::refused(job, org.plan, None).and_then(Err);
+        match self.accept(org, job, self.first_writes(job, input)?, claim).await? {
+            Accepted::Begun(begun) => Ok(begun),
+            Accepted::Refused(_) => Err(ApiError::internal("a job's id was not new")),
         }
-        let job_writes = self.first_writes(job, input)?;
-        if job.job_id.partition().is_some() {
-            return self.accept_in_lanes(org, job, job_writes, claim).await;
-        }
-        let mut met = 0;
-        for _ in 0..ATTEMPTS {
-            let mut writes = vec![self.update(usage::take(job, org.plan))?];
-            writes.extend(job_writes.iter().cloned());
-            let reasons = match self.transact_once_with_key(org.org_id, claim, writes).await? {
-                Some(Keyed::Begun(begun)) => return Ok(begun),
-                Some(Keyed::Freed) => continue,
-                Some(Keyed::Refused(reasons)) => reasons,
-                None => {
-                    met += 1;
-                    if met == HOT && org.spread_from.is_none() {
-                        // For those that follow: where this job lies is said.
-                        self.spread_by_heat(org.org_id).await;
-                    }
-                    tokio::time::sleep(backoff(met - 1)).await;
-                    continue;
-                }
-            };
-            if condition_failed(&reasons[0]) {
-                return usage::refused(job, org.plan, reasons[0].item.clone()).and_then(Err);
-            }
-            return Err(ApiError::internal("a job's id was not new"));
-        }
-        Err(if met > 0 { contended() } else { ApiError::Contended })
-    }
-
-    /// The same for an organization that is spread.
-    async fn accept_in_lanes<'k>(
-        &self,
-        org: &OrgRecord,
-        job: &JobRecord,
-        job_writes: Vec<TransactWriteItem>,
-        claim: Option<&KeyClaim<'k>>,
-    ) -> Result<Begun<'k>, ApiError> {
-        let (mut takings, mut met) = (usage::takings(&self.kept, job, org), 0);
-        for _ in 0..LANE_ATTEMPTS {
-            let (mut writes, mut ends) = (Vec::new(), Vec::new());
-            for taking in &takings {
-                for update in taking.writes() {
-                    writes.push(self.update(update)?);
-                }
-                ends.push(writes.len());
-            }
-            writes.extend(job_writes.iter().cloned());
-            let reasons = match self.transact_once_with_key(org.org_id, claim, writes).await? {
-                Some(Keyed::Begun(begun)) => {
-                    takings.iter().for_each(|taken| taken.keep(&self.kept));
-                    return Ok(begun);
-                }
-                Some(Keyed::Freed) => continue,
-                Some(Keyed::Refused(reasons)) => reasons,
-                None => {
-                    met += 1;
-                    takings.iter_mut().for_each(Taking::try_another);
-                    tokio::time::sleep(lane_backoff(met - 1)).await;
-                    continue;
-                }
-            };
-            let mut start = 0;
-            for (at, (taking, end)) in takings.iter_mut().zip(ends).enumerate() {
-                let ours = &reasons[start..end];
-                start = end;
-                if ours.iter().any(condition_failed) && !self.refill(taking, ours).await? {
-                    return Err(if at == 0 { usage::over_limit(job, org.plan) } else { ApiError::BudgetExceeded });
-                }
-            }
-        }
-        Err(contended())
     }
 
     /// The job, its entry in the index and its input.
     pub(super) fn first_writes(&self, job: &JobRecord, input: &str) -> Result<Vec<TransactWriteItem>, ApiError> {
-        let ttl = job.created_at.plus(INPUT_LIFETIME).as_ttl_seconds();
+        let ttl = job.input_kept_until().as_ttl_seconds();
         let mut stored = attributes(Key::job(job.org_id, job.job_id), job)?;
         if !job.kind.is_counted() {
             // No organization has it, and none could ever remove it.
@@ -175,9 +105,14 @@ impl Store {
     /// A job.
     ///
     /// # Errors
-    /// [`ApiError::NotFound`].
+    /// [`ApiError::NotFound`], [`ApiError::JobUnreadable`].
     pub async fn job(&self, org: OrgId, job: JobId) -> Result<JobRecord, ApiError> {
-        timed(Part::Db, self.get(Key::job(org, job))).await?.ok_or(ApiError::NotFound)
+        let found = timed(Part::Db, self.get_attributes(Key::job(org, job))).await?;
+        // What is known by its id and cannot be read was written by another version.
+        record(found.ok_or(ApiError::NotFound)?).map_err(|error| {
+            tracing::error!(error = chain(&error), "a job cannot be read");
+            ApiError::JobUnreadable
+        })
     }
 
     /// What a job works on.

@@ -25,6 +25,7 @@
 //! | job of an organization that is spread | `JOBS#<org>#<partition, 0–15>` | `<job>` |
 //! | piece of a job's input | `INPUT#<org>#<job>` | `<number, 4 digits>` |
 //! | job to be looked at | `DUE#<shard, 00–15>` | `<epoch ms, 13 digits>#<job>` |
+//! | job that failed | `FAILED#<shard, 00–15>` | `<epoch ms, 13 digits>#<job>` |
 //! | month's usage | `USAGE#<org>` | `<YYYY-MM>` |
 //! | lane of a month's usage | `USAGE#<org>#<partition, 0–7>` | `<YYYY-MM>#<what>#<lane, 3 digits>` |
 //! | idempotency key | `IDEMPOTENCY#<org>#<endpoint>` | `<sha-256 of the key>` |
@@ -239,6 +240,11 @@ impl Key {
     }
 
     #[must_use]
+    pub fn failed(shard: u8, job: JobId, at: Moment) -> Self {
+        Self::new(failed_pk(shard), format!("{}#{job}", due_sk(at)))
+    }
+
+    #[must_use]
     pub fn usage(org: OrgId, month: &str) -> Self {
         Self::new(format!("USAGE#{org}"), month)
     }
@@ -416,6 +422,12 @@ fn last_byte(job: JobId) -> u8 {
 #[must_use]
 pub fn due_pk(shard: u8) -> String {
     format!("DUE#{shard:02}")
+}
+
+/// The partition of jobs that failed beside one of what is due.
+#[must_use]
+pub fn failed_pk(shard: u8) -> String {
+    format!("FAILED#{shard:02}")
 }
 
 /// What its sort keys start with: 13 digits sort by time until the year 2286.

@@ -10,6 +10,7 @@ use crate::ids::OrgId;
 use crate::model::analysis::TokenUsage;
 use crate::model::job::{JobRecord, Settlement};
 use crate::model::org::{OrgRecord, Plan};
+use crate::model::time::Moment;
 use crate::model::usage::{UsageRecord, month_of};
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{ReturnValuesOnConditionCheckFailure, Update};
@@ -93,8 +94,14 @@ const LARGEST_SUM: u64 = 1_000_000_000_000;
 pub(super) fn takings(kept: &KeptLanes, job: &JobRecord, org: &OrgRecord) -> Vec<Taking> {
     let (counter, limit) = (job.kind.counter(), job.kind.limit(org.plan));
     let terms = format!("{}/{limit}", org.plan_version);
-    let count = Taking::new(kept, lanes_of(job, counter, counter, (limit, LARGEST_SLICE), terms), 1);
-    std::iter::once(count).chain(of_budget(kept, job, job.reserved_nanos)).collect()
+    let lanes = || lanes_of(job, counter, counter, (limit, LARGEST_SLICE), terms);
+    let count = takes_unit(job).then(|| Taking::new(kept, lanes(), 1));
+    count.into_iter().chain(of_budget(kept, job, job.reserved_nanos)).collect()
+}
+
+/// Whether a job's acceptance takes a place in the month's limit.
+pub(super) fn takes_unit(job: &JobRecord) -> bool {
+    job.kind.is_counted() && !job.unit_is_used
 }
 
 /// So much of a job's budget. Without one it is counted all the same: the next job may have one.
@@ -157,31 +164,39 @@ pub(super) fn settle_in_lane(job: &JobRecord, settlement: &Settlement, lane: u8)
 }
 
 /// What a caller is told for whose job the month's limit has no room.
-pub(super) fn over_limit(job: &JobRecord, plan: Plan) -> ApiError {
-    let (limit, retry_after_seconds) = (job.kind.limit(plan), month_of(job.created_at).1);
+pub(super) fn over_limit(job: &JobRecord, plan: Plan, now: Moment) -> ApiError {
+    let (limit, retry_after_seconds) = (job.kind.limit(plan), month_of(now).1);
     ApiError::QuotaExceeded { what: job.kind.counter(), limit, retry_after_seconds }
 }
 
-/// Takes a unit of the month's limit and holds what the job may cost.
+/// Takes a unit of the month's limit, if the job is to, and holds what it may cost.
 pub(super) fn take(job: &JobRecord, plan: Plan) -> UpdateBuilder {
-    let mut condition = "(attribute_not_exists(#count) OR #count < :limit)".to_owned();
+    let mut conditions = Vec::new();
     let mut update = Update::builder()
         .set_key(Some(Key::usage(job.org_id, &job.month).attributes()))
-        .update_expression("ADD #count :one, spent_nanos :reserved")
+        .update_expression("ADD #count :unit, spent_nanos :reserved")
         .expression_attribute_names("#count", job.kind.counter())
-        .expression_attribute_values(":limit", number(job.kind.limit(plan)))
-        .expression_attribute_values(":one", number(1))
+        .expression_attribute_values(":unit", number(u8::from(takes_unit(job))))
         .expression_attribute_values(":reserved", number(job.reserved_nanos))
         .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+    if takes_unit(job) {
+        conditions.push("(attribute_not_exists(#count) OR #count < :limit)");
+        update = update.expression_attribute_values(":limit", number(job.kind.limit(plan)));
+    }
     if let Some(budget) = job.budget_nanos.filter(|_| job.reserved_nanos > 0) {
-        condition.push_str(" AND (attribute_not_exists(spent_nanos) OR spent_nanos <= :room)");
+        conditions.push("(attribute_not_exists(spent_nanos) OR spent_nanos <= :room)");
         update = update.expression_attribute_values(":room", number(budget.saturating_sub(job.reserved_nanos)));
     }
-    update.condition_expression(condition)
+    update.set_condition_expression((!conditions.is_empty()).then(|| conditions.join(" AND ")))
 }
 
 /// Why [`take`] was refused.
-pub(super) fn refused(job: &JobRecord, plan: Plan, usage: Option<Attributes>) -> Result<ApiError, ApiError> {
+pub(super) fn refused(
+    job: &JobRecord,
+    plan: Plan,
+    usage: Option<Attributes>,
+    now: Moment,
+) -> Result<ApiError, ApiError> {
     let usage: UsageRecord = usage.map(record).transpose()?.unwrap_or_default();
     let used = match job.kind {
         crate::model::job::JobKind::Analyze => usage.analyses,
@@ -189,7 +204,7 @@ pub(super) fn refused(job: &JobRecord, plan: Plan, usage: Option<Attributes>) ->
         crate::model::job::JobKind::AccountMail => 0,
     };
     let limit = job.kind.limit(plan);
-    Ok(if used >= limit { over_limit(job, plan) } else { ApiError::BudgetExceeded })
+    Ok(if takes_unit(job) && used >= limit { over_limit(job, plan, now) } else { ApiError::BudgetExceeded })
 }
 
 /// Settles what was held with what was used.

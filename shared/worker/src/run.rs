@@ -6,7 +6,9 @@ use crate::outcome::Ended;
 use crate::{TimeLeft, Work, Worker};
 use shared::jobs::JobMessage;
 use shared::model::analysis::Cost;
-use shared::model::job::{ATTEMPTS_MAX, Claim, JobError, JobKind, JobRecord, JobState, Settlement, WaitingFor};
+use shared::model::job::{
+    ATTEMPTS_EXHAUSTED, ATTEMPTS_MAX, Claim, JobError, JobKind, JobRecord, JobState, Settlement, WaitingFor,
+};
 use shared::model::time::Moment;
 use shared::store::jobs::Change;
 use shared::{ApiError, Context};
@@ -84,6 +86,8 @@ async fn claim(context: &Context, message: JobMessage, kind: JobKind) -> Result<
             tracing::warn!("a message's job does not exist");
             Ok(None)
         }
+        // The log has the cause. The index of what is due watches over it, until a version is back that can read it.
+        Err(ApiError::JobUnreadable) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -186,9 +190,9 @@ fn after_run(job: &JobRecord, ended: &Ended, receives: u32, now: Moment) -> ((Jo
         Ended::NoTime if receives < ATTEMPTS_MAX => (job.not_begun(now), Then::Return(Duration::ZERO)),
         Ended::NoTime => (job.not_begun(now), Then::SendAnother),
         Ended::Later { detail, cost, .. } if job.attempts >= ATTEMPTS_MAX => {
-            let error = JobError::new("attempts_exhausted", detail);
-            // Its message goes to the dead-letter queue, where a person finds it.
-            (job.end(JobState::Failed, Err(Some(error)), *cost, now), Then::Return(Duration::ZERO))
+            let error = JobError::new(ATTEMPTS_EXHAUSTED, detail);
+            // It rests in the index of failed jobs, from where it can be retried; the dead-letter queue is for what cannot be read.
+            (job.end(JobState::Failed, Err(Some(error)), *cost, now), Then::Delete)
         }
         Ended::Later { retry_after, detail, cost } => {
             let delay = delay(job.attempts).max(retry_after.unwrap_or_default());

@@ -1,15 +1,15 @@
-//! Runs that fail: tried again with growing delays, ended with their reason, buried after five receives; and
-//! none takes its batch with it. What is only refused is in `refusals.rs`.
+//! Runs that fail: tried again with growing delays, ended with their reason; and none takes its batch with it. What is only refused is in `refusals.rs`.
 
 use super::providers::{Answer, Providers};
 use super::rig::{MODEL, Rig};
 use crate::workers::Workers;
-use local::names::{DEAD_LETTER_QUEUE, queue_of};
-use local::operator::{Report, redrive_all};
+use local::names::queue_of;
+use local::operator::redrive::{Report, Which, redrive_failed};
 use local::sqs::Draft;
 use reqwest::Method;
 use serde_json::json;
 use shared::model::job::JobKind;
+use shared::model::time::Moment;
 use std::time::Duration;
 
 /// Each may have cost what a run may cost.
@@ -18,7 +18,7 @@ fn failures(count: usize) -> Vec<Answer> {
 }
 
 #[tokio::test]
-async fn after_five_runs_the_job_says_failed_and_its_message_rests_with_the_dead_letters() {
+async fn after_five_runs_the_job_says_failed_and_leaves_no_letter() {
     let providers = Providers::start().await;
     let rig = Rig::over(&providers).await;
     let owner = rig.owner("pro").await;
@@ -28,7 +28,7 @@ async fn after_five_runs_the_job_says_failed_and_its_message_rests_with_the_dead
     let job = rig.job(&owner, &id).await;
     assert_eq!((job["state"].as_str(), job["attempts"].as_u64()), (Some("failed"), Some(5)), "{job}");
     assert_eq!(job["error"]["code"], "attempts_exhausted");
-    assert_eq!(rig.dead_letters(), 1);
+    assert_eq!((rig.dead_letters(), rig.visible()), (0, 0));
 }
 
 #[tokio::test]
@@ -131,8 +131,9 @@ async fn the_worker_begins_nothing_it_cannot_end_in_time() {
     assert_eq!(rig.job(&owner, &id).await["state"], "succeeded");
 }
 
+/// All are redriven by the operator's command, and what they cost is counted; only what names no job is a letter.
 #[tokio::test]
-async fn dead_letters_are_redriven_by_a_command() {
+async fn what_failed_is_redriven_by_a_command() {
     let providers = Providers::start().await;
     let rig = Rig::over(&providers).await;
     let owner = rig.owner("pro").await;
@@ -144,11 +145,10 @@ async fn dead_letters_are_redriven_by_a_command() {
     let poison = Draft { message_body: "poison".into(), ..Draft::default() };
     rig.system.sqs().send(queue_of(JobKind::Analyze), poison).unwrap();
     rig.drain().await;
-    assert_eq!(rig.dead_letters(), 3);
+    assert_eq!(rig.dead_letters(), 1);
 
-    let url = rig.system.sqs().queue_url(DEAD_LETTER_QUEUE);
-    let report = redrive_all(rig.system.context(), &url).await.unwrap();
-    assert_eq!(report, Report { queued: 2, stay: 1, ..Report::default() });
+    let report = redrive_failed(rig.system.context(), Which::All(Moment::from_millis(0))).await.unwrap();
+    assert_eq!(report, Report { queued: 2, ..Report::default() });
     for id in &ids {
         assert_eq!(rig.job(&owner, id).await["state"], "queued");
     }

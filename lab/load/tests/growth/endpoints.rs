@@ -10,8 +10,11 @@ use serde_json::{Value, json};
 use shared::cursor::CursorKey;
 use shared::ids::{InvitationId, ItemId};
 use shared::model::account_mail::AccountMail;
+use shared::model::analysis::Cost;
 use shared::model::invitation::InvitationToken;
+use shared::model::job::{JobRecord, JobState};
 use shared::model::org::Role;
+use shared::store::jobs::Change;
 use shared::store::keys::Key;
 use shared::{ApiError, account_mail};
 use std::sync::LazyLock;
@@ -82,6 +85,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
     plain("analyze"),
     plain("send-email"),
     plain("cancel-job"),
+    plain("retry-job"),
     plain("analysis-worker"),
     plain("email-worker"),
     plain("account-mail-worker"),
@@ -229,6 +233,15 @@ async fn detailed(scene: &Scene, ground: &Ground, name: &'static str, number: u6
         "analyze" => new_analysis(scene),
         "send-email" => ask.body(json!({"to": scene.member.email, "subject": "Hello", "text": "A line."})),
         "cancel-job" => ask.of("job_id", id(&scene.must(&new_analysis(scene)).await["id"])),
+        "retry-job" => {
+            let job = id(&scene.must(&new_analysis(scene)).await["id"]);
+            let context = scene.system.context();
+            let fail = |job: &JobRecord| {
+                Ok(Change::to(job.end(JobState::Failed, Err(None), Cost::Nothing, context.now()), ()))
+            };
+            context.store().change_job(scene.owner.org_id, job.parse().unwrap(), fail).await.unwrap();
+            ask.of("job_id", job)
+        }
         "health, deep" => ask.query("deep=1"),
         "register" => ask.body(json!({"email": format!("new-{number:012}@example.com"), "password": PASSWORD,
             "name": "Ada Lovelace", "org_name": "Analytical Ltd"})),

@@ -34,6 +34,7 @@ fn job() -> JobRecord {
         charged_nanos: 0,
         budget_nanos: Some(9_000),
         budget_version: 1,
+        unit_is_used: false,
         input_pieces: 1,
         result: None,
         error: None,
@@ -130,14 +131,25 @@ fn only_an_email_of_unknown_fate_is_settled_and_once() {
 }
 
 #[test]
-fn a_failed_job_is_redriven_with_its_reservation_and_no_other() {
-    let (failed, released) = claimed(&job(), at(0)).end(JobState::Failed, Err(None), Cost::Nothing, at(1));
-    let (again, held) = failed.redriven(at(2)).expect("it failed");
-    assert_eq!((again.state, again.attempts, again.finished_at), (JobState::Queued, 0, None));
-    assert_eq!((released.spent_nanos + held.spent_nanos, held.cost_nanos), (0, 0));
-    assert_eq!(held.within_nanos, Some(9_000));
-    for state in [JobState::Queued, JobState::Running, JobState::Succeeded, JobState::Cancelled, JobState::Unknown] {
-        assert_eq!(JobRecord { state, ..job() }.redriven(at(0)), None);
+fn a_failed_job_is_accepted_again_under_the_terms_of_now_and_no_other_is() {
+    let tried = claimed(&job(), at(0)).refused(Duration::ZERO, WaitingFor::new("code", "why"), at(1)).0;
+    let failed = claimed(&tried, at(2)).end(JobState::Failed, Err(None), Cost::Nothing, at(3)).0;
+    let later = at(40 * DAY_MS);
+    for takes_unit in [true, false] {
+        let terms = Terms { budget_nanos: Some(7), budget_version: 3, takes_unit };
+        let again = failed.accepted_again(terms, later).expect("it failed");
+        assert_eq!((again.state, again.attempts, again.refusals, again.finished_at), (JobState::Queued, 0, 0, None));
+        assert_eq!((again.month.as_str(), again.budget_nanos, again.budget_version), ("1970-02", Some(7), 3));
+        assert_eq!(again.give_up_at, Some(at(41 * DAY_MS)));
+        // A unit that earlier runs used up does not come back, also after a run that was refused at no cost.
+        let refused = claimed(&again, later).refused(Duration::ZERO, WaitingFor::new("code", "why"), later).0;
+        for waits in [again, refused] {
+            assert_eq!(waits.cancel(later).expect("it waits").1.give_unit_back, takes_unit);
+        }
+        for state in [JobState::Queued, JobState::Running, JobState::Succeeded, JobState::Cancelled, JobState::Unknown]
+        {
+            assert_eq!(JobRecord { state, ..job() }.accepted_again(terms, later), None);
+        }
     }
 }
 

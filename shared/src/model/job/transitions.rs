@@ -1,6 +1,9 @@
 //! From one state to the next: each a pure function of the record that was read, with what it changes in the month's usage.
 
-use super::{ATTEMPTS_MAX, JobError, JobKind, JobRecord, JobResult, JobState, LEASE, UNSENT_AFTER, WaitingFor};
+use super::{
+    ATTEMPTS_EXHAUSTED, ATTEMPTS_MAX, JobError, JobKind, JobRecord, JobResult, JobState, LEASE, UNSENT_AFTER,
+    WaitingFor,
+};
 use crate::model::analysis::{Cost, TokenUsage};
 use crate::model::time::Moment;
 use std::time::Duration;
@@ -79,7 +82,7 @@ impl JobRecord {
             return Claim::End(Box::new(job), settlement);
         }
         if self.attempts >= ATTEMPTS_MAX {
-            let error = JobError::new("attempts_exhausted", "Each run ended without an outcome.");
+            let error = JobError::new(ATTEMPTS_EXHAUSTED, "Each run ended without an outcome.");
             let (job, settlement) = self.end(JobState::Failed, Err(Some(error)), Cost::Unknown, now);
             return Claim::End(Box::new(job), settlement);
         }
@@ -161,7 +164,7 @@ impl JobRecord {
             spent_nanos: i128::from(nanos) - i128::from(self.reserved_nanos),
             cost_nanos: nanos,
             tokens,
-            give_unit_back: state == JobState::Cancelled && self.attempts == 0,
+            give_unit_back: state == JobState::Cancelled && self.attempts == 0 && !self.unit_is_used,
             within_nanos: None,
         };
         let job = Self {
@@ -227,26 +230,6 @@ impl JobRecord {
             // What was held is settled already where the job had ended.
             if self.state == JobState::Unknown { (ended, Settlement::default()) } else { (ended, settlement) }
         })
-    }
-
-    /// A failed job in the queue again, with all its runs before it and its reservation held anew; `None` if it
-    /// did not fail.
-    #[must_use]
-    pub fn redriven(&self, now: Moment) -> Option<(Self, Settlement)> {
-        let job = Self {
-            state: JobState::Queued,
-            attempts: 0,
-            sending: false,
-            finished_at: None,
-            error: None,
-            due_at: Some(now.plus(UNSENT_AFTER)),
-            give_up_at: Some(now.plus(self.kind.gives_up_after())),
-            refusals: 0,
-            version: self.version + 1,
-            ..self.clone()
-        };
-        let held = Settlement { cost_nanos: 0, ..self.charge(self.reserved_nanos, TokenUsage::default()) };
-        (self.state == JobState::Failed).then_some((job, held))
     }
 
     /// The same job, to be looked at later.

@@ -1,7 +1,7 @@
 //! Jobs that wait: refused by a provider at no cost, or until the next run, or in a backlog.
 
 use super::transitions::Settlement;
-use super::{JobError, JobRecord, JobState, UNSENT_AFTER};
+use super::{GAVE_UP, JobError, JobRecord, JobState, UNSENT_AFTER};
 use crate::model::analysis::Cost;
 use crate::model::time::Moment;
 use serde::{Deserialize, Serialize};
@@ -66,7 +66,7 @@ impl JobRecord {
         let give_up_at = self.give_up_at.unwrap_or_else(|| now.plus(self.kind.gives_up_after()));
         if now >= give_up_at {
             let detail = format!("Refused until its time was over, at last because: {}.", why.detail);
-            return back.end(JobState::Failed, Err(Some(JobError::new("gave_up", detail))), Cost::Nothing, now);
+            return back.end(JobState::Failed, Err(Some(JobError::new(GAVE_UP, detail))), Cost::Nothing, now);
         }
         let not_before = now.plus(delay).min(give_up_at);
         let look = if is_sent_ahead(not_before, now) { not_before.plus(UNSENT_AFTER) } else { not_before };

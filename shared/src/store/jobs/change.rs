@@ -8,7 +8,7 @@ use super::{LANE_ATTEMPTS, shard_of};
 use crate::caps::Cap;
 use crate::error::ApiError;
 use crate::ids::{JobId, OrgId};
-use crate::model::job::{JobRecord, JobState, Settlement};
+use crate::model::job::{ATTEMPTS_EXHAUSTED, GAVE_UP, JobRecord, JobState, Settlement};
 use crate::model::price::usd;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use platform::telemetry::metrics::{Metric, metrics};
@@ -128,16 +128,7 @@ impl Store {
         after: &JobRecord,
         settlement: &Settlement,
     ) -> Result<Advance, ApiError> {
-        let update = changes(Key::job(after.org_id, after.job_id), before, after)?
-            .condition_expression("#version = :version")
-            .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":version", number(before.version));
-        let mut writes = vec![self.update(update)?];
-        if before.due_at != after.due_at {
-            let entry = before.due_at.map(|at| Key::due(shard_of(before), before.job_id, at));
-            writes.extend(entry.map(|entry| self.delete_due(entry)).transpose()?);
-            writes.extend(after.due_at.map(|at| self.put_due(after, at)).transpose()?);
-        }
+        let mut writes = self.advance_writes(before, after)?;
         let settles = after.kind.is_counted() && !settlement.is_empty();
         if settles && after.job_id.partition().is_some() {
             let advance = timed(Part::Db, self.advance_in_lanes(after, settlement, writes)).await?;
@@ -158,6 +149,26 @@ impl Store {
             _ if settles && outcome.refused(1) && !outcome.refused(0) => Advance::OverBudget,
             Transaction::Refused(_) => Advance::Changed,
         })
+    }
+
+    /// A job's next state on condition that it is as it was read, and its entries in the indexes. The first write is that of the job.
+    pub(super) fn advance_writes(
+        &self,
+        before: &JobRecord,
+        after: &JobRecord,
+    ) -> Result<Vec<TransactWriteItem>, ApiError> {
+        let update = changes(Key::job(after.org_id, after.job_id), before, after)?
+            .condition_expression("#version = :version")
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":version", number(before.version));
+        let mut writes = vec![self.update(update)?];
+        if before.due_at != after.due_at {
+            let entry = before.due_at.map(|at| Key::due(shard_of(before), before.job_id, at));
+            writes.extend(entry.map(|entry| self.delete_due(entry)).transpose()?);
+            writes.extend(after.due_at.map(|at| self.put_due(after, at)).transpose()?);
+        }
+        writes.extend(self.move_failed(before, after)?);
+        Ok(writes)
     }
 }
 
@@ -214,8 +225,11 @@ fn count(before: &JobRecord, after: &JobRecord, settlement: &Settlement) {
         JobState::Unknown => Some(Metric("Unknown")),
     };
     let ended = ended.filter(|_| before.state != after.state).map(|name| (name, 1.into()));
+    let given_up =
+        after.error.as_ref().is_some_and(|error| matches!(error.code.as_str(), GAVE_UP | ATTEMPTS_EXHAUSTED));
+    let given_up = ended.as_ref().filter(|_| given_up).map(|_| (Metric("GivenUp"), 1.into()));
     let spent = Some(settlement.cost_nanos).filter(|nanos| *nanos > 0).and_then(|nanos| usd(nanos).parse().ok());
     let spent = spent.map(|dollars| (Metric("SpendingUsd"), dollars));
-    let values: Vec<_> = ended.into_iter().chain(spent).collect();
+    let values: Vec<_> = ended.into_iter().chain(given_up).chain(spent).collect();
     metrics("CitizenApp/Jobs", None, &values);
 }

@@ -1,0 +1,121 @@
+//! A job's acceptance: its place in the month's limit and budget is taken, and it is written, in one transaction.
+
+use super::super::idempotency::{Begun, Keyed};
+use super::super::slices::{Taking, lane_backoff};
+use super::super::{Store, backoff, condition_failed, contended, usage};
+use super::LANE_ATTEMPTS;
+use crate::error::ApiError;
+use crate::model::job::JobRecord;
+use crate::model::org::OrgRecord;
+use aws_sdk_dynamodb::types::{CancellationReason, TransactWriteItem};
+use platform::idempotency::KeyClaim;
+
+/// As many transactions that one acceptance met in a row show that its organization is hot. More than of creations: the workers of a
+/// few jobs meet each other, too.
+const HOT: u32 = 6;
+/// How often an acceptance is tried that meets others or whose key was given up meanwhile.
+const ATTEMPTS: u32 = 8;
+
+/// How an acceptance ended.
+pub(super) enum Accepted<'k> {
+    /// It is done, or the key says what to do in its place.
+    Begun(Begun<'k>),
+    /// Nothing was written, for the sake of the job: one reason for each of its writes, in order.
+    Refused(Vec<CancellationReason>),
+}
+
+impl Store {
+    /// Takes what a job needs and writes it as `job_writes` say, together with the key.
+    pub(super) async fn accept<'k>(
+        &self,
+        org: &OrgRecord,
+        job: &JobRecord,
+        job_writes: Vec<TransactWriteItem>,
+        claim: Option<&KeyClaim<'k>>,
+    ) -> Result<Accepted<'k>, ApiError> {
+        if job.reserved_nanos > 0 && job.budget_nanos.is_some_and(|budget| budget < job.reserved_nanos) {
+            return usage::refused(job, org.plan, None, self.now()).and_then(Err);
+        }
+        if job.job_id.partition().is_some() {
+            return self.accept_in_lanes(org, job, job_writes, claim).await;
+        }
+        let mut met = 0;
+        for _ in 0..ATTEMPTS {
+            let mut writes = vec![self.update(usage::take(job, org.plan))?];
+            writes.extend(job_writes.iter().cloned());
+            let mut reasons = match self.transact_once_with_key(org.org_id, claim, writes).await? {
+                Some(Keyed::Begun(begun)) => return Ok(Accepted::Begun(begun)),
+                Some(Keyed::Freed) => continue,
+                Some(Keyed::Refused(reasons)) => reasons,
+                None => {
+                    met += 1;
+                    if met == HOT && org.spread_from.is_none() {
+                        // For those that follow: where this job lies is said.
+                        self.spread_by_heat(org.org_id).await;
+                    }
+                    tokio::time::sleep(backoff(met - 1)).await;
+                    continue;
+                }
+            };
+            let of_usage = reasons.remove(0);
+            if reasons.iter().any(condition_failed) {
+                return Ok(Accepted::Refused(reasons));
+            }
+            return usage::refused(job, org.plan, of_usage.item, self.now()).and_then(Err);
+        }
+        Err(if met > 0 { contended() } else { ApiError::Contended })
+    }
+
+    /// The same for an organization that is spread.
+    async fn accept_in_lanes<'k>(
+        &self,
+        org: &OrgRecord,
+        job: &JobRecord,
+        job_writes: Vec<TransactWriteItem>,
+        claim: Option<&KeyClaim<'k>>,
+    ) -> Result<Accepted<'k>, ApiError> {
+        let (mut takings, mut met) = (usage::takings(&self.kept, job, org), 0);
+        for _ in 0..LANE_ATTEMPTS {
+            let (mut writes, mut ends) = (Vec::new(), Vec::new());
+            for taking in &takings {
+                for update in taking.writes() {
+                    writes.push(self.update(update)?);
+                }
+                ends.push(writes.len());
+            }
+            let of_job = writes.len();
+            writes.extend(job_writes.iter().cloned());
+            let mut reasons = match self.transact_once_with_key(org.org_id, claim, writes).await? {
+                Some(Keyed::Begun(begun)) => {
+                    takings.iter().for_each(|taken| taken.keep(&self.kept));
+                    return Ok(Accepted::Begun(begun));
+                }
+                Some(Keyed::Freed) => continue,
+                Some(Keyed::Refused(reasons)) => reasons,
+                None => {
+                    met += 1;
+                    takings.iter_mut().for_each(Taking::try_another);
+                    tokio::time::sleep(lane_backoff(met - 1)).await;
+                    continue;
+                }
+            };
+            if reasons[of_job..].iter().any(condition_failed) {
+                return Ok(Accepted::Refused(reasons.split_off(of_job)));
+            }
+            let mut start = 0;
+            for (at, (taking, end)) in takings.iter_mut().zip(ends).enumerate() {
+                let ours = &reasons[start..end];
+                start = end;
+                if ours.iter().any(condition_failed) && !self.refill(taking, ours).await? {
+                    let is_of_limit = at == 0 && usage::takes_unit(job);
+                    return Err(if is_of_limit {
+                        usage::over_limit(job, org.plan, self.now())
+                    } else {
+                        ApiError::BudgetExceeded
+                    });
+                }
+            }
+        }
+        Err(contended())
+    }
+}
