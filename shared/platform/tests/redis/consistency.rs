@@ -9,10 +9,10 @@
 mod fates;
 mod stream;
 
-use super::records::{Failure, Page, PageKey, Pages, Plan, Record};
+use super::records::{Failure, Lasting, Page, PageKey, Plan, Record};
 use super::server::{self, RedisServer};
 use fates::{Written, write};
-use platform::cache::{Cache, Class, Delivery, LEASE_TIME, Name};
+use platform::cache::{Cache, Class, Delivery, Key, LEASE_TIME};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -39,26 +39,29 @@ struct Truth {
 struct Acknowledged {
     version: u64,
     at: Instant,
+    at_ms: u64,
     delivery: Delivery,
 }
 
 impl Truth {
-    /// The oldest version that a read beginning now may give.
-    fn floor(&self, class: &Class) -> u64 {
+    /// The oldest version that a read beginning now may give: with the stream, whatever was acknowledged a second ago.
+    fn floor(&self, world: &World, class: &Class) -> u64 {
+        let now_ms = world.now_ms();
         let now = Instant::now();
         let acknowledged = self.acknowledged.lock().expect("no panic");
         let counts = |entry: &&Acknowledged| {
             // What was fetched before the commit may have been stored as long afterwards as its lease lasted.
             let bound = server::bound(class) + LEASE_TIME + SLACK;
-            entry.delivery == Delivery::Delivered || now.duration_since(entry.at) > bound
+            let is_told = world.has_stream && now_ms.saturating_sub(entry.at_ms) > BOUND_MS + SLACK.as_millis() as u64;
+            entry.delivery == Delivery::Delivered || is_told || now.duration_since(entry.at) > bound
         };
         let told = acknowledged.iter().filter(counts).map(|entry| entry.version).max().unwrap_or(0);
         told.max(self.streamed.load(SeqCst))
     }
 
-    fn acknowledge(&self, version: u64, delivery: Delivery) {
+    fn acknowledge(&self, world: &World, version: u64, delivery: Delivery) {
         let mut acknowledged = self.acknowledged.lock().expect("no panic");
-        acknowledged.push(Acknowledged { version, at: Instant::now(), delivery });
+        acknowledged.push(Acknowledged { version, at: Instant::now(), at_ms: world.now_ms(), delivery });
         if acknowledged.len() > 256 {
             let newest = acknowledged.iter().filter(|entry| entry.delivery == Delivery::Delivered);
             let newest = newest.map(|entry| entry.version).max().unwrap_or(0);
@@ -70,7 +73,17 @@ impl Truth {
 /// Clocks are compared across a lost message; a tick of each is no lie.
 const SLACK: Duration = Duration::from_millis(100);
 
+/// How long after its commit a write is in the cache at most, where there is the stream, by [`World::now_ms`].
+const BOUND_MS: u64 = 1_000;
+/// A sleep of a millisecond counts as three at most. Where this machine stands still or is short of time, little passes: what is late by
+/// this clock is late by what the code does.
+const LONGEST_TICK_US: u64 = 3_000;
+
 struct World {
+    /// Classes last for an hour then, so that nothing but the stream mends what nobody told of.
+    has_stream: bool,
+    /// The time that all of this had to do something in, in microseconds.
+    worked_us: AtomicU64,
     plans: Vec<Truth>,
     lists: Vec<Truth>,
     /// The table's, if there is one.
@@ -84,6 +97,12 @@ struct World {
     /// By what became of writes, in the order of `fates::Fate`.
     fates: [AtomicU64; 5],
     stale: Mutex<Vec<String>>,
+}
+
+impl World {
+    fn now_ms(&self) -> u64 {
+        self.worked_us.load(SeqCst) / 1_000
+    }
 }
 
 /// A small generator (splitmix64), so that a seed names a run's choices.
@@ -110,11 +129,20 @@ impl Dice {
 }
 
 async fn read_plan(world: &World, cache: &Cache, dice: &mut Dice, key: u32) {
+    match world.has_stream {
+        true => read_record(world, cache, dice, (key, &Lasting(Plan(key)))).await,
+        false => read_record(world, cache, dice, (key, &Plan(key))).await,
+    }
+}
+
+async fn read_record<K>(world: &World, cache: &Cache, dice: &mut Dice, (key, name): (u32, &K))
+where
+    K: Key<Value = Record> + 'static,
+{
     let truth = &world.plans[key as usize];
-    let floor = truth.floor(&Plan::CLASS);
+    let floor = truth.floor(world, &K::CLASS);
     let mut inner = Dice(dice.roll(u64::MAX));
-    let name = Plan(key);
-    let read = cache.get_or_fill(&name, || async {
+    let read = cache.get_or_fill(name, || async {
         world.fetches.fetch_add(1, SeqCst);
         inner.dawdle().await;
         let version = truth.committed.load(SeqCst);
@@ -131,12 +159,21 @@ async fn read_plan(world: &World, cache: &Cache, dice: &mut Dice, key: u32) {
 }
 
 async fn read_page(world: &World, cache: &Cache, dice: &mut Dice, key: u32) {
-    let truth = &world.lists[key as usize];
-    let floor = truth.floor(&Pages::CLASS);
-    let mut inner = Dice(dice.roll(u64::MAX));
     let page = u32::try_from(dice.roll(u64::from(PAGES))).expect("small");
-    let name = PageKey(key, page);
-    let read = cache.get_or_fill(&name, || async {
+    match world.has_stream {
+        true => read_list(world, cache, dice, (key, &Lasting(PageKey(key, page)))).await,
+        false => read_list(world, cache, dice, (key, &PageKey(key, page))).await,
+    }
+}
+
+async fn read_list<K>(world: &World, cache: &Cache, dice: &mut Dice, (key, name): (u32, &K))
+where
+    K: Key<Value = Page> + 'static,
+{
+    let truth = &world.lists[key as usize];
+    let floor = truth.floor(world, &K::CLASS);
+    let mut inner = Dice(dice.roll(u64::MAX));
+    let read = cache.get_or_fill(name, || async {
         world.fetches.fetch_add(1, SeqCst);
         inner.dawdle().await;
         let as_of = truth.committed.load(SeqCst);
@@ -159,7 +196,7 @@ fn note(world: &World, truth: &Truth, version: u64, delivery: Delivery) {
     if delivery == Delivery::Lost {
         world.lost.fetch_add(1, SeqCst);
     }
-    truth.acknowledge(version, delivery);
+    truth.acknowledge(world, version, delivery);
 }
 
 /// One random operation; one in 200 dies at a random moment, holding whatever it holds.
@@ -236,6 +273,8 @@ async fn history(
 ) {
     let (sender, changes) = unbounded_channel();
     let world = Arc::new(World {
+        has_stream: follower.is_some(),
+        worked_us: AtomicU64::new(0),
         stream: Mutex::new(follower.is_some().then_some(sender)),
         plans: (0..keys).map(|_| Truth::default()).collect(),
         lists: (0..keys).map(|_| Truth::default()).collect(),
@@ -248,6 +287,17 @@ async fn history(
         stale: Mutex::default(),
     });
     let mut tasks = tokio::task::JoinSet::new();
+    let ticking = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move {
+            loop {
+                let begun = Instant::now();
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                let took_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+                world.worked_us.fetch_add(took_us.min(LONGEST_TICK_US), SeqCst);
+            }
+        }
+    });
     for (process, cache) in caches.into_iter().enumerate() {
         for task in 0..TASKS_PER_PROCESS {
             let (world, cache) = (Arc::clone(&world), cache.clone());
@@ -269,6 +319,7 @@ async fn history(
     if let Some(followed) = followed {
         at_rest(&world, followed).await;
     }
+    ticking.abort();
 
     let count = |counter: &AtomicU64| counter.load(SeqCst);
     println!(
@@ -287,14 +338,22 @@ async fn history(
 }
 
 /// Once the stream has told of all, everything is as it was committed: nothing stays old for ever.
-async fn at_rest(world: &World, followed: tokio::task::JoinHandle<(Vec<Duration>, Cache)>) {
+async fn at_rest(world: &World, followed: tokio::task::JoinHandle<(Vec<u64>, Cache)>) {
     world.stream.lock().expect("no panic").take();
     let (lags, cache) = followed.await.expect("the stream goes on to the end");
     stream::report(lags);
     for (truth, key) in world.plans.iter().zip(0..) {
-        let kept = server::cached(&cache, &Plan(key)).await;
+        let kept = server::cached(&cache, &Lasting(Plan(key))).await;
         let committed = truth.committed.load(SeqCst);
         assert!(kept.is_none_or(|kept| kept.version == committed), "plan {key} stays old: {committed} was committed");
+    }
+    for (truth, key) in world.lists.iter().zip(0..) {
+        let committed = truth.committed.load(SeqCst);
+        for page in 0..PAGES {
+            let kept = server::cached(&cache, &Lasting(PageKey(key, page))).await;
+            let is_new = kept.is_none_or(|kept| kept.as_of == committed);
+            assert!(is_new, "page {page} of {key} stays old: {committed} was committed");
+        }
     }
 }
 

@@ -77,6 +77,26 @@ impl Key for PageKey {
     }
 }
 
+/// The same for an hour: what is old stays old long enough to be read, unless somebody mends it.
+pub(crate) struct Lasting<N>(pub(crate) N);
+
+impl<N: Name> Name for Lasting<N> {
+    const CLASS: Class = Class::renewed_on_update(N::CLASS.name, Duration::from_secs(3600));
+    fn write(&self, out: &mut String) {
+        self.0.write(out);
+    }
+    fn write_scope(&self, out: &mut String) {
+        self.0.write_scope(out);
+    }
+}
+
+impl<K: Key> Key for Lasting<K> {
+    type Value = K::Value;
+    fn write_page(&self, out: &mut String) {
+        self.0.write_page(out);
+    }
+}
+
 /// A record that lives for an hour, and whose absence is remembered.
 pub(crate) struct Profile(pub(crate) u32);
 

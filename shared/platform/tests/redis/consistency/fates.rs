@@ -2,11 +2,10 @@
 
 use super::stream::Change;
 use super::{Dice, Truth, World, note};
-use crate::records::{Pages, Plan, Record};
+use crate::records::{Lasting, Pages, Plan, Record};
 use crate::server;
-use platform::cache::{Cache, Delivery};
+use platform::cache::{Cache, Delivery, Key};
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::Instant;
 
 /// What becomes of a write.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -24,11 +23,13 @@ enum Fate {
 
 impl Fate {
     fn of(world: &World, dice: &mut Dice) -> Self {
+        // Where there is the stream, many die: what it leaves out is to be seen.
+        let dead = if world.has_stream { 15 } else { 2 };
         let fate = match dice.roll(100) {
             0..=3 => Self::ReplyLost,
             4 => Self::CommitsLate,
-            5..=6 => Self::Dies,
-            7..=12 => Self::Refused,
+            roll if roll < 5 + dead => Self::Dies,
+            roll if roll < 11 + dead => Self::Refused,
             _ => Self::Kept,
         };
         world.fates[fate as usize].fetch_add(1, SeqCst);
@@ -52,12 +53,20 @@ impl Written {
     }
 
     /// Tells the cache of a version, or that it is not known what is there.
-    pub(super) async fn tell(self, cache: &Cache, version: Option<u64>) -> Delivery {
-        match (self, version) {
-            (Self::Plan(key), Some(version)) if version > 0 => cache.renew(&Plan(key), &Record::new(version)).await,
-            (Self::Plan(key), _) => cache.invalidate(&Plan(key)).await,
-            (Self::List(key), _) => cache.invalidate(&Pages(key)).await,
+    pub(super) async fn tell(self, world: &World, cache: &Cache, version: Option<u64>) -> Delivery {
+        match (self, world.has_stream) {
+            (Self::Plan(key), false) => tell_record(cache, &Plan(key), version).await,
+            (Self::Plan(key), true) => tell_record(cache, &Lasting(Plan(key)), version).await,
+            (Self::List(key), false) => cache.invalidate(&Pages(key)).await,
+            (Self::List(key), true) => cache.invalidate(&Lasting(Pages(key))).await,
         }
+    }
+}
+
+async fn tell_record<K: Key<Value = Record> + 'static>(cache: &Cache, key: &K, version: Option<u64>) -> Delivery {
+    match version.filter(|version| *version > 0) {
+        Some(version) => cache.renew(key, &Record::new(version)).await,
+        None => cache.invalidate(key).await,
     }
 }
 
@@ -79,7 +88,7 @@ async fn write_with(world: &World, cache: &Cache, dice: &mut Dice, written: Writ
         let stream = world.stream.lock().expect("no panic");
         let version = truth.committed.fetch_add(1, SeqCst) + 1;
         if let Some(stream) = &*stream {
-            stream.send(Change { written, version, at: Instant::now() }).expect("it is read to the end");
+            stream.send(Change { written, version, at_ms: world.now_ms() }).expect("it is read to the end");
         }
         version
     };
@@ -87,23 +96,23 @@ async fn write_with(world: &World, cache: &Cache, dice: &mut Dice, written: Writ
         Fate::Kept => {
             let version = commit();
             dice.dawdle().await;
-            (version, written.tell(cache, Some(version)).await)
+            (version, written.tell(world, cache, Some(version)).await)
         }
         Fate::ReplyLost => {
             let version = commit();
             dice.dawdle().await;
-            (version, written.tell(cache, None).await)
+            (version, written.tell(world, cache, None).await)
         }
         Fate::CommitsLate => {
-            written.tell(cache, None).await;
+            written.tell(world, cache, None).await;
             dice.dawdle().await;
-            return truth.acknowledge(commit(), Delivery::Lost);
+            return truth.acknowledge(world, commit(), Delivery::Lost);
         }
-        Fate::Dies => return truth.acknowledge(commit(), Delivery::Lost),
+        Fate::Dies => return truth.acknowledge(world, commit(), Delivery::Lost),
         Fate::Refused => {
             let version = truth.committed.load(SeqCst);
             dice.dawdle().await;
-            (version, written.tell(cache, Some(version)).await)
+            (version, written.tell(world, cache, Some(version)).await)
         }
     };
     note(world, truth, version, delivery);
