@@ -123,6 +123,11 @@ class Walk:
         self.refused("POST", "/auth/verify-email", 400, "invalid_link", {"code": "AAAA-AAAA"})
         self.read("POST", "/auth/verify-email/resend", 202)
 
+    def address(self):
+        """another address may be asked for"""
+        # No mail: it is the account's own.
+        self.read("PUT", "/me/email", 202, {"email": self.get("/me")["email"]})
+
     def plan(self):
         """the organization has a plan, a new one the free plan"""
         plan = self.get(f"/orgs/{self.org}/plan")["plan"]
@@ -222,7 +227,7 @@ class Walk:
         self.call("GET", "/me", 401)
 
 
-STEPS = ("health", "documents", "strangers", "prices", "register", "log_in", "profile", "verification", "plan", "settings", "members", "items",
+STEPS = ("health", "documents", "strangers", "prices", "register", "log_in", "profile", "verification", "address", "plan", "settings", "members", "items",
          "analysis", "jobs", "usage", "mail", "sessions", "new_password", "log_out")
 
 

@@ -86,6 +86,7 @@ BROKEN = {
     "the public name stays": ("profile", changed("GET", "/users/.*", field("name", "Smoke Walk"))),
     "any code proves": ("verification", changed("POST", "/auth/verify-email", lambda status, text, kind: (200, b"{}", kind))),
     "no other mail": ("verification", changed("POST", "/auth/verify-email/resend", failing)),
+    "no other address": ("address", changed("PUT", "/me/email", failing)),
     "a plan for nothing": ("plan", changed("GET", "/orgs/.*/plan", field("plan", "enterprise"))),
     "settings are not written": ("settings", changed("PUT", "/orgs/.*/settings", failing)),
     "old settings are read": ("settings", changed("GET", "/orgs/.*/settings", field("settings", {"timezone": "UTC"}))),

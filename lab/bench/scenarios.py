@@ -113,6 +113,7 @@ def all_scenarios(system, accept):
         "invitations": Scenario("invitations", lambda count: [at("invitations", {
             "email": f"{uuid.uuid4().hex}@example.com", "role": "member"}, org_id=org) for _ in range(count)], queue=idle),
         "accept-invitation": Scenario("accept-invitation", same(at("accept-invitation", {"token": "citi_"})), (400,)),
+        "change-email": Scenario("change-email", same(at("change-email", {"email": "bench-2@example.com"})), queue=idle),
         "health": Scenario("health", same(ask("health"))),
         "docs": Scenario("docs", same(event("GET", "/openapi.json"))),
         "register": Scenario("register", lambda count: [

@@ -47,6 +47,7 @@ functions! {
     "accept-invitation" => accept_invitation,
     "analyze" => analyze,
     "cancel-job" => cancel_job,
+    "change-email" => change_email,
     "change-password" => change_password,
     "create-item" => create_item,
     "delete-item" => delete_item,

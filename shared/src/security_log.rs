@@ -97,6 +97,18 @@ pub enum SecurityEvent<'a> {
     PasswordReset {
         by: Actor,
     },
+    /// A code was sent to another address, which is to be the account's.
+    EmailChangeRequested {
+        by: &'a Caller,
+    },
+    /// The account has another address; all other sessions have ended.
+    EmailChanged {
+        by: &'a Caller,
+    },
+    /// It has the one of before again, with a new password; all sessions have ended but this new one.
+    EmailChangeUndone {
+        by: Actor,
+    },
     /// A new password; all other sessions have ended.
     PasswordChanged {
         by: &'a Caller,
@@ -216,6 +228,9 @@ impl<'a> SecurityEvent<'a> {
                 ("password_reset_requested", Fields { email: Some(email), ..Fields::default() })
             }
             Self::PasswordReset { by } => ("password_reset", Fields { by: Some(by), ..Fields::default() }),
+            Self::EmailChangeRequested { by } => ("email_change_requested", of(by)),
+            Self::EmailChanged { by } => ("email_changed", of(by)),
+            Self::EmailChangeUndone { by } => ("email_change_undone", Fields { by: Some(by), ..Fields::default() }),
             Self::PasswordChanged { by } => ("password_changed", of(by)),
             Self::SessionEnded { by, session } => ("session_ended", Fields { ended: Some(session), ..of(by) }),
             Self::OtherSessionsEnded { by } => ("other_sessions_ended", of(by)),

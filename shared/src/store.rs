@@ -6,6 +6,7 @@ pub mod accounts;
 pub mod authority;
 pub mod caps;
 pub mod devices;
+pub mod email_changes;
 pub mod guesses;
 pub mod idempotency;
 pub mod invitations;

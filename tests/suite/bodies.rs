@@ -25,6 +25,7 @@ fn samples(operation: &str) -> Vec<Value> {
             "timezone": "Europe/Vienna", "monthly_budget_usd": "1.00"}})],
         "change_password" => vec![json!({"current": PASSWORD, "password": PASSWORD})],
         "verify_email" => vec![json!({"code": "0000-0000"}), json!({"token": "citv_"})],
+        "change_email" => vec![json!({"email": email})],
         "forgot_password" => vec![json!({"email": email})],
         "reset_password" => vec![json!({"token": "citr_", "password": PASSWORD, "session": "cookie"})],
         "reauthenticate" => vec![json!({"password": PASSWORD})],

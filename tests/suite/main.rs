@@ -14,6 +14,7 @@ mod conventions;
 mod coverage;
 mod documented;
 mod documents;
+mod email_changes;
 mod events;
 mod faults;
 mod guesses;

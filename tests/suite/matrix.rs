@@ -29,6 +29,7 @@ const ROWS: &[Row] = &[
     row("forgot_password", [202, 202, 202, 202, 202]),
     // Without the mail's link.
     row("reset_password", [400, 400, 400, 400, 400]),
+    row("change_email", [401, 202, 202, 202, 202]),
     row("change_password", [401, 204, 204, 204, 204]),
     row("reauthenticate", [401, 204, 204, 204, 204]),
     row("list_sessions", [401, 200, 200, 200, 200]),
@@ -75,6 +76,7 @@ const OUTSIDE: &[&str] = &[
     "update_me",
     "verify_email",
     "resend_verification",
+    "change_email",
     "change_password",
     "reauthenticate",
     "list_sessions",
@@ -110,6 +112,7 @@ pub(crate) fn body(operation: &str, email: &str) -> Option<Value> {
         "put_org_settings" => Some(json!({"settings": {}})),
         "change_password" => Some(json!({"current": PASSWORD, "password": PASSWORD})),
         "verify_email" => Some(json!({"code": "0000-0000"})),
+        "change_email" => Some(json!({"email": unique_email()})),
         "forgot_password" => Some(json!({"email": email})),
         "reset_password" => Some(json!({"token": "citr_", "password": PASSWORD})),
         "reauthenticate" => Some(json!({"password": PASSWORD})),

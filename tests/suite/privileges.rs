@@ -97,6 +97,18 @@ impl World {
         let letter = self.providers.emails().pop().unwrap().to_string();
         let token = letter.split_once("#citv_").unwrap().1.split("\\n").next().unwrap().to_owned();
         ok(api.post(&stranger, "/auth/verify-email", json!({"token": format!("citv_{token}")})).await.status);
+        let moved = json!({"email": unique_email()});
+        ok(api.put(&stranger, "/me/email", moved.clone()).await.status);
+        self.rig.deliver_account_mail().await;
+        let letter = self.providers.emails().pop().unwrap().to_string();
+        let token = letter.split_once("#citc_").unwrap().1.split("\\n").next().unwrap().to_owned();
+        ok(api.post(&stranger, "/auth/verify-email", json!({"token": format!("citc_{token}")})).await.status);
+        self.rig.deliver_account_mail().await;
+        let letter = self.providers.emails().pop().unwrap().to_string();
+        let token = letter.split_once("#citu_").unwrap().1.split("\\n").next().unwrap().to_owned();
+        let undone = json!({"token": format!("citu_{token}"), "password": PASSWORD});
+        ok(api.call(None, Method::POST, "/auth/reset-password", Some(undone)).await.status);
+        self.rig.deliver_account_mail().await;
         let asked = json!({"email": stranger.email});
         ok(api.call(None, Method::POST, "/auth/forgot-password", Some(asked)).await.status);
         self.rig.deliver_account_mail().await;

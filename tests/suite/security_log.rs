@@ -54,6 +54,9 @@ events! {
     EmailVerified "email_verified",
     PasswordResetRequested "password_reset_requested",
     PasswordReset "password_reset",
+    EmailChangeRequested "email_change_requested",
+    EmailChanged "email_changed",
+    EmailChangeUndone "email_change_undone",
     PasswordChanged "password_changed",
     SessionEnded "session_ended",
     OtherSessionsEnded "other_sessions_ended",
@@ -196,8 +199,17 @@ async fn change_the_own_account(api: &Api, owner: &Actor, letters: &Letters, exp
     expected.push(json!({"event": "password_reset_requested"}));
     let token = token_of(&arrived(letters, &owner.email, "#citr_").await);
     let link = json!({"token": token, "password": "another horse battery, again"});
-    assert_eq!(api.call(None, Method::POST, "/auth/reset-password", Some(link)).await.status, 200);
+    let reset = api.call(None, Method::POST, "/auth/reset-password", Some(link)).await;
+    assert_eq!(reset.status, 200, "{}", reset.text);
     expected.push(by(owner, "password_reset"));
+    let (renewed, to) = (Actor::of(&reset.body, &owner.email), unique_email());
+    assert_eq!(api.put(&renewed, "/me/email", json!({"email": to})).await.status, 202);
+    let code = code_of(&arrived(letters, &to, "#citc_").await);
+    assert_eq!(api.post(&renewed, "/auth/verify-email", json!({"code": code})).await.status, 200);
+    let token = token_of(&arrived(letters, &owner.email, "#citu_").await);
+    let link = json!({"token": token, "password": "another horse battery, undone"});
+    assert_eq!(api.call(None, Method::POST, "/auth/reset-password", Some(link)).await.status, 200);
+    expected.extend(["email_change_requested", "email_changed", "email_change_undone"].map(|event| by(owner, event)));
 }
 
 /// The newest mail to an address, once it has this in it.

@@ -1,7 +1,9 @@
 //! What account mail says. Nothing that somebody chose (names) stands in it: whoever gets it may be a stranger to who caused it.
 
+use shared::ids::{SessionId, UserId};
 use shared::model::email::{Message, Recipients, Subject, Text};
 use shared::model::invitation::InvitationRecord;
+use shared::model::time::Moment;
 use shared::model::user::UserRecord;
 use shared::store::account_mail::MailLimit;
 use shared::{ApiError, Context};
@@ -16,6 +18,10 @@ pub(crate) enum Letter {
     PasswordChanged(String),
     /// Invites who has an address, in the name of who made the invitation: by that one's proven address, and by no name.
     Invitation(InvitationRecord, UserRecord),
+    /// Confirms another address of this account, in this session.
+    EmailChange(UserRecord, SessionId, String),
+    /// Tells this address that it was an account's until this moment.
+    EmailChanged(UserId, String, Moment),
 }
 
 impl Letter {
@@ -23,7 +29,7 @@ impl Letter {
     pub(crate) fn to(&self) -> &str {
         match self {
             Self::Verification(user) | Self::PasswordReset(user) => &user.email,
-            Self::PasswordChanged(to) => to,
+            Self::PasswordChanged(to) | Self::EmailChange(_, _, to) | Self::EmailChanged(_, to, _) => to,
             Self::Invitation(invitation, _) => &invitation.email,
         }
     }
@@ -31,8 +37,11 @@ impl Letter {
     /// How much of it the address gets.
     pub(crate) fn limit(&self) -> Option<MailLimit> {
         match self {
-            // Whoever asks for one is held to the limit there.
+            // Whoever asks for another is held to the limit there.
             Self::Verification(_) | Self::Invitation(..) => None,
+            // It can be undone: each is told.
+            Self::EmailChanged(..) => None,
+            Self::EmailChange(..) => Some(MailLimit::EMAIL_CHANGE),
             Self::PasswordReset(_) => Some(MailLimit::PASSWORD_RESET),
             Self::PasswordChanged(_) => Some(MailLimit::NOTICE),
         }
@@ -52,6 +61,18 @@ impl Letter {
                 let Some(token) = context.store().new_password_reset(&user).await? else { return Ok(None) };
                 let text = include_str!("letters/password-reset.txt");
                 message(&user.email, text, &[("{link}", link(app_url, "reset-password", token.reveal()))]).map(Some)
+            }
+            Self::EmailChange(user, session, to) => {
+                let made = context.store().new_email_change(&user, session, &to).await?;
+                let Some((code, token)) = made else { return Ok(None) };
+                let text = include_str!("letters/email-change.txt");
+                let filled = [("{code}", code.reveal()), ("{link}", link(app_url, "verify-email", token.reveal()))];
+                message(&to, text, &filled).map(Some)
+            }
+            Self::EmailChanged(user, to, at) => {
+                let Some(token) = context.store().new_email_undo(user, at).await? else { return Ok(None) };
+                let text = include_str!("letters/email-changed.txt");
+                message(&to, text, &[("{link}", link(app_url, "undo-email", token.reveal()))]).map(Some)
             }
             Self::PasswordChanged(to) => {
                 let text = include_str!("letters/password-changed.txt");

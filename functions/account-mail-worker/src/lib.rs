@@ -110,6 +110,13 @@ async fn wanted(context: &Context, mail: &AccountMail) -> Result<Option<Letter>,
                 }
             }
         }
+        AccountMail::EmailChange { user_id, session_id, email } => {
+            let user = store.user(*user_id).await?.filter(|user| user.email != *email);
+            user.map(|user| Letter::EmailChange(user, *session_id, email.clone()))
+        }
+        AccountMail::EmailChanged { user_id, email, changed_at } => {
+            Some(Letter::EmailChanged(*user_id, email.clone(), *changed_at))
+        }
     };
     let Some(letter) = letter else { return Ok(None) };
     let to = Email::stored(letter.to().to_owned()).map_err(ApiError::internal)?;

@@ -38,6 +38,8 @@ pub struct PasswordByLink {
 /// The link works once, for 30 minutes, while password and address are what they were. All sessions of the user end and no device is known
 /// any more; the one that this gives begins. It proves the address.
 ///
+/// The link that goes to the address before when an address is changed does the same for 7 days, and gives the account back to it.
+///
 /// # Errors
 /// `400 invalid_link`.
 #[utoipa::path(post, path = "/auth/reset-password", operation_id = "reset_password", tag = "auth", request_body = PasswordByLink,
@@ -47,15 +49,21 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let PasswordByLink { token, password, session: carrier } = request::json(&request)?;
     let store = context.store();
     // A link is looked up before a password is hashed: without one that is good, nobody makes us compute.
-    let token = LinkToken::parse(Purpose::PasswordReset, &token).ok_or(ApiError::InvalidLink)?;
-    let opened = store.opened_by(&token).await?;
-    let own_words = account::own_words(&opened.user, &opened.memberships);
+    let link = |purpose| LinkToken::parse(purpose, &token);
+    let opened = match (link(Purpose::PasswordReset), link(Purpose::EmailUndo)) {
+        (Some(link), _) => store.opened_by(&link).await?,
+        (None, Some(link)) => store.opened_for_undo(&link).await?,
+        (None, None) => return Err(ApiError::InvalidLink),
+    };
+    let mut own_words = account::own_words(&opened.user, &opened.memberships);
+    own_words.push(opened.address());
     let password_hash = password::hash(password, &own_words).await?;
 
-    let told = AccountMail::PasswordChanged { email: opened.user.email.clone() };
+    let told = AccountMail::PasswordChanged { email: opened.address().to_owned() };
     let notice = PendingMail::new(context, &told, Some(&request))?;
     let device = carrier.map(|Carrier::Cookie| Device::generate()).transpose().map_err(ApiError::internal)?;
     let reset = PasswordReset { password_hash, origin: Origin::of(&request), device: device.as_ref(), notice: &notice };
+    let is_undone = opened.is_undone();
     let begun = Box::pin(store.reset_password(opened, &reset)).await?;
     let OnlySession { user, org_id, session_id, token, expires_at } = begun;
     let org = async { if org_id == OrgId::NONE { Ok(None) } else { store.org(org_id).await } };
@@ -63,6 +71,8 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     sent?;
 
     let by = Actor { user_id: user.user_id, org_id, session_id };
-    security_log::record(context, &request, SecurityEvent::PasswordReset { by }).await;
+    let undone = SecurityEvent::EmailChangeUndone { by };
+    let event = if is_undone { undone } else { SecurityEvent::PasswordReset { by } };
+    security_log::record(context, &request, event).await;
     Ok(Session::new(user, org?, &token, expires_at).reply(StatusCode::OK, &token, carrier, device.as_ref()))
 }

@@ -1,12 +1,12 @@
-//! `POST /auth/verify-email`, session: `200` with the user, whose address is proven by the mail's code or by its link's token; `400`
-//! for one that is wrong, used, void or too old. `POST /auth/verify-email/resend`, session: `202` always.
+//! `POST /auth/verify-email`, session: `200` with the user, whose address is proven by the mail's code or by its link's token: the one
+//! that it has, or the one that it is to have (`PUT /me/email`); `400` for one that is wrong, used, void or too old. `POST /auth/verify-email/resend`, session: `202` always.
 
 use deserr::Deserr;
-use shared::account_mail;
+use shared::account_mail::{self, PendingMail};
 use shared::caller::Caller;
 use shared::model::account_mail::AccountMail;
 use shared::model::proof::{Code, LinkToken, Purpose};
-use shared::model::user::User;
+use shared::model::user::{User, UserRecord};
 use shared::request::{FieldErrors, Rejection};
 use shared::response::FieldError;
 use shared::security_log::{self, SecurityEvent};
@@ -33,7 +33,8 @@ pub struct EmailProof {
 
 /// Prove the own address
 ///
-/// A code and a link go to the address of a new account. Either works once, for 24 hours.
+/// A code and a link go to the address of a new account, and to one that an account is to have (`PUT /me/email`). Either works once, for
+/// 24 hours; that of a new address in the session that asked for it. All other sessions of the user end with a new address.
 ///
 /// # Errors
 /// `400 invalid_link`.
@@ -46,12 +47,27 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
         return resend(context, request).await;
     }
     let caller = Caller::verify_user(context, &request).await?;
-    let proof = proof(request::json(&request)?)?;
+    let given = given(request::json(&request)?)?;
     let user = context.store().user(caller.user_id).await?.ok_or(ApiError::InvalidToken)?;
 
-    let user = context.store().verify_email(user, &proof).await?;
+    let (user, event) = match given {
+        Given::OfVerification(token) => verify(context, &caller, user, &Proof::Token(token)).await?,
+        Given::OfChange(token) => change(context, &request, &caller, user, &Proof::Token(token)).await?,
+        // It does not say what it is for.
+        Given::Code(code) => {
+            let proof = Proof::Code(code);
+            let verified = match user.email_verified_at {
+                None => Box::pin(verify(context, &caller, user.clone(), &proof)).await,
+                Some(_) => Err(ApiError::InvalidLink),
+            };
+            match verified {
+                Err(ApiError::InvalidLink) => Box::pin(change(context, &request, &caller, user, &proof)).await?,
+                verified => verified?,
+            }
+        }
+    };
 
-    security_log::record(context, &request, SecurityEvent::EmailVerified { by: &caller }).await;
+    security_log::record(context, &request, event).await;
     Ok(response::live(response::json(StatusCode::OK, &User::from(user))))
 }
 
@@ -77,14 +93,53 @@ pub async fn resend(context: &Context, request: Request) -> ApiResult {
     Ok(response::accepted())
 }
 
-/// One of the two. A text that cannot be one is wrong as any other is.
-fn proof(body: EmailProof) -> Result<Proof, ApiError> {
+/// Notes that the account's address is proven.
+async fn verify<'a>(
+    context: &Context,
+    caller: &'a Caller,
+    user: UserRecord,
+    proof: &Proof,
+) -> Result<(UserRecord, SecurityEvent<'a>), ApiError> {
+    let user = context.store().verify_email(user, proof).await?;
+    Ok((user, SecurityEvent::EmailVerified { by: caller }))
+}
+
+/// Moves the account to the address that is confirmed. The one before is told, if it was proven.
+async fn change<'a>(
+    context: &Context,
+    request: &Request,
+    caller: &'a Caller,
+    user: UserRecord,
+    proof: &Proof,
+) -> Result<(UserRecord, SecurityEvent<'a>), ApiError> {
+    let (store, user_id, changed_at) = (context.store(), caller.user_id, context.now());
+    let moved = store.email_move(user, caller.session_id(), proof).await?;
+    let told = moved.told().map(|email| AccountMail::EmailChanged { user_id, email: email.to_owned(), changed_at });
+    let notice = told.map(|mail| PendingMail::new(context, &mail, Some(request))).transpose()?;
+    let user = Box::pin(store.move_email(caller.acting_session(), &moved, changed_at, notice.as_ref())).await?;
+    if let Some(notice) = notice {
+        notice.send(context).await?;
+    }
+    Ok((user, SecurityEvent::EmailChanged { by: caller }))
+}
+
+/// What a body has, one of the two. A token says what it is for.
+enum Given {
+    Code(Code),
+    OfVerification(LinkToken),
+    OfChange(LinkToken),
+}
+
+/// A text that cannot be one is wrong as any other is.
+fn given(body: EmailProof) -> Result<Given, ApiError> {
     match body {
         EmailProof { code: Some(code), token: None } => {
-            Code::parse(&code).map(Proof::Code).ok_or(ApiError::InvalidLink)
+            Code::parse(&code).map(Given::Code).ok_or(ApiError::InvalidLink)
         }
         EmailProof { code: None, token: Some(token) } => {
-            LinkToken::parse(Purpose::Verification, &token).map(Proof::Token).ok_or(ApiError::InvalidLink)
+            let of = |purpose| LinkToken::parse(purpose, &token);
+            let given = of(Purpose::Verification).map(Given::OfVerification);
+            given.or_else(|| of(Purpose::EmailChange).map(Given::OfChange)).ok_or(ApiError::InvalidLink)
         }
         _ => {
             let message = "must have either code or token".to_owned();

@@ -1,7 +1,8 @@
 //! Mail about accounts: to prove an address, to come back in, to be told. What a job of it carries names no secret: the worker makes
 //! codes and tokens when it writes the mail.
 
-use crate::ids::{InvitationId, OrgId, UserId};
+use crate::ids::{InvitationId, OrgId, SessionId, UserId};
+use crate::model::time::Moment;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -17,6 +18,10 @@ pub enum AccountMail {
     PasswordChanged { email: String },
     /// A link that makes who gets it a member.
     Invitation { org_id: OrgId, invitation_id: InvitationId },
+    /// A code and a link that confirm another address of the account, in the session that asked for it.
+    EmailChange { user_id: UserId, session_id: SessionId, email: String },
+    /// Says to the address that the account had before that it has another one since, with a link that undoes it.
+    EmailChanged { user_id: UserId, email: String, changed_at: Moment },
 }
 
 impl AccountMail {
@@ -24,10 +29,11 @@ impl AccountMail {
     #[must_use]
     pub const fn useful_for(&self) -> Duration {
         match self {
-            Self::Verification { .. } | Self::PasswordChanged { .. } | Self::Invitation { .. } => {
-                Duration::from_secs(7 * 24 * 60 * 60)
-            }
-            Self::PasswordReset { .. } => Duration::from_secs(24 * 60 * 60),
+            Self::Verification { .. }
+            | Self::PasswordChanged { .. }
+            | Self::EmailChanged { .. }
+            | Self::Invitation { .. } => Duration::from_secs(7 * 24 * 60 * 60),
+            Self::PasswordReset { .. } | Self::EmailChange { .. } => Duration::from_secs(24 * 60 * 60),
         }
     }
 }

@@ -90,6 +90,10 @@ pub enum Purpose {
     Verification,
     /// Gives an account another password.
     PasswordReset,
+    /// Confirms another address of an account.
+    EmailChange,
+    /// Gives an account back to the address that it had before.
+    EmailUndo,
 }
 
 impl Purpose {
@@ -98,6 +102,8 @@ impl Purpose {
         match self {
             Self::Verification => "citv_",
             Self::PasswordReset => "citr_",
+            Self::EmailChange => "citc_",
+            Self::EmailUndo => "citu_",
         }
     }
 }

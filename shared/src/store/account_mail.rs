@@ -5,6 +5,7 @@ use super::single::SingleWrite as _;
 use super::{Attributes, Store, classify, number, record};
 use crate::account_mail::PendingMail;
 use crate::error::ApiError;
+use crate::ids::UserId;
 use crate::model::account_mail::MailDay;
 use crate::model::time::Moment;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -39,6 +40,15 @@ impl MailLimit {
     /// A link to choose another password: three an hour, whoever asked.
     pub const PASSWORD_RESET: Self =
         Self { purpose: "PASSWORD_RESET", most: 3, window: Duration::from_secs(60 * 60), apart: Duration::ZERO };
+    /// A code and a link that confirm another address: three a day to one, whoever asked.
+    pub const EMAIL_CHANGE: Self = Self { purpose: "EMAIL_CHANGE", most: 3, window: DAY, apart: Duration::ZERO };
+    /// The same, of one account: ten in 7 days. So there are never many changes that may be undone.
+    pub const EMAIL_CHANGES: Self = Self {
+        purpose: "EMAIL_CHANGES",
+        most: 10,
+        window: Duration::from_secs(7 * 24 * 60 * 60),
+        apart: Duration::ZERO,
+    };
     /// What an account is told of its changes. Its user can make many: the first of a day are those that count.
     pub const NOTICE: Self = Self { purpose: "NOTICE", most: 5, window: DAY, apart: Duration::ZERO };
 }
@@ -63,12 +73,24 @@ impl Store {
     /// # Errors
     /// When the database is away.
     pub async fn take_mail(&self, email: &str, limit: MailLimit) -> Result<bool, ApiError> {
+        self.take_mail_of(&Key::mails_to(email, limit.purpose), limit).await
+    }
+
+    /// Takes one mail that a user may have sent, wherever it goes, if there is one left.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn take_mail_of_user(&self, user: UserId, limit: MailLimit) -> Result<bool, ApiError> {
+        self.take_mail_of(&Key::mails_of(user, limit.purpose), limit).await
+    }
+
+    async fn take_mail_of(&self, key: &Key, limit: MailLimit) -> Result<bool, ApiError> {
         timed(Part::Db, async {
             // Opened by another in between, the window is looked at once more.
             for _ in 0..2 {
                 let now = self.now();
                 let next = self
-                    .mails_to(email, limit)
+                    .mails_counted(key)
                     .update_expression("SET last_at = :now ADD #count :one")
                     .expression_attribute_values(":most", number(limit.most))
                     .expression_attribute_values(":now", number(now.as_millis()))
@@ -84,7 +106,7 @@ impl Store {
                 }
                 let ends = now.plus(limit.window);
                 let first = self
-                    .mails_to(email, limit)
+                    .mails_counted(key)
                     .update_expression("SET last_at = :now, #count = :one, window_ends = :ends, #ttl = :ttl")
                     .condition_expression("attribute_not_exists(pk) OR window_ends <= :now")
                     .expression_attribute_names("#ttl", keys::TTL)
@@ -101,9 +123,8 @@ impl Store {
         .await
     }
 
-    fn mails_to(&self, email: &str, limit: MailLimit) -> UpdateItemFluentBuilder {
-        let key = Key::mails_to(email, limit.purpose).attributes();
-        let update = self.client.update_item().table_name(&self.table).set_key(Some(key));
+    fn mails_counted(&self, key: &Key) -> UpdateItemFluentBuilder {
+        let update = self.client.update_item().table_name(&self.table).set_key(Some(key.clone().attributes()));
         update.expression_attribute_names("#count", "count")
     }
 

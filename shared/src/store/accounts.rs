@@ -90,7 +90,7 @@ impl Store {
     /// Stores a registration as a whole or not at all. Returns its session's id, and when that ends.
     ///
     /// # Errors
-    /// [`ApiError::EmailTaken`] if an account has the address; [`ApiError::InvalidLink`] if the invitation was used or withdrawn
+    /// [`ApiError::EmailTaken`] if an account has the address, or had it until lately; [`ApiError::InvalidLink`] if the invitation was used or withdrawn
     /// meanwhile; [`ApiError::Contended`] if the organization that it is for changed.
     pub async fn register(&self, new: Registration<'_>) -> Result<(SessionId, Moment), ApiError> {
         let Registration { user, password_hash, place, membership, token, origin, device, mail } = new;
@@ -111,6 +111,8 @@ impl Store {
             }
         }
         writes.extend([self.put_new(attributes(Key::user(user_id), user)?)?, self.put_new(session.stored(token)?)?]);
+        let reserved = writes.len();
+        writes.push(self.is_not_reserved(&user.email, None)?);
         if let Some(device) = device {
             // There may be one of an account that had the address before.
             writes.push(self.put_over(self.first_device(&user.email, &login, device)?)?);
@@ -123,7 +125,7 @@ impl Store {
             true => timed(Part::Db, self.transact(writes)).await?,
             false => timed(Part::Db, self.transact_once(writes)).await?.ok_or(ApiError::Contended)?,
         };
-        if outcome.refused(0) {
+        if outcome.refused(0) || outcome.refused(reserved) {
             return Err(ApiError::EmailTaken);
         }
         match outcome {

@@ -11,6 +11,10 @@
 //! | wrong passwords from one network, or from one device | `EMAIL#<address>` | `GUESSES#<network, or device>` |
 //! | mail to an address about its account | `EMAIL#<address>` | `MAIL#<purpose>` |
 //! | proof of an address, asked for | `USER#<user>` | `VERIFICATION` |
+//! | proof of another address, asked for | `USER#<user>` | `TOKEN#EMAIL_CHANGE` |
+//! | change of the address that may be undone | `USER#<user>` | `TOKEN#EMAIL_UNDO#<epoch ms, 13 digits>` |
+//! | address that was an account's until lately | `EMAIL#<address>` | `RESERVED` |
+//! | mail that a user had sent | `USER#<user>` | `MAIL#<purpose>` |
 //! | link to choose another password, asked for | `USER#<user>` | `TOKEN#PASSWORD_RESET` |
 //! | a day's account mail | `ACCOUNT_MAIL` | `<YYYY-MM-DD>` |
 //! | organization | `ORG#<org>` | `ORG` |
@@ -74,6 +78,8 @@ const GUESSES: &str = "GUESSES";
 pub(crate) const ATTEMPTS: &str = "ATTEMPTS";
 pub const PROFILE: &str = "PROFILE";
 pub const SESSION: &str = "SESSION#";
+/// Behind the sessions.
+pub(super) const EMAIL_UNDO: &str = "TOKEN#EMAIL_UNDO#";
 /// The sort key of every organization.
 pub const ORG: &str = "ORG";
 /// That of each copy of one.
@@ -164,6 +170,28 @@ impl Key {
     #[must_use]
     pub fn password_reset(user: UserId) -> Self {
         Self::new(user_pk(user), "TOKEN#PASSWORD_RESET")
+    }
+
+    #[must_use]
+    pub fn email_change(user: UserId) -> Self {
+        Self::new(user_pk(user), "TOKEN#EMAIL_CHANGE")
+    }
+
+    /// Of the change at a moment; in their order.
+    #[must_use]
+    pub fn email_undo(user: UserId, at: Moment) -> Self {
+        Self::new(user_pk(user), format!("{EMAIL_UNDO}{}", due_sk(at)))
+    }
+
+    #[must_use]
+    pub fn reserved_address(email: &str) -> Self {
+        Self::new(format!("EMAIL#{email}"), "RESERVED")
+    }
+
+    /// Before the memberships.
+    #[must_use]
+    pub fn mails_of(user: UserId, purpose: &str) -> Self {
+        Self::new(user_pk(user), format!("MAIL#{purpose}"))
     }
 
     #[must_use]

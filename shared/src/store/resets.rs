@@ -1,12 +1,13 @@
-//! Another password for who has forgotten it: a link's token, of which only the hash is stored, and its one use, in the transaction that
+//! Another password for who has forgotten it, or whose address was changed: a link's token, of which only the hash is stored, and its one use, in the transaction that
 //! gives the password, ends all sessions and begins one.
 
+use super::email_changes::{EmailUndoRecord, readdressed};
 use super::keys::Key;
 use super::session_ends::{next_version, remarked};
 use super::sessions::SessionRecord;
 use super::single::SingleWrite as _;
 use super::verification::proven;
-use super::{Store, Transaction, attributes, backoff, classify, condition_failed, number, string};
+use super::{Attributes, Store, Transaction, attributes, backoff, classify, condition_failed, number, record, string};
 use crate::account_mail::PendingMail;
 use crate::device::Device;
 use crate::error::ApiError;
@@ -18,7 +19,6 @@ use crate::model::user::UserRecord;
 use crate::network::Origin;
 use crate::store::accounts::LoginRecord;
 use crate::token::Token;
-use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{Delete, TransactWriteItem};
 use platform::telemetry::{Part, timed};
 use serde::{Deserialize, Serialize};
@@ -45,8 +45,46 @@ struct PasswordResetRecord {
 pub struct OpenedAccount {
     pub user: UserRecord,
     pub memberships: Vec<MembershipRecord>,
-    login: LoginRecord,
+    /// The log-in record, with attributes that this version does not know.
+    login: Attributes,
+    version: u64,
     token_hash: SecretHash,
+    by: OpenedBy,
+}
+
+/// What kind of link did.
+enum OpenedBy {
+    PasswordReset,
+    /// One that gives the account back to an address, with what may be undone of its later changes.
+    EmailUndo {
+        link: Key,
+        email: String,
+        later: Vec<Key>,
+    },
+}
+
+impl OpenedAccount {
+    /// The address that the account has afterwards: whoever got the link has it.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        match &self.by {
+            OpenedBy::PasswordReset => &self.user.email,
+            OpenedBy::EmailUndo { email, .. } => email,
+        }
+    }
+
+    /// Whether it is another than it has now.
+    #[must_use]
+    pub fn is_undone(&self) -> bool {
+        matches!(self.by, OpenedBy::EmailUndo { .. })
+    }
+
+    fn link(&self) -> Key {
+        match &self.by {
+            OpenedBy::PasswordReset => Key::password_reset(self.user.user_id),
+            OpenedBy::EmailUndo { link, .. } => link.clone(),
+        }
+    }
 }
 
 /// What is stored in place of what there was.
@@ -103,12 +141,45 @@ impl Store {
         let is_good =
             |made: &PasswordResetRecord| made.token_hash == token_hash.as_str() && made.expires_at > self.now();
         let made = made.filter(is_good).ok_or(ApiError::InvalidLink)?;
-        let login = timed(Part::Db, self.get::<LoginRecord>(Key::login(&made.email)));
-        let (login, account) = tokio::join!(Box::pin(login), Box::pin(self.user_with_memberships(token.user_id)));
-        let login = login?.filter(|login| (login.user_id, login.version) == (token.user_id, made.login_version));
-        let account = account?.filter(|(user, _)| user.email == made.email);
-        let (login, (user, memberships)) = login.zip(account).ok_or(ApiError::InvalidLink)?;
-        Ok(OpenedAccount { user, memberships, login, token_hash })
+        let (user, memberships) = self.user_with_memberships(token.user_id).await?.ok_or(ApiError::InvalidLink)?;
+        let opened = self.opened(user, memberships, token_hash, OpenedBy::PasswordReset).await?;
+        let is_as_then = (opened.user.email == made.email) && (opened.version == made.login_version);
+        is_as_then.then_some(opened).ok_or(ApiError::InvalidLink)
+    }
+
+    /// The account whose last changes of its address a token undoes.
+    ///
+    /// # Errors
+    /// [`ApiError::InvalidLink`] for one that is wrong, used, void or too old.
+    pub async fn opened_for_undo(&self, token: &LinkToken) -> Result<OpenedAccount, ApiError> {
+        let (token_hash, now) = (token.hash(), self.now());
+        let mut undos = self.email_undos(token.user_id).await?;
+        let is_good =
+            |undo: &EmailUndoRecord| undo.token_hash.as_deref() == Some(token_hash.as_str()) && undo.expires_at > now;
+        let at = undos.iter().position(|(_, undo)| is_good(undo)).ok_or(ApiError::InvalidLink)?;
+        let later = undos.split_off(at + 1).into_iter().map(|(key, _)| key).collect();
+        let (link, undo) = undos.swap_remove(at);
+        let (user, memberships) = self.user_with_memberships(token.user_id).await?.ok_or(ApiError::InvalidLink)?;
+        if user.email == undo.email {
+            return Err(ApiError::InvalidLink);
+        }
+        self.opened(user, memberships, token_hash, OpenedBy::EmailUndo { link, email: undo.email, later }).await
+    }
+
+    async fn opened(
+        &self,
+        user: UserRecord,
+        memberships: Vec<MembershipRecord>,
+        token_hash: SecretHash,
+        by: OpenedBy,
+    ) -> Result<OpenedAccount, ApiError> {
+        let login = timed(Part::Db, self.get_all(vec![Key::login(&user.email).attributes()])).await?.pop();
+        let login = login.ok_or(ApiError::InvalidLink)?;
+        let LoginRecord { user_id, version, .. } = record(login.clone())?;
+        if user_id != user.user_id {
+            return Err(ApiError::InvalidLink);
+        }
+        Ok(OpenedAccount { user, memberships, login, version, token_hash, by })
     }
 
     /// Gives an account another password, by a link's token that is used with it. All its sessions and known devices end; one session
@@ -148,12 +219,9 @@ impl Store {
         }
         let token = Token::generate(user.user_id, org_id).map_err(ApiError::internal)?;
         let Some(memberships) = self.mark_beyond(memberships).await? else { return Ok(None) };
-        let set = |update: UpdateBuilder| {
-            update
-                .update_expression("SET #version = :next, password_hash = :hash")
-                .expression_attribute_values(":hash", string(&reset.password_hash))
-        };
-        let mut writes = vec![self.used(account, now)?, self.update(set(next_version(&user.email, &account.login)))?];
+        let mut writes = vec![self.used(account, now)?];
+        writes.extend(self.address_writes(account, &reset.password_hash, now)?);
+        let own = writes.len();
         let mut session = None;
         for membership in memberships {
             let (marked, mark) = remarked(&membership)?;
@@ -165,28 +233,63 @@ impl Store {
         }
         let session = session.ok_or_else(|| ApiError::internal("the first membership is not the last marked"))?;
         writes.push(self.put_new(session.stored(&token)?)?);
-        if user.email_verified_at.is_none() {
-            writes.push(self.update(proven(user, now))?);
-        }
         if let Some(device) = reset.device {
             let login = LoginRecord {
                 user_id: user.user_id,
                 password_hash: reset.password_hash.clone(),
-                version: account.login.version + 1,
+                version: account.version + 1,
             };
-            writes.push(self.put_over(self.first_device(&user.email, &login, device)?)?);
+            writes.push(self.put_over(self.first_device(account.address(), &login, device)?)?);
         }
         writes.extend(self.mail_writes(reset.notice)?);
         match timed(Part::Db, self.transact(writes)).await? {
-            Transaction::Refused(reasons) if reasons[..2].iter().any(condition_failed) => Err(ApiError::InvalidLink),
+            Transaction::Refused(reasons) if reasons[..own].iter().any(condition_failed) => Err(ApiError::InvalidLink),
             Transaction::Refused(_) => Ok(None),
             Transaction::Done => {
-                let user = match user.email_verified_at {
-                    None => UserRecord { email_verified_at: Some(now), version: user.version + 1, ..user.clone() },
-                    Some(_) => user.clone(),
+                let (user, email) = (user.clone(), account.address().to_owned());
+                let user = match (account.is_undone(), user.email_verified_at) {
+                    (false, Some(_)) => user,
+                    _ => UserRecord { email, email_verified_at: Some(now), version: user.version + 1, ..user },
                 };
                 let SessionRecord { session_id, expires_at, .. } = session;
                 Ok(Some(OnlySession { user, org_id, session_id, token, expires_at }))
+            }
+        }
+    }
+
+    /// What the account's address has then: the password, and the account itself where it is given back.
+    fn address_writes(
+        &self,
+        account: &OpenedAccount,
+        password_hash: &str,
+        now: Moment,
+    ) -> Result<Vec<TransactWriteItem>, ApiError> {
+        let OpenedAccount { user, login, version, by, .. } = account;
+        match by {
+            OpenedBy::PasswordReset => {
+                let record: LoginRecord = record(login.clone())?;
+                let changed = next_version(&user.email, &record)
+                    .update_expression("SET #version = :next, password_hash = :hash")
+                    .expression_attribute_values(":hash", string(password_hash));
+                let mut writes = vec![self.update(changed)?];
+                if user.email_verified_at.is_none() {
+                    writes.push(self.update(proven(user, now))?);
+                }
+                Ok(writes)
+            }
+            OpenedBy::EmailUndo { email, later, .. } => {
+                let moved = self.moved_login(login, *version, email, Some(password_hash))?;
+                let mut writes = vec![
+                    self.delete_login(&user.email, user.user_id, *version)?,
+                    self.put_new(moved)?,
+                    self.update(readdressed(user, email, now))?,
+                ];
+                for key in later {
+                    let void = Delete::builder().table_name(&self.table).set_key(Some(key.clone().attributes()));
+                    let void = void.build().map_err(ApiError::internal)?;
+                    writes.push(TransactWriteItem::builder().delete(void).build());
+                }
+                Ok(writes)
             }
         }
     }
@@ -195,7 +298,7 @@ impl Store {
     fn used(&self, account: &OpenedAccount, now: Moment) -> Result<TransactWriteItem, ApiError> {
         let used = Delete::builder()
             .table_name(&self.table)
-            .set_key(Some(Key::password_reset(account.user.user_id).attributes()))
+            .set_key(Some(account.link().attributes()))
             .condition_expression("token_hash = :hash AND expires_at > :now")
             .expression_attribute_values(":hash", string(account.token_hash.as_str()))
             .expression_attribute_values(":now", number(now.as_millis()))

@@ -24,7 +24,7 @@ use platform::telemetry::{Part, timed};
 const ATTEMPTS: u32 = 6;
 /// Most memberships that get their marks in the transaction: it takes 100 writes, among them the log-in record, the session, and the job
 /// of the mail that says so. From before there was a bound a user may have more.
-const AT_ONCE: usize = 90;
+const AT_ONCE: usize = 60;
 /// Most sessions that are listed.
 const LISTED_MAX: usize = 100;
 
@@ -47,19 +47,26 @@ impl<'a> ActingSession<'a> {
         Self { user_id, org_id, token, mark }
     }
 
-    /// The write that notes the password, and a new mark: on condition that the session is there and has not been written
-    /// anew by another change.
-    pub(crate) fn rewritten(self, mark: Option<&MembershipMark>, now: Moment) -> Result<UpdateBuilder, ApiError> {
-        let update = Update::builder()
+    /// The write that notes when the password was given, or a new mark, or both: on condition that the session is there and has not been
+    /// written anew by another change.
+    pub(crate) fn rewritten(
+        self,
+        mark: Option<&MembershipMark>,
+        password_at: Option<Moment>,
+    ) -> Result<UpdateBuilder, ApiError> {
+        let mut update = Update::builder()
             .set_key(Some(Key::session(self.user_id, self.token).attributes()))
-            .expression_attribute_names("#mark", "mark")
-            .expression_attribute_values(":now", number(now.as_millis()));
-        let update = match mark {
-            None => update.update_expression("SET password_at = :now"),
-            Some(mark) => update
-                .update_expression("SET password_at = :now, #mark = :new")
-                .expression_attribute_values(":new", string(mark.as_str())),
-        };
+            .expression_attribute_names("#mark", "mark");
+        let mut set = Vec::new();
+        if let Some(at) = password_at {
+            set.push("password_at = :now");
+            update = update.expression_attribute_values(":now", number(at.as_millis()));
+        }
+        if let Some(mark) = mark {
+            set.push("#mark = :new");
+            update = update.expression_attribute_values(":new", string(mark.as_str()));
+        }
+        let update = update.update_expression(format!("SET {}", set.join(", ")));
         Ok(match self.mark {
             None => update.condition_expression("attribute_exists(pk) AND attribute_not_exists(#mark)"),
             Some(mark) => {
@@ -217,29 +224,40 @@ impl Store {
         Ok(Some(last))
     }
 
+    /// The writes that end all sessions but the acting one, the first two of which are its own and that of its membership; `None` if
+    /// memberships that one transaction has no room for have changed. Notes when the password was given, if it was.
+    pub(super) async fn ending_writes(
+        &self,
+        acting: ActingSession<'_>,
+        mut memberships: Vec<MembershipRecord>,
+        password_at: Option<Moment>,
+    ) -> Result<Option<Vec<TransactWriteItem>>, ApiError> {
+        let own = memberships.iter().position(|membership| membership.org_id == acting.org_id);
+        let own = memberships.remove(own.ok_or(ApiError::InvalidToken)?);
+        let Some(others) = self.mark_beyond(memberships).await? else { return Ok(None) };
+        let (of_own, mark) = remarked(&own)?;
+        let mut writes = vec![self.update(acting.rewritten(Some(&mark), password_at)?)?, self.update(of_own)?];
+        for membership in &others {
+            writes.push(self.update(remarked(membership)?.0)?);
+        }
+        Ok(Some(writes))
+    }
+
     /// Gives the memberships new marks, the log-in record its next version and what `set` says, and the acting session the mark
     /// of its membership, if all of them are as they were read; with what is written beside.
     async fn end_sessions_as_read(
         &self,
         acting: ActingSession<'_>,
         (email, login): (&str, &LoginRecord),
-        mut memberships: Vec<MembershipRecord>,
+        memberships: Vec<MembershipRecord>,
         set: impl Fn(UpdateBuilder) -> UpdateBuilder,
         beside: &[TransactWriteItem],
     ) -> Result<Ended, ApiError> {
-        let own = memberships.iter().position(|membership| membership.org_id == acting.org_id);
-        let own = memberships.remove(own.ok_or(ApiError::InvalidToken)?);
-        let now = self.now();
-        let Some(last) = self.mark_beyond(memberships).await? else { return Ok(Ended::MembershipsChanged) };
-        let (of_own, mark) = remarked(&own)?;
-        let mut writes = vec![
-            self.update(set(next_version(email, login)))?,
-            self.update(acting.rewritten(Some(&mark), now)?)?,
-            self.update(of_own)?,
-        ];
-        for membership in &last {
-            writes.push(self.update(remarked(membership)?.0)?);
-        }
+        let Some(ends) = self.ending_writes(acting, memberships, Some(self.now())).await? else {
+            return Ok(Ended::MembershipsChanged);
+        };
+        let mut writes = vec![self.update(set(next_version(email, login)))?];
+        writes.extend(ends);
         writes.extend(beside.iter().cloned());
         let Transaction::Refused(reasons) = timed(Part::Db, self.transact(writes)).await? else {
             return Ok(Ended::Done);

@@ -117,7 +117,7 @@ impl Store {
         email: &str,
         login: &LoginRecord,
     ) -> Result<(), ApiError> {
-        let refreshed = acting.rewritten(None, self.now())?;
+        let refreshed = acting.rewritten(None, Some(self.now()))?;
         let outcome =
             timed(Part::Db, self.transact(vec![self.unchanged(email, login)?, self.update(refreshed)?])).await?;
         if outcome.refused(0) {

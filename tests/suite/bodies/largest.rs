@@ -37,6 +37,7 @@ fn largest(operation: &str, owner: &Actor) -> Value {
         "put_org_settings" => json!({"settings": {"default_model": "builtin", "email_recipients": "members",
             "timezone": "America/Argentina/ComodRivadavia", "monthly_budget_usd": "1000000.00"}}),
         "change_password" => json!({"current": PASSWORD, "password": PASSWORD}),
+        "change_email" => json!({"email": format!("{}@{}.example.com", "c".repeat(64), "d".repeat(60))}),
         "forgot_password" => json!({"email": format!("{}@{}.example.com", "a".repeat(64), "b".repeat(60))}),
         "reauthenticate" => json!({"password": PASSWORD}),
         "create_invitation" => json!({"email": format!("{}{}", "a".repeat(30), unique_email()), "role": "member"}),

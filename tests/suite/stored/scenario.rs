@@ -306,6 +306,21 @@ impl Scenario {
         self.rig.deliver_account_mail().await;
         let again = self.rig.api.post(&stranger, "/auth/verify-email/resend", Value::Null).await;
         assert_eq!(again.status, 202, "{}", again.text);
+        // One that has another address now, and is to have a third.
+        let mover = self.rig.api.register().await;
+        for confirmed in [true, false] {
+            let to = unique_email();
+            let asked = self.rig.api.put(&mover, "/me/email", json!({"email": to})).await;
+            assert_eq!(asked.status, 202, "{}", asked.text);
+            self.rig.deliver_account_mail().await;
+            if confirmed {
+                let letter = self.providers.emails().pop().unwrap().to_string();
+                let token = letter.split_once("#citc_").unwrap().1.split("\\n").next().unwrap().to_owned();
+                let proof = json!({"token": format!("citc_{token}")});
+                let done = self.rig.api.post(&mover, "/auth/verify-email", proof).await;
+                assert_eq!(done.status, 200, "{}", done.text);
+            }
+        }
         let forgotten = Some(json!({"email": stranger.email}));
         let asked = self.rig.api.call(None, Method::POST, "/auth/forgot-password", forgotten).await;
         assert_eq!(asked.status, 202, "{}", asked.text);

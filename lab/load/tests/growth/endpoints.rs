@@ -66,6 +66,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
     slow("change-password"),
     slow("reauthenticate"),
     plain("verify-email"),
+    plain("change-email"),
     plain("forgot-password"),
     slow("reset-password"),
     plain("get-user"),
@@ -253,6 +254,7 @@ async fn detailed(scene: &Scene, ground: &Ground, name: &'static str, number: u6
             let (_, token) = store.new_verification(&owner).await.unwrap();
             ask.body(json!({"token": token.reveal()}))
         }
+        "change-email" => ask.body(json!({"email": format!("another-{number:012}@example.com")})),
         "forgot-password" => ask.body(json!({"email": scene.owner.email})),
         "reset-password" => {
             let store = scene.system.context().store();

@@ -1,0 +1,344 @@
+//! Another address for an account: what confirms it, its move in one transaction with the end of the other sessions, and what is kept so
+//! that the address before can undo it.
+
+use super::keys::{self, Key};
+use super::session_ends::ActingSession;
+use super::single::SingleWrite as _;
+use super::verification::{Proof, VERIFICATION_LIFETIME};
+use super::{Attributes, Store, Transaction, attributes, backoff, classify, condition_failed, number, record, string};
+use crate::account_mail::PendingMail;
+use crate::error::ApiError;
+use crate::ids::{SessionId, UserId};
+use crate::model::proof::{Code, LinkToken, Purpose, SecretHash};
+use crate::model::time::Moment;
+use crate::model::user::UserRecord;
+use crate::store::accounts::LoginRecord;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
+use aws_sdk_dynamodb::types::{ConditionCheck, Delete, TransactWriteItem, Update};
+use platform::telemetry::{Part, timed};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How long the address before may undo it. Nobody else gets that address meanwhile.
+pub const UNDO_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// How often it is tried while the account's memberships change.
+const ATTEMPTS: u32 = 6;
+
+/// What confirms a new address, as stored. A new one takes its place.
+#[derive(Serialize, Deserialize)]
+struct EmailChangeRecord {
+    /// The address that it was sent to.
+    email: String,
+    /// The account's address then, and the version of its log-in record: with others it is void.
+    from: String,
+    login_version: u64,
+    /// The session that asked: no other may confirm it.
+    session_id: SessionId,
+    code_hash: String,
+    token_hash: String,
+    /// Codes that were compared.
+    tries: u32,
+    expires_at: Moment,
+    ttl: i64,
+}
+
+/// What gives an account back to the address before, as stored.
+#[derive(Serialize, Deserialize)]
+pub(super) struct EmailUndoRecord {
+    /// That address.
+    pub(super) email: String,
+    /// Of the link, once it is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) token_hash: Option<String>,
+    pub(super) expires_at: Moment,
+    ttl: i64,
+}
+
+/// An address that an account had until lately: it is nobody else's.
+#[derive(Serialize, Deserialize)]
+struct ReservedAddressRecord {
+    user_id: UserId,
+    until: Moment,
+    ttl: i64,
+}
+
+/// An account's address that is about to change, as it was read.
+pub struct EmailMove {
+    user: UserRecord,
+    to: String,
+    /// The log-in record, with attributes that this version does not know.
+    login: Attributes,
+    version: u64,
+    used: (&'static str, SecretHash),
+}
+
+impl EmailMove {
+    /// The address that is told of it, and when: one that was proven.
+    #[must_use]
+    pub fn told(&self) -> Option<&str> {
+        self.user.email_verified_at.map(|_| self.user.email.as_str())
+    }
+}
+
+impl Store {
+    /// Makes a code and a token that confirm a new address, and voids those of before. None if the account has changed.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn new_email_change(
+        &self,
+        user: &UserRecord,
+        session_id: SessionId,
+        to: &str,
+    ) -> Result<Option<(Code, LinkToken)>, ApiError> {
+        let login: Option<LoginRecord> = timed(Part::Db, self.get(Key::login(&user.email))).await?;
+        let Some(login) = login.filter(|login| login.user_id == user.user_id) else { return Ok(None) };
+        let code = Code::generate().map_err(ApiError::internal)?;
+        let token = LinkToken::generate(Purpose::EmailChange, user.user_id).map_err(ApiError::internal)?;
+        let expires_at = self.now().plus(VERIFICATION_LIFETIME);
+        let made = EmailChangeRecord {
+            email: to.to_owned(),
+            from: user.email.clone(),
+            login_version: login.version,
+            session_id,
+            code_hash: code.hash(user.user_id).as_str().to_owned(),
+            token_hash: token.hash().as_str().to_owned(),
+            tries: 0,
+            expires_at,
+            ttl: expires_at.as_ttl_seconds(),
+        };
+        let item = attributes(Key::email_change(user.user_id), &made)?;
+        let put = self.client.put_item().table_name(&self.table).set_item(Some(item)).send_unless_held();
+        timed(Part::Db, put).await.map_err(classify)?;
+        Ok(Some((code, token)))
+    }
+
+    /// What a proof moves an account's address to.
+    ///
+    /// # Errors
+    /// [`ApiError::InvalidLink`] for a proof that is wrong, used, void or too old, or of another session.
+    pub async fn email_move(
+        &self,
+        user: UserRecord,
+        session_id: SessionId,
+        proof: &Proof,
+    ) -> Result<EmailMove, ApiError> {
+        let key = Key::email_change(user.user_id);
+        let used = match proof {
+            Proof::Token(token) if token.user_id != user.user_id => return Err(ApiError::InvalidLink),
+            Proof::Token(token) => ("token_hash", token.hash()),
+            Proof::Code(code) => {
+                let hash = code.hash(user.user_id);
+                if !self.code_is_right(key.clone(), &hash, self.now()).await? {
+                    return Err(ApiError::InvalidLink);
+                }
+                ("code_hash", hash)
+            }
+        };
+        let read = vec![key.clone().attributes(), Key::login(&user.email).attributes()];
+        let (mut made, mut login) = (None, None);
+        for found in timed(Part::Db, self.get_all(read)).await? {
+            match super::authority::sort_key(&found) == key.sk {
+                true => made = Some(record::<EmailChangeRecord>(found)?),
+                false => login = Some(found),
+            }
+        }
+        let is_good = |made: &EmailChangeRecord| {
+            let hash = if used.0 == "code_hash" { &made.code_hash } else { &made.token_hash };
+            hash == used.1.as_str()
+                && made.session_id == session_id
+                && made.from == user.email
+                && made.expires_at > self.now()
+        };
+        let made = made.filter(is_good).ok_or(ApiError::InvalidLink)?;
+        let login = login.ok_or(ApiError::InvalidLink)?;
+        let LoginRecord { user_id, version, .. } = record(login.clone())?;
+        if (user_id, version) != (user.user_id, made.login_version) {
+            return Err(ApiError::InvalidLink);
+        }
+        Ok(EmailMove { user, to: made.email, login, version, used })
+    }
+
+    /// Moves an account to the address, in one transaction with the proof's only use; all its sessions but the acting one end with it. Where the
+    /// address before was proven, it is kept for the account so that it can undo it, and the mail that tells it is stored. Returns the
+    /// account as it is then.
+    ///
+    /// # Errors
+    /// [`ApiError::InvalidLink`] if the proof has been used, the account has changed since it was read, or another one has the address;
+    /// [`ApiError::InvalidToken`] if the session has ended.
+    pub async fn move_email(
+        &self,
+        acting: ActingSession<'_>,
+        moved: &EmailMove,
+        at: Moment,
+        notice: Option<&PendingMail>,
+    ) -> Result<UserRecord, ApiError> {
+        for attempt in 0..ATTEMPTS {
+            let found = self.user_with_memberships(moved.user.user_id).await?;
+            let (_, memberships) = found.ok_or(ApiError::InvalidToken)?;
+            if let Some(ends) = self.ending_writes(acting, memberships, None).await? {
+                let mut writes = self.move_writes(moved, at)?;
+                let own = writes.len();
+                writes.extend(ends);
+                if let Some(notice) = notice {
+                    writes.extend(self.kept_for_undo(moved, at)?);
+                    writes.extend(self.mail_writes(notice)?);
+                }
+                let Transaction::Refused(reasons) = timed(Part::Db, self.transact(writes)).await? else {
+                    let user = moved.user.clone();
+                    let version = user.version + 1;
+                    return Ok(UserRecord { email: moved.to.clone(), email_verified_at: Some(at), version, ..user });
+                };
+                if reasons[..own].iter().any(condition_failed) {
+                    return Err(ApiError::InvalidLink);
+                }
+                if reasons[own..own + 2].iter().any(condition_failed) {
+                    return Err(ApiError::InvalidToken);
+                }
+            }
+            tokio::time::sleep(backoff(attempt)).await;
+        }
+        Err(ApiError::Contended)
+    }
+
+    fn move_writes(&self, moved: &EmailMove, at: Moment) -> Result<Vec<TransactWriteItem>, ApiError> {
+        let (what, hash) = &moved.used;
+        let used = Delete::builder()
+            .table_name(&self.table)
+            .set_key(Some(Key::email_change(moved.user.user_id).attributes()))
+            .condition_expression("#what = :hash AND email = :email AND expires_at > :now")
+            .expression_attribute_names("#what", *what)
+            .expression_attribute_values(":hash", string(hash.as_str()))
+            .expression_attribute_values(":email", string(&moved.to))
+            .expression_attribute_values(":now", number(at.as_millis()))
+            .build()
+            .map_err(ApiError::internal)?;
+        let login = self.moved_login(&moved.login, moved.version, &moved.to, None)?;
+        Ok(vec![
+            TransactWriteItem::builder().delete(used).build(),
+            self.delete_login(&moved.user.email, moved.user.user_id, moved.version)?,
+            self.put_new(login)?,
+            self.is_not_reserved(&moved.to, Some(moved.user.user_id))?,
+            self.update(readdressed(&moved.user, &moved.to, at))?,
+        ])
+    }
+
+    /// A log-in record under another address, with its next version, and another password where one is given.
+    pub(super) fn moved_login(
+        &self,
+        login: &Attributes,
+        version: u64,
+        to: &str,
+        password_hash: Option<&str>,
+    ) -> Result<Attributes, ApiError> {
+        let mut login = login.clone();
+        login.extend(Key::login(to).attributes());
+        login.insert("version".to_owned(), number(version + 1));
+        if let Some(hash) = password_hash {
+            login.insert("password_hash".to_owned(), string(hash));
+        }
+        Ok(login)
+    }
+
+    /// Takes an address away from its account, whose log-in record must be as it was read.
+    pub(super) fn delete_login(&self, email: &str, user: UserId, version: u64) -> Result<TransactWriteItem, ApiError> {
+        let delete = Delete::builder()
+            .table_name(&self.table)
+            .set_key(Some(Key::login(email).attributes()))
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":user", string(user));
+        let delete = match version {
+            0 => delete.condition_expression("user_id = :user AND attribute_not_exists(#version)"),
+            version => delete
+                .condition_expression("user_id = :user AND #version = :version")
+                .expression_attribute_values(":version", number(version)),
+        };
+        Ok(TransactWriteItem::builder().delete(delete.build().map_err(ApiError::internal)?).build())
+    }
+
+    /// Checks that an address is not kept for another account than this.
+    pub(super) fn is_not_reserved(&self, email: &str, by: Option<UserId>) -> Result<TransactWriteItem, ApiError> {
+        let check = ConditionCheck::builder()
+            .table_name(&self.table)
+            .set_key(Some(Key::reserved_address(email).attributes()))
+            .expression_attribute_names("#until", "until")
+            .expression_attribute_values(":now", number(self.now().as_millis()));
+        let check = match by {
+            None => check.condition_expression("attribute_not_exists(pk) OR #until <= :now"),
+            Some(user) => check
+                .condition_expression("attribute_not_exists(pk) OR #until <= :now OR user_id = :user")
+                .expression_attribute_values(":user", string(user)),
+        };
+        Ok(TransactWriteItem::builder().condition_check(check.build().map_err(ApiError::internal)?).build())
+    }
+
+    /// What is kept so that the address before can undo a change of this moment.
+    fn kept_for_undo(&self, moved: &EmailMove, at: Moment) -> Result<[TransactWriteItem; 2], ApiError> {
+        let (user_id, until) = (moved.user.user_id, at.plus(UNDO_FOR));
+        let ttl = until.as_ttl_seconds();
+        let undo = EmailUndoRecord { email: moved.user.email.clone(), token_hash: None, expires_at: until, ttl };
+        let reserved = ReservedAddressRecord { user_id, until, ttl };
+        Ok([
+            self.put_over(attributes(Key::email_undo(user_id, at), &undo)?)?,
+            self.put_over(attributes(Key::reserved_address(&moved.user.email), &reserved)?)?,
+        ])
+    }
+
+    /// Makes the token of a link that undoes a change of this moment. None if it can no longer be undone: it was, or one before it.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn new_email_undo(&self, user: UserId, at: Moment) -> Result<Option<LinkToken>, ApiError> {
+        let token = LinkToken::generate(Purpose::EmailUndo, user).map_err(ApiError::internal)?;
+        let noted = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(Key::email_undo(user, at).attributes()))
+            .update_expression("SET token_hash = :hash")
+            .condition_expression("expires_at > :now")
+            .expression_attribute_values(":hash", string(token.hash().as_str()))
+            .expression_attribute_values(":now", number(self.now().as_millis()))
+            .send_unless_held();
+        match timed(Part::Db, noted).await {
+            Ok(_) => Ok(Some(token)),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
+                _ => Err(classify(error)),
+            },
+        }
+    }
+
+    /// What may still be undone of an account's changes of its address, the oldest first.
+    pub(super) async fn email_undos(&self, user: UserId) -> Result<Vec<(Key, EmailUndoRecord)>, ApiError> {
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .key_condition_expression("pk = :pk AND begins_with(sk, :undo)")
+            .expression_attribute_values(":pk", string(keys::user_pk(user)))
+            .expression_attribute_values(":undo", string(keys::EMAIL_UNDO))
+            .send();
+        let page = timed(Part::Db, query).await.map_err(classify)?;
+        let read = |item: Attributes| {
+            let key = Key { pk: keys::user_pk(user), sk: super::authority::sort_key(&item).to_owned() };
+            record(item).map(|undo| (key, undo))
+        };
+        page.items.unwrap_or_default().into_iter().map(read).collect()
+    }
+}
+
+/// Gives an account the address, which is proven by that, if it still has the one that was read.
+pub(super) fn readdressed(user: &UserRecord, to: &str, at: Moment) -> UpdateBuilder {
+    Update::builder()
+        .set_key(Some(Key::user(user.user_id).attributes()))
+        .update_expression("SET email = :new, email_verified_at = :now ADD #version :one")
+        .condition_expression("email = :email")
+        .expression_attribute_names("#version", "version")
+        .expression_attribute_values(":new", string(to))
+        .expression_attribute_values(":email", string(&user.email))
+        .expression_attribute_values(":now", number(at.as_millis()))
+        .expression_attribute_values(":one", number(1))
+}

@@ -1,0 +1,260 @@
+//! Another address for an account: what confirms it, what it ends, how the one before undoes it, and who tries to get by without.
+
+use crate::api::{Actor, Api, PASSWORD, Reply, registration, unique_email};
+use crate::faults::FaultyDatabase;
+use crate::jobs::rig::Rig;
+use crate::letters::{Letters, code_of, token_of};
+use futures_util::future::join_all;
+use local::{Options, System};
+use reqwest::Method;
+use serde_json::{Value, json};
+use shared::store::email_changes::UNDO_FOR;
+use shared::store::verification::VERIFICATION_LIFETIME;
+use std::time::Duration;
+
+const ANOTHER: &str = "nine wooden barrels";
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+async fn ask(api: &Api, actor: &Actor, email: &str) {
+    let reply = api.put(actor, "/me/email", json!({"email": email})).await;
+    assert_eq!((reply.status, reply.text.as_str()), (202, ""));
+}
+
+/// What the new address gets.
+async fn letter(rig: &Rig, actor: &Actor, email: &str) -> String {
+    ask(&rig.api, actor, email).await;
+    rig.deliver_account_mail().await;
+    Letters::of(rig).newest_to(email)
+}
+
+async fn confirm(api: &Api, actor: &Actor, proof: Value) -> Reply {
+    api.post(actor, "/auth/verify-email", proof).await
+}
+
+/// Moves an account to an address. Returns what the one before gets.
+async fn moved(rig: &Rig, actor: &Actor, before: &str, to: &str) -> String {
+    let text = letter(rig, actor, to).await;
+    let done = confirm(&rig.api, actor, json!({"code": code_of(&text)})).await;
+    assert_eq!((done.status, done.body["email"].as_str()), (200, Some(to)), "{}", done.text);
+    rig.deliver_account_mail().await;
+    Letters::of(rig).newest_to(before)
+}
+
+async fn undo(api: &Api, token: &str) -> Reply {
+    let body = json!({"token": token, "password": ANOTHER});
+    api.call(None, Method::POST, "/auth/reset-password", Some(body)).await
+}
+
+async fn log_in(api: &Api, email: &str, password: &str) -> u16 {
+    api.call(None, Method::POST, "/auth/login", Some(json!({"email": email, "password": password}))).await.status
+}
+
+async fn email_of(api: &Api, actor: &Actor) -> String {
+    api.get(actor, "/me").await.body["email"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn what_goes_to_the_new_address_confirms_it_in_the_session_that_asked() {
+    let rig = Rig::new().await;
+    for by_code in [true, false] {
+        let actor = rig.api.register().await;
+        let other = Actor::of(&rig.api.login(&actor.email, None).await.body, &actor.email);
+        let stranger = rig.api.register().await;
+        let to = unique_email();
+        ask(&rig.api, &actor, &format!(" {} ", to.to_uppercase())).await;
+        rig.deliver_account_mail().await;
+        let text = Letters::of(&rig).newest_to(&to);
+        assert!(text.starts_with("Confirm your new e-mail address"), "{text}");
+        let proof = if by_code { json!({"code": code_of(&text)}) } else { json!({"token": token_of(&text)}) };
+        assert!(token_of(&text).starts_with("citc_"), "{text}");
+        for wrong in [&other, &stranger] {
+            confirm(&rig.api, wrong, proof.clone()).await.is_problem(400, "invalid_link");
+        }
+        assert_eq!(email_of(&rig.api, &actor).await, actor.email, "nothing has changed yet");
+
+        let done = confirm(&rig.api, &actor, proof.clone()).await;
+        assert_eq!((done.status, &done.body["email"]), (200, &json!(to)), "{}", done.text);
+        assert_eq!(done.body["email_verified"], true);
+        assert_eq!(email_of(&rig.api, &actor).await, to);
+        rig.api.get(&other, "/me").await.is_problem(401, "invalid_token");
+        assert_eq!((log_in(&rig.api, &actor.email, PASSWORD).await, log_in(&rig.api, &to, PASSWORD).await), (401, 200));
+        confirm(&rig.api, &actor, proof).await.is_problem(400, "invalid_link");
+        rig.deliver_account_mail().await;
+        let told = Letters::of(&rig).newest_to(&actor.email);
+        assert!(told.starts_with("Your e-mail address was changed") && !told.contains(&to), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn it_wants_a_fresh_session() {
+    let rig = Rig::new().await;
+    let actor = rig.api.register().await;
+    rig.system.clock().jump(Duration::from_secs(601));
+    let body = json!({"email": unique_email()});
+    rig.api.put(&actor, "/me/email", body.clone()).await.is_problem(403, "reauthentication_required");
+    assert_eq!(rig.account_mail(), 0);
+    assert_eq!(rig.api.post(&actor, "/auth/reauthenticate", json!({"password": PASSWORD})).await.status, 204);
+    assert_eq!(rig.api.put(&actor, "/me/email", body).await.status, 202);
+}
+
+/// That an address is taken shows in no byte and no work of the request, and not in the answer to a right code either.
+#[tokio::test]
+async fn a_taken_address_is_answered_as_any_other() {
+    let origin = System::start(Options { background: false, ..Options::ephemeral() }).await.unwrap();
+    let database = FaultyDatabase::before(&origin.database_url()).await;
+    let rig = Rig::with([("AWS_ENDPOINT_URL_DYNAMODB", database.url.clone())]).await;
+    let (actor, holder) = (Api::of(&origin).register().await, Api::of(&origin).register().await);
+    ask(&rig.api, &actor, &unique_email()).await;
+    let mut seen = Vec::new();
+    for email in [unique_email(), holder.email.clone(), actor.email.clone()] {
+        let (calls, jobs) = (database.total(), rig.account_mail());
+        let reply = rig.api.put(&actor, "/me/email", json!({"email": email})).await;
+        seen.push((reply.status, reply.text, database.total() - calls, rig.account_mail() - jobs));
+    }
+    assert!(seen.iter().all(|one| *one == seen[0]) && seen[0].0 == 202, "{seen:?}");
+    rig.deliver_account_mail().await;
+    let wrong = confirm(&rig.api, &actor, json!({"code": "0000-0000"})).await;
+    let text = letter(&rig, &actor, &holder.email).await;
+    let taken = confirm(&rig.api, &actor, json!({"code": code_of(&text)})).await;
+    taken.is_problem(400, "invalid_link");
+    assert_eq!(taken.text, wrong.text);
+    assert_eq!(email_of(&rig.api, &actor).await, actor.email);
+    assert_eq!(email_of(&rig.api, &holder).await, holder.email);
+}
+
+#[tokio::test]
+async fn time_a_newer_code_and_other_changes_void_it() {
+    let rig = Rig::new().await;
+    let actor = rig.api.register().await;
+    let (first, second) = (unique_email(), unique_email());
+    let older = letter(&rig, &actor, &first).await;
+    let newer = letter(&rig, &actor, &second).await;
+    for void in [json!({"code": code_of(&older)}), json!({"token": token_of(&older)})] {
+        confirm(&rig.api, &actor, void).await.is_problem(400, "invalid_link");
+    }
+    // The same session changes the password meanwhile.
+    let change = json!({"current": PASSWORD, "password": PASSWORD});
+    assert_eq!(rig.api.put(&actor, "/me/password", change).await.status, 204);
+    confirm(&rig.api, &actor, json!({"token": token_of(&newer)})).await.is_problem(400, "invalid_link");
+
+    let late = letter(&rig, &actor, &unique_email()).await;
+    rig.system.clock().jump(VERIFICATION_LIFETIME);
+    confirm(&rig.api, &actor, json!({"token": token_of(&late)})).await.is_problem(400, "invalid_link");
+
+    // It voids what changes the password of the address before, and five codes void it.
+    let session = Actor::of(&rig.api.login(&actor.email, None).await.body, &actor.email);
+    let forgotten = Some(json!({"email": actor.email}));
+    assert_eq!(rig.api.call(None, Method::POST, "/auth/forgot-password", forgotten).await.status, 202);
+    rig.deliver_account_mail().await;
+    let link = token_of(&Letters::of(&rig).newest_to(&actor.email));
+    let text = letter(&rig, &session, &unique_email()).await;
+    for _ in 0..5 {
+        let wrong = json!({"code": if code_of(&text).starts_with('0') { "1111-1111" } else { "0000-0000" }});
+        confirm(&rig.api, &session, wrong).await.is_problem(400, "invalid_link");
+    }
+    confirm(&rig.api, &session, json!({"code": code_of(&text)})).await.is_problem(400, "invalid_link");
+    moved(&rig, &session, &actor.email, &unique_email()).await;
+    undo(&rig.api, &link).await.is_problem(400, "invalid_link");
+}
+
+#[tokio::test]
+async fn of_many_who_want_the_address_at_once_one_gets_it() {
+    let rig = Rig::new().await;
+    let to = unique_email();
+    let mut proofs = Vec::new();
+    for _ in 0..3 {
+        let actor = rig.api.register().await;
+        let text = letter(&rig, &actor, &to).await;
+        proofs.push((actor, json!({"token": token_of(&text)})));
+    }
+    let rounds = (0..20).flat_map(|_| &proofs);
+    let calls = rounds.map(|(actor, proof)| confirm(&rig.api, actor, proof.clone()));
+    let statuses: Vec<u16> = join_all(calls).await.iter().map(|reply| reply.status).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
+    assert!(statuses.iter().all(|status| matches!(status, 200 | 400 | 401 | 503)), "{statuses:?}");
+    assert_eq!(log_in(&rig.api, &to, PASSWORD).await, 200);
+}
+
+/// Somebody who got hold of a session and the password makes off with an account, by two changes of its address and one of its password.
+#[tokio::test]
+async fn the_address_before_undoes_it_whatever_came_after() {
+    let rig = Rig::new().await;
+    let thief = rig.api.register().await;
+    let victim = thief.email.clone();
+    let (first, second) = (unique_email(), unique_email());
+    let told = moved(&rig, &thief, &victim, &first).await;
+    let link = token_of(&told);
+    let app = &rig.system.context().config().account_mail().unwrap().app_url;
+    assert!(told.contains(&format!("{app}/undo-email#citu_")), "{told}");
+    rig.system.clock().jump(Duration::from_secs(1));
+    let change = json!({"current": PASSWORD, "password": "a thief's own password"});
+    assert_eq!(rig.api.put(&thief, "/me/password", change).await.status, 204);
+    let of_thief = token_of(&moved(&rig, &thief, &first, &second).await);
+    // Nobody else gets the address meanwhile, so that nothing is in the way.
+    let again = rig.api.call(None, Method::POST, "/auth/register", Some(registration(&victim))).await;
+    again.is_problem(409, "email_taken");
+    let other = rig.api.register().await;
+    let text = letter(&rig, &other, &victim).await;
+    confirm(&rig.api, &other, json!({"code": code_of(&text)})).await.is_problem(400, "invalid_link");
+
+    let weak = json!({"token": link, "password": victim});
+    let weak = rig.api.call(None, Method::POST, "/auth/reset-password", Some(weak)).await;
+    assert_eq!((weak.status, weak.pointer()), (422, "/password"), "{}", weak.text);
+    let done = undo(&rig.api, &link).await;
+    assert_eq!((done.status, &done.body["user"]["email"]), (200, &json!(victim)), "{}", done.text);
+    let owner = Actor::of(&done.body, &victim);
+    assert_eq!(email_of(&rig.api, &owner).await, victim);
+    rig.api.get(&thief, "/me").await.is_problem(401, "invalid_token");
+    for email in [&victim, &first, &second] {
+        assert_eq!(log_in(&rig.api, email, "a thief's own password").await, 401);
+    }
+    assert_eq!(log_in(&rig.api, &victim, ANOTHER).await, 200);
+    for void in [&link, &of_thief] {
+        undo(&rig.api, void).await.is_problem(400, "invalid_link");
+    }
+}
+
+#[tokio::test]
+async fn after_seven_days_it_is_done() {
+    let rig = Rig::new().await;
+    let actor = rig.api.register().await;
+    let link = token_of(&moved(&rig, &actor, &actor.email, &unique_email()).await);
+    rig.system.clock().jump(UNDO_FOR);
+    undo(&rig.api, &link).await.is_problem(400, "invalid_link");
+    let again = rig.api.call(None, Method::POST, "/auth/register", Some(registration(&actor.email))).await;
+    assert_eq!(again.status, 201, "{}", again.text);
+}
+
+/// An address that was never proven may be a stranger's: it is told nothing, gets no hold of the account, and is free at once.
+#[tokio::test]
+async fn an_address_that_was_not_proven_gets_nothing() {
+    let rig = Rig::new().await;
+    let actor = rig.api.register_as_everybody().await;
+    rig.deliver_account_mail().await;
+    let text = letter(&rig, &actor, &unique_email()).await;
+    // Its code is not that of the address that it has.
+    assert_eq!(confirm(&rig.api, &actor, json!({"code": code_of(&text)})).await.status, 200);
+    assert_eq!(rig.account_mail(), 0);
+    let again = rig.api.call(None, Method::POST, "/auth/register", Some(registration(&actor.email))).await;
+    assert_eq!(again.status, 201, "{}", again.text);
+}
+
+#[tokio::test]
+async fn an_address_gets_three_a_day_and_an_account_sends_ten_a_week() {
+    let rig = Rig::new().await;
+    let (actor, to) = (rig.api.register().await, unique_email());
+    let others = [rig.api.register().await, rig.api.register().await];
+    for who in [&actor, &others[0], &others[1], &actor] {
+        ask(&rig.api, who, &to).await;
+    }
+    rig.deliver_account_mail().await;
+    assert_eq!(Letters::of(&rig).count(), 3);
+    for _ in 0..10 {
+        ask(&rig.api, &actor, &unique_email()).await;
+    }
+    rig.deliver_account_mail().await;
+    assert_eq!(Letters::of(&rig).count(), 3 + 8, "two of the ten went to the first");
+    rig.system.clock().jump(7 * DAY);
+    let session = Actor::of(&rig.api.login(&actor.email, None).await.body, &actor.email);
+    letter(&rig, &session, &unique_email()).await;
+}
