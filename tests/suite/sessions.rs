@@ -175,7 +175,7 @@ async fn a_session_that_nobody_uses_ends_within_eight_days() {
     let clock = Clock::stopped();
     let options = Options { clock: clock.clone(), background: false, ..Options::ephemeral() };
     let system = System::start(options).await.unwrap();
-    let api = Api::at(system.url());
+    let api = Api::of(&system);
     let (used, left) = (api.register().await, api.register().await);
     let last_use = async |actor: &Actor| {
         let list = api.get(actor, "/me/sessions").await;

@@ -5,6 +5,7 @@ use crate::jobs::rig::Rig;
 use crate::letters::{Letters, code_of, token_of};
 use reqwest::Method;
 use serde_json::{Value, json};
+use shared::store::accounts::UNPROVEN_LIFETIME;
 use shared::store::verification::VERIFICATION_LIFETIME;
 use std::time::Duration;
 
@@ -58,7 +59,8 @@ async fn the_mails_code_or_link_proves_the_address_once() {
 async fn the_link_leads_to_the_app() {
     let rig = Rig::new().await;
     let email = unique_email();
-    let request = rig.api.request(Method::POST, "/auth/register").header("host", "evil.example");
+    // The gateway itself refuses another name in `Host`.
+    let request = rig.api.request(Method::POST, "/auth/register");
     let request = request.header("x-forwarded-host", "evil.example").header("origin", "https://evil.example");
     let reply = crate::api::send(request.json(&registration(&email))).await;
     assert_eq!(reply.status, 201, "{}", reply.text);
@@ -230,4 +232,42 @@ async fn account_mail_shows_in_no_organization() {
     let (actor, _) = registered(&rig).await;
     assert_eq!(rig.api.get(&actor, "/jobs").await.body["data"], json!([]));
     assert_eq!(rig.usage(&actor).await["emails"]["used"], 0);
+}
+
+/// Whoever registers an address and never proves it does not keep it from its owner.
+#[tokio::test]
+async fn an_account_that_nobody_proves_ends_after_seven_days() {
+    let rig = Rig::new().await;
+    let (ended, proven) = (registered(&rig).await.0, registered(&rig).await);
+    let by = json!({"code": code_of(&proven.1)});
+    assert_eq!(verify(&rig, &proven.0, by).await.status, 200);
+    let log_in = async |email: &str| rig.api.login(email, None).await.status;
+    rig.system.clock().jump(UNPROVEN_LIFETIME - MINUTE);
+    let again = Some(registration(&ended.email));
+    rig.api.call(None, Method::POST, "/auth/register", again.clone()).await.is_problem(409, "email_taken");
+    let late = Actor::of(&rig.api.login(&ended.email, None).await.body, &ended.email);
+    resend(&rig, &late).await;
+    rig.deliver_account_mail().await;
+    let code = code_of(&Letters::of(&rig).newest_to(&ended.email));
+    rig.system.clock().jump(MINUTE);
+    for session in [&ended, &late] {
+        rig.api.get(session, "/me").await.is_problem(401, "invalid_token");
+    }
+    assert_eq!((log_in(&ended.email).await, log_in(&proven.0.email).await), (401, 200));
+    let forgotten = Some(json!({"email": ended.email}));
+    assert_eq!(rig.api.call(None, Method::POST, "/auth/forgot-password", forgotten).await.status, 202);
+    let before = Letters::of(&rig).count();
+    rig.deliver_account_mail().await;
+    assert_eq!(Letters::of(&rig).count(), before, "nobody has the address");
+
+    // Its owner registers it, and nothing of before opens the new account.
+    let reply = rig.api.call(None, Method::POST, "/auth/register", again).await;
+    assert_eq!(reply.status, 201, "{}", reply.text);
+    let owner = Actor::of(&reply.body, &ended.email);
+    assert_ne!(owner.user_id, ended.user_id);
+    verify(&rig, &owner, json!({"code": code})).await.is_problem(400, "invalid_link");
+    for session in [&ended, &late] {
+        rig.api.get(session, "/me").await.is_problem(401, "invalid_token");
+    }
+    assert_eq!(rig.api.get(&owner, "/me").await.body["orgs"].as_array().unwrap().len(), 1);
 }

@@ -36,6 +36,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify_user(context, &request).await?;
     caller.fresh_session(context)?;
     let NewAddress { email } = request::json(&request)?;
+    request::untagged(&request)?;
 
     // Whose address it is by now, nobody looks: that is found when it changes.
     let (user_id, session_id) = (caller.user_id, caller.session_id());

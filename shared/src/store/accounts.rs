@@ -1,7 +1,9 @@
 //! Users, their log-in records and sessions.
 
 use super::keys::{self, Key};
-use super::{Attributes, Store, Transaction, attributes, classify, condition_failed, record, string, versioned};
+use super::{
+    Attributes, Store, Transaction, attributes, classify, condition_failed, number, record, string, versioned,
+};
 use crate::account_mail::PendingMail;
 use crate::conditional::Expected;
 use crate::device::Device;
@@ -22,6 +24,7 @@ use aws_sdk_dynamodb::types::{Put, TransactWriteItem, Update};
 use platform::cache::Renewal;
 use platform::telemetry::{Part, timed};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// What a log-in needs, stored under the e-mail address: its uniqueness is the record's.
 #[derive(Serialize, Deserialize)]
@@ -31,6 +34,20 @@ pub struct LoginRecord {
     /// Grows with each change. Records from before it was counted have none, which is 0.
     #[serde(default)]
     pub version: u64,
+    /// Where the address is not proven: until when it may be. Then the account ends and the address is free. Accounts from before that was
+    /// asked have none, and do not end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unproven_until: Option<Moment>,
+}
+
+/// How long an account lives whose address nobody proves.
+pub const UNPROVEN_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+impl LoginRecord {
+    /// Whether the account has ended, because nobody proved its address in time: there is none then.
+    pub(super) fn has_ended(&self, now: Moment) -> bool {
+        self.unproven_until.is_some_and(|until| until <= now)
+    }
 }
 
 /// All that a registration writes.
@@ -90,14 +107,16 @@ impl Store {
     /// Stores a registration as a whole or not at all. Returns its session's id, and when that ends.
     ///
     /// # Errors
-    /// [`ApiError::EmailTaken`] if an account has the address, or had it until lately; [`ApiError::InvalidLink`] if the invitation was used or withdrawn
-    /// meanwhile; [`ApiError::Contended`] if the organization that it is for changed.
+    /// [`ApiError::EmailTaken`] if an account has the address, or had it until lately; [`ApiError::InvalidLink`] if the invitation was
+    /// used or withdrawn meanwhile; [`ApiError::Contended`] if the organization that it is for changed.
     pub async fn register(&self, new: Registration<'_>) -> Result<(SessionId, Moment), ApiError> {
         let Registration { user, password_hash, place, membership, token, origin, device, mail } = new;
         let user_id = user.user_id;
-        let login = LoginRecord { user_id, password_hash, version: 1 };
-        let session = SessionRecord::new(membership, origin, self.now());
-        let mut writes = vec![self.put_new(attributes(Key::login(&user.email), &login)?)?];
+        let now = self.now();
+        let unproven_until = user.email_verified_at.is_none().then(|| now.plus(UNPROVEN_LIFETIME));
+        let login = LoginRecord { user_id, password_hash, version: 1, unproven_until };
+        let session = SessionRecord::new(membership, origin, now).until(unproven_until);
+        let mut writes = vec![self.put_login(&user.email, &login, now)?];
         match place {
             Place::Founded(org, settings) => writes.extend([
                 self.put_new(attributes(Key::org(org.org_id), org)?)?,
@@ -152,7 +171,7 @@ impl Store {
     /// When the database is away.
     pub async fn user_of(&self, email: &Email) -> Result<Option<UserId>, ApiError> {
         let login: Option<LoginRecord> = timed(Part::Db, self.get(Key::login(email.as_str()))).await?;
-        Ok(login.map(|login| login.user_id))
+        Ok(login.filter(|login| !login.has_ended(self.now())).map(|login| login.user_id))
     }
 
     /// A user with the organizations it is a member of, in the order of their founding, in one read.
@@ -201,6 +220,18 @@ impl Store {
         let set = vec![("name", string(name.as_str()))];
         let outcome = self.change_versioned::<UserRecord>(Key::user(user), &versioned::RECORD, set, expected).await;
         Renewal::new(ProfileKey(user), outcome.map(Profile::from))
+    }
+
+    /// Gives an address to a new account, if it is free: no account has it, or one that has ended.
+    fn put_login(&self, email: &str, login: &LoginRecord, now: Moment) -> Result<TransactWriteItem, ApiError> {
+        let put = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(attributes(Key::login(email), login)?))
+            .condition_expression("attribute_not_exists(pk) OR unproven_until <= :now")
+            .expression_attribute_values(":now", number(now.as_millis()))
+            .build()
+            .map_err(ApiError::internal)?;
+        Ok(TransactWriteItem::builder().put(put).build())
     }
 
     /// A put, in place of what there may be.

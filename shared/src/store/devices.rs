@@ -84,6 +84,7 @@ impl Store {
                 _ => door.login = Some(record(found)?),
             }
         }
+        door.login = door.login.filter(|login: &LoginRecord| !login.has_ended(self.now()));
         Ok(door)
     }
 
@@ -165,7 +166,8 @@ mod tests {
             |number: usize| Device::generate().map(|device| device.hash()).unwrap_or_else(|_| panic!("{number}"));
         let hashes: Vec<_> = (0..12).map(device).collect();
         let now = Moment::from_millis(0);
-        let login = |user_id, version| LoginRecord { user_id, password_hash: String::new(), version };
+        let login =
+            |user_id, version| LoginRecord { user_id, password_hash: String::new(), version, unproven_until: None };
         let user = UserId::new();
         let with = |before: Option<&DevicesRecord>, hash: &DeviceHash, login: &LoginRecord| {
             DevicesRecord::with(before, hash.clone(), login, now)

@@ -153,8 +153,9 @@ impl Store {
         };
         let made = made.filter(is_good).ok_or(ApiError::InvalidLink)?;
         let login = login.ok_or(ApiError::InvalidLink)?;
-        let LoginRecord { user_id, version, .. } = record(login.clone())?;
-        if (user_id, version) != (user.user_id, made.login_version) {
+        let record: LoginRecord = record(login.clone())?;
+        let version = record.version;
+        if (record.user_id, version) != (user.user_id, made.login_version) || record.has_ended(self.now()) {
             return Err(ApiError::InvalidLink);
         }
         Ok(EmailMove { user, to: made.email, login, version, used })
@@ -235,6 +236,7 @@ impl Store {
         let mut login = login.clone();
         login.extend(Key::login(to).attributes());
         login.insert("version".to_owned(), number(version + 1));
+        login.remove("unproven_until");
         if let Some(hash) = password_hash {
             login.insert("password_hash".to_owned(), string(hash));
         }

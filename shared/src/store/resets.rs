@@ -175,8 +175,9 @@ impl Store {
     ) -> Result<OpenedAccount, ApiError> {
         let login = timed(Part::Db, self.get_all(vec![Key::login(&user.email).attributes()])).await?.pop();
         let login = login.ok_or(ApiError::InvalidLink)?;
-        let LoginRecord { user_id, version, .. } = record(login.clone())?;
-        if user_id != user.user_id {
+        let record: LoginRecord = record(login.clone())?;
+        let version = record.version;
+        if record.user_id != user.user_id || record.has_ended(self.now()) {
             return Err(ApiError::InvalidLink);
         }
         Ok(OpenedAccount { user, memberships, login, version, token_hash, by })
@@ -238,6 +239,7 @@ impl Store {
                 user_id: user.user_id,
                 password_hash: reset.password_hash.clone(),
                 version: account.version + 1,
+                unproven_until: None,
             };
             writes.push(self.put_over(self.first_device(account.address(), &login, device)?)?);
         }
@@ -269,7 +271,7 @@ impl Store {
             OpenedBy::PasswordReset => {
                 let record: LoginRecord = record(login.clone())?;
                 let changed = next_version(&user.email, &record)
-                    .update_expression("SET #version = :next, password_hash = :hash")
+                    .update_expression("SET #version = :next, password_hash = :hash REMOVE unproven_until")
                     .expression_attribute_values(":hash", string(password_hash));
                 let mut writes = vec![self.update(changed)?];
                 if user.email_verified_at.is_none() {

@@ -62,6 +62,12 @@ impl SessionRecord {
         }
     }
 
+    /// The same, which ends then at the latest.
+    pub(crate) fn until(self, latest: Option<Moment>) -> Self {
+        let expires_at = latest.map_or(self.expires_at, |latest| latest.min(self.expires_at));
+        Self { expires_at, ttl: expires_at.as_ttl_seconds(), ..self }
+    }
+
     /// When it was used last, as far as that is known.
     pub(crate) fn last_used(&self) -> Moment {
         self.last_used_at.unwrap_or(self.created_at)
@@ -96,7 +102,7 @@ impl Store {
         token: &Token,
         origin: Origin,
     ) -> Result<(SessionId, Moment), ApiError> {
-        let session = SessionRecord::new(membership, origin, self.now());
+        let session = SessionRecord::new(membership, origin, self.now()).until(login.unproven_until);
         let writes = vec![self.unchanged(email.as_str(), login)?, self.put_new(session.stored(token)?)?];
         let outcome = timed(Part::Db, self.transact(writes)).await?;
         if outcome.refused(0) {

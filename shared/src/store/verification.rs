@@ -90,11 +90,26 @@ impl Store {
             .expression_attribute_values(":now", number(now.as_millis()))
             .build()
             .map_err(ApiError::internal)?;
-        let writes = vec![TransactWriteItem::builder().delete(used).build(), self.update(proven(&user, now))?];
+        let writes = vec![
+            TransactWriteItem::builder().delete(used).build(),
+            self.update(proven(&user, now))?,
+            self.kept(&user, now)?,
+        ];
         if !timed(Part::Db, self.transact(writes)).await?.is_done() {
             return Err(ApiError::InvalidLink);
         }
         Ok(UserRecord { email_verified_at: Some(now), version: user.version + 1, ..user })
+    }
+
+    /// Notes that an account does not end, if it has not.
+    fn kept(&self, user: &UserRecord, now: Moment) -> Result<TransactWriteItem, ApiError> {
+        let kept = Update::builder()
+            .set_key(Some(Key::login(&user.email).attributes()))
+            .update_expression("REMOVE unproven_until")
+            .condition_expression("user_id = :user AND (attribute_not_exists(unproven_until) OR unproven_until > :now)")
+            .expression_attribute_values(":user", string(user.user_id))
+            .expression_attribute_values(":now", number(now.as_millis()));
+        self.update(kept)
     }
 
     /// Whether a code is the account's. A try is taken before it is compared, so that no number of simultaneous guesses gets more
@@ -128,15 +143,9 @@ impl Store {
     /// # Errors
     /// [`ApiError::NotFound`] if the account is gone.
     pub async fn note_verified(&self, user: UserId) -> Result<(), ApiError> {
-        let now = self.now();
-        let verified = Update::builder()
-            .set_key(Some(Key::user(user).attributes()))
-            .update_expression("SET email_verified_at = :now ADD #version :one")
-            .condition_expression("attribute_exists(pk)")
-            .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":now", number(now.as_millis()))
-            .expression_attribute_values(":one", number(1));
-        let outcome = timed(Part::Db, self.transact(vec![self.update(verified)?])).await?;
+        let (now, user) = (self.now(), self.user(user).await?.ok_or(ApiError::NotFound)?);
+        let writes = vec![self.update(proven(&user, now))?, self.kept(&user, now)?];
+        let outcome = timed(Part::Db, self.transact(writes)).await?;
         outcome.is_done().then_some(()).ok_or(ApiError::NotFound)
     }
 }
