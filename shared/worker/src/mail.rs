@@ -43,6 +43,8 @@ pub enum MailError {
     /// The service did not take it now.
     #[error("{detail}")]
     Transient {
+        /// Stable, in snake case.
+        code: &'static str,
         /// The service's own wish, if it had one.
         retry_after: Option<Duration>,
         /// In words.

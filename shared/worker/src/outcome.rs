@@ -31,6 +31,24 @@ impl Ended {
         Self::failed("input_expired", "The job's input is no longer kept.")
     }
 
+    /// Whether it was refused for something that concerns every job and does not pass before an operator sees to it.
+    pub(crate) fn needs_operator(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused {
+                code: "provider_billing"
+                    | "provider_limit_reached"
+                    | "provider_credentials"
+                    | "provider_account_disabled"
+                    | "mail_quota"
+                    | "mail_suspended"
+                    | "mail_paused"
+                    | "mail_credentials",
+                ..
+            }
+        )
+    }
+
     pub(crate) fn cost(&self) -> Cost {
         match self {
             Self::For(_, _, cost) | Self::Later { cost, .. } => *cost,
@@ -49,9 +67,7 @@ pub(crate) fn of_email(outcome: Result<Sent, MailError>) -> Ended {
         Err(MailError::Permanent { code, detail }) => {
             Ended::For(JobState::Failed, Err(JobError::new(code, detail)), Cost::Nothing)
         }
-        Err(MailError::Transient { retry_after, detail }) => {
-            Ended::Refused { code: "mail_service", retry_after, detail }
-        }
+        Err(MailError::Transient { code, retry_after, detail }) => Ended::Refused { code, retry_after, detail },
         Err(MailError::Unknown { detail }) => unknown(detail),
     }
 }

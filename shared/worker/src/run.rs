@@ -11,6 +11,7 @@ use shared::model::job::{
 };
 use shared::model::time::Moment;
 use shared::store::jobs::Change;
+use shared::telemetry::metrics::{Metric, metrics};
 use shared::{ApiError, Context};
 use std::time::Duration;
 
@@ -40,6 +41,10 @@ pub(crate) async fn run<W: Work>(
             (job, Ended::Refused { code: "database", retry_after: None, detail })
         }
     };
+    if ended.needs_operator() {
+        // The job waits, and an alarm reads this (docs/operations.md, "Metrics").
+        metrics("CitizenApp/Jobs", None, &[(Metric("OperatorNeeded"), 1.into())]);
+    }
     persist(time, || write(context, &job, &ended, receives)).await
 }
 

@@ -17,6 +17,6 @@ async fn a_model_that_hangs_holds_up_no_email() {
     let id = rig.accepted(&owner, "/send-email", json!({"to": owner.email, "subject": "s", "text": "t"})).await;
     providers.will([Answer::Refuse(503, None)]);
     assert_eq!(rig.deliver_of(JobKind::SendEmail).await.deleted.len(), 1, "refused by the mail service");
-    assert_eq!(rig.job(&owner, &id).await["waiting_for"]["code"], "mail_service");
+    assert_eq!(rig.job(&owner, &id).await["waiting_for"]["code"], "mail_overloaded");
     assert_eq!((rig.visible(), providers.analyses().len()), (2, 0), "the analyses wait");
 }

@@ -20,7 +20,7 @@ const MARGIN: Duration = Duration::from_secs(1);
 /// What a queued job waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WaitingFor {
-    /// Stable and `snake_case`: `next_run` after a run that failed, else what refused it at no cost: `mail_service`,
+    /// Stable and `snake_case`: `next_run` after a run that failed, else what refused it at no cost: `mail_paused`,
     /// `provider_rate_limited`, `provider_overloaded` and the like.
     pub code: String,
     /// For people.

@@ -22,6 +22,8 @@ pub const ORG_TAG: &str = "org_id";
 /// SES answers within a second; what takes longer than this is given up, and its outcome unknown.
 pub const TIMEOUT: Duration = Duration::from_secs(15);
 
+const LIMITED: &str = "the mail service limits this service's rate";
+
 /// Amazon SES with a verified identity.
 #[derive(Debug)]
 pub struct Ses {
@@ -97,9 +99,11 @@ fn tag(name: &str, id: impl ToString) -> Result<MessageTag, BuildError> {
 fn classify(error: &SdkError<SendEmailError, HttpResponse>) -> MailError {
     match error {
         // Credentials, endpoint, serialization: nothing left this process.
-        SdkError::ConstructionFailure(_) => later("the request to the mail service could not be made", None),
+        SdkError::ConstructionFailure(_) => {
+            later("mail_unreachable", "the request to the mail service could not be made", None)
+        }
         SdkError::DispatchFailure(_) if transport::never_sent(error) => {
-            later("the mail service could not be reached", None)
+            later("mail_unreachable", "the mail service could not be reached", None)
         }
         SdkError::DispatchFailure(_) => unknown("the connection to the mail service failed"),
         SdkError::TimeoutError(_) => unknown("the mail service did not answer in time"),
@@ -117,10 +121,11 @@ fn refused(error: &SendEmailError, status: u16, wait: Option<Duration>) -> MailE
     use SendEmailError as E;
     let never = |code, detail: &str| MailError::Permanent { code, detail: detail.into() };
     match error {
-        E::TooManyRequestsException(_) => later("the mail service limits this service's rate", wait),
-        E::LimitExceededException(_) => later("this service's sending quota is used up for now", wait),
-        E::AccountSuspendedException(_) => never("sending_suspended", "the mail service suspended this service"),
-        E::SendingPausedException(_) => never("sending_paused", "sending is paused at the mail service"),
+        E::TooManyRequestsException(_) => later("mail_rate_limited", LIMITED, wait),
+        E::LimitExceededException(_) => later("mail_quota", "this service's sending quota is used up for now", wait),
+        // An operator mends these, and nothing was sent.
+        E::AccountSuspendedException(_) => later("mail_suspended", "the mail service suspended this service", wait),
+        E::SendingPausedException(_) => later("mail_paused", "sending is paused at the mail service", wait),
         E::MailFromDomainNotVerifiedException(_) => {
             never("sender_unverified", "this service's mail domain is not verified")
         }
@@ -128,11 +133,10 @@ fn refused(error: &SendEmailError, status: u16, wait: Option<Duration>) -> MailE
         E::MessageRejected(rejected) => rejection(rejected.message().unwrap_or_default()),
         E::BadRequestException(_) => never("email_refused", "the mail service refused the e-mail"),
         other => match (other.code(), status) {
-            // Refused before it was looked at; an operator mends it and redrives.
-            (_, 401 | 403) => later("the mail service refused this service's credentials", wait),
-            (Some("ThrottlingException" | "Throttling"), _) | (_, 429 | 503) => {
-                later("the mail service is overloaded", wait)
-            }
+            // Refused before it was looked at; an operator mends it.
+            (_, 401 | 403) => later("mail_credentials", "the mail service refused this service's credentials", wait),
+            (Some("ThrottlingException" | "Throttling"), _) | (_, 429) => later("mail_rate_limited", LIMITED, wait),
+            (_, 503) => later("mail_overloaded", "the mail service is overloaded", wait),
             (_, 400..=499) => never("email_refused", "the mail service refused the e-mail"),
             // 500, 502, 504: whether it was taken before things went wrong, nobody says.
             _ => unknown("the mail service failed"),
@@ -153,8 +157,8 @@ fn rejection(words: &str) -> MailError {
     MailError::Permanent { code, detail: detail.into() }
 }
 
-fn later(detail: &str, retry_after: Option<Duration>) -> MailError {
-    MailError::Transient { retry_after, detail: detail.into() }
+fn later(code: &'static str, detail: &str, retry_after: Option<Duration>) -> MailError {
+    MailError::Transient { code, retry_after, detail: detail.into() }
 }
 
 fn unknown(detail: &str) -> MailError {

@@ -64,8 +64,6 @@ async fn the_request_is_what_ses_documents() {
 #[tokio::test]
 async fn refusals_are_permanent() {
     let cases = [
-        (400, "AccountSuspendedException", "", "sending_suspended"),
-        (400, "SendingPausedException", "", "sending_paused"),
         (400, "MailFromDomainNotVerifiedException", "", "sender_unverified"),
         (404, "NotFoundException", "", "mail_configuration"),
         (400, "BadRequestException", "", "email_refused"),
@@ -85,17 +83,20 @@ async fn refusals_are_permanent() {
 
 #[tokio::test]
 async fn what_was_not_taken_is_tried_again_later() {
-    for (status, kind) in [
-        (429, "TooManyRequestsException"),
-        (400, "LimitExceededException"),
-        (400, "ThrottlingException"),
-        (403, "AccessDeniedException"),
-        (403, "ExpiredTokenException"),
-        (503, "ServiceUnavailable"),
-        (429, ""),
+    for (status, kind, expected) in [
+        (429, "TooManyRequestsException", "mail_rate_limited"),
+        (400, "LimitExceededException", "mail_quota"),
+        (400, "AccountSuspendedException", "mail_suspended"),
+        (400, "SendingPausedException", "mail_paused"),
+        (400, "ThrottlingException", "mail_rate_limited"),
+        (403, "AccessDeniedException", "mail_credentials"),
+        (403, "ExpiredTokenException", "mail_credentials"),
+        (503, "ServiceUnavailable", "mail_overloaded"),
+        (429, "", "mail_rate_limited"),
     ] {
         let (outcome, requests) = outcome(vec![error(status, kind, ""), Reply::http(200, &[], "{}")]).await;
-        assert!(matches!(outcome, Err(MailError::Transient { .. })), "{kind}: {outcome:?}");
+        let Err(MailError::Transient { code, .. }) = outcome else { panic!("{kind}: {outcome:?}") };
+        assert_eq!(code, expected, "{kind}");
         assert_eq!(requests.len(), 1, "{kind}: the SDK must not try again by itself");
     }
 }
@@ -141,5 +142,5 @@ async fn silence_is_unknown_after_the_timeout() {
 #[tokio::test]
 async fn a_refused_connection_took_nothing() {
     let (outcome, _) = outcome(vec![]).await;
-    assert!(matches!(outcome, Err(MailError::Transient { .. })), "{outcome:?}");
+    assert!(matches!(outcome, Err(MailError::Transient { code: "mail_unreachable", .. })), "{outcome:?}");
 }
