@@ -153,6 +153,7 @@ pub async fn withdraw(context: &Context, request: Request) -> ApiResult {
     let by = caller.at_least(Role::Admin)?;
     let invitation: InvitationId = request::id(&request, "invitation_id")?;
 
+    request::untagged(&request)?;
     let withdrawn = context.store().withdraw_invitation(by, invitation).await?;
 
     let (email, role) = (Email::try_from(withdrawn.email).map_err(ApiError::internal)?, withdrawn.role);
