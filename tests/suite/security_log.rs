@@ -260,7 +260,9 @@ async fn each_event_is_one_line_with_ids_and_without_addresses() {
     for line in &lines {
         assert!(!secrets.iter().any(|secret| line.contains(secret)), "{line}");
     }
-    let lines: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut lines: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    // Where this machine is busy, a library says at `ERROR` that one of the workers behind came too late.
+    lines.retain(|line| line["target"] == "security");
     assert_eq!(lines.len(), expected.len(), "{lines:#?}");
     for (line, expected) in lines.iter().zip(&expected) {
         let fields = ["event", "user_id", "org_id", "member_id", "role_before", "role", "version", "code"];

@@ -152,11 +152,11 @@ pub async fn withdraw(context: &Context, request: Request) -> ApiResult {
     caller.in_org(request::path(&request, "org_id"))?;
     let by = caller.at_least(Role::Admin)?;
     let invitation: InvitationId = request::id(&request, "invitation_id")?;
-
     request::untagged(&request)?;
+
     let withdrawn = context.store().withdraw_invitation(by, invitation).await?;
 
-    let (email, role) = (Email::try_from(withdrawn.email).map_err(ApiError::internal)?, withdrawn.role);
+    let (email, role) = (Email::stored(withdrawn.email).map_err(ApiError::internal)?, withdrawn.role);
     let event = SecurityEvent::InvitationWithdrawn { by: &caller, email: &email, role };
     security_log::record(context, &request, event).await;
     Ok(response::no_content())
