@@ -66,9 +66,9 @@ fn a_transaction_needs_the_action_of_each_part() {
         json!({"ClientRequestToken": "t", "TransactItems": parts})
     };
     let target = "DynamoDB_20120810.TransactWriteItems";
-    assert!(may(&privileges, "put-member", target, &of(&["Put", "ConditionCheck", "Update"])));
-    assert!(!may(&privileges, "put-member", target, &of(&["Put", "Delete"])));
-    assert!(!may(&privileges, "register", target, &of(&["Put", "ConditionCheck"])));
+    assert!(may(&privileges, "put-member", target, &of(&["ConditionCheck", "Update"])));
+    assert!(!may(&privileges, "put-member", target, &of(&["Update", "Put"])));
+    assert!(!may(&privileges, "login", target, &of(&["Put", "Delete"])));
     assert!(!may(&privileges, "register", "DynamoDB_20120810.TransactGetItems", &of(&["Get"])));
 }
 

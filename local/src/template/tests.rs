@@ -240,19 +240,19 @@ fn what_cannot_be_held_to_is_no_grant() {
     let role = "Resources.RegisterFunction.Properties.Policies[0].Statement[0]";
     for (from, to, message) in [
         (
-            "[dynamodb:BatchGetItem, dynamodb:PutItem, dynamodb:UpdateItem]",
+            "[dynamodb:BatchGetItem, dynamodb:ConditionCheckItem, dynamodb:DeleteItem, dynamodb:PutItem, dynamodb:UpdateItem]",
             "[\"dynamodb:*\"]",
             format!("{role}.Action[0]: must be one action by its name"),
         ),
         (
-            "[dynamodb:BatchGetItem, dynamodb:PutItem, dynamodb:UpdateItem]",
+            "[dynamodb:BatchGetItem, dynamodb:ConditionCheckItem, dynamodb:DeleteItem, dynamodb:PutItem, dynamodb:UpdateItem]",
             "\"*\"",
             format!("{role}.Action: must be one action by its name"),
         ),
         ("Effect: Allow", "Effect: Deny", format!("{role}.Effect: must be Allow")),
         (
-            "Action: [dynamodb:BatchGetItem, dynamodb:PutItem, dynamodb:UpdateItem]",
-            "NotAction: [dynamodb:BatchGetItem, dynamodb:PutItem, dynamodb:UpdateItem]",
+            "Action: [dynamodb:BatchGetItem, dynamodb:ConditionCheckItem, dynamodb:DeleteItem, dynamodb:PutItem, dynamodb:UpdateItem]",
+            "NotAction: [dynamodb:BatchGetItem, dynamodb:ConditionCheckItem, dynamodb:DeleteItem, dynamodb:PutItem, dynamodb:UpdateItem]",
             format!("{role}.NotAction: is not known locally"),
         ),
         (
@@ -261,8 +261,8 @@ fn what_cannot_be_held_to_is_no_grant() {
             format!("{role}.Resource[1]: must be !GetAtt <id>.Arn, !Ref <id> or !Sub of a whole ARN"),
         ),
         (
-            "Action: [dynamodb:BatchGetItem, dynamodb:PutItem, dynamodb:UpdateItem]",
-            "Action: [dynamodb:BatchGetItem, dynamodb:PutItem, dynamodb:UpdateItem]\n              Condition: { StringEquals: { \"aws:RequestedRegion\": x } }",
+            "Action: [dynamodb:BatchGetItem, dynamodb:ConditionCheckItem, dynamodb:DeleteItem, dynamodb:PutItem, dynamodb:UpdateItem]",
+            "Action: [dynamodb:BatchGetItem, dynamodb:ConditionCheckItem, dynamodb:DeleteItem, dynamodb:PutItem, dynamodb:UpdateItem]\n              Condition: { StringEquals: { \"aws:RequestedRegion\": x } }",
             format!("{role}.Condition: is not known locally"),
         ),
     ] {
