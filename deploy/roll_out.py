@@ -21,7 +21,10 @@ def address(outputs, emulator):
 
 def closed(values, account):
     """Why the walk could not begin, which would take every good release back; None if it can."""
-    zero = [name for name in ("RegistrationsPerMinute", "RegistrationsPerDay") if not values[name].strip("0")]
+    off = lambda name: not values[name].strip("0")
+    if off("FailedLogInsPerMinute"):
+        return "FailedLogInsPerMinute=0 closes log-ins, so nobody can walk through it: just deploy"
+    zero = [name for name in ("RegistrationsPerMinute", "RegistrationsPerDay") if off(name)]
     if account or not zero:
         return None
     return f"{zero[0]}=0 closes registration, so the walk needs an account: --account FILE (deploy/smoke.py)"

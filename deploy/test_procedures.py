@@ -72,9 +72,10 @@ class Walk(unittest.TestCase):
     """Where nobody may register, a walk that does would take every good release back."""
 
     def test_closed_registration_wants_an_account(self):
-        opened = {"RegistrationsPerMinute": "5", "RegistrationsPerDay": "20"}
+        opened = {"RegistrationsPerMinute": "5", "RegistrationsPerDay": "20", "FailedLogInsPerMinute": "10"}
         self.assertIsNone(roll_out.closed(opened, None))
-        for name in opened:
+        self.assertIn("closes log-ins", roll_out.closed(opened | {"FailedLogInsPerMinute": "0"}, {"email": "a@a.example", "password": "…"}))
+        for name in ("RegistrationsPerMinute", "RegistrationsPerDay"):
             self.assertIn(f"{name}=0", roll_out.closed(opened | {name: "0"}, None))
             self.assertIsNone(roll_out.closed(opened | {name: "0"}, {"email": "a@a.example", "password": "…"}))
 

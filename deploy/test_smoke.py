@@ -93,6 +93,10 @@ BROKEN = {
     "roles are not written": ("members", changed("PUT", "/orgs/.*/members/.*", failing)),
     "nobody is a member": ("members", changed("GET", "/orgs/.*/members", field("data", []))),
     "the last owner goes": ("members", changed("DELETE", "/orgs/.*/members/.*", lambda status, text, kind: (204, b"", kind))),
+    "members are invited": ("invitations", changed("POST", "/orgs/.*/invitations", lambda status, text, kind: (201, b"{}", kind))),
+    "invitations are not listed": ("invitations", changed("GET", "/orgs/.*/invitations", failing)),
+    "what is not there is withdrawn": ("invitations", changed("DELETE", "/orgs/.*/invitations/.*", lambda status, text, kind: (204, b"", kind))),
+    "any link lets in": ("invitations", changed("POST", "/invitations/accept", lambda status, text, kind: (200, b"{}", kind))),
     "creations fail": ("items", changed("POST", "/items", failing)),
     "an item is not found": ("items", changed("GET", "/items/.*", lambda status, text, kind: (404, text, kind))),
     "lists are empty": ("items", changed("GET", "/items", field("data", []))),
@@ -105,6 +109,7 @@ BROKEN = {
     "jobs fail": ("analysis", changed("GET", "/jobs/.*", field("state", "failed"))),
     "jobs are not listed": ("jobs", changed("GET", r"/jobs\?.*", field("data", []))),
     "what has ended is cancelled": ("jobs", changed("POST", "/jobs/.*/cancel", lambda status, text, kind: (200, text, kind))),
+    "what succeeded is tried again": ("jobs", changed("POST", "/jobs/.*/retry", lambda status, text, kind: (202, text, kind))),
     "nothing counts": ("usage", changed("GET", "/usage", field("analyses", {"used": 0}))),
     "e-mails are not accepted": ("mail", changed("POST", "/send-email", failing)),
     "e-mails are refused for another reason": ("mail", changed("POST", "/send-email", lambda status, text, kind: (
@@ -145,11 +150,14 @@ class Smoke(unittest.TestCase):
         missing = {name for name, pattern in operations().items() if not any(map(pattern.fullmatch, Proxy.called))}
         self.assertEqual(missing, set(NOT_WALKED))
 
-    def test_who_has_proven_no_address_is_told_what_was_not_tried(self):
-        Proxy.broken = changed("POST", "/send-email", lambda status, text, kind: (403, b'{"code":"email_unverified"}', "application/problem+json"))
-        said = []
-        self.assertIsNone(smoke.walk(self.url, say=said.append))
-        self.assertEqual([one.split(":")[0] for one in said if "NOT TRIED" in one], ["mail"])
+    def test_what_was_not_tried_is_said_where_nothing_is_broken(self):
+        for step, path, status, code in (("mail", "/send-email", 403, "email_unverified"), ("mail", "/send-email", 429, "operator_cap_reached"),
+                                         ("new_password", "/auth/forgot-password", 429, "rate_limited")):
+            refusal = json.dumps({"code": code}).encode()
+            Proxy.broken = changed("POST", path, lambda *_: (status, refusal, "application/problem+json"))
+            said = []
+            self.assertIsNone(smoke.walk(self.url, say=said.append), code)
+            self.assertEqual([one.split(":")[0] for one in said if "NOT TRIED" in one], [step])
 
     def test_an_account_is_walked_with_again_and_again_where_nobody_may_register(self):
         Proxy.broken = changed("POST", "/auth/register", lambda status, text, kind: (429, b'{"code":"rate_limited"}', kind))
