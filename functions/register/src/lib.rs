@@ -81,9 +81,11 @@ fn joins(org_name: Option<Name>, invitation: Option<String>) -> Result<Result<Jo
     match (org_name, invitation) {
         (Some(name), None) => Ok(Ok(Joins::Founding(name))),
         (None, Some(token)) => Ok(InvitationToken::parse(&token).map(Joins::Invited).ok_or(ApiError::InvalidLink)),
-        _ => {
-            let message = "must have either org_name or invitation".to_owned();
-            Err(Rejection::Invalid(vec![FieldError { pointer: String::new(), message }]).into())
-        }
+        (None, None) => Err(wrong("/org_name", "is missing, and there is no invitation in its place")),
+        (Some(_), Some(_)) => Err(wrong("/invitation", "must not stand beside org_name")),
     }
+}
+
+fn wrong(pointer: &str, message: &str) -> ApiError {
+    Rejection::Invalid(vec![FieldError { pointer: pointer.to_owned(), message: message.to_owned() }]).into()
 }

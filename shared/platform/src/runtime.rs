@@ -221,7 +221,8 @@ where
             Ok(reply) => reply,
             Err(problem) => {
                 if let Some(what) = problem.denied {
-                    context.denied(what, source).await;
+                    // Boxed as the handler is.
+                    Box::pin(context.denied(what, source)).await;
                 }
                 problem.into_reply()
             }

@@ -153,7 +153,18 @@ impl Scene {
         let environment = caps.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let options = Options { background: false, storage, environment, ..Options::ephemeral() };
         let system = systems.block_on(System::start(options)).unwrap();
-        let database = cpu::threads("database").into_iter().find(|thread| !before.contains(thread)).unwrap();
+        // A thread gives itself its name, once it runs.
+        let named = || cpu::threads("database").into_iter().find(|thread| !before.contains(thread));
+        let database = (0..10_000)
+            .find_map(|_| {
+                named().or_else(|| {
+                    systems.block_on(async {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                        None
+                    })
+                })
+            })
+            .expect("a thread for the database");
         let meter = systems.block_on(Meter::before(&system.database_url()));
         let config = |metered: bool, cached: bool| {
             let mut config: Config = system.context().config().clone();
