@@ -31,7 +31,6 @@ RELEASE_GB, KEPT = 0.1, 20  # deploy/releases.py
 REPLY_BYTES = {"get-model-pricing": 420_000, "list-items": 1_040_000, "list-jobs": 60_000, "docs": 145_000, "list-members": 20_000}
 SMALL_REPLY, PREFLIGHT = 1_500, 900
 ACCOUNT_RATE = 10_000  # requests a second that API Gateway takes of an account ("Amazon API Gateway quotas")
-EMAILS_A_SECOND = 14  # what SES gives to begin with (folklore; `aws sesv2 get-account` has yours)
 
 # What each action of the mix calls, by the names of lab/growth.json.
 CALLS = {
@@ -189,7 +188,8 @@ def worst_day(stack):
             total["logged"] += each * (LOG_BYTES - 244)
             total["out"] += each * (0 if method == "head" else REPLY_BYTES.get(name, SMALL_REPLY))
     free = lambda price, amount: usd(price, amount)
-    mails = min(EMAILS_A_SECOND * DAY, limits.get(("/send-email", "POST"), default) * DAY)
+    mails = sum(int(stack.template["Parameters"][name]["Default"]) for name in ("EmailsPerDay", "AccountMailsPerDay"))
+    models = float(stack.template["Parameters"]["DollarsPerDay"]["Default"])
     lines = [
         ("API Gateway", f"{total['requests'] / 1e6:,.0f} M requests that are answered", free("api_request", total["requests"])),
         ("API Gateway, refusals", f"up to the account's {ACCOUNT_RATE:,} requests a second, if AWS charges for a `429`",
@@ -202,7 +202,8 @@ def worst_day(stack):
         ("logs", f"{total['logged'] / 1e9:,.0f} GB", free("log_gb", total["logged"] / 1e9)),
         ("traces", f"{TRACED:.0%} of the calls", free("trace", total["functions"] * TRACED)),
         ("replies", f"{total['out'] / 1e9:,.0f} GB, uncompressed", free("gb_out", total["out"] / 1e9)),
-        ("e-mails", f"{EMAILS_A_SECOND} a second, as fast as SES lets", free("email", mails)),
+        ("e-mails", f"{mails:,}: `EmailsPerDay` and `AccountMailsPerDay`", free("email", mails)),
+        ("models", "`DollarsPerDay`, where a provider is chosen", models),
     ]
     return default, total["requests"] / DAY, lines
 
@@ -261,7 +262,9 @@ def tables():
         ("README.md", "costs"): f"`dev` costs {dollars(cost(idle))} dollars a month without a caller and {dollars(cost(used))} for metrics once it is "
         f"used; a million requests cost {dollars(cost(million(dev, False)))}. `prod` with the cache: {dollars(cost(idle_prod))} and "
         f"{dollars(cost(used_prod))}. [How that comes about](docs/deployment.md#what-it-costs).\n",
-        ("README.md", "worst day"): f"**The worst day that a stranger can cause** costs {dollars(cost(worst))} dollars. That is every method at its limit "
+        ("README.md", "worst day"): f"The worst day that a stranger can cause costs {dollars(cost(worst))} dollars: every method at its limit all day. "
+        f"[Its sum](docs/deployment.md#the-worst-day).\n",
+        ("docs/deployment.md", "worst day"): f"The worst day that a stranger can cause costs {dollars(cost(worst))} dollars. That is every method at its limit "
         f"all day; `RequestsPerSecond` is {default:.0f} unless set, each method has it for itself, and together they take {second:,.0f} a second:\n\n"
         + head + rows(worst),
     }
