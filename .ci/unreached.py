@@ -82,17 +82,22 @@ def main():
         module = folder.name.replace("-", "_")
         source(folder, CRATE / "src" / module, module)
         main = (folder / "src" / "main.rs").read_text()
-        body = main[main.index("async fn main") :]
+        uses = "".join(f"    {line}\n" for line in re.findall(r"(?m)^use .*;$", main))
+        body = main[main.index("async fn main") :].replace("{\n", "{\n" + uses, 1)
         body = re.sub(rf"\b{module}::", f"crate::{module}::", body).replace("async fn main", f"async fn main_{module}")
         modules.append(f"mod {module};\n{body}")
         calls.append(f"    let _ = main_{module}().await;")
     commands = []
-    for file, module in [("operator.rs", "operator"), ("operator/catalogue.rs", "operator::catalogue")]:
-        text = (ROOT / "local" / "src" / file).read_text().replace("crate::", "crate::operator::")
+    names = "|".join(folder.name.replace("-", "_") for folder in functions)
+    operator = ROOT / "local" / "src" / "operator"
+    for file in [operator.with_suffix(".rs"), *sorted(file for file in operator.rglob("*.rs") if "tests" not in file.stem)]:
+        module = "::".join(file.relative_to(operator.parent).with_suffix("").parts)
+        text = re.sub(r"\bcrate::(?!operator::)", "crate::operator::", file.read_text())
         # The functions that an operator's commands call.
-        text = re.sub(r"\b(mail_event_worker|register)::", r"crate::\1::", text)
-        (CRATE / "src" / file).parent.mkdir(exist_ok=True)
-        (CRATE / "src" / file).write_text(text)
+        text = re.sub(rf"(?<!::)\b({names})::", r"crate::\1::", text)
+        target = CRATE / "src" / file.relative_to(operator.parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
         commands += [f"    let _ = {module}::{name};\n" for name in re.findall(r"(?m)^pub (?:async )?fn (\w+)", text)]
     modules.append("mod operator;\nfn operators() {\n" + "".join(commands) + "}\n")
     (CRATE / "src" / "main.rs").write_text(
