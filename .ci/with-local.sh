@@ -10,15 +10,15 @@ cargo build --quiet --manifest-path "$root/Cargo.toml" --workspace --bin local -
 "${CARGO_TARGET_DIR:-$root/target}/debug/local" --ephemeral --port 0 > "$log" 2>&1 &
 pid=$!
 trap 'kill "$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; rm -f "$log"' EXIT
+said() { sed -n "s/.*$1 \\([^ ]*\\).*/\\1/p" "$log"; }
 for _ in $(seq 100); do
-    URL=$(sed -n 's/.*API answers at //p' "$log")
-    DATABASE_URL=$(sed -n 's/.*embedded database answers at \([^ ]*\).*/\1/p' "$log")
-    QUEUES_URL=$(sed -n 's/.*embedded queues answer at //p' "$log")
-    MAIL_URL=$(sed -n 's/.*embedded mail service answers at \([^ ]*\).*/\1/p' "$log")
+    # The last of what it says: the others are there then.
+    MAIL_URL=$(said "embedded mail service answers at")
     [ -n "$MAIL_URL" ] && break
     kill -0 "$pid" 2>/dev/null || { cat "$log"; exit 1; }
     sleep 0.1
 done
 [ -n "$MAIL_URL" ] || { echo "the local system did not start"; cat "$log"; exit 1; }
+URL=$(said "API answers at") DATABASE_URL=$(said "embedded database answers at") QUEUES_URL=$(said "embedded queues answer at")
 export URL DATABASE_URL QUEUES_URL MAIL_URL
 "$@"
