@@ -13,7 +13,6 @@ use crate::model::proof::{Code, LinkToken, Purpose, SecretHash};
 use crate::model::time::Moment;
 use crate::model::user::UserRecord;
 use crate::store::accounts::LoginRecord;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{ConditionCheck, Delete, TransactWriteItem, Update};
 use platform::telemetry::{Part, timed};
@@ -293,23 +292,8 @@ impl Store {
     /// When the database is away.
     pub async fn new_email_undo(&self, user: UserId, at: Moment) -> Result<Option<LinkToken>, ApiError> {
         let token = LinkToken::generate(Purpose::EmailUndo, user).map_err(ApiError::internal)?;
-        let noted = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(Key::email_undo(user, at).attributes()))
-            .update_expression("SET token_hash = :hash")
-            .condition_expression("expires_at > :now")
-            .expression_attribute_values(":hash", string(token.hash().as_str()))
-            .expression_attribute_values(":now", number(self.now().as_millis()))
-            .send_unless_held();
-        match timed(Part::Db, noted).await {
-            Ok(_) => Ok(Some(token)),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
-                _ => Err(classify(error)),
-            },
-        }
+        let given = self.give_token(Key::email_undo(user, at), &token.hash()).await?;
+        Ok(given.then_some(token))
     }
 
     /// What may still be undone of an account's changes of its address, the oldest first.

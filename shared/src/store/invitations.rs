@@ -4,7 +4,6 @@ use super::idempotency::{Begun, Keyed};
 use super::keys::{self, Key};
 use super::rates::{Counted, Counter};
 use super::role_check::RoleCheck;
-use super::single::SingleWrite as _;
 use super::{Store, attributes, backoff, classify, condition_failed, number, record, string};
 use crate::account_mail::PendingMail;
 use crate::error::ApiError;
@@ -14,7 +13,6 @@ use crate::model::org::{MembershipRecord, OrgRecord, Role};
 use crate::model::time::Moment;
 use crate::model::user::UserRecord;
 use crate::store::authority::sort_key;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{Delete, TransactWriteItem, Update};
 use platform::idempotency::KeyClaim;
@@ -187,23 +185,8 @@ impl Store {
     /// When the database is away.
     pub async fn new_invitation_token(&self, of: &InvitationRecord) -> Result<Option<InvitationToken>, ApiError> {
         let token = InvitationToken::generate(of.org_id, of.invitation_id).map_err(ApiError::internal)?;
-        let given = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(Key::invitation(of.org_id, of.invitation_id).attributes()))
-            .update_expression("SET token_hash = :hash")
-            .condition_expression("expires_at > :now")
-            .expression_attribute_values(":hash", string(token.hash().as_str()))
-            .expression_attribute_values(":now", number(self.now().as_millis()))
-            .send_unless_held();
-        match timed(Part::Db, given).await {
-            Ok(_) => Ok(Some(token)),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
-                _ => Err(classify(error)),
-            },
-        }
+        let given = self.give_token(Key::invitation(of.org_id, of.invitation_id), &token.hash()).await?;
+        Ok(given.then_some(token))
     }
 
     /// Removes one that is still there.

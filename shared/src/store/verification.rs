@@ -41,6 +41,27 @@ pub enum Proof {
 }
 
 impl Store {
+    /// Stores the hash of a link's token in the record that the link is for. False if that is no longer there, or is too old.
+    pub(super) async fn give_token(&self, key: Key, hash: &SecretHash) -> Result<bool, ApiError> {
+        let given = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key.attributes()))
+            .update_expression("SET token_hash = :hash")
+            .condition_expression("expires_at > :now")
+            .expression_attribute_values(":hash", string(hash.as_str()))
+            .expression_attribute_values(":now", number(self.now().as_millis()))
+            .send_unless_held();
+        match timed(Part::Db, given).await {
+            Ok(_) => Ok(true),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
+                _ => Err(classify(error)),
+            },
+        }
+    }
+
     /// Makes a code and a token that prove the address, and voids those of before.
     ///
     /// # Errors
