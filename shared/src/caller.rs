@@ -10,6 +10,7 @@ use crate::model::org::{MembershipRecord, OrgRecord, Role};
 use crate::model::session::{FRESH_FOR, SESSION_COOKIE};
 use crate::model::settings::SettingsRecord;
 use crate::model::time::Moment;
+use crate::model::user::UserRecord;
 use crate::security_log::Actor;
 use crate::store::authority::Include;
 use crate::store::role_check::RoleCheck;
@@ -80,6 +81,22 @@ impl Caller {
         let caller = Self::from_authority(context, request, token, authority.standing)?.in_an_org()?;
         let org = authority.org.ok_or(ApiError::InvalidToken)?;
         Ok((caller, org, authority.settings.unwrap_or_default()))
+    }
+
+    /// The same, with the caller's own account too: for what an account may not do whose address is not proven.
+    ///
+    /// # Errors
+    /// As [`Caller::verify`].
+    pub async fn verify_with_account(
+        context: &Context,
+        request: &Request,
+    ) -> Result<(Self, OrgRecord, SettingsRecord, UserRecord), ApiError> {
+        let token = token(context, request)?;
+        let authority = timed(Part::Auth, context.store().authority(&token, Include::OrgSettingsAndUser)).await?;
+        let caller = Self::from_authority(context, request, token, authority.standing)?.in_an_org()?;
+        let org = authority.org.ok_or(ApiError::InvalidToken)?;
+        let user = authority.user.ok_or(ApiError::InvalidToken)?;
+        Ok((caller, org, authority.settings.unwrap_or_default(), user))
     }
 
     fn from_authority(

@@ -115,6 +115,7 @@ async fn an_address_is_one_everywhere() {
     let registered = api.call(None, Method::POST, "/auth/register", Some(registration(&unicode))).await;
     assert_eq!((registered.status, &registered.body["user"]["email"]), (201, &json!(ascii)), "{}", registered.text);
     let owner = Actor::of(&registered.body, &ascii);
+    api.verify(&owner).await;
     api.call(None, Method::POST, "/auth/register", Some(registration(&ascii))).await.is_problem(409, "email_taken");
     for spelt in [&unicode, &ascii, &ascii.to_uppercase()] {
         assert_eq!(api.login(spelt, None).await.status, 200, "{spelt}");

@@ -56,6 +56,8 @@ fn logging_process() {
         let mut org_id = String::new();
         std::io::stdin().read_line(&mut org_id).unwrap();
         operator::give_plan(system.context(), org_id.trim().parse().unwrap(), Plan::Pro).await.unwrap();
+        let address = format!("{CANARY}@example.com").parse().unwrap();
+        operator::verify_account(system.context(), &address).await.unwrap();
         println!("PAYING");
         let line = async || tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new())).await;
         line().await.unwrap().unwrap();
@@ -209,7 +211,7 @@ async fn no_line_has_what_callers_sent() {
     let registered = api.call(None, Method::POST, "/auth/register", Some(registration)).await;
     assert_eq!(registered.status, 201, "{}", registered.text);
     let actor = Actor::of(&registered.body, CANARY);
-    // Only a paid plan has models that are somebody else's.
+    // Only a paid plan has models that are somebody else's, and only who has proven the address uses them.
     logging.tell(&actor.org_id);
     logging.wait_for("PAYING");
     let statuses = call_everything(&api, &actor).await;

@@ -44,5 +44,6 @@ mod sqs;
 mod stored;
 mod stream;
 mod template;
+mod unverified;
 mod verification;
 mod workers;

@@ -86,7 +86,7 @@ const OUTSIDE: &[&str] = &[
 ];
 
 /// What answers the owner of another organization otherwise if its address is not proven.
-const UNVERIFIED: &[(&str, u16)] = &[];
+const UNVERIFIED: &[(&str, u16)] = &[("send_email", 403)];
 
 impl Row {
     fn all(&self) -> impl Iterator<Item = u16> {

@@ -16,7 +16,7 @@ async fn a_new_plan_shows_in_the_next_read() {
     let owner = api.register().await;
     let path = format!("/orgs/{}/plan", owner.org_id);
     let free = json!({"org_id": "org_*", "plan": "free", "version": 1, "limits": {"items": 1000, "members": 5,
-        "analyses_per_month": 100, "emails_per_month": 100, "input_bytes": 20_000}});
+        "analyses_per_month": 100, "emails_per_month": 200, "input_bytes": 20_000}});
     assert_eq!(redacted(&api.get(&owner, &path).await.body), free);
     for (version, plan) in [(2, Plan::Pro), (3, Plan::Enterprise), (4, Plan::Free)] {
         assert_eq!(api.give_plan(&owner, plan).await, OrgPlan { plan, version });

@@ -14,6 +14,7 @@ use shared::model::job::{Job, JobKind, JobRecord, JobUsage};
 use shared::model::org::{OrgRecord, Plan};
 use shared::model::price::Priced;
 use shared::model::settings::{ModelName, SettingsRecord};
+use shared::model::user::UserRecord;
 use shared::models::{self, Offer};
 use shared::request::{FieldErrors, Rejection};
 use shared::response::Reply;
@@ -51,7 +52,8 @@ pub struct DoneAnalysis {
 /// # Errors
 /// `409 default_model_unavailable` if no model is named and the organization's default is no longer on offer or in its plan, `422` for a
 /// text beyond the plan's size or the model's context window or a model that is not on offer, `429 quota_exceeded`, `429
-/// operator_cap_reached` until midnight UTC, `402 budget_exceeded`, `403 plan_forbids` for a model that the plan does not include.
+/// operator_cap_reached` until midnight UTC, `402 budget_exceeded`, `403 plan_forbids` for a model that the plan does not include, `403
+/// email_unverified` for one that costs money before the own address is proven.
 #[utoipa::path(post, path = "/analyze", operation_id = "analyze", tag = "jobs", request_body(content((NewAnalysis = "application/json"), (String = "text/plain"))),
     params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", min_length = 1, max_length = 255,
             description = "1 to 255 visible ASCII characters. The same key and body take effect once; JSON bodies are the \
@@ -65,18 +67,17 @@ pub struct DoneAnalysis {
             body = shared::response::ProblemBody, content_type = "application/problem+json")),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
-    let (caller, org, settings) = Caller::verify_with_settings(context, &request).await?;
+    let (caller, org, settings, user) = Caller::verify_with_account(context, &request).await?;
     let key = IdempotencyKey::of(ENDPOINT, &request)?;
-    let outcome = create(context, &request, &caller, &org, &settings, key.as_ref()).await;
+    let outcome = create(context, &request, (&caller, &user), (&org, &settings), key.as_ref()).await;
     context.store().replay_or(org.org_id, key.as_ref(), Uncached, outcome).await.into_result()
 }
 
 async fn create(
     context: &Context,
     request: &Request,
-    caller: &Caller,
-    org: &OrgRecord,
-    settings: &SettingsRecord,
+    (caller, user): (&Caller, &UserRecord),
+    (org, settings): (&OrgRecord, &SettingsRecord),
     key: Option<&IdempotencyKey>,
 ) -> ApiResult {
     let body = match request::text(request)? {
@@ -84,7 +85,7 @@ async fn create(
         None => request::json(request)?,
     };
     check_text(&body.text, org)?;
-    let new = new_job(context, (org.plan, settings), key, body).await?;
+    let new = new_job(context, (org.plan, settings), user, key, body).await?;
     let Some(wait) = Wait::of(context, request, org.org_id).await else {
         return accept(context, request, caller, org, new, None).await;
     };
@@ -136,6 +137,7 @@ fn check_text(text: &str, org: &OrgRecord) -> Result<(), Rejection> {
 async fn new_job<'k>(
     context: &Context,
     (plan, &SettingsRecord { ref settings, version }): (Plan, &SettingsRecord),
+    user: &UserRecord,
     key: Option<&'k IdempotencyKey>,
     body: NewAnalysis,
 ) -> Result<NewJob<'k>, ApiError> {
@@ -145,6 +147,9 @@ async fn new_job<'k>(
     if priced.is_some() && !plan.has_paid_models() {
         // The default was set under a larger plan: no field of this caller's.
         return Err(if is_default { ApiError::DefaultModelGone } else { ApiError::PlanForbids(Plan::BUILTIN_ONLY) });
+    }
+    if priced.is_some() && !user.is_verified() {
+        return Err(ApiError::EmailUnverified);
     }
     let (model, rates) = match priced {
         None => (asked.to_owned(), None),

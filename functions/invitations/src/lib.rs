@@ -82,10 +82,10 @@ async fn invite(
         return first.replayed(Uncached).into_result();
     }
     let inviter = store.user(caller.user_id).await?.ok_or(ApiError::InvalidToken)?;
-    if inviter.email_verified_at.is_none() {
+    if !inviter.is_verified() {
         return Err(ApiError::EmailUnverified);
     }
-    if store.are_members(caller.org_id, &[email.as_str()]).await?.contains(&true) {
+    if store.members_with(caller.org_id, &[email.as_str()]).await?.iter().any(Option::is_some) {
         return Err(ApiError::AlreadyMember);
     }
     store.take_invitation(caller.org_id, most).await?;

@@ -1,5 +1,5 @@
 //! `POST /send-email`, member: `202` with the id of the job that sends it. Free plans, and organizations whose
-//! settings say so, write to their own members only.
+//! settings say so, write to their own members only. Who has not proven its address writes to nobody else.
 
 use serde::Serialize;
 use shared::cache::Uncached;
@@ -12,6 +12,7 @@ use shared::model::job::JobKind;
 use shared::model::org::OrgRecord;
 use shared::model::settings::{Settings, SettingsRecord};
 use shared::model::text::Email;
+use shared::model::user::UserRecord;
 use shared::{ApiError, ApiResult, Context, Request, StatusCode, jobs, request, response};
 use utoipa::ToSchema;
 
@@ -98,7 +99,8 @@ pub struct QueuedEmail {
 /// It counts once in the month's limit, however many recipients it has.
 ///
 /// # Errors
-/// `422` for a recipient that the organization's settings exclude, `403 plan_forbids` for one that its plan does, `429
+/// `403 email_unverified` before the own address is proven, but to that address on a paid plan; `422` for a recipient that the
+/// organization's settings exclude, `403 plan_forbids` for one that its plan does, `429
 /// quota_exceeded`, `429 operator_cap_reached` until midnight UTC: of recipients, and for all organizations together or yours.
 #[utoipa::path(post, path = "/send-email", operation_id = "send_email", tag = "jobs", request_body = SendEmail,
     params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", min_length = 1, max_length = 255,
@@ -109,21 +111,23 @@ pub struct QueuedEmail {
             body = shared::response::ProblemBody, content_type = "application/problem+json")),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
-    let (caller, org, SettingsRecord { settings, .. }) = Caller::verify_with_settings(context, &request).await?;
+    let (caller, org, SettingsRecord { settings, .. }, user) = Caller::verify_with_account(context, &request).await?;
     let key = IdempotencyKey::of(ENDPOINT, &request)?;
-    let outcome = create(context, &request, &caller, &org, &settings, key.as_ref()).await;
+    let outcome = create(context, &request, (&caller, &user), (&org, &settings), key.as_ref()).await;
     context.store().replay_or(org.org_id, key.as_ref(), Uncached, outcome).await.into_result()
 }
 
 async fn create(
     context: &Context,
     request: &Request,
-    caller: &Caller,
-    org: &OrgRecord,
-    settings: &Settings,
+    (caller, user): (&Caller, &UserRecord),
+    (org, settings): (&OrgRecord, &Settings),
     key: Option<&IdempotencyKey>,
 ) -> ApiResult {
     let message: Message = request::json(request)?;
+    if !user.is_verified() && (!org.plan.writes_to_anyone() || !is_to_itself(user, &message)) {
+        return Err(ApiError::EmailUnverified);
+    }
     jobs::check_recipients(context, org, settings, &message).await?;
     let new = NewJob {
         key,
@@ -145,4 +149,9 @@ async fn create(
         Begin::Replay(first) => first.replayed(Uncached).into_result(),
         Begin::Resume(_) => Err(ApiError::internal("an e-mail's key was kept without its reply")),
     }
+}
+
+/// Whether the sender is the only one who gets it.
+fn is_to_itself(user: &UserRecord, message: &Message) -> bool {
+    message.to.as_slice().iter().all(|email| email.as_str() == user.email)
 }

@@ -6,11 +6,12 @@ use crate::ids::OrgId;
 use crate::model::email::Message;
 use crate::model::org::{OrgRecord, Plan};
 use crate::model::settings::{EmailRecipients, Settings};
+use crate::model::user::UserRecord;
 use platform::request::Rejection;
 use platform::response::FieldError;
 
 /// Checks that an organization may write to the recipients of an e-mail: on a free plan, and where its settings say so, it writes to
-/// its own members only.
+/// its own members only; on a free plan, at addresses that are proven.
 ///
 /// # Errors
 /// [`ApiError::PlanForbids`]; [`Rejection::Invalid`] where it is its settings that say so.
@@ -24,16 +25,18 @@ pub async fn check_recipients(
     if !by_plan && settings.email_recipients != EmailRecipients::Members {
         return Ok(());
     }
-    match only_members(context, org.org_id, message).await {
+    match only_members(context, org.org_id, message, by_plan).await {
         Err(ApiError::Rejected(Rejection::Invalid(_))) if by_plan => Err(ApiError::PlanForbids(Plan::MEMBERS_ONLY)),
         checked => checked,
     }
 }
 
-async fn only_members(context: &Context, org: OrgId, message: &Message) -> Result<(), ApiError> {
+/// Refuses recipients who are no members, or whose addresses are not proven where the plan wants that.
+async fn only_members(context: &Context, org: OrgId, message: &Message, verified: bool) -> Result<(), ApiError> {
     let addresses: Vec<&str> = message.to.as_slice().iter().map(|email| email.as_str()).collect();
-    let are_members = context.store().are_members(org, &addresses).await?;
-    let strangers = addresses.iter().zip(are_members).filter(|(_, is_member)| !is_member);
+    let members = context.store().members_with(org, &addresses).await?;
+    let may = |member: &Option<UserRecord>| member.as_ref().is_some_and(|member| !verified || member.is_verified());
+    let strangers = addresses.iter().zip(members).filter(|(_, member)| !may(member));
     let errors: Vec<FieldError> = strangers
         .map(|(address, _)| FieldError {
             pointer: "/to".to_owned(),

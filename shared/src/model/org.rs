@@ -40,7 +40,7 @@ impl Plan {
     pub const fn limits(self) -> Limits {
         match self {
             Self::Free => {
-                Limits { items: 1_000, members: 5, analyses_per_month: 100, emails_per_month: 100, input_bytes: 20_000 }
+                Limits { items: 1_000, members: 5, analyses_per_month: 100, emails_per_month: 200, input_bytes: 20_000 }
             }
             Self::Pro => Limits {
                 items: 100_000,
@@ -62,7 +62,8 @@ impl Plan {
     /// What is said where it has no models that cost something.
     pub const BUILTIN_ONLY: &str = "Your plan has the builtin analysis only.";
     /// What is said where e-mails go to members only.
-    pub const MEMBERS_ONLY: &str = "On your plan your organization writes to its members only.";
+    pub const MEMBERS_ONLY: &str =
+        "On your plan your organization writes to its members only, at addresses that are proven.";
 
     /// Whether e-mails may go to others than members.
     #[must_use]

@@ -19,6 +19,14 @@ pub struct UserRecord {
     pub version: u64,
 }
 
+impl UserRecord {
+    /// Whether its address is proven. Who has not done so does everything inside its organizations and nothing outside.
+    #[must_use]
+    pub fn is_verified(&self) -> bool {
+        self.email_verified_at.is_some()
+    }
+}
+
 /// A user as its owner sees it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct User {

@@ -6,6 +6,7 @@ use super::{Attributes, Store, backoff, classify, record};
 use crate::error::ApiError;
 use crate::model::org::{MembershipRecord, OrgRecord};
 use crate::model::settings::SettingsRecord;
+use crate::model::user::UserRecord;
 use crate::store::sessions::SessionRecord;
 use crate::token::Token;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
@@ -21,6 +22,7 @@ pub(crate) struct Authority {
     pub(crate) standing: Option<(SessionRecord, MembershipRecord)>,
     pub(crate) org: Option<OrgRecord>,
     pub(crate) settings: Option<SettingsRecord>,
+    pub(crate) user: Option<UserRecord>,
 }
 
 /// What is read beside session and membership.
@@ -29,6 +31,8 @@ pub(crate) enum Include {
     Nothing,
     Org,
     OrgAndSettings,
+    /// The user's own record too, which says whether its address is proven.
+    OrgSettingsAndUser,
 }
 
 impl Store {
@@ -46,10 +50,14 @@ impl Store {
         if include >= Include::OrgAndSettings {
             keys.push(Key::settings(token.org_id).attributes());
         }
+        if include >= Include::OrgSettingsAndUser {
+            keys.push(Key::user(token.user_id).attributes());
+        }
         let mut authority = Authority::default();
         let (mut session, mut membership) = (None, None);
         for found in self.get_all(keys).await? {
             match sort_key(&found) {
+                keys::PROFILE => authority.user = Some(record(found)?),
                 "SETTINGS" => authority.settings = Some(record(found)?),
                 keys::ORG | keys::COPY => authority.org = Some(record(found)?),
                 sk if sk.starts_with(MEMBERSHIP) => membership = Some(record::<MembershipRecord>(found)?),

@@ -58,26 +58,34 @@ impl Store {
         .await
     }
 
-    /// Which of these addresses are those of the organization's members, in order.
+    /// The organization's member with each of these addresses, in order. Addresses of nobody, of others and of members cost the same.
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn are_members(&self, org: OrgId, emails: &[&str]) -> Result<Vec<bool>, ApiError> {
+    pub async fn members_with(&self, org: OrgId, emails: &[&str]) -> Result<Vec<Option<UserRecord>>, ApiError> {
         let logins = emails.iter().map(|email| Key::login(email).attributes()).collect();
         let mut users: HashMap<String, UserId> = HashMap::new();
         for login in timed(Part::Db, self.get_all(logins)).await? {
             let pk = login.get(keys::PK).and_then(|pk| pk.as_s().ok()).cloned().unwrap_or_default();
             users.insert(pk, record::<LoginRecord>(login)?.user_id);
         }
-        let mut members = HashSet::new();
-        if !users.is_empty() {
-            let memberships = users.values().map(|user| Key::membership(*user, org).attributes()).collect();
-            for membership in timed(Part::Db, self.get_all(memberships)).await? {
-                members.insert(record::<MembershipRecord>(membership)?.user_id);
+        let nobody = UserId::from(uuid::Uuid::nil());
+        let asked: HashSet<UserId> = users.values().copied().chain([nobody]).collect();
+        let keys = asked.iter().flat_map(|user| [Key::membership(*user, org), Key::user(*user)]);
+        let (mut members, mut found) = (HashSet::new(), HashMap::new());
+        for item in timed(Part::Db, self.get_all(keys.map(Key::attributes).collect())).await? {
+            if sort_key(&item) == keys::PROFILE {
+                let user: UserRecord = record(item)?;
+                found.insert(user.user_id, user);
+            } else {
+                members.insert(record::<MembershipRecord>(item)?.user_id);
             }
         }
-        let user = |email: &&str| users.get(&Key::login(email).pk);
-        Ok(emails.iter().map(|email| user(email).is_some_and(|user| members.contains(user))).collect())
+        let member = |email: &&str| {
+            let user = users.get(&Key::login(email).pk).filter(|user| members.contains(user))?;
+            found.get(user).cloned()
+        };
+        Ok(emails.iter().map(member).collect())
     }
 
     /// Memberships with their users' names.

@@ -5,6 +5,7 @@ use crate::outcome::Ended;
 use shared::model::email::Message;
 use shared::model::job::JobRecord;
 use shared::model::org::Plan;
+use shared::model::user::UserRecord;
 use shared::{ApiError, Context};
 
 /// The end of an analysis by a model that costs something, if the plan has none.
@@ -31,8 +32,9 @@ pub async fn forbids_recipients(
         return Ok(None);
     }
     let addresses: Vec<&str> = message.to.as_slice().iter().map(|email| email.as_str()).collect();
-    let are_members = context.store().are_members(job.org_id, &addresses).await?;
-    Ok(are_members.contains(&false).then(|| ended(Plan::MEMBERS_ONLY)))
+    let members = context.store().members_with(job.org_id, &addresses).await?;
+    let may = |member: &Option<UserRecord>| member.as_ref().is_some_and(UserRecord::is_verified);
+    Ok((!members.iter().all(may)).then(|| ended(Plan::MEMBERS_ONLY)))
 }
 
 /// An organization that is gone has the least plan.

@@ -41,7 +41,7 @@ pub(crate) async fn of_simultaneous_calls_the_limit_is_accepted(calls: usize, is
 async fn a_larger_plan_makes_room_at_once() {
     let rig = Rig::new().await;
     let owner = rig.owner("free").await;
-    for _ in 0..100 {
+    for _ in 0..200 {
         rig.accepted(&owner, "/send-email", json!({"to": owner.email, "subject": "s", "text": "t"})).await;
     }
     let letter = json!({"to": owner.email, "subject": "s", "text": "t"});
