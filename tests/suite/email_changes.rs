@@ -21,18 +21,18 @@ async fn ask(api: &Api, actor: &Actor, email: &str) {
 }
 
 /// What the new address gets.
-async fn letter(rig: &Rig, actor: &Actor, email: &str) -> String {
+pub(crate) async fn letter(rig: &Rig, actor: &Actor, email: &str) -> String {
     ask(&rig.api, actor, email).await;
     rig.deliver_account_mail().await;
     Letters::of(rig).newest_to(email)
 }
 
-async fn confirm(api: &Api, actor: &Actor, proof: Value) -> Reply {
+pub(crate) async fn confirm(api: &Api, actor: &Actor, proof: Value) -> Reply {
     api.post(actor, "/auth/verify-email", proof).await
 }
 
 /// Moves an account to an address. Returns what the one before gets.
-async fn moved(rig: &Rig, actor: &Actor, before: &str, to: &str) -> String {
+pub(crate) async fn moved(rig: &Rig, actor: &Actor, before: &str, to: &str) -> String {
     let text = letter(rig, actor, to).await;
     let done = confirm(&rig.api, actor, json!({"code": code_of(&text)})).await;
     assert_eq!((done.status, done.body["email"].as_str()), (200, Some(to)), "{}", done.text);
@@ -40,7 +40,7 @@ async fn moved(rig: &Rig, actor: &Actor, before: &str, to: &str) -> String {
     Letters::of(rig).newest_to(before)
 }
 
-async fn undo(api: &Api, token: &str) -> Reply {
+pub(crate) async fn undo(api: &Api, token: &str) -> Reply {
     let body = json!({"token": token, "password": ANOTHER});
     api.call(None, Method::POST, "/auth/reset-password", Some(body)).await
 }

@@ -38,6 +38,7 @@ mod privileges;
 mod problems;
 mod resets;
 mod security_log;
+mod session_races;
 mod sessions;
 mod shared_records;
 mod sqs;

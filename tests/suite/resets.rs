@@ -21,7 +21,7 @@ async fn forgot(api: &Api, email: &str) -> Reply {
     api.elsewhere().call(None, Method::POST, "/auth/forgot-password", Some(json!({"email": email}))).await
 }
 
-async fn reset(api: &Api, token: &str, password: &str) -> Reply {
+pub(crate) async fn reset(api: &Api, token: &str, password: &str) -> Reply {
     let body = json!({"token": token, "password": password});
     api.call(None, Method::POST, "/auth/reset-password", Some(body)).await
 }
@@ -31,7 +31,7 @@ async fn log_in(api: &Api, email: &str, password: &str) -> u16 {
 }
 
 /// The token of the link that somebody who forgot the password gets.
-async fn link(rig: &Rig, email: &str) -> String {
+pub(crate) async fn link(rig: &Rig, email: &str) -> String {
     let reply = forgot(&rig.api, email).await;
     assert_eq!((reply.status, reply.text.as_str()), (202, ""));
     rig.deliver_account_mail().await;

@@ -176,17 +176,20 @@ impl Store {
     ) -> Result<UserRecord, ApiError> {
         for attempt in 0..ATTEMPTS {
             let found = self.user_with_memberships(moved.user.user_id).await?;
-            let (_, memberships) = found.ok_or(ApiError::InvalidToken)?;
+            let (user, memberships) = found.ok_or(ApiError::InvalidToken)?;
+            if user.email != moved.user.email {
+                return Err(ApiError::InvalidLink);
+            }
             if let Some(ends) = self.ending_writes(acting, memberships, None).await? {
                 let mut writes = self.move_writes(moved, at)?;
                 let own = writes.len();
                 writes.extend(ends);
+                writes.push(self.update(readdressed(&user, &moved.to, at))?);
                 if let Some(notice) = notice {
                     writes.extend(self.kept_for_undo(moved, at)?);
                     writes.extend(self.mail_writes(notice)?);
                 }
                 let Transaction::Refused(reasons) = timed(Part::Db, self.transact(writes)).await? else {
-                    let user = moved.user.clone();
                     let version = user.version + 1;
                     return Ok(UserRecord { email: moved.to.clone(), email_verified_at: Some(at), version, ..user });
                 };
@@ -220,7 +223,6 @@ impl Store {
             self.delete_login(&moved.user.email, moved.user.user_id, moved.version)?,
             self.put_new(login)?,
             self.is_not_reserved(&moved.to, Some(moved.user.user_id))?,
-            self.update(readdressed(&moved.user, &moved.to, at))?,
         ])
     }
 
@@ -316,15 +318,16 @@ impl Store {
     }
 }
 
-/// Gives an account the address, which is proven by that, if it still has the one that was read.
+/// Gives an account the address, which is proven by that, if it is as it was read with its memberships.
 pub(super) fn readdressed(user: &UserRecord, to: &str, at: Moment) -> UpdateBuilder {
     Update::builder()
         .set_key(Some(Key::user(user.user_id).attributes()))
         .update_expression("SET email = :new, email_verified_at = :now ADD #version :one")
-        .condition_expression("email = :email")
+        .condition_expression("email = :email AND #version = :version")
         .expression_attribute_names("#version", "version")
         .expression_attribute_values(":new", string(to))
         .expression_attribute_values(":email", string(&user.email))
+        .expression_attribute_values(":version", number(user.version))
         .expression_attribute_values(":now", number(at.as_millis()))
         .expression_attribute_values(":one", number(1))
 }

@@ -193,36 +193,43 @@ impl Store {
         account: OpenedAccount,
         reset: &PasswordReset<'_>,
     ) -> Result<OnlySession, ApiError> {
-        let mut memberships = account.memberships.clone();
+        let (mut user, mut memberships) = (account.user.clone(), account.memberships.clone());
         for attempt in 0..ATTEMPTS {
-            if let Some(session) = self.reset_as_read(&account, memberships, reset).await? {
+            if let Some(session) = self.reset_as_read(&account, user, memberships, reset).await? {
                 return Ok(session);
             }
             tokio::time::sleep(backoff(attempt)).await;
             let found = self.user_with_memberships(account.user.user_id).await?;
-            (_, memberships) = found.ok_or(ApiError::InvalidLink)?;
+            (user, memberships) = found.ok_or(ApiError::InvalidLink)?;
+            if user.email != account.user.email {
+                return Err(ApiError::InvalidLink);
+            }
         }
         Err(ApiError::Contended)
     }
 
-    /// Does it, if all is as it was read; `None` if the memberships are not.
+    /// Does it, if all is as it was read; `None` if the user or its memberships are not.
     async fn reset_as_read(
         &self,
         account: &OpenedAccount,
-        mut memberships: Vec<MembershipRecord>,
+        user: UserRecord,
+        memberships: Vec<MembershipRecord>,
         reset: &PasswordReset<'_>,
     ) -> Result<Option<OnlySession>, ApiError> {
-        let (now, user) = (self.now(), &account.user);
+        let now = self.now();
         let orgs = memberships.iter().filter(|membership| !membership.is_outside());
         let org_id = orgs.min_by_key(|membership| membership.joined_at).map_or(OrgId::NONE, |first| first.org_id);
         if memberships.iter().all(|membership| membership.org_id != org_id) {
-            memberships.push(self.outside(user.user_id).await?);
+            // It makes the user's version grow: the next attempt reads both.
+            self.outside(user.user_id).await?;
+            return Ok(None);
         }
         let token = Token::generate(user.user_id, org_id).map_err(ApiError::internal)?;
         let Some(memberships) = self.mark_beyond(memberships).await? else { return Ok(None) };
         let mut writes = vec![self.used(account, now)?];
-        writes.extend(self.address_writes(account, &reset.password_hash, now)?);
+        writes.extend(self.login_writes(account, &reset.password_hash)?);
         let own = writes.len();
+        writes.push(self.user_write(account, &user, now)?);
         let mut session = None;
         for membership in memberships {
             let (marked, mark) = remarked(&membership)?;
@@ -248,7 +255,7 @@ impl Store {
             Transaction::Refused(reasons) if reasons[..own].iter().any(condition_failed) => Err(ApiError::InvalidLink),
             Transaction::Refused(_) => Ok(None),
             Transaction::Done => {
-                let (user, email) = (user.clone(), account.address().to_owned());
+                let email = account.address().to_owned();
                 let user = match (account.is_undone(), user.email_verified_at) {
                     (false, Some(_)) => user,
                     _ => UserRecord { email, email_verified_at: Some(now), version: user.version + 1, ..user },
@@ -259,13 +266,8 @@ impl Store {
         }
     }
 
-    /// What the account's address has then: the password, and the account itself where it is given back.
-    fn address_writes(
-        &self,
-        account: &OpenedAccount,
-        password_hash: &str,
-        now: Moment,
-    ) -> Result<Vec<TransactWriteItem>, ApiError> {
+    /// The password, and the log-in record's address where the account is given back.
+    fn login_writes(&self, account: &OpenedAccount, password_hash: &str) -> Result<Vec<TransactWriteItem>, ApiError> {
         let OpenedAccount { user, login, version, by, .. } = account;
         match by {
             OpenedBy::PasswordReset => {
@@ -273,19 +275,11 @@ impl Store {
                 let changed = next_version(&user.email, &record)
                     .update_expression("SET #version = :next, password_hash = :hash REMOVE unproven_until")
                     .expression_attribute_values(":hash", string(password_hash));
-                let mut writes = vec![self.update(changed)?];
-                if user.email_verified_at.is_none() {
-                    writes.push(self.update(proven(user, now))?);
-                }
-                Ok(writes)
+                Ok(vec![self.update(changed)?])
             }
             OpenedBy::EmailUndo { email, later, .. } => {
                 let moved = self.moved_login(login, *version, email, Some(password_hash))?;
-                let mut writes = vec![
-                    self.delete_login(&user.email, user.user_id, *version)?,
-                    self.put_new(moved)?,
-                    self.update(readdressed(user, email, now))?,
-                ];
+                let mut writes = vec![self.delete_login(&user.email, user.user_id, *version)?, self.put_new(moved)?];
                 for key in later {
                     let void = Delete::builder().table_name(&self.table).set_key(Some(key.clone().attributes()));
                     let void = void.build().map_err(ApiError::internal)?;
@@ -293,6 +287,24 @@ impl Store {
                 }
                 Ok(writes)
             }
+        }
+    }
+
+    /// The account itself, which must be as it was read with its memberships: given back, proven, or as it is.
+    fn user_write(
+        &self,
+        account: &OpenedAccount,
+        user: &UserRecord,
+        now: Moment,
+    ) -> Result<TransactWriteItem, ApiError> {
+        match &account.by {
+            OpenedBy::EmailUndo { email, .. } => self.update(readdressed(user, email, now)),
+            OpenedBy::PasswordReset if user.email_verified_at.is_none() => self.update(
+                proven(user, now)
+                    .condition_expression("email = :email AND #version = :version")
+                    .expression_attribute_values(":version", number(user.version)),
+            ),
+            OpenedBy::PasswordReset => self.is_as_read(user),
         }
     }
 

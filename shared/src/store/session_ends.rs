@@ -1,5 +1,6 @@
 //! Ending a user's sessions. All memberships get a new mark in one transaction, with the log-in record and the session that
-//! acts, which is written anew; all other sessions, and the log-ins under way, are worth nothing when it is done.
+//! acts, which is written anew; all other sessions, and the log-ins under way, are worth nothing when it is done. The user's version
+//! is checked there: a membership that is joined meanwhile is among them.
 
 use super::keys::{self, Key};
 use super::role_check::Still;
@@ -13,11 +14,12 @@ use crate::ids::{OrgId, SessionId, UserId};
 use crate::model::mark::MembershipMark;
 use crate::model::org::{MembershipRecord, Role};
 use crate::model::time::Moment;
+use crate::model::user::UserRecord;
 use crate::store::accounts::LoginRecord;
 use crate::store::authority::sort_key;
 use crate::token::TokenHash;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
-use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{ConditionCheck, TransactWriteItem, Update};
 use platform::telemetry::{Part, timed};
 
 /// How often sessions are ended whose memberships change meanwhile.
@@ -96,25 +98,22 @@ impl Store {
         notice: Option<&PendingMail>,
     ) -> Result<(), ApiError> {
         let Account { login, user, memberships, .. } = account;
+        let email = user.email.clone();
+        let mut read = (user, memberships);
         let beside = notice.map_or_else(|| Ok(Vec::new()), |notice| self.mail_writes(notice))?;
         let set = |update: UpdateBuilder| {
             update
                 .update_expression("SET #version = :next, password_hash = :hash")
                 .expression_attribute_values(":hash", string(password_hash))
         };
-        match self.end_sessions_as_read(acting, (&user.email, &login), memberships, set, &beside).await? {
-            Ended::Done => return Ok(()),
-            Ended::LoginChanged => return Err(ApiError::WrongCredentials),
-            Ended::MembershipsChanged => {}
-        }
         for attempt in 0..ATTEMPTS {
-            tokio::time::sleep(backoff(attempt)).await;
-            let (_, memberships) = self.user_with_memberships(acting.user_id).await?.ok_or(ApiError::InvalidToken)?;
-            match self.end_sessions_as_read(acting, (&user.email, &login), memberships, set, &beside).await? {
+            match self.end_sessions_as_read(acting, (&email, &login), read, set, &beside).await? {
                 Ended::Done => return Ok(()),
                 Ended::LoginChanged => return Err(ApiError::WrongCredentials),
-                Ended::MembershipsChanged => {}
+                Ended::UserChanged => {}
             }
+            tokio::time::sleep(backoff(attempt)).await;
+            read = self.user_with_memberships(acting.user_id).await?.ok_or(ApiError::InvalidToken)?;
         }
         Err(ApiError::Contended)
     }
@@ -127,12 +126,12 @@ impl Store {
         let FreshSession(acting) = by;
         for attempt in 0..ATTEMPTS {
             let found = self.user_with_memberships(acting.user_id).await?;
-            let (user, memberships) = found.ok_or(ApiError::InvalidToken)?;
+            let read = found.ok_or(ApiError::InvalidToken)?;
+            let email = read.0.email.clone();
             let login: LoginRecord =
-                timed(Part::Db, self.get(Key::login(&user.email))).await?.ok_or(ApiError::InvalidToken)?;
+                timed(Part::Db, self.get(Key::login(&email))).await?.ok_or(ApiError::InvalidToken)?;
             let set = |update: UpdateBuilder| update.update_expression("SET #version = :next");
-            if let Ended::Done = self.end_sessions_as_read(acting, (&user.email, &login), memberships, set, &[]).await?
-            {
+            if let Ended::Done = self.end_sessions_as_read(acting, (&email, &login), read, set, &[]).await? {
                 return Ok(());
             }
             tokio::time::sleep(backoff(attempt)).await;
@@ -243,21 +242,35 @@ impl Store {
         Ok(Some(writes))
     }
 
+    /// Checks that a user is as it was read with its memberships. It has joined nothing since: that makes its version grow.
+    pub(super) fn is_as_read(&self, user: &UserRecord) -> Result<TransactWriteItem, ApiError> {
+        let check = ConditionCheck::builder()
+            .table_name(&self.table)
+            .set_key(Some(Key::user(user.user_id).attributes()))
+            .condition_expression("#version = :version")
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":version", number(user.version))
+            .build()
+            .map_err(ApiError::internal)?;
+        Ok(TransactWriteItem::builder().condition_check(check).build())
+    }
+
     /// Gives the memberships new marks, the log-in record its next version and what `set` says, and the acting session the mark
-    /// of its membership, if all of them are as they were read; with what is written beside.
+    /// of its membership, if all of them and the user are as they were read; with what is written beside.
     async fn end_sessions_as_read(
         &self,
         acting: ActingSession<'_>,
         (email, login): (&str, &LoginRecord),
-        memberships: Vec<MembershipRecord>,
+        (user, memberships): (UserRecord, Vec<MembershipRecord>),
         set: impl Fn(UpdateBuilder) -> UpdateBuilder,
         beside: &[TransactWriteItem],
     ) -> Result<Ended, ApiError> {
         let Some(ends) = self.ending_writes(acting, memberships, Some(self.now())).await? else {
-            return Ok(Ended::MembershipsChanged);
+            return Ok(Ended::UserChanged);
         };
         let mut writes = vec![self.update(set(next_version(email, login)))?];
         writes.extend(ends);
+        writes.push(self.is_as_read(&user)?);
         writes.extend(beside.iter().cloned());
         let Transaction::Refused(reasons) = timed(Part::Db, self.transact(writes)).await? else {
             return Ok(Ended::Done);
@@ -268,7 +281,7 @@ impl Store {
         if condition_failed(&reasons[1]) || condition_failed(&reasons[2]) {
             return Err(ApiError::InvalidToken);
         }
-        Ok(Ended::MembershipsChanged)
+        Ok(Ended::UserChanged)
     }
 }
 
@@ -277,7 +290,8 @@ impl Store {
 enum Ended {
     Done,
     LoginChanged,
-    MembershipsChanged,
+    /// The user, or one of its memberships.
+    UserChanged,
 }
 
 /// A write of a log-in record that must be as it was read, without what is set. `:next` is the version that follows.
