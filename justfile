@@ -172,7 +172,7 @@ schemathesis examples="200":
 
 # The cache against real servers, processes and faults, then the integration suite over a real Redis.
 test-redis:
-    .ci/test-redis.sh
+    .ci/test-redis.sh --all
 
 # The features of the embedded queue service on MiniStack's too.
 test-ministack-sqs:

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 crates() { # how to choose packages and edges
-    cargo tree --locked --target "$(rustc --print host-tuple)" --prefix none --no-dedupe --format '{p} {f}' "$@" |
+    cargo tree --locked --target "$(rustc --print host-tuple)" --prefix none --format '{p} {f}' "$@" |
         sed 's/ (\*)$//' | grep -v " (/" | sort -u
 }
 again=$(comm -23 <(crates --package local --edges normal,build) <(crates --workspace --edges normal,build,dev))
@@ -16,7 +16,7 @@ fi
 features=$(cargo metadata --locked --no-deps --format-version 1 | python3 -c '
 import json, sys
 print(*sorted({feature for package in json.load(sys.stdin)["packages"] for feature in package["features"]} - {"discovery", "gungraun"}))')
-turned_on=$(cargo tree --locked --workspace --edges normal,build,dev --prefix none --no-dedupe --format '{p} {f}' |
+turned_on=$(cargo tree --locked --workspace --edges normal,build,dev --prefix none --format '{p} {f}' | sed 's/ (\*)$//' |
     grep -F " ($PWD" | grep ') .' | sort -u || true)
 if [ -n "$features$turned_on" ]; then
     echo "the tests would run another configuration than the one that deploys: $features $turned_on"

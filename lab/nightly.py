@@ -36,6 +36,7 @@ STEPS = {
     "history": ("no stale read in a million cache operations",
                 ["cargo", "test", "--workspace", "--locked", "--features", "shared/discovery", "--test", "redis", "consistency"],
                 {"CACHE_OPERATIONS": "1000000"}),
+    "redis": ("the whole suite over a real Redis", [".ci/test-redis.sh", "--all"], {}),
     "queue-features": ("the embedded queues are like MiniStack's", [".ci/test-ministack-sqs.sh"], {}),
     "clients": ("clients generated from the document compile strictly and make a walk", [".ci/with-local.sh", "lab/clients/run.sh"], {}),
     "browser": ("a real browser keeps the session's cookie, and /docs works as it stands", ["lab/browser/run.sh"], {}),

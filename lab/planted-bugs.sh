@@ -9,6 +9,8 @@ root=$PWD
 export MINISTACK_PYTHON=${MINISTACK_PYTHON:-${CITIZEN_TOOLS:-$HOME/.cache/citizen-tools}/ministack/bin/python}
 # Not target itself: the copy's crates bear the names of ours, and cargo would take one for the other.
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target/planted-bugs} RUST_BACKTRACE=0
+# A bug changes one function: 18 s of CPU, and not a minute.
+export CARGO_INCREMENTAL=1
 
 # Dependencies are the same: what the workspace's own tests have compiled of them is taken over.
 if [ ! -e "$CARGO_TARGET_DIR/debug" ] && [ -d "$root/target/debug/deps" ]; then
