@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::time::Duration;
 
-/// Longer than a function may run that creates a batch: a live request keeps its key.
+/// How long a request holds its key: longer than a function that creates a batch may run, so no other takes it while it lives.
 const BATCH_LEASE: Duration = Duration::from_secs(20);
 
 /// What a batch's idempotency key notes before anything is written.
@@ -24,7 +24,7 @@ const BATCH_LEASE: Duration = Duration::from_secs(20);
 struct BatchWork {
     item_ids: Vec<ItemId>,
     created_at: Moment,
-    /// How many items the organization had deleted by then.
+    /// How many items the organization had deleted when the batch began.
     #[serde(default)]
     deletions: Option<u64>,
 }
@@ -50,7 +50,7 @@ pub async fn create_batch(
     };
     let note = key.map(|_| serde_json::to_string(&work)).transpose().map_err(ApiError::internal)?;
     let mut held = key.map(|key| key.begin(note, BATCH_LEASE, now.as_millis()));
-    // Of a batch that somebody else began.
+    // A batch that an earlier request began.
     let mut existing: Option<HashSet<ItemId>> = None;
     match store.begin_items(org, items.len(), held.as_ref()).await? {
         Begin::First(()) => {}
@@ -59,7 +59,7 @@ pub async fn create_batch(
             held = Some(store.resume_key(org.org_id, &left, BATCH_LEASE).await?);
             work = serde_json::from_str(left.record.work.as_deref().unwrap_or_default()).map_err(ApiError::internal)?;
             let found = store.existing_items(org.org_id, &work.item_ids).await;
-            // Who died has told nobody of the items that it wrote.
+            // The request that died did not invalidate the cached pages of the items that it wrote.
             existing = Some(Invalidation::new(pages, found.into()).publish(context.cache()).await?);
         }
     }
@@ -83,7 +83,7 @@ pub async fn create_batch(
     end_batch(context, org, held.as_ref(), absent, (!all_are_absent).then_some(reply)).await
 }
 
-/// Replies once it is settled what came of a batch; without a reply nothing was written.
+/// Replies once the outcome of a batch is settled. If nothing was written, that is an error.
 async fn end_batch(
     context: &Context,
     org: &OrgRecord,
@@ -99,7 +99,7 @@ async fn end_batch(
             return standing.publish(context.cache()).await;
         }
         (Err(error), Some(_)) => return Err(error),
-        // What became of the items is what the caller asked. The count stays too high, never too low.
+        // The caller asked for the items and gets their outcome. The count may stay too high, but never too low.
         (Ok(false), None) => tracing::warn!("room of unwritten items was not given back"),
         (Err(error), None) => {
             tracing::warn!(%error, "room of unwritten items was not given back");

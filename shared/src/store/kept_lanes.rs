@@ -1,6 +1,6 @@
-//! Lanes that this process has taken units from and met nobody in. An execution environment that keeps to one meets others only until
-//! each has found its own: chosen anew for each request, one in fifteen would meet another at 1,250 a second. It says where to try
-//! first, never what is there.
+//! The lanes that this process last took units from without a conflict. It tries them first, so that after a while each execution
+//! environment has a lane of its own. With a random lane for each request, one in fifteen would conflict at 1,250 a second. Only the
+//! lane's number is remembered, never what it holds.
 
 use super::slices::{Slices, Source};
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// How many limits a process remembers lanes of.
 const REMEMBERED: usize = 1_000;
 
-/// Lanes by their limit. What one request uses is not there for others of the same process.
+/// Lanes by their limit. A lane that a request is using is not offered to others in the same process.
 #[derive(Debug, Default, Clone)]
 pub(super) struct KeptLanes(Arc<Mutex<HashMap<String, Vec<u8>>>>);
 
@@ -18,19 +18,19 @@ impl KeptLanes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A lane to take units from: one that was kept, or any.
+    /// A lane to take units from: a remembered one if there is one, otherwise a random one.
     pub(super) fn pick(&self, slices: &Slices) -> u8 {
         self.pop(&slices.name()).filter(|lane| slices.has(*lane)).unwrap_or_else(|| slices.any_lane())
     }
 
-    /// Keeps the lane that units were taken from.
+    /// Remembers the lane that units were taken from.
     pub(super) fn keep(&self, slices: &Slices, source: &Source) {
         if let Source::Lane(lane) | Source::Lease { lane, .. } = source {
             self.push(&slices.name(), *lane);
         }
     }
 
-    /// One of the lanes kept under a name.
+    /// One of the lanes remembered for a limit.
     pub(super) fn pop(&self, name: &str) -> Option<u8> {
         self.lanes().get_mut(name).and_then(Vec::pop)
     }

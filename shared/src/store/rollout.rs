@@ -1,6 +1,7 @@
-//! Since when all versions that serve look for items and jobs in partitions. Version 0.1 does not, and serves beside its successor
-//! during a gradual deployment, or again after going back. The sweeper of each version that does notes it every minute: a gap in the
-//! notes is time in which another version may have served, and starts the count anew (`docs/decisions/0089-spread-within-a-second.md`).
+//! Since when every version that serves has looked for items and jobs in partitions. Version 0.1 does not; it serves beside its
+//! successor during a gradual deployment, and again after going back. Each later version's sweeper writes a note every minute. A gap
+//! in the notes means that another version may have served, so the time is counted anew
+//! (`docs/decisions/0089-spread-within-a-second.md`).
 
 use super::keys::Key;
 use super::single::SingleWrite as _;
@@ -12,12 +13,12 @@ use platform::telemetry::{Part, timed};
 use serde::Deserialize;
 use std::time::Duration;
 
-/// After so long with such versions alone, a gradual deployment (`Canary10Percent5Minutes`) is over.
+/// Once notes have come for this long, a gradual deployment (`Canary10Percent5Minutes`) is over.
 const ROLLOUT: Duration = Duration::from_secs(15 * 60);
-/// Notes come each minute; two may be missing.
+/// The longest time between two notes that is no gap: they come each minute, and two may be missing.
 const GAP: Duration = Duration::from_secs(170);
 
-/// From when to when such versions have been noted, without a gap.
+/// The first and the last note since the last gap.
 #[derive(Debug, Deserialize)]
 struct Known {
     since: Moment,
@@ -52,7 +53,7 @@ impl Store {
         }
     }
 
-    /// How long it takes at most until no version serves that does not look into partitions.
+    /// The longest that it can still take until every version that serves looks into partitions.
     pub(super) async fn until_partitions_are_known(&self) -> Result<Duration, ApiError> {
         let (now, known) = (self.now(), self.get::<Known>(Key::partitions_known()).await?);
         let Some(Known { since, .. }) = known.filter(|known| known.seen.plus(GAP) >= now) else { return Ok(ROLLOUT) };

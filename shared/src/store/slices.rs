@@ -1,10 +1,10 @@
-//! A limit that many requests count at once: exact, and without a record that all of them write. The root record says how many units
-//! are out. What is out is used, or lies in lanes, and each lane gives what it holds (escrow: P. O'Neil, "The Escrow Transactional
-//! Method", ACM TODS 1986). An empty lane leases a slice of the root; nobody is refused while a lane still holds a unit
-//! (`docs/decisions/0085-room-is-leased-in-slices.md`).
+//! A limit that many requests count against at once: exact, and without one record that all of them write. The root record counts
+//! the units that have been given out. Those are either used or held by lanes, and a lane gives only what it holds (escrow: P. O'Neil,
+//! "The Escrow Transactional Method", ACM TODS 1986). A lane that is empty leases a slice from the root. A request is refused only
+//! when no lane holds a unit any more (`docs/decisions/0085-room-is-leased-in-slices.md`).
 //!
-//! Each move of units is one transaction of both sides, so a crash leaves none behind. A transaction that meets another on a record is
-//! refused at once: of the root that is rare, and of lanes there is another one.
+//! Units move in one transaction over both sides, so a crash loses none. DynamoDB refuses a transaction at once when another holds the
+//! same record. On the root this is rare; on a lane the request tries another lane.
 
 mod filling;
 mod taking;
@@ -20,13 +20,13 @@ use futures_util::future::try_join_all;
 use serde::Deserialize;
 use std::time::Duration;
 
-/// The lanes of a limit. At 1,250 units a second each takes five, of which one in fifteen meets another (at 13 ms a transaction).
+/// The most lanes that a limit has. At 1,250 units a second each lane takes five; at 13 ms a transaction, one in fifteen conflicts.
 pub(crate) const LANES: u8 = 240;
-/// The partitions that they lie in: all of them are read with so many queries.
+/// The partitions that the lanes lie in. Reading all lanes takes one query for each.
 pub(crate) const LANE_PARTITIONS: u8 = 8;
-/// Units of a limit for each lane that gives some: a small limit has few lanes.
+/// A limit has one lane for this many units, so a small limit has few lanes.
 const UNITS_OF_A_LANE: u64 = 250;
-/// The most that a lane leases at a time of what is counted one by one.
+/// The most units that a lane leases at a time, where units are counted one by one.
 pub(super) const LARGEST_SLICE: u64 = 1_000;
 /// Lanes that one transaction changes beside the root; DynamoDB takes 100 writes in one.
 const AT_ONCE: usize = 90;
@@ -37,9 +37,9 @@ pub(super) struct Slices {
     pub(super) root: Key,
     pub(super) out: &'static str,
     pub(super) limit: u64,
-    /// The root's attribute and its value with which the limit holds, where the root says it.
+    /// An attribute of the root, and the value that it must have for the limit to hold; `None` if the root has none.
     pub(super) term: Option<(&'static str, u64)>,
-    /// What units are leased under: none that were leased under other terms are given.
+    /// The terms that units are leased under, such as the plan. A lane never gives units that were leased under other terms.
     pub(super) terms: String,
     /// The most that a lane leases at a time.
     pub(super) largest: u64,
@@ -51,9 +51,9 @@ pub(super) struct Slices {
 /// A lane as stored.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(super) struct Lane {
-    /// Less than nothing where more was used than had been taken.
+    /// Negative if more was used than had been taken.
     free_units: i64,
-    /// What it was leased under; none for a lane that has only been given units back.
+    /// The terms that its units were leased under; `None` if it has only ever been given units back.
     terms: Option<String>,
 }
 
@@ -62,9 +62,9 @@ pub(super) struct Lane {
 pub(super) enum Source {
     /// What a lane holds.
     Lane(u8),
-    /// A lane as it was found, and a new slice for it.
+    /// A lane as it was read, and the units of a new slice for it.
     Lease { lane: u8, found: Option<Lane>, units: u64 },
-    /// What is left in some lanes, and of the root.
+    /// What some lanes still hold, and what the root still has.
     Remains { lanes: Vec<(u8, u64)>, root: u64 },
 }
 
@@ -74,12 +74,12 @@ pub(super) enum Next {
     Take(Source),
     /// Something changed: look at the root again.
     Again,
-    /// Less than that many units are left, everywhere together.
+    /// Root and lanes together hold fewer units than were asked for.
     Full,
 }
 
 impl Slices {
-    /// Any lane that gives units.
+    /// A lane of this limit, chosen at random.
     pub(super) fn any_lane(&self) -> u8 {
         let lanes = self.width();
         u8::try_from(getrandom::u64().unwrap_or(0) % lanes).unwrap_or(0)
@@ -90,7 +90,7 @@ impl Slices {
         u64::from(lane) < self.width()
     }
 
-    /// Tells it from other limits.
+    /// A name that no other limit has.
     pub(super) fn name(&self) -> String {
         name(&self.root, self.out)
     }
@@ -99,7 +99,7 @@ impl Slices {
         (self.limit / UNITS_OF_A_LANE).clamp(1, u64::from(LANES))
     }
 
-    /// How much a lane leases while there is room for `room` units: not all at the same time run out.
+    /// How many units a lane leases while `room` are left. It is random, so that lanes do not all run out in the same moment.
     fn slice(&self, room: u64) -> u64 {
         let mean = (room / (2 * self.width())).clamp(1, self.largest);
         mean / 2 + getrandom::u64().unwrap_or(0) % (mean + 1)
@@ -147,7 +147,7 @@ impl Slices {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }
 
-    /// Leaves so many units in a lane, under the terms of now, if it is as it was found.
+    /// Sets a lane to `left` units under the present terms, if it has not changed since it was read.
     fn exchange(&self, lane: u8, found: Option<&Lane>, left: i128) -> UpdateBuilder {
         self.if_as_found(lane, found)
             .update_expression("SET free_units = :left, terms = :terms")
@@ -155,7 +155,7 @@ impl Slices {
             .expression_attribute_values(":terms", string(&self.terms))
     }
 
-    /// Gives a first slice to a lane that never had one, though units may have been given back to it.
+    /// Gives a lane its first slice, if it never had one. Units may have been given back to it before.
     fn first(&self, lane: u8, units: u64) -> UpdateBuilder {
         Update::builder()
             .set_key(Some((self.lane)(lane).attributes()))
@@ -190,23 +190,23 @@ pub(super) fn give(lane: Key, units: i128) -> UpdateBuilder {
         .expression_attribute_values(":units", number(units))
 }
 
-/// How long to wait after so many attempts that met others: another lane is free now, so not at all at first.
+/// How long to wait after so many conflicts. Not at all at first, since another lane is free.
 pub(super) fn lane_backoff(attempt: u32) -> Duration {
     attempt.checked_sub(2).map_or(Duration::ZERO, backoff)
 }
 
-/// Tells the lanes of a limit from those of others.
+/// The name of the limit that a root's attribute counts: no other limit has it.
 pub(super) fn name(root: &Key, out: &str) -> String {
     format!("{}/{}/{out}", root.pk, root.sk)
 }
 
-/// Any lane of all.
+/// One of all lanes, chosen at random.
 pub(super) fn random_lane() -> u8 {
     u8::try_from(getrandom::u64().unwrap_or(0) % u64::from(LANES)).unwrap_or(0)
 }
 
 impl Store {
-    /// What to try after a source was refused. `out` is what the root says since.
+    /// What to try after a source was refused. `out` is what the root has counted as given out, read after the refusal.
     pub(super) async fn next_source(
         &self,
         slices: &Slices,
@@ -221,7 +221,7 @@ impl Store {
             Source::Lease { lane, found: before, .. } => (*lane, found(reasons.get(1), before.clone())?),
             Source::Remains { .. } => return self.remains(slices, out, count).await,
         };
-        // What it holds under other terms is out already, and holds where all that is out is within the limit.
+        // Units under other terms are counted as given out already. They may be used if all that is out is within the limit.
         let held = i128::from(found.as_ref().map_or(0, |lane| lane.free_units));
         let lacking = u64::try_from(i128::from(count) - held).unwrap_or(0);
         if out > slices.limit || room < lacking {
@@ -231,7 +231,7 @@ impl Store {
         Ok(Next::Take(Source::Lease { lane, found, units }))
     }
 
-    /// What is left where the root has no slice: in the lanes. What they hold under other terms goes back to the root first.
+    /// What the lanes still hold, when the root has no slice left. Units under other terms go back to the root first.
     async fn remains(&self, slices: &Slices, out: u64, count: u64) -> Result<Next, ApiError> {
         let lanes = self.lanes(slices).await?.into_iter().filter(|(_, lane)| lane.free_units != 0);
         let (mut ours, others): (Vec<_>, Vec<_>) =
@@ -241,7 +241,7 @@ impl Store {
             return Ok(Next::Again);
         }
         ours.sort_unstable_by_key(|(_, lane)| std::cmp::Reverse(lane.free_units));
-        // Not all who look at the same time go to the same lane.
+        // Requests that look at the same time start at different lanes.
         let free = |lane: &Lane| u64::try_from(lane.free_units).unwrap_or(0);
         let enough = ours.iter().take_while(|(_, lane)| free(lane) >= count).count().max(1);
         let first = usize::try_from(getrandom::u64().unwrap_or(0)).unwrap_or(0) % enough;
@@ -254,7 +254,7 @@ impl Store {
         if wanted <= slices.limit.saturating_sub(out) {
             return Ok(Next::Take(Source::Remains { lanes: from, root: wanted }));
         }
-        // Nothing moved between the root and the lanes while they were read: then this is all there is.
+        // If the root has not changed while the lanes were read, no unit was missed.
         let now: Option<serde_json::Value> = self.get(slices.root.clone()).await?;
         let now = now.and_then(|root| root[slices.out].as_u64()).unwrap_or(0);
         Ok(if now == out { Next::Full } else { Next::Again })
@@ -286,7 +286,7 @@ impl Store {
         Ok(try_join_all((0..LANE_PARTITIONS).map(read)).await?.into_iter().flatten().collect())
     }
 
-    /// Takes what lanes hold back to the root, if they are as they were found: who loses a race for them looks again.
+    /// Moves what lanes hold back to the root, if they have not changed since they were read. Whoever loses that race reads again.
     async fn return_to_root(&self, slices: &Slices, lanes: &[(u8, Lane)]) -> Result<(), ApiError> {
         let units: i128 = lanes.iter().map(|(_, lane)| i128::from(lane.free_units)).sum();
         let back = Update::builder()
@@ -306,7 +306,7 @@ impl Store {
     }
 }
 
-/// A lane as the reason of a refusal shows it; as it was found before if it was not the reason.
+/// The lane as a refusal returned it, or as it was read before if the refusal had another reason.
 fn found(reason: Option<&CancellationReason>, before: Option<Lane>) -> Result<Option<Lane>, ApiError> {
     match reason {
         Some(reason) if condition_failed(reason) => {

@@ -28,7 +28,7 @@ impl Store {
         if org.spread_from.is_none() {
             return Ok(root.await?.unwrap_or_default());
         }
-        // In this order: what a lane leases in between is then missing, and shown as used.
+        // The root after the lanes: what a lane leases in between shows as used, and never as free.
         let lanes = timed(Part::Db, self.usage_lanes(org.org_id, month)).await?;
         let mut usage: UsageRecord = root.await?.unwrap_or_default();
         for (sk, lane) in &lanes {

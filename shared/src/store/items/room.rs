@@ -1,4 +1,4 @@
-//! Room for items: counted in the organization's record, or where its items are spread, taken from lanes.
+//! Room for items. The organization's record counts it; once its items are spread over partitions, it is taken from lanes.
 
 use super::super::idempotency::{Begun, Keyed};
 use super::super::keys::Key;
@@ -12,26 +12,26 @@ use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
 use platform::idempotency::KeyClaim;
 use std::time::Duration;
 
-/// How often a creation is tried that meets others or whose plan changed meanwhile.
+/// How often a creation is tried, if it conflicts with others or the plan changes meanwhile.
 const ROOT_ATTEMPTS: u32 = 8;
-/// The same where there is another lane to try.
+/// The same, where there are other lanes to try.
 const LANE_ATTEMPTS: u32 = 16;
-/// As many transactions that one request met on its organization's records show that it is hot.
+/// An organization is hot once a single request has had this many conflicts on its records.
 const HOT: u32 = 3;
 
-/// When they are spread that an operator has spread: no request is under way by then that has not read of it.
+/// How long after the operator's command an organization is spread. By then every request under way has read that it will be.
 pub const SPREAD_BY_OPERATOR_AFTER: Duration = Duration::from_secs(60);
 
-/// What came of taking room where an organization's record counts it.
+/// What came of taking room from the count in the organization's record.
 enum Rooted<'k> {
     Begun(Begun<'k>),
-    /// Others have found it hot, or this request has: as it is now.
+    /// The organization is hot, as this request or another has found; and its record as it is now.
     HasLanes(Box<OrgRecord>),
 }
 
 impl Store {
-    /// Takes room for `count` items, and stores what goes with it, together or not at all. As a transaction
-    /// even if it is one write: its token makes a retry after a lost reply count once.
+    /// Takes room for `count` items and makes the writes that go with it, all or none. It is a transaction even for one write: the
+    /// transaction's token makes a retry after a lost reply count once.
     ///
     /// # Errors
     /// [`ApiError::PlanLimitReached`] without room.
@@ -67,7 +67,7 @@ impl Store {
                 Some(Keyed::Freed) => {}
                 Some(Keyed::Refused(_)) => {
                     let now: OrgRecord = self.get(Key::org(org.org_id)).await?.ok_or(ApiError::NotFound)?;
-                    // What is missing may lie in the lanes that it got meanwhile.
+                    // The organization has lanes by now, and they may hold the room.
                     if now.spread_from.is_some() {
                         return Ok(Rooted::HasLanes(Box::new(now)));
                     }
@@ -117,7 +117,7 @@ impl Store {
                 }
                 None => {
                     met += 1;
-                    // Another lane is free now; the last units lie where they lie.
+                    // Try another lane. Only the last units have to come from the lanes that hold them.
                     if !matches!(source, Source::Remains { .. }) {
                         source = Source::Lane(room.any_lane());
                     }
@@ -128,8 +128,8 @@ impl Store {
         Err(contended())
     }
 
-    /// Has the items of an organization spread after so much time, unless they are by then. Its lists read what is spread from now on, and
-    /// its lanes give room.
+    /// Marks an organization's items to be spread over partitions after `after`, unless they already are. From now on its lists read the
+    /// partitions too, and its lanes give room.
     ///
     /// # Errors
     /// [`ApiError::NotFound`] for no such organization.
@@ -152,8 +152,8 @@ impl Store {
         Err(contended())
     }
 
-    /// Spreads an organization whose requests meet, unless that was done. As it is then; the request that found it hot goes on whatever
-    /// comes of this, and the next one tries again.
+    /// Spreads an organization whose requests conflict, unless that was done already; returns its record as it is then. If this fails,
+    /// the request goes on all the same, and the next one tries again.
     pub(in super::super) async fn spread_by_heat(&self, org: OrgId) -> Option<OrgRecord> {
         let spread = async {
             let now = self.org(org).await?.ok_or(ApiError::NotFound)?;
@@ -170,7 +170,7 @@ impl Store {
     }
 }
 
-/// The organization's plan, if it has room: then the condition failed for a plan that changed meanwhile.
+/// The organization's plan, if that has room: the condition then failed because the plan had changed.
 fn plan_with_room(org: &OrgRecord, count: usize) -> Result<Plan, ApiError> {
     let limit = org.plan.limits().items;
     if org.item_count + count as u64 > limit {
@@ -179,9 +179,9 @@ fn plan_with_room(org: &OrgRecord, count: usize) -> Result<Plan, ApiError> {
     Ok(org.plan)
 }
 
-/// Counts `count` more items, if the organization is on `plan` and that has room.
+/// Counts `count` more items, if the organization is on `plan` and that plan has room for them.
 fn count_more(org: OrgId, plan: Plan, count: usize) -> UpdateBuilder {
-    // Never negative where it decides: a count above the limit means no room at all.
+    // Negative if `count` alone is above the limit: then nothing fits.
     let highest = i128::from(plan.limits().items) - count as i128;
     Update::builder()
         .set_key(Some(Key::org(org).attributes()))
@@ -193,7 +193,7 @@ fn count_more(org: OrgId, plan: Plan, count: usize) -> UpdateBuilder {
         .expression_attribute_values(":highest", number(highest))
 }
 
-/// Room for items, as far as it is in lanes.
+/// The limit of items, as lanes count it.
 fn room_of(org: &OrgRecord) -> Slices {
     let org_id = org.org_id;
     Slices {
@@ -208,8 +208,8 @@ fn room_of(org: &OrgRecord) -> Slices {
     }
 }
 
-/// Gives room back that an organization's record counts, and counts that: who has begun a batch knows by it whether any of its items
-/// can have been deleted.
+/// Gives room back to the organization's record, and counts the deletions there: a batch that is resumed sees by that count whether any
+/// of its items can have been deleted.
 pub(super) fn count_fewer(org: OrgId, count: usize) -> UpdateBuilder {
     Update::builder()
         .set_key(Some(Key::org(org).attributes()))

@@ -1,4 +1,4 @@
-//! First slices of lanes: many at once, so that they need not lease one each in the same second.
+//! First slices of lanes, given to many lanes at once: otherwise each would lease its own from the root in the same second.
 
 use super::super::{Store, backoff};
 use super::{LANE_PARTITIONS, LANES, Lane, Slices, Source};
@@ -8,8 +8,7 @@ use crate::error::ApiError;
 const FILL_ATTEMPTS: u32 = 8;
 
 impl Store {
-    /// Gives all lanes a first slice, so that they need not lease one each in the same second. Those of a crash in between are filled
-    /// when they are wanted.
+    /// Gives every lane its first slice. Lanes that a crash leaves out get theirs when they are first used.
     pub(in super::super) async fn fill_lanes(&self, slices: &Slices, out: u64) -> Result<(), ApiError> {
         for lane in 0..LANE_PARTITIONS {
             for attempt in 0..FILL_ATTEMPTS {
@@ -22,8 +21,8 @@ impl Store {
         Ok(())
     }
 
-    /// Gives a first slice to a lane and to all that lie in its partition, if none has one: who wants the first of them writes the root for
-    /// all. Returns whether they have one now; `None` if somebody was in the way.
+    /// Gives their first slice to a lane and to all others in its partition, if none has one yet: the first request to use one of them
+    /// writes the root once for all. Returns whether they have one now; `None` after a conflict.
     pub(in super::super) async fn fill_beside(
         &self,
         slices: &Slices,
@@ -43,13 +42,13 @@ impl Store {
         Ok(self.transact_once(writes).await?.map(|ended| ended.is_done()))
     }
 
-    /// The source itself, or what is to be taken in its place after lanes that nobody had used yet were filled.
+    /// The source itself; or another one, if its lanes had never been used and were given their first slices here.
     pub(in super::super) async fn filled(&self, slices: &Slices, out: u64, source: Source) -> Result<Source, ApiError> {
         match source {
             Source::Lease { lane, found: None | Some(Lane { terms: None, .. }), .. } => {
                 Ok(match self.fill_beside(slices, lane, out).await? {
                     Some(false) => source,
-                    // Somebody who is in the way of this fills them, as a rule.
+                    // The other side of the conflict usually fills them.
                     Some(true) | None => Source::Lane(lane),
                 })
             }

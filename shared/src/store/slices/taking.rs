@@ -1,4 +1,4 @@
-//! Units that a write takes beside others of the same root.
+//! The units that one write takes; several limits of one write may have the same root.
 
 use super::super::Store;
 use super::super::kept_lanes::KeptLanes;
@@ -7,7 +7,7 @@ use crate::error::ApiError;
 use aws_sdk_dynamodb::types::CancellationReason;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 
-/// So many units of a limit that a write is to take.
+/// Units of a limit that a write is about to take.
 pub(in super::super) struct Taking {
     slices: Slices,
     count: u64,
@@ -20,17 +20,17 @@ impl Taking {
         Self { slices, count, source }
     }
 
-    /// The writes that take them.
+    /// The writes that take the units.
     pub(in super::super) fn writes(&self) -> Vec<UpdateBuilder> {
         self.slices.take(&self.source, self.count)
     }
 
-    /// Keeps the lane that they were taken from.
+    /// Remembers the lane that the units were taken from.
     pub(in super::super) fn keep(&self, kept: &KeptLanes) {
         kept.keep(&self.slices, &self.source);
     }
 
-    /// Tries another lane, after its own was held.
+    /// Changes to another lane, after a conflict on this one.
     pub(in super::super) fn try_another(&mut self) {
         if matches!(self.source, Source::Lane(_)) {
             self.source = Source::Lane(self.slices.any_lane());
@@ -39,8 +39,8 @@ impl Taking {
 }
 
 impl Store {
-    /// Sees to it that there is something to take after a refusal, in a transaction of its own: several limits of one write may have the
-    /// same root. Returns whether there is.
+    /// After a refusal, gets units that can be taken, in a transaction of its own: several limits of one write may have the same root.
+    /// Returns `false` if there are none left.
     pub(in super::super) async fn refill(
         &self,
         taking: &mut Taking,
@@ -56,7 +56,7 @@ impl Store {
         *source = match next {
             Next::Take(lease @ Source::Lease { lane, .. }) => {
                 let writes = slices.take(&lease, 0).into_iter().map(|update| self.update(update));
-                // Whoever is in the way has changed the lane or the root, and we look again.
+                // The other side of the conflict has changed the lane or the root: read again.
                 self.transact_once(writes.collect::<Result<_, _>>()?).await?;
                 Source::Lane(lane)
             }
