@@ -25,7 +25,12 @@ pub(crate) enum Fault {
     Delay(u32, Duration),
     /// All, until [`FaultyDatabase::release`].
     Hold,
+    /// `Query`: each page has one record, and all but the first wait for [`FaultyDatabase::release`]. A page ends where DynamoDB likes.
+    HoldNextPage,
 }
+
+/// What queries are counted as that go on with another page.
+const NEXT_PAGE: &str = "Query, next page";
 
 #[derive(Clone)]
 pub(crate) struct FaultyDatabase {
@@ -66,6 +71,11 @@ impl FaultyDatabase {
         }
     }
 
+    /// Waits until a page that is held has been asked for.
+    pub(crate) async fn holds_next_page(&self) {
+        self.holds(NEXT_PAGE).await;
+    }
+
     /// Does what is held, and holds no more.
     pub(crate) fn release(&self, operation: &str) {
         self.faults.lock().unwrap().remove(operation);
@@ -104,7 +114,7 @@ impl FaultyDatabase {
             | Fault::Held(left)
             | Fault::LoseReply(left)
             | Fault::Delay(left, _) => left,
-            Fault::Hold => return Some(Fault::Hold),
+            Fault::Hold | Fault::HoldNextPage => return Some(*fault),
         };
         *left = left.checked_sub(1)?;
         Some(*fault)
@@ -125,6 +135,16 @@ async fn answer(proxy: FaultyDatabase, mut call: Call) -> Result<Reply, Cut> {
         }
         Some(Fault::Hold) => {
             released.await;
+            proxy.origin.pass(call).await
+        }
+        Some(Fault::HoldNextPage) => {
+            let mut request: Value = serde_json::from_slice(call.body()).unwrap();
+            if request.get("ExclusiveStartKey").is_some() {
+                *proxy.calls.lock().unwrap().entry(NEXT_PAGE.to_owned()).or_default() += 1;
+                released.await;
+            }
+            request["Limit"] = json!(1);
+            *call.body_mut() = request.to_string().into();
             proxy.origin.pass(call).await
         }
         Some(Fault::LoseReply(_)) => {

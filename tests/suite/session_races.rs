@@ -68,3 +68,29 @@ async fn what_is_joined_while_sessions_end_keeps_none_of_before() {
     }
     assert_eq!(outlived, [""; 0], "a session of before is left");
 }
+
+/// The memberships are read, and their user with the version that is checked later: an organization that is joined between two pages of
+/// that query is in neither of what was read, and its join has to be seen in the version.
+#[tokio::test]
+async fn what_is_joined_between_two_pages_keeps_no_session_of_before() {
+    let rig = Rig::new().await;
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    let environment = [("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), database.url.clone())].into();
+    let slow = System::start(Options { environment, background: false, ..Options::ephemeral() }).await.unwrap();
+    let (api, late) = (&rig.api, Api::at(slow.url()));
+    let (owner, actor) = (api.register().await, api.register().await);
+    database.inject("Query", Fault::HoldNextPage);
+    let end = late.put(&actor, "/me/password", json!({"current": PASSWORD, "password": ANOTHER}));
+    let meanwhile = async {
+        database.holds_next_page().await;
+        api.add(&owner, &actor, "member").await;
+        let session = api.login(&actor.email, Some(&owner.org_id)).await;
+        assert_eq!(session.status, 200, "{}", session.text);
+        database.release("Query");
+        Actor::of(&session.body, &actor.email)
+    };
+    let (ended, joined) = tokio::join!(end, meanwhile);
+    assert_eq!(ended.status, 204, "{}", ended.text);
+    assert_eq!(api.get(&joined, "/me").await.status, 401, "a session of before is left");
+    assert_eq!(api.get(&actor, "/me").await.status, 200, "the session that acts stays");
+}

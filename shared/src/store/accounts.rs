@@ -174,7 +174,10 @@ impl Store {
         Ok(login.filter(|login| !login.has_ended(self.now())).map(|login| login.user_id))
     }
 
-    /// A user with the organizations it is a member of, in the order of their founding, in one read.
+    /// A user with the organizations it is a member of, in the order of their founding, in one query.
+    ///
+    /// The user comes first. A query is no snapshot: what is joined while it runs may be missing, and then the user's version, which each
+    /// join raises, is one of before. A transaction that checks that version is refused.
     ///
     /// # Errors
     /// When the database is away.
@@ -195,6 +198,7 @@ impl Store {
                 .expression_attribute_values(":pk", string(keys::user_pk(user)))
                 .expression_attribute_values(":from", string(keys::MEMBERSHIP))
                 .expression_attribute_values(":to", string(keys::PROFILE))
+                .scan_index_forward(false)
                 .set_exclusive_start_key(start)
                 .send();
             let page = timed(Part::Db, query).await.map_err(classify)?;
@@ -207,6 +211,7 @@ impl Store {
             }
             start = page.last_evaluated_key;
             if start.is_none() {
+                memberships.reverse();
                 return Ok(found.map(|user| (user, memberships)));
             }
         }
