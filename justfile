@@ -190,6 +190,10 @@ planted-bugs group part="":
 kill-test *arguments:
     cargo test --workspace --test kill -- {{arguments}}
 
+# Providers with a rate, without credit and overloaded, in full: hours of virtual time in some minutes.
+unkind:
+    UNKIND=full cargo test --workspace --test suite -- jobs::provider_rates --nocapture
+
 # The races for idempotency keys in full: 10,000 keys with eight callers each.
 idempotency-test keys="10000":
     CITIZEN_KEYS={{keys}} cargo test --workspace --test suite -- jobs::idempotency::of_eight_racing

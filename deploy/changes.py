@@ -24,6 +24,8 @@ VALUES = {
     "LogLevel": ("info", "debug"),
     "LogRetentionDays": ("30", "90"),
     "AnalysisProvider": ("builtin", "anthropic"),
+    "AnalysesPerMinute": ("50", "1000"),
+    "EmailsPerSecond": ("14", "50"),
     "AppUrl": ("http://localhost:5173", "http://localhost:3000"),
     "AccountMailsPerDay": ("1000", "100"),
     "AccountMailBouncePercent": ("4", "3"),

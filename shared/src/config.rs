@@ -3,15 +3,21 @@
 use crate::caps::Caps;
 use crate::limits::NetworkLimit;
 use crate::model::job::JobKind;
+use crate::model::limiter::Rate;
 use crate::model::settings::BUILTIN;
 use lambda_http::http::HeaderValue;
 use platform::aws::{self, AwsConfig, Credentials};
 use platform::cache::{CacheUrl, CacheUrlError};
 use std::collections::HashMap;
+use std::time::Duration;
 use url::Url;
 
 /// How many callers wait for their analyses at a time unless `WAITING_PLACES` says: half of what the template reserves for them.
 const WAITING_PLACES: u32 = 20;
+
+/// How fast the providers are called unless configuration says: the smallest usage tier of Anthropic's, and what SES gives first.
+const ANALYSES_PER_MINUTE: u64 = 50;
+const EMAILS_PER_SECOND: u64 = 14;
 
 /// What a function needs to know of where it runs.
 #[derive(Debug, Clone)]
@@ -39,6 +45,8 @@ pub struct Config {
     pub anthropic: Option<AnthropicConfig>,
     /// Where e-mails are sent ([`Config::mail`]).
     pub mail: Option<MailConfig>,
+    /// How fast providers are called, where they are.
+    pub rates: CallRates,
     /// What one network may do where it does that ([`Config::network_limit`]).
     pub network_limits: HashMap<NetworkLimit, u64>,
     /// What all organizations together may do in a day, where they do that.
@@ -66,6 +74,28 @@ impl AnalysisProvider {
             Self::Builtin => BUILTIN,
             Self::Anthropic => "anthropic",
         }
+    }
+}
+
+/// How fast providers are called by all environments together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallRates {
+    /// `ANALYSES_PER_MINUTE`: of each model, until its provider says another rate.
+    pub analyses: Rate,
+    /// `EMAILS_PER_SECOND`.
+    pub emails: Rate,
+}
+
+impl CallRates {
+    fn from_lookup(variable: &impl Fn(&'static str) -> Option<String>) -> Result<Self, ConfigError> {
+        let rate = |name, default, time| match variable(name).map(|text| whole(name, &text)).transpose()? {
+            Some(0) => Err(ConfigError::Invalid { name, reason: "it is none".to_owned() }),
+            calls => Ok(Rate::of(calls.unwrap_or(default), time)),
+        };
+        Ok(Self {
+            analyses: rate("ANALYSES_PER_MINUTE", ANALYSES_PER_MINUTE, Duration::from_secs(60))?,
+            emails: rate("EMAILS_PER_SECOND", EMAILS_PER_SECOND, Duration::from_secs(1))?,
+        })
     }
 }
 
@@ -162,6 +192,7 @@ impl Config {
                 configuration_set: optional("SES_CONFIGURATION_SET"),
                 endpoint_url: endpoint_url("AWS_ENDPOINT_URL_SESV2"),
             }),
+            rates: CallRates::from_lookup(&optional)?,
             network_limits: network_limits(&optional)?,
             caps: Caps::from_lookup(&optional)?,
             invitations_per_day: optional("INVITATIONS_PER_DAY")

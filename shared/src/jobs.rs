@@ -66,6 +66,16 @@ impl JobMessage {
         Self { org_id: job.org_id, job_id: job.job_id }.outgoing(job.trace.clone(), delay)
     }
 
+    /// The same, not to be received before the job may be run.
+    ///
+    /// # Panics
+    /// Never: ids serialize.
+    #[must_use]
+    pub fn in_time(job: &JobRecord, now: Moment) -> Outgoing {
+        let waits = job.not_before.is_some_and(|at| at > now);
+        Self::hidden(job, job.sent_ahead_by(now).filter(|_| waits).unwrap_or_default())
+    }
+
     /// Itself, with the trace header of the request that it goes back to, to be received after `delay`.
     ///
     /// # Panics
@@ -144,6 +154,7 @@ impl NewJob<'_> {
             not_before: None,
             give_up_at: Some(now.plus(kind.gives_up_after())),
             waiting_for: None,
+            turn: None,
             refusals: 0,
             month: month_of(now).0,
             model,

@@ -7,6 +7,7 @@ pub mod email;
 pub mod invitation;
 pub mod item;
 pub mod job;
+pub mod limiter;
 pub mod mark;
 mod model_id;
 pub mod org;

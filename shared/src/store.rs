@@ -15,6 +15,7 @@ pub mod jobs;
 pub mod joining;
 mod kept_lanes;
 pub mod keys;
+pub mod limiters;
 pub mod members;
 mod newest;
 mod org_copies;

@@ -12,6 +12,7 @@ pub(crate) mod limits;
 mod lists;
 mod plans;
 mod prefer_wait;
+mod provider_rates;
 mod provider_truth;
 pub(crate) mod providers;
 mod refusals;

@@ -20,7 +20,7 @@ use std::fs;
 use std::time::Duration;
 
 /// What a write may change in a record of a kind, by how its keys start. Everything else of a record stays as it was.
-const MAY_CHANGE: [(&str, &str, &[&str]); 14] = [
+const MAY_CHANGE: [(&str, &str, &[&str]); 16] = [
     ("USER#", "PROFILE", &["name", "version", "write_id"]),
     ("USER#", "ORG#", &["role"]),
     ("ORG#", "MEMBER#", &["role"]),
@@ -32,6 +32,8 @@ const MAY_CHANGE: [(&str, &str, &[&str]); 14] = [
     ("ORG#", "COPY", &["plan", "plan_version", "plan_given_at"]),
     ("ORG#", "SETTINGS", &["settings", "version"]),
     ("CAP#", "CAP", &["units", "held", "taken", "free_units", "slot"]),
+    ("LIMITER#", "LIMITER", &["next_at"]),
+    ("BACKLOG#", "", &["ends_at", "ttl"]),
     ("WAITING#", "PLACE", &["holder", "held_until", "ttl"]),
     ("ITEMS#", "", &["name", "updated_at", "version", "write_id"]),
     ("ROOM#", "", &["free_units", "terms"]),
@@ -57,6 +59,7 @@ const MAY_CHANGE: [(&str, &str, &[&str]); 14] = [
             "not_before",
             "give_up_at",
             "waiting_for",
+            "turn",
             "refusals",
             "charged_nanos",
             "result",

@@ -9,13 +9,14 @@ use shared::config::{AccountMailConfig, Config, ConfigError};
 use shared::model::account_mail::{AccountMail, MailDay};
 use shared::model::analysis::Cost;
 use shared::model::job::{JobError, JobKind, JobRecord, JobState};
+use shared::model::limiter::Provider;
 use shared::model::text::Email;
 use shared::queue::batch::Batch;
 use shared::telemetry::metrics::{Metric, metrics};
 use shared::{ApiError, Context};
 use std::time::Duration;
 use worker::mail::{Mailer, ses};
-use worker::{Ended, TimeLeft, Work};
+use worker::{Ended, Limiter, TimeLeft, Work};
 
 /// How long mail waits before it is looked at again, when the day's number is used up or too much of it bounced.
 const WAIT: Duration = Duration::from_secs(60 * 60);
@@ -31,6 +32,7 @@ pub async fn handle(worker: &Worker, batch: Batch, deadline_ms: u64) -> SqsBatch
 /// The mail service, and what the mail goes by.
 pub struct AccountMails {
     mailer: Mailer,
+    limiter: Limiter,
     config: AccountMailConfig,
 }
 
@@ -41,7 +43,16 @@ impl Work for AccountMails {
     const LONGEST_CALL: Duration = ses::TIMEOUT;
 
     fn of(config: &Config) -> Result<Self, ConfigError> {
-        Ok(Self { mailer: Mailer::of(config)?, config: config.account_mail()?.clone() })
+        let (mailer, limiter) = (Mailer::of(config)?, Limiter::new(config.rates.emails));
+        Ok(Self { mailer, limiter, config: config.account_mail()?.clone() })
+    }
+
+    fn limiter(&self) -> &Limiter {
+        &self.limiter
+    }
+
+    fn provider(&self, _: &JobRecord) -> Option<Provider> {
+        Some(Provider::Mail)
     }
 
     async fn run(

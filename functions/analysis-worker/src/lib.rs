@@ -11,11 +11,13 @@ use futures_util::FutureExt as _;
 use shared::config::{Config, ConfigError};
 use shared::model::analysis::Cost;
 use shared::model::job::{JobKind, JobRecord};
+use shared::model::limiter;
+use shared::model::settings::BUILTIN;
 use shared::queue::batch::Batch;
 use shared::{ApiError, Context};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
-use worker::{Ended, TimeLeft, Work, plan};
+use worker::{Ended, Limiter, TimeLeft, Work, plan};
 
 pub use providers::Analyses;
 
@@ -38,6 +40,14 @@ impl Work for Analyses {
         Self::new(config)
     }
 
+    fn limiter(&self) -> &Limiter {
+        &self.limiter
+    }
+
+    fn provider(&self, job: &JobRecord) -> Option<limiter::Provider> {
+        job.model.as_ref().filter(|model| *model != BUILTIN).map(|model| limiter::Provider::Model(model.clone()))
+    }
+
     async fn run(
         &self,
         context: &Context,
@@ -49,7 +59,7 @@ impl Work for Analyses {
             text => text?,
         };
         let model = job.model.clone().unwrap_or_default();
-        let Some(provider) = self.provider(&model) else {
+        let Some(provider) = self.analyst(&model) else {
             return Ok(Some((job, Ended::failed("model_unavailable", "The model is no longer on offer."))));
         };
         if let Some(forbidden) = plan::forbids_model(context, &job).await? {
@@ -62,7 +72,13 @@ impl Work for Analyses {
         };
         let Some(left) = time.for_a_call() else { return Ok(Some((job, Ended::NoTime))) };
         let call = AssertUnwindSafe(provider.analyze(text, &model)).catch_unwind();
-        let ended = match tokio::time::timeout(left, call).await {
+        let called = tokio::time::timeout(left, call).await;
+        if let (Provider::Anthropic(anthropic), Some(called)) = (provider, Work::provider(self, &job))
+            && let Some(said) = anthropic.rate_limits(&model)
+        {
+            self.limiter.heard(&called, said);
+        }
+        let ended = match called {
             Ok(Ok(outcome)) => outcome::of_analysis(&job, outcome),
             Ok(Err(_panic)) => late("the analysis stopped unexpectedly"),
             Err(_) => late("the analysis took too long"),

@@ -6,7 +6,7 @@ use shared::caps::Cap;
 use shared::config::{AnalysisProvider, AnthropicConfig, Config, ConfigError};
 use shared::model::settings::BUILTIN;
 use std::time::Duration;
-use worker::transport;
+use worker::{Limiter, transport};
 
 /// Longest call of the model provider; the function's own limit is 60 s.
 pub(crate) const ANALYSIS_TIMEOUT: Duration = Duration::from_secs(40);
@@ -15,6 +15,8 @@ pub(crate) const ANALYSIS_TIMEOUT: Duration = Duration::from_secs(40);
 pub struct Analyses {
     builtin: Provider,
     model_provider: Option<Provider>,
+    /// How fast the models are called.
+    pub(crate) limiter: Limiter,
 }
 
 impl Analyses {
@@ -22,13 +24,13 @@ impl Analyses {
         config.caps.most(Cap::Dollars)?;
         let model_provider = match config.analysis_provider()? {
             AnalysisProvider::Builtin => None,
-            AnalysisProvider::Anthropic => Some(Provider::Anthropic(model_provider(config)?)),
+            AnalysisProvider::Anthropic => Some(Provider::Anthropic(Box::new(model_provider(config)?))),
         };
-        Ok(Self { builtin: Provider::Builtin, model_provider })
+        Ok(Self { builtin: Provider::Builtin, model_provider, limiter: Limiter::new(config.rates.analyses) })
     }
 
     /// Who analyses with a model.
-    pub(crate) fn provider(&self, model: &str) -> Option<&Provider> {
+    pub(crate) fn analyst(&self, model: &str) -> Option<&Provider> {
         if model == BUILTIN { Some(&self.builtin) } else { self.model_provider.as_ref() }
     }
 }

@@ -4,11 +4,12 @@ use aws_lambda_events::event::sqs::SqsBatchResponse;
 use shared::config::{Config, ConfigError};
 use shared::model::email::Message;
 use shared::model::job::{JobKind, JobRecord};
+use shared::model::limiter::Provider;
 use shared::queue::batch::Batch;
 use shared::{ApiError, Context};
 use std::time::Duration;
 use worker::mail::{Mailer, ses};
-use worker::{Ended, TimeLeft, Work, plan};
+use worker::{Ended, Limiter, TimeLeft, Work, plan};
 
 /// What e-mails are sent in.
 pub type Worker = worker::Worker<Emails>;
@@ -18,9 +19,10 @@ pub async fn handle(worker: &Worker, batch: Batch, deadline_ms: u64) -> SqsBatch
     worker::handle(worker, batch, deadline_ms).await
 }
 
-/// The mail service.
+/// The mail service, and how fast it is called.
 pub struct Emails {
     mailer: Mailer,
+    limiter: Limiter,
 }
 
 impl Work for Emails {
@@ -30,7 +32,15 @@ impl Work for Emails {
     const LONGEST_CALL: Duration = ses::TIMEOUT;
 
     fn of(config: &Config) -> Result<Self, ConfigError> {
-        Ok(Self { mailer: Mailer::of(config)? })
+        Ok(Self { mailer: Mailer::of(config)?, limiter: Limiter::new(config.rates.emails) })
+    }
+
+    fn limiter(&self) -> &Limiter {
+        &self.limiter
+    }
+
+    fn provider(&self, _: &JobRecord) -> Option<Provider> {
+        Some(Provider::Mail)
     }
 
     async fn run(

@@ -5,7 +5,7 @@ use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 use shared::error::chain;
 use shared::jobs::JobMessage;
-use shared::model::job::{Claim, JobKind, JobRecord};
+use shared::model::job::{Claim, JobKind, JobRecord, JobState};
 use shared::model::time::Moment;
 use shared::runtime::event::Event;
 use shared::store::jobs::{DueJob, Found};
@@ -214,7 +214,7 @@ async fn send<'j>(context: &Context, kind: JobKind, jobs: &'j [JobRecord]) -> (V
     if jobs.is_empty() {
         return Default::default();
     }
-    let messages: Vec<_> = jobs.iter().map(|job| JobMessage::of(job)).collect();
+    let messages: Vec<_> = jobs.iter().map(|job| JobMessage::in_time(job, context.now())).collect();
     let sent = match context.queue(kind) {
         Ok(queue) => queue.send_batch(&messages).await.iter().map(Result::is_ok).collect(),
         Err(error) => {
@@ -260,6 +260,10 @@ async fn look(context: &Context, due: &DueJob, found: Option<&Found>, now: Momen
         }
         // A dead run is taken over by the worker that gets the message: that also charges what it cost.
         Claim::Run(_) => Ok(Look::Send(job.clone())),
+        // One that waits for its turn: its message is hidden until then.
+        Claim::Leave if job.state == JobState::Queued && job.sent_ahead_by(now).is_some() => {
+            Ok(Look::Send(job.clone()))
+        }
         Claim::Leave => Ok(Look::Moved),
     }
 }

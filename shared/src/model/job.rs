@@ -9,7 +9,7 @@ mod waiting;
 pub use again::Terms;
 pub use kind::JobKind;
 pub use transitions::{Claim, EmailOutcome, Settlement};
-pub use waiting::WaitingFor;
+pub use waiting::{Turn, WaitingFor};
 
 use crate::ids::{JobId, OrgId, UserId};
 use crate::model::analysis::Analysis;
@@ -125,6 +125,9 @@ pub struct JobRecord {
     /// Why it waits until `not_before`.
     #[serde(default)]
     pub waiting_for: Option<WaitingFor>,
+    /// What it has at its provider until `not_before`, where it waits for its turn there.
+    #[serde(default)]
+    pub turn: Option<Turn>,
     /// Runs that were refused at no cost, since it was last accepted: the next wait grows with them.
     #[serde(default)]
     pub refusals: u32,
@@ -213,6 +216,7 @@ impl From<&JobRecord> for Job {
             not_before,
             give_up_at,
             ref waiting_for,
+            turn: _,
             refusals: _,
             month: _,
             model: _,

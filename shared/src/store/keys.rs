@@ -29,6 +29,8 @@
 //! | job of an organization that is spread | `JOBS#<org>#<partition, 0–15>` | `<job>` |
 //! | piece of a job's input | `INPUT#<org>#<job>` | `<number, 4 digits>` |
 //! | job to be looked at | `DUE#<shard, 00–15>` | `<epoch ms, 13 digits>#<job>` |
+//! | rate and breaker of a provider | `LIMITER#<provider>` | `LIMITER` |
+//! | an organization's jobs that wait for a provider | `BACKLOG#<org>` | `<provider>` |
 //! | job that failed | `FAILED#<shard, 00–15>` | `<epoch ms, 13 digits>#<job>` |
 //! | month's usage | `USAGE#<org>` | `<YYYY-MM>` |
 //! | lane of a month's usage | `USAGE#<org>#<partition, 0–7>` | `<YYYY-MM>#<what>#<lane, 3 digits>` |
@@ -45,6 +47,7 @@
 //! | catalogue's chunk | `PRICES#<version>` | `<number, 4 digits>` |
 
 use crate::ids::{InvitationId, ItemId, JobId, OrgId, UserId};
+use crate::model::limiter::Provider;
 use crate::model::org::OrgRecord;
 use crate::model::time::Moment;
 use crate::store::slices::LANE_PARTITIONS;
@@ -265,6 +268,16 @@ impl Key {
     #[must_use]
     pub fn due(shard: u8, job: JobId, at: Moment) -> Self {
         Self::new(due_pk(shard), format!("{}#{job}", due_sk(at)))
+    }
+
+    #[must_use]
+    pub fn limiter(provider: &Provider) -> Self {
+        Self::new(format!("LIMITER#{}", provider.name()), "LIMITER")
+    }
+
+    #[must_use]
+    pub fn backlog(org: OrgId, provider: &Provider) -> Self {
+        Self::new(format!("BACKLOG#{org}"), provider.name())
     }
 
     #[must_use]

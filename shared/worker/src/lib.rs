@@ -2,6 +2,7 @@
 //! mail service. A worker names its kind and does it ([`Work`]); [`handle`] is the rest.
 
 pub mod batch;
+mod limiter;
 pub mod mail;
 mod outcome;
 pub mod plan;
@@ -9,6 +10,7 @@ mod run;
 mod time;
 pub mod transport;
 
+pub use limiter::{Limiter, RateLimits};
 pub use outcome::Ended;
 pub use run::note_effect;
 pub use time::TimeLeft;
@@ -16,10 +18,12 @@ pub use time::TimeLeft;
 use aws_lambda_events::event::sqs::SqsBatchResponse;
 use batch::Verdict;
 use lambda_http::http::HeaderValue;
+use limiter::Calls;
 use shared::clock::Clock;
 use shared::config::{Config, ConfigError};
 use shared::jobs::JobMessage;
 use shared::model::job::{ATTEMPTS_MAX, JobKind, JobRecord};
+use shared::model::limiter::Provider;
 use shared::queue::batch::{Batch, Record};
 use shared::runtime::Environment;
 use shared::runtime::event::object;
@@ -45,6 +49,12 @@ pub trait Work: Sized + Send + Sync + 'static {
     /// # Errors
     /// [`ConfigError`] names what is missing or wrong.
     fn of(config: &Config) -> Result<Self, ConfigError>;
+
+    /// What it knows of the rates and breakers of those that it calls.
+    fn limiter(&self) -> &Limiter;
+
+    /// Whom a job calls; none for one that needs nobody.
+    fn provider(&self, job: &JobRecord) -> Option<Provider>;
 
     /// Does a job that was claimed. It asks `time` right before a call how long that may take. `None` if there is nothing more to be
     /// written of it. An error says that nothing was begun: the run does not count.
@@ -102,12 +112,14 @@ impl<W: Work> Environment for Worker<W> {
 /// Runs the jobs of a batch until `deadline_ms` (epoch milliseconds), and names the messages that are to come again.
 pub async fn handle<W: Work>(worker: &Worker<W>, batch: Batch, deadline_ms: u64) -> SqsBatchResponse {
     let time = TimeLeft::until(&worker.context, deadline_ms, W::LONGEST_CALL);
-    batch::handle(W::FUNCTION, batch, W::AT_ONCE, |record| returns(worker, record, &time)).await
+    let messages = batch.0.as_ref().map_or(0, Vec::len);
+    let calls = Calls::for_batch(worker.work.limiter(), messages);
+    batch::handle(W::FUNCTION, batch, W::AT_ONCE, |record| returns(worker, record, &calls, &time)).await
 }
 
 /// Whether a message is to come again, and if so, when.
-async fn returns<W: Work>(worker: &Worker<W>, record: Record, time: &TimeLeft<'_>) -> bool {
-    let Verdict::Return(after) = receive(worker, &record, time).await else { return false };
+async fn returns<W: Work>(worker: &Worker<W>, record: Record, calls: &Calls<'_>, time: &TimeLeft<'_>) -> bool {
+    let Verdict::Return(after) = receive(worker, &record, calls, time).await else { return false };
     if let (Some(after), Some(handle)) = (after, &record.receipt_handle)
         && let Ok(queue) = worker.context.queue(W::KIND)
         && let Err(error) = queue.change_visibility(handle, after).await
@@ -117,7 +129,7 @@ async fn returns<W: Work>(worker: &Worker<W>, record: Record, time: &TimeLeft<'_
     true
 }
 
-async fn receive<W: Work>(worker: &Worker<W>, record: &Record, time: &TimeLeft<'_>) -> Verdict {
+async fn receive<W: Work>(worker: &Worker<W>, record: &Record, calls: &Calls<'_>, time: &TimeLeft<'_>) -> Verdict {
     let Some(message) = record.body.as_deref().and_then(object::<JobMessage>) else {
         // Nobody can make sense of it: after as many receives as all others it rests in the dead-letter queue.
         tracing::error!(message_id = record.message_id(), "a message names no job");
@@ -128,7 +140,7 @@ async fn receive<W: Work>(worker: &Worker<W>, record: &Record, time: &TimeLeft<'
         return Verdict::Return(Some(Duration::ZERO));
     }
     let receives = record.receives().unwrap_or(1);
-    match run::run(worker, message, receives, time).await {
+    match run::run(worker, message, receives, calls, time).await {
         Ok(verdict) => verdict,
         Err(error) => {
             tracing::warn!(%error, "a job's state could not be read or written");

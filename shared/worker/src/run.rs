@@ -2,6 +2,7 @@
 //! written only if the claim is still ours.
 
 use crate::batch::Verdict;
+use crate::limiter::{Admission, Calls};
 use crate::outcome::Ended;
 use crate::{TimeLeft, Work, Worker};
 use shared::jobs::JobMessage;
@@ -28,10 +29,26 @@ pub(crate) async fn run<W: Work>(
     worker: &Worker<W>,
     message: JobMessage,
     receives: u32,
+    calls: &Calls<'_>,
     time: &TimeLeft<'_>,
 ) -> Result<Verdict, ApiError> {
     let context = &worker.context;
-    let Some(job) = claim(context, message, W::KIND).await? else { return Ok(Verdict::Delete) };
+    let Some(found) = find(context, message, W::KIND).await? else { return Ok(Verdict::Delete) };
+    let provider = worker.work.provider(&found).filter(|_| matches!(found.claim(context.now()), Claim::Run(_)));
+    let mut probe = None;
+    if let Some(provider) = &provider {
+        // Boxed, so that a run does not carry its state around.
+        match Box::pin(calls.admit(context, &found, provider)).await? {
+            Admission::Call(through) => probe = through,
+            Admission::Waits(job) => {
+                if let Some(job) = job {
+                    send_ahead(context, &job).await;
+                }
+                return Ok(Verdict::Delete);
+            }
+        }
+    }
+    let Some(job) = claim(context, found).await? else { return Ok(Verdict::Delete) };
     let (job, ended) = match worker.work.run(context, job.clone(), time).await {
         Ok(Some(ran)) => ran,
         Ok(None) => return Ok(Verdict::Delete),
@@ -45,7 +62,13 @@ pub(crate) async fn run<W: Work>(
         // The job waits, and an alarm reads this (docs/operations.md, "Metrics").
         metrics("CitizenApp/Jobs", None, &[(Metric("OperatorNeeded"), 1.into())]);
     }
-    persist(time, || write(context, &job, &ended, receives)).await
+    let written = persist(time, || write(context, &job, &ended, receives)).await;
+    if let Some(provider) = &provider
+        && let Err(error) = Box::pin(worker.work.limiter().note(context, provider, probe, &ended)).await
+    {
+        tracing::warn!(%error, "what a provider said could not be noted");
+    }
+    written
 }
 
 /// Writes until it is written or the invocation's time is over: what a run gave may be paid for, and is nowhere else. The job's version
@@ -68,14 +91,28 @@ where
     }
 }
 
-/// Makes the job ours; `None` if it is nobody's to run.
-async fn claim(context: &Context, message: JobMessage, kind: JobKind) -> Result<Option<JobRecord>, ApiError> {
-    let claimed = context.store().change_job(message.org_id, message.job_id, |job| {
-        if job.kind != kind {
+/// The job of a message; `None` if it is not this worker's.
+async fn find(context: &Context, message: JobMessage, kind: JobKind) -> Result<Option<JobRecord>, ApiError> {
+    match context.store().job(message.org_id, message.job_id).await {
+        Ok(job) if job.kind == kind => Ok(Some(job)),
+        Ok(job) => {
             // A message of another queue's: the job's own entry in the index of what is due sends it there.
             tracing::warn!(kind = ?job.kind, "a message came to the worker of another kind");
-            return Ok(Change::none(false));
+            Ok(None)
         }
+        Err(ApiError::NotFound) => {
+            tracing::warn!("a message's job does not exist");
+            Ok(None)
+        }
+        // The log has the cause. The index of what is due watches over it, until a version is back that can read it.
+        Err(ApiError::JobUnreadable) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes the job ours; `None` if it is nobody's to run.
+async fn claim(context: &Context, found: JobRecord) -> Result<Option<JobRecord>, ApiError> {
+    let claimed = context.store().change_job_as_read(found, |job| {
         let now = context.now();
         Ok(match job.claim(now) {
             // Its own entry in the index of what is due watches over it: this message is not needed.
@@ -87,12 +124,8 @@ async fn claim(context: &Context, message: JobMessage, kind: JobKind) -> Result<
     });
     match claimed.await {
         Ok((job, is_ours)) => Ok(is_ours.then_some(job)),
-        Err(ApiError::NotFound) => {
-            tracing::warn!("a message's job does not exist");
-            Ok(None)
-        }
-        // The log has the cause. The index of what is due watches over it, until a version is back that can read it.
-        Err(ApiError::JobUnreadable) => Ok(None),
+        // It became so meanwhile.
+        Err(ApiError::NotFound | ApiError::JobUnreadable) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -209,7 +242,7 @@ fn after_run(job: &JobRecord, ended: &Ended, receives: u32, now: Moment) -> ((Jo
 }
 
 /// The wait after so many runs or refusals; its second half is random, so that jobs that failed together do not come together.
-fn delay(times: u32) -> Duration {
+pub(crate) fn delay(times: u32) -> Duration {
     let factor = 4u32.saturating_pow(times.saturating_sub(1));
     let full = FIRST_DELAY.saturating_mul(factor).min(LONGEST_DELAY);
     let half_ms = u64::try_from(full.as_millis() / 2).unwrap_or(u64::MAX).max(1);

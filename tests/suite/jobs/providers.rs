@@ -1,9 +1,10 @@
 //! The outside world that jobs call: a model provider, a mail service and the keeper of the key to the first.
 //! Each notes an accepted call before it answers.
 
+use local::clock::Clock;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use testkit::http::{self, Bytes, Call, Cut, Reply, Server, StatusCode};
@@ -36,6 +37,35 @@ pub(crate) struct Providers {
     next: Arc<Mutex<VecDeque<Answer>>>,
     /// Whether texts that say "refuse this" are taken all the same.
     takes_all: Arc<AtomicBool>,
+    rate: Arc<Mutex<Option<Rate>>>,
+    refused: Arc<AtomicUsize>,
+}
+
+/// A token bucket with two seconds of calls, or two.
+struct Rate {
+    per_minute: f64,
+    tokens: f64,
+    at_ms: u64,
+    clock: Clock,
+}
+
+impl Rate {
+    fn capacity(&self) -> f64 {
+        (self.per_minute / 30.0).max(2.0)
+    }
+
+    /// Takes a token, or says in how many seconds there is one.
+    fn take(&mut self) -> Result<(), f64> {
+        let now_ms = self.clock.now_ms();
+        let filled = (now_ms - self.at_ms) as f64 / 60_000.0 * self.per_minute;
+        self.tokens = (self.tokens + filled).min(self.capacity());
+        self.at_ms = now_ms;
+        if self.tokens < 1.0 {
+            return Err((1.0 - self.tokens) * 60.0 / self.per_minute);
+        }
+        self.tokens -= 1.0;
+        Ok(())
+    }
 }
 
 impl Providers {
@@ -47,6 +77,8 @@ impl Providers {
             emails: Arc::default(),
             next: Arc::default(),
             takes_all: Arc::default(),
+            rate: Arc::default(),
+            refused: Arc::default(),
         };
         server.start(providers.clone(), answer);
         providers
@@ -73,6 +105,24 @@ impl Providers {
         self.next.lock().unwrap().extend(answers);
     }
 
+    /// Whatever was to be answered next, it is well again.
+    pub(crate) fn will_be_well(&self) {
+        self.next.lock().unwrap().clear();
+    }
+
+    /// No more calls are taken than so many in a minute, of the clock's.
+    pub(crate) fn takes_a_minute(&self, calls: u32, clock: &Clock) {
+        let per_minute = f64::from(calls);
+        let mut rate = Rate { per_minute, tokens: 0.0, at_ms: clock.now_ms(), clock: clock.clone() };
+        rate.tokens = rate.capacity();
+        *self.rate.lock().unwrap() = Some(rate);
+    }
+
+    /// The calls for an analysis or an e-mail that were refused, for whatever reason.
+    pub(crate) fn refused(&self) -> usize {
+        self.refused.load(Ordering::SeqCst)
+    }
+
     /// Texts that say "refuse this" are taken.
     pub(crate) fn accept_everything(&self) {
         self.takes_all.store(true, Ordering::SeqCst);
@@ -95,6 +145,28 @@ impl Providers {
 
     /// A refusal at once; else notes the call, and answers `well` when it is time.
     async fn answer(&self, noted: &Mutex<Vec<Value>>, body: &Bytes, well: Value) -> Reply {
+        let (limit, taken) = match self.rate.lock().unwrap().as_mut() {
+            Some(rate) => (Some(rate.per_minute), rate.take()),
+            None => (None, Ok(())),
+        };
+        let mut reply = match taken {
+            Ok(()) => self.answer_within_rate(noted, body, well).await,
+            Err(seconds) => {
+                let mut reply = http::json(StatusCode::TOO_MANY_REQUESTS, json!({"type": "error"}));
+                reply.headers_mut().insert("retry-after", format!("{seconds:.3}").parse().unwrap());
+                reply
+            }
+        };
+        if let Some(limit) = limit {
+            reply.headers_mut().insert("anthropic-ratelimit-requests-limit", limit.to_string().parse().unwrap());
+        }
+        if !reply.status().is_success() {
+            self.refused.fetch_add(1, Ordering::SeqCst);
+        }
+        reply
+    }
+
+    async fn answer_within_rate(&self, noted: &Mutex<Vec<Value>>, body: &Bytes, well: Value) -> Reply {
         let asks_for_it = String::from_utf8_lossy(body).contains("refuse this");
         let next = if asks_for_it && !self.takes_all.load(Ordering::SeqCst) {
             Some(Answer::Refuse(500, None))

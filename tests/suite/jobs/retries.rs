@@ -78,7 +78,7 @@ async fn a_retried_job_has_all_its_runs_and_its_whole_time() {
     let providers = Providers::start().await;
     let rig = Rig::over(&providers).await;
     let owner = rig.owner("pro").await;
-    providers.will(vec![Answer::Refuse(429, Some(90_000)); 2]);
+    providers.will(vec![Answer::Refuse(529, Some(90_000)); 2]);
     let id = rig.accepted(&owner, "/analyze", analysis()).await;
     rig.deliver_all().await;
     rig.system.clock().jump(DAY + Duration::from_secs(1));

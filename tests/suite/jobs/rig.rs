@@ -17,6 +17,8 @@ use std::time::Duration;
 /// The operator's caps are out of the way where a test names none.
 const CAPS: [(&str, &str); 3] =
     [("EMAILS_PER_DAY", "1000000"), ("DOLLARS_PER_DAY", "1000000"), ("CAP_SHARES", "100,100,100")];
+/// So are the providers' rates.
+const RATES: [(&str, &str); 2] = [("ANALYSES_PER_MINUTE", "60000"), ("EMAILS_PER_SECOND", "1000")];
 
 pub(crate) struct Rig {
     pub(crate) api: Api,
@@ -48,6 +50,9 @@ impl Rig {
         let mut environment = options.environment;
         if !environment.keys().any(|name| CAPS.iter().any(|(cap, _)| name == cap)) {
             environment.extend(CAPS.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        }
+        for (name, value) in RATES {
+            environment.entry(name.to_owned()).or_insert_with(|| value.to_owned());
         }
         let options = Options { background: false, environment, ..options };
         let system = System::start(options).await.unwrap();

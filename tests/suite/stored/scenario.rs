@@ -12,7 +12,8 @@ use shared::caps::Cap;
 use shared::idempotency::{Begin, StoredReply};
 use shared::ids::{ItemId, JobId, OrgId};
 use shared::model::item::NewItem;
-use shared::model::job::{Claim, JobRecord, Settlement};
+use shared::model::job::{Claim, JobRecord, Settlement, Turn, WaitingFor};
+use shared::model::limiter::{Lease, LimiterRecord, Provider, Rate};
 use shared::model::org::Plan;
 use shared::model::price::Catalogue;
 use shared::model::text::Email;
@@ -223,7 +224,11 @@ impl Scenario {
         let queued = self.traced(owner, "/analyze", &analysis).await;
         let letter = self.traced(owner, "/send-email", &letter).await;
         let refused = rig.accepted(large, "/send-email", to_listed).await;
+        let (in_turn, in_turn_spread) = (self.in_turn(owner, &analysis).await, self.in_turn(large, &analysis).await);
+        self.provider_without_credit(owner).await;
         for (actor, id, state) in [
+            (owner, in_turn, "succeeded"),
+            (large, in_turn_spread, "succeeded"),
             (owner, retried, "succeeded"),
             (owner, running, "succeeded"),
             (owner, stopped, "cancelled"),
@@ -237,6 +242,33 @@ impl Scenario {
             let call = call_of(Some(actor), "GET", &format!("/jobs/{id}"), json!({}), None);
             self.expect_later(call, 200, json!({"id": id, "state": state}));
         }
+    }
+
+    /// The id of a job that has a call of its own in half a minute.
+    async fn in_turn(&self, owner: &Actor, analysis: &Value) -> String {
+        let id = self.rig.accepted(owner, "/analyze", analysis.clone()).await;
+        let now = self.rig.system.context().now();
+        let why = WaitingFor::new("turn", "Others come before it.");
+        let waits = |job: &JobRecord| {
+            let waits = job.waits_for_turn(now.plus(Duration::from_secs(30)), Turn::Call, why.clone(), now);
+            Ok(Change::to((waits, Settlement::default()), ()))
+        };
+        let (org, job) = (owner.org_id.parse().unwrap(), id.parse().unwrap());
+        self.rig.system.context().store().change_job(org, job, waits).await.unwrap();
+        id
+    }
+
+    /// A provider whose rate is known and that has no credit, and jobs that wait for it.
+    async fn provider_without_credit(&self, owner: &Actor) {
+        let (store, now) = (self.rig.system.context().store(), self.rig.system.context().now());
+        let (org, rate) = (owner.org_id.parse().unwrap(), Rate::of(60_000, Duration::from_secs(60)));
+        let provider = Provider::Model("small".to_owned());
+        assert_eq!(store.join_backlog(org, &provider, rate).await.unwrap(), None, "nobody is before it");
+        store.note_rate(&provider, rate).await.unwrap();
+        let lease = store.lease_calls(&provider, rate, &mut LimiterRecord::default(), 1, None).await.unwrap();
+        assert_eq!(lease, Lease::Calls(1));
+        let why = WaitingFor::new("provider_billing", "No credit.");
+        assert!(store.open_breaker(&provider, 1, now.plus(Duration::from_secs(30)), &why).await.unwrap());
     }
 
     /// The id of a job whose request was traced.

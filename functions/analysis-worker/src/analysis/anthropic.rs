@@ -1,6 +1,7 @@
 //! Analysis by Anthropic's Messages API over HTTPS: one request per call, its outcome sorted into done,
 //! never, later, with what it may have cost.
 
+mod rate_limits;
 mod reading;
 mod refusal;
 mod reply;
@@ -15,8 +16,10 @@ use http_body_util::BodyExt;
 use jiff::Timestamp;
 use refusal::Refusal;
 use shared::model::analysis::Cost;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use worker::transport;
+use worker::{RateLimits, transport};
 
 /// Where the API is, unless configuration says otherwise.
 pub const BASE_URL: &str = "https://api.anthropic.com";
@@ -32,6 +35,8 @@ pub struct Anthropic {
     connector: SharedHttpConnector,
     key: ApiKey,
     timeout: Duration,
+    /// What the API said last of a model's rate, until it is asked for.
+    said: Mutex<HashMap<String, RateLimits>>,
 }
 
 /// A text that is not where an API can be.
@@ -44,6 +49,7 @@ pub struct InvalidBaseUrl;
 struct Reply {
     status: u16,
     retry_after: Option<Duration>,
+    rate_limits: RateLimits,
     request_id: String,
     body: Vec<u8>,
 }
@@ -65,7 +71,7 @@ impl Anthropic {
         if !has_host || !matches!(url.scheme_str(), Some("http" | "https")) {
             return Err(InvalidBaseUrl);
         }
-        Ok(Self { url, connector, key, timeout })
+        Ok(Self { url, connector, key, timeout, said: Mutex::default() })
     }
 
     /// Analyses `text` with the model named `model`: at most one billable request.
@@ -82,6 +88,7 @@ impl Anthropic {
                 reply = self.send(&key, body).await?;
             }
         }
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(model.to_owned(), reply.rate_limits);
         if reply.status != 200 {
             let refusal = Refusal::read(reply.status, &reply.body);
             tracing::warn!(
@@ -96,6 +103,12 @@ impl Anthropic {
         reply::read(&reply.body, text).inspect_err(|error| {
             tracing::warn!(provider_request_id = reply.request_id, %error, "the model's reply was not usable");
         })
+    }
+
+    /// What the API said of a model's rate since this was asked last.
+    #[must_use]
+    pub fn rate_limits(&self, model: &str) -> Option<RateLimits> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).remove(model)
     }
 
     async fn send(&self, key: &Secret, body: String) -> Result<Reply, AnalysisError> {
@@ -133,6 +146,7 @@ impl Anthropic {
         })?;
         let status = reply.status().as_u16();
         let retry_after = transport::retry_after(reply.headers().get("retry-after"), Timestamp::now());
+        let rate_limits = rate_limits::read(|name| reply.headers().get(name), Timestamp::now());
         // Theirs, so cut to what such an id looks like before it goes into a log.
         let request_id = reply.headers().get("request-id").unwrap_or_default();
         let request_id = request_id.chars().filter(char::is_ascii_graphic).take(64).collect();
@@ -142,7 +156,7 @@ impl Anthropic {
             Err(_) if status != 200 => Vec::new(),
             Err(problem) => return Err(later("provider_failed", problem, Cost::Unknown)),
         };
-        Ok(Reply { status, retry_after, request_id, body })
+        Ok(Reply { status, retry_after, rate_limits, request_id, body })
     }
 }
 

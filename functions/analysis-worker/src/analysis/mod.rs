@@ -21,7 +21,7 @@ pub enum Provider {
     /// This process, without a network.
     Builtin,
     /// Anthropic's Messages API.
-    Anthropic(Anthropic),
+    Anthropic(Box<Anthropic>),
 }
 
 /// A finished analysis and what it took.

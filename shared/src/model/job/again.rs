@@ -33,6 +33,7 @@ impl JobRecord {
             not_before: None,
             give_up_at: Some(now.plus(self.kind.gives_up_after())),
             waiting_for: None,
+            turn: None,
             refusals: 0,
             month: month_of(now).0,
             budget_nanos,

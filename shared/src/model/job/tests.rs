@@ -26,6 +26,7 @@ fn job() -> JobRecord {
         not_before: None,
         give_up_at: Some(Moment::from_millis(DAY_MS)),
         waiting_for: None,
+        turn: None,
         refusals: 0,
         month: "1970-01".into(),
         model: None,

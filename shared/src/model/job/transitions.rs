@@ -100,6 +100,7 @@ impl JobRecord {
             due_at: Some(until),
             not_before: None,
             waiting_for: None,
+            turn: None,
             charged_nanos: self.charged_nanos + self.takeover_charge().cost_nanos,
             version: self.version + 1,
             ..self.clone()
@@ -174,6 +175,7 @@ impl JobRecord {
             due_at: None,
             not_before: None,
             waiting_for: None,
+            turn: None,
             charged_nanos: self.charged_nanos + nanos,
             result,
             error,

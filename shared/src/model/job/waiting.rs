@@ -14,14 +14,29 @@ pub(super) const WAITING_AFTER: Duration = Duration::from_secs(900);
 const WAITING_LONG_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest wait for which a message is put on the queue at once, hidden until then (SQS hides one for 15 minutes at most).
 const SENT_AHEAD_MAX: Duration = Duration::from_secs(890);
+/// One that waits longer is looked at this much before its time: its message is hidden on the queue until then, so that a minute's jobs
+/// do not come all at once.
+const LOOKED_AT_BEFORE: Duration = Duration::from_secs(300);
+/// A call that a job comes too late for is lost.
+const CALL_KEPT: Duration = Duration::from_secs(120);
 /// A message comes this much after its job's `not_before`: the queue's clock and a worker's differ, and who comes early does nothing.
 const MARGIN: Duration = Duration::from_secs(1);
+
+/// What a job has at its provider while it waits for its turn there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Turn {
+    /// A place in the backlog of its organization.
+    Backlog,
+    /// A call of its own.
+    Call,
+}
 
 /// What a queued job waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WaitingFor {
-    /// Stable and `snake_case`: `next_run` after a run that failed, else what refused it at no cost: `mail_paused`,
-    /// `provider_rate_limited`, `provider_overloaded` and the like.
+    /// Stable and `snake_case`: `turn` while its provider serves others, `next_run` after a run that failed, else what refused it, or
+    /// others before it, at no cost: `mail_paused`, `provider_rate_limited`, `provider_billing` and the like.
     pub code: String,
     /// For people.
     pub detail: String,
@@ -83,6 +98,39 @@ impl JobRecord {
             ..back
         };
         (job, Settlement::default())
+    }
+
+    /// The same job, which nobody has begun, to come again at a time and with what it has then; at the end of its own time it comes in any
+    /// case. A dead run is looked at then.
+    #[must_use]
+    pub fn waits_for_turn(&self, at: Moment, turn: Turn, why: WaitingFor, now: Moment) -> Self {
+        let at = self.give_up_at.map_or(at, |give_up_at| at.min(give_up_at));
+        if self.state != JobState::Queued {
+            return self.due(at);
+        }
+        let look = if is_sent_ahead(at, now) { at.plus(UNSENT_AFTER) } else { at.minus(LOOKED_AT_BEFORE) };
+        Self {
+            due_at: Some(look),
+            // The margin is the other way round here: a message at this very time is not too early.
+            not_before: Some(at.minus(MARGIN)),
+            waiting_for: Some(why),
+            turn: Some(turn),
+            version: self.version + 1,
+            ..self.clone()
+        }
+    }
+
+    /// The same job, after it was held back by what refused others.
+    #[must_use]
+    pub fn held_back(self) -> Self {
+        Self { refusals: self.refusals.saturating_add(1), ..self }
+    }
+
+    /// Whether it has a call of its own at its provider, now.
+    #[must_use]
+    pub fn has_call(&self, now: Moment) -> bool {
+        let is_now = |at: Moment| at <= now && now <= at.plus(CALL_KEPT);
+        self.state == JobState::Queued && self.turn == Some(Turn::Call) && self.not_before.is_some_and(is_now)
     }
 
     /// How long the message of a queued job is to be hidden that is sent now; none if the index of what is due sends it in time.

@@ -1,0 +1,243 @@
+//! How fast a provider is called by all environments together (a token bucket), and whether it is called at all (a circuit breaker).
+
+use crate::model::job::WaitingFor;
+use crate::model::time::Moment;
+use serde::Deserialize;
+use std::time::Duration;
+
+/// What may be called at once after a pause: the calls of a second, or one.
+const BURST: Duration = Duration::from_secs(1);
+/// How long the breaker stays open at first: after what passes by itself, and after what an operator has to see to.
+const FIRST_OPEN: Duration = Duration::from_secs(5);
+const FIRST_OPEN_FOR_THE_OPERATOR: Duration = Duration::from_secs(30);
+/// The longest that it is open before the next probe.
+const OPEN_MAX: Duration = Duration::from_secs(300);
+
+/// Whom jobs call, all of them under one rate.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Provider {
+    /// The mail service: e-mails of organizations and about accounts.
+    Mail,
+    /// One of the model provider's models. Each has a rate of its own there, and may be overloaded alone.
+    Model(String),
+}
+
+impl Provider {
+    /// In keys.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Mail => "mail".to_owned(),
+            Self::Model(model) => format!("model:{model}"),
+        }
+    }
+}
+
+/// The time from one call to the next, in whole milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate(u64);
+
+impl Rate {
+    /// So many calls in a time; none is one.
+    #[must_use]
+    pub fn of(calls: u64, time: Duration) -> Self {
+        Self::every(u64::try_from(time.as_millis()).unwrap_or(u64::MAX).div_ceil(calls.max(1)))
+    }
+
+    fn every(millis: u64) -> Self {
+        Self(millis.max(1))
+    }
+
+    /// The time from one call to the next.
+    #[must_use]
+    pub fn interval(self) -> Duration {
+        Duration::from_millis(self.0)
+    }
+
+    /// As stored.
+    pub(crate) fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// The time that so many calls take.
+    pub(crate) fn time_of(self, calls: u64) -> Duration {
+        Duration::from_millis(self.0.saturating_mul(calls))
+    }
+
+    /// How much earlier than evenly spaced a call may come.
+    #[must_use]
+    pub fn tolerance(self) -> Duration {
+        BURST.saturating_sub(self.interval())
+    }
+}
+
+/// A provider's bucket and breaker as stored. What is missing was never set.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct LimiterRecord {
+    /// The time of the next call, if all came evenly spaced (the "theoretical arrival time" of GCRA, ITU-T I.371).
+    pub next_at: Option<Moment>,
+    /// As the provider itself says; configuration says it otherwise.
+    pub interval_ms: Option<u64>,
+    /// How often in a row the breaker opened; 0 while it is closed.
+    pub failures: u32,
+    /// Until when it is open. After that one call at a time probes.
+    pub open_until: Option<Moment>,
+    /// Why it is open, as jobs say it that wait.
+    pub code: Option<String>,
+    pub detail: Option<String>,
+}
+
+/// What the bucket has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tokens {
+    /// So many for now; the bucket is full, or was last used at a time.
+    Now(u64, Option<Moment>),
+    /// None before a moment.
+    From(Moment),
+}
+
+impl LimiterRecord {
+    /// The rate that is in force.
+    #[must_use]
+    pub fn rate(&self, configured: Rate) -> Rate {
+        self.interval_ms.map_or(configured, Rate::every)
+    }
+
+    /// What the bucket has for one who wants so many.
+    pub(crate) fn tokens(&self, rate: Rate, wanted: u64, now: Moment) -> Tokens {
+        let next_at = self.next_at.filter(|at| *at >= now);
+        let latest = now.plus(rate.tolerance());
+        let at = next_at.unwrap_or(now);
+        if at > latest {
+            return Tokens::From(at.minus(rate.tolerance()));
+        }
+        let more = u64::try_from(at.until(latest).as_millis()).unwrap_or(u64::MAX) / rate.as_millis();
+        Tokens::Now(wanted.clamp(1, more.saturating_add(1)), next_at)
+    }
+
+    /// Why the breaker is open.
+    #[must_use]
+    pub fn why(&self) -> WaitingFor {
+        let code = self.code.as_deref().unwrap_or("provider_unreachable");
+        WaitingFor::new(code, self.detail.as_deref().unwrap_or("The provider does not answer."))
+    }
+}
+
+/// What asking for calls gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lease {
+    /// So many calls, now.
+    Calls(u64),
+    /// One call at this time, which is kept for whoever asked.
+    At(Moment),
+    /// None in the time that was asked for.
+    Nothing,
+    /// One call now, alone: the breaker opened so often in a row.
+    Probe(u32),
+    /// The breaker is open until then.
+    Open(Moment, WaitingFor),
+}
+
+/// A refusal that concerns everybody who calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It passes by itself, and may be chance: several in a row open the breaker.
+    Passing,
+    /// An operator has to see to it: the first one opens the breaker.
+    ForTheOperator,
+}
+
+impl Fault {
+    /// What the code of a refusal says; none if it concerns its job alone, or is not the provider's.
+    #[must_use]
+    pub fn of(code: &str) -> Option<Self> {
+        match code {
+            "provider_rate_limited"
+            | "provider_overloaded"
+            | "provider_unreachable"
+            | "mail_rate_limited"
+            | "mail_overloaded"
+            | "mail_unreachable" => Some(Self::Passing),
+            "provider_billing"
+            | "provider_limit_reached"
+            | "provider_credentials"
+            | "provider_account_disabled"
+            | "mail_quota"
+            | "mail_credentials"
+            | "mail_suspended"
+            | "mail_paused" => Some(Self::ForTheOperator),
+            _ => None,
+        }
+    }
+
+    /// Refusals in a row that open the breaker.
+    #[must_use]
+    pub fn opens_after(self) -> u32 {
+        match self {
+            Self::Passing => 3,
+            Self::ForTheOperator => 1,
+        }
+    }
+
+    /// How long the breaker is open for the n-th time in a row.
+    #[must_use]
+    pub fn opens_for(self, failures: u32) -> Duration {
+        let first = match self {
+            Self::Passing => FIRST_OPEN,
+            Self::ForTheOperator => FIRST_OPEN_FOR_THE_OPERATOR,
+        };
+        first.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1))).min(OPEN_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: i64) -> Moment {
+        Moment::from_millis(ms)
+    }
+
+    #[test]
+    fn rates_never_let_more_through() {
+        for (calls, seconds, millis) in [(50, 60, 1_200), (14, 1, 72), (0, 1, 1_000), (10_000, 1, 1), (7, 60, 8_572)] {
+            assert_eq!(Rate::of(calls, Duration::from_secs(seconds)).as_millis(), millis);
+        }
+    }
+
+    #[test]
+    fn a_bucket_has_a_second_of_calls_and_fills_evenly() {
+        let rate = Rate::of(14, Duration::from_secs(1));
+        let after = |next_at| LimiterRecord { next_at, ..LimiterRecord::default() };
+        assert_eq!(after(None).tokens(rate, 10, at(5_000)), Tokens::Now(10, None));
+        assert_eq!(
+            after(Some(at(4_000))).tokens(rate, 100, at(5_000)),
+            Tokens::Now(13, None),
+            "what is not used is lost"
+        );
+        assert_eq!(after(Some(at(5_720))).tokens(rate, 100, at(5_000)), Tokens::Now(3, Some(at(5_720))));
+        assert_eq!(after(Some(at(5_928))).tokens(rate, 100, at(5_000)), Tokens::Now(1, Some(at(5_928))));
+        assert_eq!(after(Some(at(6_000))).tokens(rate, 1, at(5_000)), Tokens::From(at(5_072)));
+        let slow = Rate::of(50, Duration::from_secs(60));
+        assert_eq!(after(None).tokens(slow, 5, at(0)), Tokens::Now(1, None));
+        assert_eq!(after(Some(at(1_200))).tokens(slow, 5, at(0)), Tokens::From(at(1_200)));
+    }
+
+    #[test]
+    fn the_providers_own_word_counts() {
+        let configured = Rate::of(50, Duration::from_secs(60));
+        assert_eq!(LimiterRecord::default().rate(configured), configured);
+        let said = LimiterRecord { interval_ms: Some(60), ..LimiterRecord::default() };
+        assert_eq!(said.rate(configured), Rate::of(1_000, Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn a_breaker_stays_open_longer_each_time_up_to_a_bound() {
+        for fault in [Fault::Passing, Fault::ForTheOperator] {
+            let lasts: Vec<_> = (1..40).map(|failures| fault.opens_for(failures)).collect();
+            assert!(lasts.is_sorted() && lasts[38] == OPEN_MAX && lasts[0] <= Duration::from_secs(30));
+        }
+        assert_eq!((Fault::of("provider_billing"), Fault::of("database")), (Some(Fault::ForTheOperator), None));
+    }
+}

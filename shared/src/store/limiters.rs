@@ -1,0 +1,270 @@
+//! The bucket and the breaker of each provider: one small record, changed by plain conditional updates and by no transaction. An
+//! organization with jobs that wait for a provider has a record beside it, which says when the last of them has its turn.
+
+use super::keys::{self, Key};
+use super::single::SingleWrite as _;
+use super::{Attributes, Store, classify, contended, number, record, string};
+use crate::error::ApiError;
+use crate::ids::OrgId;
+use crate::model::job::WaitingFor;
+use crate::model::limiter::{Lease, LimiterRecord, Provider, Rate, Tokens};
+use crate::model::time::Moment;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
+use platform::telemetry::{Part, timed};
+use serde::Deserialize;
+use std::time::Duration;
+
+/// How often it is tried while others change the same record.
+const ATTEMPTS: u32 = 16;
+/// How long a probe that has not ended keeps others away.
+const PROBE_LEASE: Duration = Duration::from_secs(60);
+/// How long the record of a backlog outlives it.
+const BACKLOG_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// The breaker is closed, and the rate is the one that a caller goes by.
+const CLOSED: &str =
+    "attribute_not_exists(failures) AND (attribute_not_exists(interval_ms) OR interval_ms = :interval)";
+
+/// What became of an update: the record after it, or the one that its condition refused.
+type Updated = Result<Attributes, Attributes>;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct BacklogRecord {
+    ends_at: Option<Moment>,
+}
+
+impl Store {
+    /// Leases calls of a provider: so many as are wanted and there for now, or one that comes within `ahead` (at any time if `None`).
+    /// `known` is the record as it was seen last, and is renewed; `configured` holds where the provider has said nothing of its rate.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn lease_calls(
+        &self,
+        provider: &Provider,
+        configured: Rate,
+        known: &mut LimiterRecord,
+        wanted: u64,
+        ahead: Option<Duration>,
+    ) -> Result<Lease, ApiError> {
+        let lease = async {
+            // What others remember may be old: it is good for a first try, and for no refusal.
+            let mut is_fresh = false;
+            for _ in 0..ATTEMPTS {
+                let (now, rate) = (self.now(), known.rate(configured));
+                let (update, lease) = match known.open_until.filter(|_| known.failures > 0) {
+                    Some(until) if until > now => (None, Lease::Open(until, known.why())),
+                    Some(until) => (Some(self.probing(provider, until, now)), Lease::Probe(known.failures)),
+                    None => self.lease_of(provider, rate, known, wanted, ahead, now),
+                };
+                let Some(update) = update else {
+                    if is_fresh {
+                        return Ok(lease);
+                    }
+                    *known = self.get(Key::limiter(provider)).await?.unwrap_or_default();
+                    is_fresh = true;
+                    continue;
+                };
+                match updated(update).await? {
+                    Ok(after) => {
+                        *known = record(after)?;
+                        return Ok(lease);
+                    }
+                    Err(found) => *known = record(found)?,
+                }
+                is_fresh = true;
+            }
+            Err(contended())
+        };
+        timed(Part::Db, lease).await
+    }
+
+    /// The update that takes calls out of a closed breaker's bucket, and what it gives; none if there is nothing to take.
+    fn lease_of(
+        &self,
+        provider: &Provider,
+        rate: Rate,
+        known: &LimiterRecord,
+        wanted: u64,
+        ahead: Option<Duration>,
+        now: Moment,
+    ) -> (Option<UpdateItemFluentBuilder>, Lease) {
+        let update = self.limiter(provider).expression_attribute_values(":interval", number(rate.as_millis()));
+        match known.tokens(rate, wanted, now) {
+            Tokens::Now(calls, None) => {
+                let update = update
+                    .update_expression("SET next_at = :next")
+                    .condition_expression(format!("{CLOSED} AND (attribute_not_exists(next_at) OR next_at < :now)"))
+                    .expression_attribute_values(":next", number(now.plus(rate.time_of(calls)).as_millis()))
+                    .expression_attribute_values(":now", number(now.as_millis()));
+                (Some(update), Lease::Calls(calls))
+            }
+            Tokens::Now(calls, Some(_)) => {
+                let latest = now.plus(rate.tolerance()).minus(rate.time_of(calls - 1));
+                let update = update
+                    .update_expression("ADD next_at :taken")
+                    .condition_expression(format!("{CLOSED} AND next_at BETWEEN :now AND :latest"))
+                    .expression_attribute_values(":taken", number(rate.time_of(calls).as_millis()))
+                    .expression_attribute_values(":now", number(now.as_millis()))
+                    .expression_attribute_values(":latest", number(latest.as_millis()));
+                (Some(update), Lease::Calls(calls))
+            }
+            Tokens::From(at) if ahead.is_none_or(|ahead| at <= now.plus(ahead)) => {
+                let update = update
+                    .update_expression("ADD next_at :interval")
+                    .condition_expression(format!("{CLOSED} AND next_at = :read"))
+                    .expression_attribute_values(":read", number(at.plus(rate.tolerance()).as_millis()));
+                (Some(update), Lease::At(at))
+            }
+            Tokens::From(_) => (None, Lease::Nothing),
+        }
+    }
+
+    fn probing(&self, provider: &Provider, open_until: Moment, now: Moment) -> UpdateItemFluentBuilder {
+        self.limiter(provider)
+            .update_expression("SET open_until = :lease")
+            .condition_expression("open_until = :read")
+            .expression_attribute_values(":lease", number(now.plus(PROBE_LEASE).as_millis()))
+            .expression_attribute_values(":read", number(open_until.as_millis()))
+    }
+
+    /// Opens a breaker for the n-th time in a row, unless somebody else did.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn open_breaker(
+        &self,
+        provider: &Provider,
+        failures: u32,
+        until: Moment,
+        why: &WaitingFor,
+    ) -> Result<bool, ApiError> {
+        let update = self
+            .limiter(provider)
+            .update_expression("SET failures = :failures, open_until = :until, code = :code, detail = :detail")
+            .expression_attribute_values(":failures", number(failures))
+            .expression_attribute_values(":until", number(until.as_millis()))
+            .expression_attribute_values(":code", string(&why.code))
+            .expression_attribute_values(":detail", string(&why.detail));
+        let update = if failures <= 1 {
+            update.condition_expression("attribute_not_exists(failures)")
+        } else {
+            update
+                .condition_expression("failures = :before")
+                .expression_attribute_values(":before", number(failures - 1))
+        };
+        Ok(timed(Part::Db, updated(update)).await?.is_ok())
+    }
+
+    /// Lets the next job probe at once: the last one asked nobody.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn give_probe_back(&self, provider: &Provider) -> Result<(), ApiError> {
+        let update = self
+            .limiter(provider)
+            .update_expression("SET open_until = :now")
+            .condition_expression("attribute_exists(failures)")
+            .expression_attribute_values(":now", number(self.now().as_millis()));
+        timed(Part::Db, updated(update)).await.map(drop)
+    }
+
+    /// Closes a breaker.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn close_breaker(&self, provider: &Provider) -> Result<(), ApiError> {
+        let update = self.limiter(provider).update_expression("REMOVE failures, open_until, code, detail");
+        timed(Part::Db, updated(update)).await.map(drop)
+    }
+
+    /// Has the bucket be empty until a moment.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn empty_bucket(&self, provider: &Provider, rate: Rate, until: Moment) -> Result<(), ApiError> {
+        let update = self
+            .limiter(provider)
+            .update_expression("SET next_at = :next")
+            .condition_expression("attribute_not_exists(next_at) OR next_at < :next")
+            .expression_attribute_values(":next", number(until.plus(rate.tolerance()).as_millis()));
+        timed(Part::Db, updated(update)).await.map(drop)
+    }
+
+    /// Notes the rate that the provider says it takes.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn note_rate(&self, provider: &Provider, rate: Rate) -> Result<(), ApiError> {
+        let update = self
+            .limiter(provider)
+            .update_expression("SET interval_ms = :interval")
+            .condition_expression("attribute_not_exists(interval_ms) OR interval_ms <> :interval")
+            .expression_attribute_values(":interval", number(rate.as_millis()));
+        timed(Part::Db, updated(update)).await.map(drop)
+    }
+
+    fn limiter(&self, provider: &Provider) -> UpdateItemFluentBuilder {
+        self.client.update_item().table_name(&self.table).set_key(Some(Key::limiter(provider).attributes()))
+    }
+
+    /// Adds a job to those of its organization that wait for a provider: when its turn comes if the provider serves nobody else, or
+    /// `None` if none waits before it.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn join_backlog(&self, org: OrgId, provider: &Provider, rate: Rate) -> Result<Option<Moment>, ApiError> {
+        let joined = async {
+            let mut has_others = true;
+            for _ in 0..ATTEMPTS {
+                let now = self.now();
+                let (expression, condition) = if has_others {
+                    ("SET ends_at = ends_at + :value, #ttl = :ttl", "ends_at > :now")
+                } else {
+                    ("SET ends_at = :value, #ttl = :ttl", "attribute_not_exists(ends_at) OR ends_at <= :now")
+                };
+                let first = now.plus(rate.interval()).as_millis();
+                let value = if has_others { number(rate.as_millis()) } else { number(first) };
+                let update = self
+                    .client
+                    .update_item()
+                    .table_name(&self.table)
+                    .set_key(Some(Key::backlog(org, provider).attributes()))
+                    .update_expression(expression)
+                    .condition_expression(condition)
+                    .expression_attribute_names("#ttl", keys::TTL)
+                    .expression_attribute_values(":now", number(now.as_millis()))
+                    .expression_attribute_values(":value", value)
+                    .expression_attribute_values(":ttl", number(now.plus(BACKLOG_KEPT).as_ttl_seconds()));
+                match updated(update).await? {
+                    Ok(_) if !has_others => return Ok(None),
+                    Ok(after) => {
+                        let BacklogRecord { ends_at } = record(after)?;
+                        return Ok(ends_at.map(|ends_at| ends_at.minus(rate.interval())));
+                    }
+                    Err(_) => has_others = !has_others,
+                }
+            }
+            Err(contended())
+        };
+        timed(Part::Db, joined).await
+    }
+}
+
+/// Sends an update, and says how the record is after it.
+async fn updated(update: UpdateItemFluentBuilder) -> Result<Updated, ApiError> {
+    let update = update
+        .return_values(ReturnValue::AllNew)
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+    match update.send_unless_held().await {
+        Ok(done) => Ok(Ok(done.attributes.unwrap_or_default())),
+        Err(error) => match error.as_service_error() {
+            Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                Ok(Err(refused.item.clone().unwrap_or_default()))
+            }
+            _ => Err(classify(error)),
+        },
+    }
+}

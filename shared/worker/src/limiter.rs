@@ -1,0 +1,247 @@
+//! Before a job calls its provider: whether there is a call for it now, under the rate and the breaker that all environments share. A job
+//! without one waits in the index of what is due, at the cost of no run.
+
+use crate::Ended;
+use crate::run::delay;
+use futures_util::lock::Mutex as AsyncMutex;
+use shared::model::job::{Claim, JobRecord, JobState, Settlement, Turn, WaitingFor};
+use shared::model::limiter::{Fault, Lease, LimiterRecord, Provider, Rate};
+use shared::model::time::Moment;
+use shared::store::jobs::Change;
+use shared::{ApiError, Context};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// A call that comes within this time, or that of one call, comes soon.
+const SOON: Duration = Duration::from_secs(1);
+/// The longest that one answer stops everybody: more than that is asked again, and opens the breaker.
+const EMPTY_MAX: Duration = Duration::from_secs(300);
+/// The codes of a refusal that says that the bucket is empty.
+const RATE_LIMITED: [&str; 2] = ["provider_rate_limited", "mail_rate_limited"];
+
+/// What an environment knows of the rates and breakers of the providers that it calls.
+#[derive(Debug)]
+pub struct Limiter {
+    configured: Rate,
+    known: Mutex<HashMap<Provider, Known>>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    record: LimiterRecord,
+    refused_in_a_row: u32,
+    said: Option<RateLimits>,
+}
+
+/// What a provider says of its rate along with an answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RateLimits {
+    /// Calls that it takes in a minute.
+    pub per_minute: Option<u64>,
+    /// So long it takes no more.
+    pub empty_for: Option<Duration>,
+}
+
+/// The calls that an invocation has leased: one update for a batch, and they go with it.
+pub(crate) struct Calls<'w> {
+    limiter: &'w Limiter,
+    /// Messages of the batch that may still ask for one.
+    unasked: AtomicU64,
+    leased: AsyncMutex<HashMap<Provider, u64>>,
+}
+
+/// What comes of asking for a call.
+pub(crate) enum Admission {
+    /// It may be made; whether it probes a breaker that opened so often in a row.
+    Call(Option<u32>),
+    /// The job waits for its turn, and another message is to be sent; none if it went on meanwhile.
+    Waits(Option<Box<JobRecord>>),
+}
+
+/// Until when a job waits, with what, and why.
+struct Wait {
+    until: Moment,
+    turn: Turn,
+    /// What refused others, where the breaker is open.
+    refused: Option<WaitingFor>,
+}
+
+impl Limiter {
+    /// With the rate that is in force until the provider says another one.
+    #[must_use]
+    pub fn new(configured: Rate) -> Self {
+        Self { configured, known: Mutex::default() }
+    }
+
+    /// Notes what a provider said of its rate.
+    pub fn heard(&self, provider: &Provider, said: RateLimits) {
+        self.with(provider, |known| known.said = Some(said));
+    }
+
+    fn with<T>(&self, provider: &Provider, change: impl FnOnce(&mut Known) -> T) -> T {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        change(known.entry(provider.clone()).or_default())
+    }
+
+    async fn lease(
+        &self,
+        context: &Context,
+        provider: &Provider,
+        wanted: u64,
+        ahead: Option<Duration>,
+    ) -> Result<(Lease, Rate), ApiError> {
+        let mut record = self.with(provider, |known| known.record.clone());
+        let lease = context.store().lease_calls(provider, self.configured, &mut record, wanted, ahead).await?;
+        let rate = record.rate(self.configured);
+        self.with(provider, |known| known.record = record);
+        Ok((lease, rate))
+    }
+
+    /// Tells all environments what a run says of its provider. `probe` is what its call was let through with.
+    pub(crate) async fn note(
+        &self,
+        context: &Context,
+        provider: &Provider,
+        probe: Option<u32>,
+        ended: &Ended,
+    ) -> Result<(), ApiError> {
+        let (store, now) = (context.store(), context.now());
+        let (rate, said) = self.with(provider, |known| (known.record.rate(self.configured), known.said.take()));
+        let RateLimits { per_minute, mut empty_for } = said.unwrap_or_default();
+        if let Some(said) =
+            per_minute.map(|calls| Rate::of(calls, Duration::from_secs(60))).filter(|said| *said != rate)
+        {
+            store.note_rate(provider, said).await?;
+        }
+        let fault = match ended {
+            Ended::Refused { code, retry_after, .. } => {
+                if RATE_LIMITED.contains(code) {
+                    empty_for = empty_for.max(Some(retry_after.unwrap_or(rate.interval())));
+                }
+                Fault::of(code)
+            }
+            Ended::For(..) | Ended::Later { .. } | Ended::NoTime => None,
+        };
+        if let Some(empty_for) = empty_for {
+            store.empty_bucket(provider, rate, now.plus(empty_for.min(EMPTY_MAX))).await?;
+        }
+        match (fault, ended) {
+            (Some(fault), Ended::Refused { code, detail, .. }) => {
+                let in_a_row = self.with(provider, |known| {
+                    known.refused_in_a_row = known.refused_in_a_row.saturating_add(1);
+                    known.refused_in_a_row
+                });
+                if probe.is_none() && in_a_row < fault.opens_after() {
+                    return Ok(());
+                }
+                let failures = probe.unwrap_or(0).saturating_add(1);
+                let until = now.plus(fault.opens_for(failures));
+                if store.open_breaker(provider, failures, until, &WaitingFor::new(code, detail)).await? {
+                    tracing::warn!(
+                        provider = provider.name(),
+                        code,
+                        failures,
+                        "a provider is called by one probe at a time"
+                    );
+                }
+                Ok(())
+            }
+            (_, Ended::For(JobState::Succeeded, ..)) => {
+                self.with(provider, |known| known.refused_in_a_row = 0);
+                if probe.is_some() {
+                    tracing::info!(provider = provider.name(), "a provider answers again");
+                    store.close_breaker(provider).await?;
+                }
+                Ok(())
+            }
+            // Nobody knows whether it answered: the next job asks.
+            _ if probe.is_some() => store.give_probe_back(provider).await,
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<'w> Calls<'w> {
+    /// None yet, for a batch of so many messages.
+    pub(crate) fn for_batch(limiter: &'w Limiter, messages: usize) -> Self {
+        Self { limiter, unasked: AtomicU64::new(messages as u64), leased: AsyncMutex::default() }
+    }
+
+    /// Whether a job may call its provider now. At the end of its time it may in any case: that is its last try.
+    pub(crate) async fn admit(
+        &self,
+        context: &Context,
+        job: &JobRecord,
+        provider: &Provider,
+    ) -> Result<Admission, ApiError> {
+        let unasked =
+            self.unasked.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(1)));
+        let now = context.now();
+        if job.has_call(now) || job.give_up_at.is_some_and(|at| at <= now) {
+            return Ok(Admission::Call(None));
+        }
+        // Who has waited in a backlog may take one that comes soon. Others leave that to them.
+        let soon = if job.turn.is_some() { self.limiter.soon(provider) } else { Duration::ZERO };
+        let (lease, rate) = {
+            let mut leased = self.leased.lock().await;
+            let left = leased.entry(provider.clone()).or_default();
+            if *left > 0 {
+                *left -= 1;
+                return Ok(Admission::Call(None));
+            }
+            let wanted = unasked.unwrap_or(1).max(1);
+            let (lease, rate) = self.limiter.lease(context, provider, wanted, Some(soon)).await?;
+            if let Lease::Calls(calls) = lease {
+                *left = calls - 1;
+            }
+            (lease, rate)
+        };
+        let lease = match lease {
+            Lease::Nothing => match context.store().join_backlog(job.org_id, provider, rate).await? {
+                Some(until) => return wait(context, job, Wait { until, turn: Turn::Backlog, refused: None }).await,
+                // Nobody of its own is before it: the next call is its.
+                None => self.limiter.lease(context, provider, 1, None).await?.0,
+            },
+            lease => lease,
+        };
+        match lease {
+            Lease::Calls(_) => Ok(Admission::Call(None)),
+            Lease::Probe(failures) => Ok(Admission::Call(Some(failures))),
+            Lease::At(until) => wait(context, job, Wait { until, turn: Turn::Call, refused: None }).await,
+            Lease::Nothing => {
+                let until = now.plus(rate.interval());
+                wait(context, job, Wait { until, turn: Turn::Backlog, refused: None }).await
+            }
+            Lease::Open(until, why) => {
+                let turn = context.store().join_backlog(job.org_id, provider, rate).await?.unwrap_or(now);
+                let until = until.max(turn).max(now.plus(delay(job.refusals.saturating_add(1))));
+                wait(context, job, Wait { until, turn: Turn::Backlog, refused: Some(why) }).await
+            }
+        }
+    }
+}
+
+impl Limiter {
+    fn soon(&self, provider: &Provider) -> Duration {
+        self.with(provider, |known| known.record.rate(self.configured)).interval().max(SOON)
+    }
+}
+
+/// Has a job wait, unless it went on meanwhile.
+async fn wait(context: &Context, job: &JobRecord, wait: Wait) -> Result<Admission, ApiError> {
+    let detail = "Its provider takes so many calls in a time, and others come before it.";
+    let why = wait.refused.clone().unwrap_or_else(|| WaitingFor::new("turn", detail));
+    let waits = context.store().change_job_as_read(job.clone(), |job| {
+        let now = context.now();
+        if !matches!(job.claim(now), Claim::Run(_)) {
+            return Ok(Change::none(false));
+        }
+        let waits = job.waits_for_turn(wait.until, wait.turn, why.clone(), now);
+        let waits = if wait.refused.is_some() { waits.held_back() } else { waits };
+        Ok(Change::to((waits, Settlement::default()), true))
+    });
+    let (job, is_written) = waits.await?;
+    Ok(Admission::Waits(is_written.then(|| Box::new(job))))
+}

@@ -1,0 +1,205 @@
+//! Providers with a rate and outages: work waits its turn, few calls are refused, and nothing fails for it. Time is virtual.
+
+use super::providers::{Answer, Providers};
+use super::rig::{MODEL, Rig};
+use crate::api::Actor;
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// A rig whose configuration says how many analyses a minute and e-mails a second its providers take.
+async fn rig_of(providers: &Providers, per_minute: u32, per_second: u32) -> Rig {
+    let rates = [("ANALYSES_PER_MINUTE", per_minute.to_string()), ("EMAILS_PER_SECOND", per_second.to_string())];
+    let mut environment = providers.environment().to_vec();
+    environment.extend(rates);
+    let environment: [_; 7] = environment.try_into().unwrap();
+    Rig::with(environment).await
+}
+
+/// All of it with `just unkind`, a part of it in each run of the suite.
+fn of_full<T>(full: T, part: T) -> T {
+    if std::env::var_os("UNKIND").is_some_and(|size| size == "full") { full } else { part }
+}
+
+async fn analyses(rig: &Rig, owner: &Actor, count: usize) -> Vec<String> {
+    let ask = |number: usize| {
+        let text = format!("text {number} of {}", owner.email);
+        rig.accepted(owner, "/analyze", json!({"text": text, "model": MODEL}))
+    };
+    let mut ids = Vec::new();
+    for first in (0..count).step_by(50) {
+        ids.extend(join_all((first..count.min(first + 50)).map(ask)).await);
+    }
+    ids
+}
+
+/// Lets time pass in steps, delivers what is visible and sweeps each minute, until `is_done`. Returns how long it took.
+async fn pass(rig: &Rig, step: Duration, most: Duration, is_done: impl AsyncFn() -> bool) -> Duration {
+    let clock = rig.system.clock();
+    let (begin, mut swept) = (clock.now_ms(), 0);
+    loop {
+        rig.deliver_all().await;
+        let passed = Duration::from_millis(clock.now_ms() - begin);
+        if is_done().await {
+            return passed;
+        }
+        assert!(passed < most, "not done after {passed:?}");
+        if passed.as_secs() / 60 > swept {
+            swept = passed.as_secs() / 60;
+            rig.sweep_once().await;
+            rig.deliver_all().await;
+        }
+        clock.jump(step);
+    }
+}
+
+async fn count(rig: &Rig, owner: &Actor, state: &str) -> usize {
+    let (mut count, mut path) = (0, format!("/jobs?state={state}&limit=100"));
+    loop {
+        let page = rig.api.get(owner, &path).await.body;
+        count += page["data"].as_array().unwrap().len();
+        let Some(cursor) = page["next_cursor"].as_str() else { return count };
+        path = format!("/jobs?state={state}&limit=100&cursor={cursor}");
+    }
+}
+
+/// A burst of ten minutes' calls: none fails, hardly one is refused, and the rate is made use of.
+#[tokio::test]
+async fn a_burst_beyond_the_providers_rate_waits_its_turn() {
+    let count_all = of_full(500, 60);
+    let providers = Providers::start().await;
+    let rig = rig_of(&providers, 50, 14).await;
+    providers.takes_a_minute(50, rig.system.clock());
+    let owner = rig.owner("pro").await;
+    let ids = analyses(&rig, &owner, count_all).await;
+    rig.deliver_all().await;
+    let last = rig.job(&owner, ids.last().unwrap()).await;
+    assert_eq!((&last["waiting_for"]["code"], &last["attempts"]), (&json!("turn"), &json!(0)), "{last}");
+    let took = pass(&rig, SECOND, HOUR, async || providers.analyses().len() == count_all).await;
+    assert_eq!((count(&rig, &owner, "failed").await, count(&rig, &owner, "succeeded").await), (0, count_all));
+    println!("{count_all} analyses in {took:?}, {} refused", providers.refused());
+    assert!(providers.refused() <= count_all / 50, "{} calls were refused", providers.refused());
+    let ideal = MINUTE * count_all as u32 / 50;
+    assert!(took < ideal + ideal / 5 + 10 * SECOND, "{took:?}: the rate is made use of");
+}
+
+/// The configuration says too much: the provider's own word counts.
+#[tokio::test]
+async fn the_providers_own_word_of_its_rate_counts() {
+    let providers = Providers::start().await;
+    let rig = rig_of(&providers, 100_000, 14).await;
+    providers.takes_a_minute(50, rig.system.clock());
+    let owner = rig.owner("pro").await;
+    analyses(&rig, &owner, 2).await;
+    rig.deliver_all().await;
+    analyses(&rig, &owner, 30).await;
+    pass(&rig, SECOND, 10 * MINUTE, async || providers.analyses().len() == 32).await;
+    assert_eq!(count(&rig, &owner, "failed").await, 0);
+    assert!(providers.refused() <= 5, "{}", providers.refused());
+}
+
+#[tokio::test]
+async fn emails_keep_to_their_rate() {
+    let all = of_full(1_000, 100);
+    let providers = Providers::start().await;
+    let rig = rig_of(&providers, 50, 14).await;
+    let owner = rig.owner("pro").await;
+    rig.deliver_account_mail().await;
+    rig.system.clock().jump(MINUTE);
+    providers.takes_a_minute(14 * 60, rig.system.clock());
+    let mail = json!({"to": owner.email, "subject": "s", "text": "t"});
+    let sent = providers.emails().len();
+    join_all((0..all).map(|_| rig.accepted(&owner, "/send-email", mail.clone()))).await;
+    let took = pass(&rig, SECOND, 3 * MINUTE, async || providers.emails().len() == sent + all).await;
+    println!("{all} e-mails in {took:?}, {} refused", providers.refused());
+    assert_eq!(count(&rig, &owner, "failed").await, 0);
+    assert!(providers.refused() <= all / 50, "{}", providers.refused());
+}
+
+/// One organization's job behind another's many begins within two of the provider's calls.
+#[tokio::test]
+async fn one_organizations_backlog_holds_up_no_other() {
+    let providers = Providers::start().await;
+    let rig = rig_of(&providers, 50, 14).await;
+    providers.takes_a_minute(50, rig.system.clock());
+    let (many, one) = (rig.owner("pro").await, rig.owner("pro").await);
+    let (all, before) = of_full((2_000, 20), (40, 8));
+    analyses(&rig, &many, all).await;
+    pass(&rig, SECOND, 2 * MINUTE, async || providers.analyses().len() >= before).await;
+    let before = providers.analyses().len();
+    analyses(&rig, &one, 1).await;
+    let is_its = |call: &Value| call.to_string().contains(&one.email);
+    pass(&rig, SECOND, MINUTE, async || providers.analyses().iter().any(is_its)).await;
+    let others = providers.analyses().iter().skip(before).take_while(|call| !is_its(call)).count();
+    assert!(others <= 2, "{others} calls of the other organization's came first");
+}
+
+/// The account has no credit for hours: it is asked rarely, jobs wait and say why, and all of it is done soon after.
+#[tokio::test]
+async fn an_account_without_credit_is_waited_for() {
+    let (all, hours) = of_full((20, 12), (3, 2));
+    let providers = Providers::start().await;
+    let rig = rig_of(&providers, 50, 14).await;
+    let owner = rig.owner("pro").await;
+    providers.will_always(Answer::Say("Your credit balance is too low to access the API.".to_owned()));
+    let ids = analyses(&rig, &owner, all).await;
+    let until = rig.system.context().now().plus(hours * HOUR);
+    pass(&rig, MINUTE, 13 * HOUR, async || rig.system.context().now() >= until).await;
+    let job = rig.job(&owner, &ids[all - 1]).await;
+    assert_eq!((&job["state"], &job["attempts"]), (&json!("queued"), &json!(0)), "{job}");
+    assert_eq!(job["waiting_for"]["code"], "provider_billing", "{job}");
+    println!("asked {} times in {hours} hours", providers.refused());
+    assert!(providers.refused() <= 12 * hours as usize + 10, "{} calls in {hours} hours", providers.refused());
+
+    providers.will_be_well();
+    let took = pass(&rig, SECOND, 15 * MINUTE, async || providers.analyses().len() == all).await;
+    assert!(took <= 10 * MINUTE, "{took:?} after the world's return");
+    assert_eq!((count(&rig, &owner, "failed").await, count(&rig, &owner, "succeeded").await), (0, all));
+}
+
+/// An hour of overload: nothing fails, nothing is paid for, and all is done soon after.
+#[tokio::test]
+async fn an_hour_of_overload_fails_nothing() {
+    let all = of_full(40, 12);
+    let providers = Providers::start().await;
+    let rig = rig_of(&providers, 50, 14).await;
+    let owner = rig.owner("pro").await;
+    providers.will_always(Answer::Refuse(529, None));
+    for _ in 0..4 {
+        analyses(&rig, &owner, all / 4).await;
+        let until = rig.system.context().now().plus(15 * MINUTE);
+        pass(&rig, 5 * SECOND, HOUR, async || rig.system.context().now() >= until).await;
+    }
+    println!("asked {} times in an hour", providers.refused());
+    assert!(providers.refused() <= 40, "{} calls in an hour", providers.refused());
+    providers.will_be_well();
+    let took = pass(&rig, SECOND, 15 * MINUTE, async || providers.analyses().len() == all).await;
+    assert!(took <= 11 * MINUTE, "{took:?} after the world's return");
+    assert_eq!((count(&rig, &owner, "failed").await, count(&rig, &owner, "succeeded").await), (0, all));
+}
+
+/// A turn may be further away than a queue hides a message: the sweeper sends it in time, and the jobs of a minute do not come at once.
+#[tokio::test]
+async fn a_backlog_longer_than_a_message_hides_keeps_its_turns() {
+    let all = of_full(120, 24);
+    let providers = Providers::start().await;
+    let rig = rig_of(&providers, 1, 14).await;
+    let owner = rig.owner("pro").await;
+    let ids = analyses(&rig, &owner, all).await;
+    rig.deliver_all().await;
+    let mut waits = Vec::new();
+    for id in &ids {
+        waits.push(rig.job(&owner, id).await["not_before"].as_str().map(str::to_owned));
+    }
+    waits.sort();
+    waits.dedup();
+    assert!(waits.len() >= all - 1, "each has a turn of its own: {waits:?}");
+    let took = pass(&rig, 5 * SECOND, 3 * HOUR, async || providers.analyses().len() == all).await;
+    println!("{all} analyses at one a minute in {took:?}");
+    assert!(took < MINUTE * all as u32 + 5 * MINUTE, "{took:?}");
+    assert_eq!(count(&rig, &owner, "failed").await, 0);
+}
