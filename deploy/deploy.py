@@ -47,9 +47,10 @@ def main():
         stopped = table_objection(stack.parameters(), given, parameters({"parameter_overrides": []}, options.changes))
     if stopped:
         sys.exit(f"{options.environment} is not deployed:\n  " + "\n  ".join(stopped))
-    given["Release"] = release.name(given | ({"again": time.time()} if options.again else {}), release.built(options.functions))
+    functions = release.built(options.functions)
+    given["Release"] = release.name(given | ({"again": time.time()} if options.again else {}), functions)
     print(f"release {given['Release']}", flush=True)
-    template = releases.package(stack.name, given["Release"], given, options.functions)
+    template = releases.package(stack.name, given["Release"], given, functions)
     for one in in_turn(stack.described(), given):
         releases.deploy(options.environment, stack.name, template, one, *(["--no-confirm-changeset"] if options.yes else []))
     moved, deleted = stack.settle()

@@ -60,8 +60,10 @@ class Deployment:
         acl.write_text(f"user default off\nuser citizen on >citizen {access}\nuser probe on >probe ~* +@all\n")
         self.redis_port = redis_port
 
-    def begin(self):
-        """Starts both."""
+    def begin(self, environments=None):
+        """Starts both, with this many environments of Lambda in the account, or as many as MiniStack takes this machine for."""
+        if environments:
+            self.environment["LAMBDA_ACCOUNT_CONCURRENCY"] = str(environments)
         redis_port, acl = self.redis_port, self.folder / "users.acl"
         self.start("redis", ["redis-server", "--bind", "127.0.0.1", "--port", str(redis_port), "--save", "", "--aclfile", str(acl),
                              "--dir", str(self.folder)])

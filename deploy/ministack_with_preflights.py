@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """MiniStack, as unkind as AWS where it is not. Its import of an OpenAPI definition keeps what mock integrations answer, as API Gateway's
-does; it does not evaluate their mapping templates: a preflight's body is its template, with the parameters put in. And CloudFormation
-cannot delete a table that DynamoDB protects: a creation that fails with one ends in ROLLBACK_FAILED."""
+does; it does not evaluate their mapping templates: a preflight's body is its template, with the parameters put in. CloudFormation
+cannot delete a table that DynamoDB protects: a creation that fails with one ends in ROLLBACK_FAILED. And what a template reserves of a
+function is reserved, where the account has it: beyond it, calls are throttled."""
 import runpy
-from ministack.services import apigateway_v1, dynamodb
+from ministack.services import apigateway_v1, dynamodb, lambda_svc
 from ministack.services.cloudformation import provisioners
 
 import_operation = apigateway_v1._import_operation
@@ -22,8 +23,9 @@ def with_responses(api_id, resource_id, http_method, operation, *arguments):
 
 
 apigateway_v1._import_operation = with_responses
-tables = provisioners._RESOURCE_HANDLERS["AWS::DynamoDB::Table"]
+tables, functions = (provisioners._RESOURCE_HANDLERS[f"AWS::{one}"] for one in ("DynamoDB::Table", "Lambda::Function"))
 plain = tables["create"], tables["update"], tables["delete"]
+plain_function = functions["create"], functions["update"]
 
 
 def protection(properties):
@@ -41,4 +43,25 @@ def delete_unprotected(name, properties):
 tables["create"] = lambda logical_id, properties, *rest: plain[0](logical_id, protection(properties), *rest)
 tables["update"] = lambda name, old, new, *rest, **named: plain[1](name, protection(old), protection(new), *rest, **named)
 tables["delete"] = delete_unprotected
+
+
+# Of all of a function's versions together; MiniStack looks for it with the version that is called, which has none.
+lambda_svc._reserved_concurrency = lambda _, config: lambda_svc._functions.get(config["FunctionName"], {}).get("concurrency")
+
+
+def reserving(name, properties, made):
+    """What `made` makes of a function, with what its template reserves of it, or nothing; refused as Lambda refuses it."""
+    reserved = None if (text := properties.get("ReservedConcurrentExecutions")) is None else int(text)
+    others = sum(lambda_svc._functions[one].get("concurrency") or 0 for one in lambda_svc._functions if one != name)
+    # "Configuring reserved concurrency for a function", Lambda Developer Guide: 100 stay for functions that reserve none.
+    if reserved is not None and lambda_svc._ACCOUNT_CONCURRENCY_CAP - others - reserved < 100:
+        raise ValueError("Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its "
+                         "minimum value of [100].")
+    made = made()
+    lambda_svc._functions[made[0]]["concurrency"] = reserved
+    return made
+
+
+functions["create"] = lambda logical_id, properties, *rest: reserving(None, properties, lambda: plain_function[0](logical_id, properties, *rest))
+functions["update"] = lambda name, old, new, *rest, **named: reserving(name, new, lambda: plain_function[1](name, old, new, *rest, **named))
 runpy.run_module("ministack", run_name="__main__", alter_sys=True)

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Carries out each procedure of docs/procedures.md on MiniStack: a release that does not work, going back, pushing one function,
-restoring the table, rotating secrets, raising limits, another region.
+restoring the table, rotating secrets, resting functions, raising limits, another region.
 
 Usage: just procedures-local      after `just build --quick`; some minutes
 """
-import pathlib, re, shutil, signal, sys, tempfile, urllib.request
+import pathlib, re, shutil, signal, sys, tempfile, time, urllib.request
 import release
 from tools import ROOT, in_sams_environment
 
@@ -71,9 +71,14 @@ def back(deployment, folder, first):
     deployment.look()
 
 
+def function(deployment, name):
+    """A function's name in AWS."""
+    return next(one for one in deployment.versions() if f"-{name}Function" in one)
+
+
 def push(deployment):
     """What is pushed is live, and the next deployment takes it back, or --undo."""
-    name = next(one for one in deployment.versions() if "-HealthFunction" in one)
+    name = function(deployment, "Health")
     before = deployment.versions()
     deployment.run("push.py", "health")  # compiles what it depends on, where nothing has yet
     after = deployment.versions()
@@ -157,23 +162,54 @@ def rotate(deployment, folder):
     assert {page(cursor)[0] for _ in range(50)} == {422} and page(page()[1]["next_cursor"])[0] == 200, page(cursor)
 
 
+def rest(deployment):
+    """A function that rests answers nobody and takes no job, and goes on with those that waited."""
+    functions, (health, worker) = deployment.client("lambda"), (function(deployment, one) for one in ("Health", "AnalysisWorker"))
+    _, session = deployment.call("POST", "/auth/register", {"email": "waits@example.com", "name": "W", "org_name": "W",
+                                                            "password": "correct horse battery"})
+    for name in (health, worker):
+        functions.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+    status, job = deployment.call("POST", "/analyze", {"text": "A short text."}, session["token"])
+    assert status == 202, job
+    time.sleep(5)
+    state = lambda: deployment.call("GET", f"/jobs/{job['id']}", token=session["token"])[1]["state"]
+    # API Gateway makes a 5xx of it, MiniStack shows Lambda's own.
+    assert state() == "queued" and deployment.call("GET", "/health")[0] in (429, 500, 502)
+    for name in (health, worker):
+        functions.delete_function_concurrency(FunctionName=name)
+    wait_for("the job that waited", lambda: state() == "succeeded")
+    well(deployment)
+
+
 def limits(deployment, folder):
-    """With reservations, a function's number in the template is raised and arrives, with the same code."""
+    """With reservations, a function's number in the template is raised and arrives, with the same code; more than the account has is
+    refused, and the stack as it was before."""
     checkout = folder / "checkout"
     for part in ("deploy", "functions"):
         shutil.copytree(ROOT / part, checkout / part, ignore=shutil.ignore_patterns("*.rs", "__pycache__"))
     for part in ("template.yaml", "samconfig.toml"):
         shutil.copy(ROOT / part, checkout / part)
     given = [*deployment.parameters, "AllowedOrigins=https://a.example", "AppUrl=https://a.example", "ReservedConcurrency=true"]
-    name = next(one for one in deployment.versions() if "-HealthFunction" in one)
+    name = function(deployment, "Health")
     reserved = lambda: deployment.client("lambda").get_function_concurrency(FunctionName=name).get("ReservedConcurrentExecutions")
+    assert reserved() is None
     deployment.run("deploy.py", "dev", "--yes", *given)
     before = reserved()
     template = (checkout / "template.yaml").read_text()
     found = re.search(r"  HealthFunction:.*?ReservesConcurrency, (\d+),", template, re.DOTALL)
     assert before == int(found[1]), before
-    (checkout / "template.yaml").write_text(template[:found.start(1)] + str(before + 7) + template[found.end(1):])
-    deployment.run(checkout / "deploy/deploy.py", "dev", "--yes", "--functions", ROOT / "target/lambda", *given)
+
+    def raised(by, check=True):
+        (checkout / "template.yaml").write_text(template[:found.start(1)] + str(before + by) + template[found.end(1):])
+        return deployment.run(checkout / "deploy/deploy.py", "dev", "--yes", "--functions", ROOT / "target/lambda", *given, check=check)
+
+    raised(7)
+    assert reserved() == before + 7
+    refused = raised(900, check=False)
+    stack = deployment.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]["StackStatus"]
+    events = deployment.client("cloudformation").get_paginator("describe_stack_events").paginate(StackName=STACK)
+    why = [one for page in events for one in page["StackEvents"] if "below its minimum value" in one.get("ResourceStatusReason", "")]
+    assert refused.returncode and stack == "UPDATE_ROLLBACK_COMPLETE" and why, refused.stdout[-2000:]
     assert reserved() == before + 7
     deployment.look()
     well(deployment)
@@ -181,6 +217,9 @@ def limits(deployment, folder):
 
 def region(deployment):
     """Another region stands by over a replica of the table: what is written here is read there."""
+    there = lambda service: boto3.client(service, endpoint_url=deployment.endpoint, region_name="eu-west-1", aws_access_key_id="test",
+                                         aws_secret_access_key="test")
+    there("sesv2").create_email_identity(EmailIdentity="example.com")  # each region has its own
     made = {"email": "traveller@example.com", "name": "T", "org_name": "T", "password": "correct horse battery"}
     _, session = deployment.call("POST", "/auth/register", made)
     said = deployment.run("region.py", "dev", "eu-west-1", "--yes", *deployment.limits, "AllowedOrigins=https://b.example", "AppUrl=https://b.example")
@@ -188,11 +227,9 @@ def region(deployment):
     here, deployment.url = deployment.url, f"{deployment.endpoint}/restapis/{api}/v1/_user_request_"
     assert deployment.call("GET", "/me", token=session["token"])[1]["email"] == made["email"]
     well(deployment)
-    assert origin(deployment) == "https://b.example" and origin(deployment, here) == "https://a.example"
+    assert origin(deployment, deployment.url) == "https://b.example" and origin(deployment, here) == "https://a.example"
     rule = re.search(r"--name (\S+)", said)[1]
-    events = boto3.client("events", endpoint_url=deployment.endpoint, region_name="eu-west-1", aws_access_key_id="test",
-                          aws_secret_access_key="test")
-    assert events.describe_rule(Name=rule)["State"] == "DISABLED"
+    assert there("events").describe_rule(Name=rule)["State"] == "DISABLED"
     deployment.url = here
     well(deployment)
 
@@ -204,7 +241,7 @@ def main():
     deployment = Deployment(folder)
     try:
         with Part("a first release"):
-            deployment.begin()
+            deployment.begin(environments=1000)
             first = first_release(deployment)
         with Part("a release that does not work goes back by itself"):
             one_that_does_not_work(deployment, folder, first)
@@ -216,6 +253,8 @@ def main():
             restore(deployment, first)
         with Part("rotate"):
             rotate(deployment, folder)
+        with Part("rest"):
+            rest(deployment)
         with Part("limits"):
             limits(deployment, folder)
         with Part("region"):
@@ -231,6 +270,6 @@ def main():
 
 in_sams_environment()
 import boto3
-from ministack import STACK, Deployment, Part
+from ministack import STACK, Deployment, Part, wait_for
 
 main()

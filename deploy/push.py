@@ -8,7 +8,7 @@ For the account's Lambda it is built as `just build` does; for an emulator on th
 does. Only the alias names what was pushed: the function itself has the stack's code again afterwards, so that the next `just deploy`
 publishes what it deploys. Other environments get releases only.
 """
-import argparse, io, os, pathlib, subprocess, sys, tempfile, time, urllib.parse, zipfile
+import argparse, os, pathlib, subprocess, sys, tempfile, time, urllib.parse
 from tools import ROOT, in_sams_environment
 
 ENVIRONMENT = "dev"
@@ -39,15 +39,6 @@ def objection(stack, parameters):
     return None if parameters["Environment"] == ENVIRONMENT else f"{stack} is {parameters['Environment']}: only {ENVIRONMENT} is pushed to"
 
 
-def zipped(program):
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        entry = zipfile.ZipInfo("bootstrap")
-        entry.external_attr, entry.compress_type = 0o755 << 16, zipfile.ZIP_DEFLATED
-        archive.writestr(entry, program)
-    return file.getvalue()
-
-
 def main():
     import releases
     from samtranslator.yaml_helper import yaml_parse
@@ -69,7 +60,7 @@ def main():
         functions.update_alias(FunctionName=name, Name=ALIAS, FunctionVersion=stack.published()[name])
         print(f"{options.function} is the stack's again")
         return
-    program = zipped(built(options.function))
+    program = releases.zipped(built(options.function))
     seconds = time.monotonic() - start
     ready = functions.get_waiter("function_updated_v2")
     functions.update_function_code(FunctionName=name, ZipFile=program)

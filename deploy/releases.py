@@ -7,7 +7,7 @@
 
 The newest KEPT releases of each stack stay, and the live one, with the functions that they name.
 """
-import json, os, pathlib, re, subprocess, tempfile
+import concurrent.futures, hashlib, io, json, os, pathlib, re, subprocess, tempfile, zipfile
 from stack import client
 from tools import ROOT, SAM
 
@@ -26,27 +26,43 @@ def bucket():
     return manage_stack(profile=os.environ.get("AWS_PROFILE"), region=client("s3").meta.region_name)
 
 
-def package(stack, release, parameters, folder):
-    """Uploads what is built in `folder`, and keeps the release. Returns the packaged template's text."""
-    with tempfile.TemporaryDirectory() as work:
-        template = pathlib.Path(work, "template.yaml")
-        # It names itself, so that it can be deployed by itself.
-        named = re.sub(r"(?m)^  Release:\n", f"\\g<0>    Default: {release}\n", (ROOT / "template.yaml").read_text())
-        template.write_text(named)
-        template.with_name("target").mkdir()
-        template.with_name("target").joinpath("lambda").symlink_to(pathlib.Path(folder).resolve())
-        where, packaged = bucket(), pathlib.Path(work, "packaged.yaml")
-        sam("package", "--template", template, "--s3-bucket", where, "--s3-prefix", f"{PREFIX}/{stack}/code",
-            "--output-template-file", packaged, "--no-progressbar")
-        text = packaged.read_text()
+def zipped(program):
+    """A function's package: the same bytes for the same program. Quickly packed: the last tenth of its size would take four times as long."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        entry = zipfile.ZipInfo("bootstrap")  # of 1980, whenever it was packed
+        entry.external_attr = 0o755 << 16
+        archive.writestr(entry, program, zipfile.ZIP_DEFLATED, compresslevel=1)
+    return file.getvalue()
+
+
+def upload(where, stack, functions):
+    """Uploads what code is not there yet. The key of each function's, by its name."""
+    prefix = f"{PREFIX}/{stack}/code/"
+    keys = {name: prefix + hashlib.sha256(code).hexdigest() for name, code in functions.items()}
+    there, s3 = {one["Key"] for one in objects(where, prefix)}, client("s3")
+    new = {keys[name]: code for name, code in functions.items() if keys[name] not in there}
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:  # packing and waiting need no interpreter
+        list(threads.map(lambda key: s3.put_object(Bucket=where, Key=key, Body=zipped(new[key])), new))
+    return keys
+
+
+def package(stack, release, parameters, functions):
+    """Uploads the functions' code, and keeps the release. Returns its template's text, which says where the code is; `sam deploy` makes
+    of it what CloudFormation reads."""
+    where = bucket()
+    keys = upload(where, stack, functions)
+    # It names itself, so that it can be deployed by itself.
+    named = re.sub(r"(?m)^  Release:\n", f"\\g<0>    Default: {release}\n", (ROOT / "template.yaml").read_text())
+    named = re.sub(r"(CodeUri: )target/lambda/([^/\s]+)/?", lambda found: f"{found[1]}s3://{where}/{keys[found[2]]}", named)
     put = lambda file, body: client("s3").put_object(Bucket=where, Key=f"{PREFIX}/{stack}/{release}/{file}", Body=body.encode())
-    put("template.yaml", text)
+    put("template.yaml", named)
     put("parameters.json", json.dumps(parameters, indent=1, sort_keys=True))
-    return text
+    return named
 
 
 def deploy(environment, stack, template, parameters, *options):
-    """Deploys a packaged template."""
+    """Deploys a release's template."""
     # An empty value stands in quotes, or SAM CLI takes it for no value at all.
     role = os.environ.get("CLOUDFORMATION_ROLE")  # which CloudFormation takes on; without it, it is who deploys
     overrides = [f'{one}="{value}"' if value == "" else f"{one}={value}" for one, value in parameters.items()]
@@ -69,7 +85,7 @@ def kept(stack):
 
 
 def read(stack, release):
-    """The packaged template of a kept release, and its parameters."""
+    """The template of a kept release, and its parameters."""
     get = lambda file: client("s3").get_object(Bucket=bucket(), Key=f"{PREFIX}/{stack}/{release}/{file}")["Body"].read().decode()
     return get("template.yaml"), json.loads(get("parameters.json"))
 

@@ -1,5 +1,5 @@
 """What is cleared away after a deployment, over a bucket and functions that are none."""
-import datetime, io, json, unittest, unittest.mock
+import datetime, io, json, re, unittest, unittest.mock, zipfile
 import releases, stack
 
 STACK, BUCKET = "citizen-dev", "the-bucket"
@@ -15,6 +15,9 @@ class Bucket:
     def put(self, key, body):
         self.clock += 1
         self.versions.setdefault(key, []).append((f"v{self.clock}", body, START + datetime.timedelta(minutes=self.clock)))
+
+    def put_object(self, Bucket, Key, Body):
+        self.put(Key, Body)
 
     def keys(self):
         return {key for key, versions in self.versions.items() if versions and versions[-1][1] is not None}
@@ -85,6 +88,49 @@ class Prune(unittest.TestCase):
         self.release("one", "aa")
         self.assertEqual(releases.prune(STACK, "another"), 1)
         self.assertIn("one/template.yaml", self.there())
+
+
+class Upload(unittest.TestCase):
+    """Code is kept by its content: what an earlier release has brought is not packed and sent again."""
+
+    def setUp(self):
+        self.bucket = Bucket()
+        for name, value in (("client", lambda service: self.bucket), ("bucket", lambda: BUCKET)):
+            patch = unittest.mock.patch.object(releases, name, value)
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def test_a_release_says_where_each_function_is_and_what_it_is_called(self):
+        functions = {manifest.parent.name: manifest.parent.name.encode() for manifest in releases.ROOT.glob("functions/*/Cargo.toml")}
+        template = releases.package(STACK, "0123456789abcdef-c1", {"LogLevel": "info"}, functions)
+        found = re.findall(r"CodeUri: (\S+)", template)
+        where = {f"s3://{BUCKET}/{key}" for key in self.bucket.keys()}
+        self.assertEqual(len(found), len(functions))
+        self.assertLess(set(found), where)
+        self.assertIn("  Release:\n    Default: 0123456789abcdef-c1\n", template)
+        given = releases.PREFIX + f"/{STACK}/0123456789abcdef-c1/"
+        self.assertEqual(self.bucket.versions[given + "template.yaml"][0][1].decode(), template)
+        self.assertEqual(json.loads(self.bucket.versions[given + "parameters.json"][0][1]), {"LogLevel": "info"})
+
+    def test_only_what_is_not_there_is_uploaded(self):
+        first = releases.upload(BUCKET, STACK, {"a": b"one", "b": b"two"})
+        second = releases.upload(BUCKET, STACK, {"a": b"one", "b": b"three"})
+        self.assertEqual(first["a"], second["a"])
+        self.assertEqual(len({*first.values(), *second.values()}), 3)
+        self.assertEqual({key: len(versions) for key, versions in self.bucket.versions.items()}, dict.fromkeys({*first.values(), *second.values()}, 1))
+        for key, program in ((first["a"], b"one"), (first["b"], b"two"), (second["b"], b"three")):
+            with zipfile.ZipFile(io.BytesIO(self.bucket.versions[key][0][1])) as package:
+                (entry,) = package.infolist()
+                self.assertEqual((entry.filename, entry.external_attr >> 16, package.read(entry)), ("bootstrap", 0o755, program))
+
+    def test_releases_of_the_same_code_find_it_and_stacks_have_their_own(self):
+        self.assertRegex(releases.upload(BUCKET, STACK, {"a": b"one"})["a"], rf"^{releases.PREFIX}/{STACK}/code/[0-9a-f]+$")
+        self.assertNotEqual(*(releases.upload(BUCKET, stack, {"a": b"one"})["a"] for stack in (STACK, "citizen-prod")))
+
+    def test_a_program_always_has_the_same_package(self):
+        with unittest.mock.patch("time.time", lambda: 2e9):
+            later = releases.zipped(b"a program")
+        self.assertEqual(releases.zipped(b"a program"), later)
 
 
 class Functions:

@@ -8,6 +8,7 @@
 mod headers;
 mod pairs;
 mod records;
+mod values;
 
 use crate::response::{Problem, Reply};
 use headers::Headers;
