@@ -62,6 +62,12 @@ openapi:
 lint-openapi:
     .ci/lint-openapi.sh
 
+# Attack the local system as a stranger who knows its address and its documents; then one in the like-aws world. Another one of yours:
+# `lab/stranger.py URL`.
+stranger:
+    .ci/with-local.sh sh -c 'lab/stranger.py $URL'
+    LOCAL_OPTIONS=--like-aws .ci/with-local.sh sh -c 'lab/stranger.py $URL --environments 16'
+
 # Generate clients from the document, compile them strictly and make a walk with each.
 clients:
     .ci/with-local.sh lab/clients/run.sh

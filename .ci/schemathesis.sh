@@ -10,6 +10,7 @@ config=$(mktemp --suffix .toml)
 export config
 # One address asks for all of it, also for what no session is needed for.
 export FAILED_LOG_INS_PER_MINUTE=1000000 REGISTRATIONS_PER_MINUTE=1000000 REGISTRATIONS_PER_DAY=1000000 RESET_LINKS_PER_DAY=1000000
+export SESSION_REQUESTS_PER_SECOND=1000000 ORG_REQUESTS_PER_SECOND=1000000,1000000,1000000
 export EMAILS_PER_DAY=1000000 DOLLARS_PER_DAY=1000000 CAP_SHARES=100,100,100
 exec "$root/.ci/with-local.sh" bash -euo pipefail -c '
 trap "rm -f $config" EXIT

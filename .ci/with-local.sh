@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Starts an ephemeral local system, runs a command with its address in $URL and those of its back ends in
-# $DATABASE_URL, $QUEUES_URL and $MAIL_URL, and ends it.
+# $DATABASE_URL, $QUEUES_URL and $MAIL_URL, and ends it. $LOCAL_OPTIONS are given to the system.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 log=$(mktemp)
 # With a test beside it, dependencies get the features that they have in `cargo test --workspace`; without,
 # some get fewer, and everything above them is compiled once more.
 cargo build --quiet --manifest-path "$root/Cargo.toml" --workspace --bin local --test suite
-"${CARGO_TARGET_DIR:-$root/target}/debug/local" --ephemeral --port 0 > "$log" 2>&1 &
+"${CARGO_TARGET_DIR:-$root/target}/debug/local" --ephemeral --port 0 ${LOCAL_OPTIONS:-} > "$log" 2>&1 &
 pid=$!
 trap 'kill "$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; rm -f "$log"' EXIT
 said() { sed -n "s/.*$1 \\([^ ]*\\).*/\\1/p" "$log"; }

@@ -52,6 +52,8 @@ VALUES = {
     "RegistrationsPerMinute": ("5", "10"),
     "RegistrationsPerDay": ("20", "50"),
     "ResetLinksPerDay": ("20", "50"),
+    "SessionRequestsPerSecond": ("50", "100"),
+    "OrgRequestsPerSecond": ("50,500,10000", "5,50,100"),
     "EmailsPerDay": ("1000", "5000"),
     "DollarsPerDay": ("20", "50"),
     "CapShares": ("5,25,100", "1,10,50"),

@@ -72,7 +72,7 @@ class Deployment:
         self.cache_url = f"redis://citizen:citizen@127.0.0.1:{redis_port}"
         # All calls come from this machine, which is one network.
         limits = ("EmailsPerDay", "DollarsPerDay", "FailedLogInsPerMinute", "RegistrationsPerMinute", "RegistrationsPerDay", "ResetLinksPerDay")
-        self.limits = ["CapShares=100,100,100", *(f"{limit}=1000000" for limit in limits)]
+        self.limits = ["CapShares=100,100,100", "SessionRequestsPerSecond=1000000", "OrgRequestsPerSecond=1000000,1000000,1000000", *(f"{limit}=1000000" for limit in limits)]
         self.parameters = [f"CacheUrl={self.cache_url}", *self.limits]
         # Verified by hand: MiniStack's AWS::SES::EmailIdentity gives no DKIM records, which are outputs of the stack.
         self.client("sesv2").create_email_identity(EmailIdentity="example.com")

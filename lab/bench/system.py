@@ -32,6 +32,7 @@ class System:
             "ANALYSIS_PROVIDER": "builtin", "MAIL_FROM": "no-reply@citizen.example",
             "AWS_ENDPOINT_URL_SESV2": self.mail,
             # All events come from one address.
+            "SESSION_REQUESTS_PER_SECOND": "1000000000", "ORG_REQUESTS_PER_SECOND": "1000000000,1000000000,1000000000",
             "EMAILS_PER_DAY": "1000000000", "DOLLARS_PER_DAY": "1000000", "CAP_SHARES": "100,100,100",
             "FAILED_LOG_INS_PER_MINUTE": "1000000", "REGISTRATIONS_PER_MINUTE": "1000000", "REGISTRATIONS_PER_DAY": "1000000",
             "RESET_LINKS_PER_DAY": "1000000",

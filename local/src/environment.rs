@@ -28,6 +28,7 @@ pub(crate) struct Environment<'a> {
     /// Where the mail service is.
     pub(crate) mail_url: &'a str,
     pub(crate) chosen: &'a BTreeMap<String, String>,
+    pub(crate) without_rates: bool,
     /// The template's parameters, with their defaults.
     pub(crate) parameters: &'a HashMap<String, String>,
 }
@@ -58,6 +59,8 @@ impl Environment<'_> {
                 "AWS_ENDPOINT_URL_SQS" => self.sqs_url,
                 "AWS_ACCESS_KEY_ID" => OPERATOR,
                 "AWS_SECRET_ACCESS_KEY" => SECRET,
+                "SESSION_REQUESTS_PER_SECOND" if self.without_rates => "1000000000",
+                "ORG_REQUESTS_PER_SECOND" if self.without_rates => "1000000000,1000000000,1000000000",
                 "LOG_LEVEL" => return std::env::var("LOG_LEVEL").ok(),
                 _ => return self.parameters.get(&parameter_of(name)).cloned(),
             };

@@ -390,6 +390,7 @@ fn options(arguments: Arguments) -> Result<Options, String> {
         allowed_origins: arguments.allowed_origins,
         environment: chosen(),
         anthropic_api_key: anthropic_api_key(|name| env::var(name).ok())?,
+        without_rates: false,
         limits: Limits::default(),
         background: true,
         without: arguments.without,
@@ -408,12 +409,14 @@ fn chosen() -> BTreeMap<String, String> {
         "AWS_ENDPOINT_URL_SESV2",
         "AWS_ENDPOINT_URL_SECRETS_MANAGER",
     ];
+    let rates = ["SESSION_REQUESTS_PER_SECOND", "ORG_REQUESTS_PER_SECOND"];
     let caps = Cap::ALL.map(Cap::variable).into_iter().chain([CAP_SHARES]);
     let limits = NetworkLimit::ALL.map(NetworkLimit::variable);
     providers
         .into_iter()
         .chain(limits)
         .chain(caps)
+        .chain(rates)
         .filter_map(|name| Some((name.to_owned(), env::var(name).ok()?)))
         .collect()
 }

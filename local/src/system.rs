@@ -67,6 +67,8 @@ pub struct Options {
     pub environment: BTreeMap<String, String>,
     /// The model provider's key, for an environment that chooses it.
     pub anthropic_api_key: Option<Secret>,
+    /// Whether sessions and organizations may ask as often as they like; else as often as the template says.
+    pub without_rates: bool,
     /// What callers may take of the gateway.
     pub limits: Limits,
     /// Whether the queue and the schedule call their functions. A test that calls them itself says no.
@@ -92,6 +94,7 @@ impl Options {
             allowed_origins: None,
             environment: BTreeMap::new(),
             anthropic_api_key: None,
+            without_rates: true,
             limits: Limits::default(),
             background: true,
             without: None,
@@ -219,6 +222,7 @@ impl System {
             origins: &origins,
             mail_url: &mail_url,
             chosen: &chosen,
+            without_rates: options.without_rates,
             parameters: &template.parameters,
         };
         let endpoints = environment.for_operators();

@@ -11,6 +11,7 @@ use crate::model::session::{FRESH_FOR, SESSION_COOKIE};
 use crate::model::settings::SettingsRecord;
 use crate::model::time::Moment;
 use crate::model::user::UserRecord;
+use crate::request_rates::{ask_as_org, ask_as_session};
 use crate::security_log::Actor;
 use crate::store::authority::Include;
 use crate::store::role_check::RoleCheck;
@@ -53,8 +54,11 @@ impl Caller {
     /// As [`Caller::verify`], but for that.
     pub async fn verify_user(context: &Context, request: &Request) -> Result<Self, ApiError> {
         let token = token(context, request)?;
+        ask_as_session(context, &token)?;
         let authority = timed(Part::Auth, context.store().authority(&token, Include::Nothing)).await?;
-        Self::from_authority(context, request, token, authority.standing)
+        let caller = Self::from_authority(context, request, token, authority.standing)?;
+        ask_as_org(context, caller.org_id, None).await?;
+        Ok(caller)
     }
 
     /// The same, with the organization's record from the same round trip.
@@ -63,9 +67,12 @@ impl Caller {
     /// As [`Caller::verify`].
     pub async fn verify_with_org(context: &Context, request: &Request) -> Result<(Self, OrgRecord), ApiError> {
         let token = token(context, request)?;
+        ask_as_session(context, &token)?;
         let authority = timed(Part::Auth, context.store().authority(&token, Include::Org)).await?;
         let caller = Self::from_authority(context, request, token, authority.standing)?.in_an_org()?;
-        Ok((caller, authority.org.ok_or(ApiError::InvalidToken)?))
+        let org = authority.org.ok_or(ApiError::InvalidToken)?;
+        ask_as_org(context, caller.org_id, Some(org.plan)).await?;
+        Ok((caller, org))
     }
 
     /// The same, with the organization's record and settings from the same round trip.
@@ -77,9 +84,11 @@ impl Caller {
         request: &Request,
     ) -> Result<(Self, OrgRecord, SettingsRecord), ApiError> {
         let token = token(context, request)?;
+        ask_as_session(context, &token)?;
         let authority = timed(Part::Auth, context.store().authority(&token, Include::OrgAndSettings)).await?;
         let caller = Self::from_authority(context, request, token, authority.standing)?.in_an_org()?;
         let org = authority.org.ok_or(ApiError::InvalidToken)?;
+        ask_as_org(context, caller.org_id, Some(org.plan)).await?;
         Ok((caller, org, authority.settings.unwrap_or_default()))
     }
 
@@ -92,9 +101,11 @@ impl Caller {
         request: &Request,
     ) -> Result<(Self, OrgRecord, SettingsRecord, UserRecord), ApiError> {
         let token = token(context, request)?;
+        ask_as_session(context, &token)?;
         let authority = timed(Part::Auth, context.store().authority(&token, Include::OrgSettingsAndUser)).await?;
         let caller = Self::from_authority(context, request, token, authority.standing)?.in_an_org()?;
         let org = authority.org.ok_or(ApiError::InvalidToken)?;
+        ask_as_org(context, caller.org_id, Some(org.plan)).await?;
         let user = authority.user.ok_or(ApiError::InvalidToken)?;
         Ok((caller, org, authority.settings.unwrap_or_default(), user))
     }

@@ -5,6 +5,7 @@ use crate::limits::NetworkLimit;
 use crate::model::job::JobKind;
 use crate::model::limiter::Rate;
 use crate::model::settings::BUILTIN;
+use crate::request_rates::RequestRates;
 use lambda_http::http::HeaderValue;
 use platform::aws::{self, AwsConfig, Credentials};
 use platform::cache::{CacheUrl, CacheUrlError};
@@ -47,6 +48,8 @@ pub struct Config {
     pub mail: Option<MailConfig>,
     /// How fast providers are called, where they are.
     pub rates: CallRates,
+    /// `SESSION_REQUESTS_PER_SECOND`, and `ORG_REQUESTS_PER_SECOND` by plan.
+    pub request_rates: RequestRates,
     /// What one network may do where it does that ([`Config::network_limit`]).
     pub network_limits: HashMap<NetworkLimit, u64>,
     /// What all organizations together may do in a day, where they do that.
@@ -193,6 +196,7 @@ impl Config {
                 endpoint_url: endpoint_url("AWS_ENDPOINT_URL_SESV2"),
             }),
             rates: CallRates::from_lookup(&optional)?,
+            request_rates: RequestRates::from_lookup(&required)?,
             network_limits: network_limits(&optional)?,
             caps: Caps::from_lookup(&optional)?,
             invitations_per_day: optional("INVITATIONS_PER_DAY")
@@ -371,10 +375,12 @@ fn origin(text: &str) -> Option<HeaderValue> {
 mod tests {
     use super::*;
 
-    const COMPLETE: [(&str, &str); 6] = [
+    const COMPLETE: [(&str, &str); 8] = [
         ("TABLE_NAME", "t"),
         ("ALLOWED_ORIGINS", "https://a.example, http://localhost:5173"),
         ("CACHE_URL", "memory:"),
+        ("SESSION_REQUESTS_PER_SECOND", "50"),
+        ("ORG_REQUESTS_PER_SECOND", "50,500,10000"),
         ("AWS_REGION", "eu-west-1"),
         ("AWS_ACCESS_KEY_ID", "k"),
         ("AWS_SECRET_ACCESS_KEY", "s"),

@@ -6,6 +6,7 @@ use crate::config::{Config, ConfigError};
 use crate::error::{ApiError, chain};
 use crate::model::job::JobKind;
 use crate::model::time::Moment;
+use crate::request_rates::RequestCounts;
 use crate::security_log::{self, LogKey};
 use crate::store::Store;
 use lambda_http::http::HeaderValue;
@@ -29,6 +30,7 @@ pub struct Context {
     cache: OnceLock<Cache>,
     queues: [OnceLock<Queue>; JobKind::ALL.len()],
     log_key: OnceCell<LogKey>,
+    request_counts: RequestCounts,
     running: Mutex<JoinSet<()>>,
 }
 
@@ -43,6 +45,7 @@ impl Context {
             cache: OnceLock::new(),
             queues: Default::default(),
             log_key: OnceCell::new(),
+            request_counts: RequestCounts::default(),
             running: Mutex::default(),
         }
     }
@@ -87,6 +90,11 @@ impl Context {
             };
             Cache::with(&self.config.cache_url, options)
         })
+    }
+
+    /// Who asked how often in the present second.
+    pub(crate) fn request_counts(&self) -> &RequestCounts {
+        &self.request_counts
     }
 
     /// Runs a task beside the requests; its environment waits for it once the reply is on its way, for 10 s at most.
@@ -184,6 +192,8 @@ mod tests {
             "CACHE_URL" => Some("memory:".to_owned()),
             "TABLE_NAME" => Some("one".to_owned()),
             "ALLOWED_ORIGINS" => Some("https://app.example.com".to_owned()),
+            "SESSION_REQUESTS_PER_SECOND" => Some("50".to_owned()),
+            "ORG_REQUESTS_PER_SECOND" => Some("50,500,10000".to_owned()),
             "AWS_REGION" | "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("test".to_owned()),
             _ => None,
         });

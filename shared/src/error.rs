@@ -71,7 +71,7 @@ pub enum ApiError {
     BudgetExceeded,
     #[error("too many failed log-ins")]
     TooManyAttempts { limit: u64, retry_after_seconds: u64 },
-    #[error("the network's limit of {limit} {what} is reached")]
+    #[error("the limit of {limit} {what} is reached")]
     RateLimited { what: &'static str, limit: u64, retry_after_seconds: u64 },
     #[error("the operator's cap of {limit} {what} a day is reached")]
     OperatorCapReached { what: &'static str, limit: u64, retry_after_seconds: u64 },

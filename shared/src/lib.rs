@@ -40,6 +40,7 @@ pub mod model;
 pub mod models;
 pub mod network;
 pub mod password;
+pub mod request_rates;
 pub mod security_log;
 pub mod store;
 pub mod token;

@@ -119,6 +119,8 @@ impl World {
             ("LOG_LEVEL", "error".to_owned()),
             ("ANALYSIS_PROVIDER", "anthropic".to_owned()),
             ("ANTHROPIC_SECRET_ID", "key".to_owned()),
+            ("SESSION_REQUESTS_PER_SECOND", "1000000000".to_owned()),
+            ("ORG_REQUESTS_PER_SECOND", "1000000000,1000000000,1000000000".to_owned()),
             ("EMAILS_PER_DAY", "1000000".to_owned()),
             ("DOLLARS_PER_DAY", "1000000".to_owned()),
             ("CAP_SHARES", "100,100,100".to_owned()),

@@ -38,6 +38,8 @@ async fn fixture() -> Fixture {
         let value = match name {
             "TABLE_NAME" => local::names::TABLE_NAME,
             "ALLOWED_ORIGINS" => "https://app.example.com",
+            "SESSION_REQUESTS_PER_SECOND" => "1000000000",
+            "ORG_REQUESTS_PER_SECOND" => "1000000000,1000000000,1000000000",
             "CACHE_URL" => "memory:",
             "AWS_REGION" => "us-east-1",
             "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "test",

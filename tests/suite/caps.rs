@@ -254,6 +254,32 @@ async fn a_lost_reply_adds_nothing_to_the_cap() {
     }
 }
 
+/// What goes back goes back once, also where the reply to it is lost.
+#[tokio::test]
+async fn a_lost_reply_gives_nothing_back_twice() {
+    for (most, text) in [(10, "10"), (100_000, "100000")] {
+        let rig = with([("EMAILS_PER_DAY", text)]).await;
+        let database = FaultyDatabase::before(&rig.system.database_url()).await;
+        let proxied = [("AWS_ENDPOINT_URL_DYNAMODB", database.url.clone())];
+        let faulty = over([("EMAILS_PER_DAY", text)], proxied).await;
+        let (store, org) = (faulty.system.context().store(), OrgId::new());
+        let mut kept = take(store, org, 5).await;
+        for _ in 0..3 {
+            let taken = store.take_of_cap(Cap::Emails, org, Some(Plan::Enterprise), 2).await.unwrap();
+            // One of the organization's part, one of the whole.
+            database.inject("UpdateItem", Fault::LoseReply(2));
+            store.give_back_to_cap(taken, 2).await;
+            database.inject("UpdateItem", Fault::LoseReply(0));
+        }
+        for units in [10_000, 1_000, 100, 10, 1] {
+            while take(store, org, units).await > 0 {
+                kept += units;
+            }
+        }
+        assert!(kept <= most, "{kept} of {most}");
+    }
+}
+
 /// Of an acceptance whose outcome nobody knows, nothing comes back: the job may be there.
 #[tokio::test]
 async fn what_may_have_been_accepted_stays_taken() {

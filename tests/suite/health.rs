@@ -24,6 +24,8 @@ async fn deep(system: &System, cache_url: &str, control_plane: &str) -> (u16, Va
         let value = match name {
             "TABLE_NAME" => local::names::TABLE_NAME,
             "ALLOWED_ORIGINS" => "https://app.example.com",
+            "SESSION_REQUESTS_PER_SECOND" => "1000000000",
+            "ORG_REQUESTS_PER_SECOND" => "1000000000,1000000000,1000000000",
             "CACHE_URL" => cache_url,
             "AWS_REGION" => "eu-west-1",
             "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "test",

@@ -36,6 +36,7 @@ mod parity;
 mod prices;
 mod privileges;
 mod problems;
+mod request_rates;
 mod resets;
 mod security_log;
 mod session_races;

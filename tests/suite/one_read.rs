@@ -68,6 +68,8 @@ impl Reader {
             .args(["--exact", "one_read::reader_process", "--ignored", "--nocapture"])
             .env("TABLE_NAME", local::names::TABLE_NAME)
             .env("ALLOWED_ORIGINS", "https://app.example.com")
+            .env("SESSION_REQUESTS_PER_SECOND", "50")
+            .env("ORG_REQUESTS_PER_SECOND", "50,500,10000")
             .env("CACHE_URL", &scene.cache_url)
             .env("AWS_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", &name)

@@ -19,10 +19,8 @@ use shared::{ApiError, ApiResult, Context, Request, request, response};
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify(context, &request).await?;
     let org_id = caller.in_org(request::path(&request, "org_id"))?;
-    let settings = context
-        .cache()
-        .get_or_fill(&OrgSettingsKey(org_id), || context.store().org_settings(org_id))
-        .await?
-        .ok_or(ApiError::NotFound)?;
+    let key = OrgSettingsKey(org_id);
+    let look_up = context.cache().get_or_fill(&key, || context.store().org_settings(org_id));
+    let settings = caller.counted(context, None, look_up).await??.ok_or(ApiError::NotFound)?;
     Ok(response::representation(&request, response::PRIVATE, &settings.view(org_id)))
 }

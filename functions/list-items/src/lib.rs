@@ -27,15 +27,12 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let limit = query.limit.get();
 
     let key = ItemPageKey { org_id: caller.org_id, limit, after, spread: org.spread_from.is_some() };
-    let page = context
-        .cache()
-        .get_or_fill(&key, || async {
-            let (items, next) = context.store().list_items(&org, limit, after).await?;
-            let page = org.cursor_key.page(LIST, items.into_iter().map(Item::from).collect(), next);
-            Ok::<_, ApiError>(Some(ItemPage::new(&page)))
-        })
-        .await?
-        .ok_or(ApiError::NotFound)?;
+    let look_up = context.cache().get_or_fill(&key, || async {
+        let (items, next) = context.store().list_items(&org, limit, after).await?;
+        let page = org.cursor_key.page(LIST, items.into_iter().map(Item::from).collect(), next);
+        Ok::<_, ApiError>(Some(ItemPage::new(&page)))
+    });
+    let page = caller.counted(context, Some(org.plan), look_up).await??.ok_or(ApiError::NotFound)?;
 
     Ok(response::representation_text(&request, response::PRIVATE, page.json))
 }

@@ -9,6 +9,8 @@ fn privileges(template: &str) -> Privileges {
         let value = match name {
             "TABLE_NAME" => "our-table",
             "ALLOWED_ORIGINS" => "http://localhost",
+            "SESSION_REQUESTS_PER_SECOND" => "1000000000",
+            "ORG_REQUESTS_PER_SECOND" => "1000000000,1000000000,1000000000",
             "CACHE_URL" => "off:",
             "ANTHROPIC_SECRET_ID" => "our-secret",
             "SES_CONFIGURATION_SET" => "our-set",

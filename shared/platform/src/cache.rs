@@ -277,6 +277,14 @@ impl Cache {
         lookup
     }
 
+    /// How much was counted under a name in its window, this included: of all processes together, as far as they share the cache. A window
+    /// begins with the first. `None` where the cache is away. Beside a look-up it is no round trip more: both are under way at once.
+    pub async fn count(&self, name: &str, window: Duration) -> Option<u64> {
+        let key = format!("{}{name}", self.key_prefix());
+        // Whatever is wrong, the look-up beside says.
+        self.0.backend.count(&key, window, &mut self.budget()).await.ok().flatten()
+    }
+
     fn budget(&self) -> Budget {
         Budget(self.0.options.patience)
     }

@@ -4,12 +4,14 @@
 use super::keys::{self, Key, MEMBERSHIP, SK};
 use super::{Attributes, Store, backoff, classify, record};
 use crate::error::ApiError;
-use crate::model::org::{MembershipRecord, OrgRecord};
+use crate::ids::OrgId;
+use crate::model::org::{MembershipRecord, OrgRecord, Plan};
 use crate::model::settings::SettingsRecord;
 use crate::model::user::UserRecord;
 use crate::store::sessions::SessionRecord;
 use crate::token::Token;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
+use platform::telemetry::{Part, timed};
 use std::collections::HashMap;
 
 /// How often keys that DynamoDB left unread are asked for again.
@@ -74,6 +76,15 @@ impl Store {
             .zip(membership)
             .and_then(|(session, membership)| session.counts(&membership, self.now()).then_some((session, membership)));
         Ok(authority)
+    }
+
+    /// An organization's plan, for its rate.
+    pub(crate) async fn plan_of(&self, org: OrgId) -> Result<Plan, ApiError> {
+        let (place, _) = self.copied.place(org);
+        let found = timed(Part::Auth, self.get_all(vec![place.attributes()])).await?.pop();
+        let found: Option<OrgRecord> = found.map(record).transpose()?;
+        // Its copies are new, or it is just gone.
+        Ok(found.map_or(Plan::Free, |org| org.plan))
     }
 
     /// Reads up to 100 records, consistently; what DynamoDB leaves unread is asked for again.

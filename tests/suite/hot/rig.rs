@@ -57,6 +57,8 @@ impl Rig {
                 "AWS_ENDPOINT_URL_SQS" => self.system.sqs_url(),
                 "TABLE_NAME" => local::names::TABLE_NAME,
                 "ALLOWED_ORIGINS" => "https://app.example.com",
+                "SESSION_REQUESTS_PER_SECOND" => "1000000000",
+                "ORG_REQUESTS_PER_SECOND" => "1000000000,1000000000,1000000000",
                 "CACHE_URL" => cache_url,
                 "ANALYSIS_PROVIDER" => "builtin",
                 "AWS_REGION" => "us-east-1",

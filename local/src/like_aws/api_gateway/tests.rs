@@ -10,6 +10,8 @@ fn context() -> &'static Context {
         let value = match name {
             "CACHE_URL" => "memory:",
             "ALLOWED_ORIGINS" => "https://app.example.com",
+            "SESSION_REQUESTS_PER_SECOND" => "1000000000",
+            "ORG_REQUESTS_PER_SECOND" => "1000000000,1000000000,1000000000",
             "TABLE_NAME" | "AWS_REGION" | "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "test",
             _ => return None,
         };

@@ -142,4 +142,18 @@ impl Backend {
             Self::Off => Ok(false),
         }
     }
+
+    /// How much was counted under a name in the current window, this included; `None` where nothing counts.
+    pub(super) async fn count(
+        &self,
+        name: &str,
+        window: Duration,
+        budget: &mut Budget,
+    ) -> Result<Option<u64>, ConnectionError> {
+        match self {
+            Self::Server(link) => budget.spend(|patience| server::count(link, name, window, patience)).await,
+            Self::Memory(memory) => Ok(Some(memory.count(name, window))),
+            Self::Off => Ok(None),
+        }
+    }
 }

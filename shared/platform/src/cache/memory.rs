@@ -22,7 +22,7 @@ struct Shelf {
     order: VecDeque<(u64, String)>,
     serial: u64,
     bytes: usize,
-    absences: HashMap<String, (u64, u32)>,
+    counts: HashMap<String, (u64, u64)>,
 }
 
 /// What lies at one key, by page.
@@ -123,12 +123,17 @@ impl Memory {
 
     /// Whether another absence of `scope` may be remembered in the current window.
     pub(super) fn absence(&self, scope: &str, window: Duration, most: u32) -> bool {
+        self.count(scope, window) <= u64::from(most)
+    }
+
+    /// How much was counted under a name in the current window, this included.
+    pub(super) fn count(&self, name: &str, window: Duration) -> u64 {
         let mut shelf = self.shelf();
         let now = now_ms();
-        shelf.absences.retain(|_, (until, _)| *until > now);
-        let (_, count) = shelf.absences.entry(scope.to_owned()).or_insert((now + millis(window), 0));
+        shelf.counts.retain(|_, (until, _)| *until > now);
+        let (_, count) = shelf.counts.entry(name.to_owned()).or_insert((now + millis(window), 0));
         *count += 1;
-        *count <= most
+        *count
     }
 }
 

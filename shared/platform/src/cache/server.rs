@@ -30,7 +30,7 @@ macro_rules! script {
 static ACQUIRE: Script = script!("acquire.lua");
 static STORE: Script = script!("store.lua");
 static RENEW: Script = script!("renew.lua");
-static ABSENCE: Script = script!("absence.lua");
+static COUNT: Script = script!("count.lua");
 
 pub(super) async fn read(
     link: &Connection,
@@ -133,11 +133,25 @@ pub(super) async fn absence(
     most: u32,
     patience: Duration,
 ) -> Result<bool, ConnectionError> {
-    let reply = run(link, &ABSENCE, key, patience, false, |command| {
+    let reply = run(link, &COUNT, key, patience, false, |command| {
         command.arg(millis(window));
     })
     .await?;
     Ok(matches!(reply, Value::Int(count) if count <= i64::from(most)))
+}
+
+/// How much was counted under a key within a window, this included.
+pub(super) async fn count(
+    link: &Connection,
+    key: &str,
+    window: Duration,
+    patience: Duration,
+) -> Result<Option<u64>, ConnectionError> {
+    let reply = run(link, &COUNT, key, patience, false, |command| {
+        command.arg(millis(window));
+    })
+    .await?;
+    Ok(if let Value::Int(count) = reply { u64::try_from(count).ok() } else { None })
 }
 
 pub(super) async fn ping(link: &Connection, patience: Duration) -> Result<(), ConnectionError> {

@@ -1,6 +1,0 @@
--- Counts the absences of one scope that were remembered within a window.
--- KEYS[1] the scope's counter; ARGV: 1 window ms.
--- Gives the count, this one included.
-local count = redis.call('INCR', KEYS[1])
-if count == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
-return count
