@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::json;
 use shared::model::org::Plan;
 use shared::token::Token;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 struct Rates {
     api: Api,
@@ -88,7 +88,8 @@ async fn a_session_asks_fifty_times_a_second() {
 
 #[tokio::test]
 async fn an_organization_asks_as_often_as_its_plan_says() {
-    let rates = Rates::with([("ORG_REQUESTS_PER_SECOND", "10,20,100")]).await;
+    // The cache's seconds are not the stopped clock's.
+    let rates = Rates::over("off:", [("ORG_REQUESTS_PER_SECOND", "10,20,100")]).await;
     let owner = rates.owner(Plan::Free).await;
     let other = rates.session(&owner).await;
     // With the plan read beside the caller, and without.
@@ -158,13 +159,17 @@ async fn what_looks_something_up_is_counted_for_all_environments_together() {
     for (cache, together) in [("memory:", 5), ("off:", 9)] {
         for rate in [("SESSION_REQUESTS_PER_SECOND", "5"), ("ORG_REQUESTS_PER_SECOND", "5,5,5")] {
             let rates = Rates::over(cache, [rate]).await;
-            let owner = rates.owner(Plan::Pro).await;
-            let mut answered = 0;
-            for path in
-                ["items".to_owned(), format!("orgs/{}/plan", owner.org_id), format!("orgs/{}/settings", owner.org_id)]
-            {
-                answered += rates.answered(&owner, &format!("/{path}"), 3).await;
-            }
+            // The cache's second is the world's: on a busy machine it may end too early.
+            let answered = loop {
+                let (owner, start, mut answered) = (rates.owner(Plan::Pro).await, Instant::now(), 0);
+                let org = &owner.org_id;
+                for path in ["items".to_owned(), format!("orgs/{org}/plan"), format!("orgs/{org}/settings")] {
+                    answered += rates.answered(&owner, &format!("/{path}"), 3).await;
+                }
+                if start.elapsed() < Duration::from_secs(1) {
+                    break answered;
+                }
+            };
             assert_eq!(answered, together, "{cache} {rate:?}");
         }
     }
