@@ -4,6 +4,7 @@
     just build [--bin NAME …] [cargo's arguments]      plain: optimized, without link-time optimization
     just build --release [--untrained] …               for a release: link-time and profile-guided optimization
     just build --quick                                 as `cargo build` makes them, for this machine alone
+    just build --rehearse                              builds nothing: runs the training once over what was built, to see that it can
 
 Profile-guided optimization takes three steps ("Profile-guided Optimization", The rustc book): functions that count are
 built into target/training; each runs through its scenarios of the benchmark (lab/bench/scenarios.py), over the local
@@ -27,9 +28,12 @@ INVOCATIONS = 100
 
 
 def main():
-    arguments = [one for one in sys.argv[1:] if one not in ("--release", "--untrained", "--quick")]
+    arguments = [one for one in sys.argv[1:] if one not in ("--release", "--untrained", "--quick", "--rehearse")]
     if "--quick" in sys.argv:
         return quick(arguments)
+    if "--rehearse" in sys.argv:
+        with local_system() as system:
+            return train(system, [], ROOT / "target", [system.plain], 2)
     if "--release" not in sys.argv:
         return build(["--profile", "plain", *arguments])
     arguments.insert(0, "--release")
@@ -45,9 +49,8 @@ def main():
     # The scenarios' jobs come from `analyze`.
     build(arguments + ["--bin", "analyze"] * bool(wanted),
           [f"-Cprofile-generate={COUNTS}", "-Clto=off", "-Clinker-plugin-lto=off", "-Clinker=cc"], TRAINING)
-    subprocess.run(["cargo", "build", "--quiet", "--workspace", "--bin", "local", "--test", "suite"], cwd=ROOT, check=True)
-    with System(ROOT / "target/debug/local") as system:
-        train(system, wanted)
+    with local_system() as system:
+        train(system, wanted, TRAINING, [system.plain, system.tls()], INVOCATIONS)
     subprocess.run([profdata(), "merge", "-o", PROFILE, COUNTS], check=True)
     shutil.rmtree(COUNTS)
     # Without the analysis that holds a function's cold parts for nothing when it inlines: it put nineteen copies of
@@ -94,6 +97,12 @@ def build(arguments, flags=(), folder=None):
                    cwd=ROOT, check=True, env=environment)
 
 
+def local_system():
+    """The local system, built as the tests have it."""
+    subprocess.run(["cargo", "build", "--quiet", "--workspace", "--bin", "local", "--test", "suite"], cwd=ROOT, check=True)
+    return System(ROOT / "target/debug/local")
+
+
 def quick(arguments):
     """The functions as the tests have them compiled, without what only a debugger reads."""
     # The one that panics is there to be tried.
@@ -108,22 +117,21 @@ def quick(arguments):
         subprocess.run(["strip", "-o", folder / "bootstrap", built / name], check=True)
 
 
-def train(system, wanted):
-    """Runs each function that was built to count through its scenarios, each in an environment's life of its own."""
-    binary = lambda name: TRAINING / "lambda" / name / "bootstrap"
+def train(system, wanted, built, environments, invocations):
+    """Runs each function that was built through its scenarios, each in an environment's life of its own."""
+    binary = lambda name: built / "lambda" / name / "bootstrap"
     known = all_scenarios(system, binary("analyze"))
     wanted = set(wanted) or {manifest.parent.name for manifest in ROOT.glob("functions/*/Cargo.toml")}
     if missing := wanted - {one.function for one in known.values()}:
         sys.exit(f"no scenario in lab/bench/scenarios.py trains {', '.join(sorted(missing))}")
-    tls = system.tls()
     for name, one in known.items():
         if one.function not in wanted:
             continue
         print(f"training: {name}", file=sys.stderr)
         queue = queues(one.queue)
-        for environment in (system.plain, tls):
+        for environment in environments:
             system.forget_cache()
-            events = list(one.events(min(INVOCATIONS, one.most or INVOCATIONS)))
+            events = list(one.events(min(invocations, one.most or invocations)))
             live(name, binary(one.function), events, environment | queue, one.expected)
 
 

@@ -111,7 +111,7 @@ def all_scenarios(system, accept):
         "reset-password": Scenario("reset-password", same(ask("reset-password", body={
             "token": "citr_", "password": "nine wooden barrels"})), (400,), queue=idle),
         "invitations": Scenario("invitations", lambda count: [at("invitations", {
-            "email": f"{uuid.uuid4().hex}@example.com", "role": "member"}, org_id=org) for _ in range(count)], queue=idle),
+            "email": f"{uuid.uuid4().hex}@example.com", "role": "member"}, org_id=org) for _ in range(count)], (201,), queue=idle),
         "accept-invitation": Scenario("accept-invitation", same(at("accept-invitation", {"token": "citi_"})), (400,)),
         "change-email": Scenario("change-email", same(at("change-email", {"email": "bench-2@example.com"})), queue=idle),
         "health": Scenario("health", same(ask("health"))),

@@ -27,7 +27,7 @@ class System:
             "CACHE_URL": f"redis://127.0.0.1:{self.redis_port}/", "AWS_ENDPOINT_URL_DYNAMODB": self.database,
             "AWS_ENDPOINT_URL_SQS": self.queues, "ANALYSES_QUEUE_URL": f"{self.queues}/000000000000/AnalysesQueue",
             "EMAILS_QUEUE_URL": f"{self.queues}/000000000000/EmailsQueue",
-            "ACCOUNT_MAIL_QUEUE_URL": f"{self.queues}/000000000000/AccountMailQueue", "APP_URL": "http://localhost:5173",
+            "ACCOUNT_MAIL_QUEUE_URL": f"{self.queues}/000000000000/AccountMailQueue", "APP_URL": ORIGIN,
             "ACCOUNT_MAILS_PER_DAY": "1000", "ACCOUNT_MAIL_BOUNCE_PERCENT": "4", "INVITATIONS_PER_DAY": "1000000",
             "ANALYSIS_PROVIDER": "builtin", "MAIL_FROM": "no-reply@citizen.example",
             "AWS_ENDPOINT_URL_SESV2": self.mail,
