@@ -190,7 +190,7 @@ bench-cache:
 
 # Plant the bugs of lab/planted-bugs/<group> one by one; the tests must find each.
 planted-bugs group part="":
-    lab/planted-bugs.sh {{group}} {{part}}
+    lab/planted-bugs.py {{group}} {{part}}
 
 # Kill the functions' processes while they accept and run jobs; nothing may be lost or done twice.
 kill-test *arguments:

@@ -16,20 +16,9 @@ MEASURED = ["get-user", "get-org-plan", "list-items", "create-item", "analyze"]
 SUITE = ["cargo", "test", "--workspace", "--locked", "--test", "suite", "--"]
 # By name: what it guards, its command, and variables.
 STEPS = {
-    "planted-cache": ("the tests of the cache find each planted bug", ["lab/planted-bugs.sh", "cache"], {}),
-    "planted-jobs": ("the tests of jobs find each planted bug", ["lab/planted-bugs.sh", "jobs"], {}),
-    "planted-http": ("the tests of HTTP find each planted bug", ["lab/planted-bugs.sh", "http"], {}),
-    "planted-logs": ("the tests of logs find each planted bug", ["lab/planted-bugs.sh", "logs"], {}),
-    "planted-door": ("the tests of the front door find each planted bug", ["lab/planted-bugs.sh", "door"], {}),
-    "planted-guard": ("the tests of limits find each planted bug", ["lab/planted-bugs.sh", "guard"], {}),
-    "planted-identity": ("the tests of identity find each planted bug", ["lab/planted-bugs.sh", "identity"], {}),
-    "planted-deploy": ("the tests of the template find each planted bug", ["lab/planted-bugs.sh", "deploy"], {}),
-    "planted-waiting": ("the tests of waiting jobs find each planted bug", ["lab/planted-bugs.sh", "waiting"], {}),
-    "planted-promises": ("the tests of smaller promises find each planted bug", ["lab/planted-bugs.sh", "promises"], {}),
-    "planted-stored": ("the tests of stored records find each planted bug", ["lab/planted-bugs.sh", "stored"], {}),
-    "planted-hot": ("the tests of hot organizations find each planted bug", ["lab/planted-bugs.sh", "hot"], {}),
+    "planted-suite": ("the suite finds each planted bug that is its to find, ten in one build", ["lab/planted-bugs.py", "--together"], {}),
+    "planted-others": ("all other tests find each planted bug, one at a time", ["lab/planted-bugs.py", "--others"], {}),
     "racers": ("1,000 racers for the last unit of a limit", [*SUITE, "hot::room::of_many_racers"], {"CITIZEN_RACERS": "1000"}),
-    "planted-world": ("the tests of the like-aws world find each planted bug", ["lab/planted-bugs.sh", "world"], {}),
     "kill": ("nothing is lost or done twice while processes are killed",
              ["cargo", "test", "--workspace", "--locked", "--test", "kill", "--", "--jobs", "2000", "--kills", "400", "--outage", "10000"], {}),
     "keys": ("10,000 idempotency keys with eight callers each", [*SUITE, "jobs::idempotency::of_eight_racing"], {"CITIZEN_KEYS": "10000"}),

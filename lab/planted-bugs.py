@@ -1,0 +1,168 @@
+#!/usr/bin/env python3
+"""Plants the bugs of lab/planted-bugs/<group>/*.patch into a copy of the sources, and runs the test that each patch names in its
+"Test:" line: it must pass without the bug and fail with it. A test is cargo's, or a script of deploy/, lab/ or .ci/.
+
+Usage: lab/planted-bugs.py GROUP [PART]      one bug at a time; PART is of a patch's name
+       lab/planted-bugs.py --together        those of all groups that the suite finds, ten in one build
+       lab/planted-bugs.py --others          all that are not among those, one at a time
+
+Ten at once take a tenth of the builds. A test could then fail for a neighbour's bug and hide that its own is not found. So no two
+of them touch the same file or are found by the same module, and who is whose neighbour depends on the commit: what one night
+hides, another one shows.
+"""
+import argparse, os, pathlib, random, re, shlex, shutil, subprocess, sys, tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUGS = ROOT / "lab/planted-bugs"
+TOOLS = pathlib.Path(os.environ.get("CITIZEN_TOOLS", pathlib.Path.home() / ".cache/citizen-tools"))
+SUITE = "--workspace --test suite"
+AT_ONCE = 10
+TIMEOUT_S = 300
+
+
+class Bug:
+    """A patch, with what it touches and the test that finds it."""
+
+    def __init__(self, path):
+        text = path.read_text()
+        self.path, self.name = path, f"{path.parent.name}/{path.stem}"
+        self.test = re.search(r"^Test: (.+)$", text, re.M)[1].strip()
+        self.files = set(re.findall(r"^\+\+\+ b/(\S+)", text, re.M)) | set(re.findall(r"^--- a/(\S+)", text, re.M))
+        self.is_script = self.test.startswith(("deploy/", "lab/", ".ci/"))
+        self.of_suite = self.test.startswith(SUITE)
+        self.module = self.test.split()[-1].rpartition("::")[0]
+
+
+class Copy:
+    """A copy of the sources, with a folder of its own for what is built."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target/planted-bugs"))
+        take_over(target)
+        # A bug changes one function, so what was compiled before is of use.
+        self.environment = os.environ | {
+            "CARGO_TARGET_DIR": str(target), "CARGO_INCREMENTAL": "1", "RUST_BACKTRACE": "0",
+            "MINISTACK_PYTHON": os.environ.get("MINISTACK_PYTHON", str(TOOLS / "ministack/bin/python"))}
+        # With new times: what an earlier run built, with a bug or in another folder, is not taken for what these sources give.
+        files = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True)
+        packed = subprocess.run(["tar", "--null", "--files-from=-", "-c"], cwd=ROOT, input=files.stdout, capture_output=True, check=True)
+        subprocess.run(["tar", "-x", "-m", "-C", folder], input=packed.stdout, check=True)
+
+    def apply(self, bug, *options):
+        subprocess.run(["git", "apply", "--recount", *options, bug.path], cwd=self.folder, check=True)
+
+    def run(self, command, timeout=None):
+        """Whether a command ended well, and what it printed."""
+        try:
+            done = subprocess.run(command, cwd=self.folder, env=self.environment, timeout=timeout, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, text=True, shell=isinstance(command, str))
+        except subprocess.TimeoutExpired:
+            return False, "it took too long"
+        return done.returncode == 0, done.stdout
+
+    def build(self, bug):
+        cargo = ["cargo", "test", "--quiet", "--no-run", *shlex.split(bug.test.split(" -- ")[0])]
+        return (True, "") if bug.is_script else self.run(cargo)
+
+    def test(self, bug):
+        return self.run(bug.test if bug.is_script else ["cargo", "test", "--quiet", *shlex.split(bug.test)], TIMEOUT_S)
+
+
+def take_over(target):
+    """Dependencies are the same: what the workspace's own tests have compiled of them is taken over."""
+    built = ROOT / "target/debug"
+    if (target / "debug").exists() or not (built / "deps").is_dir():
+        return
+    metadata = subprocess.run(["cargo", "metadata", "--no-deps", "--offline", "--format-version", "1"], cwd=ROOT, capture_output=True, check=True, text=True)
+    own = {name.replace("-", "_") for name in re.findall(r'"name":"([^"]*)","version":"[^"]*","id":"path', metadata.stdout)} | {"suite"}
+    for part in ("build", "deps", ".fingerprint"):
+        (target / "debug" / part).mkdir(parents=True)
+        for entry in (built / part).iterdir():
+            crate = re.match(r"(?:lib)?(.+)-[0-9a-f]{16}", entry.name)
+            if crate and crate[1].replace("-", "_") in own:
+                continue
+            to = target / "debug" / part / entry.name
+            shutil.copytree(entry, to, symlinks=True) if entry.is_dir() else shutil.copy2(entry, to)
+
+
+def pass_without(copy, bugs):
+    """All tests pass without a bug: asked first, so that each bug costs one build and not two. (That each test is there is held by
+    .ci/planted.py.)"""
+    commands = {}
+    for bug in bugs:
+        head, _, name = bug.test.rpartition(" ")
+        head += "" if " -- " in bug.test else " --"
+        commands.setdefault(bug.test if bug.is_script else f"cargo test --quiet {head}", set()).add("" if bug.is_script else name)
+    for command, names in commands.items():
+        passed, said = copy.run(f"{command} {' '.join(sorted(names))}")
+        if not passed:
+            sys.exit(f"{said}\na test fails without a bug: {command}")
+
+
+def plant(copy, bugs):
+    """Plants bugs in one build. Those that their tests do not find."""
+    for bug in bugs:
+        copy.apply(bug)
+    built, said = copy.build(bugs[0])
+    missed = []
+    if not built and len(bugs) == 1:
+        print(f"{said}\n{bugs[0].name}: does not compile", flush=True)
+        missed = bugs
+    elif built:
+        for bug in bugs:
+            is_missed, _ = copy.test(bug)
+            print(f"{bug.name}: NOT FOUND by {bug.test}" if is_missed else f"{bug.name}: found by {bug.test}", flush=True)
+            missed += [bug] * is_missed
+    for bug in bugs:
+        copy.apply(bug, "--reverse")
+    if not built and len(bugs) > 1:
+        print(f"{said[-2000:]}\n{', '.join(bug.name for bug in bugs)} do not compile together: one at a time", flush=True)
+        missed = [one for bug in bugs for one in plant(copy, [bug])]
+    return missed
+
+
+def neighbours(bugs):
+    """Bugs in batches."""
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    bugs = sorted(bugs, key=lambda bug: bug.name)
+    random.Random(commit).shuffle(bugs)
+    batches = []
+    for bug in bugs:
+        for batch in batches:
+            if len(batch) < AT_ONCE and all(bug.module != other.module and not bug.files & other.files for other in batch):
+                batch.append(bug)
+                break
+        else:
+            batches.append([bug])
+    return batches
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--together", action="store_true")
+    parser.add_argument("--others", action="store_true")
+    parser.add_argument("group", nargs="?", choices=sorted(one.name for one in BUGS.iterdir() if one.is_dir()))
+    parser.add_argument("part", nargs="?", default="")
+    options = parser.parse_args()
+    bugs = [Bug(path) for path in sorted(BUGS.glob("*/*.patch"))]
+    if options.together:
+        batches = neighbours([bug for bug in bugs if bug.of_suite])
+    elif options.others:
+        batches = [[bug] for bug in bugs if not bug.of_suite]
+    else:
+        batches = [[bug] for bug in bugs if bug.path.parent.name == options.group and options.part in bug.path.stem]
+    if not batches:
+        parser.error(f"no such bugs: {BUGS}/{options.group}/*{options.part}*.patch")
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Copy(folder)
+        pass_without(copy, [bug for batch in batches for bug in batch])
+        missed = [bug for batch in batches for bug in plant(copy, batch)]
+    count = sum(len(batch) for batch in batches)
+    print(f"{count - len(missed)} of {count} planted bugs were found, in {len(batches)} builds")
+    if missed:
+        sys.exit(f"not found: {', '.join(bug.name for bug in missed)}")
+
+
+if __name__ == "__main__":
+    main()
