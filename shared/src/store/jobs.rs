@@ -26,10 +26,7 @@ use crate::model::time::Moment;
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
 use platform::idempotency::KeyClaim;
 use platform::telemetry::{Part, timed};
-use std::time::Duration;
 
-/// How long an input is kept: longer than any message of its job lives, dead-letter queue included.
-const INPUT_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How often a job is written where there are other lanes to try.
 const LANE_ATTEMPTS: u32 = 16;
 

@@ -41,6 +41,16 @@ impl JobKind {
         }
     }
 
+    /// How long its input is kept, and what no organization could ever remove: its job. Most are kept for longer than any message of
+    /// theirs lives, dead-letter queue included; addresses of strangers only as long as mail to them may be sent, and a day more.
+    #[must_use]
+    pub const fn input_kept_for(self) -> Duration {
+        match self {
+            Self::Analyze | Self::SendEmail => Duration::from_secs(30 * 24 * 60 * 60),
+            Self::AccountMail => Duration::from_secs(8 * 24 * 60 * 60),
+        }
+    }
+
     /// The month's counter of it.
     #[must_use]
     pub const fn counter(self) -> &'static str {
@@ -65,5 +75,18 @@ impl JobKind {
     #[must_use]
     pub const fn is_counted(self) -> bool {
         !matches!(self, Self::AccountMail)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_input_is_kept_as_long_as_it_is_tried_and_a_strangers_address_no_longer_than_a_week_and_a_day() {
+        for kind in JobKind::ALL {
+            assert!(kind.input_kept_for() > kind.gives_up_after(), "{kind:?}");
+        }
+        assert_eq!(JobKind::AccountMail.input_kept_for(), Duration::from_secs(8 * 24 * 60 * 60));
     }
 }

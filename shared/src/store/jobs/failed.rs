@@ -2,7 +2,7 @@
 
 use super::super::keys::{self, Key, SK, TTL};
 use super::super::{Attributes, Store, classify, number, string};
-use super::{INPUT_LIFETIME, shard_of};
+use super::shard_of;
 use crate::error::ApiError;
 use crate::ids::{JobId, OrgId};
 use crate::model::job::{JobRecord, JobState};
@@ -73,7 +73,7 @@ impl JobRecord {
     /// Until when it can be run: its input is removed then.
     #[must_use]
     pub fn input_kept_until(&self) -> Moment {
-        self.created_at.plus(INPUT_LIFETIME)
+        self.created_at.plus(self.kind.input_kept_for())
     }
 }
 
