@@ -116,6 +116,14 @@ enum Operator {
         #[arg(long, default_value = "Analytical Engines")]
         org_name: String,
     },
+    /// Ends all sessions of an account, of whoever they are. The password stays: its user logs in again, or chooses another by mail.
+    EndSessions {
+        #[command(flatten)]
+        at: At,
+        /// The account's address.
+        #[arg(long)]
+        email: String,
+    },
     /// Makes an account a member of an organization, without an invitation.
     Member {
         #[command(flatten)]
@@ -282,6 +290,10 @@ async fn operate(command: Operator, port: u16) -> Result<(), Box<dyn Error>> {
         Operator::Account { at, email, .. } => {
             let user = operator::verify_account(&at.context(port).await?, &Email::known(email)?).await?;
             println!("{user}: the address is proven.");
+        }
+        Operator::EndSessions { at, email } => {
+            let user = operator::end_sessions(&at.context(port).await?, &Email::known(email)?).await?;
+            println!("{user}: all sessions have ended.");
         }
         Operator::Member { at, org, email, role } => {
             let user = operator::add_member(&at.context(port).await?, org, &Email::known(email)?, role).await?;

@@ -83,6 +83,15 @@ pub async fn verify_account(context: &Context, email: &Email) -> Result<UserId, 
     context.store().note_verified(user).await.map(|()| user)
 }
 
+/// Ends all sessions of an account ([`shared::store::Store::end_all_sessions`]).
+///
+/// # Errors
+/// [`ApiError::NotFound`] when no account has the address.
+pub async fn end_sessions(context: &Context, email: &Email) -> Result<UserId, ApiError> {
+    let user = context.store().user_of(email).await?.ok_or(ApiError::NotFound)?;
+    context.store().end_all_sessions(user).await.map(|()| user)
+}
+
 /// Makes an account a member of an organization, without an invitation: the operator answers for its user's consent.
 ///
 /// # Errors

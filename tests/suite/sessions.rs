@@ -171,6 +171,24 @@ async fn what_is_dangerous_wants_a_fresh_session() {
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[tokio::test]
+async fn an_operator_ends_all_sessions_of_an_account_and_of_no_other() {
+    let system = System::start(Options::ephemeral()).await.unwrap();
+    let api = Api::of(&system);
+    let (sessions, other) = (sessions_of(&api).await, api.register().await);
+    let end = async |email: &str| {
+        let email = email.to_owned().try_into().unwrap();
+        local::operator::end_sessions(system.context(), &email).await.map(|user| user.to_string())
+    };
+    assert_eq!(end(&sessions[0].email).await.unwrap(), sessions[0].user_id);
+    for session in &sessions {
+        assert_eq!(status(&api, session).await, 401);
+    }
+    assert_eq!(status(&api, &other).await, 200);
+    assert_eq!(log_in(&api, &sessions[0].email, PASSWORD).await, 200, "the password stays");
+    assert!(matches!(end("nobody@example.com").await, Err(shared::ApiError::NotFound)));
+}
+
+#[tokio::test]
 async fn a_session_that_nobody_uses_ends_within_eight_days() {
     let clock = Clock::stopped();
     let options = Options { clock: clock.clone(), background: false, ..Options::ephemeral() };

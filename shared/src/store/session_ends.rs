@@ -139,6 +139,30 @@ impl Store {
         Err(ApiError::Contended)
     }
 
+    /// Ends all sessions of a user, and the log-ins under way, on an operator's word. Its devices are known no more.
+    ///
+    /// # Errors
+    /// [`ApiError::NotFound`] when there is no such user.
+    pub async fn end_all_sessions(&self, user: UserId) -> Result<(), ApiError> {
+        for attempt in 0..ATTEMPTS {
+            let (user, memberships) = self.user_with_memberships(user).await?.ok_or(ApiError::NotFound)?;
+            let login: Option<LoginRecord> = timed(Part::Db, self.get(Key::login(&user.email))).await?;
+            let login = login.filter(|login| login.user_id == user.user_id).ok_or(ApiError::NotFound)?;
+            if let Some(memberships) = self.mark_beyond(memberships).await? {
+                let version = next_version(&user.email, &login).update_expression("SET #version = :next");
+                let mut writes = vec![self.update(version)?, self.is_as_read(&user)?];
+                for membership in &memberships {
+                    writes.push(self.update(remarked(membership)?.0)?);
+                }
+                if timed(Part::Db, self.transact(writes)).await?.is_done() {
+                    return Ok(());
+                }
+            }
+            tokio::time::sleep(backoff(attempt)).await;
+        }
+        Err(ApiError::Contended)
+    }
+
     /// Ends one session of the user, by its id.
     ///
     /// # Errors
