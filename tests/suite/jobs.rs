@@ -3,6 +3,7 @@
 mod acceptance;
 mod analyses;
 mod cancelling;
+mod counted;
 mod deadlines;
 pub(crate) mod emails;
 mod failures;
