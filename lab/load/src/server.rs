@@ -39,7 +39,7 @@ impl Server {
         let rates = ["SESSION_REQUESTS_PER_SECOND", "ORG_REQUESTS_PER_SECOND"];
         command.env(rates[0], "1000000000").env(rates[1], "1000000000,1000000000,1000000000");
         // As many e-mails as the load sends.
-        command.env("EMAILS_PER_DAY", "1000000000").env("CAP_SHARES", "100,100,100");
+        command.env("EMAILS_PER_DAY", "1000000000").env("CAP_SHARES", "100,100,100").env("EMAILS_PER_SECOND", "1000");
         // What it logs would be part of what it costs.
         command.env("LOG_LEVEL", "error").stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().map_err(|error| format!("{}: {error}", program.display()))?;

@@ -149,8 +149,10 @@ impl Scene {
     ) -> Self {
         let before = cpu::threads("database");
         let storage = folder.map_or(Storage::Memory, Storage::Folder);
-        let caps = [("EMAILS_PER_DAY", "1000000000"), ("CAP_SHARES", "100,100,100")];
-        let environment = caps.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        // Whether a call waits for its provider's rate depends on the time, and costs one more update.
+        let rates = [("EMAILS_PER_SECOND", "1000"), ("ANALYSES_PER_MINUTE", "60000")];
+        let limits = [("EMAILS_PER_DAY", "1000000000"), ("CAP_SHARES", "100,100,100"), rates[0], rates[1]];
+        let environment = limits.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let options = Options { background: false, storage, environment, ..Options::ephemeral() };
         let system = systems.block_on(System::start(options)).unwrap();
         // A thread gives itself its name, once it runs.
