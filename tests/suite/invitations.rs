@@ -1,14 +1,17 @@
 //! Invitations: the mail, who may accept it, and who tries to get by without.
 
-use crate::api::{Actor, Reply, registration, unique_email};
+use crate::api::{Actor, Api, Reply, registration, unique_email};
+use crate::faults::{Fault, FaultyDatabase};
 use crate::jobs::rig::Rig;
 use crate::letters::{Letters, token_of};
 use futures_util::future::join_all;
+use local::{Options, System};
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::model::invitation::INVITATION_LIFETIME;
 use std::time::Duration;
 
+const WRITE: &str = "TransactWriteItems";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn path(of: &Actor) -> String {
@@ -50,6 +53,30 @@ async fn orgs(rig: &Rig, of: &Actor) -> usize {
 
 async fn list(rig: &Rig, of: &Actor) -> Vec<Value> {
     rig.api.get(of, &path(of)).await.body["data"].as_array().unwrap().clone()
+}
+
+/// Two invitations have both read that one has room, before either is written.
+#[tokio::test]
+async fn two_that_have_read_of_the_last_place_do_not_both_get_it() {
+    let rig = Rig::new().await;
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    let environment = [("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), database.url.clone())].into();
+    let slow = System::start(Options { environment, background: false, ..Options::ephemeral() }).await.unwrap();
+    let (late, owner) = (Api::at(slow.url()), rig.api.register().await);
+    for _ in 0..3 {
+        assert_eq!(invite(&rig, &owner, &unique_email(), "member").await.status, 201);
+    }
+    database.inject(WRITE, Fault::Hold);
+    let last = async || late.post(&owner, &path(&owner), json!({"email": unique_email(), "role": "member"})).await;
+    let release = async {
+        while database.calls(WRITE) < 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        database.release(WRITE);
+    };
+    let (first, second, ()) = tokio::join!(last(), last(), release);
+    let made = [&first, &second].into_iter().filter(|reply| reply.status == 201).count();
+    assert_eq!(made, 1, "{} {}", first.text, second.text);
 }
 
 #[tokio::test]
