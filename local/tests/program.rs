@@ -84,7 +84,7 @@ impl Program {
         reply
     }
 
-    /// A new account: the header of its session, and the whole reply.
+    /// A new account, whose address is proven by an operator: the header of its session, and the whole reply.
     fn session(&self) -> (String, String) {
         let registered = self.call(
             "POST",
@@ -92,6 +92,13 @@ impl Program {
             &[],
             r#"{"email":"ada@example.com","password":"correct horse battery","name":"Ada","org_name":"Engines"}"#,
         );
+        let port = self.url.rsplit(':').next().unwrap();
+        let proven = Command::new(env!("CARGO_BIN_EXE_local"))
+            .args(["--port", port, "account", "--verified", "--email", "ada@example.com"])
+            .env_clear()
+            .output()
+            .unwrap();
+        assert!(proven.status.success(), "{proven:?}");
         (format!("Authorization: Bearer {}", member(&registered, "token")), registered)
     }
 
