@@ -2,11 +2,14 @@
 
 use super::conflicts::Conflicts;
 use super::rig::Rig;
+use crate::faults::{Fault, FaultyDatabase};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use shared::model::org::Plan;
 use shared::store::keys::Key;
 use std::time::Duration;
+
+const WRITE: &str = "TransactWriteItems";
 
 #[tokio::test]
 async fn requests_of_a_busy_organization_read_its_copies() {
@@ -62,6 +65,37 @@ async fn a_rotated_key_refuses_old_cursors_whichever_copy_is_read() {
         assert_eq!(status, 422, "{turn}: {body}");
     }
     assert_eq!(rig.listed(here, 2).await.len(), 5);
+    alike(&rig).await;
+}
+
+/// The key is rotated whenever something has been read and is about to be written, up to the copies themselves.
+#[tokio::test]
+async fn copies_are_not_made_of_a_key_that_was_read_before_it_was_rotated() {
+    let rig = Rig::new().await;
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    let (quick, slow) = (rig.environment(&rig.system.database_url()), rig.environment(&database.url));
+    database.inject(WRITE, Fault::Hold);
+    let mut rotations = 0;
+    let rotate = async {
+        let mut seen = 0;
+        loop {
+            while database.calls(WRITE) == seen {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            seen = database.calls(WRITE);
+            if rotations < 7 {
+                local::operator::rotate_cursor_key(quick, rig.org_id).await.unwrap();
+                rotations += 1;
+            }
+            database.release(WRITE);
+            database.inject(WRITE, Fault::Hold);
+        }
+    };
+    // Five transactions fill lanes; the copies are the sixth, and come again after each rotation.
+    tokio::select! {
+        spread = local::operator::spread(slow, rig.org_id) => spread.unwrap(),
+        () = rotate => {}
+    }
     alike(&rig).await;
 }
 
