@@ -253,7 +253,8 @@ impl World {
         rig.drain().await;
 
         // Where the organization is spread: limits and budgets that lanes hold, and have too little of.
-        let spread = rig.owner("pro").await;
+        // A slice of the largest plan is more than all of the smallest.
+        let spread = rig.owner("enterprise").await;
         rig.spread_if(true, &spread).await;
         rig.settings(&spread, json!({"monthly_budget_usd": "0.05"})).await;
         let to_spread = json!({"to": spread.email, "subject": "s", "text": "t"});
