@@ -1,5 +1,6 @@
 //! A database that counts, refuses and leaves work undone: a proxy before the embedded one.
 
+use local::{Options, System};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -56,6 +57,12 @@ impl FaultyDatabase {
         };
         server.start(proxy.clone(), answer);
         proxy
+    }
+
+    /// Another system, whose functions reach the database through the proxy.
+    pub(crate) async fn system(&self) -> System {
+        let environment = [("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), self.url.clone())].into();
+        System::start(Options { environment, background: false, ..Options::ephemeral() }).await.unwrap()
     }
 
     /// From now on.

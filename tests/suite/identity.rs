@@ -23,9 +23,7 @@ impl Scene {
     async fn set() -> Self {
         let system = System::start(Options { background: false, ..Options::ephemeral() }).await.unwrap();
         let database = FaultyDatabase::before(&system.database_url()).await;
-        let environment = [("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), database.url.clone())].into();
-        let options = Options { environment, background: false, ..Options::ephemeral() };
-        let slow = System::start(options).await.unwrap();
+        let slow = database.system().await;
         let (api, late) = (Api::of(&system), Api::at(slow.url()));
         Self { api, slow: late, database, _systems: [system, slow] }
     }

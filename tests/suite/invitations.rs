@@ -5,7 +5,6 @@ use crate::faults::{Fault, FaultyDatabase};
 use crate::jobs::rig::Rig;
 use crate::letters::{Letters, token_of};
 use futures_util::future::join_all;
-use local::{Options, System};
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::model::invitation::INVITATION_LIFETIME;
@@ -60,8 +59,7 @@ async fn list(rig: &Rig, of: &Actor) -> Vec<Value> {
 async fn two_that_have_read_of_the_last_place_do_not_both_get_it() {
     let rig = Rig::new().await;
     let database = FaultyDatabase::before(&rig.system.database_url()).await;
-    let environment = [("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), database.url.clone())].into();
-    let slow = System::start(Options { environment, background: false, ..Options::ephemeral() }).await.unwrap();
+    let slow = database.system().await;
     let (late, owner) = (Api::at(slow.url()), rig.api.register().await);
     for _ in 0..3 {
         assert_eq!(invite(&rig, &owner, &unique_email(), "member").await.status, 201);

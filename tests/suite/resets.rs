@@ -210,8 +210,7 @@ async fn of_a_thousand_who_bring_a_link_at_once_one_wins() {
 async fn a_log_in_under_way_gives_no_session_when_the_password_is_reset() {
     let rig = Rig::new().await;
     let database = FaultyDatabase::before(&rig.system.database_url()).await;
-    let environment = [("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), database.url.clone())].into();
-    let slow = System::start(Options { environment, background: false, ..Options::ephemeral() }).await.unwrap();
+    let slow = database.system().await;
     let late = Api::at(slow.url());
     let actor = rig.api.register().await;
     let token = link(&rig, &actor.email).await;

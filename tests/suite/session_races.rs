@@ -5,7 +5,6 @@ use crate::faults::{Fault, FaultyDatabase};
 use crate::jobs::rig::Rig;
 use crate::letters::{code_of, token_of};
 use crate::{email_changes, resets};
-use local::{Options, System};
 use serde_json::json;
 
 const ANOTHER: &str = "nine wooden barrels";
@@ -20,8 +19,7 @@ const ENDS: [&str; 5] = ["a new password", "the other sessions", "a reset", "ano
 async fn what_is_joined_while_sessions_end_keeps_none_of_before() {
     let rig = Rig::new().await;
     let database = FaultyDatabase::before(&rig.system.database_url()).await;
-    let environment = [("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), database.url.clone())].into();
-    let slow = System::start(Options { environment, background: false, ..Options::ephemeral() }).await.unwrap();
+    let slow = database.system().await;
     let (api, late) = (&rig.api, Api::at(slow.url()));
     let mut outlived = Vec::new();
     for by in ENDS {
@@ -75,8 +73,7 @@ async fn what_is_joined_while_sessions_end_keeps_none_of_before() {
 async fn what_is_joined_between_two_pages_keeps_no_session_of_before() {
     let rig = Rig::new().await;
     let database = FaultyDatabase::before(&rig.system.database_url()).await;
-    let environment = [("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), database.url.clone())].into();
-    let slow = System::start(Options { environment, background: false, ..Options::ephemeral() }).await.unwrap();
+    let slow = database.system().await;
     let (api, late) = (&rig.api, Api::at(slow.url()));
     let (owner, actor) = (api.register().await, api.register().await);
     database.inject("Query", Fault::HoldNextPage);

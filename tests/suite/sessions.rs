@@ -58,8 +58,7 @@ async fn a_new_password_ends_all_other_sessions() {
 async fn a_log_in_under_way_gives_no_session_when_the_password_changes() {
     let system = System::start(Options { background: false, ..Options::ephemeral() }).await.unwrap();
     let database = FaultyDatabase::before(&system.database_url()).await;
-    let environment = [("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), database.url.clone())].into();
-    let slow = System::start(Options { environment, background: false, ..Options::ephemeral() }).await.unwrap();
+    let slow = database.system().await;
     let (api, late) = (Api::of(&system), Api::at(slow.url()));
     for by in ["/me/password", "/me/sessions"] {
         let actor = api.register().await;
