@@ -55,10 +55,18 @@ impl Clock {
         Self { origin: Some(Instant::now()), origin_ms, jumped_ms: Arc::new(watch::Sender::new(0)) }
     }
 
-    /// A clock that stands still at the machine's time until it is moved: what a test sees on it is exact.
+    /// A clock for tests, whose time does not depend on when they run: it starts on a Tuesday morning, far from the ends of
+    /// a day and of a month, by which quotas and caps count.
+    #[must_use]
+    pub fn of_tests() -> Self {
+        // 2026-11-10T09:00:00Z
+        Self::at_ms(1_794_301_200_000)
+    }
+
+    /// [`Clock::of_tests`], standing still until it is moved: what a test sees on it is exact.
     #[must_use]
     pub fn stopped() -> Self {
-        Self { origin: None, ..Self::system() }
+        Self { origin: None, ..Self::of_tests() }
     }
 
     /// The current time in milliseconds since the Unix epoch.

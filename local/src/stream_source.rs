@@ -8,7 +8,7 @@ use std::collections::{HashSet, VecDeque};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
@@ -108,7 +108,7 @@ impl StreamSource {
     /// Hands records over, again and again if need be, until all succeeded or were given up.
     pub async fn deliver(&self, records: Vec<Json>) {
         let records = records.into_iter().filter(|record| self.filter.lets_through(record));
-        let records = records.map(|record| self.record(record)).collect();
+        let records = records.map(Self::record).collect();
         let mut batches = VecDeque::from([Batch { records, failures: 0 }]);
         while let Some(mut batch) = batches.pop_front() {
             let oldest_ms = self.clock.now_ms().saturating_sub(millis(self.mapping.maximum_record_age));
@@ -135,13 +135,12 @@ impl StreamSource {
         }
     }
 
-    fn record(&self, json: Json) -> Record {
+    fn record(json: Json) -> Record {
         let seconds = json["dynamodb"]["ApproximateCreationDateTime"].as_f64().unwrap_or_default();
         let written = Duration::try_from_secs_f64(seconds).unwrap_or_default();
-        let age = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(written);
         Record {
             sequence_number: json["dynamodb"]["SequenceNumber"].as_str().unwrap_or_default().to_owned(),
-            written_ms: self.clock.now_ms().saturating_sub(millis(age)),
+            written_ms: millis(written),
             json,
         }
     }

@@ -86,7 +86,7 @@ impl Options {
         Self {
             port: 0,
             storage: Storage::Memory,
-            clock: Clock::system(),
+            clock: Clock::of_tests(),
             template: project_folder().join("template.yaml"),
             catalogue: project_folder().join("data/model-prices.json"),
             cache_url: "memory:".to_owned(),

@@ -1,5 +1,5 @@
 //! Ids: a type prefix and the 32 hex digits of a UUIDv7 (RFC 9562), so they sort by creation time.
-//! Within one process they are strictly increasing.
+//! Within one process they are strictly increasing. They go by the machine's clock, whatever the context's is.
 
 use crate::model::time::Moment;
 use deserr::Deserr;

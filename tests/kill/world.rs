@@ -7,7 +7,7 @@ use crate::{Size, checks, clients, proxy};
 use local::event_source::{EventSource, Function, Mapping};
 use local::like_aws::{LikeAws, Passage};
 use local::names::{TABLE_NAME, queue_of};
-use local::{Options, System, operator};
+use local::{Clock, Options, System, operator};
 use serde_json::{Value, json};
 use shared::account::{Joins, Registrant};
 use shared::ids::OrgId;
@@ -74,7 +74,9 @@ pub(crate) async fn run(size: &Size, seed: u64) -> Result<String, Vec<String>> {
 
 impl World {
     async fn start(size: &Size, seed: u64, proxy_url: String) -> Self {
-        let system = System::start(Options { background: false, ..Options::ephemeral() }).await.unwrap();
+        // The time of its processes, which go by the machine's.
+        let clock = Clock::system();
+        let system = System::start(Options { background: false, clock, ..Options::ephemeral() }).await.unwrap();
         let http = reqwest::Client::new();
         let owner = Owner::register(&http, &system).await;
         Self {

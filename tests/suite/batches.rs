@@ -48,7 +48,7 @@ async fn fixture() -> Fixture {
         };
         Some(value.to_owned())
     });
-    let context = Context::new(config.unwrap(), Clock::system());
+    let context = Context::new(config.unwrap(), Clock::new(local::Clock::of_tests()));
     Fixture { database, context, token: session["token"].as_str().unwrap().to_owned(), _system: system }
 }
 

@@ -91,7 +91,7 @@ fn context(endpoint: &str, cache_url: &str) -> &'static Context {
         };
         Some(value.to_owned())
     });
-    Box::leak(Box::new(Context::new(config.unwrap(), Clock::system())))
+    Box::leak(Box::new(Context::new(config.unwrap(), Clock::new(local::Clock::of_tests()))))
 }
 
 async fn rig() -> Rig {

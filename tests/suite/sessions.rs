@@ -140,7 +140,7 @@ async fn sessions_are_listed_and_ended() {
 /// Ten minutes after the password, what is dangerous wants it again.
 #[tokio::test]
 async fn what_is_dangerous_wants_a_fresh_session() {
-    let clock = local::clock::Clock::system();
+    let clock = local::clock::Clock::of_tests();
     let system =
         System::start(Options { clock: clock.clone(), background: false, ..Options::ephemeral() }).await.unwrap();
     let api = Api::of(&system);

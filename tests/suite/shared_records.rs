@@ -74,7 +74,7 @@ async fn all_writes(api: &Api, owner: &Actor) {
 
 #[tokio::test]
 async fn callers_meet_on_no_record_that_is_not_listed() {
-    let clock = Clock::system();
+    let clock = Clock::of_tests();
     let ledger = Arc::new(Ledger::new(clock.clone()));
     let like_aws = LikeAws {
         transactions: Some(Transactions::default()),

@@ -223,7 +223,7 @@ async fn passes(event: &str, key: &Key) -> bool {
         *invoked.lock().unwrap() = true;
         Box::pin(async { Ok(Value::Null) })
     });
-    let clock = Clock::system();
+    let clock = Clock::of_tests();
     let keys = json!({"pk": {"S": key.pk}, "sk": {"S": key.sk}});
     let change = json!({"Keys": keys, "SequenceNumber": "1", "ApproximateCreationDateTime": clock.now_ms() / 1000});
     let source = StreamSource::new(mapping(), Duration::from_secs(1), function, clock).unwrap();

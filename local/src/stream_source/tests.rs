@@ -19,7 +19,7 @@ fn mapping() -> StreamMapping {
 }
 
 fn records(numbers: impl IntoIterator<Item = u32>) -> Vec<Json> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let now = Clock::of_tests().now_ms() / 1000;
     let record = |number: u32| {
         let change = json!({ "SequenceNumber": number.to_string(), "ApproximateCreationDateTime": now });
         json!({ "eventName": if number == 0 { "INSERT" } else { "MODIFY" }, "dynamodb": change })
@@ -37,7 +37,7 @@ async fn invocations(
     mapping: StreamMapping,
     function: impl Fn(usize, &[u32]) -> Result<Json, FunctionError> + Send + Sync + 'static,
 ) -> Vec<Vec<u32>> {
-    let clock = Clock::system();
+    let clock = Clock::of_tests();
     let (calls, jumping) = (Arc::new(Mutex::new(Vec::<Vec<u32>>::new())), clock.clone());
     let seen = Arc::clone(&calls);
     let function: StreamFunction = Arc::new(move |event| {
@@ -107,7 +107,7 @@ async fn what_is_too_old_is_not_delivered() {
         *seen.lock().expect("no panic holds it") += 1;
         Box::pin(async { Ok(Json::Null) })
     });
-    let source = StreamSource::new(mapping(), AGE, function, Clock::system()).expect("a known filter");
+    let source = StreamSource::new(mapping(), AGE, function, Clock::of_tests()).expect("a known filter");
     let mut old = records(1..=2);
     old[0]["dynamodb"]["ApproximateCreationDateTime"] = 1_700_000_000.into();
     source.deliver(vec![old.remove(0)]).await;

@@ -3,7 +3,7 @@
 use crate::api::{registration, unique_email};
 use lambda_http::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use lambda_http::{Body, Request, RequestExt as _};
-use local::{Options, System, functions, operator};
+use local::{Clock, Options, System, functions, operator};
 use serde_json::{Value, json};
 use shared::Context;
 use shared::config::Config;
@@ -26,7 +26,11 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) async fn new() -> Self {
-        let options = Options { background: false, cache_url: "off:".to_owned(), ..Options::ephemeral() };
+        Self::at(Clock::of_tests()).await
+    }
+
+    pub(crate) async fn at(clock: Clock) -> Self {
+        let options = Options { clock, background: false, cache_url: "off:".to_owned(), ..Options::ephemeral() };
         let system = System::start(options).await.unwrap();
         let url = format!("{}/auth/register", system.url());
         let session = crate::api::client(&url).post(url).json(&registration(&unique_email())).send().await.unwrap();

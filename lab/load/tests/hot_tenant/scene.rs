@@ -64,7 +64,7 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) async fn start(arguments: &Arguments, sessions: usize, others: usize) -> Self {
-        let clock = Clock::system();
+        let clock = Clock::of_tests();
         let ledger = Arc::new(Ledger::new(clock.clone()));
         let lambda = match arguments.reserved {
             true => Lambda { freezes: false, ..Lambda::default() },
