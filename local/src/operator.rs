@@ -131,12 +131,12 @@ pub async fn rotate_cursor_key(context: &Context, org: OrgId) -> Result<(), ApiE
 /// # Errors
 /// [`ApiError::NotFound`] when there is no such job.
 pub async fn settle(context: &Context, message: JobMessage, was_sent: bool) -> Result<bool, ApiError> {
-    let fate = if was_sent {
+    let outcome = if was_sent {
         EmailOutcome::Sent { message_id: "settled by a person".to_owned() }
     } else {
         EmailOutcome::NotSent { code: "not_sent", detail: "A person found that it was not sent." }
     };
-    settle_email(context, message, &fate).await
+    settle_email(context, message, &outcome).await
 }
 
 /// Lists an address that is not to be written to, or takes it off the list.

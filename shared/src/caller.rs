@@ -56,7 +56,7 @@ impl Caller {
         let token = token(context, request)?;
         ask_as_session(context, &token)?;
         let authority = timed(Part::Auth, context.store().authority(&token, Include::Nothing)).await?;
-        let caller = Self::from_authority(context, request, token, authority.standing)?;
+        let caller = Self::from_authority(context, request, token, authority.session)?;
         ask_as_org(context, caller.org_id, None).await?;
         Ok(caller)
     }
@@ -69,7 +69,7 @@ impl Caller {
         let token = token(context, request)?;
         ask_as_session(context, &token)?;
         let authority = timed(Part::Auth, context.store().authority(&token, Include::Org)).await?;
-        let caller = Self::from_authority(context, request, token, authority.standing)?.in_an_org()?;
+        let caller = Self::from_authority(context, request, token, authority.session)?.in_an_org()?;
         let org = authority.org.ok_or(ApiError::InvalidToken)?;
         ask_as_org(context, caller.org_id, Some(org.plan)).await?;
         Ok((caller, org))
@@ -86,7 +86,7 @@ impl Caller {
         let token = token(context, request)?;
         ask_as_session(context, &token)?;
         let authority = timed(Part::Auth, context.store().authority(&token, Include::OrgAndSettings)).await?;
-        let caller = Self::from_authority(context, request, token, authority.standing)?.in_an_org()?;
+        let caller = Self::from_authority(context, request, token, authority.session)?.in_an_org()?;
         let org = authority.org.ok_or(ApiError::InvalidToken)?;
         ask_as_org(context, caller.org_id, Some(org.plan)).await?;
         Ok((caller, org, authority.settings.unwrap_or_default()))
@@ -103,7 +103,7 @@ impl Caller {
         let token = token(context, request)?;
         ask_as_session(context, &token)?;
         let authority = timed(Part::Auth, context.store().authority(&token, Include::OrgSettingsAndUser)).await?;
-        let caller = Self::from_authority(context, request, token, authority.standing)?.in_an_org()?;
+        let caller = Self::from_authority(context, request, token, authority.session)?.in_an_org()?;
         let org = authority.org.ok_or(ApiError::InvalidToken)?;
         ask_as_org(context, caller.org_id, Some(org.plan)).await?;
         let user = authority.user.ok_or(ApiError::InvalidToken)?;
@@ -114,9 +114,9 @@ impl Caller {
         context: &Context,
         request: &Request,
         token: Token,
-        standing: Option<(SessionRecord, MembershipRecord)>,
+        session: Option<(SessionRecord, MembershipRecord)>,
     ) -> Result<Self, ApiError> {
-        let (session, membership) = standing.ok_or(ApiError::InvalidToken)?;
+        let (session, membership) = session.ok_or(ApiError::InvalidToken)?;
         if session.is_to_be_noted(context.now()) {
             context.later(context.store().clone().note_use(token.user_id, token.hash()));
         }

@@ -12,7 +12,7 @@ use crate::model::user::UserRecord;
 use crate::network::Network;
 use crate::password;
 use crate::store::accounts::LoginRecord;
-use crate::store::devices::Door;
+use crate::store::devices::LoginLookup;
 use crate::store::guesses::Guesser;
 use lambda_http::Request;
 
@@ -40,7 +40,7 @@ pub struct Account {
     /// The device that gave it, if the account knows it.
     pub device: Option<Device>,
     /// What was read before; without the log-in record.
-    pub door: Door,
+    pub door: LoginLookup,
 }
 
 /// The account that a password belongs to, if it is that of an address. A guess is taken before it is compared. Only a wrong password uses

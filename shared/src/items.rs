@@ -95,8 +95,8 @@ async fn end_batch(
     match (ended, held) {
         (Ok(true), _) => {}
         (Ok(false), Some(held)) => {
-            let standing = context.store().standing_reply(org.org_id, held.key, ItemPagesKey(org.org_id)).await;
-            return standing.publish(context.cache()).await;
+            let replay = context.store().standing_reply(org.org_id, held.key, ItemPagesKey(org.org_id)).await;
+            return replay.publish(context.cache()).await;
         }
         (Err(error), Some(_)) => return Err(error),
         // The caller asked for the items and gets their outcome. The count may stay too high, but never too low.

@@ -291,9 +291,9 @@ fn trace(request: &Request) -> Option<String> {
 ///
 /// # Errors
 /// [`ApiError::NotFound`] when there is no such job.
-pub async fn settle_email(context: &Context, message: JobMessage, fate: &EmailOutcome) -> Result<bool, ApiError> {
+pub async fn settle_email(context: &Context, message: JobMessage, outcome: &EmailOutcome) -> Result<bool, ApiError> {
     let settled = context.store().change_job(message.org_id, message.job_id, |job| {
-        let settled = job.settled(fate.clone(), context.now());
+        let settled = job.settled(outcome.clone(), context.now());
         Ok(settled.map_or(Change::none(false), |settled| Change::to(settled, true)))
     });
     Ok(settled.await?.1)

@@ -82,12 +82,12 @@ impl Notice {
         for (address, reason) in self.unwelcome() {
             context.store().suppress(&address, reason).await?;
         }
-        let (Some(message), Some(fate)) = (self.job(), self.fate()) else { return Ok(()) };
+        let (Some(message), Some(outcome)) = (self.job(), self.outcome()) else { return Ok(()) };
         message.note();
         if self.is_lasting_bounce() && is_account_mail(context, message).await? {
             context.store().note_bounced_account_mail().await?;
         }
-        match settle_email(context, message, &fate).await {
+        match settle_email(context, message, &outcome).await {
             Ok(true) => tracing::info!("the mail service settled an e-mail"),
             Ok(false) | Err(ApiError::NotFound) => {}
             Err(error) => return Err(error),
@@ -102,7 +102,7 @@ impl Notice {
     }
 
     /// What it says of the hand-over. Whatever happens to an e-mail afterwards, it was taken.
-    fn fate(&self) -> Option<EmailOutcome> {
+    fn outcome(&self) -> Option<EmailOutcome> {
         match self.event_type.as_str() {
             "Send" | "Delivery" | "DeliveryDelay" | "Bounce" | "Complaint" => {
                 Some(EmailOutcome::Reported { message_id: self.mail.message_id.clone() })
@@ -160,13 +160,13 @@ mod tests {
     fn events_tell_an_emails_fate() {
         for kind in ["Send", "Delivery", "DeliveryDelay"] {
             assert_eq!(
-                event(kind, json!({})).fate(),
+                event(kind, json!({})).outcome(),
                 Some(EmailOutcome::Reported { message_id: "m".into() }),
                 "{kind}"
             );
         }
-        assert!(matches!(event("Reject", json!({})).fate(), Some(EmailOutcome::NotSent { .. })));
-        assert_eq!(event("Open", json!({})).fate(), None);
+        assert!(matches!(event("Reject", json!({})).outcome(), Some(EmailOutcome::NotSent { .. })));
+        assert_eq!(event("Open", json!({})).outcome(), None);
         assert!(event("Send", json!({})).job().is_some());
     }
 

@@ -74,8 +74,8 @@ pub struct Cache(Arc<Inner>);
 struct Inner {
     backend: Backend,
     flights: Arc<SingleFlight>,
-    near: LocalTier,
-    meter: CacheMetrics,
+    local_tier: LocalTier,
+    metrics: CacheMetrics,
     options: Options,
     fetches: Semaphore,
     /// Stores, refreshes and late renewals.
@@ -146,8 +146,8 @@ impl Cache {
         Self(Arc::new(Inner {
             backend,
             flights: Arc::default(),
-            near: LocalTier::default(),
-            meter: CacheMetrics::default(),
+            local_tier: LocalTier::default(),
+            metrics: CacheMetrics::default(),
             options,
             fetches: Semaphore::new(FETCHES),
             running: Mutex::default(),
@@ -209,13 +209,13 @@ impl Cache {
     /// What happened in each class since the last time, by the class's and the event's name.
     #[must_use]
     pub fn take_counts(&self) -> Vec<(&'static str, Vec<(Metric, Number)>)> {
-        self.0.meter.take()
+        self.0.metrics.take()
     }
 
     /// Writes what happened in each class since the last report as metrics, once a minute, and at once
     /// when a renewal was lost; nothing in between. A process that does without the cache counts one as `BreakerOpen`.
     pub fn report(&self) {
-        if self.0.meter.is_due(now_ms()) {
+        if self.0.metrics.is_due(now_ms()) {
             for (class, counts) in self.take_counts() {
                 metrics(self.0.options.namespace, Some(("Class", class)), &counts);
             }
@@ -237,7 +237,7 @@ impl Cache {
 
     fn failed(&self, class: &'static str, error: &ConnectionError) {
         if !matches!(error, ConnectionError::Open) {
-            self.0.meter.count(class, Event::Failure);
+            self.0.metrics.count(class, Event::Failure);
             tracing::warn!(class, %error, "cache operation failed");
         }
     }
@@ -273,7 +273,7 @@ impl Cache {
             Lookup::Stale { .. } if !K::CLASS.is_renewed() => Event::StaleHit,
             Lookup::Stale { .. } | Lookup::Leased(_) | Lookup::Miss => Event::Miss,
         };
-        self.0.meter.count(class, event);
+        self.0.metrics.count(class, event);
         lookup
     }
 

@@ -21,7 +21,7 @@ const ATTEMPTS: u32 = 5;
 #[derive(Debug, Default)]
 pub(crate) struct Authority {
     /// The session that lives, and the membership that it was made under: both or neither.
-    pub(crate) standing: Option<(SessionRecord, MembershipRecord)>,
+    pub(crate) session: Option<(SessionRecord, MembershipRecord)>,
     pub(crate) org: Option<OrgRecord>,
     pub(crate) settings: Option<SettingsRecord>,
     pub(crate) user: Option<UserRecord>,
@@ -72,7 +72,7 @@ impl Store {
         if let Some(org) = &authority.org {
             self.copied.note(org);
         }
-        authority.standing = session
+        authority.session = session
             .zip(membership)
             .and_then(|(session, membership)| session.counts(&membership, self.now()).then_some((session, membership)));
         Ok(authority)

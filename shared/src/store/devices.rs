@@ -37,13 +37,13 @@ struct DevicesRecord {
 
 /// What is read of an address before a password is compared, whether an account has it or not.
 #[derive(Default)]
-pub struct Door {
+pub struct LoginLookup {
     pub login: Option<LoginRecord>,
     devices: Option<DevicesRecord>,
     pub(crate) old_attempts: Option<OldAttempts>,
 }
 
-impl Door {
+impl LoginLookup {
     /// Whether the account knows the device.
     pub(crate) fn knows(&self, device: &Device) -> bool {
         let Some((login, known)) = self.login.as_ref().zip(self.devices.as_ref()) else { return false };
@@ -73,10 +73,10 @@ impl Store {
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn door(&self, email: &Email) -> Result<Door, ApiError> {
+    pub async fn door(&self, email: &Email) -> Result<LoginLookup, ApiError> {
         let email = email.as_str();
         let keys = [Key::login(email), Key::devices(email), Key::attempts(email)].map(Key::attributes);
-        let mut door = Door::default();
+        let mut door = LoginLookup::default();
         for found in timed(Part::Db, self.get_all(keys.to_vec())).await? {
             match sort_key(&found) {
                 keys::DEVICES => door.devices = Some(record(found)?),
@@ -100,7 +100,7 @@ impl Store {
 
     /// Notes a new device of an account, as its log-in record was read. Returns it unless that fails, which is logged: the device is
     /// then not known.
-    pub async fn remember_device(&self, email: &Email, login: &LoginRecord, door: &Door) -> Option<Device> {
+    pub async fn remember_device(&self, email: &Email, login: &LoginRecord, door: &LoginLookup) -> Option<Device> {
         let device = Device::generate().ok()?;
         let mut before = door.devices.clone();
         for _ in 0..TRIES {

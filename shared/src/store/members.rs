@@ -9,7 +9,7 @@ use crate::model::org::{MembershipRecord, NamedMembership, OrgRecord, Role};
 use crate::model::user::UserRecord;
 use crate::store::accounts::LoginRecord;
 use crate::store::authority::sort_key;
-use crate::store::role_check::{RoleCheck, Still};
+use crate::store::role_check::{RoleCheck, RoleCondition};
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{Delete, TransactWriteItem, Update};
 use platform::telemetry::{Part, timed};
@@ -154,8 +154,8 @@ impl Store {
                 let by = by.needing(needed)?;
                 let owners = if old.role == Role::Owner { -1 } else { 0 };
                 let writes = vec![
-                    self.delete_if(Key::membership(user, by.org_id()), Still::one_of(old, &[old.role]))?,
-                    self.delete_if(Key::member(by.org_id(), user), Still::listed(old.role))?,
+                    self.delete_if(Key::membership(user, by.org_id()), RoleCondition::one_of(old, &[old.role]))?,
+                    self.delete_if(Key::member(by.org_id(), user), RoleCondition::listed(old.role))?,
                     self.update(counting(&snapshot.org, -1, owners)?)?,
                 ];
                 if self.change_member(by, &snapshot, writes).await? {
@@ -207,7 +207,7 @@ impl Store {
         old: &MembershipRecord,
         role: Role,
     ) -> Result<Vec<TransactWriteItem>, ApiError> {
-        let set = |key: Key, mut still: Still| {
+        let set = |key: Key, mut still: RoleCondition| {
             still.values.insert(":new".to_owned(), string(role.as_str()));
             Update::builder()
                 .set_key(Some(key.attributes()))
@@ -218,8 +218,8 @@ impl Store {
         };
         let owners = i64::from(role == Role::Owner) - i64::from(old.role == Role::Owner);
         let mut writes = vec![
-            self.update(set(Key::membership(old.user_id, old.org_id), Still::one_of(old, &[old.role])))?,
-            self.update(set(Key::member(old.org_id, old.user_id), Still::listed(old.role)))?,
+            self.update(set(Key::membership(old.user_id, old.org_id), RoleCondition::one_of(old, &[old.role])))?,
+            self.update(set(Key::member(old.org_id, old.user_id), RoleCondition::listed(old.role)))?,
         ];
         if owners != 0 {
             writes.push(self.update(counting(&snapshot.org, 0, owners)?)?);
@@ -227,7 +227,7 @@ impl Store {
         Ok(writes)
     }
 
-    fn delete_if(&self, key: Key, still: Still) -> Result<TransactWriteItem, ApiError> {
+    fn delete_if(&self, key: Key, still: RoleCondition) -> Result<TransactWriteItem, ApiError> {
         let delete = Delete::builder()
             .table_name(&self.table)
             .set_key(Some(key.attributes()))

@@ -59,7 +59,7 @@ impl<'a> RoleCheck<'a> {
     pub(super) fn write(&self, table: &str) -> Result<TransactWriteItem, ApiError> {
         let roles: Vec<Role> =
             [Role::Member, Role::Admin, Role::Owner].into_iter().filter(|role| *role >= self.needed).collect();
-        let still = Still::one_of(self.membership, &roles);
+        let still = RoleCondition::one_of(self.membership, &roles);
         let check = ConditionCheck::builder()
             .table_name(table)
             .set_key(Some(Key::membership(self.user_id(), self.org_id()).attributes()))
@@ -74,13 +74,13 @@ impl<'a> RoleCheck<'a> {
 }
 
 /// A condition on the user's copy of a membership: that it is the one that was read, with one of these roles.
-pub(crate) struct Still {
+pub(crate) struct RoleCondition {
     pub(crate) condition: String,
     pub(crate) names: HashMap<String, String>,
     pub(crate) values: Attributes,
 }
 
-impl Still {
+impl RoleCondition {
     /// The same of the organization's copy, which has no mark.
     pub(crate) fn listed(role: Role) -> Self {
         Self {

@@ -3,7 +3,7 @@
 //! is checked there: a membership that is joined meanwhile is among them.
 
 use super::keys::{self, Key};
-use super::role_check::Still;
+use super::role_check::RoleCondition;
 use super::sessions::SessionRecord;
 use super::single::SingleWrite as _;
 use super::{Store, Transaction, backoff, classify, condition_failed, number, record, string};
@@ -336,7 +336,7 @@ pub(super) fn next_version(email: &str, login: &LoginRecord) -> UpdateBuilder {
 /// The write that gives a membership a new mark, if it is still the one that was read.
 pub(super) fn remarked(membership: &MembershipRecord) -> Result<(UpdateBuilder, MembershipMark), ApiError> {
     let mark = MembershipMark::generate().map_err(ApiError::internal)?;
-    let mut still = Still::one_of(membership, &[Role::Member, Role::Admin, Role::Owner]);
+    let mut still = RoleCondition::one_of(membership, &[Role::Member, Role::Admin, Role::Owner]);
     still.values.insert(":new".to_owned(), string(mark.as_str()));
     let update = Update::builder()
         .set_key(Some(Key::membership(membership.user_id, membership.org_id).attributes()))

@@ -9,7 +9,7 @@
 mod filling;
 mod taking;
 
-pub(super) use taking::Taking;
+pub(super) use taking::Reservation;
 
 use super::keys::Key;
 use super::{Attributes, Store, backoff, classify, condition_failed, number, record, string};

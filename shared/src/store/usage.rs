@@ -3,7 +3,7 @@
 use super::authority::sort_key;
 use super::kept_lanes::KeptLanes;
 use super::keys::{self, Key};
-use super::slices::{self, LANE_PARTITIONS, LARGEST_SLICE, Slices, Taking};
+use super::slices::{self, LANE_PARTITIONS, LARGEST_SLICE, Reservation, Slices};
 use super::{Attributes, Store, classify, number, record, string};
 use crate::error::ApiError;
 use crate::ids::OrgId;
@@ -91,11 +91,11 @@ const NO_BUDGET: u64 = i64::MAX as u64 / 2;
 const LARGEST_SUM: u64 = 1_000_000_000_000;
 
 /// A job's place in the month's limit, and what it holds of the budget, of an organization that is spread: the first is of the limit.
-pub(super) fn takings(kept: &KeptLanes, job: &JobRecord, org: &OrgRecord) -> Vec<Taking> {
+pub(super) fn takings(kept: &KeptLanes, job: &JobRecord, org: &OrgRecord) -> Vec<Reservation> {
     let (counter, limit) = (job.kind.counter(), job.kind.limit(org.plan));
     let terms = format!("{}/{limit}", org.plan_version);
     let lanes = || lanes_of(job, counter, counter, (limit, LARGEST_SLICE), terms);
-    let count = takes_unit(job).then(|| Taking::new(kept, lanes(), 1));
+    let count = takes_unit(job).then(|| Reservation::new(kept, lanes(), 1));
     count.into_iter().chain(of_budget(kept, job, job.reserved_nanos)).collect()
 }
 
@@ -105,11 +105,11 @@ pub(super) fn takes_unit(job: &JobRecord) -> bool {
 }
 
 /// So much of a job's budget. Without one it is counted all the same: the next job may have one.
-fn of_budget(kept: &KeptLanes, job: &JobRecord, nanos: u64) -> Option<Taking> {
+fn of_budget(kept: &KeptLanes, job: &JobRecord, nanos: u64) -> Option<Reservation> {
     let budget = job.budget_nanos.unwrap_or(NO_BUDGET);
     let terms = format!("{}/{budget}", job.budget_version);
     let lanes = || lanes_of(job, SPENT, "spent_nanos", (budget, LARGEST_SUM), terms);
-    (nanos > 0).then(|| Taking::new(kept, lanes(), nanos))
+    (nanos > 0).then(|| Reservation::new(kept, lanes(), nanos))
 }
 
 fn lanes_of(
@@ -133,7 +133,7 @@ fn lanes_of(
 }
 
 /// What a settlement takes of the budget before it can be.
-pub(super) fn reserving(kept: &KeptLanes, job: &JobRecord, settlement: &Settlement) -> Option<Taking> {
+pub(super) fn reserving(kept: &KeptLanes, job: &JobRecord, settlement: &Settlement) -> Option<Reservation> {
     let nanos = u64::try_from(settlement.spent_nanos).unwrap_or(0);
     reserves(job, settlement).then(|| of_budget(kept, job, nanos)).flatten()
 }

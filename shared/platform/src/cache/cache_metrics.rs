@@ -113,32 +113,32 @@ mod tests {
 
     #[test]
     fn a_batch_holds_what_happened_once() {
-        let meter = CacheMetrics::default();
+        let metrics = CacheMetrics::default();
         for _ in 0..3 {
-            meter.count("plan", Event::Hit);
+            metrics.count("plan", Event::Hit);
         }
-        meter.count("prices", Event::StaleHit);
-        let taken = meter.take();
+        metrics.count("prices", Event::StaleHit);
+        let taken = metrics.take();
         assert_eq!(
             taken,
             [("plan", vec![(Metric("Hits"), 3.into())]), ("prices", vec![(Metric("StaleHits"), 1.into())])]
         );
-        assert!(meter.take().is_empty());
+        assert!(metrics.take().is_empty());
     }
 
     #[test]
     fn a_lost_renewal_is_reported_at_once() {
-        let meter = CacheMetrics::default();
-        meter.count("plan", Event::Renewal);
-        assert!(!meter.is_due(1_000_000), "it waits for others");
-        meter.count("plan", Event::RenewalLost);
-        assert!(meter.is_due(1_000_001) && !meter.is_due(1_000_002));
+        let metrics = CacheMetrics::default();
+        metrics.count("plan", Event::Renewal);
+        assert!(!metrics.is_due(1_000_000), "it waits for others");
+        metrics.count("plan", Event::RenewalLost);
+        assert!(metrics.is_due(1_000_001) && !metrics.is_due(1_000_002));
     }
 
     #[test]
     fn batches_come_once_a_minute() {
-        let meter = CacheMetrics::default();
-        let due = (1..600).filter(|second| meter.is_due(1_000_000 + second * 1000)).count();
+        let metrics = CacheMetrics::default();
+        let due = (1..600).filter(|second| metrics.is_due(1_000_000 + second * 1000)).count();
         assert_eq!(due, 9);
     }
 }

@@ -61,11 +61,11 @@ impl Cache {
             told => told,
         };
         let Err(error) = told else {
-            self.0.meter.count(class, Event::Renewal);
+            self.0.metrics.count(class, Event::Renewal);
             return Delivery::Delivered;
         };
         self.failed(class, &error);
-        self.0.meter.count(class, Event::RenewalLost);
+        self.0.metrics.count(class, Event::RenewalLost);
         self.later(self.clone().deliver_late(class, place));
         Delivery::Lost
     }
@@ -79,7 +79,7 @@ impl Cache {
             pause *= 2;
             let left = give_up.saturating_duration_since(Instant::now());
             if self.0.backend.invalidate(&place, &mut Budget(left.min(self.0.options.write_patience))).await.is_ok() {
-                self.0.meter.count(class, Event::RenewalLate);
+                self.0.metrics.count(class, Event::RenewalLate);
                 return;
             }
         }

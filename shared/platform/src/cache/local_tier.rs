@@ -91,23 +91,23 @@ mod tests {
 
     #[test]
     fn it_holds_so_many_bytes_and_drops_what_ends_first() {
-        let near = LocalTier::default();
+        let tier = LocalTier::default();
         for number in 0..100 {
             let until = Until { fresh_ms: 1000 + number, stale_ms: 5000 };
-            near.put(place(number), number, CAPACITY_BYTES / 10, until);
-            assert!(near.0.lock().expect("no panic").bytes <= CAPACITY_BYTES);
+            tier.put(place(number), number, CAPACITY_BYTES / 10, until);
+            assert!(tier.0.lock().expect("no panic").bytes <= CAPACITY_BYTES);
         }
-        let held = (0..100).filter(|number| near.get::<u64>(&place(*number), 0).is_some()).collect::<Vec<_>>();
+        let held = (0..100).filter(|number| tier.get::<u64>(&place(*number), 0).is_some()).collect::<Vec<_>>();
         assert_eq!(held, (90..100).collect::<Vec<_>>());
-        near.put(place(7), 7, CAPACITY_BYTES + 1, Until { fresh_ms: 9999, stale_ms: 9999 });
-        assert!(near.get::<u64>(&place(7), 0).is_none(), "too large to hold");
+        tier.put(place(7), 7, CAPACITY_BYTES + 1, Until { fresh_ms: 9999, stale_ms: 9999 });
+        assert!(tier.get::<u64>(&place(7), 0).is_none(), "too large to hold");
     }
 
     #[test]
     fn values_are_fresh_then_stale_then_gone() {
-        let near = LocalTier::default();
-        near.put(place(1), 1_u64, 8, Until { fresh_ms: 10, stale_ms: 20 });
-        let at = |now| near.get::<u64>(&place(1), now).map(|found| found.fresh);
+        let tier = LocalTier::default();
+        tier.put(place(1), 1_u64, 8, Until { fresh_ms: 10, stale_ms: 20 });
+        let at = |now| tier.get::<u64>(&place(1), now).map(|found| found.fresh);
         assert_eq!((at(9), at(10), at(19), at(20)), (Some(true), Some(false), Some(false), None));
     }
 }

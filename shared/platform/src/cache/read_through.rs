@@ -55,7 +55,7 @@ impl Cache {
                 Role::Leader(lead) => return self.lead(key, lead, lease, budget, fetch).await,
                 Role::Wait(wait) => wait,
             };
-            self.0.meter.count(K::CLASS.name, Event::Wait);
+            self.0.metrics.count(K::CLASS.name, Event::Wait);
             // Who leads may be waiting for this very lease.
             self.release::<K>(place, lease.take(), &mut budget).await;
             match wait.landing().await {
@@ -111,7 +111,7 @@ impl Cache {
             return Err(self.busy(K::CLASS.name).into());
         };
         let fetching = Instant::now();
-        self.0.meter.count(K::CLASS.name, Event::Fetch);
+        self.0.metrics.count(K::CLASS.name, Event::Fetch);
         let fetched = fetch().await;
         drop(turn);
         match fetched {
@@ -227,7 +227,7 @@ impl Cache {
         let kept = kept.as_ref().map(|(entry, keep)| Kept { entry, keep: *keep });
         let stood = self.put(&class, place, fence, kept, budget).await;
         if kept.is_some() {
-            self.0.meter.count(class.name, if stood { Event::Store } else { Event::StoreRejected });
+            self.0.metrics.count(class.name, if stood { Event::Store } else { Event::StoreRejected });
         }
         stood
     }
@@ -262,7 +262,7 @@ impl Cache {
     }
 
     fn busy(&self, class: &'static str) -> Busy {
-        self.0.meter.count(class, Event::Busy);
+        self.0.metrics.count(class, Event::Busy);
         Busy { retry_after: Duration::from_secs(1) }
     }
 }

@@ -32,9 +32,9 @@ impl Cache {
         const { assert!(!K::CLASS.is_renewed(), "a class that is renewed on update goes through get_or_fill") };
         let asked = Instant::now();
         let place = EntryAddress::of(self.key_prefix(), &key);
-        let near = self.0.near.get::<K::Value>(&place, now_ms());
-        if let Some(Found { value, fresh: true }) = near {
-            self.0.meter.count(K::CLASS.name, Event::LocalHit);
+        let held = self.0.local_tier.get::<K::Value>(&place, now_ms());
+        if let Some(Found { value, fresh: true }) = held {
+            self.0.metrics.count(K::CLASS.name, Event::LocalHit);
             return Ok(Some(value));
         }
         let mut budget = self.budget();
@@ -51,7 +51,7 @@ impl Cache {
             }
             Lookup::Leased(_) | Lookup::Miss => {}
         }
-        if let Some(Found { value, .. }) = near {
+        if let Some(Found { value, .. }) = held {
             // The server has nothing or does not answer: what this process has still serves.
             self.refresh(key, place, None, fetch);
             return Ok(Some(value));
@@ -86,7 +86,7 @@ impl Cache {
         let cache = self.clone();
         let task = async move {
             let Role::Leader(lead) = cache.0.flights.join(&place) else { return };
-            cache.0.meter.count(K::CLASS.name, Event::Fetch);
+            cache.0.metrics.count(K::CLASS.name, Event::Fetch);
             let fetching = Instant::now();
             match fetch().await {
                 Ok(value) => {
@@ -110,7 +110,7 @@ impl Cache {
     fn keep_near<K: Key>(&self, place: EntryAddress, value: Option<&K::Value>, bytes: usize, fresh_ms: u64) {
         if let Some(value) = value {
             let until = Until { fresh_ms, stale_ms: fresh_ms + stale_after_fresh_ms(&K::CLASS) };
-            self.0.near.put(place, value.clone(), bytes, until);
+            self.0.local_tier.put(place, value.clone(), bytes, until);
         }
     }
 }

@@ -213,15 +213,15 @@ impl JobRecord {
     /// that is just handing it over counts as unknown too: what the provider says is what happened. Its report that it took the e-mail
     /// settles one that waits for another run as well: a refusal was none, and the run would send it again.
     #[must_use]
-    pub fn settled(&self, fate: EmailOutcome, now: Moment) -> Option<(Self, Settlement)> {
-        let is_proof = matches!(fate, EmailOutcome::Reported { .. }) && self.kind == JobKind::SendEmail;
+    pub fn settled(&self, outcome: EmailOutcome, now: Moment) -> Option<(Self, Settlement)> {
+        let is_proof = matches!(outcome, EmailOutcome::Reported { .. }) && self.kind == JobKind::SendEmail;
         let open = match self.state {
             JobState::Unknown => true,
             JobState::Running => self.sending || is_proof,
             JobState::Queued => is_proof,
             JobState::Succeeded | JobState::Failed | JobState::Cancelled => false,
         };
-        let (state, outcome) = match fate {
+        let (state, outcome) = match outcome {
             EmailOutcome::Sent { message_id } | EmailOutcome::Reported { message_id } => {
                 (JobState::Succeeded, Ok(JobResult::Email { message_id }))
             }

@@ -1,7 +1,7 @@
 //! A job's acceptance: its place in the month's limit and budget is taken, and it is written, in one transaction.
 
 use super::super::idempotency::{Begun, Keyed};
-use super::super::slices::{Taking, lane_backoff};
+use super::super::slices::{Reservation, lane_backoff};
 use super::super::{Store, backoff, condition_failed, contended, usage};
 use super::LANE_ATTEMPTS;
 use crate::error::ApiError;
@@ -94,7 +94,7 @@ impl Store {
                 Some(Keyed::Refused(reasons)) => reasons,
                 None => {
                     met += 1;
-                    takings.iter_mut().for_each(Taking::try_another);
+                    takings.iter_mut().for_each(Reservation::try_another);
                     tokio::time::sleep(lane_backoff(met - 1)).await;
                     continue;
                 }

@@ -2,7 +2,7 @@
 //! was read.
 
 use super::super::keys::Key;
-use super::super::slices::{Taking, lane_backoff, random_lane};
+use super::super::slices::{Reservation, lane_backoff, random_lane};
 use super::super::{Store, Transaction, changes, condition_failed, contended, number, usage};
 use super::{LANE_ATTEMPTS, shard_of};
 use crate::caps::Cap;
@@ -189,7 +189,7 @@ impl Store {
                 writes.push(self.update(update)?);
             }
             let start = writes.len();
-            for update in reserving.iter().flat_map(Taking::writes) {
+            for update in reserving.iter().flat_map(Reservation::writes) {
                 writes.push(self.update(update)?);
             }
             match (self.transact_once(writes).await?, &mut reserving) {
@@ -206,7 +206,7 @@ impl Store {
                 (Some(Transaction::Refused(_)), _) => return Ok(Advance::Changed),
                 (None, taking) => {
                     lane = random_lane();
-                    taking.iter_mut().for_each(Taking::try_another);
+                    taking.iter_mut().for_each(Reservation::try_another);
                     tokio::time::sleep(lane_backoff(attempt)).await;
                 }
             }

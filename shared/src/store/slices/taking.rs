@@ -8,13 +8,13 @@ use aws_sdk_dynamodb::types::CancellationReason;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 
 /// Units of a limit that a write is about to take.
-pub(in super::super) struct Taking {
+pub(in super::super) struct Reservation {
     slices: Slices,
     count: u64,
     source: Source,
 }
 
-impl Taking {
+impl Reservation {
     pub(in super::super) fn new(kept: &KeptLanes, slices: Slices, count: u64) -> Self {
         let source = Source::Lane(kept.pick(&slices));
         Self { slices, count, source }
@@ -43,10 +43,10 @@ impl Store {
     /// Returns `false` if there are none left.
     pub(in super::super) async fn refill(
         &self,
-        taking: &mut Taking,
+        taking: &mut Reservation,
         reasons: &[CancellationReason],
     ) -> Result<bool, ApiError> {
-        let Taking { slices, count, source } = taking;
+        let Reservation { slices, count, source } = taking;
         let root: Option<serde_json::Value> = self.get(slices.root.clone()).await?;
         let out = root.and_then(|root| root[slices.out].as_u64()).unwrap_or(0);
         let next = match self.next_source(slices, out, source, reasons, *count).await? {
