@@ -196,9 +196,10 @@ planted-bugs group part="":
 kill-test *arguments:
     cargo test --workspace --test kill -- {{arguments}}
 
-# Providers with a rate, without credit and overloaded, in full: hours of virtual time in some minutes.
-unkind:
+# Providers and a database on bad days, in full: hours of virtual time in some minutes (docs/jobs.md, "Rates and breakers").
+unkind *arguments="--full":
     UNKIND=full cargo test --workspace --test suite -- jobs::provider_rates --nocapture
+    cargo test --workspace --test unkind -- {{arguments}}
 
 # The races for idempotency keys in full: 10,000 keys with eight callers each.
 idempotency-test keys="10000":

@@ -22,7 +22,7 @@ STEPS = {
     "kill": ("nothing is lost or done twice while processes are killed",
              ["cargo", "test", "--workspace", "--locked", "--test", "kill", "--", "--jobs", "2000", "--kills", "400", "--outage", "10000"], {}),
     "keys": ("10,000 idempotency keys with eight callers each", [*SUITE, "jobs::idempotency::of_eight_racing"], {"CITIZEN_KEYS": "10000"}),
-    "unkind": ("providers with a rate, without credit and overloaded, for hours of virtual time", ["just", "unkind"], {}),
+    "unkind": ("jobs under providers and a database on bad days, for hours of virtual time", ["just", "unkind"], {}),
     "history": ("no stale read in a million cache operations",
                 ["cargo", "test", "--workspace", "--locked", "--features", "shared/discovery", "--test", "redis", "consistency"],
                 {"CACHE_OPERATIONS": "1000000"}),

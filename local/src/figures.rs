@@ -37,6 +37,8 @@ pub const MAIL: &str = "/_local/mail/{job_id}";
 pub const MAIL_TO: &str = "/_local/mail-to/{address}";
 /// The endpoint of the mail service, for functions that run as processes of their own.
 pub const MAIL_SERVICE: &str = "/_local/ses";
+/// Where the providers on a bad day are asked and told.
+pub const PROVIDERS: &str = "/_local/providers";
 
 /// Adds them to the API's router.
 pub fn add_to(

@@ -26,6 +26,7 @@ pub mod stream_source;
 pub mod system;
 pub mod table_stream;
 pub mod template;
+mod unkind;
 
 pub use clock::Clock;
 pub use database::Storage;

@@ -6,6 +6,7 @@ mod bucket;
 pub mod cache;
 pub mod capacity;
 pub mod conflicts;
+pub mod errors;
 pub mod lambda;
 pub mod latency;
 pub mod ledger;
@@ -34,6 +35,7 @@ use api_gateway::{Answering, Front};
 pub use cache::Cache;
 pub use capacity::Capacity;
 pub use conflicts::Transactions;
+pub use errors::Errors;
 pub use lambda::Lambda;
 use lambda::Pool;
 pub use latency::Latencies;
@@ -58,6 +60,8 @@ pub struct LikeAws {
     pub latencies: Option<Latencies>,
     /// Transactions hold their records, and refuse others.
     pub transactions: Option<Transactions>,
+    /// Calls to the database fail; not by default.
+    pub errors: Option<Errors>,
     /// What the table's partitions take in a second.
     pub capacity: Option<Capacity>,
     /// How functions run.
@@ -104,6 +108,7 @@ impl LikeAws {
             seed: 20,
             latencies: None,
             transactions: None,
+            errors: None,
             capacity: None,
             lambda: None,
             queues: None,
@@ -121,6 +126,9 @@ impl LikeAws {
         let mut layers: Vec<Arc<dyn Layer>> = Vec::new();
         if let Some(latencies) = &self.latencies {
             layers.push(latency::Latency::new(latencies.clone(), self.dice(2), clock.clone()));
+        }
+        if let Some(errors) = &self.errors {
+            layers.push(Arc::new(errors::Failing { errors: errors.clone(), dice: self.dice(8) }));
         }
         if let Some(capacity) = &self.capacity {
             let throttle =

@@ -16,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use local::ablation::Ablation;
 use local::clock::Clock;
 use local::connections::Limits;
+use local::figures;
 use local::like_aws::LikeAws;
 use local::names::TABLE_NAME;
 use local::operator::dead_letters::{Letters, apply_dead_letters};
@@ -36,6 +37,7 @@ use shared::{
     Context,
     telemetry::logs::{self, Crates},
 };
+use testkit::providers::Scene;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// A page, a transaction and a compressor are many allocations; glibc's take a tenth more of a request (lab/NOTEBOOK.md, "tried").
@@ -69,6 +71,9 @@ struct Arguments {
     /// Answer as AWS does under load, not as the embedded engines do (docs/like-aws.md).
     #[arg(long, conflicts_with = "without")]
     like_aws: bool,
+    /// Call providers on a bad day: well, busy, quota-used-up, overloaded, unreachable, suspended or hanging (docs/like-aws.md).
+    #[arg(long, conflicts_with = "without", num_args = 0..=1, default_missing_value = "busy", value_name = "SCENE")]
+    unkind: Option<Scene>,
 }
 
 /// A list of origins, as it was given: the functions' configuration reads it again.
@@ -406,6 +411,7 @@ fn options(arguments: Arguments) -> Result<Options, String> {
         limits: Limits::default(),
         background: true,
         without: arguments.without,
+        unkind: arguments.unkind,
         like_aws: arguments.like_aws.then(LikeAws::default),
     })
 }
@@ -471,6 +477,10 @@ async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
         system.mail_url(),
         system.mailbox().display()
     );
+    if let Some(providers) = system.providers() {
+        println!("Its model provider and mail service have a bad day: {}", providers.figures());
+        println!("    curl -X PUT -d well {url}{}", figures::PROVIDERS);
+    }
     println!();
     println!("    curl -i '{url}/models/pricing?provider=anthropic'");
     println!();

@@ -10,6 +10,7 @@ use std::{
 
 use analysis_worker::secret::Secret;
 use shared::{Context, config::ConfigError};
+use testkit::providers::{Providers, Scene};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::{
@@ -39,6 +40,7 @@ use crate::{
     sqs::Sqs,
     table_stream::TableStream,
     template::{EventFunction, Template, TemplateError},
+    unkind,
 };
 
 /// How long requests under way may take to finish when the system stops.
@@ -75,6 +77,8 @@ pub struct Options {
     pub background: bool,
     /// What the whole process is to do without, to be measured.
     pub without: Option<Ablation>,
+    /// Providers on a bad day in place of the builtin analysis and the mail service; none is those.
+    pub unkind: Option<Scene>,
     /// What of AWS's ways stands between the functions and the embedded engines; none is what these do.
     pub like_aws: Option<LikeAws>,
 }
@@ -98,6 +102,7 @@ impl Options {
             limits: Limits::default(),
             background: true,
             without: None,
+            unkind: None,
             like_aws: None,
         }
     }
@@ -180,6 +185,7 @@ pub struct System {
     sqs_url: String,
     mail_url: String,
     mail_folder: MailFolder,
+    providers: Option<Providers>,
     events: Vec<EventFunction>,
 }
 
@@ -205,7 +211,13 @@ impl System {
         let origins = options.allowed_origins.unwrap_or_else(|| template.allowed_origins.join(","));
         let queues = Queues::open(&template, clock.clone()).await?;
         let mut chosen = options.environment;
-        let secrets = options.anthropic_api_key.map(|key| Arc::new(EmbeddedSecrets::new(key)) as Arc<dyn Layer>);
+        let providers = match options.unkind {
+            Some(scene) => Some(unkind::start(scene, &mail_url, &clock, &mut chosen).await),
+            None => None,
+        };
+        let key = providers.as_ref().map(|_| unkind::key());
+        let secrets =
+            options.anthropic_api_key.or(key).map(|key| Arc::new(EmbeddedSecrets::new(key)) as Arc<dyn Layer>);
         if secrets.is_some() {
             chosen.insert("ANTHROPIC_SECRET_ID".to_owned(), SECRET_ID.to_owned());
         }
@@ -264,6 +276,10 @@ impl System {
             mail_folder.path().to_owned(),
             mail,
         );
+        let router = match &providers {
+            Some(providers) => router.route(figures::PROVIDERS, unkind::route(providers.clone())),
+            None => router,
+        };
         catalogue::load(&options.catalogue, context.store()).await?;
         let sqs_url = queues.url().to_owned();
         let around =
@@ -289,6 +305,7 @@ impl System {
             sqs_url,
             mail_url,
             mail_folder,
+            providers,
             events: template.event_functions,
         })
     }
@@ -297,6 +314,12 @@ impl System {
     #[must_use]
     pub fn mail_url(&self) -> &str {
         &self.mail_url
+    }
+
+    /// The providers on a bad day, where the options chose such.
+    #[must_use]
+    pub fn providers(&self) -> Option<&Providers> {
+        self.providers.as_ref()
     }
 
     /// What an operator or a test works with, who may do everything.

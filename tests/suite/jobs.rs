@@ -2,6 +2,7 @@
 
 mod acceptance;
 mod analyses;
+mod bad_days;
 mod cancelling;
 mod counted;
 mod deadlines;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use testkit::http::{self, Bytes, Call, Cut, Reply, Server, StatusCode};
+use testkit::providers::Bucket;
 use tokio::sync::Notify;
 
 /// The model provider's key.
@@ -37,35 +38,8 @@ pub(crate) struct Providers {
     next: Arc<Mutex<VecDeque<Answer>>>,
     /// Whether texts that say "refuse this" are taken all the same.
     takes_all: Arc<AtomicBool>,
-    rate: Arc<Mutex<Option<Rate>>>,
+    rate: Arc<Mutex<Option<(Bucket, Clock)>>>,
     refused: Arc<AtomicUsize>,
-}
-
-/// A token bucket with two seconds of calls, or two.
-struct Rate {
-    per_minute: f64,
-    tokens: f64,
-    at_ms: u64,
-    clock: Clock,
-}
-
-impl Rate {
-    fn capacity(&self) -> f64 {
-        (self.per_minute / 30.0).max(2.0)
-    }
-
-    /// Takes a token, or says in how many seconds there is one.
-    fn take(&mut self) -> Result<(), f64> {
-        let now_ms = self.clock.now_ms();
-        let filled = (now_ms - self.at_ms) as f64 / 60_000.0 * self.per_minute;
-        self.tokens = (self.tokens + filled).min(self.capacity());
-        self.at_ms = now_ms;
-        if self.tokens < 1.0 {
-            return Err((1.0 - self.tokens) * 60.0 / self.per_minute);
-        }
-        self.tokens -= 1.0;
-        Ok(())
-    }
 }
 
 impl Providers {
@@ -112,10 +86,7 @@ impl Providers {
 
     /// No more calls are taken than so many in a minute, of the clock's.
     pub(crate) fn takes_a_minute(&self, calls: u32, clock: &Clock) {
-        let per_minute = f64::from(calls);
-        let mut rate = Rate { per_minute, tokens: 0.0, at_ms: clock.now_ms(), clock: clock.clone() };
-        rate.tokens = rate.capacity();
-        *self.rate.lock().unwrap() = Some(rate);
+        *self.rate.lock().unwrap() = Some((Bucket::new(calls, clock.now_ms()), clock.clone()));
     }
 
     /// The calls for an analysis or an e-mail that were refused, for whatever reason.
@@ -146,7 +117,7 @@ impl Providers {
     /// A refusal at once; else notes the call, and answers `well` when it is time.
     async fn answer(&self, noted: &Mutex<Vec<Value>>, body: &Bytes, well: Value) -> Reply {
         let (limit, taken) = match self.rate.lock().unwrap().as_mut() {
-            Some(rate) => (Some(rate.per_minute), rate.take()),
+            Some((bucket, clock)) => (Some(bucket.per_minute()), bucket.take(clock.now_ms())),
             None => (None, Ok(())),
         };
         let mut reply = match taken {

@@ -10,6 +10,7 @@ use hyper::{Request, Response};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::future::Future;
+use std::net::SocketAddr;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -35,9 +36,18 @@ pub struct Server {
 
 impl Server {
     pub async fn bind() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self::at(([127, 0, 0, 1], 0).into()).await
+    }
+
+    /// One at an address where another was.
+    pub async fn at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("it is bound"));
         Self { listener, url }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.listener.local_addr().expect("it is bound")
     }
 
     /// Hands each call to `handler`, with `state`, until the task is aborted or its runtime ends.

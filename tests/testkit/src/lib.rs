@@ -3,6 +3,7 @@
 //!
 //! - [`http`]: a server whose handler answers, passes on, changes, delays or cuts: a stand-in for a service, or a proxy.
 //! - [`aws`]: what such a handler reads and says in AWS's JSON protocols.
+//! - [`providers`]: a model provider and a mail service on a bad day.
 //! - [`scripted`]: a server of given bytes, broken ones too.
 //! - [`tcp_proxy`]: the same of bytes: refuse, hang, cut, delay, answer, forget.
 //! - [`runtime_api`]: Lambda's side of one process of a function.
@@ -13,6 +14,7 @@ pub mod aws;
 pub mod http;
 pub mod ports;
 pub mod processes;
+pub mod providers;
 pub mod runtime_api;
 pub mod scripted;
 pub mod sources;

@@ -4,6 +4,8 @@
 //! Without `--full` (as in `cargo test`) a fiftieth of it for a second: that the world turns, not what it bears.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../ask.rs"]
+mod ask;
 mod mix;
 mod report;
 mod scene;

@@ -4,7 +4,7 @@ use lambda_http::http::Method;
 use load::random::Random;
 use serde_json::{Value, json};
 
-use crate::scene::{Actor, Ask};
+use crate::ask::{Actor, Ask};
 
 /// Requests of the hot organization a second, by endpoint: 3,750 lists and reads, 1,250 creations and 500 jobs.
 const MIX: [(&str, f64); 9] = [
@@ -87,5 +87,5 @@ pub(crate) fn ask(function: &str, actor: &Actor, known: (&str, &str), random: &m
         }
         other => panic!("{other} is not in the mix"),
     };
-    Ask { method, path, token: Some(actor.token.clone()), body }
+    Ask::new(method, &path, Some(actor), body)
 }

@@ -1,10 +1,7 @@
 //! The system in the like-aws world and in virtual time, and who asks it: through the gateway, in this process.
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::extract::ConnectInfo;
-use lambda_http::http::{Method, Request};
-use lambda_http::tower::ServiceExt as _;
+use lambda_http::http::Method;
 use load::random::Random;
 use local::like_aws::{Capacity, Lambda, Ledger, LikeAws};
 use local::{Clock, Options, System, operator};
@@ -19,30 +16,12 @@ use shared::store::accounts::{Place, Registration};
 use shared::store::items::SPREAD_BY_OPERATOR_AFTER;
 use shared::token::Token;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::Arguments;
+use crate::ask::{Actor, Ask, PASSWORD, must, send, text};
 use crate::mix::{self, Kind, Rates};
-
-/// What everybody who logs in registers with.
-const PASSWORD: &str = "correct horse battery";
-
-/// A session.
-#[derive(Clone, Debug)]
-pub(crate) struct Actor {
-    pub(crate) token: String,
-    pub(crate) org_id: String,
-}
-
-/// One request.
-pub(crate) struct Ask {
-    pub(crate) method: Method,
-    pub(crate) path: String,
-    pub(crate) token: Option<String>,
-    pub(crate) body: Option<Value>,
-}
 
 /// What came of one.
 #[derive(Clone, Copy, Debug)]
@@ -114,23 +93,23 @@ impl Scene {
 
     /// The hot organization: an owner, and a member for each session.
     async fn fill_hot(&mut self, sessions: usize) {
-        let owner = self.must(register(0)).await;
+        let owner = must(&self.router, register(0)).await;
         let org: OrgId = text(&owner["org"]["id"]).parse().unwrap();
         let actor = |session: &Value| Actor { token: text(&session["token"]), org_id: org.to_string() };
         operator::give_plan(self.system.context(), org, Plan::Enterprise).await.unwrap();
         let owner = actor(&owner);
         for number in 1..=sessions {
-            self.must(register(number)).await;
+            must(&self.router, register(number)).await;
             let email_of = email(number).parse().unwrap();
             operator::add_member(self.system.context(), org, &email_of, Role::Member).await.unwrap();
             let body = Some(json!({"email": email(number), "password": PASSWORD, "org_id": org.to_string()}));
-            let session = Ask { method: Method::POST, path: "/auth/login".to_owned(), token: None, body };
-            self.hot.push(actor(&self.must(session).await));
+            let session = Ask::new(Method::POST, "/auth/login", None, body);
+            self.hot.push(actor(&must(&self.router, session).await));
         }
         let mut random = Random::new(0, 0);
         for _ in 0..20 {
-            let item = self.must(mix::ask("create-item", &owner, ("", ""), &mut random)).await;
-            let job = self.must(mix::ask("analyze", &owner, ("", ""), &mut random)).await;
+            let item = must(&self.router, mix::ask("create-item", &owner, ("", ""), &mut random)).await;
+            let job = must(&self.router, mix::ask("analyze", &owner, ("", ""), &mut random)).await;
             let mut known = self.known.lock().unwrap();
             known.0.push(text(&item["id"]));
             known.1.push(text(&job["id"]));
@@ -226,35 +205,6 @@ impl Scene {
         }
         running.join_all().await
     }
-
-    /// Asks for what must succeed.
-    async fn must(&self, ask: Ask) -> Value {
-        let what = format!("{} {}", ask.method, ask.path);
-        let (status, body) = send(self.router.clone(), ask).await;
-        assert!((200..300).contains(&status), "{what}: {status} {body}");
-        body
-    }
-}
-
-async fn send(router: Router, ask: Ask) -> (u16, Value) {
-    let mut request = Request::builder().method(ask.method).uri(ask.path).header("host", "localhost");
-    if let Some(token) = ask.token {
-        request = request.header("authorization", format!("Bearer {token}"));
-    }
-    let body = match ask.body {
-        Some(body) => {
-            request = request.header("content-type", "application/json");
-            Body::from(body.to_string())
-        }
-        None => Body::empty(),
-    };
-    // Everybody has a network of their own, on which there are limits.
-    let peer = ConnectInfo(SocketAddr::from((testkit::sources::address(), 1)));
-    let request = request.extension(peer).body(body).unwrap();
-    let response = router.oneshot(request).await.unwrap();
-    let status = response.status().as_u16();
-    let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
-    (status, serde_json::from_slice(&body).unwrap_or_default())
 }
 
 fn email(number: usize) -> String {
@@ -264,9 +214,5 @@ fn email(number: usize) -> String {
 fn register(number: usize) -> Ask {
     let account = json!({"email": email(number), "password": PASSWORD, "name": "Ada Lovelace",
         "org_name": "Analytical Engines"});
-    Ask { method: Method::POST, path: "/auth/register".to_owned(), token: None, body: Some(account) }
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap().to_owned()
+    Ask::new(Method::POST, "/auth/register", None, Some(account))
 }
