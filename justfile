@@ -196,7 +196,7 @@ planted-bugs group part="":
 kill-test *arguments:
     cargo test --workspace --test kill -- {{arguments}}
 
-# Providers and a database on bad days, in full: hours of virtual time in some minutes (docs/jobs.md, "Rates and breakers").
+# Providers and a database on bad days, in full: hours of virtual time in some minutes (docs/providers.md, "Rates and breakers").
 unkind *arguments="--full":
     UNKIND=full cargo test --workspace --test suite -- jobs::provider_rates --nocapture
     cargo test --workspace --test unkind -- {{arguments}}

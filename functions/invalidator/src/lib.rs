@@ -1,6 +1,6 @@
 //! Reads the table's stream, and has the cache hold nothing older than what it says: a second invalidation beside
 //! the one of each write, for writers that die, lose their connection, or stand outside the cache's network.
-//! docs/caching.md, "The stream".
+//! docs/cache-consistency.md, "The stream".
 
 mod change;
 mod event;
