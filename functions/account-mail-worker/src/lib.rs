@@ -1,5 +1,5 @@
-//! Takes batches of messages off the queue of account mail, writes each mail, and hands it to the mail service: within the day's
-//! number, and not while too many of its addresses bounce.
+//! Takes batches of messages off the queue of account mail, writes each mail, and hands it to the mail service: at most so many a
+//! day as configured, and none while too much of it bounces.
 
 mod letter;
 
@@ -18,10 +18,10 @@ use std::time::Duration;
 use worker::mail::{Mailer, ses};
 use worker::{Ended, Limiter, TimeLeft, Work};
 
-/// How long mail waits before it is looked at again, when the day's number is used up or too much of it bounced.
+/// How long mail waits for another look, after the day's number was used up or too much of it bounced.
 const WAIT: Duration = Duration::from_secs(60 * 60);
 
-/// What account mail is sent in.
+/// What this function's environment holds.
 pub type Worker = worker::Worker<AccountMails>;
 
 /// Sends the mail of a batch until `deadline_ms` (epoch milliseconds), and names the messages that are to come again.
@@ -29,7 +29,7 @@ pub async fn handle(worker: &Worker, batch: Batch, deadline_ms: u64) -> SqsBatch
     worker::handle(worker, batch, deadline_ms).await
 }
 
-/// The mail service, and what the mail goes by.
+/// The work of this queue: the mail service, its rate, and the limits of account mail.
 pub struct AccountMails {
     mailer: Mailer,
     limiter: Limiter,
@@ -84,7 +84,7 @@ impl Work for AccountMails {
 }
 
 impl AccountMails {
-    /// Takes one mail of the day's number, unless too much of it bounced.
+    /// Whether one more mail may go out today; if so it is counted. None may while too much of it bounces.
     async fn has_room(&self, context: &Context) -> Result<bool, ApiError> {
         let (today, yesterday) = context.store().mail_days().await?;
         if MailDay::is_paused(today, yesterday, self.config.bounce_percent) {
@@ -94,7 +94,7 @@ impl AccountMails {
     }
 }
 
-/// The mail that is still wanted: its account is there, wants it, and its address is one that may be written to.
+/// The mail, if it is still wanted: the account is there and has not done meanwhile what the mail is for.
 async fn wanted(context: &Context, mail: &AccountMail) -> Result<Option<Letter>, ApiError> {
     let store = context.store();
     let letter = match mail {

@@ -81,11 +81,11 @@ const GUESSES: &str = "GUESSES";
 pub(crate) const ATTEMPTS: &str = "ATTEMPTS";
 pub const PROFILE: &str = "PROFILE";
 pub const SESSION: &str = "SESSION#";
-/// Behind the sessions.
+/// Sorts after the sessions.
 pub(super) const EMAIL_UNDO: &str = "TOKEN#EMAIL_UNDO#";
 /// The sort key of every organization.
 pub const ORG: &str = "ORG";
-/// That of each copy of one.
+/// The sort key of each copy of an organization's record.
 pub const COPY: &str = "COPY";
 const SETTINGS: &str = "SETTINGS";
 /// The catalogue's partition key and its manifest's sort key.
@@ -163,13 +163,13 @@ impl Key {
         Self::new(format!("EMAIL#{email}"), format!("MAIL#{purpose}"))
     }
 
-    /// Behind the sessions, so that no list of memberships or sessions reads it.
+    /// Sorts after the sessions, so that no list of memberships or sessions reads it.
     #[must_use]
     pub fn verification(user: UserId) -> Self {
         Self::new(user_pk(user), "VERIFICATION")
     }
 
-    /// Behind the sessions, too.
+    /// Sorts after the sessions too.
     #[must_use]
     pub fn password_reset(user: UserId) -> Self {
         Self::new(user_pk(user), "TOKEN#PASSWORD_RESET")
@@ -180,7 +180,7 @@ impl Key {
         Self::new(user_pk(user), "TOKEN#EMAIL_CHANGE")
     }
 
-    /// Of the change at a moment; in their order.
+    /// One for each change of the address, in the order of their times.
     #[must_use]
     pub fn email_undo(user: UserId, at: Moment) -> Self {
         Self::new(user_pk(user), format!("{EMAIL_UNDO}{}", due_sk(at)))
@@ -191,7 +191,7 @@ impl Key {
         Self::new(format!("EMAIL#{email}"), "RESERVED")
     }
 
-    /// Before the memberships.
+    /// Sorts before the memberships.
     #[must_use]
     pub fn mails_of(user: UserId, purpose: &str) -> Self {
         Self::new(user_pk(user), format!("MAIL#{purpose}"))
@@ -227,7 +227,7 @@ impl Key {
         Self::new(org_pk(org), format!("{INVITATION}{invitation}"))
     }
 
-    /// Where an item lies: its id says it.
+    /// The id says which partition the item is in.
     #[must_use]
     pub fn item(org: OrgId, item: ItemId) -> Self {
         match item.partition() {
@@ -246,7 +246,7 @@ impl Key {
         Self::new(item_room_pk(org, lane % LANE_PARTITIONS), format!("{lane:03}"))
     }
 
-    /// Where a job lies: its id says it.
+    /// The id says which partition the job is in.
     #[must_use]
     pub fn job(org: OrgId, job: JobId) -> Self {
         match job.partition() {

@@ -8,14 +8,14 @@ use crate::model::analysis::{Cost, TokenUsage};
 use crate::model::time::Moment;
 use std::time::Duration;
 
-/// Why a job is not to be claimed.
+/// What a worker that asks for a job is to do with it.
 #[derive(Debug, PartialEq)]
 pub enum Claim {
-    /// To be written; then it is ours to run.
+    /// Write this record; the job is then this worker's to run.
     Run(Box<JobRecord>),
-    /// To be written: it ends here, without a run.
+    /// Write this record: the job ends without a run.
     End(Box<JobRecord>, Settlement),
-    /// It has ended, somebody alive runs it, or it is too early.
+    /// Nothing: the job has ended, a living worker runs it, or its time has not come.
     Leave,
 }
 
@@ -24,7 +24,7 @@ pub enum Claim {
 pub enum EmailOutcome {
     /// The provider took it.
     Sent { message_id: String },
-    /// The provider itself reports that it took it, which is proof whatever we believe.
+    /// The provider's own report says that it took it. That is proof, whatever state the job is in.
     Reported { message_id: String },
     /// The provider did not take it, or threw it away.
     NotSent { code: &'static str, detail: &'static str },
@@ -53,13 +53,13 @@ impl Settlement {
 }
 
 impl JobRecord {
-    /// What it gave.
+    /// The job's result, if it has one that can be read.
     #[must_use]
     pub fn result(&self) -> Option<JobResult> {
         serde_json::from_str(self.result.as_deref()?).ok()
     }
 
-    /// Who wants to run it, now.
+    /// Whether a worker may run the job at this time.
     #[must_use]
     pub fn claim(&self, now: Moment) -> Claim {
         match self.state {
@@ -69,7 +69,7 @@ impl JobRecord {
         }
     }
 
-    /// What becomes of a run whose worker died.
+    /// The same of a job whose worker died during a run.
     fn take_over(&self, now: Moment) -> Claim {
         if self.sending {
             let error =
@@ -107,7 +107,7 @@ impl JobRecord {
         }
     }
 
-    /// What the takeover of a dead run must hold anew: that run may have cost all it could.
+    /// What the takeover of a dead run adds to what is held: the dead run may have cost its whole reservation.
     #[must_use]
     pub fn takeover_charge(&self) -> Settlement {
         match self.state {
@@ -127,8 +127,8 @@ impl JobRecord {
         Self { sending: true, version: self.version + 1, ..self.clone() }
     }
 
-    /// Back in the queue after a run that may be tried again after `delay`, with what it cost and why; the next run
-    /// needs its reservation too.
+    /// The job in the queue again: its run gave no result and may be repeated after `delay`. What the run cost is charged, and the
+    /// next run needs its reservation too. `why` is shown to whoever asks what the job waits for.
     #[must_use]
     pub fn retry(&self, delay: Duration, cost: Cost, why: &str, now: Moment) -> (Self, Settlement) {
         let (nanos, tokens) = self.price(cost);
@@ -196,7 +196,7 @@ impl JobRecord {
         }
     }
 
-    /// Ends it if it waits, else asks its run to take no effect. `None` when it is too late.
+    /// Cancels the job: a queued one ends, a running one is asked to stop before it takes effect. `None` when it is too late.
     #[must_use]
     pub fn cancel(&self, now: Moment) -> Option<(Self, Settlement)> {
         match self.state {
@@ -209,9 +209,9 @@ impl JobRecord {
         }
     }
 
-    /// An e-mail of unknown fate after somebody who knows said what became of it; `None` if nobody asks. A run
-    /// that is just handing it over counts as unknown too: what the provider says is what happened. Its report that it took the e-mail
-    /// settles one that waits for another run as well: a refusal was none, and the run would send it again.
+    /// The job after somebody who knows said what became of its e-mail; `None` if that is no open question. It is one while the
+    /// outcome is unknown, and while a run hands the e-mail over: what the provider says is what happened. The provider's report
+    /// that it took the e-mail also settles a job that waits for another run, which would send the e-mail again.
     #[must_use]
     pub fn settled(&self, outcome: EmailOutcome, now: Moment) -> Option<(Self, Settlement)> {
         let is_proof = matches!(outcome, EmailOutcome::Reported { .. }) && self.kind == JobKind::SendEmail;
