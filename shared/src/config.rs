@@ -1,5 +1,9 @@
 //! Configuration, read once at start. What is missing or wrong is named, and nothing starts without it.
 
+mod origins;
+
+pub use origins::{NoOrigin, parse_origins};
+
 use crate::caps::Caps;
 use crate::limits::NetworkLimit;
 use crate::model::job::JobKind;
@@ -11,7 +15,6 @@ use platform::aws::{self, AwsConfig, Credentials};
 use platform::cache::{CacheUrl, CacheUrlError};
 use std::collections::HashMap;
 use std::time::Duration;
-use url::Url;
 
 /// How many callers wait for their analyses at a time unless `WAITING_PLACES` says: half of what the template reserves for them.
 const WAITING_PLACES: u32 = 20;
@@ -290,7 +293,7 @@ impl Config {
 /// An origin as browsers send it, which is one of the allowed ones.
 fn app_url(text: &str, allowed: &[HeaderValue]) -> Result<String, ConfigError> {
     let invalid = |reason: String| ConfigError::Invalid { name: "APP_URL", reason };
-    let url = origin(text).ok_or_else(|| invalid(NoOrigin(text.to_owned()).to_string()))?;
+    let url = origins::parse_origin(text).map_err(|error| invalid(error.to_string()))?;
     let known = allowed.contains(&url).then(|| url.to_str().map(str::to_owned).ok()).flatten();
     known.ok_or_else(|| invalid(format!("{text} is none of ALLOWED_ORIGINS")))
 }
@@ -344,161 +347,5 @@ fn read_authorities(path: &str) -> Result<Vec<u8>, ConfigError> {
     }
 }
 
-/// A text that is no list of origins.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an origin such as https://app.example.com")]
-pub struct NoOrigin(String);
-
-/// Exact origins (RFC 6454: scheme, host and maybe a port; no path, no `*`), separated by commas, each as browsers send it in
-/// `Origin`: in small letters, without the scheme's own port, names of other alphabets in Punycode.
-///
-/// # Errors
-/// [`NoOrigin`] naming the first that is none.
-pub fn parse_origins(list: &str) -> Result<Vec<HeaderValue>, NoOrigin> {
-    list.split(',').map(str::trim).map(|text| origin(text).ok_or_else(|| NoOrigin(text.to_owned()))).collect()
-}
-
-fn origin(text: &str) -> Option<HeaderValue> {
-    let (scheme, rest) = text.split_once("://")?;
-    let web = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
-    // What a URL may have and an origin has not, and what the parser would silently drop.
-    let host =
-        !rest.is_empty() && !rest.contains(|c: char| c.is_whitespace() || c.is_control() || "/\\*?#@%".contains(c));
-    if !web || !host || rest.ends_with(':') {
-        return None;
-    }
-    let origin = Url::parse(text).ok()?.origin();
-    HeaderValue::try_from(origin.is_tuple().then(|| origin.ascii_serialization())?).ok()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const COMPLETE: [(&str, &str); 8] = [
-        ("TABLE_NAME", "t"),
-        ("ALLOWED_ORIGINS", "https://a.example, http://localhost:5173"),
-        ("CACHE_URL", "memory:"),
-        ("SESSION_REQUESTS_PER_SECOND", "50"),
-        ("ORG_REQUESTS_PER_SECOND", "50,500,10000"),
-        ("AWS_REGION", "eu-west-1"),
-        ("AWS_ACCESS_KEY_ID", "k"),
-        ("AWS_SECRET_ACCESS_KEY", "s"),
-    ];
-
-    fn with(changes: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        Config::from_lookup(|name| {
-            let value = changes.iter().chain(&COMPLETE).find(|(key, _)| *key == name);
-            value.map(|(_, value)| (*value).to_owned())
-        })
-    }
-
-    #[test]
-    fn what_is_missing_is_named() {
-        assert!(with(&[]).is_ok());
-        for (name, _) in COMPLETE {
-            assert_eq!(with(&[(name, "")]).expect_err("missing"), ConfigError::Missing(name));
-        }
-    }
-
-    #[test]
-    fn what_only_some_functions_need_is_named_too() {
-        let config = with(&[]).expect("valid");
-        assert_eq!(config.queue_url(JobKind::Analyze), Err(ConfigError::Missing("ANALYSES_QUEUE_URL")));
-        assert_eq!(config.analysis_provider(), Err(ConfigError::Missing("ANALYSIS_PROVIDER")));
-        assert_eq!(config.anthropic(), Err(ConfigError::Missing("ANTHROPIC_SECRET_ID")));
-        assert_eq!(config.mail(), Err(ConfigError::Missing("MAIL_FROM")));
-        for limit in NetworkLimit::ALL {
-            assert_eq!(config.network_limit(limit), Err(ConfigError::Missing(limit.variable())));
-            let error = with(&[(limit.variable(), "-1")]).expect_err("less than nothing").to_string();
-            assert!(error.contains(limit.variable()), "{error}");
-            assert_eq!(with(&[(limit.variable(), "0")]).expect("closed").network_limit(limit), Ok(0));
-        }
-        let error = with(&[("ANALYSIS_PROVIDER", "pigeons")]).expect_err("unknown").to_string();
-        assert!(error.contains("ANALYSIS_PROVIDER") && error.contains("pigeons"), "{error}");
-    }
-
-    #[test]
-    fn links_lead_to_an_allowed_origin() {
-        let at =
-            |url| with(&[("APP_URL", url), ("ACCOUNT_MAILS_PER_DAY", "1000"), ("ACCOUNT_MAIL_BOUNCE_PERCENT", "4")]);
-        assert_eq!(with(&[]).expect("valid").account_mail(), Err(ConfigError::Missing("APP_URL")));
-        let config = at("HTTPS://a.example:443").expect("an allowed one");
-        assert_eq!(config.account_mail().expect("there").app_url, "https://a.example");
-        for wrong in ["https://b.example", "http://a.example", "https://a.example/path", "a.example"] {
-            assert!(at(wrong).expect_err(wrong).to_string().contains("APP_URL"), "{wrong}");
-        }
-        assert!(with(&[("APP_URL", "https://a.example")]).expect_err("no cap").to_string().contains("PER_DAY"));
-    }
-
-    #[test]
-    fn origins_are_exact() {
-        for origin in [
-            "",
-            "*",
-            "https://",
-            "https://a/",
-            "https://*.a.example",
-            "a.example",
-            "https://a,",
-            "null",
-            "https:a",
-            "file://a",
-            "https://u@a",
-            "https://a?",
-            "https://a#",
-            "https://a\\b",
-            "https://a:",
-            "https://a:99999",
-            "https://a b",
-            "https://[::1",
-            "https://%61",
-            "ftp://a.example",
-        ] {
-            let error = parse_origins(origin).expect_err(origin).to_string();
-            assert!(error.contains("is not an origin"), "{error}");
-        }
-        assert!(with(&[("ALLOWED_ORIGINS", "*")]).expect_err("any").to_string().contains("ALLOWED_ORIGINS"));
-    }
-
-    #[test]
-    fn origins_are_as_browsers_send_them() {
-        for (given, sent) in [
-            ("https://app.example.com:443", "https://app.example.com"),
-            ("http://App.Example.com:80", "http://app.example.com"),
-            ("HTTPS://münchen.de", "https://xn--mnchen-3ya.de"),
-            ("https://app.example.com:8443", "https://app.example.com:8443"),
-            ("http://localhost:5173", "http://localhost:5173"),
-            ("http://[::1]:3000", "http://[::1]:3000"),
-        ] {
-            assert_eq!(parse_origins(given).expect(given), [sent], "{given}");
-        }
-    }
-
-    #[test]
-    fn authorities_are_certificates() {
-        let file = tempfile::NamedTempFile::new().expect("a file").into_temp_path();
-        let path = file.to_str().expect("a path of text");
-        for garbage in ["", "nonsense", "-----BEGIN CERTIFICATE-----\nnonsense!\n-----END CERTIFICATE-----\n"] {
-            std::fs::write(&file, garbage).expect("a file");
-            let error = with(&[("AWS_CA_BUNDLE", path)]).expect_err("no certificate").to_string();
-            assert!(error.contains("AWS_CA_BUNDLE"), "{error}");
-        }
-        std::fs::write(&file, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").expect("a file");
-        assert!(with(&[("AWS_CA_BUNDLE", path)]).is_ok());
-        std::fs::remove_file(&file).expect("there");
-        assert!(with(&[("AWS_CA_BUNDLE", path)]).is_err());
-    }
-
-    #[test]
-    fn levels_are_known() {
-        assert!(with(&[("LOG_LEVEL", "loud")]).is_err());
-        assert_eq!(with(&[("LOG_LEVEL", "debug")]).expect("valid").log_level, tracing::Level::DEBUG);
-    }
-
-    #[test]
-    fn secrets_are_not_shown() {
-        let config = with(&[("AWS_SECRET_ACCESS_KEY", "hush-hush")]).expect("valid");
-        assert!(!format!("{config:?}").contains("hush-hush"));
-    }
-}
+mod tests;
