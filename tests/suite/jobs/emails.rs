@@ -12,6 +12,9 @@ use shared::jobs::JobMessage;
 use shared::model::job::JobKind;
 use shared::model::text::Email;
 use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
 
 fn letter(to: Value) -> Value {
     json!({"to": to, "subject": "Grüße", "text": "First line.\nSecond line."})
@@ -168,6 +171,33 @@ async fn a_report_that_it_was_sent_settles_an_email_that_waits() {
         assert_eq!(rig.job(&owner, &id).await["state"], "succeeded", "{kind}");
         assert_eq!(providers.emails().len() - sent, usize::from(state == "queued"), "{kind}");
     }
+}
+
+/// The provider reports that it took an e-mail before its answer to the run is there, and the answer is lost: the job had ended, and the
+/// run has nothing to say any more.
+#[tokio::test]
+async fn a_run_changes_nothing_of_a_job_that_ended_meanwhile() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("free").await;
+    let told = Arc::new(Notify::new());
+    providers.will([Answer::HoldThenRefuse(told.clone(), 500)]);
+    let id = rig.accepted(&owner, "/send-email", letter(json!(owner.email))).await;
+    let reported = async {
+        while providers.emails().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        happened(&rig, &owner, &id, "Send", json!({}));
+        rig.deliver().await;
+        let job = rig.job(&owner, &id).await;
+        assert_eq!(job["state"], "succeeded", "{job}");
+        told.notify_one();
+        job
+    };
+    let (_, reported) = tokio::join!(rig.deliver_of(JobKind::SendEmail), reported);
+    assert_eq!(rig.job(&owner, &id).await, reported);
+    rig.drain().await;
+    assert_eq!(providers.emails().len(), 1);
 }
 
 /// The database was away for all receives of a notice: the operator's command applies it.
