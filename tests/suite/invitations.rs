@@ -420,7 +420,19 @@ async fn nobody_belongs_to_more_than_fifty_organizations() {
     for _ in 0..3 {
         tokens.push(invited(&rig, &rig.api.register().await, &user.email, "member").await);
     }
-    let replies = join_all(tokens.iter().map(|token| accept(&rig, &user, token))).await;
+    // All three have read that there is room for one, before any is written.
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    let slow = database.system().await;
+    let late = Api::at(slow.url());
+    database.inject(WRITE, Fault::Hold);
+    let accepts = tokens.iter().map(|token| late.post(&user, "/invitations/accept", json!({"token": token})));
+    let release = async {
+        while database.calls(WRITE) < 3 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        database.release(WRITE);
+    };
+    let (replies, ()) = tokio::join!(join_all(accepts), release);
     assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 1);
     for reply in replies.iter().filter(|reply| reply.status != 200) {
         reply.is_problem(403, "organization_limit_reached");
