@@ -165,3 +165,37 @@ async fn a_run_that_was_taken_over_writes_nothing() {
     let job = rig.job(&owner, &id).await;
     assert_eq!((job["state"].as_str(), job["attempts"].as_u64()), (Some("succeeded"), Some(2)), "{job}");
 }
+
+/// The same while the run that took it over goes on: only the fence tells the two apart.
+#[tokio::test]
+async fn a_run_that_was_taken_over_does_not_end_the_other() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("pro").await;
+    let (first, second) = (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
+    providers.will([Answer::HoldThenRefuse(first.clone(), 400), Answer::Hold(second.clone())]);
+    let id = rig.accepted(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await;
+    let calls = async |count| {
+        while providers.analyses().len() < count {
+            tokio::task::yield_now().await;
+        }
+    };
+    let late = async {
+        rig.deliver().await;
+        assert_eq!(rig.job(&owner, &id).await["state"], "running");
+        second.notify_one();
+    };
+    let taken_over = async {
+        calls(1).await;
+        rig.time_passes(&owner, &id).await;
+        assert_eq!(rig.sweep_once().await.queued, 1);
+        let both = async {
+            calls(2).await;
+            first.notify_one();
+        };
+        tokio::join!(rig.deliver(), both);
+    };
+    tokio::join!(late, taken_over);
+    let job = rig.job(&owner, &id).await;
+    assert_eq!((job["state"].as_str(), job["attempts"].as_u64()), (Some("succeeded"), Some(2)), "{job}");
+}
