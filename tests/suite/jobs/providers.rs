@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use testkit::http::{self, Bytes, Call, Cut, Reply, Server, StatusCode};
-use testkit::providers::Bucket;
+use testkit::providers::{Bucket, analysis};
 use tokio::sync::Notify;
 
 /// The model provider's key.
@@ -185,12 +185,4 @@ async fn answer(providers: Providers, call: Call) -> Result<Reply, Cut> {
         "/" => providers.answer(&Mutex::default(), body, json!({})).await,
         _ => http::empty(StatusCode::NOT_FOUND),
     })
-}
-
-fn analysis() -> Value {
-    let input = json!({"language": "en", "summary": "A text.", "key_phrases": ["text"],
-        "sentiment": {"label": "neutral", "score": 0.0}});
-    json!({"id": "msg", "type": "message", "role": "assistant", "model": "m", "stop_reason": "tool_use",
-        "content": [{"type": "tool_use", "id": "t", "name": "record_analysis", "input": input}],
-        "usage": {"input_tokens": 1_000, "output_tokens": 100}})
 }

@@ -4,97 +4,23 @@
 //! Refusals are those that both document: <https://docs.claude.com/en/api/errors>,
 //! <https://docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas-errors.html>.
 
+mod replies;
+mod scene;
+
+pub use replies::analysis;
+pub use scene::{Scene, UnknownScene};
+
 use crate::http::{self, Bytes, Call, Cut, Origin, Reply, Server, StatusCode};
+use replies::{no_analysis, no_mail};
 use serde_json::{Value, json};
 use std::fmt;
 use std::net::SocketAddr;
-use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
-
-/// What both do at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scene {
-    /// Whatever comes is done at once.
-    Well,
-    /// 50 analyses a minute, of 8 seconds each, and 14 e-mails a second: a new account's.
-    Busy,
-    /// Of the day's calls, ten are left to each.
-    QuotaUsedUp,
-    /// Both say that they are overloaded (529 and 503).
-    Overloaded,
-    /// Nobody listens.
-    Unreachable,
-    /// The account of the models has no credit, and sending is paused.
-    Suspended,
-    /// An analysis takes 40 seconds; e-mails go well.
-    Hanging,
-}
-
-impl Scene {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::Well,
-        Self::Busy,
-        Self::QuotaUsedUp,
-        Self::Overloaded,
-        Self::Unreachable,
-        Self::Suspended,
-        Self::Hanging,
-    ];
-
-    /// Its name on a command line.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Well => "well",
-            Self::Busy => "busy",
-            Self::QuotaUsedUp => "quota-used-up",
-            Self::Overloaded => "overloaded",
-            Self::Unreachable => "unreachable",
-            Self::Suspended => "suspended",
-            Self::Hanging => "hanging",
-        }
-    }
-
-    fn manners(self) -> (Manner, Manner) {
-        let both = |manner: Manner| (manner.clone(), manner);
-        match self {
-            Self::Well | Self::Unreachable => both(Manner::default()),
-            Self::Busy => {
-                let model = Manner { per_minute: Some(50), latency: Duration::from_secs(8), ..Manner::default() };
-                (model, Manner { per_minute: Some(14 * 60), ..Manner::default() })
-            }
-            Self::QuotaUsedUp => both(Manner { per_day: Some(10), ..Manner::default() }),
-            Self::Overloaded => both(Manner { trouble: Some(Trouble::Overloaded), ..Manner::default() }),
-            Self::Suspended => both(Manner { trouble: Some(Trouble::Suspended), ..Manner::default() }),
-            Self::Hanging => (Manner { latency: Duration::from_secs(40), ..Manner::default() }, Manner::default()),
-        }
-    }
-}
-
-impl fmt::Display for Scene {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// A word that names no scene.
-#[derive(Debug, thiserror::Error)]
-#[error("no scene; there are well, busy, quota-used-up, overloaded, unreachable, suspended and hanging")]
-pub struct UnknownScene;
-
-impl FromStr for Scene {
-    type Err = UnknownScene;
-
-    fn from_str(name: &str) -> Result<Self, UnknownScene> {
-        Self::ALL.into_iter().find(|scene| scene.name() == name.trim()).ok_or(UnknownScene)
-    }
-}
 
 /// How one of the two treats its callers.
 #[derive(Clone, Debug, Default)]
@@ -375,41 +301,4 @@ async fn answer(providers: Providers, call: Call) -> Result<Reply, Cut> {
         path if path.ends_with("/v2/email/outbound-emails") => providers.send(call).await,
         _ => http::empty(StatusCode::NOT_FOUND),
     })
-}
-
-fn analysis() -> Value {
-    let input = json!({"language": "en", "summary": "A text.", "key_phrases": ["text"],
-        "sentiment": {"label": "neutral", "score": 0.0}});
-    json!({"id": "msg", "type": "message", "role": "assistant", "model": "m", "stop_reason": "tool_use",
-        "content": [{"type": "tool_use", "id": "t", "name": "record_analysis", "input": input}],
-        "usage": {"input_tokens": 1_000, "output_tokens": 100}})
-}
-
-fn no_analysis(refusal: &Refusal) -> Reply {
-    let (status, kind, message, wait) = match refusal {
-        Refusal::Rate(wait) => (429, "rate_limit_error", "This request would exceed your rate limit.", Some(*wait)),
-        Refusal::Quota(wait) => (429, "rate_limit_error", "This request would exceed your daily limit.", Some(*wait)),
-        Refusal::Trouble(Trouble::Overloaded) => (529, "overloaded_error", "Overloaded", None),
-        Refusal::Trouble(Trouble::Suspended) => {
-            (400, "invalid_request_error", "Your credit balance is too low to access the API.", None)
-        }
-    };
-    let error = json!({"type": "error", "error": {"type": kind, "message": message}});
-    let mut reply = http::json(StatusCode::from_u16(status).expect("a status"), error);
-    if let Some(wait) = wait {
-        reply.headers_mut().insert("retry-after", format!("{wait:.3}").parse().expect("digits"));
-    }
-    reply
-}
-
-fn no_mail(refusal: &Refusal) -> Reply {
-    let (status, error, message) = match refusal {
-        Refusal::Rate(_) => (429, "TooManyRequestsException", "Maximum sending rate exceeded."),
-        Refusal::Quota(_) => (429, "TooManyRequestsException", "Daily message quota exceeded."),
-        Refusal::Trouble(Trouble::Overloaded) => (503, "ServiceUnavailable", "Overloaded"),
-        Refusal::Trouble(Trouble::Suspended) => (400, "SendingPausedException", "Email sending is paused."),
-    };
-    let mut reply = http::json(StatusCode::from_u16(status).expect("a status"), json!({"message": message}));
-    reply.headers_mut().insert("x-amzn-errortype", error.parse().expect("letters"));
-    reply
 }
