@@ -157,7 +157,6 @@ fn new_org(org_id: OrgId, name: Name, now: Moment) -> Result<OrgRecord, ApiError
         spread_from: None,
         copied: false,
         item_count: 0,
-        deletions: 0,
         member_count: 1,
         owner_count: 1,
         invitations_made: 0,

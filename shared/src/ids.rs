@@ -162,6 +162,24 @@ pub const JOB_PARTITIONS: u8 = 16;
 spread_id!(ItemId, ITEM_PARTITIONS);
 spread_id!(JobId, JOB_PARTITIONS);
 
+impl ItemId {
+    /// The lowest bit of the last byte but one: of those that are random, and not in the byte that says the partition.
+    const IN_BATCH: u128 = 1 << 8;
+
+    /// The same id of an item that is created with others, or alone.
+    #[must_use]
+    pub(crate) fn created(self, in_batch: bool) -> Self {
+        let bits = self.0.as_u128();
+        Self(Uuid::from_u128(if in_batch { bits | Self::IN_BATCH } else { bits & !Self::IN_BATCH }))
+    }
+
+    /// Whether the item may have been created in a batch. Of items that are older than this distinction every other one may.
+    #[must_use]
+    pub(crate) fn may_be_of_a_batch(self) -> bool {
+        self.0.as_u128() & Self::IN_BATCH != 0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,6 +196,16 @@ mod tests {
         let (first, second) = (ItemId::new(), ItemId::new_spread());
         assert!(first.to_string() < second.to_string());
         assert_eq!(second.to_string().parse(), Ok(second));
+    }
+
+    #[test]
+    fn an_items_id_says_whether_it_came_in_a_batch() {
+        for id in (0..100).flat_map(|_| [ItemId::new(), ItemId::new_spread()]) {
+            let (alone, in_batch) = (id.created(false), id.created(true));
+            assert!(!alone.may_be_of_a_batch() && in_batch.may_be_of_a_batch());
+            assert!(id == alone || id == in_batch, "nothing else of it changes");
+            assert_eq!((alone.partition(), in_batch.made_at()), (id.partition(), id.made_at()));
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod conflicts;
 mod copies;
+mod half_done;
 mod heat;
 mod lanes;
 mod lists;

@@ -1,5 +1,5 @@
 //! Every minute: queues again what was stored but never sent, or whose worker died, and ends what can go no
-//! further. Reads the index of what is due, never the jobs themselves at large.
+//! further, batches of items among it. Reads the index of what is due, never the jobs themselves at large.
 
 use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
@@ -8,6 +8,7 @@ use shared::jobs::JobMessage;
 use shared::model::job::{Claim, JobKind, JobRecord, JobState};
 use shared::model::time::Moment;
 use shared::runtime::event::Event;
+use shared::store::items::PendingBatch;
 use shared::store::jobs::{DueJob, Found};
 use shared::store::keys::DUE_SHARDS;
 use shared::telemetry::metrics::{Metric, metrics};
@@ -43,9 +44,9 @@ impl Event for Tick {
 pub struct Swept {
     /// Jobs whose message was sent again.
     pub queued: u64,
-    /// Jobs that ended here.
+    /// Jobs and batches of items that ended here.
     pub ended: u64,
-    /// Jobs that could not be dealt with, and shards that were not read to their end: left for the next sweep.
+    /// Jobs and batches that could not be dealt with, and shards that were not read to their end: left for the next sweep.
     pub left: u64,
 }
 
@@ -137,13 +138,35 @@ async fn sweep_shard(context: &Context, shard: u8, deadline: Moment) -> Round {
                 return round;
             }
         };
-        last = page.due.last().map(|due| due.at).or(last);
+        let ends = [page.due.last().map(|due| due.at), page.batches.last().map(|batch| batch.at)];
+        last = ends.into_iter().flatten().max().or(last);
         round.add(sweep_page(context, &page.due, now).await);
+        round.add(settle(context, &page.batches).await);
         from = page.next;
         if from.is_none() {
             return round;
         }
     }
+}
+
+/// Settles batches of items whose writers died.
+async fn settle(context: &Context, batches: &[PendingBatch]) -> Round {
+    let mut round = Round::default();
+    let looks: Vec<_> =
+        batches.iter().map(|batch| async move { (batch, context.store().settle_batch(batch).await) }).collect();
+    let settled: Vec<_> = stream::iter(looks).buffer_unordered(AT_ONCE).collect().await;
+    for (batch, settled) in settled {
+        match settled {
+            Ok(true) => round.swept.ended += 1,
+            // A request goes on with it.
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(org_id = %batch.org_id, batch = %batch.batch, %error, "a batch could not be settled");
+                round.leave(Some(batch.at), matches!(error, ApiError::Unavailable(_)));
+            }
+        }
+    }
+    round
 }
 
 async fn sweep_page(context: &Context, due: &[DueJob], now: Moment) -> Round {

@@ -57,7 +57,7 @@ impl NewItem {
     /// Its record in an organization: a new id, version 1.
     #[must_use]
     pub fn into_record(self, org: &OrgRecord, now: Moment) -> ItemRecord {
-        self.into_record_of(org.org_id, org.new_item_id(now), now)
+        self.into_record_of(org.org_id, org.new_item_id(false, now), now)
     }
 
     /// Its record under an id that was chosen before.

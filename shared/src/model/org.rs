@@ -137,9 +137,6 @@ pub struct OrgRecord {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub copied: bool,
     pub item_count: u64,
-    /// Items that were deleted while their room was counted here, and room that was given back otherwise.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub deletions: u64,
     pub member_count: u64,
     pub owner_count: u64,
     /// Invitations that were ever made, so that two that are made at once see each other.
@@ -166,10 +163,11 @@ impl OrgRecord {
         if self.spreads_items(now) { JobId::new_spread() } else { JobId::new() }
     }
 
-    /// An id for a new item of it, which says where the item will lie.
+    /// An id for a new item of it, which says where the item will lie, and whether it is created with others.
     #[must_use]
-    pub fn new_item_id(&self, now: Moment) -> ItemId {
-        if self.spreads_items(now) { ItemId::new_spread() } else { ItemId::new() }
+    pub fn new_item_id(&self, in_batch: bool, now: Moment) -> ItemId {
+        let id = if self.spreads_items(now) { ItemId::new_spread() } else { ItemId::new() };
+        id.created(in_batch)
     }
 }
 
@@ -192,7 +190,6 @@ impl From<OrgRecord> for Org {
             spread_from: _,
             copied: _,
             item_count: _,
-            deletions: _,
             member_count: _,
             owner_count: _,
             invitations_made: _,
@@ -231,7 +228,6 @@ impl From<OrgRecord> for OrgPlan {
             spread_from: _,
             copied: _,
             item_count: _,
-            deletions: _,
             member_count: _,
             owner_count: _,
             invitations_made: _,

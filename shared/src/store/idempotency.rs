@@ -6,6 +6,7 @@ use super::{Attributes, Store, Transaction, attributes, changes, condition_faile
 use crate::error::{ApiError, ApiResult};
 use crate::ids::OrgId;
 use crate::model::time::Moment;
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
@@ -19,8 +20,16 @@ use std::time::Duration;
 /// The record is as its holder wrote it: the key was neither completed nor taken over.
 const STILL_HELD: &str = "lease_until = :held AND attribute_not_exists(#reply)";
 
+/// An update of a key's record that is made only if that still is as it was read.
+pub(super) fn while_held(update: UpdateBuilder, record: &KeyRecord) -> UpdateBuilder {
+    update
+        .condition_expression(STILL_HELD)
+        .expression_attribute_names("#reply", "reply")
+        .expression_attribute_values(":held", number(record.lease_until))
+}
+
 /// Somebody else took the key over in this moment.
-const TAKEN_OVER: ApiError = ApiError::IdempotencyInFlight { retry_after_seconds: 1 };
+pub(super) const TAKEN_OVER: ApiError = ApiError::IdempotencyInFlight { retry_after_seconds: 1 };
 
 /// How a write stands to its key. What an abandoned key was claimed for is to be gone on with.
 pub type Begun<'k, F = ()> = Begin<F, KeyClaim<'k>>;
@@ -96,10 +105,7 @@ impl Store {
         next: &KeyRecord,
     ) -> Result<Vec<TransactWriteItem>, ApiError> {
         let (next, pieces) = self.in_pieces(org, held.key, next)?;
-        let update = changes(Key::idempotency(org, held.key), &held.record, &next)?
-            .condition_expression(STILL_HELD)
-            .expression_attribute_names("#reply", "reply")
-            .expression_attribute_values(":held", number(held.record.lease_until));
+        let update = while_held(changes(Key::idempotency(org, held.key), &held.record, &next)?, &held.record);
         Ok(std::iter::once(self.update(update)?).chain(pieces).collect())
     }
 

@@ -17,9 +17,11 @@ use platform::telemetry::{Part, timed};
 use std::collections::HashMap;
 
 mod batch;
+mod pending;
 mod room;
 
 pub use batch::{BATCH, Unwritten};
+pub use pending::{BatchWork, PendingBatch, SETTLED_AFTER};
 pub use room::SPREAD_BY_OPERATOR_AFTER;
 
 /// A write of an organization's items: the pages that are cached hold no longer.
@@ -112,7 +114,8 @@ impl Store {
         let mut in_lanes = item.partition().is_some();
         for attempt in 0..CONFLICT_ATTEMPTS {
             let back = if in_lanes { room::give_to_a_lane(org, 1) } else { room::count_fewer(org, 1) };
-            let writes = vec![delete.clone(), self.update(back)?];
+            let mut writes = vec![delete.clone(), self.update(back)?];
+            writes.extend(self.note_deleted(org, item)?);
             let Some(ended) = timed(Part::Db, self.transact_once(writes)).await? else {
                 // Its record may be hot because it has lanes: then the room goes there.
                 in_lanes = in_lanes || self.org(org).await?.is_some_and(|org| org.spread_from.is_some());

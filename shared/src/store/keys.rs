@@ -29,6 +29,8 @@
 //! | job of an organization that is spread | `JOBS#<org>#<partition, 0–15>` | `<job>` |
 //! | piece of a job's input | `INPUT#<org>#<job>` | `<number, 4 digits>` |
 //! | job to be looked at | `DUE#<shard, 00–15>` | `<epoch ms, 13 digits>#<job>` |
+//! | batch of items to be looked at | `DUE#<shard, 00–15>` | `<epoch ms, 13 digits>#BATCH#<first item>` |
+//! | deleted item of a batch | `DELETED#<org>#<item>` | `DELETED` |
 //! | rate and breaker of a provider | `LIMITER#<provider>` | `LIMITER` |
 //! | an organization's jobs that wait for a provider | `BACKLOG#<org>` | `<provider>` |
 //! | job that failed | `FAILED#<shard, 00–15>` | `<epoch ms, 13 digits>#<job>` |
@@ -88,6 +90,8 @@ pub const ORG: &str = "ORG";
 /// The sort key of each copy of an organization's record.
 pub const COPY: &str = "COPY";
 const SETTINGS: &str = "SETTINGS";
+/// Between the time and the batch: a version that knows no batches passes over such an entry.
+pub(super) const BATCH: &str = "#BATCH#";
 /// The catalogue's partition key and its manifest's sort key.
 const PRICES: &str = "PRICES";
 const MANIFEST: &str = "MANIFEST";
@@ -271,6 +275,16 @@ impl Key {
     }
 
     #[must_use]
+    pub fn pending_batch(shard: u8, batch: ItemId, at: Moment) -> Self {
+        Self::new(due_pk(shard), format!("{}{BATCH}{batch}", due_sk(at)))
+    }
+
+    #[must_use]
+    pub fn deleted_item(org: OrgId, item: ItemId) -> Self {
+        Self::new(format!("DELETED#{org}#{item}"), "DELETED")
+    }
+
+    #[must_use]
     pub fn limiter(provider: &Provider) -> Self {
         Self::new(format!("LIMITER#{}", provider.name()), "LIMITER")
     }
@@ -443,10 +457,10 @@ pub const DUE_SHARDS: u8 = 16;
 /// As many as there were when jobs did not keep it.
 const DUE_SHARDS_OF_0_1: u8 = 16;
 
-/// The partition of a new job.
+/// The partition of a new job, or of a batch that is begun.
 #[must_use]
-pub fn due_shard(job: JobId) -> u8 {
-    last_byte(job) % DUE_SHARDS
+pub fn due_shard(id: impl Into<uuid::Uuid>) -> u8 {
+    last_byte(id) % DUE_SHARDS
 }
 
 /// The partition of a job that does not say it.
@@ -455,8 +469,8 @@ pub fn due_shard_of_0_1(job: JobId) -> u8 {
     last_byte(job) % DUE_SHARDS_OF_0_1
 }
 
-fn last_byte(job: JobId) -> u8 {
-    uuid::Uuid::from(job).as_bytes()[15]
+fn last_byte(id: impl Into<uuid::Uuid>) -> u8 {
+    id.into().as_bytes()[15]
 }
 
 /// One of them.

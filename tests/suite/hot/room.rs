@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
 use shared::model::org::Plan;
+use shared::store::items::BatchWork;
 use std::time::Duration;
 
 const FREE: usize = 1_000;
@@ -203,11 +204,16 @@ async fn before_its_time_comes_the_last_units_are_found_in_the_lanes() {
 async fn who_read_it_before_it_was_spread_finds_the_last_units_in_the_lanes() {
     let rig = Rig::new().await;
     let (store, before) = (rig.here().store(), rig.org().await);
+    let now = rig.here().now();
+    let batch = |count| BatchWork::begun((0..count).map(|_| before.new_item_id(true, now)).collect(), now);
     rig.spread().await;
     for _ in 0..10 {
-        assert!(store.begin_items(&before, 100, None).await.is_ok());
+        assert!(store.begin_items(&before, &batch(100), None).await.is_ok());
     }
-    assert!(matches!(store.begin_items(&before, 1, None).await, Err(shared::ApiError::PlanLimitReached { .. })));
+    assert!(matches!(
+        store.begin_items(&before, &batch(1), None).await,
+        Err(shared::ApiError::PlanLimitReached { .. })
+    ));
 }
 
 /// As soon as it is found hot, creations meet on no record, though their items lie together until the version before has gone.

@@ -18,7 +18,7 @@ use shared::model::org::Plan;
 use shared::model::price::Catalogue;
 use shared::model::text::Email;
 use shared::store::guesses::Guesser;
-use shared::store::items::SPREAD_BY_OPERATOR_AFTER;
+use shared::store::items::{BatchWork, SPREAD_BY_OPERATOR_AFTER};
 use shared::store::jobs::{Advance, Change};
 use shared::store::keys::Key;
 use shared::store::suppression::Reason;
@@ -176,24 +176,30 @@ impl Scenario {
         let body_of_reply = json!({"created": [], "failed": []}).to_string() + &" ".repeat(300_000);
         let reply = StoredReply { status: 201, headers: vec![json_type], body: body_of_reply };
         let key = key_of("create-item", "large", body);
-        let begun = store.begin_items(&record, 1, Some(&key.complete(reply, now.as_millis()))).await.unwrap();
+        let one = BatchWork::begun(vec![record.new_item_id(true, now)], now);
+        let begun = store.begin_items(&record, &one, Some(&key.complete(reply, now.as_millis()))).await.unwrap();
         assert!(matches!(begun, Begin::First(())));
         let call = call_of(Some(owner), "POST", "/items", json!({"idempotency-key": "large"}), Some(body));
         self.calls.push(answered(call, 201, json!({})));
 
         // One who wrote a batch did, half-way.
         let body = r#"{"items":[{"name":"first"},{"name":"second"}]}"#;
-        let ids = [ItemId::new(), ItemId::new()];
-        let work = json!({"item_ids": ids, "created_at": now.as_millis()}).to_string();
+        let ids: Vec<ItemId> = (0..2).map(|_| record.new_item_id(true, now)).collect();
+        let work = BatchWork::begun(ids.clone(), now);
         let key = key_of("create-item", "half", body);
-        let claim = key.begin(Some(work), Duration::ZERO, now.as_millis());
-        let begun = store.begin_items(&record, 2, Some(&claim)).await.unwrap();
+        let claim = key.begin(Some(work.note().unwrap()), Duration::ZERO, now.as_millis());
+        let begun = store.begin_items(&record, &work, Some(&claim)).await.unwrap();
         assert!(matches!(begun, Begin::First(())));
         let first = NewItem { name: "first".parse().unwrap(), description: None };
         let written = store.write_items(org, &[first.into_record_of(org, ids[0], now)]).await;
         assert!(written.publish(self.rig.system.context().cache()).await.unwrap().absent.is_empty());
         let call = call_of(Some(owner), "POST", "/items", json!({"idempotency-key": "half"}), Some(body));
         self.expect_later(call, 201, json!({"created": [{"id": ids[0]}, {"id": ids[1]}], "failed": []}));
+
+        // And one of a batch was deleted.
+        let batch = self.rig.api.post(owner, "/items", json!({"items": [{"name": "deleted"}]})).await;
+        let path = format!("/items/{}", batch.body["created"][0]["id"].as_str().unwrap());
+        assert_eq!(self.rig.api.call(Some(owner), Method::DELETE, &path, None).await.status, 204);
     }
 
     /// Jobs that wait, that wait for another run, that run, and whose runs will have died.

@@ -1,10 +1,11 @@
 //! Batches of items: room for all of them is taken first, then they are written, and what could not be is
 //! named. Under an idempotency key the ids are noted before anything is written: when a writer dies, the request
-//! that goes on with its batch writes the same items, not others.
+//! that goes on with its batch writes the same items, not others. What nobody goes on with, the sweeper settles ([`pending`](super::pending)).
 
 use super::super::idempotency::Begun;
 use super::super::keys::{Key, PK, SK};
 use super::super::{Store, Transaction, attributes, backoff, classify};
+use super::pending::BatchWork;
 use super::{ItemsWritten, room};
 use crate::error::ApiError;
 use crate::ids::{ItemId, OrgId};
@@ -40,42 +41,20 @@ pub struct Unwritten {
 }
 
 impl Store {
-    /// Takes room for a batch, if the plan has it for all, and with it the idempotency key.
+    /// Takes room for a batch, if the plan has it for all, and with it the idempotency key and an entry in the index of what is due: until
+    /// [`Self::end_items`], the sweeper may have to give the room back.
     ///
     /// # Errors
     /// [`ApiError::PlanLimitReached`] without room for all.
     pub async fn begin_items<'k>(
         &self,
         org: &OrgRecord,
-        count: usize,
+        work: &BatchWork,
         claim: Option<&KeyClaim<'k>>,
     ) -> Result<Begun<'k>, ApiError> {
-        timed(Part::Db, self.with_room(org, count, claim, Vec::new())).await
-    }
-
-    /// Takes room again for those of `missing` items of a batch that was begun that may have been deleted since, when the organization had
-    /// deleted `deletions_before` items: a deletion gives room back, and the batch is about to write the item again. Who cannot tell takes
-    /// room for all.
-    ///
-    /// # Errors
-    /// [`ApiError::PlanLimitReached`] without room.
-    pub async fn take_room_of_deleted(
-        &self,
-        org: &OrgRecord,
-        missing: usize,
-        deletions_before: Option<u64>,
-    ) -> Result<(), ApiError> {
-        let now: OrgRecord = self.get(Key::org(org.org_id)).await?.ok_or(ApiError::NotFound)?;
-        let deleted = match deletions_before {
-            // Deletions of a spread organization are not counted here.
-            Some(before) if now.spread_from.is_none() => now.deletions.saturating_sub(before),
-            _ => u64::MAX,
-        };
-        let count = missing.min(usize::try_from(deleted).unwrap_or(usize::MAX));
-        if count > 0 {
-            timed(Part::Db, self.with_room(&now, count, None, Vec::new())).await?;
-        }
-        Ok(())
+        let pending = work.pending(org.org_id, claim).map(|pending| self.put_pending(&pending)).transpose()?;
+        let puts = pending.into_iter().collect();
+        timed(Part::Db, self.with_room(org, work.item_ids.len(), claim, puts)).await
     }
 
     /// Writes items of an organization that have their room, in batches of [`BATCH`], in parallel. Returns what was
@@ -92,29 +71,24 @@ impl Store {
         Invalidation::new(ItemPagesKey(org), WriteOutcome::Written(unwritten.await))
     }
 
-    /// Which of these items exist.
-    ///
-    /// # Errors
-    /// When the database is away.
-    pub async fn existing_items(&self, org: OrgId, ids: &[ItemId]) -> Result<HashSet<ItemId>, ApiError> {
-        timed(Part::Db, self.find_items(org, ids)).await
-    }
-
-    async fn find_items(&self, org: OrgId, ids: &[ItemId]) -> Result<HashSet<ItemId>, ApiError> {
+    /// Which of these items are there.
+    pub(super) async fn find_items(&self, org: OrgId, ids: &[ItemId]) -> Result<HashSet<ItemId>, ApiError> {
         let keys = ids.iter().map(|id| Key::item(org, *id).attributes()).collect();
         let found = self.get_all(keys).await?;
         Ok(found.iter().filter_map(|item| sort_key(item).parse().ok()).collect())
     }
 
-    /// Ends a batch: gives back the room of the `absent` items and keeps the reply under the key, both or neither.
-    /// Without a reply it gives the key back too. Returns `false` if somebody else goes on with the batch by now.
+    /// Ends a batch: gives back the room of the absent items, keeps the reply under the key, and takes the entry out of the index, all
+    /// or nothing. What may still be written keeps an entry, and its room. Without a reply it gives the key back too. Returns `false`
+    /// if somebody else goes on with the batch by now.
     ///
     /// # Errors
     /// When the database is away.
     pub async fn end_items(
         &self,
         org: &OrgRecord,
-        absent: usize,
+        work: &BatchWork,
+        unwritten: &Unwritten,
         held: Option<&KeyClaim<'_>>,
         reply: Option<StoredReply>,
     ) -> Result<bool, ApiError> {
@@ -125,9 +99,14 @@ impl Store {
                 None => writes.push(self.release_key(org.org_id, held)?),
             }
         }
-        if absent > 0 {
-            let give = if org.spreads_items(self.now()) { room::give_to_a_lane } else { room::count_fewer };
-            writes.push(self.update(give(org.org_id, absent))?);
+        if !unwritten.absent.is_empty() {
+            writes.push(self.update(room::give_back(org, unwritten.absent.len(), self.now()))?);
+        }
+        if let Some(pending) = work.pending(org.org_id, held) {
+            if writes.is_empty() && unwritten.unknown.is_empty() {
+                return self.forget_pending(&pending).await.map(|()| true);
+            }
+            writes.push(self.end_pending(&pending, &unwritten.unknown)?);
         }
         if writes.is_empty() {
             return Ok(true);

@@ -1,12 +1,13 @@
 //! Room for items. The organization's record counts it; once its items are spread over partitions, it is taken from lanes.
 
-use super::super::idempotency::{Begun, Keyed};
+use super::super::idempotency::{Begun, Keyed, TAKEN_OVER};
 use super::super::keys::Key;
 use super::super::slices::{self, LARGEST_SLICE, Next, Slices, Source};
-use super::super::{Store, backoff, contended, number, string};
+use super::super::{Store, backoff, condition_failed, contended, number, string};
 use crate::error::{ApiError, chain};
 use crate::ids::OrgId;
 use crate::model::org::{OrgRecord, Plan};
+use crate::model::time::Moment;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
 use platform::idempotency::KeyClaim;
@@ -30,11 +31,12 @@ enum Rooted<'k> {
 }
 
 impl Store {
-    /// Takes room for `count` items and makes the writes that go with it, all or none. It is a transaction even for one write: the
+    /// Takes room for `count` items and makes the writes that go with it, all or none. Of these only one of a key may have a condition
+    /// that fails. It is a transaction even for one write: the
     /// transaction's token makes a retry after a lost reply count once.
     ///
     /// # Errors
-    /// [`ApiError::PlanLimitReached`] without room.
+    /// [`ApiError::PlanLimitReached`] without room; [`ApiError::IdempotencyInFlight`] if a key among `puts` was taken over.
     pub(super) async fn with_room<'k>(
         &self,
         org: &OrgRecord,
@@ -65,6 +67,9 @@ impl Store {
             match self.transact_once_with_key(org.org_id, claim, writes).await? {
                 Some(Keyed::Begun(begun)) => return Ok(Rooted::Begun(begun)),
                 Some(Keyed::Freed) => {}
+                Some(Keyed::Refused(reasons)) if !reasons.iter().take(1).any(condition_failed) => {
+                    return Err(TAKEN_OVER);
+                }
                 Some(Keyed::Refused(_)) => {
                     let now: OrgRecord = self.get(Key::org(org.org_id)).await?.ok_or(ApiError::NotFound)?;
                     // The organization has lanes by now, and they may hold the room.
@@ -99,6 +104,7 @@ impl Store {
         for _ in 0..LANE_ATTEMPTS {
             let taking = room.take(&source, count as u64).into_iter().map(|update| self.update(update));
             let mut writes = taking.collect::<Result<Vec<_>, _>>()?;
+            let of_room = writes.len();
             writes.extend(puts.iter().cloned());
             match self.transact_once_with_key(org.org_id, claim, writes).await? {
                 Some(Keyed::Begun(begun)) => {
@@ -106,6 +112,9 @@ impl Store {
                     return Ok(begun);
                 }
                 Some(Keyed::Freed) => {}
+                Some(Keyed::Refused(reasons)) if !reasons.iter().take(of_room).any(condition_failed) => {
+                    return Err(TAKEN_OVER);
+                }
                 Some(Keyed::Refused(reasons)) => {
                     let now: OrgRecord = self.get(Key::org(org.org_id)).await?.ok_or(ApiError::NotFound)?;
                     room = room_of(&now);
@@ -208,14 +217,18 @@ fn room_of(org: &OrgRecord) -> Slices {
     }
 }
 
-/// Gives room back to the organization's record, and counts the deletions there: a batch that is resumed sees by that count whether any
-/// of its items can have been deleted.
+/// Gives room back to where the organization takes it from.
+pub(super) fn give_back(org: &OrgRecord, count: usize, now: Moment) -> UpdateBuilder {
+    let give = if org.spreads_items(now) { give_to_a_lane } else { count_fewer };
+    give(org.org_id, count)
+}
+
+/// Gives room back to the organization's record.
 pub(super) fn count_fewer(org: OrgId, count: usize) -> UpdateBuilder {
     Update::builder()
         .set_key(Some(Key::org(org).attributes()))
-        .update_expression("ADD item_count :minus, deletions :count")
+        .update_expression("ADD item_count :minus")
         .expression_attribute_values(":minus", number(-(count as i128)))
-        .expression_attribute_values(":count", number(count))
 }
 
 /// Gives room back to any lane.

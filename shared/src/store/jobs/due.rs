@@ -1,4 +1,5 @@
-//! The index of what is due: an entry for each job that has not ended, in the partition that the job names.
+//! The index of what is due: an entry for each job that has not ended, in the partition that the job names, and for each batch of items
+//! that has not.
 
 use super::super::keys::{self, Key, SK};
 use super::super::{Attributes, Store, classify, number, record, string};
@@ -6,6 +7,7 @@ use crate::error::ApiError;
 use crate::ids::{JobId, OrgId};
 use crate::model::job::JobRecord;
 use crate::model::time::Moment;
+use crate::store::items::PendingBatch;
 use aws_sdk_dynamodb::types::{ConditionCheck, TransactWriteItem};
 use platform::telemetry::{Part, timed};
 use std::collections::{BTreeSet, HashMap};
@@ -24,6 +26,8 @@ pub struct DueJob {
 #[derive(Debug)]
 pub struct DuePage {
     pub due: Vec<DueJob>,
+    /// Batches of items among them.
+    pub batches: Vec<PendingBatch>,
     /// Where the next page begins; none after the last.
     pub next: Option<Attributes>,
 }
@@ -63,6 +67,7 @@ impl Store {
         let entries = page.items.unwrap_or_default();
         Ok(DuePage {
             due: entries.iter().filter_map(|item| entry(shard, item)).collect(),
+            batches: entries.iter().filter_map(|item| PendingBatch::of(shard, item)).collect(),
             next: page.last_evaluated_key,
         })
     }
