@@ -199,7 +199,7 @@ kill-test *arguments:
 # Providers and a database on bad days, in full: hours of virtual time in some minutes (docs/providers.md, "Rates and breakers").
 unkind *arguments="--full":
     UNKIND=full cargo test --workspace --test suite -- jobs::provider_rates --nocapture
-    cargo test --workspace --test unkind -- {{arguments}}
+    CARGO_PROFILE_DEV_OPT_LEVEL=1 cargo test --workspace --test unkind -- {{arguments}}
 
 # The races for idempotency keys in full: 10,000 keys with eight callers each.
 idempotency-test keys="10000":

@@ -22,6 +22,8 @@ STEPS = {
     "kill": ("nothing is lost or done twice while processes are killed",
              ["cargo", "test", "--workspace", "--locked", "--test", "kill", "--", "--jobs", "2000", "--kills", "400", "--outage", "10000"], {}),
     "keys": ("10,000 idempotency keys with eight callers each", [*SUITE, "jobs::idempotency::of_eight_racing"], {"CITIZEN_KEYS": "10000"}),
+    "shards": ("2,000 live jobs are swept when the index of what is due has twice the shards",
+               [*SUITE, "jobs::sweeping::when_the_shards"], {"CITIZEN_DUE_JOBS": "2000"}),
     "unkind": ("jobs under providers and a database on bad days, for hours of virtual time", ["just", "unkind"], {}),
     "history": ("no stale read in a million cache operations",
                 ["cargo", "test", "--workspace", "--locked", "--features", "shared/discovery", "--test", "redis", "consistency"],

@@ -135,8 +135,13 @@ impl Rig {
 
     /// One round of the sweeper: it has no time to wait for what is away.
     pub(crate) async fn sweep_once(&self) -> sweeper::Swept {
-        let soon = u64::try_from(self.system.context().now().plus(Duration::from_secs(14)).as_millis()).unwrap();
-        sweeper::handle(self.system.contexts().get("sweeper").unwrap(), sweeper::Tick, soon).await
+        self.sweep_within(Duration::from_secs(14)).await
+    }
+
+    /// One run of the sweeper, which has so much time.
+    pub(crate) async fn sweep_within(&self, time: Duration) -> sweeper::Swept {
+        let deadline = u64::try_from(self.system.context().now().plus(time).as_millis()).unwrap();
+        sweeper::handle(self.system.contexts().get("sweeper").unwrap(), sweeper::Tick, deadline).await
     }
 
     /// An owner on a plan.

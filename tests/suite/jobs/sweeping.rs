@@ -111,6 +111,50 @@ async fn an_entry_stays_in_the_shard_that_its_job_names() {
     assert_eq!((job["state"].as_str(), entries(&rig).await), (Some("succeeded"), 0));
 }
 
+/// How many jobs are live while the shards are doubled; in full 2,000 (`CITIZEN_DUE_JOBS=2000`).
+fn live_jobs() -> usize {
+    std::env::var("CITIZEN_DUE_JOBS").ok().and_then(|count| count.parse().ok()).unwrap_or(100)
+}
+
+/// A version with half as many shards accepted them, and one that this version cannot read is the oldest in each of its shards.
+#[tokio::test]
+async fn when_the_shards_were_doubled_all_is_swept_beside_what_cannot_be_read() {
+    let rig = Rig::new().await;
+    let owner = rig.owner("pro").await;
+    let (store, database) = (rig.system.context().store(), before(&rig).await);
+    let shards_before = DUE_SHARDS / 2;
+    let mut live = Vec::new();
+    for number in 0..live_jobs() {
+        let id = analysis(&rig, &owner).await;
+        let job = record(&rig, &owner, &id).await;
+        let shard = u8::try_from(number % usize::from(shards_before)).unwrap();
+        let of_before =
+            JobRecord { due_shard: Some(shard), ..job.due(job.due_at.unwrap().plus(Duration::from_millis(1))) };
+        assert_eq!(store.advance_job(&job, &of_before, &Default::default()).await.unwrap(), Advance::Done);
+        if number >= usize::from(shards_before) {
+            live.push(id);
+            continue;
+        }
+        let Key { pk, sk } = Key::job(job.org_id, job.job_id);
+        let update = json!({"TableName": table(&rig), "Key": {"pk": {"S": pk}, "sk": {"S": sk}},
+            "UpdateExpression": "SET kind = :kind", "ExpressionAttributeValues": {":kind": {"S": "export"}}});
+        database.call("UpdateItem", &update).await;
+    }
+    let mut queued = 0;
+    for _ in 0..2 {
+        rig.system.clock().jump(Duration::from_secs(60));
+        let swept = rig.sweep_within(Duration::from_secs(55)).await;
+        assert_eq!((swept.ended, swept.left), (0, u64::from(shards_before)));
+        queued += swept.queued;
+    }
+    assert_eq!(queued, live.len() as u64, "within two minutes, once each");
+    rig.deliver_all().await;
+    for id in &live {
+        assert_eq!(rig.job(&owner, id).await["state"], "succeeded");
+    }
+    assert_eq!(entries(&rig).await, usize::from(shards_before), "those that cannot be read");
+}
+
 /// Nobody takes jobs off the queue for a day: each has three messages there, and not one for each minute.
 #[tokio::test]
 async fn a_backlog_of_a_day_has_three_messages_of_each_job() {

@@ -243,6 +243,13 @@ impl Providers {
         self.0.mail.taken.lock().expect("no panic").clone()
     }
 
+    /// How often an analysis and an e-mail were taken.
+    #[must_use]
+    pub fn taken(&self) -> (usize, usize) {
+        let count = |provider: &Provider| provider.taken.lock().expect("no panic").len();
+        (count(&self.0.model), count(&self.0.mail))
+    }
+
     /// How often an analysis and an e-mail were refused.
     #[must_use]
     pub fn refused(&self) -> (usize, usize) {
