@@ -48,6 +48,10 @@ pub(crate) async fn all(world: &World, size: &Size, told: &Told) -> Result<Strin
         wrong.push(format!("{twice} extra billed calls after {kills} kills and {lost} lost answers"));
     }
     usage(world, &jobs, &mut wrong).await;
+    // By chance a point is left out of a few kills, and not of many.
+    if size.kills >= 200 && !world.plan.missed().is_empty() {
+        wrong.push(format!("no process was killed at {:?}", world.plan.missed()));
+    }
     let spread = jobs.iter().filter(|job| job.job_id.partition().is_some()).count();
     if !size.unspread && !(1..jobs.len()).contains(&spread) {
         wrong.push(format!("{spread} of {} jobs are spread", jobs.len()));
@@ -153,9 +157,13 @@ fn summary(world: &World, jobs: &[JobRecord]) -> String {
     let count = |state| jobs.iter().filter(|job| job.state == state).count();
     let twice = extra_calls(world, jobs);
     let runs: u32 = jobs.iter().map(|job| job.attempts).sum();
+    let refused = world.weather.as_ref().map_or_else(String::new, |weather| {
+        let (analyses, emails) = weather.refused();
+        format!(", {analyses} analyses and {emails} e-mails refused")
+    });
     format!(
         "{} jobs: {} succeeded, {} failed after five runs, {} e-mails unknown; 0 lost, 0 effects twice, 0 stuck\n\
-         {} kills; {:?}\n{runs} runs, {twice} extra billed calls, {} dead letters, {} minutes passed",
+         {} kills; {:?}\n{runs} runs, {twice} extra billed calls, {} dead letters, {} minutes passed{refused}",
         jobs.len(),
         count(JobState::Succeeded),
         count(JobState::Failed),

@@ -13,6 +13,7 @@ mod outage;
 mod plan;
 mod process;
 mod proxy;
+mod weather;
 mod world;
 
 use clap::Parser;
@@ -33,6 +34,9 @@ pub(crate) struct Size {
     /// Leaves the organization as it is; else it is spread when half of the jobs are accepted.
     #[arg(long)]
     unspread: bool,
+    /// Has both providers refuse what is beyond a rate, and everything for an hour; after that all is done as otherwise.
+    #[arg(long)]
+    unkind: bool,
     /// Replays a plan; a failure prints it.
     #[arg(long)]
     seed: Option<u64>,
@@ -79,8 +83,9 @@ fn main() -> ExitCode {
                 println!("WRONG: {problem}");
             }
             let Size { jobs, kills, .. } = size;
+            let unkind = if size.unkind { " --unkind" } else { "" };
             println!(
-                "{} problems; again: just kill-test --outage 0 --jobs {jobs} --kills {kills} --seed {seed}",
+                "{} problems; again: just kill-test --outage 0 --jobs {jobs} --kills {kills} --seed {seed}{unkind}",
                 problems.len()
             );
             ExitCode::FAILURE

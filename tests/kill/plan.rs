@@ -34,6 +34,8 @@ pub(crate) struct Plan {
     seed: u64,
     /// Kills per job that are wanted.
     rate: f64,
+    /// Kills that are kept for the sweeper: when it has something to send, all others are done.
+    of_sweeper: u32,
     state: Mutex<State>,
 }
 
@@ -48,7 +50,7 @@ struct State {
 impl Plan {
     pub(crate) fn new(seed: u64, jobs: u32, kills: u32) -> Self {
         let state = State { kills_left: kills, ..State::default() };
-        Self { seed, rate: f64::from(kills) / f64::from(jobs), state: Mutex::new(state) }
+        Self { seed, rate: f64::from(kills) / f64::from(jobs), of_sweeper: kills / 20, state: Mutex::new(state) }
     }
 
     /// How probable it is at each time. A job passes the first four about once, a batch the fifth, and there are
@@ -72,7 +74,8 @@ impl Plan {
         let dice = mix(self.seed ^ mix(point as u64 ^ mix(whom ^ mix(*times))));
         let strikes = (dice >> 11) as f64 / (1u64 << 53) as f64 <= self.chance(point);
         let kills = !matches!(point, Point::LostReply | Point::SentTwice | Point::Redelivered);
-        if !strikes || (kills && state.kills_left == 0) {
+        let kept = if point == AfterSweep { 0 } else { self.of_sweeper };
+        if !strikes || (kills && state.kills_left <= kept) {
             return false;
         }
         if kills {
@@ -87,6 +90,13 @@ impl Plan {
         let mut done: Vec<_> = self.state.lock().unwrap().done.iter().map(|(point, count)| (*point, *count)).collect();
         done.sort();
         done
+    }
+
+    /// The points that no process was killed at. Nobody knows what would be lost there.
+    pub(crate) fn missed(&self) -> Vec<Point> {
+        let done = self.done();
+        let points = [AfterStore, AfterSend, AfterClaim, AfterEffect, BeforeDelete, AfterSweep, Anywhere];
+        points.into_iter().filter(|point| done.iter().all(|(one, _)| one != point)).collect()
     }
 
     pub(crate) fn kills(&self) -> u32 {

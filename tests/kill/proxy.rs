@@ -28,7 +28,8 @@ impl Call {
         let mut parts = path.split('/').skip(1);
         let mut part = || parts.next().unwrap_or_default().to_owned();
         let (role, id, service) = (part(), part().parse().unwrap(), part());
-        *request.uri_mut() = Uri::from_static("/");
+        let rest: String = parts.map(|part| format!("/{part}")).collect();
+        *request.uri_mut() = if rest.is_empty() { Uri::from_static("/") } else { rest.parse().unwrap() };
         let case = world.case_of(&String::from_utf8_lossy(request.body()));
         Self { role, id, service, operation: aws::operation(&request).to_owned(), request, case }
     }
@@ -45,8 +46,8 @@ impl Call {
             ("analyze" | "send-email", "db", "TransactWriteItems") => Some(Point::AfterStore),
             ("analyze" | "send-email", "sqs", "SendMessage") => Some(Point::AfterSend),
             ("analysis-worker" | "email-worker", "db", "TransactWriteItems") => {
-                let claims = says(r#""state":{"S":"running"}"#) && says(r#""sending":{"BOOL":false}"#);
-                claims.then_some(Point::AfterClaim)
+                // Of a job that was queued: only then its state is among what the write changes.
+                says(r#"{"S":"running"}"#).then_some(Point::AfterClaim)
             }
             ("analysis-worker" | "email-worker", "model" | "mail", _) => Some(Point::AfterEffect),
             ("sweeper", "sqs", "SendMessageBatch") => Some(Point::AfterSweep),
@@ -80,8 +81,7 @@ pub(crate) async fn pass(world: Arc<World>, request: http::Call) -> Result<Reply
 
 async fn carry_out(world: &World, call: &Call) -> Reply {
     let origin = match call.service.as_str() {
-        "model" => return http::json(StatusCode::OK, world.oracle.analyze(call.case.unwrap())),
-        "mail" => return http::json(StatusCode::OK, world.oracle.send(call.case.unwrap())),
+        "model" | "mail" => return provider(world, call).await,
         "secrets" => return http::json(StatusCode::OK, json!({"Name": "key", "SecretString": "sk-a-key"})),
         "db" => &world.database,
         "sqs" => &world.sqs,
@@ -95,6 +95,19 @@ async fn carry_out(world: &World, call: &Call) -> Reply {
         world.learn(&String::from_utf8_lossy(call.request.body()));
     }
     answer
+}
+
+/// Has a provider take a call, or refuse it. What was taken is written down first.
+async fn provider(world: &World, call: &Call) -> Reply {
+    if let Some(weather) = &world.weather {
+        let reply = weather.call(call.request.clone()).await;
+        if reply.status() != StatusCode::OK {
+            return reply;
+        }
+    }
+    let case = call.case.unwrap();
+    let taken = if call.service == "model" { world.oracle.analyze(case) } else { world.oracle.send(case) };
+    http::json(StatusCode::OK, taken)
 }
 
 /// Passes a call on to the database as AWS's would take it.

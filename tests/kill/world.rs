@@ -3,6 +3,7 @@
 use crate::oracle::Oracle;
 use crate::plan::{Plan, Point};
 use crate::process::Pool;
+use crate::weather::Weather;
 use crate::{Size, checks, clients, proxy};
 use local::event_source::{EventSource, Function, Mapping};
 use local::like_aws::{LikeAws, Passage};
@@ -31,6 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(6 * 3_600);
 pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) oracle: Oracle,
+    /// None takes everything.
+    pub(crate) weather: Option<Weather>,
     pub(crate) database: Origin,
     /// The way to the database in the like-aws world; none is straight to it.
     pub(crate) passage: Option<Passage>,
@@ -77,11 +80,16 @@ impl World {
         // The time of its processes, which go by the machine's.
         let clock = Clock::system();
         let system = System::start(Options { background: false, clock, ..Options::ephemeral() }).await.unwrap();
+        let (time, mut weather) = (system.clock().clone(), None);
+        if size.unkind {
+            weather = Some(Weather::start(move || time.now_ms()).await);
+        }
         let http = reqwest::Client::new();
         let owner = Owner::register(&http, &system).await;
         Self {
             plan: Plan::new(seed, size.jobs, size.kills),
             oracle: Oracle::default(),
+            weather,
             database: Origin::at(&system.database_url()),
             passage: LikeAws::from_environment().map(|world| system.passage(&world)),
             sqs: Origin::at(system.sqs_url()),
@@ -177,6 +185,9 @@ impl World {
             let counts = KINDS.map(|kind| self.system.sqs().counts(queue_of(kind)).unwrap());
             if counts.iter().any(|counts| counts.visible > 0) || self.running.load(Ordering::SeqCst) > 0 {
                 continue;
+            }
+            if let Some(weather) = &self.weather {
+                weather.changes(Duration::from_millis(self.skipped_ms()));
             }
             if self.now() < next_sweep {
                 self.skip(STEP);
