@@ -1,3 +1,5 @@
+mod each_change;
+
 use super::waiting::WAITING_AFTER;
 use super::*;
 use crate::model::analysis::{Cost, TokenUsage};

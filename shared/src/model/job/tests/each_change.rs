@@ -1,0 +1,240 @@
+//! What each change makes of a job, all of it: a part of a change that could be left out would not be seen by who looks at one.
+
+use super::*;
+use crate::model::analysis::Cost;
+use uuid::Uuid;
+
+/// One in whose record nothing is as in a new one's.
+fn busy() -> JobRecord {
+    JobRecord {
+        job_id: Uuid::from_u128(1).into(),
+        org_id: Uuid::from_u128(2).into(),
+        user_id: Uuid::from_u128(3).into(),
+        state: JobState::Running,
+        attempts: 2,
+        fence: 4,
+        lease_until: Some(at(75_000)),
+        sending: true,
+        started_at: Some(at(1)),
+        due_at: Some(at(75_000)),
+        not_before: Some(at(2)),
+        waiting_for: Some(why()),
+        turn: Some(Turn::Call),
+        refusals: 3,
+        charged_nanos: 100,
+        ..job()
+    }
+}
+
+fn queued() -> JobRecord {
+    JobRecord { state: JobState::Queued, lease_until: None, sending: false, ..busy() }
+}
+
+fn why() -> WaitingFor {
+    WaitingFor::new("provider", "why")
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// What is charged for a call of which nobody knows the cost.
+fn all_of_it() -> Settlement {
+    Settlement { spent_nanos: 5_000, cost_nanos: 5_000, within_nanos: Some(9_000), ..Settlement::default() }
+}
+
+#[test]
+fn a_claim() {
+    let run = JobRecord {
+        state: JobState::Running,
+        attempts: 3,
+        fence: 5,
+        lease_until: Some(at(85_000)),
+        due_at: Some(at(85_000)),
+        not_before: None,
+        waiting_for: None,
+        turn: None,
+        version: 2,
+        ..queued()
+    };
+    assert_eq!(queued().claim(at(10_000)), Claim::Run(Box::new(run.clone())));
+    assert_eq!(queued().claim(at(1)), Claim::Leave);
+    // Of a dead run's job: that run may have cost all that was held for it.
+    let dead = JobRecord { state: JobState::Running, lease_until: Some(at(10_000)), ..queued() };
+    let taken_over = JobRecord { charged_nanos: 5_100, ..run };
+    assert_eq!(dead.claim(at(10_000)), Claim::Run(Box::new(taken_over)));
+    assert_eq!(dead.takeover_charge(), all_of_it());
+}
+
+#[test]
+fn a_claim_of_a_dead_run_that_was_to_be_cancelled() {
+    let dead = JobRecord { sending: false, cancel_requested: true, ..busy() };
+    let Claim::End(ended, settlement) = dead.claim(at(75_000)) else { panic!("it runs again") };
+    let cancelled = JobRecord {
+        state: JobState::Cancelled,
+        lease_until: None,
+        finished_at: Some(at(75_000)),
+        due_at: None,
+        not_before: None,
+        waiting_for: None,
+        turn: None,
+        charged_nanos: 5_100,
+        version: 2,
+        ..dead
+    };
+    assert_eq!(*ended, cancelled);
+    assert_eq!(settlement, Settlement { cost_nanos: 5_000, ..Settlement::default() });
+}
+
+#[test]
+fn another_run() {
+    let waits = JobRecord {
+        state: JobState::Queued,
+        lease_until: None,
+        sending: false,
+        due_at: Some(at(60_000)),
+        not_before: Some(at(30_000)),
+        waiting_for: Some(WaitingFor::new("next_run", "it failed")),
+        charged_nanos: 5_100,
+        version: 2,
+        ..busy()
+    };
+    assert_eq!(busy().retry(seconds(10), Cost::Unknown, "it failed", at(20_000)), (waits.clone(), all_of_it()));
+    // What cost nothing is not refused by a budget that has been lowered meanwhile.
+    let free = busy().retry(seconds(10), Cost::Nothing, "it failed", at(20_000));
+    assert_eq!(free, (JobRecord { charged_nanos: 100, ..waits }, Settlement::default()));
+}
+
+#[test]
+fn a_refusal() {
+    let waits = JobRecord {
+        state: JobState::Queued,
+        attempts: 1,
+        lease_until: None,
+        sending: false,
+        due_at: Some(at(110_000)),
+        not_before: Some(at(80_000)),
+        refusals: 4,
+        version: 2,
+        ..busy()
+    };
+    assert_eq!(busy().refused(seconds(60), why(), at(20_000)), (waits.clone(), Settlement::default()));
+    // No message can be hidden for so long: it is sent then.
+    let long = JobRecord { due_at: Some(at(1_020_000)), not_before: Some(at(1_020_000)), ..waits.clone() };
+    assert_eq!(busy().refused(seconds(1_000), why(), at(20_000)).0, long);
+    // The last look is at the end of its time.
+    let last = JobRecord { due_at: Some(at(DAY_MS + 30_000)), not_before: Some(at(DAY_MS)), ..waits.clone() };
+    assert_eq!(busy().refused(seconds(60), why(), at(DAY_MS - 1)).0, last);
+    // The first run leaves nothing of itself.
+    let first = JobRecord { attempts: 1, ..busy() }.refused(seconds(60), why(), at(20_000)).0;
+    assert_eq!(first, JobRecord { attempts: 0, started_at: None, ..waits });
+}
+
+#[test]
+fn a_run_that_had_no_time() {
+    let waits = JobRecord {
+        state: JobState::Queued,
+        attempts: 1,
+        lease_until: None,
+        sending: false,
+        due_at: Some(at(50_000)),
+        not_before: Some(at(20_000)),
+        version: 2,
+        ..busy()
+    };
+    assert_eq!(busy().not_begun(at(20_000)), (waits, Settlement::default()));
+}
+
+#[test]
+fn an_end() {
+    let tokens = TokenUsage { input_tokens: 2, output_tokens: 1 };
+    let error = JobError::new("code", "detail");
+    let ended = JobRecord {
+        state: JobState::Failed,
+        lease_until: None,
+        finished_at: Some(at(20_000)),
+        due_at: None,
+        not_before: None,
+        waiting_for: None,
+        turn: None,
+        charged_nanos: 3_100,
+        error: Some(error.clone()),
+        version: 2,
+        ..busy()
+    };
+    let settlement = Settlement { spent_nanos: -2_000, cost_nanos: 3_000, tokens, ..Settlement::default() };
+    let end = busy().end(JobState::Failed, Err(Some(error)), Cost::Tokens(tokens), at(20_000));
+    assert_eq!(end, (ended, settlement));
+}
+
+/// The month's unit comes back of what never ran, when it is cancelled, once.
+#[test]
+fn a_unit() {
+    let gives = |state, attempts, unit_is_used| {
+        let job = JobRecord { attempts, unit_is_used, ..queued() };
+        job.end(state, Err(None), Cost::Nothing, at(20_000)).1.give_unit_back
+    };
+    assert!(gives(JobState::Cancelled, 0, false));
+    for (state, attempts, unit_is_used) in
+        [(JobState::Cancelled, 1, false), (JobState::Cancelled, 0, true), (JobState::Failed, 0, false)]
+    {
+        assert!(!gives(state, attempts, unit_is_used), "{state:?} {attempts} {unit_is_used}");
+    }
+}
+
+#[test]
+fn a_turn() {
+    let waits = JobRecord {
+        due_at: Some(at(130_000)),
+        not_before: Some(at(99_000)),
+        turn: Some(Turn::Backlog),
+        version: 2,
+        ..queued()
+    };
+    let turn = |job: &JobRecord, ms| job.waits_for_turn(at(ms), Turn::Backlog, why(), at(20_000));
+    assert_eq!(turn(&queued(), 100_000), waits);
+    let far = JobRecord { due_at: Some(at(1_700_000)), not_before: Some(at(1_999_000)), ..waits.clone() };
+    assert_eq!(turn(&queued(), 2_000_000), far, "its message is sent five minutes before");
+    let last = JobRecord { due_at: Some(at(DAY_MS - 300_000)), not_before: Some(at(DAY_MS - 1_000)), ..waits };
+    assert_eq!(turn(&queued(), 2 * DAY_MS), last, "at the end of its time it comes in any case");
+    let dead = JobRecord { due_at: Some(at(100_000)), version: 2, ..busy() };
+    assert_eq!(turn(&busy(), 100_000), dead, "a dead run stays one");
+}
+
+#[test]
+fn a_call_of_its_own() {
+    let has = |job: JobRecord, ms| JobRecord { not_before: Some(at(10_000)), ..job }.has_call(at(ms));
+    assert_eq!([9_999, 10_000, 130_000, 130_001].map(|ms| has(queued(), ms)), [false, true, true, false]);
+    assert!(!has(busy(), 10_000) && !has(JobRecord { turn: Some(Turn::Backlog), ..queued() }, 10_000));
+}
+
+#[test]
+fn a_message() {
+    let waits = |job: JobRecord, ms| JobRecord { not_before: Some(at(ms)), ..job }.sent_ahead_by(at(0));
+    assert_eq!(waits(queued(), 890_000), Some(seconds(891)));
+    assert_eq!((waits(queued(), 890_001), waits(busy(), 1_000)), (None, None));
+    let again = |ms| queued().sent_again(at(ms)).due_at;
+    assert_eq!(again(900_001), Some(at(1_800_001)), "it has waited for a quarter of an hour, all but a millisecond");
+    assert_eq!(again(900_002), Some(at(900_002 + DAY_MS)));
+}
+
+/// What a person says settles what is open, and what the provider says of its own accord also what would be sent again.
+#[test]
+fn a_report() {
+    let mail = |job: JobRecord| JobRecord { kind: JobKind::SendEmail, ..job };
+    let reported = || EmailOutcome::Reported { message_id: "m".into() };
+    let sent = || EmailOutcome::Sent { message_id: "m".into() };
+    let not_handed_over = JobRecord { sending: false, ..busy() };
+    for waits in [mail(queued()), mail(not_handed_over)] {
+        assert_eq!(waits.settled(sent(), at(1)), None);
+        let (ended, settlement) = waits.settled(reported(), at(1)).expect("it is proof");
+        assert_eq!((ended.state, settlement.spent_nanos), (JobState::Succeeded, -5_000));
+        assert_eq!(JobRecord { kind: JobKind::Analyze, ..waits }.settled(reported(), at(1)), None);
+    }
+    let unknown = mail(JobRecord { state: JobState::Unknown, ..busy() });
+    assert_eq!(
+        unknown.settled(sent(), at(1)).expect("it is open").1,
+        Settlement::default(),
+        "it was settled at its end"
+    );
+}
