@@ -253,6 +253,40 @@ pub(crate) fn delay(times: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+    use shared::ids::{JobId, OrgId, UserId};
+
+    fn running(attempts: u32) -> JobRecord {
+        let (org, user, job) = (OrgId::new(), UserId::new(), JobId::new());
+        let job = json!({"job_id": job, "org_id": org, "user_id": user, "kind": "analyze", "state": "running",
+            "attempts": attempts, "fence": 1, "lease_until": 75_000, "sending": false, "cancel_requested": false,
+            "created_at": 0, "month": "1970-01", "reserved_nanos": 0, "charged_nanos": 0, "input_pieces": 1, "version": 1});
+        serde_json::from_value(job).expect("a job")
+    }
+
+    /// A message that would be buried with its next receive is deleted, and another one sent.
+    #[test]
+    fn no_message_of_a_job_that_goes_on_is_buried() {
+        let (now, detail) = (Moment::from_millis(1_000), "why".to_owned());
+        let later =
+            || Ended::Later { retry_after: Some(Duration::from_secs(9)), detail: "why".into(), cost: Cost::Nothing };
+        let then = |job: JobRecord, ended: Ended, receives| {
+            let ((next, _), then) = after_run(&job, &ended, receives, now);
+            (next.state, then)
+        };
+        let last = ATTEMPTS_MAX - 1;
+        assert_eq!(then(running(1), Ended::NoTime, last), (JobState::Queued, Then::Return(Duration::ZERO)));
+        assert_eq!(then(running(1), Ended::NoTime, ATTEMPTS_MAX), (JobState::Queued, Then::SendAnother));
+        assert_eq!(then(running(1), later(), last), (JobState::Queued, Then::Return(Duration::from_secs(9))));
+        assert_eq!(then(running(1), later(), ATTEMPTS_MAX), (JobState::Queued, Then::SendAnother));
+        assert_eq!(then(running(ATTEMPTS_MAX), later(), 1), (JobState::Failed, Then::Delete));
+        let refused = Ended::Refused { code: "provider", retry_after: None, detail };
+        assert_eq!(then(running(1), refused, 1), (JobState::Queued, Then::SendAnother));
+        for ended in [Ended::NoTime, later()] {
+            let cancelled = JobRecord { cancel_requested: true, ..running(1) };
+            assert_eq!(then(cancelled, ended, 1), (JobState::Cancelled, Then::Delete));
+        }
+    }
 
     #[test]
     fn delays_grow_to_a_bound() {

@@ -6,6 +6,8 @@ use crate::api::Actor;
 use futures_util::future::join_all;
 use local::{Clock, Options};
 use serde_json::{Value, json};
+use shared::jobs::JobMessage;
+use shared::model::job::JobKind;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -66,6 +68,45 @@ async fn count(rig: &Rig, owner: &Actor, state: &str) -> usize {
         let Some(cursor) = page["next_cursor"].as_str() else { return count };
         path = format!("/jobs?state={state}&limit=100&cursor={cursor}");
     }
+}
+
+/// Messages of a job that has ended ask for no call and take no place in the backlog, however busy the provider is.
+#[tokio::test]
+async fn late_messages_of_an_ended_job_take_no_turn() {
+    let providers = Providers::start().await;
+    let rig = rig_of(&providers, 1, 14).await;
+    let owner = rig.owner("pro").await;
+    let ids = analyses(&rig, &owner, 5).await;
+    rig.deliver_all().await;
+    let store = rig.system.context().store();
+    let record = async |id: &str| store.job(owner.org_id.parse().unwrap(), id.parse().unwrap()).await.unwrap();
+    let jobs = join_all(ids.iter().map(|id| record(id))).await;
+    let last = jobs.iter().filter_map(|job| job.not_before).max().expect("the rate is used up");
+    let ended = jobs.into_iter().find(|job| job.state.has_ended()).unwrap();
+    for _ in 0..10 {
+        rig.system.context().queue(JobKind::Analyze).unwrap().send(&JobMessage::of(&ended)).await.unwrap();
+    }
+    rig.deliver_all().await;
+    assert_eq!(record(&ended.job_id.to_string()).await, ended);
+    let next = analyses(&rig, &owner, 1).await.remove(0);
+    rig.deliver_all().await;
+    let turn = record(&next).await.not_before.unwrap();
+    assert!(turn <= last.plus(2 * MINUTE), "{turn:?} is not the turn after {last:?}");
+}
+
+/// A message that came to another kind's queue is nobody's there: the job's own entry brings it where it belongs.
+#[tokio::test]
+async fn a_message_on_another_kinds_queue_runs_nothing() {
+    let rig = Rig::new().await;
+    let owner = rig.owner("pro").await;
+    let id = rig.accepted(&owner, "/analyze", json!({"text": "a text"})).await;
+    let store = rig.system.context().store();
+    let job = store.job(owner.org_id.parse().unwrap(), id.parse().unwrap()).await.unwrap();
+    rig.system.context().queue(JobKind::SendEmail).unwrap().send(&JobMessage::of(&job)).await.unwrap();
+    rig.deliver_of(JobKind::SendEmail).await;
+    assert_eq!(store.job(job.org_id, job.job_id).await.unwrap(), job);
+    rig.deliver_all().await;
+    assert_eq!(rig.job(&owner, &id).await["state"], "succeeded");
 }
 
 /// A burst of ten minutes' calls: none fails, hardly one is refused, and the rate is made use of.
