@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::analysis::Cost;
+use serde_json::json;
 use uuid::Uuid;
 
 /// One in whose record nothing is as in a new one's.
@@ -237,4 +238,65 @@ fn a_report() {
         Settlement::default(),
         "it was settled at its end"
     );
+}
+
+#[test]
+fn another_acceptance() {
+    let error = Some(JobError::new("code", "detail"));
+    let state = JobState::Failed;
+    let failed = JobRecord { state, cancel_requested: true, finished_at: Some(at(3)), error, ..busy() };
+    let terms = Terms { budget_nanos: Some(7), budget_version: 3, takes_unit: false };
+    let now = at(40 * DAY_MS);
+    let again = JobRecord {
+        state: JobState::Queued,
+        attempts: 0,
+        lease_until: None,
+        sending: false,
+        cancel_requested: false,
+        started_at: None,
+        finished_at: None,
+        due_at: Some(at(40 * DAY_MS + 30_000)),
+        not_before: None,
+        give_up_at: Some(at(41 * DAY_MS)),
+        waiting_for: None,
+        turn: None,
+        refusals: 0,
+        month: "1970-02".into(),
+        budget_nanos: Some(7),
+        budget_version: 3,
+        unit_is_used: true,
+        error: None,
+        version: 2,
+        ..failed.clone()
+    };
+    assert_eq!(failed.accepted_again(terms, now), Some(again));
+}
+
+#[test]
+fn a_word_in_between() {
+    assert_eq!(busy().due(at(5)), JobRecord { due_at: Some(at(5)), version: 2, ..busy() });
+    let run = JobRecord { sending: false, ..busy() };
+    assert_eq!(run.sending(), JobRecord { sending: true, version: 2, ..run.clone() });
+    let cancelled = JobRecord { cancel_requested: true, version: 2, ..run.clone() };
+    assert_eq!(run.cancel(at(5)), Some((cancelled, Settlement::default())));
+    assert_eq!(busy().cancel(at(5)), None, "it may be out");
+    assert_eq!(busy().held_back(), JobRecord { refusals: 4, ..busy() });
+}
+
+/// What its members see of it: until when it is tried only while it is.
+#[test]
+fn a_view() {
+    let seen = |job: &JobRecord| serde_json::to_value(Job::from(job)).expect("it has no map with odd keys");
+    let waits = seen(&queued());
+    assert_eq!(
+        (&waits["state"], &waits["attempts"], &waits["waiting_for"]["code"]),
+        (&json!("queued"), &json!(2), &json!("provider"))
+    );
+    assert_eq!(waits["give_up_at"], json!("1970-01-02T00:00:00.000Z"));
+    let (ended, _) =
+        busy().end(JobState::Succeeded, Ok(JobResult::Email { message_id: "m".into() }), Cost::Nothing, at(9));
+    let ended = seen(&ended);
+    assert_eq!((&ended["give_up_at"], &ended["result"]["message_id"]), (&json!(null), &json!("m")));
+    let stored = |budget_version| serde_json::to_value(JobRecord { budget_version, ..busy() }).expect("as above");
+    assert_eq!((&stored(0)["budget_version"], &stored(3)["budget_version"]), (&json!(null), &json!(3)));
 }
