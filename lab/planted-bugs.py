@@ -4,7 +4,7 @@
 
 Usage: lab/planted-bugs.py GROUP [PART]      one bug at a time; PART is of a patch's name
        lab/planted-bugs.py --together        those of all groups that the suite finds, ten in one build
-       lab/planted-bugs.py --others          all that are not among those, one at a time
+       lab/planted-bugs.py --others          all that are not among those: ten of one test program in one build, scripts' alone
 
 Ten at once take a tenth of the builds. A test could then fail for a neighbour's bug and hide that its own is not found. So no two
 of them touch the same file or are found by the same module, and who is whose neighbour depends on the commit: what one night
@@ -30,6 +30,8 @@ class Bug:
         self.files = set(re.findall(r"^\+\+\+ b/(\S+)", text, re.M)) | set(re.findall(r"^--- a/(\S+)", text, re.M))
         self.is_script = self.test.startswith(("deploy/", "lab/", ".ci/"))
         self.of_suite = self.test.startswith(SUITE)
+        words = self.test.replace("--package ", "-p ")
+        self.program = words.split(" -- ")[0] if " -- " in words else words.rpartition(" ")[0]
         self.module = self.test.split()[-1].rpartition("::")[0]
 
 
@@ -62,7 +64,7 @@ class Copy:
         return done.returncode == 0, done.stdout
 
     def build(self, bug):
-        cargo = ["cargo", "test", "--quiet", "--no-run", *shlex.split(bug.test.split(" -- ")[0])]
+        cargo = ["cargo", "test", "--quiet", "--no-run", *shlex.split(bug.program)]
         return (True, "") if bug.is_script else self.run(cargo)
 
     def test(self, bug):
@@ -149,7 +151,10 @@ def main():
     if options.together:
         batches = neighbours([bug for bug in bugs if bug.of_suite])
     elif options.others:
-        batches = [[bug] for bug in bugs if not bug.of_suite]
+        batches = [[bug] for bug in bugs if bug.is_script]
+        others = [bug for bug in bugs if not bug.of_suite and not bug.is_script]
+        for program in sorted({bug.program for bug in others}):
+            batches += neighbours([bug for bug in others if bug.program == program])
     else:
         batches = [[bug] for bug in bugs if bug.path.parent.name == options.group and options.part in bug.path.stem]
     if not batches:
