@@ -12,7 +12,7 @@ use crate::model::account_mail::AccountMail;
 use crate::model::invitation::InvitationToken;
 use crate::model::org::{MembershipRecord, OrgRecord, Plan, Role};
 use crate::model::password::{NewPassword, PasswordAttempt};
-use crate::model::session::{ActiveSession, ActiveSessions, Carrier, Session};
+use crate::model::session::{ActiveSession, ActiveSessions, Session, SessionCarrier};
 use crate::model::settings::{Settings, SettingsRecord};
 use crate::model::text::{Email, Name};
 use crate::model::time::Moment;
@@ -20,7 +20,7 @@ use crate::model::user::UserRecord;
 use crate::network::Origin;
 use crate::password;
 use crate::security_log::{self, Actor, SecurityEvent};
-use crate::store::accounts::{Place, Registration};
+use crate::store::accounts::{AccountOrg, Registration};
 use crate::store::sessions::SessionRecord;
 use crate::store::{backoff, joining};
 use crate::token::Token;
@@ -69,15 +69,15 @@ pub async fn register(
     context: &Context,
     new: Registrant,
     proven: Proven<'_>,
-    carrier: Option<Carrier>,
+    carrier: Option<SessionCarrier>,
 ) -> Result<Begun, ApiError> {
     let Registrant { email, password, name, joins } = new;
-    let mut place = Place::of(context, &email, &joins).await?;
+    let mut place = AccountOrg::of(context, &email, &joins).await?;
     let password_hash = password::hash(password, &[email.as_str(), name.as_str(), &place.org().name]).await?;
     let (user_id, now) = (UserId::new(), context.now());
     let request = proven.request();
     let mail = match (&place, request) {
-        (Place::Founded(..), Some(_)) => {
+        (AccountOrg::Founded(..), Some(_)) => {
             Some(PendingMail::new(context, &AccountMail::Verification { user_id }, request)?)
         }
         _ => None,
@@ -92,7 +92,7 @@ pub async fn register(
     };
     let token = Token::generate(user_id, place.org().org_id).map_err(ApiError::internal)?;
     // A browser's is known from the start.
-    let device = carrier.map(|Carrier::Cookie| Device::generate()).transpose().map_err(ApiError::internal)?;
+    let device = carrier.map(|SessionCarrier::Cookie| Device::generate()).transpose().map_err(ApiError::internal)?;
     for attempt in 0..joining::ATTEMPTS {
         let membership = place.membership(user_id, now)?;
         let registration = Registration {
@@ -118,7 +118,7 @@ pub async fn register(
                 return Ok(Begun { actor, role: membership.role, session, token, device });
             }
         }
-        place = Place::of(context, &email, &joins).await?;
+        place = AccountOrg::of(context, &email, &joins).await?;
     }
     Err(ApiError::Contended)
 }
@@ -133,7 +133,7 @@ impl<'a> Proven<'a> {
     }
 }
 
-impl Place {
+impl AccountOrg {
     /// Where a new account belongs.
     async fn of(context: &Context, email: &Email, joins: &Joins) -> Result<Self, ApiError> {
         Ok(match joins {

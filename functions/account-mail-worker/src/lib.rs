@@ -16,7 +16,7 @@ use shared::telemetry::metrics::{Metric, metrics};
 use shared::{ApiError, Context};
 use std::time::Duration;
 use worker::mail::{Mailer, ses};
-use worker::{Ended, Limiter, TimeLeft, Work};
+use worker::{Limiter, RunOutcome, TimeLeft, Work};
 
 /// How long mail waits for another look, after the day's number was used up or too much of it bounced.
 const WAIT: Duration = Duration::from_secs(60 * 60);
@@ -60,9 +60,9 @@ impl Work for AccountMails {
         context: &Context,
         job: JobRecord,
         time: &TimeLeft<'_>,
-    ) -> Result<Option<(JobRecord, Ended)>, ApiError> {
+    ) -> Result<Option<(JobRecord, RunOutcome)>, ApiError> {
         let mail: AccountMail = match context.store().job_input(&job).await {
-            Err(ApiError::NotFound) => return Ok(Some((job, Ended::expired()))),
+            Err(ApiError::NotFound) => return Ok(Some((job, RunOutcome::expired()))),
             text => serde_json::from_str(&text?).map_err(ApiError::internal)?,
         };
         let due =
@@ -144,13 +144,13 @@ async fn is_within_limit(context: &Context, job: &JobRecord, letter: &Letter) ->
 }
 
 /// Nothing is to be sent, and nothing is wrong.
-fn not_needed() -> Ended {
+fn not_needed() -> RunOutcome {
     let error = JobError::new("not_needed", "The mail is no longer wanted, or its address is not to be written to.");
-    Ended::For(JobState::Cancelled, Err(error), Cost::Nothing)
+    RunOutcome::Final(JobState::Cancelled, Err(error), Cost::Nothing)
 }
 
 /// It waits. No run of its five is used up: it has only been looked at.
-fn no_room() -> Ended {
+fn no_room() -> RunOutcome {
     let detail = "The day's account mail is used up, or too much of it bounced.".to_owned();
-    Ended::Refused { code: "account_mail_full", retry_after: Some(WAIT), detail }
+    RunOutcome::Refused { code: "account_mail_full", retry_after: Some(WAIT), detail }
 }

@@ -17,7 +17,7 @@ use shared::queue::batch::Batch;
 use shared::{ApiError, Context};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
-use worker::{Ended, Limiter, TimeLeft, Work, plan};
+use worker::{Limiter, RunOutcome, TimeLeft, Work, plan};
 
 pub use providers::Analyses;
 
@@ -53,14 +53,14 @@ impl Work for Analyses {
         context: &Context,
         job: JobRecord,
         time: &TimeLeft<'_>,
-    ) -> Result<Option<(JobRecord, Ended)>, ApiError> {
+    ) -> Result<Option<(JobRecord, RunOutcome)>, ApiError> {
         let text = match context.store().job_input(&job).await {
-            Err(ApiError::NotFound) => return Ok(Some((job, Ended::expired()))),
+            Err(ApiError::NotFound) => return Ok(Some((job, RunOutcome::expired()))),
             text => text?,
         };
         let model = job.model.clone().unwrap_or_default();
         let Some(provider) = self.analyst(&model) else {
-            return Ok(Some((job, Ended::failed("model_unavailable", "The model is no longer on offer."))));
+            return Ok(Some((job, RunOutcome::failed("model_unavailable", "The model is no longer on offer."))));
         };
         if let Some(forbidden) = plan::forbids_model(context, &job).await? {
             return Ok(Some((job, forbidden)));
@@ -68,9 +68,9 @@ impl Work for Analyses {
         // Nobody refused it: the next run may end in the same way, so this one counts.
         let late = |detail: &str| {
             let cost = if matches!(provider, Provider::Builtin) { Cost::Nothing } else { Cost::Unknown };
-            Ended::Later { retry_after: None, detail: detail.to_owned(), cost }
+            RunOutcome::Retry { retry_after: None, detail: detail.to_owned(), cost }
         };
-        let Some(left) = time.for_a_call() else { return Ok(Some((job, Ended::NoTime))) };
+        let Some(left) = time.for_a_call() else { return Ok(Some((job, RunOutcome::NoTime))) };
         let call = AssertUnwindSafe(provider.analyze(text, &model)).catch_unwind();
         let called = tokio::time::timeout(left, call).await;
         if let (Provider::Anthropic(anthropic), Some(called)) = (provider, Work::provider(self, &job))

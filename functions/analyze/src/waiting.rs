@@ -8,7 +8,7 @@ use shared::model::job::{Job, JobRecord, JobResult, JobState};
 use shared::model::time::Moment;
 use shared::response::Reply;
 use shared::runtime::Deadline;
-use shared::store::waiting::Place;
+use shared::store::waiting::WaitingPlace;
 use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, response};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -28,7 +28,7 @@ const TIME_TO_END: Duration = Duration::from_secs(4);
 pub(crate) struct Wait {
     seconds: u64,
     ends_at: Moment,
-    place: Place,
+    place: WaitingPlace,
 }
 
 impl Wait {

@@ -9,7 +9,7 @@ use shared::queue::batch::Batch;
 use shared::{ApiError, Context};
 use std::time::Duration;
 use worker::mail::{Mailer, ses};
-use worker::{Ended, Limiter, TimeLeft, Work, plan};
+use worker::{Limiter, RunOutcome, TimeLeft, Work, plan};
 
 /// What e-mails are sent in.
 pub type Worker = worker::Worker<Emails>;
@@ -48,14 +48,14 @@ impl Work for Emails {
         context: &Context,
         job: JobRecord,
         time: &TimeLeft<'_>,
-    ) -> Result<Option<(JobRecord, Ended)>, ApiError> {
+    ) -> Result<Option<(JobRecord, RunOutcome)>, ApiError> {
         let store = context.store();
         let message: Message = match store.job_input(&job).await {
-            Err(ApiError::NotFound) => return Ok(Some((job, Ended::expired()))),
+            Err(ApiError::NotFound) => return Ok(Some((job, RunOutcome::expired()))),
             text => serde_json::from_str(&text?).map_err(ApiError::internal)?,
         };
         if !store.suppressed(message.to.as_slice()).await?.is_empty() {
-            let refused = Ended::failed("recipient_suppressed", "A recipient is on the suppression list.");
+            let refused = RunOutcome::failed("recipient_suppressed", "A recipient is on the suppression list.");
             return Ok(Some((job, refused)));
         }
         if let Some(forbidden) = plan::forbids_recipients(context, &job, &message).await? {

@@ -7,7 +7,7 @@ use shared::guesses::{self, Account, By, Guess};
 use shared::ids::{OrgId, UserId};
 use shared::model::org::MembershipRecord;
 use shared::model::password::PasswordAttempt;
-use shared::model::session::{Carrier, Session};
+use shared::model::session::{Session, SessionCarrier};
 use shared::model::text::Email;
 use shared::network::Origin;
 use shared::request::FieldErrors;
@@ -30,7 +30,7 @@ pub struct Credentials {
     /// `cookie` sets the cookie `__Host-session` and leaves the token out of the body. Otherwise the token is in the body, and no
     /// cookie is set.
     #[deserr(default)]
-    session: Option<Carrier>,
+    session: Option<SessionCarrier>,
 }
 
 /// Log in
@@ -82,7 +82,7 @@ async fn log_in(
     request: &Request,
     email: &Email,
     password: PasswordAttempt,
-    (org_id, carrier): (Option<OrgId>, Option<Carrier>),
+    (org_id, carrier): (Option<OrgId>, Option<SessionCarrier>),
     user_id: &mut Option<UserId>,
 ) -> Result<Begun, ApiError> {
     let store = context.store();
@@ -105,7 +105,7 @@ async fn log_in(
     let start = Box::pin(store.start_session(email, &login, &membership, &token, Origin::of(request)));
     let known = async {
         match (carrier, device) {
-            (Some(Carrier::Cookie), None) => store.remember_device(email, &login, &door).await,
+            (Some(SessionCarrier::Cookie), None) => store.remember_device(email, &login, &door).await,
             (_, known) => known,
         }
     };

@@ -6,7 +6,7 @@ use shared::account::{self, Joins, Proven, Registrant};
 use shared::limits::{Claim, NetworkLimit};
 use shared::model::invitation::InvitationToken;
 use shared::model::password::NewPassword;
-use shared::model::session::{Carrier, Session};
+use shared::model::session::{Session, SessionCarrier};
 use shared::model::text::{Email, Name};
 use shared::network::Network;
 use shared::request::{FieldErrors, Rejection};
@@ -35,7 +35,7 @@ pub struct NewAccount {
     /// `cookie` sets the cookie `__Host-session` and leaves the token out of the body. Otherwise the token is in the body, and no
     /// cookie is set.
     #[deserr(default)]
-    session: Option<Carrier>,
+    session: Option<SessionCarrier>,
 }
 
 /// What one network may do of this. That an address is taken is told here and nowhere else: those registrations count too.

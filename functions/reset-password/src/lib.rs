@@ -9,7 +9,7 @@ use shared::ids::OrgId;
 use shared::model::account_mail::AccountMail;
 use shared::model::password::NewPassword;
 use shared::model::proof::{LinkToken, Purpose};
-use shared::model::session::{Carrier, Session};
+use shared::model::session::{Session, SessionCarrier};
 use shared::network::Origin;
 use shared::request::FieldErrors;
 use shared::security_log::{self, Actor, SecurityEvent};
@@ -30,7 +30,7 @@ pub struct PasswordByLink {
     /// `cookie` sets the cookie `__Host-session` and leaves the token out of the body. Otherwise the token is in the body, and no
     /// cookie is set.
     #[deserr(default)]
-    session: Option<Carrier>,
+    session: Option<SessionCarrier>,
 }
 
 /// Change a forgotten password
@@ -61,7 +61,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
 
     let told = AccountMail::PasswordChanged { email: opened.address().to_owned() };
     let notice = PendingMail::new(context, &told, Some(&request))?;
-    let device = carrier.map(|Carrier::Cookie| Device::generate()).transpose().map_err(ApiError::internal)?;
+    let device = carrier.map(|SessionCarrier::Cookie| Device::generate()).transpose().map_err(ApiError::internal)?;
     let reset = PasswordReset { password_hash, origin: Origin::of(&request), device: device.as_ref(), notice: &notice };
     let is_undone = opened.is_undone();
     let begun = Box::pin(store.reset_password(opened, &reset)).await?;

@@ -277,8 +277,8 @@ async fn look(context: &Context, due: &DueJob, found: Option<&Found>, now: Momen
         return Ok(Look::Moved);
     }
     match job.claim(now) {
-        Claim::End(ended, settlement) => {
-            store.advance_job(job, &ended, &settlement).await?;
+        Claim::End(ended, delta) => {
+            store.advance_job(job, &ended, &delta).await?;
             Ok(Look::Ended)
         }
         // A dead run is taken over by the worker that gets the message: that also charges what it cost.

@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::error::{ApiError, ApiResult};
 use crate::ids::{JobId, OrgId};
 use crate::model::email::Message;
-use crate::model::job::{JobKind, JobRecord, JobState, Terms};
+use crate::model::job::{JobKind, JobRecord, JobState, RetryTerms};
 use crate::model::org::{OrgRecord, Plan};
 use crate::model::settings::SettingsRecord;
 use crate::model::time::Moment;
@@ -78,7 +78,7 @@ pub async fn redrive(context: &Context, org_id: OrgId, job_id: JobId) -> Result<
             let accepted = accept(context, &org, (&job, &again, 0), (None, None, None)).await?;
             (again, matches!(accepted, Again::Begun(_)))
         } else {
-            let terms = Terms { budget_nanos: None, budget_version: 0, takes_unit: false };
+            let terms = RetryTerms { budget_nanos: None, budget_version: 0, takes_unit: false };
             let again = failed_job_again(&job, terms, context.now())?;
             let advanced = store.advance_job(&job, &again, &Default::default()).await?;
             (again, advanced == Advance::Done)
@@ -128,7 +128,7 @@ async fn again(
         JobKind::Analyze => (settings.budget_nanos(), *version),
         JobKind::SendEmail | JobKind::AccountMail => (None, 0),
     };
-    let again = failed_job_again(job, Terms { budget_nanos, budget_version, takes_unit }, context.now())?;
+    let again = failed_job_again(job, RetryTerms { budget_nanos, budget_version, takes_unit }, context.now())?;
     let input = context.store().job_input(job).await.map_err(|error| match error {
         ApiError::NotFound => ApiError::InputExpired,
         error => error,
@@ -150,7 +150,7 @@ async fn again(
     Ok((again, 0))
 }
 
-fn failed_job_again(job: &JobRecord, terms: Terms, now: Moment) -> Result<JobRecord, ApiError> {
+fn failed_job_again(job: &JobRecord, terms: RetryTerms, now: Moment) -> Result<JobRecord, ApiError> {
     let again = job.accepted_again(terms, now).ok_or(match job.state {
         JobState::Unknown => ApiError::OutcomeUnknown,
         _ => ApiError::NotFailed,

@@ -6,9 +6,9 @@ mod kind;
 mod transitions;
 mod waiting;
 
-pub use again::Terms;
+pub use again::RetryTerms;
 pub use kind::JobKind;
-pub use transitions::{Claim, EmailOutcome, Settlement};
+pub use transitions::{Claim, EmailOutcome, UsageDelta};
 pub use waiting::{Turn, WaitingFor};
 
 use crate::ids::{JobId, OrgId, UserId};

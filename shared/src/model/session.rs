@@ -25,8 +25,8 @@ pub const FRESH_FOR: Duration = Duration::from_secs(10 * 60);
 /// Where a new session's token goes, if not into the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserr, ToSchema)]
 #[deserr(rename_all = lowercase)]
-#[schema(as = SessionCarrier, rename_all = "snake_case")]
-pub enum Carrier {
+#[schema(rename_all = "snake_case")]
+pub enum SessionCarrier {
     /// The cookie `__Host-session`, which no script can read.
     Cookie,
 }
@@ -63,10 +63,10 @@ impl Session {
         mut self,
         status: StatusCode,
         token: &Token,
-        carrier: Option<Carrier>,
+        carrier: Option<SessionCarrier>,
         device: Option<&Device>,
     ) -> Reply {
-        if carrier == Some(Carrier::Cookie) {
+        if carrier == Some(SessionCarrier::Cookie) {
             self.token = None;
         }
         let mut reply = response::live(response::json(status, &self));

@@ -54,7 +54,7 @@ impl LoginRecord {
 pub struct Registration<'a> {
     pub user: &'a UserRecord,
     pub password_hash: String,
-    pub place: &'a Place,
+    pub place: &'a AccountOrg,
     pub membership: &'a MembershipRecord,
     pub token: &'a Token,
     pub origin: Origin,
@@ -65,14 +65,14 @@ pub struct Registration<'a> {
 }
 
 /// The organization that a new account belongs to.
-pub enum Place {
+pub enum AccountOrg {
     /// A new one.
     Founded(Box<OrgRecord>, SettingsRecord),
     /// One that it is invited to.
     Invited(Invited),
 }
 
-impl Place {
+impl AccountOrg {
     /// The organization.
     #[must_use]
     pub fn org(&self) -> &OrgRecord {
@@ -118,13 +118,13 @@ impl Store {
         let session = SessionRecord::new(membership, origin, now).until(unproven_until);
         let mut writes = vec![self.put_login(&user.email, &login, now)?];
         match place {
-            Place::Founded(org, settings) => writes.extend([
+            AccountOrg::Founded(org, settings) => writes.extend([
                 self.put_new(attributes(Key::org(org.org_id), org)?)?,
                 self.put_new(attributes(Key::settings(org.org_id), settings)?)?,
                 self.put_new(attributes(Key::membership(user_id, org.org_id), membership)?)?,
                 self.put_new(attributes(Key::member(org.org_id, user_id), &membership.listed())?)?,
             ]),
-            Place::Invited(invited) => {
+            AccountOrg::Invited(invited) => {
                 writes.extend(self.using(invited)?);
                 writes.extend(self.adding(&invited.org, membership)?);
             }
@@ -139,7 +139,7 @@ impl Store {
         if let Some(mail) = mail {
             writes.extend(self.mail_writes(mail)?);
         }
-        let is_founded = matches!(place, Place::Founded(..));
+        let is_founded = matches!(place, AccountOrg::Founded(..));
         let outcome = match is_founded {
             true => timed(Part::Db, self.transact(writes)).await?,
             false => timed(Part::Db, self.transact_once(writes)).await?.ok_or(ApiError::Contended)?,

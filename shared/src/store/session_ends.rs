@@ -108,9 +108,9 @@ impl Store {
         };
         for attempt in 0..ATTEMPTS {
             match self.end_sessions_as_read(acting, (&email, &login), read, set, &beside).await? {
-                Ended::Done => return Ok(()),
-                Ended::LoginChanged => return Err(ApiError::WrongCredentials),
-                Ended::UserChanged => {}
+                EndAttempt::Done => return Ok(()),
+                EndAttempt::LoginChanged => return Err(ApiError::WrongCredentials),
+                EndAttempt::UserChanged => {}
             }
             tokio::time::sleep(backoff(attempt)).await;
             read = self.user_with_memberships(acting.user_id).await?.ok_or(ApiError::InvalidToken)?;
@@ -131,7 +131,7 @@ impl Store {
             let login: LoginRecord =
                 timed(Part::Db, self.get(Key::login(&email))).await?.ok_or(ApiError::InvalidToken)?;
             let set = |update: UpdateBuilder| update.update_expression("SET #version = :next");
-            if let Ended::Done = self.end_sessions_as_read(acting, (&email, &login), read, set, &[]).await? {
+            if let EndAttempt::Done = self.end_sessions_as_read(acting, (&email, &login), read, set, &[]).await? {
                 return Ok(());
             }
             tokio::time::sleep(backoff(attempt)).await;
@@ -288,30 +288,30 @@ impl Store {
         (user, memberships): (UserRecord, Vec<MembershipRecord>),
         set: impl Fn(UpdateBuilder) -> UpdateBuilder,
         beside: &[TransactWriteItem],
-    ) -> Result<Ended, ApiError> {
+    ) -> Result<EndAttempt, ApiError> {
         let Some(ends) = self.ending_writes(acting, memberships, Some(self.now())).await? else {
-            return Ok(Ended::UserChanged);
+            return Ok(EndAttempt::UserChanged);
         };
         let mut writes = vec![self.update(set(next_version(email, login)))?];
         writes.extend(ends);
         writes.push(self.is_as_read(&user)?);
         writes.extend(beside.iter().cloned());
         let Transaction::Refused(reasons) = timed(Part::Db, self.transact(writes)).await? else {
-            return Ok(Ended::Done);
+            return Ok(EndAttempt::Done);
         };
         if condition_failed(&reasons[0]) {
-            return Ok(Ended::LoginChanged);
+            return Ok(EndAttempt::LoginChanged);
         }
         if condition_failed(&reasons[1]) || condition_failed(&reasons[2]) {
             return Err(ApiError::InvalidToken);
         }
-        Ok(Ended::UserChanged)
+        Ok(EndAttempt::UserChanged)
     }
 }
 
 /// How an attempt to end sessions ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ended {
+enum EndAttempt {
     Done,
     LoginChanged,
     /// The user, or one of its memberships.

@@ -8,7 +8,7 @@ use super::{Attributes, Store, classify, number, record, string};
 use crate::error::ApiError;
 use crate::ids::OrgId;
 use crate::model::analysis::TokenUsage;
-use crate::model::job::{JobRecord, Settlement};
+use crate::model::job::{JobRecord, UsageDelta};
 use crate::model::org::{OrgRecord, Plan};
 use crate::model::time::Moment;
 use crate::model::usage::{UsageRecord, month_of};
@@ -132,14 +132,14 @@ fn lanes_of(
     }
 }
 
-/// What a settlement takes of the budget before it can be.
-pub(super) fn reserving(kept: &KeptLanes, job: &JobRecord, settlement: &Settlement) -> Option<Reservation> {
-    let nanos = u64::try_from(settlement.spent_nanos).unwrap_or(0);
-    reserves(job, settlement).then(|| of_budget(kept, job, nanos)).flatten()
+/// What a change takes of the budget before it can be.
+pub(super) fn reserving(kept: &KeptLanes, job: &JobRecord, delta: &UsageDelta) -> Option<Reservation> {
+    let nanos = u64::try_from(delta.spent_nanos).unwrap_or(0);
+    reserves(job, delta).then(|| of_budget(kept, job, nanos)).flatten()
 }
 
-fn reserves(job: &JobRecord, settlement: &Settlement) -> bool {
-    settlement.spent_nanos > 0 && (settlement.within_nanos.is_some() || job.budget_nanos.is_none())
+fn reserves(job: &JobRecord, delta: &UsageDelta) -> bool {
+    delta.spent_nanos > 0 && (delta.within_nanos.is_some() || job.budget_nanos.is_none())
 }
 
 /// Tells the lanes that a job is settled in from others.
@@ -148,8 +148,8 @@ pub(super) fn settled_in(job: &JobRecord) -> String {
 }
 
 /// [`settle`] in a lane, but for what [`reserving`] takes.
-pub(super) fn settle_in_lane(job: &JobRecord, settlement: &Settlement, lane: u8) -> Vec<UpdateBuilder> {
-    let &Settlement { spent_nanos, cost_nanos, tokens, give_unit_back, within_nanos: _ } = settlement;
+pub(super) fn settle_in_lane(job: &JobRecord, delta: &UsageDelta, lane: u8) -> Vec<UpdateBuilder> {
+    let &UsageDelta { spent_nanos, cost_nanos, tokens, give_unit_back, within_nanos: _ } = delta;
     let key = |what| Key::usage_lane(job.org_id, &job.month, what, lane);
     let used = Update::builder()
         .set_key(Some(key(job.kind.counter()).attributes()))
@@ -158,7 +158,7 @@ pub(super) fn settle_in_lane(job: &JobRecord, settlement: &Settlement, lane: u8)
         .expression_attribute_values(":cost", number(cost_nanos))
         .expression_attribute_values(":input", number(tokens.input_tokens))
         .expression_attribute_values(":output", number(tokens.output_tokens));
-    let gives = spent_nanos != 0 && !reserves(job, settlement);
+    let gives = spent_nanos != 0 && !reserves(job, delta);
     let back = gives.then(|| slices::give(key(SPENT), -spent_nanos));
     std::iter::once(used).chain(back).collect()
 }
@@ -208,8 +208,8 @@ pub(super) fn refused(
 }
 
 /// Settles what was held with what was used.
-pub(super) fn settle(job: &JobRecord, settlement: &Settlement) -> UpdateBuilder {
-    let &Settlement { spent_nanos, cost_nanos, tokens, give_unit_back, within_nanos } = settlement;
+pub(super) fn settle(job: &JobRecord, delta: &UsageDelta) -> UpdateBuilder {
+    let &UsageDelta { spent_nanos, cost_nanos, tokens, give_unit_back, within_nanos } = delta;
     let TokenUsage { input_tokens, output_tokens } = tokens;
     let unit = if give_unit_back { -1 } else { 0 };
     let mut update = Update::builder()

@@ -17,7 +17,7 @@ const KEPT: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 
 /// A place that is ours.
 #[derive(Debug)]
-pub struct Place {
+pub struct WaitingPlace {
     number: u32,
     holder: String,
 }
@@ -28,11 +28,16 @@ impl Store {
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn take_waiting_place(&self, org: OrgId, places: u32, until: Moment) -> Result<Option<Place>, ApiError> {
+    pub async fn take_waiting_place(
+        &self,
+        org: OrgId,
+        places: u32,
+        until: Moment,
+    ) -> Result<Option<WaitingPlace>, ApiError> {
         let holder = uuid::Uuid::now_v7().simple().to_string();
         for place in places_of(org, places) {
             if timed(Part::Db, self.try_place(place, &holder, until)).await? {
-                return Ok(Some(Place { number: place, holder }));
+                return Ok(Some(WaitingPlace { number: place, holder }));
             }
         }
         Ok(None)
@@ -69,7 +74,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn leave_waiting_place(&self, place: Place) -> Result<(), ApiError> {
+    pub async fn leave_waiting_place(&self, place: WaitingPlace) -> Result<(), ApiError> {
         let left = self
             .client
             .update_item()

@@ -11,7 +11,7 @@ mod time;
 pub mod transport;
 
 pub use limiter::{Limiter, RateLimits};
-pub use outcome::Ended;
+pub use outcome::RunOutcome;
 pub use run::note_effect;
 pub use time::TimeLeft;
 
@@ -63,7 +63,7 @@ pub trait Work: Sized + Send + Sync + 'static {
         context: &Context,
         job: JobRecord,
         time: &TimeLeft<'_>,
-    ) -> impl Future<Output = Result<Option<(JobRecord, Ended)>, ApiError>> + Send;
+    ) -> impl Future<Output = Result<Option<(JobRecord, RunOutcome)>, ApiError>> + Send;
 }
 
 /// What the jobs of a kind run in, made once per environment.

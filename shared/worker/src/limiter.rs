@@ -1,10 +1,10 @@
 //! Before a job calls its provider: whether there is a call for it now, under the rate and the breaker that all environments share. A job
 //! without one waits in the index of what is due, at the cost of no run.
 
-use crate::Ended;
+use crate::RunOutcome;
 use crate::run::delay;
 use futures_util::lock::Mutex as AsyncMutex;
-use shared::model::job::{Claim, JobRecord, JobState, Settlement, Turn, WaitingFor};
+use shared::model::job::{Claim, JobRecord, JobState, Turn, UsageDelta, WaitingFor};
 use shared::model::limiter::{Fault, Lease, LimiterRecord, Provider, Rate};
 use shared::model::time::Moment;
 use shared::store::jobs::Change;
@@ -105,7 +105,7 @@ impl Limiter {
         context: &Context,
         provider: &Provider,
         probe: Option<u32>,
-        ended: &Ended,
+        ended: &RunOutcome,
     ) -> Result<(), ApiError> {
         let (store, now) = (context.store(), context.now());
         let (rate, said) = self.with(provider, |known| (known.record.rate(self.configured), known.said.take()));
@@ -116,19 +116,19 @@ impl Limiter {
             store.note_rate(provider, said).await?;
         }
         let fault = match ended {
-            Ended::Refused { code, retry_after, .. } => {
+            RunOutcome::Refused { code, retry_after, .. } => {
                 if RATE_LIMITED.contains(code) {
                     empty_for = empty_for.max(Some(retry_after.unwrap_or(rate.interval())));
                 }
                 Fault::of(code)
             }
-            Ended::For(..) | Ended::Later { .. } | Ended::NoTime => None,
+            RunOutcome::Final(..) | RunOutcome::Retry { .. } | RunOutcome::NoTime => None,
         };
         if let Some(empty_for) = empty_for {
             store.empty_bucket(provider, rate, now.plus(empty_for.min(EMPTY_MAX))).await?;
         }
         match (fault, ended) {
-            (Some(fault), Ended::Refused { code, detail, .. }) => {
+            (Some(fault), RunOutcome::Refused { code, detail, .. }) => {
                 let in_a_row = self.with(provider, |known| {
                     known.refused_in_a_row = known.refused_in_a_row.saturating_add(1);
                     known.refused_in_a_row
@@ -148,7 +148,7 @@ impl Limiter {
                 }
                 Ok(())
             }
-            (_, Ended::For(JobState::Succeeded, ..)) => {
+            (_, RunOutcome::Final(JobState::Succeeded, ..)) => {
                 self.with(provider, |known| known.refused_in_a_row = 0);
                 if probe.is_some() {
                     tracing::info!(provider = provider.name(), "a provider answers again");
@@ -240,7 +240,7 @@ async fn wait(context: &Context, job: &JobRecord, wait: Wait) -> Result<Admissio
         }
         let waits = job.waits_for_turn(wait.until, wait.turn, why.clone(), now);
         let waits = if wait.refused.is_some() { waits.held_back() } else { waits };
-        Ok(Change::to((waits, Settlement::default()), true))
+        Ok(Change::to((waits, UsageDelta::default()), true))
     });
     let (job, is_written) = waits.await?;
     Ok(Admission::Waits(is_written.then(|| Box::new(job))))

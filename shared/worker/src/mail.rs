@@ -4,7 +4,7 @@ pub mod sender;
 pub mod ses;
 
 use crate::TimeLeft;
-use crate::outcome::{Ended, of_email, unknown};
+use crate::outcome::{RunOutcome, of_email, unknown};
 use crate::run::note_effect;
 use futures_util::FutureExt as _;
 use shared::config::{Config, ConfigError};
@@ -83,9 +83,9 @@ impl Mailer {
         job: JobRecord,
         message: &Message,
         time: &TimeLeft<'_>,
-    ) -> Result<Option<(JobRecord, Ended)>, ApiError> {
+    ) -> Result<Option<(JobRecord, RunOutcome)>, ApiError> {
         let Some(sending) = note_effect(context, job).await? else { return Ok(None) };
-        let Some(left) = time.for_a_call() else { return Ok(Some((sending, Ended::NoTime))) };
+        let Some(left) = time.for_a_call() else { return Ok(Some((sending, RunOutcome::NoTime))) };
         let call = AssertUnwindSafe(self.send(sending.org_id, sending.job_id, message)).catch_unwind();
         let ended = match tokio::time::timeout(left, call).await {
             Ok(Ok(outcome)) => of_email(outcome),

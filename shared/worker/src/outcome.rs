@@ -7,22 +7,22 @@ use std::time::Duration;
 
 /// How a run ended.
 #[derive(Debug)]
-pub enum Ended {
+pub enum RunOutcome {
     /// For good: the state, what it gave or why not, what it cost.
-    For(JobState, Result<Box<JobResult>, JobError>, Cost),
+    Final(JobState, Result<Box<JobResult>, JobError>, Cost),
     /// It may be tried again; the provider's own wish when. The run may have cost something, or might fail the same way: it counts.
-    Later { retry_after: Option<Duration>, detail: String, cost: Cost },
+    Retry { retry_after: Option<Duration>, detail: String, cost: Cost },
     /// Nobody did anything, and it cost nothing: the run does not count. Why, in snake case and for people.
     Refused { code: &'static str, retry_after: Option<Duration>, detail: String },
     /// The time left is too short for a call: the next worker does it, at once.
     NoTime,
 }
 
-impl Ended {
+impl RunOutcome {
     /// Failed for good, at no cost.
     #[must_use]
     pub fn failed(code: &str, detail: impl Into<String>) -> Self {
-        Self::For(JobState::Failed, Err(JobError::new(code, detail)), Cost::Nothing)
+        Self::Final(JobState::Failed, Err(JobError::new(code, detail)), Cost::Nothing)
     }
 
     /// What the job works on is gone.
@@ -51,28 +51,28 @@ impl Ended {
 
     pub(crate) fn cost(&self) -> Cost {
         match self {
-            Self::For(_, _, cost) | Self::Later { cost, .. } => *cost,
+            Self::Final(_, _, cost) | Self::Retry { cost, .. } => *cost,
             Self::Refused { .. } | Self::NoTime => Cost::Nothing,
         }
     }
 }
 
 /// A sent e-mail, or why it was not, or that nobody knows.
-pub(crate) fn of_email(outcome: Result<Sent, MailError>) -> Ended {
+pub(crate) fn of_email(outcome: Result<Sent, MailError>) -> RunOutcome {
     match outcome {
         Ok(Sent { provider_id, .. }) => {
             let result = Box::new(JobResult::Email { message_id: provider_id });
-            Ended::For(JobState::Succeeded, Ok(result), Cost::Nothing)
+            RunOutcome::Final(JobState::Succeeded, Ok(result), Cost::Nothing)
         }
         Err(MailError::Permanent { code, detail }) => {
-            Ended::For(JobState::Failed, Err(JobError::new(code, detail)), Cost::Nothing)
+            RunOutcome::Final(JobState::Failed, Err(JobError::new(code, detail)), Cost::Nothing)
         }
-        Err(MailError::Transient { code, retry_after, detail }) => Ended::Refused { code, retry_after, detail },
+        Err(MailError::Transient { code, retry_after, detail }) => RunOutcome::Refused { code, retry_after, detail },
         Err(MailError::Unknown { detail }) => unknown(detail),
     }
 }
 
 /// An e-mail that may be out.
-pub(crate) fn unknown(detail: impl Into<String>) -> Ended {
-    Ended::For(JobState::Unknown, Err(JobError::new("outcome_unknown", detail)), Cost::Nothing)
+pub(crate) fn unknown(detail: impl Into<String>) -> RunOutcome {
+    RunOutcome::Final(JobState::Unknown, Err(JobError::new("outcome_unknown", detail)), Cost::Nothing)
 }

@@ -1,7 +1,7 @@
 //! What the organization's plan includes when a job's turn comes: a lower plan ends models and recipients at once, those of
 //! jobs that were accepted before too. The record is read right before the call; a plan that changes later finds the call under way.
 
-use crate::outcome::Ended;
+use crate::outcome::RunOutcome;
 use shared::model::email::Message;
 use shared::model::job::JobRecord;
 use shared::model::org::Plan;
@@ -12,7 +12,7 @@ use shared::{ApiError, Context};
 ///
 /// # Errors
 /// When the database is away.
-pub async fn forbids_model(context: &Context, job: &JobRecord) -> Result<Option<Ended>, ApiError> {
+pub async fn forbids_model(context: &Context, job: &JobRecord) -> Result<Option<RunOutcome>, ApiError> {
     if job.rates.is_none() || plan(context, job).await?.has_paid_models() {
         return Ok(None);
     }
@@ -27,7 +27,7 @@ pub async fn forbids_recipients(
     context: &Context,
     job: &JobRecord,
     message: &Message,
-) -> Result<Option<Ended>, ApiError> {
+) -> Result<Option<RunOutcome>, ApiError> {
     if plan(context, job).await?.writes_to_anyone() {
         return Ok(None);
     }
@@ -42,6 +42,6 @@ async fn plan(context: &Context, job: &JobRecord) -> Result<Plan, ApiError> {
     Ok(context.store().org(job.org_id).await?.map_or(Plan::Free, |org| org.plan))
 }
 
-fn ended(detail: &str) -> Ended {
-    Ended::failed("plan_forbids", detail)
+fn ended(detail: &str) -> RunOutcome {
+    RunOutcome::failed("plan_forbids", detail)
 }

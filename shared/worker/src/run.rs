@@ -3,12 +3,12 @@
 
 use crate::batch::Verdict;
 use crate::limiter::{Admission, Calls};
-use crate::outcome::Ended;
+use crate::outcome::RunOutcome;
 use crate::{TimeLeft, Work, Worker};
 use shared::jobs::JobMessage;
 use shared::model::analysis::Cost;
 use shared::model::job::{
-    ATTEMPTS_EXHAUSTED, ATTEMPTS_MAX, Claim, JobError, JobKind, JobRecord, JobState, Settlement, WaitingFor,
+    ATTEMPTS_EXHAUSTED, ATTEMPTS_MAX, Claim, JobError, JobKind, JobRecord, JobState, UsageDelta, WaitingFor,
 };
 use shared::model::time::Moment;
 use shared::store::jobs::Change;
@@ -55,7 +55,7 @@ pub(crate) async fn run<W: Work>(
         Err(error) => {
             tracing::warn!(%error, "a run could not begin");
             let detail = "a part of this service was away".to_owned();
-            (job, Ended::Refused { code: "database", retry_after: None, detail })
+            (job, RunOutcome::Refused { code: "database", retry_after: None, detail })
         }
     };
     if ended.needs_operator() {
@@ -117,7 +117,7 @@ async fn claim(context: &Context, found: JobRecord) -> Result<Option<JobRecord>,
         Ok(match job.claim(now) {
             // Its own entry in the index of what is due watches over it: this message is not needed.
             Claim::Leave => Change::none(false),
-            Claim::End(ended, settlement) => Change::to((*ended, settlement), false),
+            Claim::End(ended, delta) => Change::to((*ended, delta), false),
             Claim::Run(mine) => Change::to((*mine, job.takeover_charge()), true)
                 .or_over_budget(Change::to(over_budget(job, Cost::Unknown, now), false)),
         })
@@ -130,7 +130,7 @@ async fn claim(context: &Context, found: JobRecord) -> Result<Option<JobRecord>,
     }
 }
 
-fn over_budget(job: &JobRecord, cost: Cost, now: Moment) -> (JobRecord, Settlement) {
+fn over_budget(job: &JobRecord, cost: Cost, now: Moment) -> (JobRecord, UsageDelta) {
     let error = JobError::new(
         "budget_exceeded",
         "The month's budget has no room for another run, or the service's day has not.",
@@ -152,7 +152,7 @@ pub async fn note_effect(context: &Context, mine: JobRecord) -> Result<Option<Jo
         Ok(if job.cancel_requested {
             Change::to(job.end(JobState::Cancelled, Err(None), Cost::Nothing, context.now()), false)
         } else {
-            Change::to((job.sending(), Settlement::default()), true)
+            Change::to((job.sending(), UsageDelta::default()), true)
         })
     });
     let (job, may_begin) = noted.await?;
@@ -169,7 +169,7 @@ fn is_ours(job: &JobRecord, fence: u64) -> bool {
 }
 
 /// Writes how the run ended, if the job is still ours.
-async fn write(context: &Context, mine: &JobRecord, ended: &Ended, receives: u32) -> Result<Verdict, ApiError> {
+async fn write(context: &Context, mine: &JobRecord, ended: &RunOutcome, receives: u32) -> Result<Verdict, ApiError> {
     let fence = mine.fence;
     let written = context.store().change_job_as_read(mine.clone(), |job| {
         if !is_ours(job, fence) {
@@ -214,25 +214,25 @@ enum Then {
 }
 
 /// What a job is after a run of it, and what becomes of its message.
-fn after_run(job: &JobRecord, ended: &Ended, receives: u32, now: Moment) -> ((JobRecord, Settlement), Then) {
+fn after_run(job: &JobRecord, ended: &RunOutcome, receives: u32, now: Moment) -> ((JobRecord, UsageDelta), Then) {
     match ended {
         _ if job.cancel_requested => (job.end(JobState::Cancelled, Err(None), ended.cost(), now), Then::Delete),
-        Ended::For(state, outcome, cost) => {
+        RunOutcome::Final(state, outcome, cost) => {
             let outcome = outcome.as_ref().map(|result| (**result).clone()).map_err(|error| Some(error.clone()));
             (job.end(*state, outcome, *cost, now), Then::Delete)
         }
-        Ended::Refused { code, retry_after, detail } => {
+        RunOutcome::Refused { code, retry_after, detail } => {
             let delay = delay(job.refusals.saturating_add(1)).max(retry_after.unwrap_or_default());
             (job.refused(delay, WaitingFor::new(code, detail), now), Then::SendAnother)
         }
-        Ended::NoTime if receives < ATTEMPTS_MAX => (job.not_begun(now), Then::Return(Duration::ZERO)),
-        Ended::NoTime => (job.not_begun(now), Then::SendAnother),
-        Ended::Later { detail, cost, .. } if job.attempts >= ATTEMPTS_MAX => {
+        RunOutcome::NoTime if receives < ATTEMPTS_MAX => (job.not_begun(now), Then::Return(Duration::ZERO)),
+        RunOutcome::NoTime => (job.not_begun(now), Then::SendAnother),
+        RunOutcome::Retry { detail, cost, .. } if job.attempts >= ATTEMPTS_MAX => {
             let error = JobError::new(ATTEMPTS_EXHAUSTED, detail);
             // It rests in the index of failed jobs, from where it can be retried; the dead-letter queue is for what cannot be read.
             (job.end(JobState::Failed, Err(Some(error)), *cost, now), Then::Delete)
         }
-        Ended::Later { retry_after, detail, cost } => {
+        RunOutcome::Retry { retry_after, detail, cost } => {
             let delay = delay(job.attempts).max(retry_after.unwrap_or_default());
             let waits = job.retry(delay, *cost, detail, now);
             // A message that was received as often would be buried, and the job has runs left.
@@ -268,21 +268,24 @@ mod tests {
     #[test]
     fn no_message_of_a_job_that_goes_on_is_buried() {
         let (now, detail) = (Moment::from_millis(1_000), "why".to_owned());
-        let later =
-            || Ended::Later { retry_after: Some(Duration::from_secs(9)), detail: "why".into(), cost: Cost::Nothing };
-        let then = |job: JobRecord, ended: Ended, receives| {
+        let later = || RunOutcome::Retry {
+            retry_after: Some(Duration::from_secs(9)),
+            detail: "why".into(),
+            cost: Cost::Nothing,
+        };
+        let then = |job: JobRecord, ended: RunOutcome, receives| {
             let ((next, _), then) = after_run(&job, &ended, receives, now);
             (next.state, then)
         };
         let last = ATTEMPTS_MAX - 1;
-        assert_eq!(then(running(1), Ended::NoTime, last), (JobState::Queued, Then::Return(Duration::ZERO)));
-        assert_eq!(then(running(1), Ended::NoTime, ATTEMPTS_MAX), (JobState::Queued, Then::SendAnother));
+        assert_eq!(then(running(1), RunOutcome::NoTime, last), (JobState::Queued, Then::Return(Duration::ZERO)));
+        assert_eq!(then(running(1), RunOutcome::NoTime, ATTEMPTS_MAX), (JobState::Queued, Then::SendAnother));
         assert_eq!(then(running(1), later(), last), (JobState::Queued, Then::Return(Duration::from_secs(9))));
         assert_eq!(then(running(1), later(), ATTEMPTS_MAX), (JobState::Queued, Then::SendAnother));
         assert_eq!(then(running(ATTEMPTS_MAX), later(), 1), (JobState::Failed, Then::Delete));
-        let refused = Ended::Refused { code: "provider", retry_after: None, detail };
+        let refused = RunOutcome::Refused { code: "provider", retry_after: None, detail };
         assert_eq!(then(running(1), refused, 1), (JobState::Queued, Then::SendAnother));
-        for ended in [Ended::NoTime, later()] {
+        for ended in [RunOutcome::NoTime, later()] {
             let cancelled = JobRecord { cancel_requested: true, ..running(1) };
             assert_eq!(then(cancelled, ended, 1), (JobState::Cancelled, Then::Delete));
         }

@@ -12,7 +12,7 @@ use shared::caps::Cap;
 use shared::idempotency::{Begin, StoredReply};
 use shared::ids::{ItemId, JobId, OrgId};
 use shared::model::item::NewItem;
-use shared::model::job::{Claim, JobRecord, Settlement, Turn, WaitingFor};
+use shared::model::job::{Claim, JobRecord, Turn, UsageDelta, WaitingFor};
 use shared::model::limiter::{Lease, LimiterRecord, Provider, Rate};
 use shared::model::org::Plan;
 use shared::model::price::Catalogue;
@@ -223,7 +223,7 @@ impl Scenario {
         let sending = rig.accepted(owner, "/send-email", letter.clone()).await;
         let job = self.claimed(owner, &sending).await;
         let store = rig.system.context().store();
-        let advanced = store.advance_job(&job, &job.sending(), &Settlement::default()).await.unwrap();
+        let advanced = store.advance_job(&job, &job.sending(), &UsageDelta::default()).await.unwrap();
         assert_eq!(advanced, Advance::Done);
         let spread = rig.accepted(large, "/analyze", analysis.clone()).await;
         self.claimed(large, &spread).await;
@@ -257,7 +257,7 @@ impl Scenario {
         let why = WaitingFor::new("turn", "Others come before it.");
         let waits = |job: &JobRecord| {
             let waits = job.waits_for_turn(now.plus(Duration::from_secs(30)), Turn::Call, why.clone(), now);
-            Ok(Change::to((waits, Settlement::default()), ()))
+            Ok(Change::to((waits, UsageDelta::default()), ()))
         };
         let (org, job) = (owner.org_id.parse().unwrap(), id.parse().unwrap());
         self.rig.system.context().store().change_job(org, job, waits).await.unwrap();
@@ -291,7 +291,7 @@ impl Scenario {
         let now = self.rig.system.context().now();
         let claim = |job: &JobRecord| {
             let Claim::Run(mine) = job.claim(now) else { panic!("{job:?}") };
-            Ok(Change::to((*mine, Settlement::default()), ()))
+            Ok(Change::to((*mine, UsageDelta::default()), ()))
         };
         let (org, id) = (owner.org_id.parse().unwrap(), id.parse().unwrap());
         self.rig.system.context().store().change_job(org, id, claim).await.unwrap().0

@@ -1,4 +1,4 @@
-//! What is called at each size: every function, with the ground it needs.
+//! What is called at each size: every function, with the fixtures it needs.
 
 use crate::fill::{new_analysis, new_item};
 use crate::scene::{Actor, Ask, PASSWORD, PLAIN, Scene, Via};
@@ -104,7 +104,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
 ];
 
 /// What the calls are of.
-pub(crate) struct Ground {
+pub(crate) struct Fixtures {
     pub(crate) item: ItemId,
     /// Whose public profile is read.
     pub(crate) user: Actor,
@@ -115,7 +115,7 @@ pub(crate) struct Ground {
     job: String,
 }
 
-impl Ground {
+impl Fixtures {
     /// Lays it: `job` is what [`end_jobs`] gave.
     pub(crate) async fn lay(scene: &Scene, (item, user, job): (ItemId, Actor, String)) -> Self {
         let org = scene.raw.row(Key::org(scene.owner.org_id)).await;
@@ -153,29 +153,29 @@ fn operation(function: &str) -> (&'static Route, &'static Value) {
     (route, &DOCUMENT["paths"][&route.path][route.method.as_str().to_lowercase()])
 }
 
-/// A request as its route says: by the owner where a session is needed, about what the ground has.
-fn asked(scene: &Scene, ground: &Ground, function: &'static str) -> Ask {
+/// A request as its route says: by the owner where a session is needed, about what the fixtures has.
+fn asked(scene: &Scene, fixtures: &Fixtures, function: &'static str) -> Ask {
     let (route, documented) = operation(function);
     let token = documented["security"].is_array().then_some(scene.owner.token.as_str());
     let names = route.path.split('{').skip(1).map(|part| part.split('}').next().unwrap());
     names.fold(Ask::new(function, route.method.clone(), token), |ask, name| match name {
         "org_id" => ask.of(name, scene.owner.org_id),
-        "user_id" => ask.of(name, ground.user.user_id),
-        "item_id" => ask.of(name, ground.item),
-        "job_id" => ask.of(name, &ground.job),
-        other => panic!("{}: the ground has no {other}", route.path),
+        "user_id" => ask.of(name, fixtures.user.user_id),
+        "item_id" => ask.of(name, fixtures.item),
+        "job_id" => ask.of(name, &fixtures.job),
+        other => panic!("{}: the fixtures has no {other}", route.path),
     })
 }
 
 /// Makes ready what `endpoint` needs, past the meter, and says what to do. `number` is new for each call.
-pub(crate) async fn prepare(scene: &Scene, ground: &Ground, endpoint: Endpoint, number: u64) -> Work {
+pub(crate) async fn prepare(scene: &Scene, fixtures: &Fixtures, endpoint: Endpoint, number: u64) -> Work {
     match endpoint.name {
         "analysis-worker" => {
             scene.must(&new_analysis(scene)).await;
             return Work::Deliver(endpoint.name);
         }
         "email-worker" => {
-            scene.must(&detailed(scene, ground, "send-email", number).await).await;
+            scene.must(&detailed(scene, fixtures, "send-email", number).await).await;
             return Work::Deliver(endpoint.name);
         }
         "account-mail-worker" => {
@@ -195,10 +195,10 @@ pub(crate) async fn prepare(scene: &Scene, ground: &Ground, endpoint: Endpoint, 
             return Work::Sweep;
         }
         "invalidator" => return Work::Invalidate,
-        "put-member" | "delete-member" => return membership(scene, ground, endpoint.name).await,
+        "put-member" | "delete-member" => return membership(scene, fixtures, endpoint.name).await,
         _ => {}
     }
-    let ask = detailed(scene, ground, endpoint.name, number).await;
+    let ask = detailed(scene, fixtures, endpoint.name, number).await;
     let expected = match endpoint.name {
         "get-me, no session" => 401,
         "analyze" => 202,
@@ -215,13 +215,13 @@ pub(crate) async fn prepare(scene: &Scene, ground: &Ground, endpoint: Endpoint, 
 }
 
 /// What `name` is asked, where its route does not say all of it.
-async fn detailed(scene: &Scene, ground: &Ground, name: &'static str, number: u64) -> Ask {
-    let page = |list: &str, at: &str| format!("limit={PAGE}&cursor={}", ground.key.seal(list, at));
-    let ask = asked(scene, ground, name.split(',').next().unwrap());
+async fn detailed(scene: &Scene, fixtures: &Fixtures, name: &'static str, number: u64) -> Ask {
+    let page = |list: &str, at: &str| format!("limit={PAGE}&cursor={}", fixtures.key.seal(list, at));
+    let ask = asked(scene, fixtures, name.split(',').next().unwrap());
     match name {
-        "list-jobs" => ask.query(page("jobs", &ground.job)),
+        "list-jobs" => ask.query(page("jobs", &fixtures.job)),
         "list-items" | "list-items, hit" => ask.query(format!("limit={PAGE}")),
-        "list-items, from the middle" => ask.query(page("items", &ground.item.to_string())),
+        "list-items, from the middle" => ask.query(page("items", &fixtures.item.to_string())),
         "update-item" => ask.body(json!({"name": "An item of some note"})),
         "create-item" => new_item(scene),
         "create-item, with a key" => new_item(scene).key(format!("growth-{number:012}")),
@@ -268,7 +268,7 @@ async fn detailed(scene: &Scene, ground: &Ground, name: &'static str, number: u6
         }
         "reauthenticate" => ask.body(json!({"password": PASSWORD})),
         "logout" => {
-            let login = login(asked(scene, ground, "login"), &scene.member);
+            let login = login(asked(scene, fixtures, "login"), &scene.member);
             Ask { token: Some(id(&scene.must(&login).await["token"])), ..ask }
         }
         _ => ask,
@@ -286,9 +286,9 @@ fn login(ask: Ask, actor: &Actor) -> Ask {
 }
 
 /// The guest, whom the operator makes a member if it is none, gets another role or leaves.
-async fn membership(scene: &Scene, ground: &Ground, name: &'static str) -> Work {
-    let of = |function| asked(scene, ground, function).of("user_id", ground.guest.user_id);
-    let email = ground.guest.email.parse().unwrap();
+async fn membership(scene: &Scene, fixtures: &Fixtures, name: &'static str) -> Work {
+    let of = |function| asked(scene, fixtures, function).of("user_id", fixtures.guest.user_id);
+    let email = fixtures.guest.email.parse().unwrap();
     let added = operator::add_member(scene.system.context(), scene.owner.org_id, &email, Role::Member).await;
     assert!(matches!(added, Ok(_) | Err(ApiError::AlreadyMember)), "{added:?}");
     if name == "put-member" {

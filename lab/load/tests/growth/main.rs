@@ -13,7 +13,7 @@ mod raw;
 mod scene;
 
 use clap::Parser;
-use endpoints::{ENDPOINTS, Endpoint, Ground};
+use endpoints::{ENDPOINTS, Endpoint, Fixtures};
 use load::growth::{Dimension, Row, Timing, median};
 use scene::{PLAIN, Scene, Via};
 use std::path::{Path, PathBuf};
@@ -92,13 +92,13 @@ fn measure(arguments: &Arguments, what: &'static str, sizes: &[usize], on: (&Run
     for size in sizes {
         let begun = Instant::now();
         let scene = Scene::start(systems, here, arguments.full.then(|| folder.path().join(size.to_string())));
-        let ground = here.block_on(lay(&scene, what, *size));
+        let fixtures = here.block_on(lay(&scene, what, *size));
         eprintln!("{what}: {size} stored in {:.1} s", begun.elapsed().as_secs_f64());
-        scenes.push((scene, ground));
+        scenes.push((scene, fixtures));
     }
     let mut rows = Vec::new();
     for endpoint in ENDPOINTS.iter().copied() {
-        let costs = scenes.iter().map(|(scene, ground)| here.block_on(cost(scene, ground, endpoint))).collect();
+        let costs = scenes.iter().map(|(scene, fixtures)| here.block_on(cost(scene, fixtures, endpoint))).collect();
         rows.push(Row { endpoint: endpoint.name, costs, timings: Vec::new() });
     }
     if arguments.full {
@@ -111,7 +111,7 @@ fn measure(arguments: &Arguments, what: &'static str, sizes: &[usize], on: (&Run
     Dimension { what, sizes: sizes.to_vec(), rows }
 }
 
-async fn lay(scene: &Scene, what: &str, size: usize) -> Ground {
+async fn lay(scene: &Scene, what: &str, size: usize) -> Fixtures {
     let (mut items, mut user) = (20, scene.member.clone());
     let job = endpoints::end_jobs(scene).await;
     match what {
@@ -121,14 +121,14 @@ async fn lay(scene: &Scene, what: &str, size: usize) -> Ground {
     }
     // Twice a page where something else grows: each scene has pages that are full.
     let item = fill::items(scene, items.max(60)).await;
-    Ground::lay(scene, (item, user, job)).await
+    Fixtures::lay(scene, (item, user, job)).await
 }
 
 /// The exact cost of one call, after another one like it.
-async fn cost(scene: &Scene, ground: &Ground, endpoint: Endpoint) -> load::growth::Cost {
+async fn cost(scene: &Scene, fixtures: &Fixtures, endpoint: Endpoint) -> load::growth::Cost {
     let mut cost = load::growth::Cost::default();
     for number in 0..2 {
-        let work = endpoints::prepare(scene, ground, endpoint, number).await;
+        let work = endpoints::prepare(scene, fixtures, endpoint, number).await;
         let _before = scene.meter.take();
         let via = Via { metered: true, cached: endpoint.cached };
         endpoints::perform(scene, via, &work).await.unwrap();
@@ -139,7 +139,7 @@ async fn cost(scene: &Scene, ground: &Ground, endpoint: Endpoint) -> load::growt
 }
 
 /// The medians of each endpoint at each size. Sizes take turns, and the first of a round changes.
-async fn time(arguments: &Arguments, scenes: &[(Scene, Ground)]) -> Vec<Vec<Timing>> {
+async fn time(arguments: &Arguments, scenes: &[(Scene, Fixtures)]) -> Vec<Vec<Timing>> {
     let mut samples = vec![vec![Vec::new(); scenes.len()]; ENDPOINTS.len()];
     for round in 0..arguments.rounds {
         eprintln!("round {} of {}", round + 1, arguments.rounds);
@@ -164,10 +164,10 @@ async fn time(arguments: &Arguments, scenes: &[(Scene, Ground)]) -> Vec<Vec<Timi
 
 /// What one call takes: the mean of some, each alone on the clock.
 #[expect(clippy::cast_precision_loss, reason = "figures to look at")]
-async fn timed((scene, ground): &(Scene, Ground), endpoint: Endpoint, first: u64, calls: u64) -> Timing {
+async fn timed((scene, fixtures): &(Scene, Fixtures), endpoint: Endpoint, first: u64, calls: u64) -> Timing {
     let mut sum = [0.0; 3];
     for number in first..first + calls {
-        let work = endpoints::prepare(scene, ground, endpoint, number).await;
+        let work = endpoints::prepare(scene, fixtures, endpoint, number).await;
         let (function, database) = (cpu::here(), cpu::of(scene.database));
         let begun = Instant::now();
         endpoints::perform(scene, Via { metered: false, ..via(endpoint) }, &work).await.unwrap();

@@ -12,7 +12,7 @@ use shared::model::org::{MembershipRecord, OrgRecord, Plan, Role};
 use shared::model::settings::{Settings, SettingsRecord};
 use shared::model::user::UserRecord;
 use shared::network::Origin;
-use shared::store::accounts::{Place, Registration};
+use shared::store::accounts::{AccountOrg, Registration};
 use shared::store::items::SPREAD_BY_OPERATOR_AFTER;
 use shared::token::Token;
 use std::collections::BTreeMap;
@@ -154,7 +154,7 @@ impl Scene {
             user: &user,
             password_hash: "nobody logs in with it".to_owned(),
             membership: &membership,
-            place: &Place::Founded(Box::new(org), settings),
+            place: &AccountOrg::Founded(Box::new(org), settings),
             token: &token,
             origin,
             device: None,

@@ -6,7 +6,7 @@ use crate::model::usage::month_of;
 
 /// What a job is accepted under once more: as things stand now, not as they stood at its first acceptance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Terms {
+pub struct RetryTerms {
     /// The organization's budget, in nano-dollars.
     pub budget_nanos: Option<u64>,
     /// The version of the settings that say so.
@@ -19,8 +19,8 @@ impl JobRecord {
     /// A failed job in the queue again, with all its runs and its whole time before it, in the month of now; `None` if it did not fail.
     /// What it holds is to be taken in that month.
     #[must_use]
-    pub fn accepted_again(&self, terms: Terms, now: Moment) -> Option<Self> {
-        let Terms { budget_nanos, budget_version, takes_unit } = terms;
+    pub fn accepted_again(&self, terms: RetryTerms, now: Moment) -> Option<Self> {
+        let RetryTerms { budget_nanos, budget_version, takes_unit } = terms;
         (self.state == JobState::Failed).then(|| Self {
             state: JobState::Queued,
             attempts: 0,

@@ -67,7 +67,7 @@ fn a_queued_job_is_claimed_and_a_running_one_only_when_its_lease_is_over() {
     let second = claimed(&first, at(lease));
     assert_eq!((second.attempts, second.fence, second.started_at), (2, 2, Some(at(0))));
     assert_eq!(first.takeover_charge().cost_nanos, 5_000, "the dead run may have cost it all");
-    assert_eq!(job().takeover_charge(), Settlement::default());
+    assert_eq!(job().takeover_charge(), UsageDelta::default());
 }
 
 #[test]
@@ -99,19 +99,19 @@ fn a_job_whose_runs_all_died_fails() {
 
 #[test]
 fn cancelling_ends_what_waits_and_marks_what_runs() {
-    let (ended, settlement) = job().cancel(at(1)).expect("it waits");
+    let (ended, delta) = job().cancel(at(1)).expect("it waits");
     assert_eq!((ended.state, ended.due_at), (JobState::Cancelled, None));
-    assert_eq!((settlement.spent_nanos, settlement.give_unit_back), (-5_000, true));
-    let (marked, settlement) = claimed(&job(), at(0)).cancel(at(1)).expect("it runs");
-    assert!(marked.state == JobState::Running && marked.cancel_requested && settlement.is_empty());
+    assert_eq!((delta.spent_nanos, delta.give_unit_back), (-5_000, true));
+    let (marked, delta) = claimed(&job(), at(0)).cancel(at(1)).expect("it runs");
+    assert!(marked.state == JobState::Running && marked.cancel_requested && delta.is_empty());
 }
 
 #[test]
 fn what_was_reserved_is_settled_with_what_was_used() {
     let run = claimed(&job(), at(0));
     let tokens = TokenUsage { input_tokens: 2, output_tokens: 1 };
-    let (_, settlement) = run.end(JobState::Failed, Err(None), Cost::Tokens(tokens), at(1));
-    assert_eq!((settlement.spent_nanos, settlement.cost_nanos, settlement.tokens), (3_000 - 5_000, 3_000, tokens));
+    let (_, delta) = run.end(JobState::Failed, Err(None), Cost::Tokens(tokens), at(1));
+    assert_eq!((delta.spent_nanos, delta.cost_nanos, delta.tokens), (3_000 - 5_000, 3_000, tokens));
     let (retried, charge) = run.retry(Duration::ZERO, Cost::Tokens(tokens), "why", at(1));
     assert_eq!((charge.spent_nanos, charge.within_nanos), (3_000, Some(9_000)), "the next run is reserved too");
     assert_eq!((retried.state, retried.charged_nanos), (JobState::Queued, 3_000));
@@ -139,7 +139,7 @@ fn a_failed_job_is_accepted_again_under_the_terms_of_now_and_no_other_is() {
     let failed = claimed(&tried, at(2)).end(JobState::Failed, Err(None), Cost::Nothing, at(3)).0;
     let later = at(40 * DAY_MS);
     for takes_unit in [true, false] {
-        let terms = Terms { budget_nanos: Some(7), budget_version: 3, takes_unit };
+        let terms = RetryTerms { budget_nanos: Some(7), budget_version: 3, takes_unit };
         let again = failed.accepted_again(terms, later).expect("it failed");
         assert_eq!((again.state, again.attempts, again.refusals, again.finished_at), (JobState::Queued, 0, 0, None));
         assert_eq!((again.month.as_str(), again.budget_nanos, again.budget_version), ("1970-02", Some(7), 3));
@@ -159,8 +159,8 @@ fn a_failed_job_is_accepted_again_under_the_terms_of_now_and_no_other_is() {
 #[test]
 fn a_refusal_costs_no_run_and_only_time() {
     let run = claimed(&job(), at(0));
-    let (waits, settlement) = run.refused(Duration::from_secs(60), WaitingFor::new("provider", "why"), at(5));
-    assert!(settlement.is_empty(), "its reservation is held on");
+    let (waits, delta) = run.refused(Duration::from_secs(60), WaitingFor::new("provider", "why"), at(5));
+    assert!(delta.is_empty(), "its reservation is held on");
     assert_eq!((waits.state, waits.attempts, waits.fence, waits.refusals), (JobState::Queued, 0, 1, 1));
     assert_eq!((waits.not_before, waits.started_at), (Some(at(60_005)), None));
     assert_eq!(waits.due_at, Some(at(60_005).plus(UNSENT_AFTER)), "its message is sent at once, hidden");
@@ -178,10 +178,10 @@ fn who_is_refused_until_its_time_is_over_gives_up_then_and_not_before() {
     let run = claimed(&job(), at(DAY_MS - 1));
     let (last, _) = run.refused(Duration::from_secs(3_600), why(), at(DAY_MS - 1));
     assert_eq!((last.state, last.not_before), (JobState::Queued, Some(at(DAY_MS))), "once more at the end");
-    let (ended, settlement) = claimed(&last, at(DAY_MS)).refused(Duration::ZERO, why(), at(DAY_MS));
+    let (ended, delta) = claimed(&last, at(DAY_MS)).refused(Duration::ZERO, why(), at(DAY_MS));
     assert_eq!((ended.state, ended.attempts, ended.due_at), (JobState::Failed, 0, None));
     assert_eq!(ended.error.map(|error| error.code).as_deref(), Some("gave_up"));
-    assert_eq!(settlement.spent_nanos, -5_000, "what was held is free");
+    assert_eq!(delta.spent_nanos, -5_000, "what was held is free");
     let of_before = JobRecord { give_up_at: None, ..claimed(&job(), at(3 * DAY_MS)) };
     let (waits, _) = of_before.refused(Duration::ZERO, why(), at(3 * DAY_MS));
     assert_eq!((waits.state, waits.give_up_at), (JobState::Queued, Some(at(4 * DAY_MS))), "its day begins");

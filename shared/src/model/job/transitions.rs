@@ -14,7 +14,7 @@ pub enum Claim {
     /// Write this record; the job is then this worker's to run.
     Run(Box<JobRecord>),
     /// Write this record: the job ends without a run.
-    End(Box<JobRecord>, Settlement),
+    End(Box<JobRecord>, UsageDelta),
     /// Nothing: the job has ended, a living worker runs it, or its time has not come.
     Leave,
 }
@@ -32,7 +32,7 @@ pub enum EmailOutcome {
 
 /// What an end or a run without a result changes in the month's usage.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Settlement {
+pub struct UsageDelta {
     /// Change of what is spent or held, in nano-dollars.
     pub spent_nanos: i128,
     /// What was spent for good, in nano-dollars.
@@ -44,7 +44,7 @@ pub struct Settlement {
     pub within_nanos: Option<u64>,
 }
 
-impl Settlement {
+impl UsageDelta {
     /// Whether it changes anything.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -74,17 +74,17 @@ impl JobRecord {
         if self.sending {
             let error =
                 JobError::new("outcome_unknown", "The provider may have taken the e-mail. It is not sent again.");
-            let (job, settlement) = self.end(JobState::Unknown, Err(Some(error)), Cost::Nothing, now);
-            return Claim::End(Box::new(job), settlement);
+            let (job, delta) = self.end(JobState::Unknown, Err(Some(error)), Cost::Nothing, now);
+            return Claim::End(Box::new(job), delta);
         }
         if self.cancel_requested {
-            let (job, settlement) = self.end(JobState::Cancelled, Err(None), Cost::Unknown, now);
-            return Claim::End(Box::new(job), settlement);
+            let (job, delta) = self.end(JobState::Cancelled, Err(None), Cost::Unknown, now);
+            return Claim::End(Box::new(job), delta);
         }
         if self.attempts >= ATTEMPTS_MAX {
             let error = JobError::new(ATTEMPTS_EXHAUSTED, "Each run ended without an outcome.");
-            let (job, settlement) = self.end(JobState::Failed, Err(Some(error)), Cost::Unknown, now);
-            return Claim::End(Box::new(job), settlement);
+            let (job, delta) = self.end(JobState::Failed, Err(Some(error)), Cost::Unknown, now);
+            return Claim::End(Box::new(job), delta);
         }
         Claim::Run(Box::new(self.run(now)))
     }
@@ -109,16 +109,16 @@ impl JobRecord {
 
     /// What the takeover of a dead run adds to what is held: the dead run may have cost its whole reservation.
     #[must_use]
-    pub fn takeover_charge(&self) -> Settlement {
+    pub fn takeover_charge(&self) -> UsageDelta {
         match self.state {
             JobState::Running => self.charge(self.reserved_nanos, TokenUsage::default()),
-            _ => Settlement::default(),
+            _ => UsageDelta::default(),
         }
     }
 
-    fn charge(&self, nanos: u64, tokens: TokenUsage) -> Settlement {
+    fn charge(&self, nanos: u64, tokens: TokenUsage) -> UsageDelta {
         let within_nanos = if nanos > 0 { self.budget_nanos } else { None };
-        Settlement { spent_nanos: i128::from(nanos), cost_nanos: nanos, tokens, give_unit_back: false, within_nanos }
+        UsageDelta { spent_nanos: i128::from(nanos), cost_nanos: nanos, tokens, give_unit_back: false, within_nanos }
     }
 
     /// The same job, about to hand its e-mail over.
@@ -130,7 +130,7 @@ impl JobRecord {
     /// The job in the queue again: its run gave no result and may be repeated after `delay`. What the run cost is charged, and the
     /// next run needs its reservation too. `why` is shown to whoever asks what the job waits for.
     #[must_use]
-    pub fn retry(&self, delay: Duration, cost: Cost, why: &str, now: Moment) -> (Self, Settlement) {
+    pub fn retry(&self, delay: Duration, cost: Cost, why: &str, now: Moment) -> (Self, UsageDelta) {
         let (nanos, tokens) = self.price(cost);
         let not_before = now.plus(delay);
         let job = Self {
@@ -155,13 +155,13 @@ impl JobRecord {
         outcome: Result<JobResult, Option<JobError>>,
         cost: Cost,
         now: Moment,
-    ) -> (Self, Settlement) {
+    ) -> (Self, UsageDelta) {
         let (nanos, tokens) = self.price(cost);
         let (result, error) = match outcome {
             Ok(result) => (serde_json::to_string(&result).ok(), None),
             Err(error) => (None, error),
         };
-        let settlement = Settlement {
+        let delta = UsageDelta {
             spent_nanos: i128::from(nanos) - i128::from(self.reserved_nanos),
             cost_nanos: nanos,
             tokens,
@@ -182,7 +182,7 @@ impl JobRecord {
             version: self.version + 1,
             ..self.clone()
         };
-        (job, settlement)
+        (job, delta)
     }
 
     /// What a run cost, never more than was held for it.
@@ -198,12 +198,12 @@ impl JobRecord {
 
     /// Cancels the job: a queued one ends, a running one is asked to stop before it takes effect. `None` when it is too late.
     #[must_use]
-    pub fn cancel(&self, now: Moment) -> Option<(Self, Settlement)> {
+    pub fn cancel(&self, now: Moment) -> Option<(Self, UsageDelta)> {
         match self.state {
             JobState::Queued => Some(self.end(JobState::Cancelled, Err(None), Cost::Nothing, now)),
             JobState::Running if !self.sending => {
                 let job = Self { cancel_requested: true, version: self.version + 1, ..self.clone() };
-                Some((job, Settlement::default()))
+                Some((job, UsageDelta::default()))
             }
             _ => None,
         }
@@ -213,7 +213,7 @@ impl JobRecord {
     /// outcome is unknown, and while a run hands the e-mail over: what the provider says is what happened. The provider's report
     /// that it took the e-mail also settles a job that waits for another run, which would send the e-mail again.
     #[must_use]
-    pub fn settled(&self, outcome: EmailOutcome, now: Moment) -> Option<(Self, Settlement)> {
+    pub fn settled(&self, outcome: EmailOutcome, now: Moment) -> Option<(Self, UsageDelta)> {
         let is_proof = matches!(outcome, EmailOutcome::Reported { .. }) && self.kind == JobKind::SendEmail;
         let open = match self.state {
             JobState::Unknown => true,
@@ -228,9 +228,9 @@ impl JobRecord {
             EmailOutcome::NotSent { code, detail } => (JobState::Failed, Err(Some(JobError::new(code, detail)))),
         };
         open.then(|| {
-            let (ended, settlement) = self.end(state, outcome, Cost::Nothing, now);
+            let (ended, delta) = self.end(state, outcome, Cost::Nothing, now);
             // What was held is settled already where the job had ended.
-            if self.state == JobState::Unknown { (ended, Settlement::default()) } else { (ended, settlement) }
+            if self.state == JobState::Unknown { (ended, UsageDelta::default()) } else { (ended, delta) }
         })
     }
 

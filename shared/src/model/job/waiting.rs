@@ -1,6 +1,6 @@
 //! Jobs that wait: refused by a provider at no cost, or until the next run, or in a backlog.
 
-use super::transitions::Settlement;
+use super::transitions::UsageDelta;
 use super::{GAVE_UP, JobError, JobRecord, JobState, UNSENT_AFTER};
 use crate::model::analysis::Cost;
 use crate::model::time::Moment;
@@ -53,7 +53,7 @@ impl WaitingFor {
 impl JobRecord {
     /// Back in the queue, because its run had no time to begin.
     #[must_use]
-    pub fn not_begun(&self, now: Moment) -> (Self, Settlement) {
+    pub fn not_begun(&self, now: Moment) -> (Self, UsageDelta) {
         let job = Self {
             state: JobState::Queued,
             lease_until: None,
@@ -63,7 +63,7 @@ impl JobRecord {
             version: self.version + 1,
             ..self.run_taken_back()
         };
-        (job, Settlement::default())
+        (job, UsageDelta::default())
     }
 
     /// Without the run that was claimed; only the claim's fence stays.
@@ -75,7 +75,7 @@ impl JobRecord {
     /// Back in the queue after a refusal that cost nothing, until `delay` has passed: the run does not count, and only the claim's
     /// fence stays. After `give_up_at` a refusal ends the job; one more run is tried at that time.
     #[must_use]
-    pub fn refused(&self, delay: Duration, why: WaitingFor, now: Moment) -> (Self, Settlement) {
+    pub fn refused(&self, delay: Duration, why: WaitingFor, now: Moment) -> (Self, UsageDelta) {
         let back = self.run_taken_back();
         // A record of before has its day from its first refusal on.
         let give_up_at = self.give_up_at.unwrap_or_else(|| now.plus(self.kind.gives_up_after()));
@@ -97,7 +97,7 @@ impl JobRecord {
             version: self.version + 1,
             ..back
         };
-        (job, Settlement::default())
+        (job, UsageDelta::default())
     }
 
     /// The same job, which nobody has begun, to come again at a time and with what it has then; at the end of its own time it comes in any

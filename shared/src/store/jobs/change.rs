@@ -8,7 +8,7 @@ use super::{LANE_ATTEMPTS, shard_of};
 use crate::caps::Cap;
 use crate::error::ApiError;
 use crate::ids::{JobId, OrgId};
-use crate::model::job::{ATTEMPTS_EXHAUSTED, GAVE_UP, JobRecord, JobState, Settlement};
+use crate::model::job::{ATTEMPTS_EXHAUSTED, GAVE_UP, JobRecord, JobState, UsageDelta};
 use crate::model::price::usd;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use platform::telemetry::metrics::{Metric, metrics};
@@ -30,7 +30,7 @@ pub enum Advance {
 /// What is to become of a job, and what to answer when that is written.
 #[derive(Debug)]
 pub struct Change<T> {
-    write: Option<(JobRecord, Settlement)>,
+    write: Option<(JobRecord, UsageDelta)>,
     over_budget: Option<Box<Self>>,
     answer: T,
 }
@@ -42,7 +42,7 @@ impl<T> Change<T> {
     }
 
     /// The job's next state, and what changes in the month's usage with it.
-    pub fn to(write: (JobRecord, Settlement), answer: T) -> Self {
+    pub fn to(write: (JobRecord, UsageDelta), answer: T) -> Self {
         Self { write: Some(write), over_budget: None, answer }
     }
 
@@ -81,8 +81,8 @@ impl Store {
         for _ in 0..CHANGE_ATTEMPTS {
             let mut next = Some(change(&job)?);
             while let Some(Change { write, over_budget, answer }) = next {
-                let Some((after, settlement)) = write else { return Ok((job, answer)) };
-                next = match self.advance_job(&job, &after, &settlement).await? {
+                let Some((after, delta)) = write else { return Ok((job, answer)) };
+                next = match self.advance_job(&job, &after, &delta).await? {
                     Advance::Done => return Ok((after, answer)),
                     Advance::OverBudget => over_budget.map(|instead| *instead),
                     Advance::Changed => None,
@@ -102,20 +102,20 @@ impl Store {
         &self,
         before: &JobRecord,
         after: &JobRecord,
-        settlement: &Settlement,
+        delta: &UsageDelta,
     ) -> Result<Advance, ApiError> {
         let org = after.org_id;
-        let more = u64::try_from(settlement.spent_nanos).unwrap_or(0);
+        let more = u64::try_from(delta.spent_nanos).unwrap_or(0);
         let taken = match self.take_of_cap(Cap::Dollars, org, None, more).await {
             Err(ApiError::OperatorCapReached { .. }) => return Ok(Advance::OverBudget),
             taken => taken?,
         };
-        let advance = self.try_advance(before, after, settlement).await?;
+        let advance = self.try_advance(before, after, delta).await?;
         if advance != Advance::Done {
             self.give_back_to_cap(taken, more).await;
             return Ok(advance);
         }
-        let less = u64::try_from(-settlement.spent_nanos).unwrap_or(0);
+        let less = u64::try_from(-delta.spent_nanos).unwrap_or(0);
         if let Some(taken) = self.taken_before(Cap::Dollars, org, before.created_at, less) {
             self.give_back_to_cap(taken, less).await;
         }
@@ -126,24 +126,24 @@ impl Store {
         &self,
         before: &JobRecord,
         after: &JobRecord,
-        settlement: &Settlement,
+        delta: &UsageDelta,
     ) -> Result<Advance, ApiError> {
         let mut writes = self.advance_writes(before, after)?;
-        let settles = after.kind.is_counted() && !settlement.is_empty();
+        let settles = after.kind.is_counted() && !delta.is_empty();
         if settles && after.job_id.partition().is_some() {
-            let advance = timed(Part::Db, self.advance_in_lanes(after, settlement, writes)).await?;
+            let advance = timed(Part::Db, self.advance_in_lanes(after, delta, writes)).await?;
             if advance == Advance::Done {
-                count(before, after, settlement);
+                count(before, after, delta);
             }
             return Ok(advance);
         }
         if settles {
-            writes.insert(1, self.update(usage::settle(after, settlement))?);
+            writes.insert(1, self.update(usage::settle(after, delta))?);
         }
         let outcome = timed(Part::Db, self.transact(writes)).await?;
         Ok(match &outcome {
             Transaction::Done => {
-                count(before, after, settlement);
+                count(before, after, delta);
                 Advance::Done
             }
             _ if settles && outcome.refused(1) && !outcome.refused(0) => Advance::OverBudget,
@@ -177,15 +177,15 @@ impl Store {
     async fn advance_in_lanes(
         &self,
         job: &JobRecord,
-        settlement: &Settlement,
+        delta: &UsageDelta,
         job_writes: Vec<TransactWriteItem>,
     ) -> Result<Advance, ApiError> {
-        let mut reserving = usage::reserving(&self.kept, job, settlement);
+        let mut reserving = usage::reserving(&self.kept, job, delta);
         let name = usage::settled_in(job);
         let mut lane = self.kept.pop(&name).unwrap_or_else(random_lane);
         for attempt in 0..LANE_ATTEMPTS {
             let mut writes = job_writes.clone();
-            for update in usage::settle_in_lane(job, settlement, lane) {
+            for update in usage::settle_in_lane(job, delta, lane) {
                 writes.push(self.update(update)?);
             }
             let start = writes.len();
@@ -216,7 +216,7 @@ impl Store {
 }
 
 /// Counts how a job ended and what was spent: alarms and the dashboard read it (docs/operations.md, "Metrics").
-fn count(before: &JobRecord, after: &JobRecord, settlement: &Settlement) {
+fn count(before: &JobRecord, after: &JobRecord, delta: &UsageDelta) {
     let ended = match after.state {
         JobState::Queued | JobState::Running => None,
         JobState::Succeeded => Some(Metric("Succeeded")),
@@ -228,7 +228,7 @@ fn count(before: &JobRecord, after: &JobRecord, settlement: &Settlement) {
     let given_up =
         after.error.as_ref().is_some_and(|error| matches!(error.code.as_str(), GAVE_UP | ATTEMPTS_EXHAUSTED));
     let given_up = ended.as_ref().filter(|_| given_up).map(|_| (Metric("GivenUp"), 1.into()));
-    let spent = Some(settlement.cost_nanos).filter(|nanos| *nanos > 0).and_then(|nanos| usd(nanos).parse().ok());
+    let spent = Some(delta.cost_nanos).filter(|nanos| *nanos > 0).and_then(|nanos| usd(nanos).parse().ok());
     let spent = spent.map(|dollars| (Metric("SpendingUsd"), dollars));
     let values: Vec<_> = ended.into_iter().chain(given_up).chain(spent).collect();
     metrics("CitizenApp/Jobs", None, &values);

@@ -1,6 +1,6 @@
 //! Headers of an event, read straight into a map.
 
-use super::values::{Place, read};
+use super::values::{Destination, read};
 use lambda_http::http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Deserializer};
 
@@ -18,7 +18,7 @@ impl<'de> Deserialize<'de> for Headers {
     }
 }
 
-impl Place for Headers {
+impl Destination for Headers {
     type Name = HeaderName;
     type Value = HeaderValue;
 

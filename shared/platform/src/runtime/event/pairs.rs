@@ -1,6 +1,6 @@
 //! Parameters of an event, read straight into pairs.
 
-use super::values::{Place, read};
+use super::values::{Destination, read};
 use serde::{Deserialize, Deserializer};
 
 /// Names and values from a map of names to a value, to a list of values, or to null. A null is no value.
@@ -13,7 +13,7 @@ impl<'de> Deserialize<'de> for Pairs {
     }
 }
 
-impl Place for Pairs {
+impl Destination for Pairs {
     type Name = String;
     type Value = String;
 

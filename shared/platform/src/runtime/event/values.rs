@@ -5,7 +5,7 @@ use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
 /// Where they go.
-pub(super) trait Place {
+pub(super) trait Destination {
     type Name: Clone;
     type Value;
 
@@ -17,13 +17,13 @@ pub(super) trait Place {
 }
 
 /// Reads a map of names. A null is no value.
-pub(super) fn read<'de, P: Place, D: Deserializer<'de>>(deserializer: D, place: P) -> Result<P, D::Error> {
+pub(super) fn read<'de, P: Destination, D: Deserializer<'de>>(deserializer: D, place: P) -> Result<P, D::Error> {
     deserializer.deserialize_map(Names(place))
 }
 
 struct Names<P>(P);
 
-impl<'de, P: Place> Visitor<'de> for Names<P> {
+impl<'de, P: Destination> Visitor<'de> for Names<P> {
     type Value = P;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -66,12 +66,12 @@ impl<T, F: FnOnce(&str) -> Option<T>> Visitor<'_> for Text<F> {
 }
 
 /// Reads what one name has.
-struct Values<'a, P: Place> {
+struct Values<'a, P: Destination> {
     name: Option<P::Name>,
     place: &'a mut P,
 }
 
-impl<P: Place> Values<'_, P> {
+impl<P: Destination> Values<'_, P> {
     fn add(self, value: Option<P::Value>) {
         if let (Some(name), Some(value)) = (self.name, value) {
             self.place.add(name, value);
@@ -79,7 +79,7 @@ impl<P: Place> Values<'_, P> {
     }
 }
 
-impl<'de, P: Place> DeserializeSeed<'de> for Values<'_, P> {
+impl<'de, P: Destination> DeserializeSeed<'de> for Values<'_, P> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -87,7 +87,7 @@ impl<'de, P: Place> DeserializeSeed<'de> for Values<'_, P> {
     }
 }
 
-impl<'de, P: Place> Visitor<'de> for Values<'_, P> {
+impl<'de, P: Destination> Visitor<'de> for Values<'_, P> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

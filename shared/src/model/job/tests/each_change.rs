@@ -40,8 +40,8 @@ fn seconds(seconds: u64) -> Duration {
 }
 
 /// What is charged for a call of which nobody knows the cost.
-fn all_of_it() -> Settlement {
-    Settlement { spent_nanos: 5_000, cost_nanos: 5_000, within_nanos: Some(9_000), ..Settlement::default() }
+fn all_of_it() -> UsageDelta {
+    UsageDelta { spent_nanos: 5_000, cost_nanos: 5_000, within_nanos: Some(9_000), ..UsageDelta::default() }
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_claim() {
 #[test]
 fn a_claim_of_a_dead_run_that_was_to_be_cancelled() {
     let dead = JobRecord { sending: false, cancel_requested: true, ..busy() };
-    let Claim::End(ended, settlement) = dead.claim(at(75_000)) else { panic!("it runs again") };
+    let Claim::End(ended, delta) = dead.claim(at(75_000)) else { panic!("it runs again") };
     let cancelled = JobRecord {
         state: JobState::Cancelled,
         lease_until: None,
@@ -84,7 +84,7 @@ fn a_claim_of_a_dead_run_that_was_to_be_cancelled() {
         ..dead
     };
     assert_eq!(*ended, cancelled);
-    assert_eq!(settlement, Settlement { cost_nanos: 5_000, ..Settlement::default() });
+    assert_eq!(delta, UsageDelta { cost_nanos: 5_000, ..UsageDelta::default() });
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn another_run() {
     assert_eq!(busy().retry(seconds(10), Cost::Unknown, "it failed", at(20_000)), (waits.clone(), all_of_it()));
     // What cost nothing is not refused by a budget that has been lowered meanwhile.
     let free = busy().retry(seconds(10), Cost::Nothing, "it failed", at(20_000));
-    assert_eq!(free, (JobRecord { charged_nanos: 100, ..waits }, Settlement::default()));
+    assert_eq!(free, (JobRecord { charged_nanos: 100, ..waits }, UsageDelta::default()));
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_refusal() {
         version: 2,
         ..busy()
     };
-    assert_eq!(busy().refused(seconds(60), why(), at(20_000)), (waits.clone(), Settlement::default()));
+    assert_eq!(busy().refused(seconds(60), why(), at(20_000)), (waits.clone(), UsageDelta::default()));
     // No message can be hidden for so long: it is sent then.
     let long = JobRecord { due_at: Some(at(1_020_000)), not_before: Some(at(1_020_000)), ..waits.clone() };
     assert_eq!(busy().refused(seconds(1_000), why(), at(20_000)).0, long);
@@ -143,7 +143,7 @@ fn a_run_that_had_no_time() {
         version: 2,
         ..busy()
     };
-    assert_eq!(busy().not_begun(at(20_000)), (waits, Settlement::default()));
+    assert_eq!(busy().not_begun(at(20_000)), (waits, UsageDelta::default()));
 }
 
 #[test]
@@ -163,9 +163,9 @@ fn an_end() {
         version: 2,
         ..busy()
     };
-    let settlement = Settlement { spent_nanos: -2_000, cost_nanos: 3_000, tokens, ..Settlement::default() };
+    let delta = UsageDelta { spent_nanos: -2_000, cost_nanos: 3_000, tokens, ..UsageDelta::default() };
     let end = busy().end(JobState::Failed, Err(Some(error)), Cost::Tokens(tokens), at(20_000));
-    assert_eq!(end, (ended, settlement));
+    assert_eq!(end, (ended, delta));
 }
 
 /// The month's unit comes back of what never ran, when it is cancelled, once.
@@ -228,14 +228,14 @@ fn a_report() {
     let not_handed_over = JobRecord { sending: false, ..busy() };
     for waits in [mail(queued()), mail(not_handed_over)] {
         assert_eq!(waits.settled(sent(), at(1)), None);
-        let (ended, settlement) = waits.settled(reported(), at(1)).expect("it is proof");
-        assert_eq!((ended.state, settlement.spent_nanos), (JobState::Succeeded, -5_000));
+        let (ended, delta) = waits.settled(reported(), at(1)).expect("it is proof");
+        assert_eq!((ended.state, delta.spent_nanos), (JobState::Succeeded, -5_000));
         assert_eq!(JobRecord { kind: JobKind::Analyze, ..waits }.settled(reported(), at(1)), None);
     }
     let unknown = mail(JobRecord { state: JobState::Unknown, ..busy() });
     assert_eq!(
         unknown.settled(sent(), at(1)).expect("it is open").1,
-        Settlement::default(),
+        UsageDelta::default(),
         "it was settled at its end"
     );
 }
@@ -245,7 +245,7 @@ fn another_acceptance() {
     let error = Some(JobError::new("code", "detail"));
     let state = JobState::Failed;
     let failed = JobRecord { state, cancel_requested: true, finished_at: Some(at(3)), error, ..busy() };
-    let terms = Terms { budget_nanos: Some(7), budget_version: 3, takes_unit: false };
+    let terms = RetryTerms { budget_nanos: Some(7), budget_version: 3, takes_unit: false };
     let now = at(40 * DAY_MS);
     let again = JobRecord {
         state: JobState::Queued,
@@ -278,7 +278,7 @@ fn a_word_in_between() {
     let run = JobRecord { sending: false, ..busy() };
     assert_eq!(run.sending(), JobRecord { sending: true, version: 2, ..run.clone() });
     let cancelled = JobRecord { cancel_requested: true, version: 2, ..run.clone() };
-    assert_eq!(run.cancel(at(5)), Some((cancelled, Settlement::default())));
+    assert_eq!(run.cancel(at(5)), Some((cancelled, UsageDelta::default())));
     assert_eq!(busy().cancel(at(5)), None, "it may be out");
     assert_eq!(busy().held_back(), JobRecord { refusals: 4, ..busy() });
 }
