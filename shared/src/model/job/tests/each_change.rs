@@ -300,3 +300,11 @@ fn a_view() {
     let stored = |budget_version| serde_json::to_value(JobRecord { budget_version, ..busy() }).expect("as above");
     assert_eq!((&stored(0)["budget_version"], &stored(3)["budget_version"]), (&json!(null), &json!(3)));
 }
+
+/// How long a kind is tried and kept is promised (docs/jobs.md), and each ends before the other begins to be missed.
+#[test]
+fn a_kinds_days() {
+    let days = |time: Duration| time.as_secs_f64() / 86_400.0;
+    let of = JobKind::ALL.map(|kind| (days(kind.gives_up_after()), days(kind.input_kept_for())));
+    assert_eq!(of, [(1.0, 30.0), (1.0, 30.0), (7.0, 8.0)]);
+}
