@@ -18,7 +18,7 @@ use load::growth::{Dimension, Row, Timing, median};
 use scene::{PLAIN, Scene, Via};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::runtime::{Builder, Runtime};
 
 /// Measures how the cost of each function grows with what is stored.
@@ -175,8 +175,6 @@ async fn timed((scene, fixtures): &(Scene, Fixtures), endpoint: Endpoint, first:
         let spent = [cpu::here() - function, cpu::of(scene.database) - database, latency];
         sum.iter_mut().zip(spent).for_each(|(sum, spent)| *sum += spent as f64);
         endpoints::clear(scene, endpoint).await;
-        // For the buckets of the mail service and the models to fill; all calls together are less than a job waits to be looked at.
-        scene.system.clock().jump(Duration::from_millis(2));
     }
     let [function_us, database_us, latency_us] = sum.map(|sum| sum / calls as f64 / 1_000.0);
     Timing { function_us, database_us, latency_us }

@@ -65,6 +65,7 @@ fn a_claim() {
     let taken_over = JobRecord { charged_nanos: 5_100, ..run };
     assert_eq!(dead.claim(at(10_000)), Claim::Run(Box::new(taken_over)));
     assert_eq!(dead.takeover_charge(), all_of_it());
+    assert!(!all_of_it().is_empty() && queued().takeover_charge().is_empty());
 }
 
 #[test]
