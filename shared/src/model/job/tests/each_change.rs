@@ -19,7 +19,7 @@ fn busy() -> JobRecord {
         started_at: Some(at(1)),
         due_at: Some(at(75_000)),
         not_before: Some(at(2)),
-        waiting_for: Some(why()),
+        waiting_for: Some(WaitingFor::new("before", "why it waited")),
         turn: Some(Turn::Call),
         refusals: 3,
         charged_nanos: 100,
@@ -116,6 +116,7 @@ fn a_refusal() {
         sending: false,
         due_at: Some(at(110_000)),
         not_before: Some(at(80_000)),
+        waiting_for: Some(why()),
         refusals: 4,
         version: 2,
         ..busy()
@@ -189,6 +190,7 @@ fn a_turn() {
     let waits = JobRecord {
         due_at: Some(at(130_000)),
         not_before: Some(at(99_000)),
+        waiting_for: Some(why()),
         turn: Some(Turn::Backlog),
         version: 2,
         ..queued()
@@ -291,7 +293,7 @@ fn a_view() {
     let waits = seen(&queued());
     assert_eq!(
         (&waits["state"], &waits["attempts"], &waits["waiting_for"]["code"]),
-        (&json!("queued"), &json!(2), &json!("provider"))
+        (&json!("queued"), &json!(2), &json!("before"))
     );
     assert_eq!(waits["give_up_at"], json!("1970-01-02T00:00:00.000Z"));
     let (ended, _) =
