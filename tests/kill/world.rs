@@ -28,6 +28,9 @@ const API_TIMEOUT: Duration = Duration::from_secs(28);
 const STEP: Duration = Duration::from_secs(15);
 /// A job that has not ended after so much time is stuck.
 const PATIENCE: Duration = Duration::from_secs(6 * 3_600);
+/// More of it for each job where providers have a rate: of a job's turns every other one is lost with a reply or a process here, and it
+/// waits for the next.
+const PATIENCE_AT_A_RATE: Duration = Duration::from_secs(8);
 
 pub(crate) struct World {
     pub(crate) plan: Plan,
@@ -180,6 +183,7 @@ impl World {
     /// Lets time pass, sweeping every minute of it, until all jobs have ended and the queue is empty.
     async fn finish(self: &Arc<Self>, jobs: u32) {
         let (start, mut next_sweep) = (self.now(), self.now());
+        let patience = PATIENCE + self.weather.as_ref().map_or(Duration::ZERO, |_| PATIENCE_AT_A_RATE * jobs);
         loop {
             tokio::time::sleep(Duration::from_millis(20)).await;
             let counts = KINDS.map(|kind| self.system.sqs().counts(queue_of(kind)).unwrap());
@@ -197,7 +201,7 @@ impl World {
             // A sweep that is killed has the next one for a successor.
             let _ = self.sweeper.invoke(self, b"{}".to_vec()).await;
             let waiting = counts.iter().any(|counts| counts.in_flight + counts.delayed > 0);
-            if (!waiting && checks::ended(self).await == jobs as usize) || self.now() > start.plus(PATIENCE) {
+            if (!waiting && checks::ended(self).await == jobs as usize) || self.now() > start.plus(patience) {
                 return;
             }
         }
