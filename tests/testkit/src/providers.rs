@@ -78,9 +78,10 @@ impl Bucket {
     /// # Errors
     /// There is none; with the seconds until there is one.
     pub fn take(&mut self, now_ms: u64) -> Result<(), f64> {
-        let filled = (now_ms - self.at_ms) as f64 / 60_000.0 * self.per_minute;
+        // Who looked at the clock first may come second.
+        let filled = now_ms.saturating_sub(self.at_ms) as f64 / 60_000.0 * self.per_minute;
         self.tokens = (self.tokens + filled).min((self.per_minute / 30.0).max(2.0));
-        self.at_ms = now_ms;
+        self.at_ms = self.at_ms.max(now_ms);
         if self.tokens < 1.0 {
             return Err((1.0 - self.tokens) * 60.0 / self.per_minute);
         }
