@@ -175,18 +175,14 @@ pub(crate) async fn prepare(scene: &Scene, fixtures: &Fixtures, endpoint: Endpoi
     scene.system.clock().jump(Duration::from_millis(2));
     match endpoint.name {
         "analysis-worker" => {
-            // What others left there is done with less.
-            scene.drain("analysis-worker").await;
             scene.must(&new_analysis(scene)).await;
             return Work::Deliver(endpoint.name);
         }
         "email-worker" => {
-            scene.drain("email-worker").await;
             scene.must(&detailed(scene, fixtures, "send-email", number).await).await;
             return Work::Deliver(endpoint.name);
         }
         "account-mail-worker" => {
-            scene.drain("account-mail-worker").await;
             let mail = AccountMail::Verification { user_id: scene.unverified(number).await };
             account_mail::send(scene.system.context(), &mail, None).await.unwrap();
             return Work::Deliver(endpoint.name);
@@ -331,7 +327,7 @@ pub(crate) async fn perform(scene: &Scene, via: Via, work: &Work) -> Result<(), 
 /// Takes the message off the queue that it put there, or an older one: as many jobs wait as before.
 pub(crate) async fn clear(scene: &Scene, endpoint: Endpoint) {
     let worker = match endpoint.name {
-        "analyze" | "cancel-job" => "analysis-worker",
+        "analyze" | "cancel-job" | "retry-job" => "analysis-worker",
         "send-email" => "email-worker",
         "register" | "forgot-password" | "change-password" | "reset-password" => "account-mail-worker",
         _ => return,

@@ -247,18 +247,6 @@ impl Scene {
         source.deliver().await.unwrap().deleted.len()
     }
 
-    /// Has a worker take all that is on its queue.
-    pub(crate) async fn drain(&self, worker: &str) {
-        let kind = match worker {
-            "analysis-worker" => JobKind::Analyze,
-            "email-worker" => JobKind::SendEmail,
-            _ => JobKind::AccountMail,
-        };
-        while self.system.sqs().counts(queue_of(kind)).unwrap().visible > 0 {
-            self.deliver(worker, PLAIN).await;
-        }
-    }
-
     /// One round of the sweeper: it has no time to wait for what is away.
     pub(crate) async fn sweep(&self, via: Via) -> sweeper::Swept {
         let soon = u64::try_from(self.system.context().now().plus(Duration::from_secs(14)).as_millis()).unwrap();
