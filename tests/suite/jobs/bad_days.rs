@@ -4,7 +4,7 @@ use super::rig::{MODEL, Rig};
 use local::{Clock, Options};
 use serde_json::{Value, json};
 use std::time::Duration;
-use testkit::providers::Scene;
+use testkit::providers::{Bucket, Scene};
 
 async fn rig(scene: Scene) -> Rig {
     Rig::start(Options { unkind: Some(scene), clock: Clock::stopped(), ..Options::ephemeral() }).await
@@ -90,4 +90,13 @@ async fn the_providers_say_what_they_did() {
     let figures = providers(&rig).await;
     assert_eq!(figures["scene"], "overloaded");
     assert_eq!(figures["analyses"], json!({"taken": 0, "refused": 0}));
+}
+
+/// Of two calls at once the one that looked at the clock first may come second.
+#[test]
+fn calls_that_overtake_each_other_take_what_is_there() {
+    let mut bucket = Bucket::new(60, 1_000);
+    assert_eq!([bucket.take(2_000), bucket.take(1_999)], [Ok(()), Ok(())]);
+    assert_eq!(bucket.take(2_000), Err(1.0), "no time has passed twice");
+    assert_eq!(bucket.take(3_000), Ok(()));
 }
