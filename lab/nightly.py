@@ -12,6 +12,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 TOOLS = pathlib.Path(os.environ.get("CITIZEN_TOOLS", pathlib.Path.home() / ".cache/citizen-tools"))
 # Of these the release build is counted and measured; the scenarios' jobs come from `analyze`.
 MEASURED = ["get-user", "get-org-plan", "list-items", "create-item", "analyze"]
+# By turns with the hand-written function, over the local system as the tests have it: only the two functions' CPU counts.
+RATIO = ["just", "bench", "--no-build", "--only", "get-user", "--local", "target/debug/local"]
 
 SUITE = ["cargo", "test", "--workspace", "--locked", "--test", "suite", "--"]
 # By name: what it guards, its command, and variables.
@@ -47,13 +49,11 @@ STEPS = {
     "release": ("the release build: link-time optimization and training",
                 ["deploy/build-functions.py", "--release", "--quiet", "--locked", *(word for name in MEASURED for word in ("--bin", name))], {}),
     "instructions": ("instruction counts of the release build", ["lab/bench/instructions.py"], {}),
-    "yardstick": ("the hand-written function and the local system, as releases",
-                  ["cargo", "build", "--release", "--workspace", "--locked", "--bin", "local", "--bin", "yardstick"], {}),
-    "ratio": ("at most 0.70 of the hand-written function's CPU, by turns", ["just", "bench", "--no-build", "--only", "get-user", "--at-most", "0.70"], {}),
-    "untrained": ("the release build without training",
-                  ["deploy/build-functions.py", "--release", "--untrained", "--quiet", "--locked",
-                   *(word for name in MEASURED for word in ("--bin", name))], {}),
-    "ratio-untrained": ("at most 0.95 of it without training", ["just", "bench", "--no-build", "--only", "get-user", "--at-most", "0.95"], {}),
+    "yardstick": ("the hand-written function as a release", ["cargo", "build", "--release", "--locked", "--package", "yardstick"], {}),
+    "ratio": ("at most 0.70 of the hand-written function's CPU, by turns", [*RATIO, "--at-most", "0.70"], {}),
+    "untrained": ("the release build of get-user without training",
+                  ["deploy/build-functions.py", "--release", "--untrained", "--quiet", "--locked", "--bin", "get-user", "--bin", "analyze"], {}),
+    "ratio-untrained": ("at most 0.95 of it without training", [*RATIO, "--at-most", "0.95"], {}),
     "quick": ("all functions as the tests have them, for the step below", ["deploy/build-functions.py", "--quick", "--quiet", "--locked"], {}),
     "readme": ("the README's Deploy, pasted, on MiniStack", ["deploy/readme-local.py"], {}),
     "procedures": ("going back, restoring, rotating, raising limits and another region, on MiniStack", ["deploy/procedures-local.py"], {}),

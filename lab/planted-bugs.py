@@ -6,11 +6,11 @@ Usage: lab/planted-bugs.py GROUP [PART]      one bug at a time; PART is of a pat
        lab/planted-bugs.py --together        those of all groups that the suite finds, ten in one build
        lab/planted-bugs.py --others          all that are not among those: ten of one test program in one build, scripts' alone
 
-Ten at once take a tenth of the builds. A test could then fail for a neighbour's bug and hide that its own is not found. So no two
-of them touch the same file or are found by the same module, and who is whose neighbour depends on the commit: what one night
-hides, another one shows.
+Ten at once take a tenth of the builds, and of the runs: their tests run side by side, as they do without bugs. A test could then
+fail for a neighbour's bug and hide that its own is not found. So no two of them touch the same file or are found by the same
+module, and who is whose neighbour depends on the commit: what one night hides, another one shows.
 """
-import argparse, os, pathlib, random, re, shlex, shutil, subprocess, sys, tempfile
+import argparse, os, pathlib, random, re, shlex, shutil, signal, subprocess, sys, tempfile, time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUGS = ROOT / "lab/planted-bugs"
@@ -18,6 +18,8 @@ TOOLS = pathlib.Path(os.environ.get("CITIZEN_TOOLS", pathlib.Path.home() / ".cac
 SUITE = "--workspace --test suite"
 AT_ONCE = 10
 TIMEOUT_S = 300
+# Tests side by side may take this long. Those that have not ended then run alone.
+TOGETHER_TIMEOUT_S = 120
 
 
 class Bug:
@@ -32,7 +34,9 @@ class Bug:
         self.of_suite = self.test.startswith(SUITE)
         words = self.test.replace("--package ", "-p ")
         self.program = words.split(" -- ")[0] if " -- " in words else words.rpartition(" ")[0]
-        self.module = self.test.split()[-1].rpartition("::")[0]
+        self.wanted = self.test.split()[-1]
+        self.is_exact = "--exact" in self.test.split()
+        self.module = self.wanted.rpartition("::")[0]
 
 
 class Copy:
@@ -56,16 +60,35 @@ class Copy:
 
     def run(self, command, timeout=None):
         """Whether a command ended well, and what it printed."""
-        try:
-            done = subprocess.run(command, cwd=self.folder, env=self.environment, timeout=timeout, stdout=subprocess.PIPE,
-                                  stderr=subprocess.STDOUT, text=True, shell=isinstance(command, str))
-        except subprocess.TimeoutExpired:
-            return False, "it took too long"
-        return done.returncode == 0, done.stdout
+        with tempfile.TemporaryFile("w+") as said:
+            begun = subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=said, stderr=subprocess.STDOUT,
+                                     shell=isinstance(command, str), start_new_session=True)
+            try:
+                ended = begun.wait(timeout)
+            except subprocess.TimeoutExpired:
+                # What it started, too.
+                os.killpg(begun.pid, signal.SIGKILL)
+                ended = begun.wait()
+            said.seek(0)
+            return ended == 0, said.read()
 
     def build(self, bug):
         cargo = ["cargo", "test", "--quiet", "--no-run", *shlex.split(bug.program)]
         return (True, "") if bug.is_script else self.run(cargo)
+
+    def found(self, bugs):
+        """Those whose tests fail when the tests of all run side by side. That a bug is missing says nothing yet."""
+        found = []
+        for is_exact in (True, False):
+            of = [bug for bug in bugs if bug.is_exact == is_exact and not bug.is_script]
+            names = sorted({bug.wanted for bug in of})
+            if len(names) < 2:
+                continue
+            command = ["cargo", "test", *shlex.split(of[0].program), "--", *["--exact"] * is_exact, *names]
+            _, said = self.run(command, TOGETHER_TIMEOUT_S)
+            failed = re.findall(r"^test (\S+).* \.\.\. FAILED$", said, re.M)
+            found += [bug for bug in of if any(name == bug.wanted if is_exact else bug.wanted in name for name in failed)]
+        return found
 
     def test(self, bug):
         return self.run(bug.test if bug.is_script else ["cargo", "test", "--quiet", *shlex.split(bug.test)], TIMEOUT_S)
@@ -112,8 +135,9 @@ def plant(copy, bugs):
         print(f"{said}\n{bugs[0].name}: does not compile", flush=True)
         missed = bugs
     elif built:
+        found = copy.found(bugs)
         for bug in bugs:
-            is_missed, _ = copy.test(bug)
+            is_missed = bug not in found and copy.test(bug)[0]
             print(f"{bug.name}: NOT FOUND by {bug.test}" if is_missed else f"{bug.name}: found by {bug.test}", flush=True)
             missed += [bug] * is_missed
     for bug in bugs:
@@ -161,8 +185,13 @@ def main():
         parser.error(f"no such bugs: {BUGS}/{options.group}/*{options.part}*.patch")
     with tempfile.TemporaryDirectory() as folder:
         copy = Copy(folder)
+        begun = time.monotonic()
         pass_without(copy, [bug for batch in batches for bug in batch])
-        missed = [bug for batch in batches for bug in plant(copy, batch)]
+        print(f"without a bug all tests pass, {time.monotonic() - begun:.0f} s", flush=True)
+        missed = []
+        for batch in batches:
+            missed += plant(copy, batch)
+            print(f"  {time.monotonic() - begun:.0f} s", flush=True)
     count = sum(len(batch) for batch in batches)
     print(f"{count - len(missed)} of {count} planted bugs were found, in {len(batches)} builds")
     if missed:

@@ -62,7 +62,7 @@ def life(figures, binary, scenario, environment, count, system):
     figures.setdefault("init + first, ms", []).append(cpu[1] / 1e6)
 
 
-def measure(options, trees, system, local):
+def measure(options, trees, system):
     """Medians over the rounds: {tree: {scenario: {figure: value}}}."""
     first = next(iter(trees.values()))
     known = all_scenarios(system, first / "analyze/bootstrap")
@@ -84,13 +84,13 @@ def measure(options, trees, system, local):
                 figures.setdefault("init + first, TLS, ms", []).append(cpu[1] / 1e6)
             if scenario.function == "get-user":
                 life(found[next(iter(trees))].setdefault(f"yardstick{name.removeprefix('get-user')}", {}),
-                     local.parent / "yardstick", scenario, of_yardstick, options.invocations, system)
+                     options.yardstick, scenario, of_yardstick, options.invocations, system)
     medians = {label: {name: {figure: median(values) for figure, values in figures.items()}
                        for name, figures in of_tree.items()} for label, of_tree in found.items()}
     for label, folder in trees.items():
         for name, scenario in known.items():
             if scenario.function == "get-user":
-                programs = {"ours": (folder / "get-user/bootstrap", system.plain), "by hand": (local.parent / "yardstick", of_yardstick)}
+                programs = {"ours": (folder / "get-user/bootstrap", system.plain), "by hand": (options.yardstick, of_yardstick)}
                 blocks = by_turns(programs, scenario, options.rounds * options.invocations // BLOCK)
                 medians[label][name]["beside the yardstick"] = median(
                     ours / by_hand for ours, by_hand in zip(*blocks.values()))
@@ -116,7 +116,8 @@ def arguments():
     parser.add_argument("--untrained", action="store_true", help="build without training")
     parser.add_argument("--at-most", type=float, metavar="RATIO", help="fail where get-user takes more than this of the yardstick's CPU")
     parser.add_argument("--binaries", type=pathlib.Path, default=ROOT / "target/lambda", help="as `just build` makes them")
-    parser.add_argument("--local", type=pathlib.Path, default=ROOT / "target/release/local", help="with the yardstick beside it")
+    parser.add_argument("--local", type=pathlib.Path, default=ROOT / "target/release/local")
+    parser.add_argument("--yardstick", type=pathlib.Path, default=ROOT / "target/release/yardstick")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "target/bench.json")
     parser.add_argument("--commits", nargs=2, metavar=("A", "B"))
     parser.add_argument("--compare", nargs=2, metavar=("A.json", "B.json"), type=pathlib.Path)
@@ -140,7 +141,7 @@ def main():
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-options.processors:])  # inherited by all that is started
     options.processors = len(os.sched_getaffinity(0))
     with System(options.local) as system:
-        functions = measure(options, trees, system, options.local)
+        functions = measure(options, trees, system)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     result = {"commit": commit, "processors": options.processors, "rounds": options.rounds,
               "invocations": options.invocations, "functions": functions}
