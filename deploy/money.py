@@ -57,10 +57,7 @@ def usd(price, amount, free=False):
 
 def units():
     """What a call of each endpoint takes of the table, by its name."""
-    found = {one["endpoint"]: one["costs"][0] for one in json.loads((ROOT / "lab/growth.json").read_text())[0]["endpoints"]}
-    if "worker" in found:  # the count is from when one worker ran all jobs
-        found |= {worker: found["worker"] for worker in JOBS.values()}
-    return found
+    return {one["endpoint"]: one["costs"][0] for one in json.loads((ROOT / "lab/growth.json").read_text())[0]["endpoints"]}
 
 
 def mix():

@@ -5,8 +5,11 @@ Usage: just nightly [STEP …]      all steps, or some; `just nightly --list` sa
 A step that has passed for the present commit is not run again, so that a night that was cut off is gone on with; with a name
 it is. Results stay in target/nightly/<commit>: a log for each step, and its seconds once it has passed. With uncommitted changes
 nothing is kept.
+
+Most steps are builds, which take every processor for a while, or programs that take one. So they run in two lanes: those of BESIDE, which
+take one and judge no time, beside all others; those of ALONE, which do judge it, when both lanes are through.
 """
-import argparse, json, os, pathlib, shutil, subprocess, sys, time
+import argparse, concurrent.futures, json, os, pathlib, shutil, subprocess, sys, time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TOOLS = pathlib.Path(os.environ.get("CITIZEN_TOOLS", pathlib.Path.home() / ".cache/citizen-tools"))
@@ -16,7 +19,8 @@ MEASURED = ["get-user", "get-org-plan", "list-items", "create-item", "analyze"]
 RATIO = ["just", "bench", "--no-build", "--only", "get-user", "--local", "target/debug/local"]
 
 SUITE = ["cargo", "test", "--workspace", "--locked", "--test", "suite", "--"]
-# By name: what it guards, its command, and variables.
+# By name: what it guards, its command, and variables. In this order, for `release` and `untrained` leave the functions that the step behind
+# them measures where `plain` and `quick` leave theirs.
 STEPS = {
     "planted-suite": ("the suite finds each planted bug that is its to find, ten in one build", ["lab/planted-bugs.py", "--together"], {}),
     "planted-others": ("all other tests find each planted bug, ten of a test program in one build", ["lab/planted-bugs.py", "--others"], {}),
@@ -44,22 +48,25 @@ STEPS = {
     "like-aws-kill": ("nothing is lost or done twice in the like-aws world",
                       ["cargo", "test", "--workspace", "--locked", "--test", "kill", "--", "--jobs", "400", "--kills", "80", "--outage", "0", "--unkind"],
                       {"CITIZEN_LIKE_AWS": "1"}),
-    "hot-tenant": ("one organization bears 5,500 requests a second in the like-aws world", ["just", "hot-tenant"], {}),
     "load": ("the truth holds under load", ["just", "load"], {}),
-    "release": ("the release build: link-time optimization and training",
-                ["deploy/build-functions.py", "--release", "--quiet", "--locked", *(word for name in MEASURED for word in ("--bin", name))], {}),
-    "instructions": ("instruction counts of the release build", ["lab/bench/instructions.py"], {}),
-    "yardstick": ("the hand-written function as a release", ["cargo", "build", "--release", "--locked", "--package", "yardstick"], {}),
-    "ratio": ("at most 0.70 of the hand-written function's CPU, by turns", [*RATIO, "--at-most", "0.70"], {}),
-    "untrained": ("the release build of get-user without training",
-                  ["deploy/build-functions.py", "--release", "--untrained", "--quiet", "--locked", "--bin", "get-user", "--bin", "analyze"], {}),
-    "ratio-untrained": ("at most 0.95 of it without training", [*RATIO, "--at-most", "0.95"], {}),
     "quick": ("all functions as the tests have them, for the step below", ["deploy/build-functions.py", "--quick", "--quiet", "--locked"], {}),
     "readme": ("the README's Deploy, pasted, on MiniStack", ["deploy/readme-local.py"], {}),
     "procedures": ("going back, restoring, rotating, raising limits and another region, on MiniStack", ["deploy/procedures-local.py"], {}),
     "plain": ("all functions as `just build` makes them", ["deploy/build-functions.py", "--quiet", "--locked"], {}),
     "sam-local": ("each function by `sam local invoke` in a container", [".ci/with-local.sh", "deploy/sam-local.sh"], {}),
+    "release": ("the release build: link-time optimization and training",
+                ["deploy/build-functions.py", "--release", "--quiet", "--locked", *(word for name in MEASURED for word in ("--bin", name))], {}),
+    "yardstick": ("the hand-written function as a release", ["cargo", "build", "--release", "--locked", "--package", "yardstick"], {}),
+    "hot-tenant": ("one organization bears 5,500 requests a second in the like-aws world", ["just", "hot-tenant"], {}),
+    "instructions": ("instruction counts of the release build", ["lab/bench/instructions.py"], {}),
+    "ratio": ("at most 0.70 of the hand-written function's CPU, by turns", [*RATIO, "--at-most", "0.70"], {}),
+    "untrained": ("the release build of get-user without training",
+                  ["deploy/build-functions.py", "--release", "--untrained", "--quiet", "--locked", "--bin", "get-user", "--bin", "analyze"], {}),
+    "ratio-untrained": ("at most 0.95 of it without training", [*RATIO, "--at-most", "0.95"], {}),
 }
+
+BESIDE = {"racers", "keys", "shards", "history", "kill", "unkind", "growth", "like-aws-kill", "stranger", "stranger-like-aws", "schemathesis", "load"}
+ALONE = {"hot-tenant", "instructions", "ratio", "untrained", "ratio-untrained"}
 
 
 def say(*words):
@@ -100,17 +107,22 @@ def main():
     if changed:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
-    failed = []
+    todo = []
     for name in options.steps or STEPS:
         kept = folder / f"{name}.json"
         if kept.exists() and not options.steps:
             print(f"::: {name}: passed for {commit}, {json.loads(kept.read_text())}", flush=True)
             continue
         kept.unlink(missing_ok=True)
-        if run(name, folder, environment) is None:
-            failed.append(name)
-    seconds = sum(json.loads(one.read_text())["seconds"] for one in folder.glob("*.json"))
-    print(f"::: {commit}: {len(list(folder.glob('*.json')))} of {len(STEPS)} steps have passed, in {seconds} s")
+        todo.append(name)
+    begun = time.monotonic()
+    lane = lambda names: [name for name in names if run(name, folder, environment) is None]
+    with concurrent.futures.ThreadPoolExecutor() as lanes:
+        beside = lanes.submit(lane, [name for name in todo if name in BESIDE])
+        failed = lane([name for name in todo if name not in BESIDE | ALONE]) + beside.result()
+    failed += lane([name for name in todo if name in ALONE])
+    passed = len(list(folder.glob("*.json")))
+    print(f"::: {commit}: {passed} of {len(STEPS)} steps have passed; {len(todo)} ran, in {time.monotonic() - begun:.0f} s")
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
 

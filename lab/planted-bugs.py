@@ -17,9 +17,9 @@ BUGS = ROOT / "lab/planted-bugs"
 TOOLS = pathlib.Path(os.environ.get("CITIZEN_TOOLS", pathlib.Path.home() / ".cache/citizen-tools"))
 SUITE = "--workspace --test suite"
 AT_ONCE = 10
-TIMEOUT_S = 300
+TIMEOUT_S = 120
 # Tests side by side may take this long. Those that have not ended then run alone.
-TOGETHER_TIMEOUT_S = 120
+TOGETHER_TIMEOUT_S = 60
 
 
 class Bug:
