@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Part of every text that must not be logged; nothing else has it.
 const CANARY: &str = "xanthic-finch";
@@ -110,8 +110,10 @@ impl Logging {
 
     /// Waits for a line with this, and gives what follows in it.
     pub(crate) fn wait_for(&mut self, mark: &str) -> String {
+        let until = Instant::now() + Duration::from_secs(60);
         loop {
-            let line = self.said.recv_timeout(Duration::from_secs(60)).unwrap();
+            let left = until.saturating_duration_since(Instant::now());
+            let line = self.said.recv_timeout(left).unwrap_or_else(|_| panic!("no line with {mark}"));
             if let Some((_, rest)) = line.split_once(mark) {
                 return rest.trim().to_owned();
             }
