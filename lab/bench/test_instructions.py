@@ -1,6 +1,6 @@
 """The comparison of instruction counts: what trips the gate, and what cannot. `python3 -m unittest` in this folder."""
 import math, unittest
-from instructions import LONG, SHORT, judge, lowest, renewed
+from instructions import LONG, SHORT, beside, judge, lowest, ours, renewed
 
 
 class Gate(unittest.TestCase):
@@ -35,6 +35,13 @@ class Gate(unittest.TestCase):
         self.assertEqual(lowest([{"hit": failed}]), {"hit": math.inf})
         self.assertEqual(lowest([{"hit": failed}, {"hit": {SHORT: 0, LONG: LONG - SHORT}}])["hit"], 0)
         self.assertEqual(lowest([{"cold start": {1: 5}}, {"cold start": {1: 4}}]), {"cold start": 4})
+
+    def test_get_user_takes_at_most_its_part_of_what_is_by_hand(self):
+        counts = {"get-user, hit": 70, "by hand, hit": 100, "get-user, miss": 701, "by hand, miss": 1_000, "list-items": 5}
+        self.assertEqual(beside(counts)[1], ["get-user, miss"])
+        self.assertEqual(beside(counts | {"get-user, miss": 700})[1], [])
+        self.assertEqual(beside(counts | {"by hand, hit": math.inf})[1], ["get-user, hit", "get-user, miss"])
+        self.assertEqual(ours(counts), {"get-user, hit": 70, "get-user, miss": 701, "list-items": 5})
 
 
 class Renewal(unittest.TestCase):
