@@ -22,8 +22,8 @@ SUITE = ["cargo", "test", "--workspace", "--locked", "--test", "suite", "--"]
 # By name: what it guards, its command, and variables. In this order, for `release` and `untrained` leave the functions that the step behind
 # them measures where `plain` and `quick` leave theirs.
 STEPS = {
-    "planted-suite": ("the suite finds each planted bug that is its to find, ten in one build", ["lab/planted-bugs.py", "--together"], {}),
-    "planted-others": ("all other tests find each planted bug, ten of a test program in one build", ["lab/planted-bugs.py", "--others"], {}),
+    "planted-suite": ("the suite finds each planted bug that is its to find, many in one build", ["lab/planted-bugs.py", "--together"], {}),
+    "planted-others": ("all other tests find each planted bug, many of a test program in one build", ["lab/planted-bugs.py", "--others"], {}),
     "racers": ("1,000 racers for the last unit of a limit", [*SUITE, "hot::room::of_many_racers"], {"CITIZEN_RACERS": "1000"}),
     "kill": ("nothing is lost or done twice while processes are killed",
              ["cargo", "test", "--workspace", "--locked", "--test", "kill", "--", "--jobs", "2000", "--kills", "400", "--outage", "10000", "--unkind"], {}),

@@ -3,10 +3,10 @@
 "Test:" line: it must pass without the bug and fail with it. A test is cargo's, or a script of deploy/, lab/ or .ci/.
 
 Usage: lab/planted-bugs.py GROUP [PART]      one bug at a time; PART is of a patch's name
-       lab/planted-bugs.py --together        those of all groups that the suite finds, ten in one build
-       lab/planted-bugs.py --others          all that are not among those: ten of one test program in one build, scripts' alone
+       lab/planted-bugs.py --together        those of all groups that the suite finds, up to fifteen in one build
+       lab/planted-bugs.py --others          all that are not among those: as many of one test program in one build, scripts' alone
 
-Ten at once take a tenth of the builds, and of the runs: their tests run side by side, as they do without bugs. A test could then
+Together they take fewer builds, and fewer runs: their tests run side by side, as they do without bugs. A test could then
 fail for a neighbour's bug and hide that its own is not found. So no two of them touch the same file or are found by the same
 module, and who is whose neighbour depends on the commit: what one night hides, another one shows.
 """
@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUGS = ROOT / "lab/planted-bugs"
 TOOLS = pathlib.Path(os.environ.get("CITIZEN_TOOLS", pathlib.Path.home() / ".cache/citizen-tools"))
 SUITE = "--workspace --test suite"
-AT_ONCE = 10
+AT_ONCE = 15
 TIMEOUT_S = 120
 # Tests side by side may take this long. Those that have not ended then run alone.
 TOGETHER_TIMEOUT_S = 60
