@@ -89,7 +89,7 @@ class Endpoint:
         if not re.fullmatch(r"(/([a-z0-9._-]+|\{[a-z_]+\}))+", path):
             sys.exit(f"{path}: a path is like /orgs/{{org_id}}/close")
         if unknown := [one for one in self.parameters if one not in PARAMETERS]:
-            sys.exit(f"{unknown[0]} is not known: give it an id in shared/src/ids.rs, a line in PARAMETERS of this program, and "
+            sys.exit(f"{unknown[0]} is not known here: it needs an id in shared/src/ids.rs, a line in PARAMETERS of this program, and "
                      "a place in `Target` of tests/suite/matrix.rs and `asked` of lab/load/tests/growth/endpoints.rs")
         if any(f'Method: {self.method}, Path: "{path}"' in line for line in read("template.yaml").splitlines()):
             sys.exit(f"template.yaml has {self.method} {path} already")
@@ -127,10 +127,9 @@ def handler(one):
     in_org, others = "org_id" in one.parameters, [name for name in one.parameters if name != "org_id"]
     types = sorted({PARAMETERS[name][0] for name in one.parameters})
     lines = ['    let _org_id = caller.in_org(request::path(&request, "org_id"))?;\n'] * in_org + [
-        f'    let _{name}: {PARAMETERS[name][0]} = request::path(&request, "{name}").parse().map_err(|_| ApiError::NotFound)?;\n'
-        for name in others]
+        f'    let _{name}: {PARAMETERS[name][0]} = request::id(&request, "{name}")?;\n' for name in others]
     documented = [f'("{name}" = {PARAMETERS[name][0]}, Path)' for name in one.parameters]
-    used = ["ApiError"] * bool(others) + ["ApiResult", "Context", "Request"] + ["request"] * bool(types) + ["response"]
+    used = ["ApiResult", "Context", "Request"] + ["request"] * bool(types) + ["response"]
     ids = types[0] if len(types) == 1 else "{" + ", ".join(types) + "}"
     return LIB.format(
         method=one.method, path=one.path, module=one.module, verb=one.method.lower(), tag=tag(one), mark=MARK,

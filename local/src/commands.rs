@@ -129,7 +129,7 @@ pub(crate) enum Operator {
         #[arg(long)]
         dead_letter_queue: Option<String>,
     },
-    /// Says what became of an e-mail whose fate is unknown.
+    /// Settles an e-mail whose outcome is unknown.
     SettleEmail {
         #[command(flatten)]
         at: At,
@@ -140,8 +140,8 @@ pub(crate) enum Operator {
         #[arg(long)]
         job: JobId,
         /// Whether the mail service took it.
-        #[arg(long)]
-        fate: EmailFate,
+        #[arg(long, alias = "fate")]
+        outcome: SettledAs,
     },
     /// Lists an address that is not to be written to.
     Suppress {
@@ -182,7 +182,7 @@ fn plan(name: &str) -> Result<Plan, String> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum EmailFate {
+pub(crate) enum SettledAs {
     Sent,
     NotSent,
 }
@@ -256,11 +256,11 @@ pub(crate) async fn operate(command: Operator, port: u16) -> Result<(), Box<dyn 
                 stay.len()
             );
         }
-        Operator::SettleEmail { at, org, job, fate } => {
+        Operator::SettleEmail { at, org, job, outcome } => {
             let message = JobMessage { org_id: org, job_id: job };
-            match operator::settle(&at.context(port).await?, message, fate == EmailFate::Sent).await? {
+            match operator::settle(&at.context(port).await?, message, outcome == SettledAs::Sent).await? {
                 true => println!("{job} is settled."),
-                false => println!("{job} is no e-mail of unknown fate: nothing was changed."),
+                false => println!("{job} is no e-mail of unknown outcome: nothing was changed."),
             }
         }
         Operator::Suppress { at, address, remove } => {

@@ -126,7 +126,7 @@ pub async fn rotate_cursor_key(context: &Context, org: OrgId) -> Result<(), ApiE
     context.store().rotate_cursor_key(org).await
 }
 
-/// Says what became of an e-mail of unknown fate. Whether that was the question.
+/// Settles an e-mail whose outcome is unknown. Returns false if there was nothing to settle.
 ///
 /// # Errors
 /// [`ApiError::NotFound`] when there is no such job.

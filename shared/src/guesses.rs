@@ -40,7 +40,7 @@ pub struct Account {
     /// The device that gave it, if the account knows it.
     pub device: Option<Device>,
     /// What was read before; without the log-in record.
-    pub door: LoginLookup,
+    pub lookup: LoginLookup,
 }
 
 /// The account that a password belongs to, if it is that of an address. A guess is taken before it is compared. Only a wrong password uses
@@ -65,9 +65,9 @@ pub async fn compare(
             By::Session => Ok(Claim::none(context)),
         }
     };
-    let (door, claim) = tokio::join!(Box::pin(store.door(email)), Box::pin(claim));
-    let (mut door, claim) = match (door, claim) {
-        (Ok(door), claim) => (door, claim),
+    let (lookup, claim) = tokio::join!(Box::pin(store.login_lookup(email)), Box::pin(claim));
+    let (mut lookup, claim) = match (lookup, claim) {
+        (Ok(lookup), claim) => (lookup, claim),
         (Err(error), claim) => {
             if let Ok(claim) = claim {
                 claim.give_back().await;
@@ -75,7 +75,7 @@ pub async fn compare(
             return Err(error);
         }
     };
-    let device = Device::of(request).filter(|device| door.knows(device));
+    let device = Device::of(request).filter(|device| lookup.knows(device));
     let claim = match claim {
         Err(ApiError::RateLimited { limit: 1.., .. }) if device.is_some() => Claim::none(context),
         claim => claim?,
@@ -83,7 +83,7 @@ pub async fn compare(
 
     let hash = device.as_ref().map(Device::hash);
     let from = hash.as_ref().map_or(Guesser::Network(network), Guesser::Known);
-    let closed = door.old_attempts.as_ref().filter(|_| device.is_none()).and_then(|old| old.refusal(context.now()));
+    let closed = lookup.old_attempts.as_ref().filter(|_| device.is_none()).and_then(|old| old.refusal(context.now()));
     let taken = match closed {
         Some(error) => Err(error),
         None => Box::pin(store.take_guess(email, from)).await,
@@ -95,13 +95,13 @@ pub async fn compare(
             return Err(error);
         }
     };
-    let known_hash = door.login.as_ref().map(|login| login.password_hash.clone());
-    match (password::verify(password, known_hash).await, door.login.take()) {
+    let known_hash = lookup.login.as_ref().map(|login| login.password_hash.clone());
+    match (password::verify(password, known_hash).await, lookup.login.take()) {
         (Ok(true), Some(login)) => {
             let found = Box::pin(store.user_with_memberships(login.user_id));
             let (found, (), ()) = tokio::join!(found, Box::pin(store.give_back(&taken)), Box::pin(claim.give_back()));
             let (user, memberships) = found?.ok_or_else(|| ApiError::internal("a log-in record without its user"))?;
-            Ok(Guess::Right(Box::new(Account { login, user, memberships, device, door })))
+            Ok(Guess::Right(Box::new(Account { login, user, memberships, device, lookup })))
         }
         (Ok(_), login) => {
             claim.failed().await;

@@ -80,7 +80,7 @@ async fn end_batch(
     match (ended, held) {
         (Ok(true), _) => {}
         (Ok(false), Some(held)) => {
-            let replay = context.store().standing_reply(org.org_id, held.key, ItemPagesKey(org.org_id)).await;
+            let replay = context.store().successor_reply(org.org_id, held.key, ItemPagesKey(org.org_id)).await;
             return replay.publish(context.cache()).await;
         }
         (Err(error), Some(_)) => return Err(error),

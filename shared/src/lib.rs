@@ -1,7 +1,7 @@
 //! What two or more functions of CitizenApp need: its records and rules, on top of [`platform`], which knows nothing of them.
 //!
 //! [`context`] holds what a handler works with, [`caller`] is the only way to a verified identity, [`model`] has types that are
-//! checked as they are parsed, and [`store`] every access to the table. Nobody outside these two crates talks to AWS or to a cache.
+//! checked as they are parsed, and [`store`] every access to the table. Nobody outside these two crates talks to DynamoDB, SQS or a cache.
 //!
 //! A handler, whole:
 //!

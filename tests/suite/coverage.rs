@@ -28,20 +28,23 @@ async fn every_function_stands_everywhere() {
     assert!(left.is_empty(), "left to be said ({}):\n  {}\n", left.len(), left.join("\n  "));
 }
 
-/// Who may know whom: functions know `shared` only, `shared` knows `platform`, and neither knows a function.
+/// Who may know whom: functions know `shared`, workers' functions `worker` too, `worker` knows `shared`, `shared` knows `platform`, and
+/// none knows a function.
 #[test]
 fn no_function_imports_another() {
     let root = project_folder();
     let names = folders();
     let manifests = names.iter().map(|name| root.join(format!("functions/{name}/Cargo.toml")));
-    for manifest in manifests.chain([root.join("shared/Cargo.toml"), root.join("shared/platform/Cargo.toml")]) {
+    let below = ["shared", "shared/platform", "shared/worker"].map(|folder| root.join(folder).join("Cargo.toml"));
+    for manifest in manifests.chain(below) {
         let text = fs::read_to_string(&manifest).unwrap();
         let dependencies = text.split("\n[dependencies]\n").nth(1).unwrap();
         for line in dependencies.lines() {
             let dependency = line.split(['.', ' ', '=']).next().unwrap();
             let stranger = names.contains(dependency)
                 || ["local", "tests"].contains(&dependency)
-                || (dependency == "shared" && manifest.ends_with("platform/Cargo.toml"));
+                || (["shared", "worker"].contains(&dependency) && manifest.ends_with("platform/Cargo.toml"))
+                || (dependency == "worker" && manifest.ends_with("shared/Cargo.toml"));
             assert!(!stranger, "{} depends on {dependency}", manifest.display());
         }
     }

@@ -25,12 +25,12 @@ pub struct Acceptance {
 /// Accept an invitation
 ///
 /// The own address must be the invited one, and proven. The session stays where it is: to work in the organization, log in with its
-/// `org_id`. Who has no account yet registers with the invitation.
+/// `org_id`. Somebody without an account registers with the invitation instead.
 ///
 /// # Errors
 /// `400 invalid_link` for an invitation that is none, was used, withdrawn or replaced, is too old, is for another address, or whose maker
 /// could not make it any more; `403 email_unverified`, `403 plan_limit_reached` where the organization has no room, `403
-/// organization_limit_reached` for who belongs to 50, `409 already_member`.
+/// organization_limit_reached` for a user who belongs to 50 already, `409 already_member`.
 #[utoipa::path(post, path = "/invitations/accept", operation_id = "accept_invitation", tag = "members", request_body = Acceptance,
     responses((status = 200, description = "The organization, and the role in it", body = Membership, headers(("Cache-Control"))),
         (status = 400, description = "The link opens nothing to this account", body = shared::response::ProblemBody),

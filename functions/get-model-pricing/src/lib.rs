@@ -26,8 +26,8 @@ pub struct Filter {
 
 /// Get the prices of AI models
 ///
-/// A price is a decimal text in US dollars per million tokens, or a base price and what applies above so
-/// many tokens.
+/// A price is a decimal text in US dollars per million tokens, or a base price and tiers, each from a
+/// number of tokens on.
 ///
 /// # Errors
 /// `422` for an unknown parameter, or a provider that the catalogue does not have.

@@ -35,8 +35,8 @@ pub struct Credentials {
 
 /// Log in
 ///
-/// Gives a session token, in the body or as the `__Host-session` cookie. Who belongs to no organization gets a session for what concerns
-/// the own account, and for accepting an invitation; all else answers it `403 no_organization`.
+/// Gives a session token, in the body or as the `__Host-session` cookie. A user who belongs to no organization gets a session for what
+/// concerns the own account, and for accepting an invitation; all else answers it `403 no_organization`.
 ///
 /// # Errors
 /// `401 wrong_credentials`, `404` for an organization one is no member of,
@@ -87,7 +87,7 @@ async fn log_in(
 ) -> Result<Begun, ApiError> {
     let store = context.store();
     let guess = guesses::compare(context, request, email, password, By::Anyone).await?;
-    let Account { login, user, memberships, device, door } = match guess {
+    let Account { login, user, memberships, device, lookup } = match guess {
         Guess::Right(account) => *account,
         Guess::Wrong(of) => {
             *user_id = of;
@@ -105,7 +105,7 @@ async fn log_in(
     let start = Box::pin(store.start_session(email, &login, &membership, &token, Origin::of(request)));
     let known = async {
         match (carrier, device) {
-            (Some(SessionCarrier::Cookie), None) => store.remember_device(email, &login, &door).await,
+            (Some(SessionCarrier::Cookie), None) => store.remember_device(email, &login, &lookup).await,
             (_, known) => known,
         }
     };
@@ -121,7 +121,7 @@ async fn log_in(
     Ok(Begun { actor, session: Session::new(user, org, &token, expires_at), token, device })
 }
 
-/// The named organization, or the one joined first; none for who belongs to none.
+/// The named organization, or the one joined first; none for a user who belongs to none.
 fn chosen(memberships: &[MembershipRecord], named: Option<OrgId>) -> Result<Option<&MembershipRecord>, ApiError> {
     let mut orgs = memberships.iter().filter(|membership| !membership.is_outside());
     match named {

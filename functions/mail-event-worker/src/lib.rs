@@ -1,4 +1,4 @@
-//! Takes what the mail service says became of e-mails off its queue: it settles e-mails of unknown fate, and lists addresses that
+//! Takes the mail service's reports about e-mails off their queue: it settles e-mails of unknown outcome, and lists addresses that
 //! are not to be written to again.
 
 mod message;
@@ -16,7 +16,7 @@ pub async fn handle(context: &Context, batch: Batch, _deadline_ms: u64) -> SqsBa
     worker::batch::handle("mail-event-worker", batch, AT_ONCE, |record| returns(context, record)).await
 }
 
-/// Applies a dead letter's text, if it is a notice. Whether it is.
+/// Applies a dead letter's text. Returns false if it is no notice.
 ///
 /// # Errors
 /// When the database is away.

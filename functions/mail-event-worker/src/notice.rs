@@ -1,5 +1,5 @@
-//! What Amazon SES says became of an e-mail: it settles e-mails of unknown fate, and lists addresses that are not to be written to
-//! again. Through EventBridge and through a configuration set's topic it says the same; the notifications of an identity's own topic
+//! What Amazon SES says became of an e-mail: it settles e-mails of unknown outcome, and lists addresses that are not to be
+//! written to again. Through EventBridge and through a configuration set's topic it says the same; the notifications of an identity's own topic
 //! call the event's type otherwise and name no job.
 //! <https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html>,
 //! <https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html>
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn events_tell_an_emails_fate() {
+    fn events_tell_an_emails_outcome() {
         for kind in ["Send", "Delivery", "DeliveryDelay"] {
             assert_eq!(
                 event(kind, json!({})).outcome(),

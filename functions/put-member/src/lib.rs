@@ -20,7 +20,7 @@ pub struct RoleChange {
 
 /// Change a member's role
 ///
-/// Only owners make owners or change them. Who is no member yet is invited.
+/// Only owners make owners or change them. Somebody who is not a member yet is invited instead.
 ///
 /// # Errors
 /// `401` without a valid session, `403` below admin, `404` for another organization or no such member,

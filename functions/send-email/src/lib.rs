@@ -1,5 +1,5 @@
 //! `POST /send-email`, member: `202` with the id of the job that sends it. Free plans, and organizations whose
-//! settings say so, write to their own members only. Who has not proven its address writes to nobody else.
+//! settings say so, write to their own members only. A user whose address is not proven writes to nobody else.
 
 use serde::Serialize;
 use shared::cache::Uncached;

@@ -172,22 +172,22 @@ impl Cache {
     {
         const { assert!(K::CLASS.is_renewed(), "a class that may be served stale goes through get_or_refresh") };
         let asked = Instant::now();
-        let place = EntryAddress::of(self.key_prefix(), key);
+        let address = EntryAddress::of(self.key_prefix(), key);
         let mut budget = self.budget();
-        let lease = match self.lookup_or_acquire::<K>(&place, &mut budget).await {
+        let lease = match self.lookup_or_acquire::<K>(&address, &mut budget).await {
             Lookup::Fresh { value, .. } => return Ok(value),
             Lookup::Leased(fence) => Some(fence),
             Lookup::Stale { .. } | Lookup::Miss => None,
         };
         // Boxed, so that a hit does not carry the fetch's state around.
-        Box::pin(self.fetch_once(key, &place, asked, lease, budget, fetch)).await
+        Box::pin(self.fetch_once(key, &address, asked, lease, budget, fetch)).await
     }
 
     /// Whether the server answers; `None` where there is none.
     pub async fn ping(&self) -> Option<bool> {
         match &self.0.backend {
-            Backend::Server(link) => {
-                Some(timed(Part::Cache, server::ping(link, self.0.options.patience)).await.is_ok())
+            Backend::Server(connection) => {
+                Some(timed(Part::Cache, server::ping(connection, self.0.options.patience)).await.is_ok())
             }
             Backend::Memory(_) => Some(true),
             Backend::Off => None,
@@ -201,7 +201,7 @@ impl Cache {
     /// [`FindError`].
     pub async fn control_plane(&self) -> Option<Result<Found, FindError>> {
         match &self.0.backend {
-            Backend::Server(link) => link.whereabouts.said().await,
+            Backend::Server(connection) => connection.endpoint_resolver.said().await,
             _ => None,
         }
     }
@@ -228,7 +228,7 @@ impl Cache {
     /// Whether operations are skipped because they failed.
     #[must_use]
     pub fn breaker_is_open(&self) -> bool {
-        matches!(&self.0.backend, Backend::Server(link) if link.breaker.is_open())
+        matches!(&self.0.backend, Backend::Server(connection) if connection.breaker.is_open())
     }
 
     fn key_prefix(&self) -> &str {
@@ -242,18 +242,18 @@ impl Cache {
         }
     }
 
-    async fn lookup<K: Key>(&self, place: &EntryAddress, budget: &mut Budget) -> Lookup<K::Value> {
+    async fn lookup<K: Key>(&self, address: &EntryAddress, budget: &mut Budget) -> Lookup<K::Value> {
         let now = now_ms();
-        let found = self.0.backend.read(place, budget).await;
+        let found = self.0.backend.read(address, budget).await;
         self.looked_up::<K>(found.map(|found| found.map_or(Lookup::Miss, |bytes| decode::<K>(&bytes, now))))
     }
 
     /// The same, and the lease too where there is nothing, as far as one command can do both.
-    async fn lookup_or_acquire<K: Key>(&self, place: &EntryAddress, budget: &mut Budget) -> Lookup<K::Value> {
+    async fn lookup_or_acquire<K: Key>(&self, address: &EntryAddress, budget: &mut Budget) -> Lookup<K::Value> {
         let now = now_ms();
         let fence = Fence::unique();
         let lease = entry::of_lease(K::Value::SCHEMA, fence);
-        let found = self.0.backend.read_or_acquire(place, &lease, LEASE_TIME, budget).await;
+        let found = self.0.backend.read_or_acquire(address, &lease, LEASE_TIME, budget).await;
         self.looked_up::<K>(found.map(|found| match found {
             Read::Found(bytes) => decode::<K>(&bytes, now),
             Read::Leased => Lookup::Leased(fence),

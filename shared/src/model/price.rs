@@ -31,7 +31,7 @@ pub struct ModelPrice {
     pub prices_usd_per_mtok: BTreeMap<String, Price>,
 }
 
-/// A price in US dollars: a decimal text, or a base price and what applies above so many tokens.
+/// A price in US dollars: a decimal text, or a base price and higher tiers that begin at a number of tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum Price {
@@ -43,7 +43,7 @@ pub enum Price {
     },
 }
 
-/// A price above so many tokens.
+/// A price that applies above a number of tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = PriceTier)]
 pub struct Tier {

@@ -35,7 +35,7 @@ pub enum SessionCarrier {
 #[derive(Serialize, ToSchema)]
 pub struct Session {
     pub user: User,
-    /// The organization that it is in; `null` for who belongs to none.
+    /// The organization that it is in; `null` for a user who belongs to no organization.
     pub org: Option<Org>,
     /// Send it as `Authorization: Bearer …`. Not there if the session is a cookie's.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -73,19 +73,19 @@ impl Store {
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn door(&self, email: &Email) -> Result<LoginLookup, ApiError> {
+    pub async fn login_lookup(&self, email: &Email) -> Result<LoginLookup, ApiError> {
         let email = email.as_str();
         let keys = [Key::login(email), Key::devices(email), Key::attempts(email)].map(Key::attributes);
-        let mut door = LoginLookup::default();
+        let mut lookup = LoginLookup::default();
         for found in timed(Part::Db, self.get_all(keys.to_vec())).await? {
             match sort_key(&found) {
-                keys::DEVICES => door.devices = Some(record(found)?),
-                keys::ATTEMPTS => door.old_attempts = Some(OldAttempts::of(&found)),
-                _ => door.login = Some(record(found)?),
+                keys::DEVICES => lookup.devices = Some(record(found)?),
+                keys::ATTEMPTS => lookup.old_attempts = Some(OldAttempts::of(&found)),
+                _ => lookup.login = Some(record(found)?),
             }
         }
-        door.login = door.login.filter(|login: &LoginRecord| !login.has_ended(self.now()));
-        Ok(door)
+        lookup.login = lookup.login.filter(|login: &LoginRecord| !login.has_ended(self.now()));
+        Ok(lookup)
     }
 
     /// Notes a device of an account that has just been made.
@@ -100,9 +100,9 @@ impl Store {
 
     /// Notes a new device of an account, as its log-in record was read. Returns it unless that fails, which is logged: the device is
     /// then not known.
-    pub async fn remember_device(&self, email: &Email, login: &LoginRecord, door: &LoginLookup) -> Option<Device> {
+    pub async fn remember_device(&self, email: &Email, login: &LoginRecord, lookup: &LoginLookup) -> Option<Device> {
         let device = Device::generate().ok()?;
-        let mut before = door.devices.clone();
+        let mut before = lookup.devices.clone();
         for _ in 0..TRIES {
             // The password has changed since: nothing that was known before it is known.
             if before
@@ -115,7 +115,7 @@ impl Store {
             let read = before.as_ref().map_or(0, |before| before.revision);
             match timed(Part::Db, self.put_devices(email, read, &after)).await {
                 Ok(true) => return Some(device),
-                Ok(false) => before = self.door(email).await.ok()?.devices,
+                Ok(false) => before = self.login_lookup(email).await.ok()?.devices,
                 Err(error) => {
                     tracing::warn!(cause = chain(&error), "a device was not noted");
                     return None;

@@ -267,7 +267,7 @@ impl Store {
     ///
     /// # Errors
     /// [`ApiError::IdempotencyInFlight`] while it has not replied.
-    pub async fn standing_reply<N>(
+    pub async fn successor_reply<N>(
         &self,
         org: OrgId,
         key: &IdempotencyKey,

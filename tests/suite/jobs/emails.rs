@@ -92,7 +92,7 @@ async fn a_refusal_that_may_pass_is_tried_again_and_arrives_once() {
 
 /// A failure that does not say whether the e-mail was taken: shown as unknown, and never sent again.
 #[tokio::test]
-async fn an_email_whose_fate_nobody_knows_is_unknown_and_not_sent_again() {
+async fn an_email_whose_outcome_nobody_knows_is_unknown_and_not_sent_again() {
     let providers = Providers::start().await;
     let rig = Rig::over(&providers).await;
     let owner = rig.owner("free").await;
@@ -115,7 +115,7 @@ pub(crate) fn happened(rig: &Rig, owner: &Actor, job: &str, kind: &str, more: Va
     rig.system.sqs().send(MAIL_EVENTS_QUEUE, Draft { message_body: event.to_string(), ..Draft::default() }).unwrap();
 }
 
-/// An e-mail of unknown fate.
+/// An e-mail of unknown outcome.
 async fn unknown(rig: &Rig, providers: &Providers, owner: &Actor) -> String {
     providers.will([Answer::Refuse(500, None)]);
     let id = rig.accepted(owner, "/send-email", letter(json!(owner.email))).await;

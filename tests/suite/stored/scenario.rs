@@ -109,7 +109,7 @@ impl Scenario {
         vec![owner, large, small]
     }
 
-    /// One that succeeded for each kind and provider, one that failed, one cancelled, an e-mail of unknown fate.
+    /// One that succeeded for each kind and provider, one that failed, one cancelled, an e-mail of unknown outcome.
     async fn ended_jobs(&self, owner: &Actor) {
         let rig = &self.rig;
         let letter = json!({"to": owner.email, "subject": "Grüße", "text": "Two\nlines."});

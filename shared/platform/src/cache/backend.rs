@@ -40,12 +40,12 @@ impl Budget {
 impl Backend {
     pub(super) async fn read(
         &self,
-        place: &EntryAddress,
+        address: &EntryAddress,
         budget: &mut Budget,
     ) -> Result<Option<Vec<u8>>, ConnectionError> {
         match self {
-            Self::Server(link) => budget.spend(|patience| server::read(link, place, patience)).await,
-            Self::Memory(memory) => Ok(memory.read(place)),
+            Self::Server(connection) => budget.spend(|patience| server::read(connection, address, patience)).await,
+            Self::Memory(memory) => Ok(memory.read(address)),
             Self::Off => Ok(None),
         }
     }
@@ -54,34 +54,34 @@ impl Backend {
     /// the server does both for them.
     pub(super) async fn read_or_acquire(
         &self,
-        place: &EntryAddress,
+        address: &EntryAddress,
         lease: &[u8; HEADER],
         lease_for: Duration,
         budget: &mut Budget,
     ) -> Result<Read, ConnectionError> {
         match self {
-            Self::Server(link) if place.page().is_empty() => {
-                budget.spend(|patience| server::read_or_acquire(link, place, lease, lease_for, patience)).await
+            Self::Server(connection) if address.page().is_empty() => {
+                budget.spend(|patience| server::read_or_acquire(connection, address, lease, lease_for, patience)).await
             }
-            Self::Memory(memory) if place.page().is_empty() => Ok(memory.read_or_acquire(place, lease, lease_for)),
-            _ => Ok(self.read(place, budget).await?.map_or(Read::Nothing, Read::Found)),
+            Self::Memory(memory) if address.page().is_empty() => Ok(memory.read_or_acquire(address, lease, lease_for)),
+            _ => Ok(self.read(address, budget).await?.map_or(Read::Nothing, Read::Found)),
         }
     }
 
     /// Asks for a lease; what is fresh by the clock `now_ms` is given instead.
     pub(super) async fn acquire(
         &self,
-        place: &EntryAddress,
+        address: &EntryAddress,
         lease: &[u8],
         lease_for: Duration,
         now_ms: u64,
         budget: &mut Budget,
     ) -> Result<Acquisition, ConnectionError> {
         match self {
-            Self::Server(link) => {
-                budget.spend(|patience| server::acquire(link, place, lease, lease_for, now_ms, patience)).await
+            Self::Server(connection) => {
+                budget.spend(|patience| server::acquire(connection, address, lease, lease_for, now_ms, patience)).await
             }
-            Self::Memory(memory) => Ok(memory.acquire(place, lease, lease_for, now_ms)),
+            Self::Memory(memory) => Ok(memory.acquire(address, lease, lease_for, now_ms)),
             Self::Off => Err(ConnectionError::Open),
         }
     }
@@ -89,39 +89,45 @@ impl Backend {
     /// Gives whether the lease stood.
     pub(super) async fn store(
         &self,
-        place: &EntryAddress,
+        address: &EntryAddress,
         fence: Fence,
         kept: Option<Kept<'_>>,
         budget: &mut Budget,
     ) -> Result<bool, ConnectionError> {
         match self {
-            Self::Server(link) => budget.spend(|patience| server::store(link, place, fence, kept, patience)).await,
-            Self::Memory(memory) => Ok(memory.store(place, fence, kept)),
+            Self::Server(connection) => {
+                budget.spend(|patience| server::store(connection, address, fence, kept, patience)).await
+            }
+            Self::Memory(memory) => Ok(memory.store(address, fence, kept)),
             Self::Off => Ok(false),
         }
     }
 
     pub(super) async fn renew(
         &self,
-        place: &EntryAddress,
+        address: &EntryAddress,
         new: Kept<'_>,
         budget: &mut Budget,
     ) -> Result<(), ConnectionError> {
         match self {
-            Self::Server(link) => budget.spend(|patience| server::renew(link, place, new, patience)).await,
+            Self::Server(connection) => {
+                budget.spend(|patience| server::renew(connection, address, new, patience)).await
+            }
             Self::Memory(memory) => {
-                memory.renew(place, new);
+                memory.renew(address, new);
                 Ok(())
             }
             Self::Off => Ok(()),
         }
     }
 
-    pub(super) async fn invalidate(&self, place: &EntryAddress, budget: &mut Budget) -> Result<(), ConnectionError> {
+    pub(super) async fn invalidate(&self, address: &EntryAddress, budget: &mut Budget) -> Result<(), ConnectionError> {
         match self {
-            Self::Server(link) => budget.spend(|patience| server::invalidate(link, place, patience)).await,
+            Self::Server(connection) => {
+                budget.spend(|patience| server::invalidate(connection, address, patience)).await
+            }
             Self::Memory(memory) => {
-                memory.invalidate(place);
+                memory.invalidate(address);
                 Ok(())
             }
             Self::Off => Ok(()),
@@ -137,7 +143,9 @@ impl Backend {
         budget: &mut Budget,
     ) -> Result<bool, ConnectionError> {
         match self {
-            Self::Server(link) => budget.spend(|patience| server::absence(link, scope, window, most, patience)).await,
+            Self::Server(connection) => {
+                budget.spend(|patience| server::absence(connection, scope, window, most, patience)).await
+            }
             Self::Memory(memory) => Ok(memory.absence(scope, window, most)),
             Self::Off => Ok(false),
         }
@@ -151,7 +159,9 @@ impl Backend {
         budget: &mut Budget,
     ) -> Result<Option<u64>, ConnectionError> {
         match self {
-            Self::Server(link) => budget.spend(|patience| server::count(link, name, window, patience)).await,
+            Self::Server(connection) => {
+                budget.spend(|patience| server::count(connection, name, window, patience)).await
+            }
             Self::Memory(memory) => Ok(Some(memory.count(name, window))),
             Self::Off => Ok(None),
         }

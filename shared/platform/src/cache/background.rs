@@ -20,8 +20,8 @@ impl Cache {
     /// Waits until the stores, refreshes and late renewals that this process started have ended, or for 10 s; and for a look at where the
     /// server is, if one is under way.
     pub async fn settle(&self) {
-        if let Backend::Server(link) = &self.0.backend {
-            link.whereabouts.settle().await;
+        if let Backend::Server(connection) = &self.0.backend {
+            connection.endpoint_resolver.settle().await;
         }
         let mut running = {
             let mut running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);

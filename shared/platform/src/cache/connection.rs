@@ -54,7 +54,7 @@ pub(super) enum ConnectionError {
 pub(super) struct Connection {
     server: Server,
     options: Options,
-    pub(super) whereabouts: Arc<EndpointResolver>,
+    pub(super) endpoint_resolver: Arc<EndpointResolver>,
     state: Arc<Mutex<State>>,
     timers: Timers,
     pub(super) breaker: Breaker,
@@ -117,7 +117,7 @@ impl Timers {
 impl Connection {
     pub(super) fn new(server: Server, options: Options) -> Self {
         Self {
-            whereabouts: Arc::new(EndpointResolver::new(&server, options.control_plane.clone())),
+            endpoint_resolver: Arc::new(EndpointResolver::new(&server, options.control_plane.clone())),
             server,
             options,
             state: Arc::default(),
@@ -160,7 +160,7 @@ impl Connection {
                     tracing::warn!(%error, "the cache fails; doing without it");
                 }
                 if self.breaker.is_open() {
-                    self.whereabouts.doubt();
+                    self.endpoint_resolver.doubt();
                 }
             }
         }
@@ -262,9 +262,9 @@ impl Connection {
         let (sender, receiver) = watch::channel(None);
         state.connecting = Some(receiver.clone());
         let (server, options, state) = (self.server.clone(), self.options.clone(), Arc::clone(&self.state));
-        let whereabouts = Arc::clone(&self.whereabouts);
+        let endpoint_resolver = Arc::clone(&self.endpoint_resolver);
         tokio::spawn(async move {
-            let outcome = match whereabouts.endpoint().await {
+            let outcome = match endpoint_resolver.endpoint().await {
                 Err(error) => Err(error),
                 Ok(endpoint) => match timeout(CONNECT_WITHIN, connect(&server, &endpoint, &options)).await {
                     Ok(outcome) => outcome,
@@ -272,7 +272,7 @@ impl Connection {
                 },
             };
             if outcome.is_err() {
-                whereabouts.doubt();
+                endpoint_resolver.doubt();
             }
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
             state.connecting = None;

@@ -27,8 +27,8 @@ pub enum Delivery {
 impl Cache {
     /// Begins to connect, without waiting for it: for what will write and has something else to do first.
     pub fn connect(&self) {
-        if let Backend::Server(link) = &self.0.backend {
-            link.connect();
+        if let Backend::Server(connection) = &self.0.backend {
+            connection.connect();
         }
     }
 
@@ -45,18 +45,18 @@ impl Cache {
         self.deliver(N::CLASS.name, EntryAddress::of_name(self.key_prefix(), name), None).await
     }
 
-    async fn deliver(&self, class: &'static str, place: EntryAddress, new: Option<Kept<'_>>) -> Delivery {
+    async fn deliver(&self, class: &'static str, address: EntryAddress, new: Option<Kept<'_>>) -> Delivery {
         let deadline = Instant::now() + self.0.options.write_patience;
         let left = || Budget(deadline.saturating_duration_since(Instant::now()));
         let renewed = match new {
-            Some(new) => self.0.backend.renew(&place, new, &mut left()).await,
-            None => self.0.backend.invalidate(&place, &mut left()).await,
+            Some(new) => self.0.backend.renew(&address, new, &mut left()).await,
+            None => self.0.backend.invalidate(&address, &mut left()).await,
         };
         let told = match renewed {
             // A full server refuses to store; it still removes.
             Err(error) if new.is_some() => {
                 self.failed(class, &error);
-                self.0.backend.invalidate(&place, &mut left()).await
+                self.0.backend.invalidate(&address, &mut left()).await
             }
             told => told,
         };
@@ -66,19 +66,19 @@ impl Cache {
         };
         self.failed(class, &error);
         self.0.metrics.count(class, Event::RenewalLost);
-        self.later(self.clone().deliver_late(class, place));
+        self.later(self.clone().deliver_late(class, address));
         Delivery::Lost
     }
 
     /// Removes what a lost renewal was to replace: whatever a later one has put there is fetched again.
-    async fn deliver_late(self, class: &'static str, place: EntryAddress) {
+    async fn deliver_late(self, class: &'static str, address: EntryAddress) {
         let give_up = Instant::now() + TRY_FOR;
         let mut pause = Duration::from_millis(50);
         while Instant::now() + pause < give_up {
             tokio::time::sleep(pause).await;
             pause *= 2;
             let left = give_up.saturating_duration_since(Instant::now());
-            if self.0.backend.invalidate(&place, &mut Budget(left.min(self.0.options.write_patience))).await.is_ok() {
+            if self.0.backend.invalidate(&address, &mut Budget(left.min(self.0.options.write_patience))).await.is_ok() {
                 self.0.metrics.count(class, Event::RenewalLate);
                 return;
             }

@@ -41,26 +41,26 @@ impl Memory {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn read(&self, place: &EntryAddress) -> Option<Vec<u8>> {
-        self.shelf().get(place).map(<[u8]>::to_vec)
+    pub(super) fn read(&self, address: &EntryAddress) -> Option<Vec<u8>> {
+        self.shelf().get(address).map(<[u8]>::to_vec)
     }
 
-    pub(super) fn read_or_acquire(&self, place: &EntryAddress, lease: &[u8; HEADER], lease_for: Duration) -> Read {
+    pub(super) fn read_or_acquire(&self, address: &EntryAddress, lease: &[u8; HEADER], lease_for: Duration) -> Read {
         let mut shelf = self.shelf();
-        if let Some(bytes) = shelf.get(place) {
+        if let Some(bytes) = shelf.get(address) {
             return Read::Found(bytes.to_vec());
         }
         let lease_until_ms = now_ms() + millis(lease_for);
         let pending = Entry::read(lease).expect("a lease is an entry");
-        shelf.put(place, Entry { lease_until_ms, ..pending }.write(), lease_until_ms);
+        shelf.put(address, Entry { lease_until_ms, ..pending }.write(), lease_until_ms);
         Read::Leased
     }
 
-    pub(super) fn acquire(&self, place: &EntryAddress, lease: &[u8], lease_for: Duration, now: u64) -> Acquisition {
+    pub(super) fn acquire(&self, address: &EntryAddress, lease: &[u8], lease_for: Duration, now: u64) -> Acquisition {
         let mut shelf = self.shelf();
         let pending = Entry::read(lease).expect("a lease is an entry");
         let lease_until_ms = now_ms() + millis(lease_for);
-        if let Some(bytes) = shelf.get(place)
+        if let Some(bytes) = shelf.get(address)
             && let Some(entry) = Entry::read(bytes)
         {
             let answer = entry.is_answer(pending.schema);
@@ -73,18 +73,18 @@ impl Memory {
             }
             if answer {
                 let stale = Entry { fence: pending.fence, lease_until_ms, ..entry }.write();
-                shelf.replace(place, stale);
+                shelf.replace(address, stale);
                 return Acquisition::Granted;
             }
         }
         let entry = Entry { lease_until_ms, ..pending }.write();
-        shelf.put(place, entry, lease_until_ms);
+        shelf.put(address, entry, lease_until_ms);
         Acquisition::Granted
     }
 
-    pub(super) fn store(&self, place: &EntryAddress, fence: Fence, kept: Option<Kept<'_>>) -> bool {
+    pub(super) fn store(&self, address: &EntryAddress, fence: Fence, kept: Option<Kept<'_>>) -> bool {
         let mut shelf = self.shelf();
-        let Some(old) = shelf.get(place).and_then(Entry::read).filter(|old| old.fence == fence) else { return false };
+        let Some(old) = shelf.get(address).and_then(Entry::read).filter(|old| old.fence == fence) else { return false };
         match kept {
             Some(Kept { entry, keep }) => {
                 let newer =
@@ -92,33 +92,33 @@ impl Memory {
                 if Entry::read(entry).is_some_and(newer) {
                     return false;
                 }
-                shelf.put(place, entry.to_vec(), now_ms() + millis(keep));
+                shelf.put(address, entry.to_vec(), now_ms() + millis(keep));
             }
-            None if old.kind == Kind::Pending => shelf.remove(place),
+            None if old.kind == Kind::Pending => shelf.remove(address),
             None => {
                 let free = Entry { fence: Fence::NONE, lease_until_ms: 0, ..old }.write();
-                shelf.replace(place, free);
+                shelf.replace(address, free);
             }
         }
         true
     }
 
-    pub(super) fn renew(&self, place: &EntryAddress, new: Kept<'_>) {
+    pub(super) fn renew(&self, address: &EntryAddress, new: Kept<'_>) {
         let mut shelf = self.shelf();
-        let Some(bytes) = shelf.get(place) else { return };
+        let Some(bytes) = shelf.get(address) else { return };
         let version = Entry::read(new.entry).expect("an entry").version;
         match Entry::read(bytes) {
             Some(old) if old.kind == Kind::Value => {
                 if old.version < version {
-                    shelf.put(place, new.entry.to_vec(), now_ms() + millis(new.keep));
+                    shelf.put(address, new.entry.to_vec(), now_ms() + millis(new.keep));
                 }
             }
-            _ => shelf.remove(place),
+            _ => shelf.remove(address),
         }
     }
 
-    pub(super) fn invalidate(&self, place: &EntryAddress) {
-        self.shelf().remove_key(place.key());
+    pub(super) fn invalidate(&self, address: &EntryAddress) {
+        self.shelf().remove_key(address.key());
     }
 
     /// Whether another absence of `scope` may be remembered in the current window.
@@ -138,46 +138,46 @@ impl Memory {
 }
 
 impl Shelf {
-    fn get(&self, place: &EntryAddress) -> Option<&[u8]> {
-        let stored = self.groups.get(place.key())?.pages.get(place.page())?;
+    fn get(&self, address: &EntryAddress) -> Option<&[u8]> {
+        let stored = self.groups.get(address.key())?.pages.get(address.page())?;
         (stored.until_ms > now_ms()).then_some(&stored.bytes)
     }
 
     /// Other bytes of the same length, kept as long as the old ones.
-    fn replace(&mut self, place: &EntryAddress, bytes: Vec<u8>) {
-        if let Some(stored) = self.groups.get_mut(place.key()).and_then(|group| group.pages.get_mut(place.page())) {
+    fn replace(&mut self, address: &EntryAddress, bytes: Vec<u8>) {
+        if let Some(stored) = self.groups.get_mut(address.key()).and_then(|group| group.pages.get_mut(address.page())) {
             stored.bytes = bytes;
         }
     }
 
-    fn put(&mut self, place: &EntryAddress, bytes: Vec<u8>, until_ms: u64) {
-        self.remove(place);
-        let size = weight(place.page(), &bytes);
-        while self.bytes + size + place.key().len() > CAPACITY_BYTES {
+    fn put(&mut self, address: &EntryAddress, bytes: Vec<u8>, until_ms: u64) {
+        self.remove(address);
+        let size = weight(address.page(), &bytes);
+        while self.bytes + size + address.key().len() > CAPACITY_BYTES {
             let Some((serial, oldest)) = self.order.pop_front() else { return };
             if self.groups.get(&oldest).is_some_and(|group| group.serial == serial) {
                 self.remove_key(&oldest);
             }
         }
-        if let Some(group) = self.groups.get_mut(place.key()) {
-            group.pages.insert(place.page().to_owned(), Stored { bytes, until_ms });
+        if let Some(group) = self.groups.get_mut(address.key()) {
+            group.pages.insert(address.page().to_owned(), Stored { bytes, until_ms });
             self.bytes += size;
             return;
         }
         self.serial += 1;
-        self.order.push_back((self.serial, place.key().to_owned()));
-        let pages = HashMap::from([(place.page().to_owned(), Stored { bytes, until_ms })]);
-        self.groups.insert(place.key().to_owned(), Group { serial: self.serial, pages });
-        self.bytes += size + place.key().len();
+        self.order.push_back((self.serial, address.key().to_owned()));
+        let pages = HashMap::from([(address.page().to_owned(), Stored { bytes, until_ms })]);
+        self.groups.insert(address.key().to_owned(), Group { serial: self.serial, pages });
+        self.bytes += size + address.key().len();
     }
 
-    fn remove(&mut self, place: &EntryAddress) {
-        let Some(group) = self.groups.get_mut(place.key()) else { return };
-        if let Some(stored) = group.pages.remove(place.page()) {
-            self.bytes -= weight(place.page(), &stored.bytes);
+    fn remove(&mut self, address: &EntryAddress) {
+        let Some(group) = self.groups.get_mut(address.key()) else { return };
+        if let Some(stored) = group.pages.remove(address.page()) {
+            self.bytes -= weight(address.page(), &stored.bytes);
         }
         if group.pages.is_empty() {
-            self.remove_key(place.key());
+            self.remove_key(address.key());
         }
     }
 

@@ -38,7 +38,7 @@ impl Cache {
     pub(super) async fn fetch_once<K, F, Fut, E>(
         &self,
         key: &K,
-        place: &EntryAddress,
+        address: &EntryAddress,
         asked: Instant,
         mut lease: Option<Fence>,
         mut budget: Budget,
@@ -51,14 +51,14 @@ impl Cache {
         E: From<Busy>,
     {
         loop {
-            let wait = match self.0.flights.join(place) {
+            let wait = match self.0.flights.join(address) {
                 Role::Leader(lead) => return self.lead(key, lead, lease, budget, fetch).await,
                 Role::Wait(wait) => wait,
             };
             self.0.metrics.count(K::CLASS.name, Event::Wait);
             // Who leads may be waiting for this very lease.
-            self.release::<K>(place, lease.take(), &mut budget).await;
-            match wait.landing().await {
+            self.release::<K>(address, lease.take(), &mut budget).await;
+            match wait.outcome().await {
                 // An answer found out before this caller asked could miss a write acknowledged in between.
                 Some(FetchOutcome::Value { value, as_of }) if asked <= as_of => {
                     match value.map(|value| value.downcast_ref::<K::Value>().cloned()) {
@@ -70,7 +70,7 @@ impl Cache {
                 Some(FetchOutcome::Failed) => return Err(self.busy(K::CLASS.name).into()),
                 _ => {}
             }
-            match self.lookup_or_acquire::<K>(place, &mut budget).await {
+            match self.lookup_or_acquire::<K>(address, &mut budget).await {
                 Lookup::Fresh { value, .. } => return Ok(value),
                 Lookup::Leased(fence) => lease = Some(fence),
                 Lookup::Stale { .. } | Lookup::Miss => {}
@@ -95,7 +95,7 @@ impl Cache {
     {
         let leased = match lease {
             Some(fence) => Acquired::Lease(fence),
-            None => self.acquire_or_wait::<K>(lead.place(), &mut budget).await,
+            None => self.acquire_or_wait::<K>(lead.address(), &mut budget).await,
         };
         let fence = match leased {
             Acquired::Found { value, as_of } => {
@@ -106,7 +106,7 @@ impl Cache {
             Acquired::Nothing => None,
         };
         let Ok(Ok(turn)) = tokio::time::timeout(FETCH_TURN, self.0.fetches.acquire()).await else {
-            self.release::<K>(lead.place(), fence, &mut budget).await;
+            self.release::<K>(lead.address(), fence, &mut budget).await;
             lead.fail();
             return Err(self.busy(K::CLASS.name).into());
         };
@@ -117,16 +117,16 @@ impl Cache {
         match fetched {
             Ok(value) => {
                 let absence = value.is_none().then(|| absence_scope(self.key_prefix(), key)).flatten();
-                let landing = self.clone().land::<K>(lead, fence, value.clone(), absence, fetching);
+                let ending = self.clone().land::<K>(lead, fence, value.clone(), absence, fetching);
                 match &self.0.backend {
                     // The caller's answer does not wait for the server's. Without a lease the server is not asked.
-                    Backend::Server(_) if fence.is_some() => self.later(landing),
-                    _ => landing.await,
+                    Backend::Server(_) if fence.is_some() => self.later(ending),
+                    _ => ending.await,
                 }
                 Ok(value)
             }
             Err(error) => {
-                self.release::<K>(lead.place(), fence, &mut budget).await;
+                self.release::<K>(lead.address(), fence, &mut budget).await;
                 lead.fail();
                 Err(error)
             }
@@ -144,14 +144,14 @@ impl Cache {
     ) {
         let storing = Instant::now();
         // A lease that stood until the store proves that no write was acknowledged since the fetch began.
-        let stood = self.store::<K>(lead.place(), fence, value.as_ref(), absence, &mut self.budget()).await;
+        let stood = self.store::<K>(lead.address(), fence, value.as_ref(), absence, &mut self.budget()).await;
         let as_of = if stood { storing } else { fetching };
         lead.land(|| value.map(|value| Arc::new(value) as _), as_of);
     }
 
     /// Gets the lease of a place, waiting while somebody else has it; for one holder and the next, if writes take it from both. What
     /// changes faster than it is fetched is not worth waiting for.
-    async fn acquire_or_wait<K: Key>(&self, place: &EntryAddress, budget: &mut Budget) -> Acquired<K::Value> {
+    async fn acquire_or_wait<K: Key>(&self, address: &EntryAddress, budget: &mut Budget) -> Acquired<K::Value> {
         let fence = Fence::unique();
         let mut pause = Duration::from_millis(2);
         let give_up = Instant::now() + GIVE_UP_AFTER;
@@ -162,7 +162,7 @@ impl Cache {
             let as_of = Instant::now();
             // What is there and cannot be read is stale by any clock.
             let now = if trusted { now_ms() } else { u64::MAX };
-            match self.acquire::<K>(place, fence, now, budget).await {
+            match self.acquire::<K>(address, fence, now, budget).await {
                 Ok(Acquisition::Granted) => return Acquired::Lease(fence),
                 Ok(Acquisition::Present(bytes)) => match decode::<K>(&bytes, now_ms()) {
                     Lookup::Fresh { value, .. } => return Acquired::Found { value, as_of },
@@ -190,19 +190,19 @@ impl Cache {
     /// Asks for the lease; what is fresh by the clock `now_ms` is given instead.
     pub(super) async fn acquire<K: Key>(
         &self,
-        place: &EntryAddress,
+        address: &EntryAddress,
         fence: Fence,
         now_ms: u64,
         budget: &mut Budget,
     ) -> Result<Acquisition, ConnectionError> {
         let lease = entry::of_lease(K::Value::SCHEMA, fence);
-        self.0.backend.acquire(place, &lease, LEASE_TIME, now_ms, budget).await
+        self.0.backend.acquire(address, &lease, LEASE_TIME, now_ms, budget).await
     }
 
     /// Stores what was fetched; that there is nothing, if its `absence` may be remembered. Gives whether the lease stood.
     pub(super) async fn store<K: Key>(
         &self,
-        place: &EntryAddress,
+        address: &EntryAddress,
         fence: Option<Fence>,
         value: Option<&K::Value>,
         absence: Option<String>,
@@ -225,7 +225,7 @@ impl Cache {
             _ => None,
         };
         let kept = kept.as_ref().map(|(entry, keep)| Kept { entry, keep: *keep });
-        let stood = self.put(&class, place, fence, kept, budget).await;
+        let stood = self.put(&class, address, fence, kept, budget).await;
         if kept.is_some() {
             self.0.metrics.count(class.name, if stood { Event::Store } else { Event::StoreRejected });
         }
@@ -233,9 +233,9 @@ impl Cache {
     }
 
     /// Gives a lease back that nothing was fetched with.
-    pub(super) async fn release<K: Key>(&self, place: &EntryAddress, fence: Option<Fence>, budget: &mut Budget) {
+    pub(super) async fn release<K: Key>(&self, address: &EntryAddress, fence: Option<Fence>, budget: &mut Budget) {
         if let Some(fence) = fence {
-            self.put(&K::CLASS, place, fence, None, budget).await;
+            self.put(&K::CLASS, address, fence, None, budget).await;
         }
     }
 
@@ -243,12 +243,12 @@ impl Cache {
     async fn put(
         &self,
         class: &Class,
-        place: &EntryAddress,
+        address: &EntryAddress,
         fence: Fence,
         kept: Option<Kept<'_>>,
         budget: &mut Budget,
     ) -> bool {
-        let result = self.0.backend.store(place, fence, kept, budget).await;
+        let result = self.0.backend.store(address, fence, kept, budget).await;
         result.unwrap_or_else(|error| {
             self.failed(class.name, &error);
             false

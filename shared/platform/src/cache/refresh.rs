@@ -31,21 +31,21 @@ impl Cache {
     {
         const { assert!(!K::CLASS.is_renewed(), "a class that is renewed on update goes through get_or_fill") };
         let asked = Instant::now();
-        let place = EntryAddress::of(self.key_prefix(), &key);
-        let held = self.0.local_tier.get::<K::Value>(&place, now_ms());
+        let address = EntryAddress::of(self.key_prefix(), &key);
+        let held = self.0.local_tier.get::<K::Value>(&address, now_ms());
         if let Some(Found { value, fresh: true }) = held {
             self.0.metrics.count(K::CLASS.name, Event::LocalHit);
             return Ok(Some(value));
         }
         let mut budget = self.budget();
-        match self.lookup::<K>(&place, &mut budget).await {
+        match self.lookup::<K>(&address, &mut budget).await {
             Lookup::Fresh { value, fresh_until_ms, bytes } => {
-                self.keep_near::<K>(place, value.as_ref(), bytes, fresh_until_ms);
+                self.keep_near::<K>(address, value.as_ref(), bytes, fresh_until_ms);
                 return Ok(value);
             }
             Lookup::Stale { value, leased } => {
-                if !leased && let Ok(fence) = self.acquire_refresh::<K>(&place, &mut budget).await {
-                    self.refresh(key, place, Some(fence), fetch);
+                if !leased && let Ok(fence) = self.acquire_refresh::<K>(&address, &mut budget).await {
+                    self.refresh(key, address, Some(fence), fetch);
                 }
                 return Ok(value);
             }
@@ -53,19 +53,19 @@ impl Cache {
         }
         if let Some(Found { value, .. }) = held {
             // The server has nothing or does not answer: what this process has still serves.
-            self.refresh(key, place, None, fetch);
+            self.refresh(key, address, None, fetch);
             return Ok(Some(value));
         }
-        let value = Box::pin(self.fetch_once(&key, &place, asked, None, budget, fetch)).await?;
+        let value = Box::pin(self.fetch_once(&key, &address, asked, None, budget, fetch)).await?;
         let fresh_until_ms = now_ms() + millis(jittered(K::CLASS.fresh, random()));
         let bytes = value.as_ref().map_or(0, encoded_len);
-        self.keep_near::<K>(place, value.as_ref(), bytes, fresh_until_ms);
+        self.keep_near::<K>(address, value.as_ref(), bytes, fresh_until_ms);
         Ok(value)
     }
 
-    async fn acquire_refresh<K: Key>(&self, place: &EntryAddress, budget: &mut Budget) -> Result<Fence, ()> {
+    async fn acquire_refresh<K: Key>(&self, address: &EntryAddress, budget: &mut Budget) -> Result<Fence, ()> {
         let fence = Fence::unique();
-        match self.acquire::<K>(place, fence, now_ms(), budget).await {
+        match self.acquire::<K>(address, fence, now_ms(), budget).await {
             Ok(Acquisition::Granted) => Ok(fence),
             Ok(Acquisition::Held(_) | Acquisition::Present(_)) => Err(()),
             Err(error) => {
@@ -76,7 +76,7 @@ impl Cache {
     }
 
     /// Fetches in the background, unless this process does already.
-    fn refresh<K, F, Fut, E>(&self, key: K, place: EntryAddress, fence: Option<Fence>, fetch: F)
+    fn refresh<K, F, Fut, E>(&self, key: K, address: EntryAddress, fence: Option<Fence>, fetch: F)
     where
         K: Key + Send + Sync + 'static,
         F: FnOnce() -> Fut + Send + 'static,
@@ -85,21 +85,21 @@ impl Cache {
     {
         let cache = self.clone();
         let task = async move {
-            let Role::Leader(lead) = cache.0.flights.join(&place) else { return };
+            let Role::Leader(lead) = cache.0.flights.join(&address) else { return };
             cache.0.metrics.count(K::CLASS.name, Event::Fetch);
             let fetching = Instant::now();
             match fetch().await {
                 Ok(value) => {
                     let fresh_until_ms = now_ms() + millis(jittered(K::CLASS.fresh, random()));
                     let absence = value.is_none().then(|| absence_scope(cache.key_prefix(), &key)).flatten();
-                    cache.store::<K>(&place, fence, value.as_ref(), absence, &mut cache.budget()).await;
+                    cache.store::<K>(&address, fence, value.as_ref(), absence, &mut cache.budget()).await;
                     let bytes = value.as_ref().map_or(0, encoded_len);
-                    cache.keep_near::<K>(place.clone(), value.as_ref(), bytes, fresh_until_ms);
+                    cache.keep_near::<K>(address.clone(), value.as_ref(), bytes, fresh_until_ms);
                     lead.land(|| value.map(|value| std::sync::Arc::new(value) as _), fetching);
                 }
                 Err(error) => {
                     tracing::warn!(class = K::CLASS.name, %error, "a refresh failed; the stale value stays");
-                    cache.release::<K>(&place, fence, &mut cache.budget()).await;
+                    cache.release::<K>(&address, fence, &mut cache.budget()).await;
                     lead.fail();
                 }
             }
@@ -107,10 +107,10 @@ impl Cache {
         self.later(task);
     }
 
-    fn keep_near<K: Key>(&self, place: EntryAddress, value: Option<&K::Value>, bytes: usize, fresh_ms: u64) {
+    fn keep_near<K: Key>(&self, address: EntryAddress, value: Option<&K::Value>, bytes: usize, fresh_ms: u64) {
         if let Some(value) = value {
             let until = Until { fresh_ms, stale_ms: fresh_ms + stale_after_fresh_ms(&K::CLASS) };
-            self.0.local_tier.put(place, value.clone(), bytes, until);
+            self.0.local_tier.put(address, value.clone(), bytes, until);
         }
     }
 }

@@ -33,17 +33,17 @@ static RENEW: Script = script!("renew.lua");
 static COUNT: Script = script!("count.lua");
 
 pub(super) async fn read(
-    link: &Connection,
-    place: &EntryAddress,
+    connection: &Connection,
+    address: &EntryAddress,
     patience: Duration,
 ) -> Result<Option<Vec<u8>>, ConnectionError> {
-    let mut command = Cmd::with_capacity(3, 8 + place.key().len() + place.page().len());
-    if place.page().is_empty() {
-        command.arg("GET").arg(place.key());
+    let mut command = Cmd::with_capacity(3, 8 + address.key().len() + address.page().len());
+    if address.page().is_empty() {
+        command.arg("GET").arg(address.key());
     } else {
-        command.arg("HGET").arg(place.key()).arg(place.page());
+        command.arg("HGET").arg(address.key()).arg(address.page());
     }
-    match link.run(&command, Access::Read, patience, false).await? {
+    match connection.run(&command, Access::Read, patience, false).await? {
         Value::BulkString(bytes) => Ok(Some(bytes)),
         _ => Ok(None),
     }
@@ -52,15 +52,15 @@ pub(super) async fn read(
 /// Reads a value that stands alone; where there is none, puts `lease` there for `lease_for`, by the same command.
 /// `NX` together with `GET` is Redis 7's and Valkey's. <https://redis.io/docs/latest/commands/set/>
 pub(super) async fn read_or_acquire(
-    link: &Connection,
-    place: &EntryAddress,
+    connection: &Connection,
+    address: &EntryAddress,
     lease: &[u8; HEADER],
     lease_for: Duration,
     patience: Duration,
 ) -> Result<Read, ConnectionError> {
-    let mut command = Cmd::with_capacity(7, 20 + place.key().len() + HEADER);
-    command.arg("SET").arg(place.key()).arg(&lease[..]).arg("NX").arg("GET").arg("PX").arg(millis(lease_for));
-    Ok(match link.run(&command, Access::Write, patience, false).await? {
+    let mut command = Cmd::with_capacity(7, 20 + address.key().len() + HEADER);
+    command.arg("SET").arg(address.key()).arg(&lease[..]).arg("NX").arg("GET").arg("PX").arg(millis(lease_for));
+    Ok(match connection.run(&command, Access::Write, patience, false).await? {
         // Its own lease is what a command finds that was sent twice, its first reply lost.
         Value::BulkString(bytes) if bytes != lease => Read::Found(bytes),
         _ => Read::Leased,
@@ -68,15 +68,15 @@ pub(super) async fn read_or_acquire(
 }
 
 pub(super) async fn acquire(
-    link: &Connection,
-    place: &EntryAddress,
+    connection: &Connection,
+    address: &EntryAddress,
     lease: &[u8],
     lease_for: Duration,
     now_ms: u64,
     patience: Duration,
 ) -> Result<Acquisition, ConnectionError> {
-    let reply = run(link, &ACQUIRE, place.key(), patience, false, |command| {
-        command.arg(place.page()).arg(lease).arg(millis(lease_for)).arg(now_ms);
+    let reply = run(connection, &ACQUIRE, address.key(), patience, false, |command| {
+        command.arg(address.page()).arg(lease).arg(millis(lease_for)).arg(now_ms);
     })
     .await?;
     Ok(match reply {
@@ -88,52 +88,52 @@ pub(super) async fn acquire(
 
 /// Gives whether the lease stood.
 pub(super) async fn store(
-    link: &Connection,
-    place: &EntryAddress,
+    connection: &Connection,
+    address: &EntryAddress,
     fence: Fence,
     kept: Option<Kept<'_>>,
     patience: Duration,
 ) -> Result<bool, ConnectionError> {
     let (entry, keep) = kept.map_or((&[][..], 0), |kept| (kept.entry, millis(kept.keep)));
-    let reply = run(link, &STORE, place.key(), patience, false, |command| {
-        command.arg(place.page()).arg(&fence.0).arg(entry).arg(keep).arg(PAGES);
+    let reply = run(connection, &STORE, address.key(), patience, false, |command| {
+        command.arg(address.page()).arg(&fence.0).arg(entry).arg(keep).arg(PAGES);
     })
     .await?;
     Ok(reply == Value::Int(1))
 }
 
 pub(super) async fn renew(
-    link: &Connection,
-    place: &EntryAddress,
+    connection: &Connection,
+    address: &EntryAddress,
     new: Kept<'_>,
     patience: Duration,
 ) -> Result<(), ConnectionError> {
-    run(link, &RENEW, place.key(), patience, true, |command| {
-        command.arg(place.page()).arg(new.entry).arg(millis(new.keep));
+    run(connection, &RENEW, address.key(), patience, true, |command| {
+        command.arg(address.page()).arg(new.entry).arg(millis(new.keep));
     })
     .await
     .map(drop)
 }
 
 pub(super) async fn invalidate(
-    link: &Connection,
-    place: &EntryAddress,
+    connection: &Connection,
+    address: &EntryAddress,
     patience: Duration,
 ) -> Result<(), ConnectionError> {
     let mut command = redis::cmd("UNLINK");
-    command.arg(place.key());
-    link.run(&command, Access::Write, patience, true).await.map(drop)
+    command.arg(address.key());
+    connection.run(&command, Access::Write, patience, true).await.map(drop)
 }
 
 /// Whether another absence of the scope that `key` counts may be remembered now.
 pub(super) async fn absence(
-    link: &Connection,
+    connection: &Connection,
     key: &str,
     window: Duration,
     most: u32,
     patience: Duration,
 ) -> Result<bool, ConnectionError> {
-    let reply = run(link, &COUNT, key, patience, false, |command| {
+    let reply = run(connection, &COUNT, key, patience, false, |command| {
         command.arg(millis(window));
     })
     .await?;
@@ -142,25 +142,25 @@ pub(super) async fn absence(
 
 /// How much was counted under a key within a window, this included.
 pub(super) async fn count(
-    link: &Connection,
+    connection: &Connection,
     key: &str,
     window: Duration,
     patience: Duration,
 ) -> Result<Option<u64>, ConnectionError> {
-    let reply = run(link, &COUNT, key, patience, false, |command| {
+    let reply = run(connection, &COUNT, key, patience, false, |command| {
         command.arg(millis(window));
     })
     .await?;
     Ok(if let Value::Int(count) = reply { u64::try_from(count).ok() } else { None })
 }
 
-pub(super) async fn ping(link: &Connection, patience: Duration) -> Result<(), ConnectionError> {
-    link.run(&redis::cmd("PING"), Access::Read, patience, true).await.map(drop)
+pub(super) async fn ping(connection: &Connection, patience: Duration) -> Result<(), ConnectionError> {
+    connection.run(&redis::cmd("PING"), Access::Read, patience, true).await.map(drop)
 }
 
 /// Runs a script by its hash, and by its text where the server does not know it yet.
 async fn run(
-    link: &Connection,
+    connection: &Connection,
     script: &Script,
     key: &str,
     patience: Duration,
@@ -173,9 +173,9 @@ async fn run(
         arguments(&mut command);
         command
     };
-    match link.run(&command("EVALSHA", &script.sha), Access::Write, patience, insist).await {
+    match connection.run(&command("EVALSHA", &script.sha), Access::Write, patience, insist).await {
         Err(ConnectionError::Refused(error)) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-            link.run(&command("EVAL", script.code), Access::Write, patience, insist).await
+            connection.run(&command("EVAL", script.code), Access::Write, patience, insist).await
         }
         other => other,
     }

@@ -36,7 +36,7 @@ pub(super) enum Role {
 /// The right to fetch, until it is dropped.
 pub(super) struct Leader {
     flights: Arc<SingleFlight>,
-    place: EntryAddress,
+    address: EntryAddress,
     outcome: watch::Sender<Outcome>,
 }
 
@@ -47,22 +47,22 @@ pub(super) struct Wait {
 
 impl SingleFlight {
     /// Joins the flight to `place`, or starts it.
-    pub(super) fn join(self: &Arc<Self>, place: &EntryAddress) -> Role {
+    pub(super) fn join(self: &Arc<Self>, address: &EntryAddress) -> Role {
         let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match flights.entry(place.clone()) {
+        match flights.entry(address.clone()) {
             Entry::Occupied(flight) => Role::Wait(Wait { outcome: flight.get().clone() }),
             Entry::Vacant(free) => {
                 let (sender, receiver) = watch::channel(None);
                 free.insert(receiver);
-                Role::Leader(Leader { flights: self.clone(), place: place.clone(), outcome: sender })
+                Role::Leader(Leader { flights: self.clone(), address: address.clone(), outcome: sender })
             }
         }
     }
 }
 
 impl Leader {
-    pub(super) fn place(&self) -> &EntryAddress {
-        &self.place
+    pub(super) fn address(&self) -> &EntryAddress {
+        &self.address
     }
 
     /// Ends the flight with a value that holds for who asked before `as_of`. A flight that is dropped without
@@ -81,13 +81,13 @@ impl Leader {
 
 impl Drop for Leader {
     fn drop(&mut self) {
-        self.flights.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.place);
+        self.flights.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.address);
     }
 }
 
 impl Wait {
     /// Waits for the flight to end; `None` when its leader went away.
-    pub(super) async fn landing(mut self) -> Option<FetchOutcome> {
+    pub(super) async fn outcome(mut self) -> Option<FetchOutcome> {
         match self.outcome.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone(),
             Err(_dropped) => None,

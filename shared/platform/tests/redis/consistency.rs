@@ -6,17 +6,17 @@
 //! commit came after its answer or the cache was away, holds when the class's bound has passed, by the mechanism alone; and with
 //! the table's stream as soon as that has told of it.
 
-mod fates;
 mod stream;
+mod write_outcomes;
 
 use super::records::{Failure, Lasting, Page, PageKey, Plan, Record};
 use super::server::{self, RedisServer};
-use fates::{Written, write};
 use platform::cache::{Cache, Class, Delivery, Key, LEASE_TIME};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use write_outcomes::{Written, write};
 
 /// Few, so that operations meet.
 const KEYS: u32 = 12;
@@ -94,8 +94,8 @@ struct World {
     reads: AtomicU64,
     fetches: AtomicU64,
     lost: AtomicU64,
-    /// By what became of writes, in the order of `fates::Fate`.
-    fates: [AtomicU64; 5],
+    /// By what became of writes, in the order of `write_outcomes::WriteOutcome`.
+    outcomes: [AtomicU64; 5],
     stale: Mutex<Vec<String>>,
 }
 
@@ -283,7 +283,7 @@ async fn history(
         reads: AtomicU64::new(0),
         fetches: AtomicU64::new(0),
         lost: AtomicU64::new(0),
-        fates: Default::default(),
+        outcomes: Default::default(),
         stale: Mutex::default(),
     });
     let mut tasks = tokio::task::JoinSet::new();
@@ -323,14 +323,14 @@ async fn history(
 
     let count = |counter: &AtomicU64| counter.load(SeqCst);
     println!(
-        "{} operations, {} reads, {} fetches, {} lost deliveries, {:?} fates (kept, lost, late, died, refused)",
+        "{} operations, {} reads, {} fetches, {} lost deliveries, {:?} outcomes (kept, lost, late, died, refused)",
         count(&world.operations),
         count(&world.reads),
         count(&world.fetches),
         count(&world.lost),
-        world.fates.each_ref().map(count)
+        world.outcomes.each_ref().map(count)
     );
-    assert!(world.fates.iter().all(|fate| count(fate) > 0), "a fate did not occur");
+    assert!(world.outcomes.iter().all(|outcome| count(outcome) > 0), "an outcome did not occur");
     let stale = world.stale.lock().expect("no panic");
     assert!(stale.is_empty(), "seed {seed}: {} stale reads, such as {:?}", stale.len(), &stale[..stale.len().min(5)]);
     assert!(count(&world.fetches) * 2 < count(&world.reads), "the cache was not used");

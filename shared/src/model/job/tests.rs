@@ -120,14 +120,14 @@ fn what_was_reserved_is_settled_with_what_was_used() {
 }
 
 #[test]
-fn only_an_email_of_unknown_fate_is_settled_and_once() {
+fn only_an_email_of_unknown_outcome_is_settled_and_once() {
     let sent = || EmailOutcome::Sent { message_id: "m".into() };
     let run = JobRecord { kind: JobKind::SendEmail, ..claimed(&job(), at(0)) };
     assert_eq!(job().settled(sent(), at(1)), None);
     assert_eq!(run.settled(sent(), at(1)), None, "nothing was handed over yet");
     let Claim::End(unknown, _) = run.sending().claim(at(i64::MAX)) else { panic!("it runs again") };
     for open in [run.sending(), *unknown] {
-        let (ended, _) = open.settled(sent(), at(1)).expect("its fate is unknown");
+        let (ended, _) = open.settled(sent(), at(1)).expect("its outcome is unknown");
         assert_eq!((ended.state, ended.due_at, ended.error.clone()), (JobState::Succeeded, None, None));
         assert_eq!(ended.settled(EmailOutcome::NotSent { code: "c", detail: "d" }, at(2)), None);
     }

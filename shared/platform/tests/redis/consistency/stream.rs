@@ -1,7 +1,7 @@
 //! The table's stream beside a history: it tells the cache of each commit a second time, late, now and then twice, and again
 //! where the cache was away. What it has told holds for every read that begins afterwards, whoever died.
 
-use super::fates::Written;
+use super::write_outcomes::Written;
 use super::{BOUND_MS, Dice, World};
 use futures_util::{StreamExt as _, stream};
 use platform::cache::{Cache, Delivery};

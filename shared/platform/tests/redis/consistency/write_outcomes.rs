@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 /// What becomes of a write.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum WriteOutcome {
     Kept,
     /// It is done, and nobody was told: it is answered `503`.
     ReplyLost,
@@ -21,19 +21,19 @@ enum Fate {
     Refused,
 }
 
-impl Fate {
+impl WriteOutcome {
     fn of(world: &World, dice: &mut Dice) -> Self {
         // Where there is the stream, many die: what it leaves out is to be seen.
         let dead = if world.has_stream { 15 } else { 2 };
-        let fate = match dice.roll(100) {
+        let outcome = match dice.roll(100) {
             0..=3 => Self::ReplyLost,
             4 => Self::CommitsLate,
             roll if roll < 5 + dead => Self::Dies,
             roll if roll < 11 + dead => Self::Refused,
             _ => Self::Kept,
         };
-        world.fates[fate as usize].fetch_add(1, SeqCst);
-        fate
+        world.outcomes[outcome as usize].fetch_add(1, SeqCst);
+        outcome
     }
 }
 
@@ -92,24 +92,24 @@ async fn write_with(world: &World, cache: &Cache, dice: &mut Dice, written: Writ
         }
         version
     };
-    let (version, delivery) = match Fate::of(world, dice) {
-        Fate::Kept => {
+    let (version, delivery) = match WriteOutcome::of(world, dice) {
+        WriteOutcome::Kept => {
             let version = commit();
             dice.dawdle().await;
             (version, written.tell(world, cache, Some(version)).await)
         }
-        Fate::ReplyLost => {
+        WriteOutcome::ReplyLost => {
             let version = commit();
             dice.dawdle().await;
             (version, written.tell(world, cache, None).await)
         }
-        Fate::CommitsLate => {
+        WriteOutcome::CommitsLate => {
             written.tell(world, cache, None).await;
             dice.dawdle().await;
             return truth.acknowledge(world, commit(), Delivery::Lost);
         }
-        Fate::Dies => return truth.acknowledge(world, commit(), Delivery::Lost),
-        Fate::Refused => {
+        WriteOutcome::Dies => return truth.acknowledge(world, commit(), Delivery::Lost),
+        WriteOutcome::Refused => {
             let version = truth.committed.load(SeqCst);
             dice.dawdle().await;
             (version, written.tell(world, cache, Some(version)).await)
