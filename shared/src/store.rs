@@ -211,22 +211,28 @@ pub(crate) fn backoff(attempt: u32) -> Duration {
     Duration::from_micros(random % ceiling_us)
 }
 
-/// What an SDK error is to a caller: throttling, time-outs and lost connections are passing, the rest is ours.
+/// What an SDK error is to a caller: throttling, time-outs, lost connections and whatever failed on the other side are passing, the rest
+/// is ours. A server's error is one by its status, whatever it is called: a part in between has no code that the SDK can read
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>).
 pub(crate) fn classify<E>(error: SdkError<E, HttpResponse>) -> ApiError
 where
     E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
 {
-    const PASSING: [&str; 6] = [
+    const PASSING: [&str; 5] = [
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
         "ThrottlingException",
         "TransactionConflictException",
         "TransactionInProgressException",
-        "InternalServerError",
     ];
     let passing = match &error {
         SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => true,
-        SdkError::ServiceError(service) => service.err().code().is_some_and(|code| PASSING.contains(&code)),
+        SdkError::ServiceError(service) => {
+            let status = service.raw().status();
+            status.is_server_error()
+                || status.as_u16() == 429
+                || service.err().code().is_some_and(|code| PASSING.contains(&code))
+        }
         _ => false,
     };
     if passing { ApiError::Unavailable(Box::new(error)) } else { ApiError::internal(error) }
@@ -282,6 +288,35 @@ pub(crate) fn string(value: impl ToString) -> AttributeValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aws_sdk_dynamodb::error::ErrorMetadata;
+    use aws_sdk_dynamodb::operation::get_item::GetItemError;
+
+    #[test]
+    fn what_failed_on_the_other_side_is_passing_whatever_it_is_called() {
+        let classified = |status: u16, code: Option<&str>| {
+            let mut error = ErrorMetadata::builder();
+            if let Some(code) = code {
+                error = error.code(code);
+            }
+            let reply = HttpResponse::new(status.try_into().expect("a status"), "".into());
+            classify(SdkError::service_error(GetItemError::generic(error.build()), reply))
+        };
+        for (status, code) in [
+            (500, Some("InternalServerError")),
+            (503, Some("ServiceUnavailable")),
+            (500, Some("InternalFailure")),
+            (502, None),
+            (504, None),
+            (429, None),
+            (400, Some("ThrottlingException")),
+            (400, Some("ProvisionedThroughputExceededException")),
+        ] {
+            assert!(matches!(classified(status, code), ApiError::Unavailable(_)), "{status} {code:?}");
+        }
+        for (status, code) in [(400, Some("ValidationException")), (400, Some("AccessDeniedException")), (400, None)] {
+            assert!(!matches!(classified(status, code), ApiError::Unavailable(_)), "{status} {code:?}");
+        }
+    }
 
     #[test]
     fn backoff_grows_to_a_bound() {

@@ -1,4 +1,5 @@
-//! A database that fails: a share of its calls ends with `InternalServerError`, half of them after they took effect.
+//! A database that fails: a share of its calls ends with a server's error, half of them after they took effect. Its own error, another
+//! name of it, or what a part in between says, which nobody can read.
 //!
 //! Source: DynamoDB Developer Guide, "Error handling" (documented: such a call may have succeeded, and is to be repeated). Not among
 //! what [`super::LikeAws`] does by default: how often it happens is published nowhere, and an outage is a scene of its own.
@@ -39,14 +40,27 @@ impl Layer for Failing {
         if !is_for_database || !self.dice.happens(self.errors.share()) {
             return next.call(request);
         }
+        let (status, body) = said(self.dice.unit());
         let takes_effect = self.dice.happens(0.5).then(|| next.call(request));
         HttpConnectorFuture::new(async move {
             if let Some(call) = takes_effect {
                 call.await?;
             }
-            let error = "com.amazonaws.dynamodb.v20120810#InternalServerError";
-            answer(500, serde_json::json!({"__type": error, "message": "Internal server error"}).to_string())
+            answer(status, body)
         })
+    }
+}
+
+/// What a call that failed is answered, by chance: a number from 0 up to 1.
+fn said(chance: f64) -> (u16, String) {
+    let error = |name: &str| {
+        let name = format!("com.amazonaws.dynamodb.v20120810#{name}");
+        serde_json::json!({"__type": name, "message": "It failed."}).to_string()
+    };
+    match chance {
+        0.0..0.4 => (500, error("InternalServerError")),
+        0.4..0.8 => (503, error("ServiceUnavailable")),
+        _ => (502, "<html>Bad gateway</html>".to_owned()),
     }
 }
 
@@ -61,11 +75,14 @@ mod tests {
         let errors = Errors::default();
         let rig = Rig::new(|_| LikeAws { errors: Some(errors.clone()), ..LikeAws::nothing() });
         errors.set(1.0);
+        let mut seen = std::collections::BTreeSet::new();
         for number in 0..200 {
             let put = rig.client().put_item().table_name(rig.table()).set_item(Some(key(&number.to_string())));
             let failed = put.send().await.expect_err("it fails").into_service_error();
-            assert!(failed.is_internal_server_error(), "{failed:?}");
+            seen.insert(failed.meta().code().map(str::to_owned));
         }
+        let names = [None, Some("InternalServerError"), Some("ServiceUnavailable")];
+        assert_eq!(seen, names.map(|name| name.map(str::to_owned)).into());
         errors.set(0.0);
         let mut written = 0;
         for number in 0..200 {

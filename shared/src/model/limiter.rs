@@ -77,6 +77,8 @@ impl Rate {
 pub struct LimiterRecord {
     /// The time of the next call, if all came evenly spaced (the "theoretical arrival time" of GCRA, ITU-T I.371).
     pub next_at: Option<Moment>,
+    /// Until when the provider takes no calls at all, as a refusal of its own said.
+    pub empty_until: Option<Moment>,
     /// As the provider itself says; configuration says it otherwise.
     pub interval_ms: Option<u64>,
     /// How often in a row the breaker opened; 0 while it is closed.
@@ -114,6 +116,12 @@ impl LimiterRecord {
         }
         let more = u64::try_from(at.until(latest).as_millis()).unwrap_or(u64::MAX) / rate.as_millis();
         Tokens::Now(wanted.clamp(1, more.saturating_add(1)), next_at)
+    }
+
+    /// Whether calls of before are not to be made: the breaker has opened, or the provider said that it takes none.
+    #[must_use]
+    pub fn is_stopped(&self, now: Moment) -> bool {
+        self.failures > 0 || self.empty_until.is_some_and(|until| until > now)
     }
 
     /// Why the breaker is open.
@@ -166,7 +174,9 @@ impl Fault {
             | "mail_quota"
             | "mail_credentials"
             | "mail_suspended"
-            | "mail_paused" => Some(Self::ForTheOperator),
+            | "mail_paused"
+            | "mail_sender_unverified"
+            | "mail_configuration" => Some(Self::ForTheOperator),
             _ => None,
         }
     }

@@ -180,17 +180,39 @@ impl Store {
         timed(Part::Db, updated(update)).await.map(drop)
     }
 
-    /// Has the bucket be empty until a moment.
+    /// Has the bucket be empty until a moment. Calls that were leased for a time before it are not made either.
     ///
     /// # Errors
     /// When the database is away.
     pub async fn empty_bucket(&self, provider: &Provider, rate: Rate, until: Moment) -> Result<(), ApiError> {
-        let update = self
+        let next = number(until.plus(rate.tolerance()).as_millis());
+        let emptied = self
             .limiter(provider)
-            .update_expression("SET next_at = :next")
+            .update_expression("SET next_at = :next, empty_until = :until")
             .condition_expression("attribute_not_exists(next_at) OR next_at < :next")
-            .expression_attribute_values(":next", number(until.plus(rate.tolerance()).as_millis()));
-        timed(Part::Db, updated(update)).await.map(drop)
+            .expression_attribute_values(":next", next)
+            .expression_attribute_values(":until", number(until.as_millis()));
+        let emptied = async {
+            if updated(emptied).await?.is_ok() {
+                return Ok(());
+            }
+            // Calls are leased beyond that already: these stay.
+            let stopped = self
+                .limiter(provider)
+                .update_expression("SET empty_until = :until")
+                .condition_expression("attribute_not_exists(empty_until) OR empty_until < :until")
+                .expression_attribute_values(":until", number(until.as_millis()));
+            updated(stopped).await.map(drop)
+        };
+        timed(Part::Db, emptied).await
+    }
+
+    /// The bucket and the breaker of a provider as they are.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn limiter_record(&self, provider: &Provider) -> Result<LimiterRecord, ApiError> {
+        Ok(timed(Part::Db, self.get(Key::limiter(provider))).await?.unwrap_or_default())
     }
 
     /// Notes the rate that the provider says it takes.

@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// A call that comes within this time, or that of one call, comes soon.
 const SOON: Duration = Duration::from_secs(1);
+/// How long an environment goes by what it has read of a breaker, before a call that it leased earlier.
+const SEEN_FOR: Duration = Duration::from_secs(1);
 /// The longest that one answer stops everybody: more than that is asked again, and opens the breaker.
 const EMPTY_MAX: Duration = Duration::from_secs(300);
 /// The codes of a refusal that says that the bucket is empty.
@@ -31,6 +33,7 @@ pub struct Limiter {
 #[derive(Debug, Default)]
 struct Known {
     record: LimiterRecord,
+    read_at: Option<Moment>,
     refused_in_a_row: u32,
     said: Option<RateLimits>,
 }
@@ -95,8 +98,23 @@ impl Limiter {
         let mut record = self.with(provider, |known| known.record.clone());
         let lease = context.store().lease_calls(provider, self.configured, &mut record, wanted, ahead).await?;
         let rate = record.rate(self.configured);
-        self.with(provider, |known| known.record = record);
+        self.know(provider, record, context.now());
         Ok((lease, rate))
+    }
+
+    fn know(&self, provider: &Provider, record: LimiterRecord, now: Moment) {
+        self.with(provider, |known| (known.record, known.read_at) = (record, Some(now)));
+    }
+
+    /// Whether calls that were leased before are not to be made. What was read within a second is good for that.
+    async fn is_stopped(&self, context: &Context, provider: &Provider) -> Result<bool, ApiError> {
+        let now = context.now();
+        let is_old = |read_at: Option<Moment>| read_at.is_none_or(|at| at > now || at.plus(SEEN_FOR) < now);
+        if self.with(provider, |known| is_old(known.read_at)) {
+            let record = context.store().limiter_record(provider).await?;
+            self.know(provider, record, now);
+        }
+        Ok(self.with(provider, |known| known.record.is_stopped(now)))
     }
 
     /// Tells all environments what a run says of its provider. `probe` is what its call was let through with.
@@ -179,7 +197,8 @@ impl<'w> Calls<'w> {
         let unasked =
             self.unasked.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(1)));
         let now = context.now();
-        if job.has_call(now) || job.give_up_at.is_some_and(|at| at <= now) {
+        let is_last_try = job.give_up_at.is_some_and(|at| at <= now);
+        if is_last_try || (job.has_call(now) && !self.limiter.is_stopped(context, provider).await?) {
             return Ok(Admission::Call(None));
         }
         // Who has waited in a backlog may take one that comes soon. Others leave that to them.

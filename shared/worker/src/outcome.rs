@@ -3,6 +3,7 @@
 use crate::mail::{MailError, Sent};
 use shared::model::analysis::Cost;
 use shared::model::job::{JobError, JobResult, JobState};
+use shared::model::limiter::Fault;
 use std::time::Duration;
 
 /// How a run ended.
@@ -33,20 +34,7 @@ impl RunOutcome {
 
     /// Whether it was refused for something that concerns every job and does not pass before an operator sees to it.
     pub(crate) fn needs_operator(&self) -> bool {
-        matches!(
-            self,
-            Self::Refused {
-                code: "provider_billing"
-                    | "provider_limit_reached"
-                    | "provider_credentials"
-                    | "provider_account_disabled"
-                    | "mail_quota"
-                    | "mail_suspended"
-                    | "mail_paused"
-                    | "mail_credentials",
-                ..
-            }
-        )
+        matches!(self, Self::Refused { code, .. } if Fault::of(code) == Some(Fault::ForTheOperator))
     }
 
     pub(crate) fn cost(&self) -> Cost {

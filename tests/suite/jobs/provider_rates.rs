@@ -203,6 +203,51 @@ async fn an_account_without_credit_is_waited_for() {
     assert_eq!((count(&rig, &owner, "failed").await, count(&rig, &owner, "succeeded").await), (0, all));
 }
 
+/// 20 organizations' analyses at 30 a minute, the first three of them made: each of the others has a call of its own by then.
+async fn twenty_with_calls_of_their_own(providers: &Providers) -> (Rig, Vec<Actor>) {
+    let rig = rig_of(providers, 30, 14).await;
+    let mut owners = Vec::new();
+    for _ in 0..20 {
+        let owner = rig.owner("pro").await;
+        analyses(&rig, &owner, 1).await;
+        owners.push(owner);
+    }
+    pass(&rig, SECOND, MINUTE, async || providers.analyses().len() >= 3).await;
+    (rig, owners)
+}
+
+/// Calls are leased for minutes ahead, one to each organization that waits. When the account is closed meanwhile, they are not made.
+#[tokio::test]
+async fn calls_that_were_leased_are_not_made_once_the_breaker_is_open() {
+    let providers = Providers::start().await;
+    let (rig, owners) = twenty_with_calls_of_their_own(&providers).await;
+    providers.will_always(Answer::Say("Your credit balance is too low to access the API.".to_owned()));
+    let until = rig.system.context().now().plus(100 * SECOND);
+    pass(&rig, SECOND, HOUR, async || rig.system.context().now() >= until).await;
+    assert!((1..=4).contains(&providers.refused()), "{} calls refused", providers.refused());
+    providers.will_be_well();
+    pass(&rig, SECOND, 15 * MINUTE, async || providers.analyses().len() == owners.len()).await;
+    for owner in &owners {
+        assert_eq!(count(&rig, owner, "succeeded").await, 1);
+    }
+}
+
+/// Nor when the provider says that it takes none for a while, shorter or longer than calls are leased ahead.
+#[tokio::test]
+async fn calls_that_were_leased_are_not_made_while_the_provider_takes_none() {
+    for wait_s in [20, 120] {
+        let providers = Providers::start().await;
+        let (rig, owners) = twenty_with_calls_of_their_own(&providers).await;
+        providers.will([Answer::Refuse(429, Some(wait_s))]);
+        pass(&rig, SECOND, MINUTE, async || providers.refused() == 1).await;
+        let before = providers.analyses().len();
+        let until = rig.system.context().now().plus(Duration::from_secs(wait_s - 3));
+        pass(&rig, SECOND, HOUR, async || rig.system.context().now() >= until).await;
+        assert_eq!((providers.analyses().len(), providers.refused()), (before, 1), "within {wait_s} s");
+        pass(&rig, SECOND, 15 * MINUTE, async || providers.analyses().len() == owners.len()).await;
+    }
+}
+
 /// An hour of overload: nothing fails, nothing is paid for, and all is done soon after.
 #[tokio::test]
 async fn an_hour_of_overload_fails_nothing() {

@@ -19,6 +19,14 @@ pub struct Sender {
 #[error("must be an e-mail address, or a name of plain ASCII letters and digits followed by <address>")]
 pub struct InvalidSender;
 
+impl Sender {
+    /// Its address alone.
+    #[must_use]
+    pub fn email(&self) -> &Email {
+        &self.email
+    }
+}
+
 impl FromStr for Sender {
     type Err = InvalidSender;
 

@@ -22,6 +22,8 @@ pub const ORG_TAG: &str = "org_id";
 /// SES answers within a second; what takes longer than this is given up, and its outcome unknown.
 pub const TIMEOUT: Duration = Duration::from_secs(15);
 
+const QUOTA: &str = "this service's sending quota is used up for now";
+const SENDER_UNVERIFIED: &str = "the mail service does not take this service's own address for verified";
 const LIMITED: &str = "the mail service limits this service's rate";
 
 /// Amazon SES with a verified identity.
@@ -64,7 +66,7 @@ impl Ses {
             // A yes without an id is a yes: the id only helps to find the e-mail again.
             Ok(reply) => Ok(Sent { provider_id: reply.message_id().unwrap_or_default().to_owned() }),
             Err(error) => {
-                let outcome = classify(&error);
+                let outcome = classify(&error, &self.sender);
                 tracing::warn!(outcome = %outcome, code = error.code(), cause = cause(&error), "SES did not confirm an e-mail");
                 Err(outcome)
             }
@@ -96,7 +98,7 @@ fn tag(name: &str, id: impl ToString) -> Result<MessageTag, BuildError> {
 }
 
 /// What a failed call means. Whatever is not surely a refusal may have been taken.
-fn classify(error: &SdkError<SendEmailError, HttpResponse>) -> MailError {
+fn classify(error: &SdkError<SendEmailError, HttpResponse>, sender: &Sender) -> MailError {
     match error {
         // Credentials, endpoint, serialization: nothing left this process.
         SdkError::ConstructionFailure(_) => {
@@ -110,32 +112,32 @@ fn classify(error: &SdkError<SendEmailError, HttpResponse>) -> MailError {
         SdkError::ServiceError(service) => {
             let status = service.raw().status().as_u16();
             let wait = transport::retry_after(service.raw().headers().get("retry-after"), Timestamp::now());
-            refused(service.err(), status, wait)
+            refused(service.err(), status, wait, sender)
         }
         // A reply that could not be read, a yes among them.
         _ => unknown("the mail service's answer could not be read"),
     }
 }
 
-fn refused(error: &SendEmailError, status: u16, wait: Option<Duration>) -> MailError {
+fn refused(error: &SendEmailError, status: u16, wait: Option<Duration>, sender: &Sender) -> MailError {
     use SendEmailError as E;
     let never = |code, detail: &str| MailError::Permanent { code, detail: detail.into() };
     match error {
-        E::TooManyRequestsException(_) => later("mail_rate_limited", LIMITED, wait),
-        E::LimitExceededException(_) => later("mail_quota", "this service's sending quota is used up for now", wait),
+        E::TooManyRequestsException(_) => throttled(error, wait),
+        E::LimitExceededException(_) => later("mail_quota", QUOTA, wait),
         // An operator mends these, and nothing was sent.
         E::AccountSuspendedException(_) => later("mail_suspended", "the mail service suspended this service", wait),
         E::SendingPausedException(_) => later("mail_paused", "sending is paused at the mail service", wait),
-        E::MailFromDomainNotVerifiedException(_) => {
-            never("sender_unverified", "this service's mail domain is not verified")
+        E::MailFromDomainNotVerifiedException(_) => later("mail_sender_unverified", SENDER_UNVERIFIED, wait),
+        E::NotFoundException(_) => {
+            later("mail_configuration", "this service's mail configuration does not exist", wait)
         }
-        E::NotFoundException(_) => never("mail_configuration", "this service's mail configuration does not exist"),
-        E::MessageRejected(rejected) => rejection(rejected.message().unwrap_or_default()),
+        E::MessageRejected(rejected) => rejection(rejected.message().unwrap_or_default(), sender),
         E::BadRequestException(_) => never("email_refused", "the mail service refused the e-mail"),
         other => match (other.code(), status) {
             // Refused before it was looked at; an operator mends it.
             (_, 401 | 403) => later("mail_credentials", "the mail service refused this service's credentials", wait),
-            (Some("ThrottlingException" | "Throttling"), _) | (_, 429) => later("mail_rate_limited", LIMITED, wait),
+            (Some("ThrottlingException" | "Throttling"), _) | (_, 429) => throttled(other, wait),
             (_, 503) => later("mail_overloaded", "the mail service is overloaded", wait),
             (_, 400..=499) => never("email_refused", "the mail service refused the e-mail"),
             // 500, 502, 504: whether it was taken before things went wrong, nobody says.
@@ -144,9 +146,22 @@ fn refused(error: &SendEmailError, status: u16, wait: Option<Duration>) -> MailE
     }
 }
 
+/// SES has one error for its rate and for the day's quota; only its words tell them apart
+/// (<https://docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas-errors.html>).
+fn throttled(error: &SendEmailError, wait: Option<Duration>) -> MailError {
+    let is_quota = error.message().is_some_and(|words| words.to_ascii_lowercase().contains("quota"));
+    if is_quota { later("mail_quota", QUOTA, wait) } else { later("mail_rate_limited", LIMITED, wait) }
+}
+
 /// SES has one error for several refusals; only its words tell them apart, and they quote addresses.
-fn rejection(words: &str) -> MailError {
+fn rejection(words: &str, sender: &Sender) -> MailError {
     let words = words.to_ascii_lowercase();
+    // It names the identities that it means; a recipient is one of them as long as the account is in SES's sandbox.
+    let sender = sender.email().as_str().to_ascii_lowercase();
+    let mut named = words.split(|char: char| char.is_whitespace() || ",:;<>".contains(char));
+    if words.contains("not verified") && named.any(|word| word == sender) {
+        return later("mail_sender_unverified", SENDER_UNVERIFIED, None);
+    }
     let (code, detail) = if words.contains("suppress") || words.contains("blacklist") {
         ("recipient_suppressed", "a recipient is on the suppression list")
     } else if words.contains("not verified") {

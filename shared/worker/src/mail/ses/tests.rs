@@ -64,11 +64,11 @@ async fn the_request_is_what_ses_documents() {
 #[tokio::test]
 async fn refusals_are_permanent() {
     let cases = [
-        (400, "MailFromDomainNotVerifiedException", "", "sender_unverified"),
-        (404, "NotFoundException", "", "mail_configuration"),
         (400, "BadRequestException", "", "email_refused"),
         (400, "SomethingNewException", "", "email_refused"),
         (400, "MessageRejected", "Email address is not verified: ada@example.com", "address_unverified"),
+        (400, "MessageRejected", "Email address is not verified: xno-reply@example.com", "address_unverified"),
+        (400, "MessageRejected", "Email address is not verified: quota@example.com", "address_unverified"),
         (400, "MessageRejected", "Address is on the suppression list: ada@example.com", "recipient_suppressed"),
         (400, "MessageRejected", "Virus found", "email_rejected"),
     ];
@@ -83,20 +83,28 @@ async fn refusals_are_permanent() {
 
 #[tokio::test]
 async fn what_was_not_taken_is_tried_again_later() {
-    for (status, kind, expected) in [
-        (429, "TooManyRequestsException", "mail_rate_limited"),
-        (400, "LimitExceededException", "mail_quota"),
-        (400, "AccountSuspendedException", "mail_suspended"),
-        (400, "SendingPausedException", "mail_paused"),
-        (400, "ThrottlingException", "mail_rate_limited"),
-        (403, "AccessDeniedException", "mail_credentials"),
-        (403, "ExpiredTokenException", "mail_credentials"),
-        (503, "ServiceUnavailable", "mail_overloaded"),
-        (429, "", "mail_rate_limited"),
+    let sender = "Email address is not verified. The following identities failed the check in region EU-CENTRAL-1: \
+        Citizen App <No-Reply@example.com>, ada@example.com";
+    for (status, kind, text, expected) in [
+        (429, "TooManyRequestsException", "Maximum sending rate exceeded.", "mail_rate_limited"),
+        (429, "TooManyRequestsException", "Daily message quota exceeded.", "mail_quota"),
+        (400, "ThrottlingException", "Daily message quota exceeded", "mail_quota"),
+        (400, "LimitExceededException", "", "mail_quota"),
+        (400, "AccountSuspendedException", "", "mail_suspended"),
+        (400, "SendingPausedException", "", "mail_paused"),
+        (400, "MailFromDomainNotVerifiedException", "", "mail_sender_unverified"),
+        (400, "MessageRejected", sender, "mail_sender_unverified"),
+        (404, "NotFoundException", "", "mail_configuration"),
+        (400, "ThrottlingException", "", "mail_rate_limited"),
+        (403, "AccessDeniedException", "", "mail_credentials"),
+        (403, "ExpiredTokenException", "", "mail_credentials"),
+        (503, "ServiceUnavailable", "", "mail_overloaded"),
+        (429, "", "", "mail_rate_limited"),
     ] {
-        let (outcome, requests) = outcome(vec![error(status, kind, ""), Reply::http(200, &[], "{}")]).await;
-        let Err(MailError::Transient { code, .. }) = outcome else { panic!("{kind}: {outcome:?}") };
-        assert_eq!(code, expected, "{kind}");
+        let (outcome, requests) = outcome(vec![error(status, kind, text), Reply::http(200, &[], "{}")]).await;
+        let Err(MailError::Transient { code, detail, .. }) = outcome else { panic!("{kind} {text}: {outcome:?}") };
+        assert_eq!(code, expected, "{kind} {text}");
+        assert!(!detail.contains("ada@"), "{detail}");
         assert_eq!(requests.len(), 1, "{kind}: the SDK must not try again by itself");
     }
 }
