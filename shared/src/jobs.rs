@@ -164,6 +164,8 @@ impl NewJob<'_> {
             budget_nanos,
             budget_version,
             unit_is_used: false,
+            cap_day: (reserved_nanos > 0).then(|| now.day()),
+            owes_cap: false,
             input_pieces: piece_count(&input),
             result: None,
             error: None,

@@ -10,8 +10,10 @@ use serde_json::{Value, json};
 use shared::ApiError;
 use shared::caps::Cap;
 use shared::ids::OrgId;
+use shared::model::job::{Claim, JobRecord, UsageDelta};
 use shared::model::org::Plan;
 use shared::store::Store;
+use shared::store::jobs::Change;
 use std::time::Duration;
 
 /// A system with these caps, whose clock stands still.
@@ -135,23 +137,98 @@ async fn a_days_dollars_are_never_overshot_and_what_was_not_spent_is_free_again(
     is_capped(&again().await, "cents", 10);
 }
 
-/// A call that may have been billed counts in full; the job fails rather than overshoot.
+/// A call that may have been billed counts in full; what the day has no room for waits until the next one, and goes on then.
 #[tokio::test]
-async fn runs_that_may_have_cost_all_they_could_use_up_the_day() {
+async fn runs_that_may_have_cost_all_they_could_use_up_the_day_and_go_on_the_next() {
     let providers = Providers::start().await;
     let rig = over([("DOLLARS_PER_DAY", "0.10")], providers.environment()).await;
     let owner = rig.owner("enterprise").await;
-    providers.will(vec![Answer::Refuse(500, None); 10]);
+    providers.will(vec![Answer::Refuse(500, None); 3]);
     let id = rig.accepted(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await;
     rig.drain().await;
     let job = rig.job(&owner, &id).await;
     assert_eq!(
-        (job["state"].as_str(), job["error"]["code"].as_str()),
-        (Some("failed"), Some("budget_exceeded")),
+        (&job["state"], &job["waiting_for"]["code"]),
+        (&json!("queued"), &json!("operator_cap_reached")),
         "{job}"
     );
     assert_eq!(job["attempts"], 3, "{job}");
-    is_capped(&rig.api.post(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await, "cents", 10);
+    is_full(&rig, &owner).await;
+    // The next day's cap is used up by others at once, so it waits on; until one of them gives back.
+    rig.system.clock().jump(Duration::from_secs(to_midnight(&rig)));
+    let (store, all) = (rig.system.context().store(), 100_000_000);
+    let others = store.take_of_cap(Cap::Dollars, OrgId::new(), None, all).await.unwrap();
+    rig.sweep_once().await;
+    rig.deliver_all().await;
+    let job = rig.job(&owner, &id).await;
+    assert_eq!((&job["state"], &job["attempts"]), (&json!("queued"), &json!(3)), "{job}");
+    assert_eq!(providers.analyses().len(), 0);
+    store.give_back_to_cap(others, all).await;
+    rig.system.clock().jump(Duration::from_secs(24 * 60 * 60));
+    rig.sweep_once().await;
+    rig.deliver_all().await;
+    let job = rig.job(&owner, &id).await;
+    assert_eq!((&job["state"], &job["attempts"]), (&json!("succeeded"), &json!(4)), "{job}");
+    // What its run did not cost is free again on its day: three more are accepted, and no fourth.
+    for _ in 0..3 {
+        rig.accepted(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await;
+    }
+    is_full(&rig, &owner).await;
+}
+
+/// The same of a run whose worker died, and of one that is cancelled while it waits: that gives nothing back that was not taken.
+#[tokio::test]
+async fn a_dead_run_waits_for_the_next_day_too_and_gives_back_nothing_that_it_did_not_take() {
+    let providers = Providers::start().await;
+    let rig = over([("DOLLARS_PER_DAY", "0.10")], providers.environment()).await;
+    let owner = rig.owner("enterprise").await;
+    let id = rig.accepted(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await;
+    let (store, org) = (rig.system.context().store(), owner.org_id.parse().unwrap());
+    let dies = |job: &JobRecord| match job.claim(rig.system.context().now()) {
+        Claim::Run(run) => Ok(Change::to((*run, UsageDelta::default()), ())),
+        other => panic!("{other:?}"),
+    };
+    let (job, ()) = store.change_job(org, id.parse().unwrap(), dies).await.unwrap();
+    rig.time_passes(&owner, &id).await;
+    let _others = store.take_of_cap(Cap::Dollars, OrgId::new(), None, 100_000_000 - job.reserved_nanos).await.unwrap();
+    rig.deliver_all().await;
+    let job = rig.job(&owner, &id).await;
+    assert_eq!(
+        (&job["state"], &job["waiting_for"]["code"]),
+        (&json!("queued"), &json!("operator_cap_reached")),
+        "{job}"
+    );
+    assert_eq!(rig.api.post(&owner, &format!("/jobs/{id}/cancel"), json!({})).await.status, 200);
+    assert_eq!(providers.analyses().len(), 0);
+    is_full(&rig, &owner).await;
+}
+
+/// What a failed job takes when it is accepted again on another day comes back on that day.
+#[tokio::test]
+async fn what_a_job_took_when_it_was_accepted_again_comes_back() {
+    let providers = Providers::start().await;
+    let rig = over([("DOLLARS_PER_DAY", "0.10")], providers.environment()).await;
+    let owner = rig.owner("enterprise").await;
+    providers.will([Answer::Refuse(400, None)]);
+    let id = rig.accepted(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await;
+    rig.drain().await;
+    assert_eq!(rig.job(&owner, &id).await["state"], "failed");
+    rig.system.clock().jump(Duration::from_secs(24 * 60 * 60));
+    assert_eq!(rig.api.post(&owner, &format!("/jobs/{id}/retry"), json!({})).await.status, 202);
+    rig.deliver_all().await;
+    assert_eq!(rig.job(&owner, &id).await["state"], "succeeded");
+    for _ in 0..3 {
+        rig.accepted(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await;
+    }
+}
+
+async fn is_full(rig: &Rig, owner: &Actor) {
+    is_capped(&rig.api.post(owner, "/analyze", json!({"text": "a", "model": MODEL})).await, "cents", 10);
+}
+
+fn to_midnight(rig: &Rig) -> u64 {
+    let now = rig.system.context().now();
+    now.until(now.end_of_day()).as_secs() + 1
 }
 
 fn orgs(count: usize) -> Vec<OrgId> {

@@ -27,6 +27,8 @@ pub const ATTEMPTS_MAX: u32 = 5;
 pub const LEASE: Duration = Duration::from_secs(75);
 /// The code of a job whose last run failed.
 pub const ATTEMPTS_EXHAUSTED: &str = "attempts_exhausted";
+/// What a job waits for that the operator's cap of the day has no room for.
+pub const CAP_REACHED: &str = "operator_cap_reached";
 /// The code of a job that was refused until its time was over.
 pub const GAVE_UP: &str = "gave_up";
 /// A job that was stored but is not running after this is looked at by the sweeper.
@@ -149,6 +151,12 @@ pub struct JobRecord {
     /// Runs before its last acceptance used its place in the month's limit up: cancelling does not give that back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unit_is_used: bool,
+    /// The day (UTC) of whose cap of dollars it took what a run may cost; none where it took nothing, and in records of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cap_day: Option<String>,
+    /// That day had no room for another run: who claims the job takes it of the day that it is then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub owes_cap: bool,
     /// Pieces of the input.
     pub input_pieces: u32,
     /// JSON of a [`JobResult`].
@@ -226,6 +234,8 @@ impl From<&JobRecord> for Job {
             budget_nanos: _,
             budget_version: _,
             unit_is_used: _,
+            cap_day: _,
+            owes_cap: _,
             input_pieces: _,
             result: _,
             ref error,

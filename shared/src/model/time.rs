@@ -6,6 +6,8 @@ use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use utoipa::ToSchema;
 
+const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+
 /// A moment, to the millisecond. In the database it is a number, to callers a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -52,6 +54,12 @@ impl Moment {
     #[must_use]
     pub fn day(self) -> String {
         self.rfc3339().to_string().chars().take(10).collect()
+    }
+
+    /// The end of its day in UTC.
+    #[must_use]
+    pub fn end_of_day(self) -> Self {
+        Self((self.0.div_euclid(DAY_MS) + 1) * DAY_MS)
     }
 
     /// As callers see it.

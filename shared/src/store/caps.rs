@@ -27,7 +27,6 @@ use std::time::Duration;
 const SLICES: u64 = 20_000;
 /// Slices are given out as long as those that may lie unused are at most such a part of the cap; then one by one what is taken.
 const UNUSED: u64 = 20;
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 /// How long a day's records stay after it.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -69,8 +68,7 @@ impl Store {
     /// [`ApiError::OperatorCapReached`] until the day ends.
     pub async fn take_of_cap(&self, cap: Cap, org: OrgId, plan: Option<Plan>, units: u64) -> Result<Taken, ApiError> {
         let now = self.now();
-        let begins = Moment::from_millis(now.as_millis().div_euclid(DAY_MS) * DAY_MS);
-        let ends = Moment::from_millis(begins.as_millis() + DAY_MS);
+        let ends = now.end_of_day();
         let taken = Taken { cap, day: now.day(), org, units };
         if units == 0 {
             return Ok(taken);
@@ -95,10 +93,9 @@ impl Store {
         timed(Part::Db, Box::pin(async { tokio::join!(part, whole) })).await;
     }
 
-    /// What a job took when it was accepted, or for its last run, to be given back. What is not of today is worth nothing any more.
-    pub(super) fn taken_before(&self, cap: Cap, org: OrgId, accepted_at: Moment, units: u64) -> Option<Taken> {
-        let day = self.now().day();
-        (day == accepted_at.day()).then_some(Taken { cap, day, org, units })
+    /// What a job took on a day, to be given back. What is not of today is worth nothing any more.
+    pub(super) fn taken_on(&self, cap: Cap, org: OrgId, day: String, units: u64) -> Option<Taken> {
+        (day == self.now().day()).then_some(Taken { cap, day, org, units })
     }
 
     async fn put_back(&self, key: Key, attribute: &str, units: u64) {

@@ -10,6 +10,7 @@ use shared::model::analysis::Cost;
 use shared::model::job::{
     ATTEMPTS_EXHAUSTED, ATTEMPTS_MAX, Claim, JobError, JobKind, JobRecord, JobState, UsageDelta, WaitingFor,
 };
+use shared::model::settings::SettingsRecord;
 use shared::model::time::Moment;
 use shared::store::jobs::Change;
 use shared::telemetry::metrics::{Metric, metrics};
@@ -112,18 +113,26 @@ async fn find(context: &Context, message: JobMessage, kind: JobKind) -> Result<O
 
 /// Makes the job ours; `None` if it is nobody's to run.
 async fn claim(context: &Context, found: JobRecord) -> Result<Option<JobRecord>, ApiError> {
+    let budget = budget_of_now(context, &found, found.takeover_charge().cost_nanos).await?;
     let claimed = context.store().change_job_as_read(found, |job| {
-        let now = context.now();
+        let (now, job) = (context.now(), &budget.judges(job));
         Ok(match job.claim(now) {
             // Its own entry in the index of what is due watches over it: this message is not needed.
             Claim::Leave => Change::none(false),
             Claim::End(ended, delta) => Change::to((*ended, delta), false),
             Claim::Run(mine) => Change::to((*mine, job.takeover_charge()), true)
-                .or_over_budget(Change::to(over_budget(job, Cost::Unknown, now), false)),
+                .or_over_budget(Change::to(over_budget(job, Cost::Unknown, now), false))
+                .or_over_cap(Change::to(job.waits_for_cap(Cost::Unknown, now), false)),
         })
     });
     match claimed.await {
-        Ok((job, is_ours)) => Ok(is_ours.then_some(job)),
+        Ok((job, true)) => Ok(Some(job)),
+        Ok((job, false)) => {
+            if job.owes_cap {
+                send_ahead(context, &job).await;
+            }
+            Ok(None)
+        }
         // It became so meanwhile.
         Err(ApiError::NotFound | ApiError::JobUnreadable) => Ok(None),
         Err(error) => Err(error),
@@ -131,11 +140,29 @@ async fn claim(context: &Context, found: JobRecord) -> Result<Option<JobRecord>,
 }
 
 fn over_budget(job: &JobRecord, cost: Cost, now: Moment) -> (JobRecord, UsageDelta) {
-    let error = JobError::new(
-        "budget_exceeded",
-        "The month's budget has no room for another run, or the service's day has not.",
-    );
+    let error = JobError::new("budget_exceeded", "The month's budget has no room for another run.");
     job.end(JobState::Failed, Err(Some(error)), cost, now)
+}
+
+/// The budget that another run is judged by: that of now, not of the job's acceptance.
+struct Budget(Option<(Option<u64>, u64)>);
+
+impl Budget {
+    fn judges(&self, job: &JobRecord) -> JobRecord {
+        match self.0 {
+            Some((budget_nanos, budget_version)) => JobRecord { budget_nanos, budget_version, ..job.clone() },
+            None => job.clone(),
+        }
+    }
+}
+
+/// Reads it where something is charged.
+async fn budget_of_now(context: &Context, job: &JobRecord, charged_nanos: u64) -> Result<Budget, ApiError> {
+    if charged_nanos == 0 {
+        return Ok(Budget(None));
+    }
+    let SettingsRecord { settings, version } = context.store().org_settings(job.org_id).await?.unwrap_or_default();
+    Ok(Budget(Some((settings.budget_nanos(), version))))
 }
 
 /// Notes that a claimed job's effect may be under way, which is not to happen twice. `None` if it is no longer to be run: it was
@@ -171,14 +198,18 @@ fn is_ours(job: &JobRecord, fence: u64) -> bool {
 /// Writes how the run ended, if the job is still ours.
 async fn write(context: &Context, mine: &JobRecord, ended: &RunOutcome, receives: u32) -> Result<Verdict, ApiError> {
     let fence = mine.fence;
+    let charged_nanos = if matches!(ended, RunOutcome::Retry { .. }) { mine.price(ended.cost()).0 } else { 0 };
+    let budget = budget_of_now(context, mine, charged_nanos).await?;
     let written = context.store().change_job_as_read(mine.clone(), |job| {
+        let job = &budget.judges(job);
         if !is_ours(job, fence) {
             return Ok(Change::none(Then::Delete));
         }
         let now = context.now();
         let (next, then) = after_run(job, ended, receives, now);
         let over_budget = Change::to(over_budget(job, ended.cost(), now), Then::Delete);
-        Ok(Change::to(next, then).or_over_budget(over_budget))
+        let over_cap = Change::to(job.waits_for_cap(ended.cost(), now), Then::SendAnother);
+        Ok(Change::to(next, then).or_over_budget(over_budget).or_over_cap(over_cap))
     });
     let (job, then) = written.await?;
     Ok(match then {

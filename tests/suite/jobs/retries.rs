@@ -164,6 +164,31 @@ async fn one_key_retries_once_and_for_one_job() {
     assert_eq!((rig.visible(), rig.job(&owner, &other).await["state"].as_str()), (0, Some("failed")));
 }
 
+/// A run that may have cost something is followed by another one if the budget of now has room for it, whatever it was at the acceptance.
+#[tokio::test]
+async fn another_run_is_judged_by_the_budget_of_now() {
+    for is_spread in [false, true] {
+        let providers = Providers::start().await;
+        let rig = Rig::over(&providers).await;
+        let owner = rig.owner("pro").await;
+        rig.spread_if(is_spread, &owner).await;
+        let analyze = || rig.accepted(&owner, "/analyze", json!({"text": "A text.", "model": MODEL}));
+        // Room for one run of some 0.0315 dollars.
+        rig.settings(&owner, json!({"monthly_budget_usd": "0.04"})).await;
+        let raised = analyze().await;
+        rig.settings(&owner, json!({"monthly_budget_usd": "10"})).await;
+        providers.will([Answer::Refuse(500, None)]);
+        rig.drain().await;
+        assert_eq!(rig.job(&owner, &raised).await["state"], "succeeded", "spread: {is_spread}");
+
+        let lowered = analyze().await;
+        rig.settings(&owner, json!({"monthly_budget_usd": "0.08"})).await;
+        providers.will([Answer::Refuse(500, None)]);
+        rig.drain().await;
+        assert_eq!(rig.job(&owner, &lowered).await["error"]["code"], "budget_exceeded", "spread: {is_spread}");
+    }
+}
+
 /// What was in force at the first acceptance is not asked: the limits, the budget, the plan and the settings are those of now.
 #[tokio::test]
 async fn limits_budget_and_plan_are_those_of_now_in_the_month_that_pays() {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use shared::caps::Cap;
 use shared::idempotency::{Begin, StoredReply};
 use shared::ids::{ItemId, JobId, OrgId};
+use shared::model::analysis::Cost;
 use shared::model::item::NewItem;
 use shared::model::job::{Claim, JobRecord, Turn, UsageDelta, WaitingFor};
 use shared::model::limiter::{Lease, LimiterRecord, Provider, Rate};
@@ -231,8 +232,10 @@ impl Scenario {
         let letter = self.traced(owner, "/send-email", &letter).await;
         let refused = rig.accepted(large, "/send-email", to_listed).await;
         let (in_turn, in_turn_spread) = (self.in_turn(owner, &analysis).await, self.in_turn(large, &analysis).await);
+        let owing = self.owing(owner, &analysis).await;
         self.provider_without_credit(owner).await;
         for (actor, id, state) in [
+            (owner, owing, "succeeded"),
             (owner, in_turn, "succeeded"),
             (large, in_turn_spread, "succeeded"),
             (owner, retried, "succeeded"),
@@ -248,6 +251,18 @@ impl Scenario {
             let call = call_of(Some(actor), "GET", &format!("/jobs/{id}"), json!({}), None);
             self.expect_later(call, 200, json!({"id": id, "state": state}));
         }
+    }
+
+    /// The id of a job whose last run the operator's cap left no room for another one, until in half a minute.
+    async fn owing(&self, owner: &Actor, analysis: &Value) -> String {
+        let id = self.rig.accepted(owner, "/analyze", analysis.clone()).await;
+        let job = self.claimed(owner, &id).await;
+        let (store, now) = (self.rig.system.context().store(), self.rig.system.context().now());
+        let (waits, delta) = job.waits_for_cap(Cost::Nothing, now);
+        let soon = Some(now.plus(Duration::from_secs(30)));
+        let waits = JobRecord { not_before: soon, due_at: soon, ..waits };
+        assert_eq!(store.advance_job(&job, &waits, &delta).await.unwrap(), Advance::Done);
+        id
     }
 
     /// The id of a job that has a call of its own in half a minute.
@@ -273,6 +288,7 @@ impl Scenario {
         store.note_rate(&provider, rate).await.unwrap();
         let lease = store.lease_calls(&provider, rate, &mut LimiterRecord::default(), 1, None).await.unwrap();
         assert_eq!(lease, Lease::Calls(1));
+        store.empty_bucket(&provider, rate, now.plus(Duration::from_secs(30))).await.unwrap();
         let why = WaitingFor::new("provider_billing", "No credit.");
         assert!(store.open_breaker(&provider, 1, now.plus(Duration::from_secs(30)), &why).await.unwrap());
     }

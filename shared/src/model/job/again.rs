@@ -39,6 +39,8 @@ impl JobRecord {
             budget_nanos,
             budget_version,
             unit_is_used: !takes_unit,
+            cap_day: self.takes_of_cap_at(now),
+            owes_cap: false,
             error: None,
             version: self.version + 1,
             ..self.clone()

@@ -38,6 +38,8 @@ fn job() -> JobRecord {
         budget_nanos: Some(9_000),
         budget_version: 1,
         unit_is_used: false,
+        cap_day: Some("1970-01-01".into()),
+        owes_cap: false,
         input_pieces: 1,
         result: None,
         error: None,

@@ -102,9 +102,20 @@ impl JobRecord {
             waiting_for: None,
             turn: None,
             charged_nanos: self.charged_nanos + self.takeover_charge().cost_nanos,
+            cap_day: self.cap_day_after(self.owes_cap || self.takeover_charge().cost_nanos > 0, now),
+            owes_cap: false,
             version: self.version + 1,
             ..self.clone()
         }
+    }
+
+    /// Today, for who takes what a run may cost of the operator's cap; none if it costs nothing.
+    pub(super) fn takes_of_cap_at(&self, now: Moment) -> Option<String> {
+        (self.reserved_nanos > 0).then(|| now.day())
+    }
+
+    fn cap_day_after(&self, takes: bool, now: Moment) -> Option<String> {
+        if takes { self.takes_of_cap_at(now) } else { self.cap_day.clone() }
     }
 
     /// What the takeover of a dead run adds to what is held: the dead run may have cost its whole reservation.
@@ -141,6 +152,7 @@ impl JobRecord {
             not_before: Some(not_before),
             waiting_for: Some(WaitingFor::new("next_run", why)),
             charged_nanos: self.charged_nanos + nanos,
+            cap_day: self.cap_day_after(nanos > 0, now),
             version: self.version + 1,
             ..self.clone()
         };
@@ -177,6 +189,7 @@ impl JobRecord {
             waiting_for: None,
             turn: None,
             charged_nanos: self.charged_nanos + nanos,
+            owes_cap: false,
             result,
             error,
             version: self.version + 1,

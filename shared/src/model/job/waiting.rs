@@ -1,7 +1,7 @@
 //! Jobs that wait: refused by a provider at no cost, or until the next run, or in a backlog.
 
 use super::transitions::UsageDelta;
-use super::{GAVE_UP, JobError, JobRecord, JobState, UNSENT_AFTER};
+use super::{CAP_REACHED, GAVE_UP, JobError, JobRecord, JobState, UNSENT_AFTER};
 use crate::model::analysis::Cost;
 use crate::model::time::Moment;
 use serde::{Deserialize, Serialize};
@@ -36,7 +36,7 @@ pub enum Turn {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WaitingFor {
     /// Stable and `snake_case`: `turn` while its provider serves others, `next_run` after a run that failed, else what refused it, or
-    /// others before it, at no cost: `mail_paused`, `provider_rate_limited`, `provider_billing` and the like.
+    /// others before it, at no cost: `mail_paused`, `provider_rate_limited`, `provider_billing`, `operator_cap_reached` and the like.
     pub code: String,
     /// For people.
     pub detail: String,
@@ -100,6 +100,34 @@ impl JobRecord {
         (job, UsageDelta::default())
     }
 
+    /// Back in the queue until the operator's cap is a new one: the day has no room for another run. What a run of it cost is charged; what
+    /// the next one may cost is taken of the cap by who claims it.
+    #[must_use]
+    pub fn waits_for_cap(&self, cost: Cost, now: Moment) -> (Self, UsageDelta) {
+        let why = WaitingFor::new(CAP_REACHED, "This service's analyses may cost no more today.");
+        let (back, delta) = match self.state {
+            JobState::Running => self.retry(Duration::ZERO, cost, &why.detail, now),
+            _ => (Self { version: self.version + 1, ..self.clone() }, UsageDelta::default()),
+        };
+        let give_up_at = self.give_up_at.unwrap_or_else(|| now.plus(self.kind.gives_up_after()));
+        if now >= give_up_at {
+            let cost = if self.state == JobState::Running { cost } else { Cost::Nothing };
+            let detail = format!("It waited until its time was over, at last because: {}", why.detail);
+            return self.end(JobState::Failed, Err(Some(JobError::new(GAVE_UP, detail))), cost, now);
+        }
+        let not_before = now.end_of_day().min(give_up_at);
+        let job = Self {
+            due_at: Some(looked_at(not_before, now)),
+            not_before: Some(not_before),
+            give_up_at: Some(give_up_at),
+            waiting_for: Some(why),
+            turn: None,
+            owes_cap: true,
+            ..back
+        };
+        (job, delta)
+    }
+
     /// The same job, which nobody has begun, to come again at a time and with what it has then; at the end of its own time it comes in any
     /// case. A dead run is looked at then.
     #[must_use]
@@ -108,9 +136,8 @@ impl JobRecord {
         if self.state != JobState::Queued {
             return self.due(at);
         }
-        let look = if is_sent_ahead(at, now) { at.plus(UNSENT_AFTER) } else { at.minus(LOOKED_AT_BEFORE) };
         Self {
-            due_at: Some(look),
+            due_at: Some(looked_at(at, now)),
             // The margin is the other way round here: a message at this very time is not too early.
             not_before: Some(at.minus(MARGIN)),
             waiting_for: Some(why),
@@ -149,6 +176,11 @@ impl JobRecord {
         let waited = from.or(accepted_at).unwrap_or(self.created_at).until(now);
         self.due(now.plus(if waited < WAITING_AFTER { WAITING_AFTER } else { WAITING_LONG_AFTER }))
     }
+}
+
+/// When one that waits until a time is looked at: in case its message, which is on the queue, was lost; or to be sent one that is hidden.
+fn looked_at(not_before: Moment, now: Moment) -> Moment {
+    if is_sent_ahead(not_before, now) { not_before.plus(UNSENT_AFTER) } else { not_before.minus(LOOKED_AT_BEFORE) }
 }
 
 fn is_sent_ahead(not_before: Moment, now: Moment) -> bool {

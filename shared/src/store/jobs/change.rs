@@ -23,8 +23,10 @@ pub enum Advance {
     Done,
     /// The job is not what it was when it was read. Nothing was written.
     Changed,
-    /// The month's budget has no room, or the operator's cap of the day. Nothing was written.
+    /// The month's budget has no room. Nothing was written.
     OverBudget,
+    /// The operator's cap of the day has no room. Nothing was written.
+    OverCap,
 }
 
 /// What is to become of a job, and what to answer when that is written.
@@ -32,24 +34,31 @@ pub enum Advance {
 pub struct Change<T> {
     write: Option<(JobRecord, UsageDelta)>,
     over_budget: Option<Box<Self>>,
+    over_cap: Option<Box<Self>>,
     answer: T,
 }
 
 impl<T> Change<T> {
     /// The job stays as it is.
     pub fn none(answer: T) -> Self {
-        Self { write: None, over_budget: None, answer }
+        Self { write: None, over_budget: None, over_cap: None, answer }
     }
 
     /// The job's next state, and what changes in the month's usage with it.
     pub fn to(write: (JobRecord, UsageDelta), answer: T) -> Self {
-        Self { write: Some(write), over_budget: None, answer }
+        Self { write: Some(write), over_budget: None, over_cap: None, answer }
     }
 
     /// What is done instead when the month's budget has no room for it.
     #[must_use]
     pub fn or_over_budget(self, instead: Self) -> Self {
         Self { over_budget: Some(Box::new(instead)), ..self }
+    }
+
+    /// What is done instead when the operator's cap of the day has no room for it.
+    #[must_use]
+    pub fn or_over_cap(self, instead: Self) -> Self {
+        Self { over_cap: Some(Box::new(instead)), ..self }
     }
 }
 
@@ -80,11 +89,12 @@ impl Store {
     ) -> Result<(JobRecord, T), ApiError> {
         for _ in 0..CHANGE_ATTEMPTS {
             let mut next = Some(change(&job)?);
-            while let Some(Change { write, over_budget, answer }) = next {
+            while let Some(Change { write, over_budget, over_cap, answer }) = next {
                 let Some((after, delta)) = write else { return Ok((job, answer)) };
                 next = match self.advance_job(&job, &after, &delta).await? {
                     Advance::Done => return Ok((after, answer)),
                     Advance::OverBudget => over_budget.map(|instead| *instead),
+                    Advance::OverCap => over_cap.map(|instead| *instead),
                     Advance::Changed => None,
                 };
             }
@@ -105,9 +115,14 @@ impl Store {
         delta: &UsageDelta,
     ) -> Result<Advance, ApiError> {
         let org = after.org_id;
-        let more = u64::try_from(delta.spent_nanos).unwrap_or(0);
+        let more = match (before.owes_cap, after.owes_cap) {
+            // What its last run cost is within what it took before; the next one's is not taken yet.
+            (_, true) => 0,
+            (true, false) if after.state == JobState::Running => after.reserved_nanos,
+            _ => u64::try_from(delta.spent_nanos).unwrap_or(0),
+        };
         let taken = match self.take_of_cap(Cap::Dollars, org, None, more).await {
-            Err(ApiError::OperatorCapReached { .. }) => return Ok(Advance::OverBudget),
+            Err(ApiError::OperatorCapReached { .. }) => return Ok(Advance::OverCap),
             taken => taken?,
         };
         let advance = self.try_advance(before, after, delta).await?;
@@ -116,7 +131,8 @@ impl Store {
             return Ok(advance);
         }
         let less = u64::try_from(-delta.spent_nanos).unwrap_or(0);
-        if let Some(taken) = self.taken_before(Cap::Dollars, org, before.created_at, less) {
+        let day = before.cap_day.clone().unwrap_or_else(|| before.created_at.day());
+        if let Some(taken) = self.taken_on(Cap::Dollars, org, day, less).filter(|_| !before.owes_cap) {
             self.give_back_to_cap(taken, less).await;
         }
         Ok(advance)

@@ -23,6 +23,7 @@ fn busy() -> JobRecord {
         turn: Some(Turn::Call),
         refusals: 3,
         charged_nanos: 100,
+        cap_day: Some("1969-12-31".into()),
         ..job()
     }
 }
@@ -62,10 +63,14 @@ fn a_claim() {
     assert_eq!(queued().claim(at(1)), Claim::Leave);
     // Of a dead run's job: that run may have cost all that was held for it.
     let dead = JobRecord { state: JobState::Running, lease_until: Some(at(10_000)), ..queued() };
-    let taken_over = JobRecord { charged_nanos: 5_100, ..run };
+    let today = || Some("1970-01-01".to_owned());
+    let taken_over = JobRecord { charged_nanos: 5_100, cap_day: today(), ..run.clone() };
     assert_eq!(dead.claim(at(10_000)), Claim::Run(Box::new(taken_over)));
     assert_eq!(dead.takeover_charge(), all_of_it());
     assert!(!all_of_it().is_empty() && queued().takeover_charge().is_empty());
+    // What was not taken of the operator's cap then is taken now.
+    let owing = JobRecord { owes_cap: true, ..queued() };
+    assert_eq!(owing.claim(at(10_000)), Claim::Run(Box::new(JobRecord { cap_day: today(), ..run })));
 }
 
 #[test]
@@ -98,13 +103,56 @@ fn another_run() {
         not_before: Some(at(30_000)),
         waiting_for: Some(WaitingFor::new("next_run", "it failed")),
         charged_nanos: 5_100,
+        cap_day: Some("1970-01-01".into()),
         version: 2,
         ..busy()
     };
     assert_eq!(busy().retry(seconds(10), Cost::Unknown, "it failed", at(20_000)), (waits.clone(), all_of_it()));
     // What cost nothing is not refused by a budget that has been lowered meanwhile.
     let free = busy().retry(seconds(10), Cost::Nothing, "it failed", at(20_000));
-    assert_eq!(free, (JobRecord { charged_nanos: 100, ..waits }, UsageDelta::default()));
+    let of_before = JobRecord { charged_nanos: 100, cap_day: busy().cap_day, ..waits };
+    assert_eq!(free, (of_before, UsageDelta::default()));
+}
+
+#[test]
+fn a_wait_for_the_operators_cap() {
+    let waits = JobRecord {
+        state: JobState::Queued,
+        lease_until: None,
+        sending: false,
+        due_at: Some(at(DAY_MS - 300_000)),
+        not_before: Some(at(DAY_MS)),
+        give_up_at: Some(at(DAY_MS + 1)),
+        waiting_for: Some(WaitingFor::new(CAP_REACHED, "This service's analyses may cost no more today.")),
+        turn: None,
+        charged_nanos: 5_100,
+        cap_day: Some("1970-01-01".into()),
+        owes_cap: true,
+        version: 2,
+        ..busy()
+    };
+    let job = JobRecord { give_up_at: Some(at(DAY_MS + 1)), ..busy() };
+    assert_eq!(job.waits_for_cap(Cost::Unknown, at(20_000)), (waits.clone(), all_of_it()));
+    // The last minutes of a day are on the queue; its own time may be over before the day is.
+    let soon = JobRecord { due_at: Some(at(DAY_MS + 30_000)), ..waits.clone() };
+    assert_eq!(job.waits_for_cap(Cost::Unknown, at(DAY_MS - 1_000)).0, soon);
+    let last = JobRecord { give_up_at: Some(at(30_000)), ..busy() }.waits_for_cap(Cost::Unknown, at(20_000)).0;
+    assert_eq!((last.not_before, last.due_at), (Some(at(30_000)), Some(at(60_000))));
+    // The next day has no room either: nothing is charged twice.
+    let again = JobRecord {
+        not_before: Some(at(2 * DAY_MS)),
+        due_at: Some(at(2 * DAY_MS - 300_000)),
+        version: 3,
+        ..waits.clone()
+    };
+    let longer = JobRecord { give_up_at: Some(at(3 * DAY_MS)), ..waits };
+    let again = JobRecord { give_up_at: longer.give_up_at, ..again };
+    assert_eq!(longer.waits_for_cap(Cost::Unknown, at(DAY_MS)), (again, UsageDelta::default()));
+    // Until its time is over: what it holds comes back.
+    let (ended, delta) = longer.waits_for_cap(Cost::Unknown, at(3 * DAY_MS));
+    assert_eq!((ended.state, ended.owes_cap, ended.charged_nanos), (JobState::Failed, false, 5_100));
+    assert_eq!(ended.error.map(|error| error.code).as_deref(), Some(GAVE_UP));
+    assert_eq!(delta, UsageDelta { spent_nanos: -5_000, ..UsageDelta::default() });
 }
 
 #[test]
@@ -269,6 +317,7 @@ fn another_acceptance() {
         budget_version: 3,
         unit_is_used: true,
         error: None,
+        cap_day: Some(now.day()),
         version: 2,
         ..failed.clone()
     };
