@@ -132,7 +132,7 @@ impl NewJob<'_> {
             reserved_nanos,
             budget_nanos,
             budget_version,
-            recipients: _,
+            recipients,
             replies_within: _,
         } = self;
         let job = JobRecord {
@@ -166,6 +166,7 @@ impl NewJob<'_> {
             unit_is_used: false,
             cap_day: (reserved_nanos > 0).then(|| now.day()),
             owes_cap: false,
+            recipients: u32::try_from(recipients).unwrap_or(u32::MAX).max(1),
             input_pieces: piece_count(&input),
             result: None,
             error: None,

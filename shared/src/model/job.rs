@@ -157,6 +157,9 @@ pub struct JobRecord {
     /// That day had no room for another run: who claims the job takes it of the day that it is then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub owes_cap: bool,
+    /// Whom it writes to: so many calls the mail service counts it for. 1 for what is no e-mail, and in records of before.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub recipients: u32,
     /// Pieces of the input.
     pub input_pieces: u32,
     /// JSON of a [`JobResult`].
@@ -165,6 +168,14 @@ pub struct JobRecord {
     /// `X-Amzn-Trace-Id` of the request.
     pub trace: Option<String>,
     pub version: u64,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn is_one(number: &u32) -> bool {
+    *number == 1
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -236,6 +247,7 @@ impl From<&JobRecord> for Job {
             unit_is_used: _,
             cap_day: _,
             owes_cap: _,
+            recipients: _,
             input_pieces: _,
             result: _,
             ref error,

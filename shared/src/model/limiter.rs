@@ -132,6 +132,16 @@ impl LimiterRecord {
     }
 }
 
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// So many calls.
+    Calls(u64),
+    /// One call that the provider counts for so many, as the mail service does with recipients
+    /// (<https://docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas.html>).
+    OneFor(u64),
+}
+
 /// What asking for calls gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lease {

@@ -7,7 +7,7 @@ use super::{Attributes, Store, classify, contended, number, record, string};
 use crate::error::ApiError;
 use crate::ids::OrgId;
 use crate::model::job::WaitingFor;
-use crate::model::limiter::{Lease, LimiterRecord, Provider, Rate, Tokens};
+use crate::model::limiter::{Lease, LimiterRecord, Provider, Rate, Tokens, Wanted};
 use crate::model::time::Moment;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
@@ -36,7 +36,8 @@ struct BacklogRecord {
 }
 
 impl Store {
-    /// Leases calls of a provider: so many as are wanted and there for now, or one that comes within `ahead` (at any time if `None`).
+    /// Leases calls of a provider: so many as are wanted and there for now, or one that comes within `ahead` (at any time if `None`). One
+    /// that counts for several is there when one is; who comes next waits for the others.
     /// `known` is the record as it was seen last, and is renewed; `configured` holds where the provider has said nothing of its rate.
     ///
     /// # Errors
@@ -46,7 +47,7 @@ impl Store {
         provider: &Provider,
         configured: Rate,
         known: &mut LimiterRecord,
-        wanted: u64,
+        wanted: Wanted,
         ahead: Option<Duration>,
     ) -> Result<Lease, ApiError> {
         let lease = async {
@@ -87,17 +88,22 @@ impl Store {
         provider: &Provider,
         rate: Rate,
         known: &LimiterRecord,
-        wanted: u64,
+        wanted: Wanted,
         ahead: Option<Duration>,
         now: Moment,
     ) -> (Option<UpdateItemFluentBuilder>, Lease) {
         let update = self.limiter(provider).expression_attribute_values(":interval", number(rate.as_millis()));
+        let (wanted, time_of) = match wanted {
+            Wanted::Calls(calls) => (calls, rate.time_of(1)),
+            Wanted::OneFor(units) => (1, rate.time_of(units)),
+        };
+        let time_of = |calls: u64| time_of.saturating_mul(u32::try_from(calls).unwrap_or(u32::MAX));
         match known.tokens(rate, wanted, now) {
             Tokens::Now(calls, None) => {
                 let update = update
                     .update_expression("SET next_at = :next")
                     .condition_expression(format!("{CLOSED} AND (attribute_not_exists(next_at) OR next_at < :now)"))
-                    .expression_attribute_values(":next", number(now.plus(rate.time_of(calls)).as_millis()))
+                    .expression_attribute_values(":next", number(now.plus(time_of(calls)).as_millis()))
                     .expression_attribute_values(":now", number(now.as_millis()));
                 (Some(update), Lease::Calls(calls))
             }
@@ -106,15 +112,16 @@ impl Store {
                 let update = update
                     .update_expression("ADD next_at :taken")
                     .condition_expression(format!("{CLOSED} AND next_at BETWEEN :now AND :latest"))
-                    .expression_attribute_values(":taken", number(rate.time_of(calls).as_millis()))
+                    .expression_attribute_values(":taken", number(time_of(calls).as_millis()))
                     .expression_attribute_values(":now", number(now.as_millis()))
                     .expression_attribute_values(":latest", number(latest.as_millis()));
                 (Some(update), Lease::Calls(calls))
             }
             Tokens::From(at) if ahead.is_none_or(|ahead| at <= now.plus(ahead)) => {
                 let update = update
-                    .update_expression("ADD next_at :interval")
+                    .update_expression("ADD next_at :taken")
                     .condition_expression(format!("{CLOSED} AND next_at = :read"))
+                    .expression_attribute_values(":taken", number(time_of(1).as_millis()))
                     .expression_attribute_values(":read", number(at.plus(rate.tolerance()).as_millis()));
                 (Some(update), Lease::At(at))
             }

@@ -5,7 +5,7 @@ use crate::RunOutcome;
 use crate::run::delay;
 use futures_util::lock::Mutex as AsyncMutex;
 use shared::model::job::{Claim, JobRecord, JobState, Turn, UsageDelta, WaitingFor};
-use shared::model::limiter::{Fault, Lease, LimiterRecord, Provider, Rate};
+use shared::model::limiter::{Fault, Lease, LimiterRecord, Provider, Rate, Wanted};
 use shared::model::time::Moment;
 use shared::store::jobs::Change;
 use shared::{ApiError, Context};
@@ -92,7 +92,7 @@ impl Limiter {
         &self,
         context: &Context,
         provider: &Provider,
-        wanted: u64,
+        wanted: Wanted,
         ahead: Option<Duration>,
     ) -> Result<(Lease, Rate), ApiError> {
         let mut record = self.with(provider, |known| known.record.clone());
@@ -206,14 +206,17 @@ impl<'w> Calls<'w> {
         let (lease, rate) = {
             let mut leased = self.leased.lock().await;
             let left = leased.entry(provider.clone()).or_default();
-            if *left > 0 {
-                *left -= 1;
-                return Ok(Admission::Call(None));
-            }
-            let wanted = unasked.unwrap_or(1).max(1);
+            let wanted = match u64::from(job.recipients) {
+                0 | 1 if *left > 0 => {
+                    *left -= 1;
+                    return Ok(Admission::Call(None));
+                }
+                0 | 1 => Wanted::Calls(unasked.unwrap_or(1).max(1)),
+                several => Wanted::OneFor(several),
+            };
             let (lease, rate) = self.limiter.lease(context, provider, wanted, Some(soon)).await?;
             if let Lease::Calls(calls) = lease {
-                *left = calls - 1;
+                *left += calls - 1;
             }
             (lease, rate)
         };
@@ -221,7 +224,7 @@ impl<'w> Calls<'w> {
             Lease::Nothing => match context.store().join_backlog(job.org_id, provider, rate).await? {
                 Some(until) => return wait(context, job, Wait { until, turn: Turn::Backlog, refused: None }).await,
                 // Nobody of its own is before it: the next call is its.
-                None => self.limiter.lease(context, provider, 1, None).await?.0,
+                None => self.limiter.lease(context, provider, Wanted::OneFor(job.recipients.into()), None).await?.0,
             },
             lease => lease,
         };

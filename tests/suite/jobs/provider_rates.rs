@@ -162,6 +162,27 @@ async fn emails_keep_to_their_rate() {
     assert!(providers.refused() <= all / 50, "{}", providers.refused());
 }
 
+/// The mail service counts recipients: e-mails to ten take ten times as long, and are not refused either.
+#[tokio::test]
+async fn emails_to_several_count_for_each() {
+    let all = of_full(200, 30);
+    let providers = Providers::start().await;
+    let rig = rig_of(&providers, 50, 14).await;
+    let owner = rig.owner("pro").await;
+    rig.deliver_account_mail().await;
+    rig.system.clock().jump(MINUTE);
+    providers.takes_a_minute(14 * 60, rig.system.clock());
+    let to: Vec<String> = (0..10).map(|number| format!("reader-{number}@example.com")).collect();
+    let mail = json!({"to": to, "subject": "s", "text": "t"});
+    let sent = providers.emails().len();
+    join_all((0..all).map(|_| rig.accepted(&owner, "/send-email", mail.clone()))).await;
+    let took = pass(&rig, SECOND, 10 * MINUTE, async || providers.emails().len() == sent + all).await;
+    println!("{all} e-mails to ten in {took:?}, {} refused", providers.refused());
+    assert!(took.as_secs() >= all as u64 * 10 / 14 - 10, "{took:?}");
+    assert!(providers.refused() <= all / 20, "{}", providers.refused());
+    assert_eq!(count(&rig, &owner, "succeeded").await, all);
+}
+
 /// One organization's job behind another's many begins within two of the provider's calls.
 #[tokio::test]
 async fn one_organizations_backlog_holds_up_no_other() {

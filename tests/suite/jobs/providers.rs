@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use testkit::http::{self, Bytes, Call, Cut, Reply, Server, StatusCode};
-use testkit::providers::{Bucket, analysis};
+use testkit::providers::{Bucket, analysis, recipients};
 use tokio::sync::Notify;
 
 /// The model provider's key.
@@ -117,7 +117,7 @@ impl Providers {
     /// A refusal at once; else notes the call, and answers `well` when it is time.
     async fn answer(&self, noted: &Mutex<Vec<Value>>, body: &Bytes, well: Value) -> Reply {
         let (limit, taken) = match self.rate.lock().unwrap().as_mut() {
-            Some((bucket, clock)) => (Some(bucket.per_minute()), bucket.take(clock.now_ms())),
+            Some((bucket, clock)) => (Some(bucket.per_minute()), bucket.take_all(recipients(body), clock.now_ms())),
             None => (None, Ok(())),
         };
         let mut reply = match taken {

@@ -14,7 +14,7 @@ use shared::ids::{ItemId, JobId, OrgId};
 use shared::model::analysis::Cost;
 use shared::model::item::NewItem;
 use shared::model::job::{Claim, JobRecord, Turn, UsageDelta, WaitingFor};
-use shared::model::limiter::{Lease, LimiterRecord, Provider, Rate};
+use shared::model::limiter::{Lease, LimiterRecord, Provider, Rate, Wanted};
 use shared::model::org::Plan;
 use shared::model::price::Catalogue;
 use shared::model::text::Email;
@@ -286,7 +286,8 @@ impl Scenario {
         let provider = Provider::Model("small".to_owned());
         assert_eq!(store.join_backlog(org, &provider, rate).await.unwrap(), None, "nobody is before it");
         store.note_rate(&provider, rate).await.unwrap();
-        let lease = store.lease_calls(&provider, rate, &mut LimiterRecord::default(), 1, None).await.unwrap();
+        let lease =
+            store.lease_calls(&provider, rate, &mut LimiterRecord::default(), Wanted::Calls(1), None).await.unwrap();
         assert_eq!(lease, Lease::Calls(1));
         store.empty_bucket(&provider, rate, now.plus(Duration::from_secs(30))).await.unwrap();
         let why = WaitingFor::new("provider_billing", "No credit.");

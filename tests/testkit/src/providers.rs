@@ -78,6 +78,14 @@ impl Bucket {
     /// # Errors
     /// There is none; with the seconds until there is one.
     pub fn take(&mut self, now_ms: u64) -> Result<(), f64> {
+        self.take_all(1, now_ms)
+    }
+
+    /// Takes several if there is one; who comes next waits for those that there were not.
+    ///
+    /// # Errors
+    /// As [`Bucket::take`].
+    pub fn take_all(&mut self, tokens: u32, now_ms: u64) -> Result<(), f64> {
         // Who looked at the clock first may come second.
         let filled = now_ms.saturating_sub(self.at_ms) as f64 / 60_000.0 * self.per_minute;
         self.tokens = (self.tokens + filled).min((self.per_minute / 30.0).max(2.0));
@@ -85,7 +93,7 @@ impl Bucket {
         if self.tokens < 1.0 {
             return Err((1.0 - self.tokens) * 60.0 / self.per_minute);
         }
-        self.tokens -= 1.0;
+        self.tokens -= f64::from(tokens);
         Ok(())
     }
 }
@@ -104,8 +112,8 @@ impl Meter {
         Self { manner, bucket, day_ends_ms: now_ms + DAY_MS, of_day: 0 }
     }
 
-    /// Takes a call, and says how long it will take.
-    fn take(&mut self, now_ms: u64) -> Result<Duration, Refusal> {
+    /// Takes a call that counts for some, and says how long it will take.
+    fn take(&mut self, calls: u32, now_ms: u64) -> Result<Duration, Refusal> {
         if let Some(trouble) = self.manner.trouble {
             return Err(Refusal::Trouble(trouble));
         }
@@ -116,9 +124,9 @@ impl Meter {
             return Err(Refusal::Quota((self.day_ends_ms - now_ms) as f64 / 1_000.0));
         }
         if let Some(bucket) = &mut self.bucket {
-            bucket.take(now_ms).map_err(Refusal::Rate)?;
+            bucket.take_all(calls, now_ms).map_err(Refusal::Rate)?;
         }
-        self.of_day += 1;
+        self.of_day += calls;
         Ok(self.manner.latency)
     }
 }
@@ -130,6 +138,15 @@ pub struct Taken {
     pub at_ms: u64,
     /// What it asked for.
     pub body: Bytes,
+}
+
+/// What a call counts for: the mail service counts recipients, and a model's call has none.
+/// <https://docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas.html>
+#[must_use]
+pub fn recipients(body: &[u8]) -> u32 {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let to = body["Destination"]["ToAddresses"].as_array().map_or(1, Vec::len);
+    u32::try_from(to).unwrap_or(u32::MAX).max(1)
 }
 
 /// One of the two.
@@ -145,7 +162,7 @@ impl Provider {
     }
 
     fn take(&self, body: &Bytes, now_ms: u64) -> Result<Duration, Refusal> {
-        let taken = self.meter.lock().expect("no panic").take(now_ms);
+        let taken = self.meter.lock().expect("no panic").take(recipients(body), now_ms);
         match &taken {
             Ok(_) => self.taken.lock().expect("no panic").push(Taken { at_ms: now_ms, body: body.clone() }),
             Err(_) => drop(self.refused.fetch_add(1, Ordering::SeqCst)),

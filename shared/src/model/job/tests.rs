@@ -40,6 +40,7 @@ fn job() -> JobRecord {
         unit_is_used: false,
         cap_day: Some("1970-01-01".into()),
         owes_cap: false,
+        recipients: 1,
         input_pieces: 1,
         result: None,
         error: None,
