@@ -167,6 +167,25 @@ async fn what_is_dangerous_wants_a_fresh_session() {
     api.put(&actor, "/me/password", change).await.is_problem(429, "too_many_attempts");
 }
 
+/// Ending the others asks for no password: whoever holds a session that was fresh once does not keep it so.
+#[tokio::test]
+async fn only_a_password_makes_a_session_fresh() {
+    const NINE_MINUTES: Duration = Duration::from_secs(9 * 60);
+    let clock = local::clock::Clock::of_tests();
+    let system =
+        System::start(Options { clock: clock.clone(), background: false, ..Options::ephemeral() }).await.unwrap();
+    let api = Api::of(&system);
+    let actor = api.register().await;
+    clock.jump(NINE_MINUTES);
+    assert_eq!(api.delete(&actor, "/me/sessions").await.status, 204);
+    clock.jump(NINE_MINUTES);
+    api.delete(&actor, "/me/sessions").await.is_problem(403, "reauthentication_required");
+    let change = json!({"current": PASSWORD, "password": ANOTHER});
+    assert_eq!(api.put(&actor, "/me/password", change).await.status, 204);
+    clock.jump(NINE_MINUTES);
+    assert_eq!(api.delete(&actor, "/me/sessions").await.status, 204);
+}
+
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[tokio::test]

@@ -107,7 +107,8 @@ impl Store {
                 .expression_attribute_values(":hash", string(password_hash))
         };
         for attempt in 0..ATTEMPTS {
-            match self.end_sessions_as_read(acting, (&email, &login), read, set, &beside).await? {
+            let given_at = Some(self.now());
+            match self.end_sessions_as_read(acting, given_at, (&email, &login), read, set, &beside).await? {
                 EndAttempt::Done => return Ok(()),
                 EndAttempt::LoginChanged => return Err(ApiError::WrongCredentials),
                 EndAttempt::UserChanged => {}
@@ -131,7 +132,8 @@ impl Store {
             let login: LoginRecord =
                 timed(Part::Db, self.get(Key::login(&email))).await?.ok_or(ApiError::InvalidToken)?;
             let set = |update: UpdateBuilder| update.update_expression("SET #version = :next");
-            if let EndAttempt::Done = self.end_sessions_as_read(acting, (&email, &login), read, set, &[]).await? {
+            let ended = self.end_sessions_as_read(acting, None, (&email, &login), read, set, &[]).await?;
+            if ended == EndAttempt::Done {
                 return Ok(());
             }
             tokio::time::sleep(backoff(attempt)).await;
@@ -280,16 +282,18 @@ impl Store {
     }
 
     /// Gives the memberships new marks, the log-in record its next version and what `set` says, and the acting session the mark
-    /// of its membership, if all of them and the user are as they were read; with what is written beside.
+    /// of its membership, if all of them and the user are as they were read; with what is written beside. The session is fresh from then on
+    /// only where the password was given with it, at `password_at`.
     async fn end_sessions_as_read(
         &self,
         acting: ActingSession<'_>,
+        password_at: Option<Moment>,
         (email, login): (&str, &LoginRecord),
         (user, memberships): (UserRecord, Vec<MembershipRecord>),
         set: impl Fn(UpdateBuilder) -> UpdateBuilder,
         beside: &[TransactWriteItem],
     ) -> Result<EndAttempt, ApiError> {
-        let Some(ends) = self.ending_writes(acting, memberships, Some(self.now())).await? else {
+        let Some(ends) = self.ending_writes(acting, memberships, password_at).await? else {
             return Ok(EndAttempt::UserChanged);
         };
         let mut writes = vec![self.update(set(next_version(email, login)))?];
