@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::error::ApiError;
+use crate::ids::JobId;
 use crate::jobs;
 use crate::model::account_mail::AccountMail;
 use crate::model::job::JobRecord;
@@ -24,6 +25,21 @@ impl PendingMail {
         Ok(Self { job, input })
     }
 
+    /// Its job.
+    #[must_use]
+    pub fn job_id(&self) -> JobId {
+        self.job.job_id
+    }
+
+    /// Stores it by itself, where nothing else is stored with it, and puts it on the queue.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn store_and_send(&self, context: &Context) -> Result<(), ApiError> {
+        context.store().accept_account_mail(self).await?;
+        self.send(context).await
+    }
+
     /// Puts it on the queue, when it is stored.
     ///
     /// # Errors
@@ -38,7 +54,5 @@ impl PendingMail {
 /// # Errors
 /// When the database is away.
 pub async fn send(context: &Context, mail: &AccountMail, request: Option<&Request>) -> Result<(), ApiError> {
-    let pending = PendingMail::new(context, mail, request)?;
-    context.store().accept_account_mail(&pending).await?;
-    pending.send(context).await
+    PendingMail::new(context, mail, request)?.store_and_send(context).await
 }

@@ -246,6 +246,33 @@ async fn an_address_gets_three_links_an_hour() {
     assert_eq!(sent(), 4);
 }
 
+/// While the mail service refuses everybody, mail is held back before its first run. It counts all the same when it goes out.
+#[tokio::test]
+async fn links_that_were_held_back_count_too() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let actor = rig.api.register().await;
+    providers.will(vec![Answer::Refuse(503, None); 3]);
+    for _ in 0..3 {
+        let other = rig.api.register().await;
+        assert_eq!(forgot(&rig.api, &other.email).await.status, 202);
+    }
+    rig.deliver_account_mail().await;
+    assert_eq!(providers.refused(), 3, "the breaker is open now");
+    for _ in 0..5 {
+        assert_eq!(forgot(&rig.api, &actor.email).await.status, 202);
+    }
+    rig.deliver_account_mail().await;
+    assert_eq!((providers.refused(), providers.emails().len()), (3, 0));
+    for _ in 0..12 {
+        rig.system.clock().jump(Duration::from_secs(120));
+        rig.sweep_once().await;
+        rig.deliver_account_mail().await;
+    }
+    let to = |email: &str| providers.emails().iter().filter(|mail| mail.to_string().contains(email)).count();
+    assert_eq!((to(&actor.email), providers.emails().len()), (3, 6));
+}
+
 /// Whoever registered a stranger's address keeps nothing of it, once the stranger proves that it is his.
 #[tokio::test]
 async fn a_reset_proves_the_address_and_ends_what_a_squatter_left() {

@@ -135,10 +135,11 @@ async fn wanted(context: &Context, mail: &AccountMail) -> Result<Option<Letter>,
     Ok((!is_listed).then_some(letter))
 }
 
-/// Whether the address may have one more of this kind. It is asked once for a job: not again for one that has waited or was refused.
+/// Whether the address may have one more of this kind. A job that comes again has its one while the window runs in which it took it: what
+/// waited for longer counts in the window in which it goes out.
 async fn is_within_limit(context: &Context, job: &JobRecord, letter: &Letter) -> Result<bool, ApiError> {
-    match letter.limit().filter(|_| job.attempts <= 1 && job.refusals == 0) {
-        Some(limit) => context.store().take_mail(letter.to(), limit).await,
+    match letter.limit() {
+        Some(limit) => context.store().take_mail(letter.to(), limit, job.job_id).await,
         None => Ok(true),
     }
 }

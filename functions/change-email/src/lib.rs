@@ -1,7 +1,7 @@
 //! `PUT /me/email`, fresh session: `202` always, the same for every address; the address is confirmed by what goes there.
 
 use deserr::Deserr;
-use shared::account_mail;
+use shared::account_mail::PendingMail;
 use shared::caller::Caller;
 use shared::model::account_mail::AccountMail;
 use shared::model::text::Email;
@@ -40,9 +40,10 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
 
     // Whose address it is by now, nobody looks: that is found when it changes.
     let (user_id, session_id) = (caller.user_id, caller.session_id());
-    if context.store().take_mail_of_user(user_id, MailLimit::EMAIL_CHANGES).await? {
-        let mail = AccountMail::EmailChange { user_id, session_id, email: email.as_str().to_owned() };
-        account_mail::send(context, &mail, Some(&request)).await?;
+    let mail = AccountMail::EmailChange { user_id, session_id, email: email.as_str().to_owned() };
+    let mail = PendingMail::new(context, &mail, Some(&request))?;
+    if context.store().take_mail_of_user(user_id, MailLimit::EMAIL_CHANGES, mail.job_id()).await? {
+        mail.store_and_send(context).await?;
     }
 
     security_log::record(context, &request, SecurityEvent::EmailChangeRequested { by: &caller }).await;

@@ -119,10 +119,9 @@ async fn store_and_send(
     key: Option<&IdempotencyKey>,
 ) -> Result<Sent, ApiError> {
     let mail = AccountMail::Invitation { org_id: new.org_id, invitation_id: new.invitation_id };
-    let mail = match context.store().take_mail(&new.email, MailLimit::INVITATION).await? {
-        true => Some(PendingMail::new(context, &mail, Some(request))?),
-        false => None,
-    };
+    let mail = PendingMail::new(context, &mail, Some(request))?;
+    let is_within = context.store().take_mail(&new.email, MailLimit::INVITATION, mail.job_id()).await?;
+    let mail = is_within.then_some(mail);
     let reply = response::json(StatusCode::CREATED, &new.clone().view(context.now()));
     let claim = key.map(|key| key.complete(StoredReply::of(&reply), context.now().as_millis()));
     match context.store().invite(by, new, mail.as_ref(), claim.as_ref()).await? {

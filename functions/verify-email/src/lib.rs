@@ -2,7 +2,7 @@
 //! that it has, or the one that it is to have (`PUT /me/email`); `400` for one that is wrong, used, void or too old. `POST /auth/verify-email/resend`, session: `202` always.
 
 use deserr::Deserr;
-use shared::account_mail::{self, PendingMail};
+use shared::account_mail::PendingMail;
 use shared::caller::Caller;
 use shared::model::account_mail::AccountMail;
 use shared::model::proof::{Code, LinkToken, Purpose};
@@ -84,11 +84,11 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
 pub async fn resend(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify_user(context, &request).await?;
     let user = context.store().user(caller.user_id).await?.ok_or(ApiError::InvalidToken)?;
+    let mail = PendingMail::new(context, &AccountMail::Verification { user_id: user.user_id }, Some(&request))?;
     if user.email_verified_at.is_none()
-        && context.store().take_mail(&user.email, MailLimit::RESENT_VERIFICATION).await?
+        && context.store().take_mail(&user.email, MailLimit::RESENT_VERIFICATION, mail.job_id()).await?
     {
-        let mail = AccountMail::Verification { user_id: user.user_id };
-        account_mail::send(context, &mail, Some(&request)).await?;
+        mail.store_and_send(context).await?;
     }
     Ok(response::accepted())
 }

@@ -2,15 +2,15 @@
 
 use super::keys::{self, Key};
 use super::single::SingleWrite as _;
-use super::{Attributes, Store, classify, number, record};
+use super::{Attributes, Store, classify, number, record, string};
 use crate::account_mail::PendingMail;
 use crate::error::ApiError;
-use crate::ids::UserId;
+use crate::ids::{JobId, UserId};
 use crate::model::account_mail::MailDay;
 use crate::model::time::Moment;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::TransactWriteItem;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 use platform::telemetry::{Part, timed};
 use std::time::Duration;
 
@@ -68,48 +68,57 @@ impl Store {
         self.first_writes(&mail.job, &mail.input)
     }
 
-    /// Takes one mail of an address's, if there is one left. Whether an account has the address makes no difference.
+    /// Takes one mail of an address's for a job, if there is one left. Whether an account has the address makes no difference. However
+    /// often a job asks while the window runs, it takes one.
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn take_mail(&self, email: &str, limit: MailLimit) -> Result<bool, ApiError> {
-        self.take_mail_of(&Key::mails_to(email, limit.purpose), limit).await
+    pub async fn take_mail(&self, email: &str, limit: MailLimit, job: JobId) -> Result<bool, ApiError> {
+        self.take_mail_of(&Key::mails_to(email, limit.purpose), limit, job).await
     }
 
-    /// Takes one mail that a user may have sent, wherever it goes, if there is one left.
+    /// Takes one mail that a user may have sent, wherever it goes, for a job, if there is one left.
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn take_mail_of_user(&self, user: UserId, limit: MailLimit) -> Result<bool, ApiError> {
-        self.take_mail_of(&Key::mails_of(user, limit.purpose), limit).await
+    pub async fn take_mail_of_user(&self, user: UserId, limit: MailLimit, job: JobId) -> Result<bool, ApiError> {
+        self.take_mail_of(&Key::mails_of(user, limit.purpose), limit, job).await
     }
 
-    async fn take_mail_of(&self, key: &Key, limit: MailLimit) -> Result<bool, ApiError> {
+    /// `taken` has the jobs that `count` counts. In a record from before they were noted, it has fewer.
+    async fn take_mail_of(&self, key: &Key, limit: MailLimit, job: JobId) -> Result<bool, ApiError> {
         timed(Part::Db, async {
             // Opened by another in between, the window is looked at once more.
             for _ in 0..2 {
                 let now = self.now();
                 let next = self
                     .mails_counted(key)
-                    .update_expression("SET last_at = :now ADD #count :one")
+                    .update_expression("SET last_at = :now ADD #count :one, taken :job")
+                    .expression_attribute_values(":job", set_of(job))
+                    .expression_attribute_values(":id", string(job))
                     .expression_attribute_values(":most", number(limit.most))
                     .expression_attribute_values(":now", number(now.as_millis()))
                     .expression_attribute_values(":one", number(1));
                 let next = if limit.apart.is_zero() {
-                    next.condition_expression("window_ends > :now AND #count < :most")
+                    next.condition_expression("window_ends > :now AND #count < :most AND NOT contains(taken, :id)")
                 } else {
-                    next.condition_expression("window_ends > :now AND #count < :most AND last_at <= :before")
-                        .expression_attribute_values(":before", number(before(now, limit.apart)))
+                    next.condition_expression(
+                        "window_ends > :now AND #count < :most AND last_at <= :before AND NOT contains(taken, :id)",
+                    )
+                    .expression_attribute_values(":before", number(before(now, limit.apart)))
                 };
-                if done(next).await? {
+                if takes_or_has(next, job, now).await? {
                     return Ok(true);
                 }
                 let ends = now.plus(limit.window);
                 let first = self
                     .mails_counted(key)
-                    .update_expression("SET last_at = :now, #count = :one, window_ends = :ends, #ttl = :ttl")
+                    .update_expression(
+                        "SET last_at = :now, #count = :one, taken = :job, window_ends = :ends, #ttl = :ttl",
+                    )
                     .condition_expression("attribute_not_exists(pk) OR window_ends <= :now")
                     .expression_attribute_names("#ttl", keys::TTL)
+                    .expression_attribute_values(":job", set_of(job))
                     .expression_attribute_values(":now", number(now.as_millis()))
                     .expression_attribute_values(":one", number(1))
                     .expression_attribute_values(":ends", number(ends.as_millis()))
@@ -178,6 +187,24 @@ impl Store {
             .expression_attribute_values(":one", number(1))
             .expression_attribute_values(":ttl", number(now.plus(DAY_KEPT).as_ttl_seconds()))
     }
+}
+
+/// Takes one of a window for a job; also `true` where the job has taken one of it before.
+async fn takes_or_has(take: UpdateItemFluentBuilder, job: JobId, now: Moment) -> Result<bool, ApiError> {
+    let take = take.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+    let Err(error) = take.send_unless_held().await else { return Ok(true) };
+    let Some(UpdateItemError::ConditionalCheckFailedException(refused)) = error.as_service_error() else {
+        return Err(classify(error));
+    };
+    let Some(window) = &refused.item else { return Ok(false) };
+    let ends: Option<i64> = window.get("window_ends").and_then(|ends| ends.as_n().ok()?.parse().ok());
+    let has = window.get("taken").and_then(|taken| taken.as_ss().ok());
+    Ok(ends.is_some_and(|ends| ends > now.as_millis()) && has.is_some_and(|has| has.contains(&job.to_string())))
+}
+
+/// A set with a job's id.
+fn set_of(job: JobId) -> AttributeValue {
+    AttributeValue::Ss(vec![job.to_string()])
 }
 
 /// Sends an update; `false` if its condition failed.
