@@ -1,8 +1,10 @@
 //! Proving one's address: the mail, its code and its link, and who tries to get by without.
 
 use crate::api::{Actor, Reply, registration, unique_email};
+use crate::jobs::providers::{Answer, Providers};
 use crate::jobs::rig::Rig;
 use crate::letters::{Letters, code_of, token_of};
+use local::Options;
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::store::accounts::UNPROVEN_LIFETIME;
@@ -208,12 +210,31 @@ async fn mail_beyond_the_days_number_waits_for_the_next_day() {
     assert_eq!(Letters::of(&rig).count(), 3, "it has only waited");
 }
 
+/// A refusal of the mail service sends nothing, so it takes none of the day's number, however often it comes.
+#[tokio::test]
+async fn what_the_mail_service_refused_takes_none_of_the_days_number() {
+    let providers = Providers::start().await;
+    let one = [("ACCOUNT_MAILS_PER_DAY", "1".to_owned())];
+    let environment = providers.environment().into_iter().chain(one);
+    let environment = environment.map(|(name, value)| (name.to_owned(), value)).collect();
+    let rig = Rig::start(Options { environment, ..Options::ephemeral() }).await;
+    providers.will(vec![Answer::Refuse(503, None); 2]);
+    rig.api.register_as_everybody().await;
+    for _ in 0..3 {
+        rig.deliver_account_mail().await;
+        rig.system.clock().jump(2 * MINUTE);
+    }
+    assert_eq!((providers.refused(), providers.emails().len()), (2, 1));
+    let (today, yesterday) = rig.system.context().store().mail_days().await.unwrap();
+    assert_eq!(today.handed_over + yesterday.handed_over, 1);
+}
+
 #[tokio::test]
 async fn account_mail_pauses_while_too_much_of_it_bounces() {
     let rig = Rig::new().await;
     let store = rig.system.context().store();
     for _ in 0..5 {
-        assert!(store.take_mail_of_day(100).await.unwrap());
+        assert!(store.take_mail_of_day(100).await.unwrap().is_some());
         store.note_bounced_account_mail().await.unwrap();
     }
     let actor = rig.api.register_as_everybody().await;

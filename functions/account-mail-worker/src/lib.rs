@@ -12,6 +12,7 @@ use shared::model::job::{JobError, JobKind, JobRecord, JobState};
 use shared::model::limiter::Provider;
 use shared::model::text::Email;
 use shared::queue::batch::Batch;
+use shared::store::account_mail::TakenMail;
 use shared::telemetry::metrics::{Metric, metrics};
 use shared::{ApiError, Context};
 use std::time::Duration;
@@ -71,26 +72,41 @@ impl Work for AccountMails {
         if !is_within_limit(context, &job, &due).await? {
             return Ok(Some((job, not_needed())));
         }
-        if !self.has_room(context).await? {
+        let Some(taken) = self.take_of_day(context).await? else {
             metrics("CitizenApp/AccountMail", None, &[(Metric("AccountMailWaits"), 1.into())]);
             return Ok(Some((job, no_room())));
-        }
-        let Some(letter) = due.write(context, &self.config.app_url).await? else {
-            return Ok(Some((job, not_needed())));
         };
-        metrics("CitizenApp/AccountMail", None, &[(Metric("AccountMailHandedOver"), 1.into())]);
-        self.mailer.hand_over(context, job, &letter, time).await
+        let ran = self.write_and_hand_over(context, job, due, time).await;
+        if may_be_out(&ran) {
+            metrics("CitizenApp/AccountMail", None, &[(Metric("AccountMailHandedOver"), 1.into())]);
+        } else {
+            context.store().give_mail_of_day_back(taken).await;
+        }
+        ran
     }
 }
 
 impl AccountMails {
-    /// Whether one more mail may go out today; if so it is counted. None may while too much of it bounces.
-    async fn has_room(&self, context: &Context) -> Result<bool, ApiError> {
+    /// One more mail of today's, which is counted, if there is one left. None goes out while too much of it bounces.
+    async fn take_of_day(&self, context: &Context) -> Result<Option<TakenMail>, ApiError> {
         let (today, yesterday) = context.store().mail_days().await?;
         if MailDay::is_paused(today, yesterday, self.config.bounce_percent) {
-            return Ok(false);
+            return Ok(None);
         }
         context.store().take_mail_of_day(self.config.per_day).await
+    }
+
+    async fn write_and_hand_over(
+        &self,
+        context: &Context,
+        job: JobRecord,
+        due: Letter,
+        time: &TimeLeft<'_>,
+    ) -> Result<Option<(JobRecord, RunOutcome)>, ApiError> {
+        match due.write(context, &self.config.app_url).await? {
+            Some(letter) => self.mailer.hand_over(context, job, &letter, time).await,
+            None => Ok(Some((job, not_needed()))),
+        }
     }
 }
 
@@ -142,6 +158,11 @@ async fn is_within_limit(context: &Context, job: &JobRecord, letter: &Letter) ->
         Some(limit) => context.store().take_mail(letter.to(), limit, job.job_id).await,
         None => Ok(true),
     }
+}
+
+/// Whether the mail service has the mail, or may have it.
+fn may_be_out(ran: &Result<Option<(JobRecord, RunOutcome)>, ApiError>) -> bool {
+    matches!(ran, Ok(Some((_, RunOutcome::Final(JobState::Succeeded | JobState::Unknown, ..)))))
 }
 
 /// Nothing is to be sent, and nothing is wrong.

@@ -1,10 +1,10 @@
 //! Mail about accounts: its jobs, how much of it an address and a day get, and what came back.
 
 use super::keys::{self, Key};
-use super::single::SingleWrite as _;
+use super::single::{SingleWrite as _, send_at_most_once};
 use super::{Attributes, Store, classify, number, record, string};
 use crate::account_mail::PendingMail;
-use crate::error::ApiError;
+use crate::error::{ApiError, chain};
 use crate::ids::{JobId, UserId};
 use crate::model::account_mail::MailDay;
 use crate::model::time::Moment;
@@ -51,6 +51,12 @@ impl MailLimit {
     };
     /// What an account is told of its changes. Its user can make many: the first of a day are those that count.
     pub const NOTICE: Self = Self { purpose: "NOTICE", most: 5, window: DAY, apart: Duration::ZERO };
+}
+
+/// One mail that was taken of a day's number.
+#[derive(Debug)]
+pub struct TakenMail {
+    day: Key,
 }
 
 impl Store {
@@ -156,15 +162,33 @@ impl Store {
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn take_mail_of_day(&self, most: u64) -> Result<bool, ApiError> {
+    pub async fn take_mail_of_day(&self, most: u64) -> Result<Option<TakenMail>, ApiError> {
         if most == 0 {
-            return Ok(false);
+            return Ok(None);
         }
+        let now = self.now();
         let take = self
-            .today("handed_over")
+            .add_to_day("handed_over", now)
             .condition_expression("attribute_not_exists(#what) OR #what < :most")
             .expression_attribute_values(":most", number(most));
-        timed(Part::Db, done(take)).await
+        Ok(timed(Part::Db, done(take)).await?.then(|| TakenMail { day: Key::account_mail_day(&now.day()) }))
+    }
+
+    /// Gives one back that certainly did not go out, to its day. It is sent once: what is lost on the way counts that day. A failure is
+    /// logged.
+    pub async fn give_mail_of_day_back(&self, taken: TakenMail) {
+        let back = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(taken.day.attributes()))
+            .update_expression("ADD handed_over :less")
+            .condition_expression("handed_over > :none")
+            .expression_attribute_values(":less", number(-1))
+            .expression_attribute_values(":none", number(0));
+        if let Err(error) = timed(Part::Db, send_at_most_once(back)).await {
+            tracing::warn!(cause = chain(&error), "a mail of the day's was not given back");
+        }
     }
 
     /// Notes that an account mail's address was none.
@@ -172,11 +196,10 @@ impl Store {
     /// # Errors
     /// When the database is away.
     pub async fn note_bounced_account_mail(&self) -> Result<(), ApiError> {
-        timed(Part::Db, done(self.today("bounced"))).await.map(|_| ())
+        timed(Part::Db, done(self.add_to_day("bounced", self.now()))).await.map(|_| ())
     }
 
-    fn today(&self, what: &str) -> UpdateItemFluentBuilder {
-        let now = self.now();
+    fn add_to_day(&self, what: &str, now: Moment) -> UpdateItemFluentBuilder {
         self.client
             .update_item()
             .table_name(&self.table)
