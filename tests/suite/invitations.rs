@@ -368,6 +368,22 @@ async fn what_is_refused_takes_none_of_the_days_number() {
     invite(&closed, &owner, &unique_email(), "member").await.is_problem(429, "rate_limited");
 }
 
+/// Whoever has no room for an address does not keep it from the others.
+#[tokio::test]
+async fn what_is_refused_takes_none_of_the_addresss_mails() {
+    let rig = Rig::new().await;
+    let (full, other, address) = (rig.api.register().await, rig.api.register().await, unique_email());
+    for _ in 0..4 {
+        assert_eq!(invite(&rig, &full, &unique_email(), "member").await.status, 201);
+    }
+    for _ in 0..5 {
+        invite(&rig, &full, &address, "member").await.is_problem(403, "plan_limit_reached");
+    }
+    assert_eq!(rig.account_mail(), 4);
+    assert_eq!(invite(&rig, &other, &address, "member").await.status, 201);
+    assert_eq!(rig.account_mail(), 5);
+}
+
 #[tokio::test]
 async fn of_many_who_bring_it_at_once_one_wins() {
     let rig = Rig::new().await;

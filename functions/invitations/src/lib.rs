@@ -17,6 +17,7 @@ use shared::request::FieldErrors;
 use shared::response::Reply;
 use shared::security_log::{self, SecurityEvent};
 use shared::store::account_mail::MailLimit;
+use shared::store::idempotency::Begun;
 use shared::store::role_check::RoleCheck;
 use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, response};
 use utoipa::ToSchema;
@@ -124,7 +125,13 @@ async fn store_and_send(
     let mail = is_within.then_some(mail);
     let reply = response::json(StatusCode::CREATED, &new.clone().view(context.now()));
     let claim = key.map(|key| key.complete(StoredReply::of(&reply), context.now().as_millis()));
-    match context.store().invite(by, new, mail.as_ref(), claim.as_ref()).await? {
+    let invited = context.store().invite(by, new, mail.as_ref(), claim.as_ref()).await;
+    if let Some(mail) = &mail
+        && certainly_not_stored(&invited)
+    {
+        context.store().give_mail_back(&new.email, MailLimit::INVITATION, mail.job_id()).await;
+    }
+    match invited? {
         Begin::First(()) => {}
         Begin::Replay(first) => return Ok(Sent::Before(first)),
         Begin::Resume(_) => return Err(ApiError::internal("an invitation's key was kept without its reply")),
@@ -133,6 +140,11 @@ async fn store_and_send(
         mail.send(context).await?;
     }
     Ok(Sent::New(reply))
+}
+
+/// Whether no mail of it goes out. Of what the database did not answer, nobody knows.
+fn certainly_not_stored(invited: &Result<Begun<'_>, ApiError>) -> bool {
+    !matches!(invited, Ok(Begin::First(())) | Err(ApiError::Unavailable(_) | ApiError::Internal(_)))
 }
 
 /// Withdraw an invitation

@@ -83,6 +83,20 @@ impl Store {
         self.take_mail_of(&Key::mails_to(email, limit.purpose), limit, job).await
     }
 
+    /// Gives one back that a job took and that will not go out, if the job has one. A failure is logged.
+    pub async fn give_mail_back(&self, email: &str, limit: MailLimit, job: JobId) {
+        let back = self
+            .mails_counted(&Key::mails_to(email, limit.purpose))
+            .update_expression("ADD #count :less DELETE taken :job")
+            .condition_expression("contains(taken, :id)")
+            .expression_attribute_values(":less", number(-1))
+            .expression_attribute_values(":job", set_of(job))
+            .expression_attribute_values(":id", string(job));
+        if let Err(error) = timed(Part::Db, done(back)).await {
+            tracing::warn!(cause = chain(&error), "a mail of an address's was not given back");
+        }
+    }
+
     /// Takes one mail that a user may have sent, wherever it goes, for a job, if there is one left.
     ///
     /// # Errors
