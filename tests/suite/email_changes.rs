@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use local::{Options, System};
 use reqwest::Method;
 use serde_json::{Value, json};
+use shared::store::accounts::UNPROVEN_LIFETIME;
 use shared::store::email_changes::UNDO_FOR;
 use shared::store::verification::VERIFICATION_LIFETIME;
 use std::time::Duration;
@@ -155,6 +156,22 @@ async fn time_a_newer_code_and_other_changes_void_it() {
     confirm(&rig.api, &session, json!({"code": code_of(&text)})).await.is_problem(400, "invalid_link");
     moved(&rig, &session, &actor.email, &unique_email()).await;
     undo(&rig.api, &link).await.is_problem(400, "invalid_link");
+}
+
+/// Whoever registered an address and never proved it keeps it from nobody, once that account has ended.
+#[tokio::test]
+async fn the_address_of_an_account_that_has_ended_is_free() {
+    let rig = Rig::new().await;
+    let (squatter, actor) = (rig.api.register_as_everybody().await, rig.api.register().await);
+    rig.deliver_account_mail().await;
+    let text = letter(&rig, &actor, &squatter.email).await;
+    confirm(&rig.api, &actor, json!({"code": code_of(&text)})).await.is_problem(400, "invalid_link");
+    rig.system.clock().jump(UNPROVEN_LIFETIME);
+    let session = Actor::of(&rig.api.login(&actor.email, None).await.body, &actor.email);
+    moved(&rig, &session, &actor.email, &squatter.email).await;
+    rig.system.clock().jump(UNPROVEN_LIFETIME);
+    assert_eq!(log_in(&rig.api, &squatter.email, PASSWORD).await, 200, "it does not end as that one did");
+    rig.api.get(&squatter, "/me").await.is_problem(401, "invalid_token");
 }
 
 #[tokio::test]

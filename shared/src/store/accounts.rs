@@ -116,7 +116,7 @@ impl Store {
         let unproven_until = user.email_verified_at.is_none().then(|| now.plus(UNPROVEN_LIFETIME));
         let login = LoginRecord { user_id, password_hash, version: 1, unproven_until };
         let session = SessionRecord::new(membership, origin, now).until(unproven_until);
-        let mut writes = vec![self.put_login(&user.email, &login, now)?];
+        let mut writes = vec![self.put_login(attributes(Key::login(&user.email), &login)?, now)?];
         match place {
             AccountOrg::Founded(org, settings) => writes.extend([
                 self.put_new(attributes(Key::org(org.org_id), org)?)?,
@@ -227,11 +227,11 @@ impl Store {
         Renewal::new(ProfileKey(user), outcome.map(Profile::from))
     }
 
-    /// Gives an address to a new account, if it is free: no account has it, or one that has ended.
-    fn put_login(&self, email: &str, login: &LoginRecord, now: Moment) -> Result<TransactWriteItem, ApiError> {
+    /// Gives an address to the account of a log-in record, if it is free: no account has it, or one that has ended.
+    pub(super) fn put_login(&self, login: Attributes, now: Moment) -> Result<TransactWriteItem, ApiError> {
         let put = Put::builder()
             .table_name(&self.table)
-            .set_item(Some(attributes(Key::login(email), login)?))
+            .set_item(Some(login))
             .condition_expression("attribute_not_exists(pk) OR unproven_until <= :now")
             .expression_attribute_values(":now", number(now.as_millis()))
             .build()

@@ -221,7 +221,7 @@ impl Store {
         Ok(vec![
             TransactWriteItem::builder().delete(used).build(),
             self.delete_login(&moved.user.email, moved.user.user_id, moved.version)?,
-            self.put_new(login)?,
+            self.put_login(login, at)?,
             self.is_not_reserved(&moved.to, Some(moved.user.user_id))?,
         ])
     }

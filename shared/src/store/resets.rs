@@ -227,7 +227,7 @@ impl Store {
         let token = Token::generate(user.user_id, org_id).map_err(ApiError::internal)?;
         let Some(memberships) = self.mark_beyond(memberships).await? else { return Ok(None) };
         let mut writes = vec![self.used(account, now)?];
-        writes.extend(self.login_writes(account, &reset.password_hash)?);
+        writes.extend(self.login_writes(account, &reset.password_hash, now)?);
         let own = writes.len();
         writes.push(self.user_write(account, &user, now)?);
         let mut session = None;
@@ -267,7 +267,12 @@ impl Store {
     }
 
     /// The password, and the log-in record's address where the account is given back.
-    fn login_writes(&self, account: &OpenedAccount, password_hash: &str) -> Result<Vec<TransactWriteItem>, ApiError> {
+    fn login_writes(
+        &self,
+        account: &OpenedAccount,
+        password_hash: &str,
+        now: Moment,
+    ) -> Result<Vec<TransactWriteItem>, ApiError> {
         let OpenedAccount { user, login, version, by, .. } = account;
         match by {
             OpenedBy::PasswordReset => {
@@ -279,7 +284,8 @@ impl Store {
             }
             OpenedBy::EmailUndo { email, later, .. } => {
                 let moved = self.moved_login(login, *version, email, Some(password_hash))?;
-                let mut writes = vec![self.delete_login(&user.email, user.user_id, *version)?, self.put_new(moved)?];
+                let mut writes =
+                    vec![self.delete_login(&user.email, user.user_id, *version)?, self.put_login(moved, now)?];
                 for key in later {
                     let void = Delete::builder().table_name(&self.table).set_key(Some(key.clone().attributes()));
                     let void = void.build().map_err(ApiError::internal)?;
