@@ -1,6 +1,7 @@
 //! Proving one's address: the mail, its code and its link, and who tries to get by without.
 
-use crate::api::{Actor, Reply, registration, unique_email};
+use crate::api::{Actor, PASSWORD, Reply, registration, unique_email};
+use crate::faults::FaultyDatabase;
 use crate::jobs::providers::{Answer, Providers};
 use crate::jobs::rig::Rig;
 use crate::letters::{Letters, code_of, token_of};
@@ -8,6 +9,7 @@ use local::Options;
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::store::accounts::UNPROVEN_LIFETIME;
+use shared::store::keys::Key;
 use shared::store::verification::VERIFICATION_LIFETIME;
 use std::time::Duration;
 
@@ -156,6 +158,43 @@ async fn a_newer_mail_voids_the_older_and_time_voids_both() {
     rig.system.clock().jump(VERIFICATION_LIFETIME);
     for late in [json!({"code": code_of(&newer)}), json!({"token": token_of(&newer)})] {
         verify(&rig, &actor, late).await.is_problem(400, "invalid_link");
+    }
+}
+
+/// Whoever reads the mail of before, and no longer has the password, proves nothing with it.
+#[tokio::test]
+async fn another_password_voids_the_code_and_the_link() {
+    let rig = Rig::new().await;
+    for by_code in [true, false] {
+        let (actor, text) = registered(&rig).await;
+        let change = json!({"current": PASSWORD, "password": "nine wooden barrels"});
+        assert_eq!(rig.api.put(&actor, "/me/password", change).await.status, 204);
+        let proof = |text: &str| match by_code {
+            true => json!({"code": code_of(text)}),
+            false => json!({"token": token_of(text)}),
+        };
+        verify(&rig, &actor, proof(&text)).await.is_problem(400, "invalid_link");
+        assert!(!is_verified(&rig, &actor).await);
+        resend(&rig, &actor).await;
+        rig.deliver_account_mail().await;
+        let newer = Letters::of(&rig).newest_to(&actor.email);
+        assert_eq!(verify(&rig, &actor, proof(&newer)).await.status, 200);
+    }
+}
+
+/// A proof of the version before does not say which password it is of.
+#[tokio::test]
+async fn a_proof_of_before_is_good() {
+    let rig = Rig::new().await;
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    for by_code in [true, false] {
+        let (actor, text) = registered(&rig).await;
+        let Key { pk, sk } = Key::verification(actor.user_id.parse().unwrap());
+        let older = json!({"TableName": rig.system.context().config().table_name, "Key": {"pk": {"S": pk}, "sk": {"S": sk}},
+            "UpdateExpression": "REMOVE login_version", "ConditionExpression": "attribute_exists(pk)"});
+        database.call("UpdateItem", &older).await;
+        let proof = if by_code { json!({"code": code_of(&text)}) } else { json!({"token": token_of(&text)}) };
+        assert_eq!(verify(&rig, &actor, proof).await.status, 200);
     }
 }
 

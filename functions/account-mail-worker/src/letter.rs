@@ -52,7 +52,8 @@ impl Letter {
     pub(crate) async fn write(self, context: &Context, app_url: &str) -> Result<Option<Message>, ApiError> {
         match self {
             Self::Verification(user) => {
-                let (code, token) = context.store().new_verification(&user).await?;
+                let made = context.store().new_verification(&user).await?;
+                let Some((code, token)) = made else { return Ok(None) };
                 let text = include_str!("letters/verification.txt");
                 let filled = [("{code}", code.reveal()), ("{link}", link(app_url, "verify-email", token.reveal()))];
                 message(&user.email, text, &filled).map(Some)

@@ -8,6 +8,7 @@ use crate::ids::UserId;
 use crate::model::proof::{Code, LinkToken, Purpose, SecretHash};
 use crate::model::time::Moment;
 use crate::model::user::UserRecord;
+use crate::store::accounts::LoginRecord;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{Delete, ReturnValue, TransactWriteItem, Update};
@@ -20,11 +21,16 @@ pub const VERIFICATION_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// Codes that may be tried before it is void.
 const TRIES_MAX: u32 = 5;
 
+/// That a log-in record is the account's, which has not ended.
+const KEPT: &str = "user_id = :user AND (attribute_not_exists(unproven_until) OR unproven_until > :now)";
+
 /// What proves an address, as stored. A new one takes its place.
 #[derive(Serialize)]
 struct VerificationRecord {
     /// The address that it was sent to.
     email: String,
+    /// That of the log-in record: with another password, or another address, it is void. Those from before it was noted have none.
+    login_version: u64,
     code_hash: String,
     token_hash: String,
     /// Codes that were compared.
@@ -62,16 +68,19 @@ impl Store {
         }
     }
 
-    /// Makes a code and a token that prove the address, and voids those of before.
+    /// Makes a code and a token that prove the address, and voids those of before. None if the address is no longer the account's.
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn new_verification(&self, user: &UserRecord) -> Result<(Code, LinkToken), ApiError> {
+    pub async fn new_verification(&self, user: &UserRecord) -> Result<Option<(Code, LinkToken)>, ApiError> {
+        let login: Option<LoginRecord> = timed(Part::Db, self.get(Key::login(&user.email))).await?;
+        let Some(login) = login.filter(|login| login.user_id == user.user_id) else { return Ok(None) };
         let code = Code::generate().map_err(ApiError::internal)?;
         let token = LinkToken::generate(Purpose::Verification, user.user_id).map_err(ApiError::internal)?;
         let expires_at = self.now().plus(VERIFICATION_LIFETIME);
         let made = VerificationRecord {
             email: user.email.clone(),
+            login_version: login.version,
             code_hash: code.hash(user.user_id).as_str().to_owned(),
             token_hash: token.hash().as_str().to_owned(),
             tries: 0,
@@ -81,13 +90,13 @@ impl Store {
         let item = attributes(Key::verification(user.user_id), &made)?;
         let put = self.client.put_item().table_name(&self.table).set_item(Some(item)).send_unless_held();
         timed(Part::Db, put).await.map_err(classify)?;
-        Ok((code, token))
+        Ok(Some((code, token)))
     }
 
     /// Notes that an account's address is proven, in one transaction with the proof's only use. Returns the account as it is then.
     ///
     /// # Errors
-    /// [`ApiError::InvalidLink`] for a proof that is wrong, used, void or too old, or of another address.
+    /// [`ApiError::InvalidLink`] for a proof that is wrong, used, void or too old, or of another address or password.
     pub async fn verify_email(&self, user: UserRecord, proof: &Proof) -> Result<UserRecord, ApiError> {
         let now = self.now();
         let (what, hash) = match proof {
@@ -101,36 +110,31 @@ impl Store {
                 ("code_hash", hash)
             }
         };
+        let login: Option<LoginRecord> = timed(Part::Db, self.get(Key::login(&user.email))).await?;
+        let version = login.ok_or(ApiError::InvalidLink)?.version;
         let used = Delete::builder()
             .table_name(&self.table)
             .set_key(Some(Key::verification(user.user_id).attributes()))
-            .condition_expression("#what = :hash AND email = :email AND expires_at > :now")
+            .condition_expression(
+                "#what = :hash AND email = :email AND expires_at > :now \
+                    AND (attribute_not_exists(login_version) OR login_version = :version)",
+            )
             .expression_attribute_names("#what", what)
             .expression_attribute_values(":hash", string(hash.as_str()))
             .expression_attribute_values(":email", string(&user.email))
+            .expression_attribute_values(":version", number(version))
             .expression_attribute_values(":now", number(now.as_millis()))
             .build()
             .map_err(ApiError::internal)?;
         let writes = vec![
             TransactWriteItem::builder().delete(used).build(),
             self.update(proven(&user, now))?,
-            self.kept(&user, now)?,
+            self.update(kept_as_read(&user, version, now))?,
         ];
         if !timed(Part::Db, self.transact(writes)).await?.is_done() {
             return Err(ApiError::InvalidLink);
         }
         Ok(UserRecord { email_verified_at: Some(now), version: user.version + 1, ..user })
-    }
-
-    /// Notes that an account does not end, if it has not.
-    fn kept(&self, user: &UserRecord, now: Moment) -> Result<TransactWriteItem, ApiError> {
-        let kept = Update::builder()
-            .set_key(Some(Key::login(&user.email).attributes()))
-            .update_expression("REMOVE unproven_until")
-            .condition_expression("user_id = :user AND (attribute_not_exists(unproven_until) OR unproven_until > :now)")
-            .expression_attribute_values(":user", string(user.user_id))
-            .expression_attribute_values(":now", number(now.as_millis()));
-        self.update(kept)
     }
 
     /// Whether a code is the account's. A try is taken before it is compared, so that no number of simultaneous guesses gets more
@@ -165,9 +169,30 @@ impl Store {
     /// [`ApiError::NotFound`] if the account is gone.
     pub async fn note_verified(&self, user: UserId) -> Result<(), ApiError> {
         let (now, user) = (self.now(), self.user(user).await?.ok_or(ApiError::NotFound)?);
-        let writes = vec![self.update(proven(&user, now))?, self.kept(&user, now)?];
+        let writes = vec![self.update(proven(&user, now))?, self.update(kept(&user, now))?];
         let outcome = timed(Part::Db, self.transact(writes)).await?;
         outcome.is_done().then_some(()).ok_or(ApiError::NotFound)
+    }
+}
+
+/// Notes that an account does not end, if it has not.
+fn kept(user: &UserRecord, now: Moment) -> UpdateBuilder {
+    Update::builder()
+        .set_key(Some(Key::login(&user.email).attributes()))
+        .update_expression("REMOVE unproven_until")
+        .condition_expression(KEPT)
+        .expression_attribute_values(":user", string(user.user_id))
+        .expression_attribute_values(":now", number(now.as_millis()))
+}
+
+/// The same, while the log-in record has the version that was read.
+fn kept_as_read(user: &UserRecord, version: u64, now: Moment) -> UpdateBuilder {
+    let kept = kept(user, now).expression_attribute_names("#version", "version");
+    match version {
+        0 => kept.condition_expression(format!("{KEPT} AND attribute_not_exists(#version)")),
+        version => kept
+            .condition_expression(format!("{KEPT} AND #version = :version"))
+            .expression_attribute_values(":version", number(version)),
     }
 }
 

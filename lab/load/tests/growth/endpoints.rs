@@ -259,7 +259,7 @@ async fn detailed(scene: &Scene, fixtures: &Fixtures, name: &'static str, number
         "verify-email" => {
             let store = scene.system.context().store();
             let owner = store.user(scene.owner.user_id).await.unwrap().unwrap();
-            let (_, token) = store.new_verification(&owner).await.unwrap();
+            let (_, token) = store.new_verification(&owner).await.unwrap().unwrap();
             ask.body(json!({"token": token.reveal()}))
         }
         "change-email" => ask.body(json!({"email": format!("another-{number:012}@example.com")})),
