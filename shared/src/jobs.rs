@@ -4,7 +4,7 @@ mod again;
 mod recipients;
 
 pub use again::{Retry, redrive, retry};
-pub use recipients::check_recipients;
+pub use recipients::{check_recipients, check_sender};
 
 use crate::caller::Caller;
 use crate::caps::Cap;

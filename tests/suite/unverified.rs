@@ -1,9 +1,11 @@
 //! Who has not proven its address does everything inside its organization and nothing outside.
 
 use crate::api::{Actor, unique_email};
-use crate::jobs::providers::Providers;
+use crate::jobs::providers::{Answer, Providers};
 use crate::jobs::rig::{MODEL, Rig};
+use local::operator::redrive::{Which, redrive_failed};
 use serde_json::json;
+use shared::jobs::JobMessage;
 
 /// An owner on a plan whose address is not proven.
 async fn owner(rig: &Rig, plan: &str) -> Actor {
@@ -68,4 +70,38 @@ async fn models_that_cost_money_are_for_proven_addresses() {
     assert_eq!(rig.usage(&owner).await["analyses"]["used"], 0);
     rig.api.verify(&owner).await;
     rig.accepted(&owner, "/analyze", paid).await;
+}
+
+/// Whoever has a failed job run again sends its e-mail, and spends its money.
+#[tokio::test]
+async fn a_retry_asks_for_the_proof_of_who_asks() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = owner(&rig, "pro").await;
+    let member = rig.api.join(&owner, "member").await;
+    let failed = async |by: &Actor, path: &str, body: serde_json::Value| {
+        providers.will([Answer::Refuse(400, None)]);
+        let id = rig.accepted(by, path, body).await;
+        rig.drain().await;
+        assert_eq!(rig.job(by, &id).await["state"], "failed");
+        id
+    };
+    let retry = async |id: &str| rig.api.post(&owner, &format!("/jobs/{id}/retry"), serde_json::Value::Null).await;
+    let to_itself = failed(&owner, "/send-email", letter(&owner.email)).await;
+    let to_stranger = failed(&member, "/send-email", letter(&unique_email())).await;
+    let paid = failed(&member, "/analyze", json!({"text": "A text.", "model": MODEL})).await;
+    for id in [&to_stranger, &paid] {
+        retry(id).await.is_problem(403, "email_unverified");
+        assert_eq!(rig.job(&owner, id).await["state"], "failed");
+    }
+    assert_eq!(retry(&to_itself).await.status, 202);
+    // An operator is asked for nothing.
+    let message = JobMessage { org_id: owner.org_id.parse().unwrap(), job_id: to_stranger.parse().unwrap() };
+    assert_eq!(redrive_failed(rig.system.context(), Which::Job(message)).await.unwrap().queued, 1);
+    rig.api.verify(&owner).await;
+    assert_eq!(retry(&paid).await.status, 202);
+    rig.drain().await;
+    for id in [&to_itself, &to_stranger, &paid] {
+        assert_eq!(rig.job(&owner, id).await["state"], "succeeded");
+    }
 }

@@ -17,7 +17,8 @@ const ENDPOINT: &str = "retry-job";
 /// It has all its runs and its whole time before it again, and counts in the month's limit and budget like a new one, as they are now.
 ///
 /// # Errors
-/// `403` below admin, `404` for a job that is not the organization's; `409 job_not_failed`, `409 outcome_unknown` for an e-mail that may be
+/// `403` below admin, `403 email_unverified` before the own address is proven, for an e-mail to others or a model that costs money; `404` for
+/// a job that is not the organization's; `409 job_not_failed`, `409 outcome_unknown` for an e-mail that may be
 /// out, `409 input_expired` after 30 days; `429 quota_exceeded`, `429 operator_cap_reached`, `402 budget_exceeded`, `403 plan_forbids` for what the plan no longer
 /// includes, `422` for a recipient that the organization's settings exclude by now.
 #[utoipa::path(post, path = "/jobs/{job_id}/retry", operation_id = "retry_job", tag = "jobs",
@@ -33,12 +34,12 @@ const ENDPOINT: &str = "retry-job";
         (status = 429, description = "The month's limit, or the operator's cap of the day, is reached", body = shared::response::ProblemBody)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
-    let (caller, org, settings) = Caller::verify_with_settings(context, &request).await?;
+    let (caller, org, settings, user) = Caller::verify_with_account(context, &request).await?;
     let by = caller.at_least(Role::Admin)?;
     let job_id: JobId = request::id(&request, "job_id")?;
     let key = IdempotencyKey::of(ENDPOINT, &request)?.map(|key| key.about(&job_id.to_string()));
 
-    let asked = Retry { by, org: &org, settings: &settings, key: key.as_ref() };
+    let asked = Retry { by, user: &user, org: &org, settings: &settings, key: key.as_ref() };
     let outcome = jobs::retry(context, asked, job_id, accepted).await;
     context.store().replay_or(org.org_id, key.as_ref(), Uncached, outcome).await.into_result()
 }

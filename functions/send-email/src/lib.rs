@@ -125,9 +125,7 @@ async fn create(
     key: Option<&IdempotencyKey>,
 ) -> ApiResult {
     let message: Message = request::json(request)?;
-    if !user.is_verified() && (!org.plan.writes_to_anyone() || !is_to_itself(user, &message)) {
-        return Err(ApiError::EmailUnverified);
-    }
+    jobs::check_sender(user, org.plan, &message)?;
     jobs::check_recipients(context, org, settings, &message).await?;
     let new = NewJob {
         key,
@@ -149,9 +147,4 @@ async fn create(
         Begin::Replay(first) => first.replayed(Uncached).into_result(),
         Begin::Resume(_) => Err(ApiError::internal("an e-mail's key was kept without its reply")),
     }
-}
-
-/// Whether the sender is the only one who gets it.
-fn is_to_itself(user: &UserRecord, message: &Message) -> bool {
-    message.to.as_slice().iter().all(|email| email.as_str() == user.email)
 }

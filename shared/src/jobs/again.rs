@@ -1,6 +1,6 @@
 //! Failed jobs are run again: by their organization, or by an operator. Limits, budget and plan are judged as they stand now.
 
-use super::{cap_of, certainly_not_accepted, check_recipients, put_on_queue};
+use super::{cap_of, certainly_not_accepted, check_recipients, check_sender, put_on_queue};
 use crate::context::Context;
 use crate::error::{ApiError, ApiResult};
 use crate::ids::{JobId, OrgId};
@@ -9,6 +9,7 @@ use crate::model::job::{JobKind, JobRecord, JobState, RetryTerms};
 use crate::model::org::{OrgRecord, Plan};
 use crate::model::settings::SettingsRecord;
 use crate::model::time::Moment;
+use crate::model::user::UserRecord;
 use crate::store::jobs::{Advance, Again};
 use crate::store::role_check::RoleCheck;
 use platform::cache::Uncached;
@@ -22,6 +23,8 @@ const ATTEMPTS: u32 = 6;
 #[derive(Debug)]
 pub struct Retry<'a> {
     pub by: RoleCheck<'a>,
+    /// Its account.
+    pub user: &'a UserRecord,
     pub org: &'a OrgRecord,
     pub settings: &'a SettingsRecord,
     pub key: Option<&'a IdempotencyKey>,
@@ -39,11 +42,11 @@ pub async fn retry(
     job_id: JobId,
     reply: impl Fn(&JobRecord) -> Reply,
 ) -> ApiResult {
-    let Retry { by, org, settings, key } = asked;
+    let Retry { by, user, org, settings, key } = asked;
     for _ in 0..ATTEMPTS {
         let job = context.store().job(org.org_id, job_id).await?;
         let now = context.now();
-        let (again, recipients) = again(context, &job, (org, settings), true).await?;
+        let (again, recipients) = again(context, &job, (org, settings), Some(user)).await?;
         let first = reply(&again);
         let claim = key.map(|key| key.complete(StoredReply::of(&first), now.as_millis()));
         let asked = (Some(by), claim.as_ref(), Some(org.plan));
@@ -74,7 +77,7 @@ pub async fn redrive(context: &Context, org_id: OrgId, job_id: JobId) -> Result<
         let (again, is_done) = if job.kind.is_counted() {
             let org = store.org(org_id).await?.ok_or(ApiError::NotFound)?;
             let settings = store.org_settings(org_id).await?.unwrap_or_default();
-            let (again, _) = again(context, &job, (&org, &settings), false).await?;
+            let (again, _) = again(context, &job, (&org, &settings), None).await?;
             let accepted = accept(context, &org, (&job, &again, 0), (None, None, None)).await?;
             (again, matches!(accepted, Again::Begun(_)))
         } else {
@@ -117,13 +120,15 @@ async fn accept<'k>(
     accepted
 }
 
-/// A job as it is once it is accepted again, if it may be, and whom it writes to.
+/// A job as it is once it is accepted again, if it may be, and whom it writes to. `asks` is the account that asks for it, which must be
+/// allowed to as for a new one; an operator has none.
 async fn again(
     context: &Context,
     job: &JobRecord,
     (org, SettingsRecord { settings, version }): (&OrgRecord, &SettingsRecord),
-    takes_unit: bool,
+    asks: Option<&UserRecord>,
 ) -> Result<(JobRecord, u64), ApiError> {
+    let takes_unit = asks.is_some();
     let (budget_nanos, budget_version) = match job.kind {
         JobKind::Analyze => (settings.budget_nanos(), *version),
         JobKind::SendEmail | JobKind::AccountMail => (None, 0),
@@ -137,11 +142,17 @@ async fn again(
         JobKind::Analyze if job.rates.is_some() && !org.plan.has_paid_models() => {
             return Err(ApiError::PlanForbids(Plan::BUILTIN_ONLY));
         }
+        JobKind::Analyze if job.rates.is_some() && asks.is_some_and(|user| !user.is_verified()) => {
+            return Err(ApiError::EmailUnverified);
+        }
         JobKind::Analyze if input.len() as u64 > org.plan.limits().input_bytes => {
             return Err(ApiError::PlanForbids("The text is longer than your plan allows."));
         }
         JobKind::SendEmail => {
             let message: Message = serde_json::from_str(&input).map_err(ApiError::internal)?;
+            if let Some(user) = asks {
+                check_sender(user, org.plan, &message)?;
+            }
             check_recipients(context, org, settings, &message).await?;
             return Ok((again, message.to.as_slice().len() as u64));
         }

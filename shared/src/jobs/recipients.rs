@@ -31,6 +31,16 @@ pub async fn check_recipients(
     }
 }
 
+/// Checks that an account may write: before its address is proven it writes to that alone, and on a free plan to nobody.
+///
+/// # Errors
+/// [`ApiError::EmailUnverified`].
+pub fn check_sender(sender: &UserRecord, plan: Plan, message: &Message) -> Result<(), ApiError> {
+    let is_to_itself = || message.to.as_slice().iter().all(|email| email.as_str() == sender.email);
+    let may = sender.is_verified() || (plan.writes_to_anyone() && is_to_itself());
+    may.then_some(()).ok_or(ApiError::EmailUnverified)
+}
+
 /// Refuses recipients who are no members, or whose addresses are not proven where the plan wants that.
 async fn only_members(context: &Context, org: OrgId, message: &Message, verified: bool) -> Result<(), ApiError> {
     let addresses: Vec<&str> = message.to.as_slice().iter().map(|email| email.as_str()).collect();
