@@ -384,6 +384,25 @@ async fn what_is_refused_takes_none_of_the_addresss_mails() {
     assert_eq!(rig.account_mail(), 5);
 }
 
+/// What stands before the `@` of the inviter's address may be nearly anything, and behind it a domain of the inviter's choice.
+#[tokio::test]
+async fn an_inviters_address_that_could_be_a_link_is_not_named() {
+    let rig = Rig::new().await;
+    for local in ["www.evil.example", "evil.example/login?a=b"] {
+        let email = format!("{local}@{}", unique_email().replace(['@', '.'], "-") + ".example");
+        let reply = rig.api.elsewhere().call(None, Method::POST, "/auth/register", Some(registration(&email))).await;
+        assert_eq!(reply.status, 201, "{}", reply.text);
+        let inviter = Actor::of(&reply.body, &email);
+        rig.api.verify(&inviter).await;
+        let invited = unique_email();
+        assert_eq!(invite(&rig, &inviter, &invited, "member").await.status, 201);
+        rig.deliver_account_mail().await;
+        let text = Letters::of(&rig).newest_to(&invited);
+        assert!(text.contains("Somebody invites you") && !text.contains("evil"), "{text}");
+        assert!(!text.contains(email.rsplit_once('@').unwrap().1) && text.contains(&invited), "{text}");
+    }
+}
+
 #[tokio::test]
 async fn of_many_who_bring_it_at_once_one_wins() {
     let rig = Rig::new().await;

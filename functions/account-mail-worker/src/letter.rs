@@ -83,9 +83,9 @@ impl Letter {
                 let Some(token) = context.store().new_invitation_token(&invitation).await? else { return Ok(None) };
                 let text = include_str!("letters/invitation.txt");
                 let filled = [
-                    ("{inviter}", shown(&inviter.email)),
+                    ("{inviter}", shown(&inviter.email).unwrap_or("Somebody").to_owned()),
                     ("{link}", link(app_url, "invitations/accept", token.reveal())),
-                    ("{address}", shown(&invitation.email)),
+                    ("{address}", shown(&invitation.email).map(|email| format!(" ({email})")).unwrap_or_default()),
                 ];
                 message(&invitation.email, text, &filled).map(Some)
             }
@@ -93,16 +93,12 @@ impl Letter {
     }
 }
 
-/// An address as a text shows it. What stands before the `@` may be nearly anything: where a mail program could take it for the beginning
-/// of a link, only the domain is named.
-fn shown(email: &str) -> String {
-    let (local, domain) = email.rsplit_once('@').unwrap_or_default();
+/// An address that a text may show; `None` where a mail program could make a link of it, for nearly anything may stand before the `@`. The
+/// domain alone would be a link too, and of the inviter's choice.
+fn shown(email: &str) -> Option<&str> {
+    let (local, _) = email.rsplit_once('@')?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'+' | b'-');
-    if local.bytes().all(plain) && !local.starts_with("www.") {
-        email.to_owned()
-    } else {
-        format!("somebody at {domain}")
-    }
+    (local.bytes().all(plain) && !local.starts_with("www.")).then_some(email)
 }
 
 /// The token stands behind the `#`, which browsers send to nobody.
@@ -128,12 +124,12 @@ mod tests {
     #[test]
     fn an_address_is_no_link() {
         for plain in ["ada@example.com", "ada.b+c_d-1@example.com"] {
-            assert_eq!(shown(plain), plain);
+            assert_eq!(shown(plain), Some(plain));
         }
         for link in
             ["evil.example/login?a=b@example.com", "www.evil.example@example.com", "http://evil.example@example.com"]
         {
-            assert_eq!(shown(link), "somebody at example.com");
+            assert_eq!(shown(link), None);
         }
     }
 }
