@@ -106,8 +106,14 @@ impl FaultyDatabase {
 
     /// Calls the database itself, past the faults.
     pub(crate) async fn call(&self, operation: &str, body: &Value) {
+        self.ask(operation, body).await;
+    }
+
+    /// The same, with what it answers.
+    pub(crate) async fn ask(&self, operation: &str, body: &Value) -> Value {
         let reply = self.origin.pass(aws::dynamodb(operation, body.to_string())).await;
         assert!(reply.status().is_success(), "{:?}", reply.body());
+        serde_json::from_slice(reply.body()).unwrap()
     }
 
     /// The fault that applies to this call, counted down.

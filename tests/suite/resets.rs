@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use local::{Options, System};
 use reqwest::Method;
 use serde_json::{Value, json};
+use shared::store::keys::Key;
 use shared::store::resets::RESET_LIFETIME;
 use std::time::Duration;
 
@@ -271,6 +272,33 @@ async fn links_that_were_held_back_count_too() {
     }
     let to = |email: &str| providers.emails().iter().filter(|mail| mail.to_string().contains(email)).count();
     assert_eq!((to(&actor.email), providers.emails().len()), (3, 6));
+}
+
+/// An address of before domains were judged, which no new account may have, is written to as any other.
+#[tokio::test]
+async fn an_address_of_before_gets_its_link() {
+    let rig = Rig::new().await;
+    let actor = rig.api.register().await;
+    let old = format!("ada@ex_ample{}.com", actor.user_id.trim_start_matches("usr_").to_lowercase());
+    rename(&rig, &actor, &old).await;
+    let token = link(&rig, &old).await;
+    assert_eq!(reset(&rig.api, &token, ANOTHER).await.status, 200);
+    assert_eq!(log_in(&rig.api, &old, ANOTHER).await, 200);
+}
+
+/// Gives an account an address past all functions.
+async fn rename(rig: &Rig, actor: &Actor, to: &str) {
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    let key = |key: Key| json!({"pk": {"S": key.pk}, "sk": {"S": key.sk}});
+    let table = &rig.system.context().config().table_name;
+    let mut found = database.ask("GetItem", &json!({"TableName": table, "Key": key(Key::login(&actor.email))})).await;
+    let mut login = found["Item"].take();
+    login["pk"] = key(Key::login(to))["pk"].take();
+    database.call("PutItem", &json!({"TableName": table, "Item": login})).await;
+    let user = key(Key::user(actor.user_id.parse().unwrap()));
+    let renamed = json!({"TableName": table, "Key": user, "UpdateExpression": "SET email = :to",
+        "ExpressionAttributeValues": {":to": {"S": to}}});
+    database.call("UpdateItem", &renamed).await;
 }
 
 /// Whoever registered a stranger's address keeps nothing of it, once the stranger proves that it is his.

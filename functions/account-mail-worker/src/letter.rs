@@ -3,6 +3,7 @@
 use shared::ids::{SessionId, UserId};
 use shared::model::email::{Message, Recipients, Subject, Text};
 use shared::model::invitation::InvitationRecord;
+use shared::model::text::Email;
 use shared::model::time::Moment;
 use shared::model::user::UserRecord;
 use shared::store::account_mail::MailLimit;
@@ -110,8 +111,9 @@ fn link(app_url: &str, page: &str, token: &str) -> String {
 fn message(to: &str, text: &str, filled: &[(&str, String)]) -> Result<Message, ApiError> {
     let fill = |text: &str| filled.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value));
     let (subject, text) = text.split_once("\n\n").unwrap_or_default();
+    let to = Email::stored(to.to_owned()).map_err(ApiError::internal)?;
     Ok(Message {
-        to: Recipients::try_from(vec![to.parse().map_err(ApiError::internal)?]).map_err(ApiError::internal)?,
+        to: Recipients::try_from(vec![to]).map_err(ApiError::internal)?,
         subject: Subject::parse(&fill(subject)).map_err(ApiError::internal)?,
         text: Text::parse(&fill(text)).map_err(ApiError::internal)?,
     })
