@@ -207,7 +207,7 @@ pub async fn prove(
 /// # Errors
 /// When the database is away.
 pub async fn sessions(context: &Context, caller: &Caller) -> Result<ActiveSessions, ApiError> {
-    let sessions = context.store().active_sessions(caller.user_id).await?;
+    let sessions = context.store().active_sessions(caller.acting_session()).await?;
     let shown = |session: SessionRecord| ActiveSession {
         id: session.session_id,
         org_id: Some(session.org_id).filter(|org| *org != OrgId::NONE),

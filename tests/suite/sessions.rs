@@ -6,6 +6,9 @@ use futures_util::future::join_all;
 use local::{Clock, Options, System};
 use reqwest::Method;
 use serde_json::{Value, json};
+use shared::ids::SessionId;
+use shared::store::keys::Key;
+use shared::token::Token;
 use std::time::Duration;
 
 const ANOTHER: &str = "purple monkey dishwasher";
@@ -135,6 +138,46 @@ async fn sessions_are_listed_and_ended() {
     assert_eq!(left.body["data"].as_array().unwrap().len(), 1, "{}", left.text);
     assert_eq!(api.login(&browser.email, None).await.status, 200, "the password is as it was");
     assert_eq!(status(&api, &stranger).await, 200);
+}
+
+/// Nothing bounds how often somebody logs in to an own account. What that costs to list is bounded; all still end at once.
+#[tokio::test]
+async fn thousands_of_sessions_are_not_all_read() {
+    let system = System::start(Options { background: false, ..Options::ephemeral() }).await.unwrap();
+    let database = FaultyDatabase::before(&system.database_url()).await;
+    let api = Api::of(&system);
+    let (acting, other) = (api.register().await, api.register().await);
+    let beyond = Actor::of(&api.login(&acting.email, None).await.body, &acting.email);
+    let of_beyond = api.get(&beyond, "/me/sessions").await.body["data"][0]["id"].as_str().unwrap().to_owned();
+    let table = &system.context().config().table_name;
+    let user = acting.user_id.parse().unwrap();
+    let Key { pk, sk } = Key::session(user, &Token::parse(&beyond.token).unwrap().hash());
+    let key = json!({"pk": {"S": pk}, "sk": {"S": sk}});
+    let mut one = database.ask("GetItem", &json!({"TableName": table, "Key": key})).await;
+    // They come before both that were logged in.
+    let more = (0..1_000).map(|number| {
+        one["Item"]["sk"] = json!({"S": format!("SESSION#000000{number:04}")});
+        one["Item"]["session_id"] = json!({"S": SessionId::new().to_string()});
+        json!({"PutRequest": {"Item": one["Item"]}})
+    });
+    let more: Vec<Value> = more.collect();
+    for some in more.chunks(25) {
+        database.call("BatchWriteItem", &json!({"RequestItems": {table.as_str(): some}})).await;
+    }
+    let list = api.get(&acting, "/me/sessions").await;
+    let listed = list.body["data"].as_array().unwrap();
+    let current = listed.iter().position(|session| session["is_current"] == true);
+    assert_eq!((listed.len(), current), (100, Some(99)), "the oldest of those shown: {}", list.text);
+    assert!(!list.text.contains(&of_beyond));
+    let path = |id: &Value| format!("/me/sessions/{}", id.as_str().unwrap());
+    api.delete(&acting, &path(&json!(of_beyond))).await.is_problem(404, "not_found");
+    assert_eq!(api.delete(&acting, &path(&listed[0]["id"])).await.status, 204);
+    assert_eq!(api.delete(&acting, "/me/sessions").await.status, 204);
+    assert_eq!((status(&api, &beyond).await, status(&api, &other).await), (401, 200));
+    let left = api.get(&acting, "/me/sessions").await;
+    assert_eq!(left.body["data"].as_array().unwrap().len(), 1, "{}", left.text);
+    assert_eq!(api.delete(&acting, &path(&left.body["data"][0]["id"])).await.status, 204, "its own is found");
+    assert_eq!(status(&api, &acting).await, 401);
 }
 
 /// Ten minutes after the password, what is dangerous wants it again.

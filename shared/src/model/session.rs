@@ -101,7 +101,7 @@ pub struct ActiveSession {
 /// A user's sessions.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ActiveSessions {
-    /// The newest first, at most 100.
+    /// The newest first, at most 100; the session that asks is among them.
     pub data: Vec<ActiveSession>,
     /// There is no next page.
     #[schema(value_type = Option<String>)]

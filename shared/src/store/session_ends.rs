@@ -29,6 +29,10 @@ const ATTEMPTS: u32 = 6;
 const AT_ONCE: usize = 60;
 /// Most sessions that are listed.
 const LISTED_MAX: usize = 100;
+/// Most records of a user's sessions that are read to list them or to find one, dead ones too: they go after 30 days, and nothing bounds how
+/// often somebody logs in to an own account. It is some 110 read units at most. Which ones are read is by chance where there are more; the
+/// acting session is always among them.
+const READ_MAX: usize = 1_000;
 
 /// The session that acts. It stays when its user's other sessions end.
 #[derive(Debug, Clone, Copy)]
@@ -168,10 +172,10 @@ impl Store {
     /// Ends one session of the user, by its id.
     ///
     /// # Errors
-    /// [`ApiError::NotFound`] if the user has no such session.
+    /// [`ApiError::NotFound`] if the user has no such session, or so many that it was not read.
     pub async fn end_session_by_id(&self, by: FreshSession<'_>, session: SessionId) -> Result<(), ApiError> {
         let FreshSession(acting) = by;
-        let (sessions, _) = self.sessions_and_memberships(acting.user_id).await?;
+        let (sessions, _) = self.sessions_and_memberships(acting).await?;
         let found = sessions.into_iter().find(|(_, of)| of.session_id == session);
         let (key, _) = found.ok_or(ApiError::NotFound)?;
         let delete =
@@ -180,35 +184,44 @@ impl Store {
         Ok(())
     }
 
-    /// The sessions of a user that count, the newest first, at most 100.
+    /// The sessions of the acting one's user that count, the newest first, at most 100, with the acting one.
     ///
     /// # Errors
     /// When the database is away.
-    pub(crate) async fn active_sessions(&self, user: UserId) -> Result<Vec<SessionRecord>, ApiError> {
-        let (sessions, memberships) = self.sessions_and_memberships(user).await?;
+    pub(crate) async fn active_sessions(&self, acting: ActingSession<'_>) -> Result<Vec<SessionRecord>, ApiError> {
+        let (sessions, memberships) = self.sessions_and_memberships(acting).await?;
+        let own = Key::session(acting.user_id, acting.token);
         let now = self.now();
         let counts = |session: &SessionRecord| {
             let of = memberships.iter().find(|membership| membership.org_id == session.org_id);
             of.is_some_and(|of| session.counts(of, now))
         };
-        let mut active: Vec<_> = sessions.into_iter().map(|(_, session)| session).filter(counts).collect();
-        active.sort_unstable_by_key(|session| std::cmp::Reverse(session.session_id));
+        let mut active: Vec<_> = sessions.into_iter().filter(|(_, session)| counts(session)).collect();
+        active.sort_unstable_by_key(|(_, session)| std::cmp::Reverse(session.session_id));
+        if let Some(at) = active.iter().position(|(key, _)| *key == own)
+            && at >= LISTED_MAX
+        {
+            active.swap(LISTED_MAX - 1, at);
+        }
         active.truncate(LISTED_MAX);
-        Ok(active)
+        Ok(active.into_iter().map(|(_, session)| session).collect())
     }
 
+    /// Up to [`READ_MAX`] of the sessions of the acting one's user, and that one, with the memberships, which come before them.
     async fn sessions_and_memberships(
         &self,
-        user: UserId,
+        acting: ActingSession<'_>,
     ) -> Result<(Vec<(Key, SessionRecord)>, Vec<MembershipRecord>), ApiError> {
+        let user = acting.user_id;
         let (mut sessions, mut memberships) = (Vec::new(), Vec::new());
         let mut start = None;
-        loop {
+        while sessions.len() < READ_MAX {
             let query = self
                 .client
                 .query()
                 .table_name(&self.table)
                 .consistent_read(true)
+                .limit(i32::try_from(READ_MAX - sessions.len()).map_err(ApiError::internal)?)
                 .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
                 .expression_attribute_values(":pk", string(keys::user_pk(user)))
                 .expression_attribute_values(":from", string(keys::MEMBERSHIP))
@@ -226,9 +239,17 @@ impl Store {
             }
             start = page.last_evaluated_key;
             if start.is_none() {
-                return Ok((sessions, memberships));
+                break;
             }
         }
+        let own = Key::session(user, acting.token);
+        if start.is_some()
+            && !sessions.iter().any(|(key, _)| *key == own)
+            && let Some(session) = timed(Part::Db, self.get(own.clone())).await?
+        {
+            sessions.push((own, session));
+        }
+        Ok((sessions, memberships))
     }
 
     /// Gives new marks to the memberships that one transaction has no room for, and returns the others; `None` if one of those has
