@@ -29,7 +29,7 @@ const MAY_CHANGE: [(&str, &str, &[&str]); 16] = [
         "ORG",
         &["plan", "plan_version", "plan_given_at", "plan_write_id", "spread_from", "copied", "item_count", "deletions"],
     ),
-    ("ORG#", "COPY", &["plan", "plan_version", "plan_given_at"]),
+    ("ORG#", "COPY", &["plan", "plan_version", "plan_given_at", "plan_write_id", "item_count", "deletions"]),
     ("ORG#", "SETTINGS", &["settings", "version"]),
     ("CAP#", "CAP", &["units", "held", "taken", "free_units", "slot"]),
     ("LIMITER#", "LIMITER", &["next_at"]),

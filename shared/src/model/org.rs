@@ -129,11 +129,12 @@ pub struct OrgRecord {
     /// When an operator gave it; none for the plan from the beginning, or one that its owner took before version 0.2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_given_at: Option<Moment>,
-    /// From when on new items are spread over partitions, and take their room from lanes; its lists look there from before. None:
-    /// they lie together and are counted here, as those of most organizations.
+    /// When its turn to be spread comes. From before on its lists look into partitions, and lanes give room. None: its items lie
+    /// together and are counted here, as those of most organizations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spread_from: Option<Moment>,
-    /// Whether it has copies (`store::org_copies`), or is one. The counters of a copy are those of when it was made.
+    /// Whether it has copies (`store::org_copies`), or is one. Where they were made, every version that serves looks into partitions.
+    /// The counters of a copy are those of when it was made.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub copied: bool,
     pub item_count: u64,
@@ -154,6 +155,16 @@ impl OrgRecord {
     /// Whether items that are created now are spread.
     #[must_use]
     pub fn spreads_items(&self, now: Moment) -> bool {
+        self.copied && self.is_due(now)
+    }
+
+    /// Whether its turn to be spread has come, and only its copies are missing.
+    #[must_use]
+    pub(crate) fn lacks_copies(&self, now: Moment) -> bool {
+        !self.copied && self.is_due(now)
+    }
+
+    fn is_due(&self, now: Moment) -> bool {
         self.spread_from.is_some_and(|from| from <= now)
     }
 

@@ -19,10 +19,11 @@ use std::collections::HashMap;
 mod batch;
 mod pending;
 mod room;
+mod spreading;
 
 pub use batch::{BATCH, Unwritten};
 pub use pending::{BatchWork, PendingBatch, SETTLED_AFTER};
-pub use room::SPREAD_BY_OPERATOR_AFTER;
+pub use spreading::SPREAD_BY_OPERATOR_AFTER;
 
 /// A write of an organization's items: the pages that are cached hold no longer.
 pub type ItemsWritten<T> = Invalidation<ItemPagesKey, T, ApiError>;

@@ -9,7 +9,6 @@ use crate::model::cached::{OrgPlanKey, OrgSettingsKey};
 use crate::model::org::{OrgPlan, OrgRecord, Plan};
 use crate::model::settings::{Settings, SettingsRecord};
 use crate::store::role_check::RoleCheck;
-use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, Update};
 use platform::cache::{Renewal, WriteOutcome};
 use platform::telemetry::{Part, timed};
@@ -46,7 +45,7 @@ impl Store {
         let changed = self.change_versioned::<OrgRecord>(Key::org(org), &versioned::PLAN, set, Expected::Exists).await;
         let changed = match changed {
             WriteOutcome::Refused(org, _) if org.copied => {
-                self.give_plan_to_all(org, plan).await.unwrap_or_else(WriteOutcome::Unknown)
+                self.give_plan_to_all(org.org_id, plan).await.unwrap_or_else(WriteOutcome::Unknown)
             }
             alone => alone,
         };
@@ -54,28 +53,18 @@ impl Store {
     }
 
     /// The same for a record and its copies. As a transaction, whose token makes a repetition by the SDK count once.
-    async fn give_plan_to_all(
-        &self,
-        mut org: OrgRecord,
-        plan: Plan,
-    ) -> Result<WriteOutcome<OrgRecord, ApiError>, ApiError> {
+    async fn give_plan_to_all(&self, org: OrgId, plan: Plan) -> Result<WriteOutcome<OrgRecord, ApiError>, ApiError> {
         for attempt in 0..ATTEMPTS {
-            let (version, now) = (org.plan_version + 1, self.now());
-            let given = |update: UpdateBuilder| {
-                update
-                    .update_expression("SET #plan = :plan, #given = :now, plan_version = :version")
-                    .expression_attribute_names("#plan", "plan")
-                    .expression_attribute_names("#given", PLAN_GIVEN_AT)
-                    .expression_attribute_values(":plan", string(plan.as_str()))
-                    .expression_attribute_values(":now", number(now.as_millis()))
-                    .expression_attribute_values(":version", number(version))
+            let read = timed(Part::Db, self.root(org)).await?;
+            let given = |org: &mut OrgRecord| {
+                org.plan = plan;
+                org.plan_version += 1;
+                org.plan_given_at = Some(self.now());
             };
-            if timed(Part::Db, self.change_org(&org, given)).await? {
-                let given = OrgRecord { plan, plan_version: version, plan_given_at: Some(now), ..org };
+            if let Some(given) = timed(Part::Db, self.change_org(&read, given)).await? {
                 return Ok(WriteOutcome::Written(given));
             }
             tokio::time::sleep(backoff(attempt)).await;
-            org = self.org(org.org_id).await?.ok_or(ApiError::NotFound)?;
         }
         Err(ApiError::Contended)
     }

@@ -13,8 +13,8 @@ use platform::telemetry::{Part, timed};
 use serde::Deserialize;
 use std::time::Duration;
 
-/// Once notes have come for this long, a gradual deployment (`Canary10Percent5Minutes`) is over.
-const ROLLOUT: Duration = Duration::from_secs(15 * 60);
+/// Once notes have come for this long, a gradual deployment is over: twice as long as the template's canaries take.
+const ROLLOUT: Duration = Duration::from_secs(20 * 60);
 /// The longest time between two notes that is no gap: they come each minute, and two may be missing.
 const GAP: Duration = Duration::from_secs(170);
 
@@ -53,11 +53,10 @@ impl Store {
         }
     }
 
-    /// The longest that it can still take until every version that serves looks into partitions.
-    pub(super) async fn until_partitions_are_known(&self) -> Result<Duration, ApiError> {
+    /// From when on at the latest every version that serves looks into partitions; it may have passed.
+    pub(super) async fn partitions_known_from(&self) -> Result<Moment, ApiError> {
         let (now, known) = (self.now(), self.get::<Known>(Key::partitions_known()).await?);
-        let Some(Known { since, .. }) = known.filter(|known| known.seen.plus(GAP) >= now) else { return Ok(ROLLOUT) };
-        let left = since.plus(ROLLOUT).as_millis() - now.as_millis();
-        Ok(Duration::from_millis(u64::try_from(left).unwrap_or(0)).min(ROLLOUT))
+        let noted = known.filter(|known| known.seen.plus(GAP) >= now);
+        Ok(noted.map_or(now, |known| known.since.min(now)).plus(ROLLOUT))
     }
 }

@@ -129,6 +129,56 @@ async fn an_organization_without_copies_has_its_key_rotated_too() {
     assert!(matches!(none, Err(shared::ApiError::NotFound)), "{none:?}");
 }
 
+/// Changes the plan as version 0.1 does that is there again: in the record alone.
+async fn give_plan_as_before(rig: &Rig, plan: &str) {
+    let update = json!({"TableName": local::names::TABLE_NAME,
+        "Key": {"pk": {"S": format!("ORG#{}", rig.org_id)}, "sk": {"S": "ORG"}},
+        "UpdateExpression": "SET #plan = :plan, plan_version = plan_version + :one",
+        "ExpressionAttributeNames": {"#plan": "plan"},
+        "ExpressionAttributeValues": {":plan": {"S": plan}, ":one": {"N": "1"}}});
+    rig.raw("UpdateItem", update).await;
+}
+
+/// Whatever changes next puts them right, and an operator can.
+#[tokio::test]
+async fn copies_that_say_something_else_than_the_record_are_put_right() {
+    let rig = Rig::new().await;
+    let here = rig.here();
+    rig.spread().await;
+    for _ in 0..10 {
+        rig.create_many(here, 100).await.unwrap();
+    }
+    give_plan_as_before(&rig, "enterprise").await;
+    rig.give_plan(Plan::Free).await;
+    assert_eq!(rig.create(here).await, Err((403, "plan_limit_reached".to_owned())));
+    alike(&rig).await;
+    give_plan_as_before(&rig, "pro").await;
+    local::operator::rotate_cursor_key(here, rig.org_id).await.unwrap();
+    alike(&rig).await;
+    assert!(rig.create(here).await.is_ok());
+    give_plan_as_before(&rig, "enterprise").await;
+    local::operator::spread(here, rig.org_id).await.unwrap();
+    alike(&rig).await;
+}
+
+/// Nobody changes anything, but a request needs the record and sees it.
+#[tokio::test]
+async fn who_sees_that_copies_and_record_differ_renews_them() {
+    let rig = Rig::new().await;
+    let here = rig.here();
+    rig.spread().await;
+    for _ in 0..10 {
+        rig.create_many(here, 100).await.unwrap();
+    }
+    // The full organization may hold more by its record.
+    give_plan_as_before(&rig, "pro").await;
+    for _ in 0..3 {
+        assert!(rig.create(here).await.is_ok());
+    }
+    alike(&rig).await;
+    rig.balanced().await;
+}
+
 /// A plan that is given while the copies are made is in them.
 #[tokio::test]
 async fn copies_are_like_the_record_whatever_races() {

@@ -61,7 +61,7 @@ impl Scene {
         let router = system.router();
         if arguments.unspread {
             // By then the sweeper has noted for long enough that no version before is there.
-            tokio::time::sleep(Duration::from_secs(16 * 60)).await;
+            tokio::time::sleep(Duration::from_secs(21 * 60)).await;
         }
         let mut scene = Self { system, ledger, router, hot: Vec::new(), others: Vec::new(), known: Arc::default() };
         scene.fill_hot(sessions).await;
@@ -75,7 +75,7 @@ impl Scene {
         scene
     }
 
-    /// Whether the hot organization is spread by now.
+    /// Whether the hot organization is spread by now, and so has copies.
     pub(crate) async fn is_spread(&self) -> bool {
         let org: OrgId = self.hot[0].org_id.parse().unwrap();
         let org = self.system.context().store().org(org).await.unwrap().unwrap();

@@ -4,14 +4,13 @@ use super::super::idempotency::{Begun, Keyed, TAKEN_OVER};
 use super::super::keys::Key;
 use super::super::slices::{self, LARGEST_SLICE, Next, Slices, Source};
 use super::super::{Store, backoff, condition_failed, contended, number, string};
-use crate::error::{ApiError, chain};
+use crate::error::ApiError;
 use crate::ids::OrgId;
 use crate::model::org::{OrgRecord, Plan};
 use crate::model::time::Moment;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
 use platform::idempotency::KeyClaim;
-use std::time::Duration;
 
 /// How often a creation is tried, if it conflicts with others or the plan changes meanwhile.
 const ROOT_ATTEMPTS: u32 = 8;
@@ -19,9 +18,6 @@ const ROOT_ATTEMPTS: u32 = 8;
 const LANE_ATTEMPTS: u32 = 16;
 /// An organization is hot once a single request has had this many conflicts on its records.
 const HOT: u32 = 3;
-
-/// How long after the operator's command an organization is spread. By then every request under way has read that it will be.
-pub const SPREAD_BY_OPERATOR_AFTER: Duration = Duration::from_secs(60);
 
 /// What came of taking room from the count in the organization's record.
 enum Rooted<'k> {
@@ -44,6 +40,8 @@ impl Store {
         claim: Option<&KeyClaim<'k>>,
         puts: Vec<TransactWriteItem>,
     ) -> Result<Begun<'k>, ApiError> {
+        let spread = Box::pin(self.spread_when_due(org)).await;
+        let org = spread.as_ref().unwrap_or(org);
         if org.spread_from.is_none() {
             match self.with_room_of_root(org, count, claim, &puts).await? {
                 Rooted::Begun(begun) => return Ok(begun),
@@ -81,7 +79,7 @@ impl Store {
                 None => {
                     met += 1;
                     if met % HOT == 0
-                        && let Some(now) = self.spread_by_heat(org.org_id).await
+                        && let Some(now) = Box::pin(self.spread_by_heat(org.org_id)).await
                     {
                         return Ok(Rooted::HasLanes(Box::new(now)));
                     }
@@ -117,6 +115,7 @@ impl Store {
                 }
                 Some(Keyed::Refused(reasons)) => {
                     let now: OrgRecord = self.get(Key::org(org.org_id)).await?.ok_or(ApiError::NotFound)?;
+                    self.renew_copies(org, &now).await;
                     room = room_of(&now);
                     source = match self.next_source(&room, now.item_count, &source, &reasons, count as u64).await? {
                         Next::Take(source) => self.filled(&room, now.item_count, source).await?,
@@ -135,47 +134,6 @@ impl Store {
             }
         }
         Err(contended())
-    }
-
-    /// Marks an organization's items to be spread over partitions after `after`, unless they already are. From now on its lists read the
-    /// partitions too, and its lanes give room.
-    ///
-    /// # Errors
-    /// [`ApiError::NotFound`] for no such organization.
-    pub async fn spread_items(&self, org: OrgId, after: Duration) -> Result<(), ApiError> {
-        let from = self.now().plus(after);
-        for attempt in 0..ROOT_ATTEMPTS {
-            let read: OrgRecord = self.get(Key::org(org)).await?.ok_or(ApiError::NotFound)?;
-            let mark = |update: UpdateBuilder| {
-                update
-                    .update_expression("SET spread_from = :from")
-                    .expression_attribute_values(":from", number(from.as_millis()))
-            };
-            let is_sooner = read.spread_from.is_none_or(|known| known > from);
-            if !is_sooner || self.change_org(&read, mark).await? {
-                self.fill_lanes(&room_of(&read), read.item_count).await?;
-                return self.copy_org(org).await;
-            }
-            tokio::time::sleep(backoff(attempt)).await;
-        }
-        Err(contended())
-    }
-
-    /// Spreads an organization whose requests conflict, unless that was done already; returns its record as it is then. If this fails,
-    /// the request goes on all the same, and the next one tries again.
-    pub(in super::super) async fn spread_by_heat(&self, org: OrgId) -> Option<OrgRecord> {
-        let spread = async {
-            let now = self.org(org).await?.ok_or(ApiError::NotFound)?;
-            if now.spread_from.is_some() {
-                return Ok(now);
-            }
-            let after = self.until_partitions_are_known().await?;
-            self.spread_items(org, after).await?;
-            tracing::info!(after_seconds = after.as_secs(), "a hot organization is spread");
-            self.org(org).await?.ok_or(ApiError::NotFound)
-        };
-        let spread: Result<OrgRecord, ApiError> = spread.await;
-        spread.inspect_err(|error| tracing::warn!(cause = chain(error), "a hot organization is not spread")).ok()
     }
 }
 
@@ -203,7 +161,7 @@ fn count_more(org: OrgId, plan: Plan, count: usize) -> UpdateBuilder {
 }
 
 /// The limit of items, as lanes count it.
-fn room_of(org: &OrgRecord) -> Slices {
+pub(super) fn room_of(org: &OrgRecord) -> Slices {
     let org_id = org.org_id;
     Slices {
         root: Key::org(org_id),

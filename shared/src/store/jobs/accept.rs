@@ -36,6 +36,8 @@ impl Store {
         if job.reserved_nanos > 0 && job.budget_nanos.is_some_and(|budget| budget < job.reserved_nanos) {
             return usage::refused(job, org.plan, None, self.now()).and_then(Err);
         }
+        let spread = Box::pin(self.spread_when_due(org)).await;
+        let org = spread.as_ref().unwrap_or(org);
         if job.job_id.partition().is_some() {
             return self.accept_in_lanes(org, job, job_writes, claim).await;
         }
@@ -51,7 +53,7 @@ impl Store {
                     met += 1;
                     if met == HOT && org.spread_from.is_none() {
                         // For those that follow: where this job lies is said.
-                        self.spread_by_heat(org.org_id).await;
+                        Box::pin(self.spread_by_heat(org.org_id)).await;
                     }
                     tokio::time::sleep(backoff(met - 1)).await;
                     continue;
