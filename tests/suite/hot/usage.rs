@@ -1,10 +1,10 @@
 //! The month's limits and the budget of an organization that is spread: as exact as those that one record counts.
 
 use crate::jobs::limits;
-use crate::jobs::providers::Providers;
+use crate::jobs::providers::{Answer, Providers};
 use crate::jobs::rig::{MODEL, Rig};
 use futures_util::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn of_many_simultaneous_calls_exactly_the_limit_is_accepted() {
@@ -77,4 +77,35 @@ async fn another_budget_counts_from_the_next_request() {
     }
     rig.deliver_all().await;
     assert_eq!(rig.usage(&owner).await["cost_usd"], "0.036", "eight runs, a seventh of what they held");
+}
+
+/// One that was accepted before, and failed: what lanes hold is not used, wherever the job lies.
+#[tokio::test]
+async fn a_job_of_before_is_retried_while_lanes_hold_what_it_needs() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("pro").await;
+    rig.settings(&owner, json!({"monthly_budget_usd": "0.10"})).await;
+    let paid = json!({"text": "a", "model": MODEL});
+    providers.will([Answer::Refuse(400, None)]);
+    let failed = rig.accepted(&owner, "/analyze", paid.clone()).await;
+    rig.drain().await;
+    assert_eq!(rig.job(&owner, &failed).await["state"], "failed");
+    rig.spread_if(true, &owner).await;
+    // Three have room at a time, and cost a seventh of what they hold.
+    for _ in 0..3 {
+        rig.accepted(&owner, "/analyze", paid.clone()).await;
+    }
+    rig.drain().await;
+    let again = rig.api.post(&owner, &format!("/jobs/{failed}/retry"), Value::Null).await;
+    assert_eq!(again.status, 202, "{}", again.text);
+    rig.drain().await;
+    assert_eq!(rig.job(&owner, &failed).await["state"], "succeeded");
+    let mut more = 0;
+    while rig.api.post(&owner, "/analyze", paid.clone()).await.status == 202 {
+        more += 1;
+        rig.drain().await;
+    }
+    let cost: f64 = rig.usage(&owner).await["cost_usd"].as_str().unwrap().parse().unwrap();
+    assert!(more > 5 && cost <= 0.10, "{cost} after {more} more");
 }

@@ -38,7 +38,8 @@ impl Store {
         }
         let spread = Box::pin(self.spread_when_due(org)).await;
         let org = spread.as_ref().unwrap_or(org);
-        if job.job_id.partition().is_some() {
+        // Wherever the job lies: once lanes hold units, the month's record alone does not say what is left.
+        if job.job_id.partition().is_some() || org.spreads_items(self.now()) {
             return self.accept_in_lanes(org, job, job_writes, claim).await;
         }
         let mut met = 0;
@@ -52,8 +53,11 @@ impl Store {
                 None => {
                     met += 1;
                     if met == HOT && org.spread_from.is_none() {
-                        // For those that follow: where this job lies is said.
-                        Box::pin(self.spread_by_heat(org.org_id)).await;
+                        // Where this job lies is said; what it takes is to be had from lanes all the same.
+                        let spread = Box::pin(self.spread_by_heat(org.org_id)).await;
+                        if let Some(now) = spread.filter(|now| now.spreads_items(self.now())) {
+                            return self.accept_in_lanes(&now, job, job_writes, claim).await;
+                        }
                     }
                     tokio::time::sleep(backoff(met - 1)).await;
                     continue;
