@@ -5,7 +5,7 @@ mod analyses;
 mod bad_days;
 mod cancelling;
 mod counted;
-mod deadlines;
+pub(crate) mod deadlines;
 pub(crate) mod emails;
 mod failures;
 mod fairness;

@@ -165,6 +165,17 @@ impl Slices {
             .expression_attribute_values(":terms", string(&self.terms))
     }
 
+    /// Adds units to a lane that holds none under other terms.
+    fn add(&self, lane: u8, units: u64) -> UpdateBuilder {
+        Update::builder()
+            .set_key(Some((self.lane)(lane).attributes()))
+            .update_expression("SET terms = :terms ADD free_units :units")
+            .condition_expression("attribute_not_exists(free_units) OR free_units = :none OR terms = :terms")
+            .expression_attribute_values(":units", number(units))
+            .expression_attribute_values(":none", number(0))
+            .expression_attribute_values(":terms", string(&self.terms))
+    }
+
     fn if_as_found(&self, lane: u8, found: Option<&Lane>) -> UpdateBuilder {
         let update = Update::builder()
             .set_key(Some((self.lane)(lane).attributes()))
@@ -234,8 +245,9 @@ impl Store {
     /// What the lanes still hold, when the root has no slice left. Units under other terms go back to the root first.
     async fn remains(&self, slices: &Slices, out: u64, count: u64) -> Result<Next, ApiError> {
         let lanes = self.lanes(slices).await?.into_iter().filter(|(_, lane)| lane.free_units != 0);
-        let (mut ours, others): (Vec<_>, Vec<_>) =
-            lanes.partition(|(_, lane)| lane.terms.as_ref() == Some(&slices.terms) && lane.free_units > 0);
+        // Where more is out than the limit, what came back to lanes is not to be taken either.
+        let is_ours = |lane: &Lane| lane.terms.as_ref() == Some(&slices.terms) && lane.free_units > 0;
+        let (mut ours, others): (Vec<_>, Vec<_>) = lanes.partition(|(_, lane)| out <= slices.limit && is_ours(lane));
         if !others.is_empty() {
             self.return_to_root(slices, &others[..others.len().min(AT_ONCE)]).await?;
             return Ok(Next::Again);

@@ -1,10 +1,15 @@
 //! The month's limits and the budget of an organization that is spread: as exact as those that one record counts.
 
+use crate::api::Actor;
+use crate::faults::{Fault, FaultyDatabase};
+use crate::jobs::deadlines::world;
 use crate::jobs::limits;
 use crate::jobs::providers::{Answer, Providers};
 use crate::jobs::rig::{MODEL, Rig};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use shared::model::usage::month_of;
+use std::time::Duration;
 
 #[tokio::test]
 async fn of_many_simultaneous_calls_exactly_the_limit_is_accepted() {
@@ -108,4 +113,95 @@ async fn a_job_of_before_is_retried_while_lanes_hold_what_it_needs() {
     }
     let cost: f64 = rig.usage(&owner).await["cost_usd"].as_str().unwrap().parse().unwrap();
     assert!(more > 5 && cost <= 0.10, "{cost} after {more} more");
+}
+
+/// A month of an organization that is spread, as the test writes it.
+struct Month<'a> {
+    database: &'a FaultyDatabase,
+    org: String,
+    month: String,
+}
+
+impl Month<'_> {
+    async fn write(&self, pk: String, sk: String, mut item: Value) {
+        item["pk"] = json!({"S": pk});
+        item["sk"] = json!({"S": sk});
+        self.database.call("PutItem", &json!({"TableName": local::names::TABLE_NAME, "Item": item})).await;
+    }
+
+    async fn out(&self, analyses: u64, spent_nanos: u64) {
+        let item = json!({"analyses": {"N": analyses.to_string()}, "spent_nanos": {"N": spent_nanos.to_string()}});
+        self.write(format!("USAGE#{}", self.org), self.month.clone(), item).await;
+    }
+
+    /// Writes a lane beyond those that requests begin with, unless there are as many.
+    async fn lane(&self, what: &str, lane: u8, free: u64, terms: &str) {
+        let item = json!({"free_units": {"N": free.to_string()}, "terms": {"S": terms}});
+        let pk = format!("USAGE#{}#{}", self.org, lane % 8);
+        self.write(pk, format!("{}#{what}#{lane:03}", self.month), item).await;
+    }
+}
+
+/// An owner with a budget of ten cents, and the terms of the month's limit and of the budget.
+async fn with_budget(rig: &Rig) -> (Actor, String, String) {
+    let owner = rig.owner("pro").await;
+    rig.settings(&owner, json!({"monthly_budget_usd": "0.10"})).await;
+    rig.spread_if(true, &owner).await;
+    let (store, id) = (rig.system.context().store(), owner.org_id.parse().unwrap());
+    let (org, settings) = (store.org(id).await.unwrap().unwrap(), store.org_settings(id).await.unwrap().unwrap());
+    let limit = org.plan.limits().analyses_per_month;
+    (owner, format!("{}/{limit}", org.plan_version), format!("{}/100000000", settings.version))
+}
+
+/// Jobs of a larger budget, which go on under it, may have more out than the present one is.
+#[tokio::test]
+async fn while_more_is_out_than_the_budget_nothing_is_taken_from_lanes() {
+    let (_origin, database, _providers, rig) = world().await;
+    let (owner, _, budget) = with_budget(&rig).await;
+    let month = month_of(rig.system.context().now()).0;
+    let month = Month { database: &database, org: owner.org_id.clone(), month };
+    month.out(0, 200_000_000).await;
+    // Neither is enough for one.
+    month.lane("spent", 3, 20_000_000, &budget).await;
+    month.lane("spent", 4, 20_000_000, &budget).await;
+    let refused = rig.api.post(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await;
+    refused.is_problem(402, "budget_exceeded");
+}
+
+/// The last of the month's limit and of the budget are in the month's record, which one transaction may not write twice.
+#[tokio::test]
+async fn the_last_units_of_two_limits_are_taken_together() {
+    const WRITE: &str = "TransactWriteItems";
+    let (_origin, database, _providers, rig) = world().await;
+    let (owner, limit, budget) = with_budget(&rig).await;
+    let most: u64 = limit.split_once('/').unwrap().1.parse().unwrap();
+    let month = month_of(rig.system.context().now()).0;
+    let month = Month { database: &database, org: owner.org_id.clone(), month };
+    month.out(most, 85_000_000).await;
+    month.lane("analyses", 239, 1, &limit).await;
+    month.lane("spent", 239, 20_000_000, &budget).await;
+    let seen = database.calls(WRITE);
+    database.inject(WRITE, Fault::Hold);
+    let others = async {
+        for call in 1.. {
+            while database.calls(WRITE) < seen + call {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            if call == 2 {
+                // When it has seen where the last units lie, they move.
+                month.lane("analyses", 239, 0, &limit).await;
+                month.out(most - 1, 85_000_000).await;
+            }
+            database.release(WRITE);
+            database.inject(WRITE, Fault::Hold);
+        }
+    };
+    let accepted = tokio::select! {
+        accepted = rig.api.post(&owner, "/analyze", json!({"text": "a", "model": MODEL})) => accepted,
+        () = others => unreachable!("it goes on for ever"),
+    };
+    assert_eq!(accepted.status, 202, "{}", accepted.text);
+    database.release(WRITE);
+    rig.api.post(&owner, "/analyze", json!({"text": "a"})).await.is_problem(429, "quota_exceeded");
+    assert_eq!(rig.usage(&owner).await["analyses"]["used"], most);
 }

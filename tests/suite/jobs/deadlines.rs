@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 /// A rig over a database that can fail. The first system has the database itself.
-pub(super) async fn world() -> (System, FaultyDatabase, Providers, Rig) {
+pub(crate) async fn world() -> (System, FaultyDatabase, Providers, Rig) {
     let origin = System::start(Options { background: false, ..Options::ephemeral() }).await.unwrap();
     let database = FaultyDatabase::before(&origin.database_url()).await;
     let providers = Providers::start().await;

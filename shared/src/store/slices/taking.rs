@@ -60,10 +60,27 @@ impl Store {
                 self.transact_once(writes.collect::<Result<_, _>>()?).await?;
                 Source::Lane(lane)
             }
+            Next::Take(Source::Remains { lanes, root }) if root > 0 => self.last_units(slices, lanes, root).await?,
             Next::Take(source) => source,
             Next::Again => Source::Lane(slices.any_lane()),
             Next::Full => return Ok(false),
         };
         Ok(true)
+    }
+
+    /// Leases the last units of the root into a lane, from which the write can take them.
+    async fn last_units(&self, slices: &Slices, mut lanes: Vec<(u8, u64)>, units: u64) -> Result<Source, ApiError> {
+        let lane = lanes.first().map_or_else(|| slices.any_lane(), |(lane, _)| *lane);
+        let writes = [slices.lease(units), slices.add(lane, units)].map(|update| self.update(update));
+        let leased = self.transact_once(writes.into_iter().collect::<Result<_, _>>()?).await?;
+        if !leased.is_some_and(|ended| ended.is_done()) {
+            // Something changed: look again.
+            return Ok(Source::Lane(slices.any_lane()));
+        }
+        match lanes.first_mut() {
+            Some((_, taken)) => *taken += units,
+            None => lanes.push((lane, units)),
+        }
+        Ok(Source::Remains { lanes, root: 0 })
     }
 }
