@@ -8,11 +8,14 @@ use local::{Clock, Options, System, operator};
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::model::org::Plan;
+use shared::store::items::SPREAD_BY_OPERATOR_AFTER;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/architecture.md");
 const HEADING: &str = "## Records that callers share";
+/// An address that nobody may write to: a job that does fails.
+const LISTED: &str = "listed@example.com";
 
 /// The kinds that the document lists: a partition key's, and a sort key's where one is named, as [`RecordKey::kind`] says them.
 fn listed() -> Vec<(String, Option<String>)> {
@@ -65,6 +68,13 @@ async fn all_writes(api: &Api, owner: &Actor) {
     let job = format!("/jobs/{}/cancel", analysis["id"].as_str().unwrap());
     // It may have ended meanwhile.
     assert!(api.call(Some(actor), Method::POST, &job, None).await.status < 500);
+    let email = json!({"to": LISTED, "subject": "Hello", "text": "A line."});
+    let failing = done(api, actor, Method::POST, "/send-email", Some(email)).await;
+    let failing = failing["job_id"].as_str().unwrap();
+    assert_eq!(api.ended(actor, failing).await["state"], "failed");
+    done(api, actor, Method::POST, &format!("/jobs/{failing}/retry"), None).await;
+    let settings = json!({"settings": {"timezone": "Europe/Vienna"}});
+    done(api, actor, Method::PUT, &format!("/orgs/{}/settings", owner.org_id), Some(settings)).await;
     let member = api.join(owner, "member").await;
     let path = format!("/orgs/{}/members/{}", owner.org_id, member.user_id);
     done(api, actor, Method::PUT, &path, Some(json!({"role": "admin"}))).await;
@@ -74,6 +84,16 @@ async fn all_writes(api: &Api, owner: &Actor) {
 
 #[tokio::test]
 async fn callers_meet_on_no_record_that_is_not_listed() {
+    Box::pin(callers_meet_on_listed_records(false)).await;
+}
+
+/// Nor where it is spread, and has lanes and copies.
+#[tokio::test]
+async fn callers_of_a_spread_organization_meet_on_no_record_that_is_not_listed() {
+    Box::pin(callers_meet_on_listed_records(true)).await;
+}
+
+async fn callers_meet_on_listed_records(is_spread: bool) {
     let clock = Clock::of_tests();
     let ledger = Arc::new(Ledger::new(clock.clone()));
     let like_aws = LikeAws {
@@ -87,6 +107,11 @@ async fn callers_meet_on_no_record_that_is_not_listed() {
     let api = Api::of(&system);
     let owner = api.register().await;
     operator::give_plan(system.context(), owner.org_id.parse().unwrap(), Plan::Enterprise).await.unwrap();
+    operator::suppress(system.context(), &LISTED.to_owned().try_into().unwrap(), true).await.unwrap();
+    if is_spread {
+        operator::spread(system.context(), owner.org_id.parse().unwrap()).await.unwrap();
+        system.clock().jump(SPREAD_BY_OPERATOR_AFTER);
+    }
     let mut written: Vec<BTreeSet<RecordKey>> = Vec::new();
     for _ in 0..2 {
         ledger.clear();
@@ -99,5 +124,8 @@ async fn callers_meet_on_no_record_that_is_not_listed() {
     assert!(kinds.is_empty(), "two callers write or check these, and \"{HEADING}\" does not list them: {kinds:?}");
     // As long as there is one, so that the ledger is known to note.
     assert!(!met.is_empty() && !written[0].is_empty());
+    let kinds: BTreeSet<String> = written.iter().flatten().map(RecordKey::kind).collect();
+    let lanes = ["ROOM#*#* / *", "USAGE#*#* / *#*#*"].map(|kind| kinds.contains(kind));
+    assert_eq!(lanes, [is_spread; 2], "{kinds:?}");
     system.shutdown().await;
 }
