@@ -19,7 +19,7 @@ use crate::clock::{Clock, millis};
 use crate::environment::Contexts;
 use crate::event_source::{EventSource, Mapping, MappingError};
 use crate::layers::embedded::EmbeddedDatabase;
-use crate::like_aws::{Called, LikeAws};
+use crate::like_aws::{Called, LikeAws, Slots};
 use crate::names::{REGION, TABLE_NAME};
 use crate::schedule::{Rate, RateError};
 use crate::sqs::{Sqs, SqsError};
@@ -124,6 +124,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) contexts: &'a Contexts,
     /// None where functions are always there.
     pub(crate) world: Option<(&'a LikeAws, &'a Template)>,
+    /// What the account has for all of them.
+    pub(crate) account: Option<&'a Arc<Slots>>,
 }
 
 impl Surroundings<'_> {
@@ -139,7 +141,7 @@ impl Surroundings<'_> {
         let Some((world, template)) = self.world else { return Ok(first) };
         let context = self.contexts.factory(name).ok_or_else(unknown)?;
         let again = move || make(context()).expect("it was made of the same configuration before");
-        Ok(world.called_by_events(template, name, clock, again))
+        Ok(world.called_by_events(template, name, (clock, self.account), again))
     }
 }
 

@@ -38,6 +38,7 @@ pub use conflicts::Transactions;
 pub use errors::Errors;
 pub use lambda::Lambda;
 use lambda::Pool;
+pub(crate) use lambda::Slots;
 pub use latency::Latencies;
 pub use ledger::Ledger;
 pub use queues::Queues;
@@ -173,8 +174,20 @@ impl LikeAws {
         Ok(Some((detour, url)))
     }
 
-    /// The gateway with the environments of all functions that have a route; `None` where functions are always there.
-    pub(crate) fn front(&self, template: &Template, contexts: &Contexts, clock: &Clock) -> Option<Arc<Front>> {
+    /// What the account has for all functions without a reservation; `None` where functions are always there.
+    pub(crate) fn account(&self, template: &Template, clock: &Clock) -> Option<Arc<Slots>> {
+        let lambda = self.lambda.as_ref()?;
+        Some(Arc::new(Slots::of_account(lambda, template.settings.values(), clock.now_ms())))
+    }
+
+    /// The gateway with the environments of all functions that have a route.
+    pub(crate) fn front(
+        &self,
+        template: &Template,
+        contexts: &Contexts,
+        clock: &Clock,
+        account: &Arc<Slots>,
+    ) -> Option<Arc<Front>> {
         let lambda = self.lambda.as_ref()?;
         let mut pools = BTreeMap::new();
         for (stream, (name, settings)) in (100..).zip(&template.settings) {
@@ -188,7 +201,8 @@ impl LikeAws {
                 let handler = functions::handler(&function, context, None);
                 Answering { handler: handler.expect("it has one, as all in that list"), context }
             };
-            pools.insert(name.clone(), Pool::new(lambda, (name, settings), (self.dice(stream), clock.clone()), make));
+            let chance = (self.dice(stream), clock.clone());
+            pools.insert(name.clone(), Pool::new(lambda, (name, settings), chance, account, make));
         }
         Some(Front::new(self.api_gateway.clone(), (self.dice(3), clock.clone()), pools))
     }
@@ -198,15 +212,17 @@ impl LikeAws {
         &self,
         template: &Template,
         name: &str,
-        clock: &Clock,
+        (clock, account): (&Clock, Option<&Arc<Slots>>),
         make: impl Fn() -> Called<E, R> + Send + Sync + 'static,
     ) -> Called<E, R>
     where
         E: Send + 'static,
         R: Send + 'static,
     {
-        let (Some(lambda), Some(settings)) = (&self.lambda, template.settings.get(name)) else { return make() };
-        let pool = Pool::new(lambda, (name, settings), (self.dice(4), clock.clone()), make);
+        let (Some(lambda), Some(settings), Some(account)) = (&self.lambda, template.settings.get(name), account) else {
+            return make();
+        };
+        let pool = Pool::new(lambda, (name, settings), (self.dice(4), clock.clone()), account, make);
         Arc::new(move |event| {
             let invoked = pool.invoke(|function: Called<E, R>, done| {
                 Box::pin(async move {

@@ -261,7 +261,9 @@ impl System {
         let contexts = Contexts::new(&template.functions, &config, &stack(layers), &production_clock);
         // Lives as long as the process, as in a Lambda environment.
         let context: &'static Context = Box::leak(Box::new(Context::new(config, production_clock)));
-        let front = options.like_aws.as_ref().and_then(|world| world.front(&template, &contexts, &clock));
+        let account = options.like_aws.as_ref().and_then(|world| world.account(&template, &clock));
+        let front = options.like_aws.as_ref().zip(account.as_ref());
+        let front = front.and_then(|(world, account)| world.front(&template, &contexts, &clock, account));
         let find = |name: &str| match &front {
             Some(front) => front.integration(name),
             None => functions::handler(name, contexts.get(name)?, options.without).map(gateway::direct),
@@ -282,8 +284,8 @@ impl System {
         };
         catalogue::load(&options.catalogue, context.store()).await?;
         let sqs_url = queues.url().to_owned();
-        let around =
-            Surroundings { contexts: &contexts, world: options.like_aws.as_ref().map(|world| (world, &template)) };
+        let world = options.like_aws.as_ref().map(|world| (world, &template));
+        let around = Surroundings { contexts: &contexts, world, account: account.as_ref() };
         let events = if options.background { template.event_functions.as_slice() } else { &[] };
         let background = Background::start(queues, database.in_process(), events, &around)?;
         let (stop, stopped) = oneshot::channel::<()>();
@@ -391,7 +393,11 @@ impl System {
     pub fn event_source(&self, function: &str) -> Result<EventSource, BackgroundError> {
         let event = self.events.iter().find(|event| event.function == function);
         let event = event.ok_or_else(|| BackgroundError::UnknownFunction(function.to_owned()))?;
-        background::from_queue(self.sqs(), event, &Surroundings { contexts: &self.contexts, world: None })
+        background::from_queue(
+            self.sqs(),
+            event,
+            &Surroundings { contexts: &self.contexts, world: None, account: None },
+        )
     }
 
     /// The embedded queue service.

@@ -1,8 +1,9 @@
-//! Transactions that conflict. A record is held from a transaction's prepare to its commit, and nothing waits for it: who comes
-//! second is refused at once.
+//! Transactions that conflict. A record is held from a transaction's prepare to its commit or cancel, and nothing waits for it: who
+//! comes second is refused. A transaction that is refused so holds its other records until it is cancelled, and is answered then.
 //!
 //! Sources: DynamoDB Developer Guide, "Transactions: How it works" (documented); Idziorek et al., "Distributed Transactions at
-//! Scale in Amazon DynamoDB", USENIX ATC 2023 (that a check holds as a write does, and the order within a prepare). What a
+//! Scale in Amazon DynamoDB", USENIX ATC 2023 (that a check holds as a write does, the order within a prepare, and that all
+//! cancellations are waited for). What a
 //! `BatchWriteItem` answers for a record that is held is documented nowhere: here it comes back unprocessed.
 
 mod replies;
@@ -33,7 +34,7 @@ const TOKEN_WINDOW: Duration = Duration::from_secs(600);
 /// How long transactions hold their records.
 #[derive(Clone, Debug)]
 pub struct Transactions {
-    /// From prepare to commit. Not published; inferred from the latency of which it is a part.
+    /// From prepare to commit or cancel. Not published; inferred from the latency of which it is a part.
     pub hold: Lognormal,
     /// The share of transactions whose coordinator dies: their records are held until another one recovers them. Inferred; the
     /// paper (3.5) says that it happens and not how often.
@@ -110,23 +111,17 @@ impl Conflicts {
         is_held
     }
 
-    /// Holds the records, or says which are held.
-    fn hold(&self, writes: &[Write<'_>]) -> Result<Hold, Vec<usize>> {
-        let met: Vec<usize> =
-            writes.iter().filter(|write| self.refuses(&write.key)).map(|write| write.place.1).collect();
-        if !met.is_empty() {
-            return Err(met);
-        }
-        let keys: Vec<RecordKey> = writes.iter().map(|write| write.key.clone()).collect();
+    /// Holds the records that are free, and says at which positions others hold one.
+    fn hold(&self, writes: &[Write<'_>]) -> (Hold, Vec<usize>) {
         let mut state = self.state();
-        // Between the look and here another may have come.
-        if keys.iter().any(|key| state.held.contains(key)) {
-            drop(state);
-            return self.hold(writes);
-        }
+        let (held, free): (Vec<&Write<'_>>, Vec<_>) = writes.iter().partition(|write| state.held.contains(&write.key));
+        let keys: Vec<RecordKey> = free.into_iter().map(|write| write.key.clone()).collect();
         state.held.extend(keys.iter().cloned());
         drop(state);
-        Ok(Hold { conflicts: self.clone(), keys })
+        if let Some(ledger) = &self.ledger {
+            held.iter().for_each(|write| ledger.refused(&write.key, Refusal::Conflict));
+        }
+        (Hold { conflicts: self.clone(), keys }, held.into_iter().map(|write| write.place.1).collect())
     }
 
     fn held_for(&self) -> Duration {
@@ -144,17 +139,19 @@ impl Conflicts {
             Some(Token::Ended) => return next.call(request).await,
             Some(Token::New) | None => {}
         }
-        let hold = match self.hold(&writes("TransactWriteItems", &body)) {
-            Ok(hold) => hold,
-            Err(met) => {
-                self.end(token, false);
-                return refused(&request, body, &met, &next).await;
-            }
-        };
+        let (hold, met) = self.hold(&writes("TransactWriteItems", &body));
         // On its own: that nobody waits for it any more does not end a transaction.
         let transaction = self.runtime.clone().spawn(async move {
+            // One that met another does not wait for that. Its other records are prepared, and held until all of them are cancelled.
+            let refusal = match met.is_empty() {
+                true => None,
+                false => Some(refused(&request, body, &met, &next).await),
+            };
             self.clock.sleep(self.held_for()).await;
-            let reply = next.call(request).await;
+            let reply = match refusal {
+                Some(refusal) => refusal,
+                None => next.call(request).await,
+            };
             drop(hold);
             self.end(token, reply.as_ref().is_ok_and(|reply| reply.status().is_success()));
             reply

@@ -6,6 +6,7 @@
 //! environment's placement takes is folklore: nothing logs it.
 
 mod environment;
+mod slots;
 #[cfg(test)]
 mod tests;
 
@@ -21,15 +22,16 @@ use crate::clock::{Clock, millis};
 use crate::template::FunctionSettings;
 use environment::Environment;
 pub use environment::Work;
+pub(crate) use slots::Slots;
 
 /// How functions run.
 #[derive(Clone, Debug)]
 pub struct Lambda {
-    /// Environments of the account. Documented as 1,000; a new account starts with far fewer.
+    /// Environments of the account: of all functions together. Documented as 1,000; a new account starts with far fewer.
     pub account: u32,
-    /// Whether each function has the template's reservation.
+    /// Whether each function has the template's reservation; else all of them share the account's environments and requests.
     pub is_reserved: bool,
-    /// Requests a second for each environment that a function may have. Documented, from memory.
+    /// Requests a second for each environment that a function, or the account, may have. Documented, from memory.
     pub requests_a_slot: f64,
     /// Environments that a function may get anew each second, and what it may save of that: 1,000 each ten seconds. Documented.
     pub scaling: (f64, f64),
@@ -71,6 +73,12 @@ pub enum Throttled {
     /// More requests a second than its environments may have.
     #[error("ReservedFunctionInvocationRateLimitExceeded")]
     Rate,
+    /// All environments of the account that no function has reserved are busy.
+    #[error("ConcurrentInvocationLimitExceeded")]
+    Account,
+    /// More requests a second than these may have.
+    #[error("FunctionInvocationRateLimitExceeded")]
+    AccountRate,
     /// It may not have more environments yet.
     #[error("ConcurrentInvocationLimitExceeded")]
     Scaling,
@@ -81,7 +89,8 @@ pub(crate) struct Pool<H> {
     settings: Lambda,
     name: String,
     timeout: Duration,
-    slots: u32,
+    /// Its own, or the account's.
+    slots: Arc<Slots>,
     make: Box<dyn Fn() -> H + Send + Sync>,
     state: Mutex<State<H>>,
     dice: Dice,
@@ -93,7 +102,6 @@ pub(crate) struct Pool<H> {
 struct State<H> {
     idle: Vec<Environment<H>>,
     busy: u32,
-    requests: Bucket,
     starts: Bucket,
     counts: Counts,
 }
@@ -106,21 +114,23 @@ pub struct Counts {
 }
 
 impl<H: Clone + Send + Sync + 'static> Pool<H> {
-    /// To be called in the runtime that outlives the environments.
+    /// To be called in the runtime that outlives the environments. `account` is for a function without a reservation.
     pub(crate) fn new(
         settings: &Lambda,
         (name, function): (&str, &FunctionSettings),
         (dice, clock): (Dice, Clock),
+        account: &Arc<Slots>,
         make: impl Fn() -> H + Send + Sync + 'static,
     ) -> Arc<Self> {
-        let slots = function.reserved.filter(|_| settings.is_reserved).unwrap_or(settings.account);
         let now_ms = clock.now_ms();
+        let slots = match function.reserved.filter(|_| settings.is_reserved) {
+            Some(reserved) => Arc::new(Slots::reserved(settings, reserved, now_ms)),
+            None => Arc::clone(account),
+        };
         let (a_second, saved) = settings.scaling;
-        let rate = f64::from(slots) * settings.requests_a_slot;
         let state = State {
             idle: Vec::new(),
             busy: 0,
-            requests: Bucket::new(rate, rate, now_ms),
             starts: Bucket::new(a_second, saved, now_ms),
             counts: Counts::default(),
         };
@@ -164,6 +174,7 @@ impl<H: Clone + Send + Sync + 'static> Pool<H> {
             };
             let work = work(environment.handler.clone(), done);
             let survived = environment.run(work, pool.timeout, &pool.clock).await;
+            pool.slots.leave();
             let mut state = pool.state();
             state.busy -= 1;
             if survived {
@@ -177,17 +188,17 @@ impl<H: Clone + Send + Sync + 'static> Pool<H> {
     fn take(&self) -> Result<Option<Environment<H>>, Throttled> {
         let now_ms = self.clock.now_ms();
         let mut state = self.state();
-        let taken = if state.requests.take_one(now_ms) {
+        let taken = self.slots.enter(now_ms).and_then(|()| {
             state.idle.retain(|environment| environment.lives_at(now_ms));
             match state.idle.pop() {
                 Some(environment) => Ok(Some(environment)),
-                None if state.busy >= self.slots => Err(Throttled::Concurrency),
                 None if state.starts.take_one(now_ms) => Ok(None),
-                None => Err(Throttled::Scaling),
+                None => {
+                    self.slots.leave();
+                    Err(Throttled::Scaling)
+                }
             }
-        } else {
-            Err(Throttled::Rate)
-        };
+        });
         match &taken {
             Ok(_) => state.busy += 1,
             Err(_) => state.counts.throttles += 1,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::like_aws::Lambda;
+use crate::like_aws::{Lambda, Slots};
 use crate::template::FunctionSettings;
 use lambda_http::Body;
 use shared::clock::Clock as ProductionClock;
@@ -27,7 +27,8 @@ fn front(settings: ApiGateway, handler: Handler) -> (Integration, Clock) {
     let function = FunctionSettings { reserved: Some(1), timeout: Duration::from_secs(60), memory_mb: 512 };
     let make = move || Answering { handler: Arc::clone(&handler), context };
     let dice = Dice::new(1, 1);
-    let pool = Pool::new(&lambda, ("docs", &function), (dice.clone(), clock.clone()), make);
+    let account = Arc::new(Slots::of_account(&lambda, [&function], clock.now_ms()));
+    let pool = Pool::new(&lambda, ("docs", &function), (dice.clone(), clock.clone()), &account, make);
     let pools = BTreeMap::from([("docs".to_owned(), pool)]);
     let settings = ApiGateway { overhead: at_once, ..settings };
     let front = Front::new(settings, (dice, clock.clone()), pools);

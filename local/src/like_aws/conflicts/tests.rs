@@ -70,18 +70,22 @@ async fn transact(client: &aws_sdk_dynamodb::Client, writes: Vec<TransactWriteIt
     }
 }
 
-/// What becomes of a transaction without any time passing: here nothing waits.
-async fn at_once(rig: &Rig, writes: Vec<TransactWriteItem>) -> Result<(), Vec<String>> {
+/// What becomes of a transaction within its own time, however long those that it meets take.
+async fn in_its_time(rig: &Rig, writes: Vec<TransactWriteItem>) -> Result<(), Vec<String>> {
+    let running = under_way(rig, writes).await;
+    rig.clock.jump(Duration::from_millis(11));
+    running.await.expect("no panic")
+}
+
+/// A transaction that meets another and is not cancelled yet.
+async fn under_way(rig: &Rig, writes: Vec<TransactWriteItem>) -> Running {
     let client = rig.client().clone();
     let running = tokio::spawn(async move { transact(&client, writes).await });
     for _ in 0..10_000 {
-        if running.is_finished() {
-            break;
-        }
         tokio::task::yield_now().await;
     }
-    assert!(running.is_finished(), "it waits");
-    running.await.expect("no panic")
+    assert!(!running.is_finished(), "it is answered before it is cancelled");
+    running
 }
 
 fn reasons(codes: &[&str]) -> Result<(), Vec<String>> {
@@ -89,13 +93,32 @@ fn reasons(codes: &[&str]) -> Result<(), Vec<String>> {
 }
 
 #[tokio::test]
-async fn a_transaction_that_meets_another_is_refused_at_once_by_position() {
+async fn a_transaction_that_meets_another_is_refused_by_position() {
     let (rig, _) = rig();
     let first = begin(&rig, vec![put(&rig, "a"), put(&rig, "b")], "a").await;
-    let second = at_once(&rig, vec![put(&rig, "c"), put(&rig, "b")]).await;
+    let second = in_its_time(&rig, vec![put(&rig, "c"), put(&rig, "b")]).await;
     assert_eq!(second, reasons(&["None", "TransactionConflict"]));
     end(&rig, first).await;
     assert!(!is_held(&rig, "a").await && !is_held(&rig, "b").await, "nothing is left of it");
+}
+
+#[tokio::test]
+async fn one_that_is_refused_holds_its_other_records_until_it_is_cancelled() {
+    let (rig, _) = rig();
+    let first = begin(&rig, vec![put(&rig, "a")], "a").await;
+    rig.clock.jump(Duration::from_millis(5));
+    let second = under_way(&rig, vec![put(&rig, "b"), put(&rig, "a")]).await;
+    assert!(is_held(&rig, "b").await);
+    let third = under_way(&rig, vec![put(&rig, "b"), put(&rig, "c")]).await;
+    rig.clock.jump(Duration::from_millis(6));
+    assert_eq!(first.await.expect("no panic"), Ok(()));
+    assert!(is_held(&rig, "b").await && !is_held(&rig, "a").await, "of the first nothing is held");
+    rig.clock.jump(Duration::from_millis(6));
+    assert_eq!(second.await.expect("no panic"), reasons(&["None", "TransactionConflict"]));
+    assert_eq!(third.await.expect("no panic"), reasons(&["TransactionConflict", "None"]));
+    for name in ["b", "c"] {
+        assert!(!is_held(&rig, name).await && !rig.exists(name).await);
+    }
 }
 
 #[tokio::test]
@@ -104,7 +127,7 @@ async fn a_check_holds_and_is_refused_as_a_write_is() {
     rig.put("parent").await;
     let first = begin(&rig, vec![check(&rig, "parent", "attribute_exists(pk)"), put(&rig, "a")], "a").await;
     let second = vec![check(&rig, "parent", "attribute_exists(pk)"), put(&rig, "b")];
-    assert_eq!(at_once(&rig, second).await, reasons(&["TransactionConflict", "None"]));
+    assert_eq!(in_its_time(&rig, second).await, reasons(&["TransactionConflict", "None"]));
     end(&rig, first).await;
 }
 
@@ -114,7 +137,7 @@ async fn conditions_are_looked_at_first() {
     let first = begin(&rig, vec![put(&rig, "a"), put(&rig, "b")], "a").await;
     let writes =
         vec![check(&rig, "a", "attribute_exists(pk)"), put(&rig, "b"), check(&rig, "c", "attribute_exists(pk)")];
-    let refused = at_once(&rig, writes).await;
+    let refused = in_its_time(&rig, writes).await;
     assert_eq!(refused, reasons(&["ConditionalCheckFailed", "TransactionConflict", "ConditionalCheckFailed"]));
     end(&rig, first).await;
     assert!(!rig.exists("c").await, "the question wrote nothing");

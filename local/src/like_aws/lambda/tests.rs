@@ -13,10 +13,16 @@ fn function(reserved: u32) -> FunctionSettings {
 
 /// Environments that hold their number.
 fn pool(lambda: &Lambda, reserved: u32) -> (Arc<Pool<u32>>, Clock) {
-    let (clock, next) = (Clock::stopped(), AtomicU32::new(1));
+    let clock = Clock::stopped();
+    let account = Arc::new(Slots::of_account(lambda, [], clock.now_ms()));
+    (pool_of(lambda, reserved, &clock, &account), clock)
+}
+
+fn pool_of(lambda: &Lambda, reserved: u32, clock: &Clock, account: &Arc<Slots>) -> Arc<Pool<u32>> {
+    let next = AtomicU32::new(1);
     let made = move || next.fetch_add(1, SeqCst);
     let name = ("create-item", &function(reserved));
-    (Pool::new(lambda, name, (Dice::new(1, 1), clock.clone()), made), clock)
+    Pool::new(lambda, name, (Dice::new(1, 1), clock.clone()), account, made)
 }
 
 /// Waits until no environment is busy.
@@ -79,6 +85,44 @@ async fn a_slot_has_ten_requests_a_second() {
     assert_eq!(ask(&pool).await, Err(Throttled::Rate), "however short they are");
     clock.jump(Duration::from_millis(100));
     assert_eq!(ask(&pool).await, Ok(1));
+}
+
+/// Without reservations: what one function has, another has not.
+#[tokio::test]
+async fn an_account_has_its_environments_and_requests_once_for_all_functions() {
+    let lambda = Lambda { account: 2, is_reserved: false, ..settings(false) };
+    let clock = Clock::stopped();
+    let account = Arc::new(Slots::of_account(&lambda, [&function(50)], clock.now_ms()));
+    let (one, other) = (pool_of(&lambda, 50, &clock, &account), pool_of(&lambda, 50, &clock, &account));
+    assert_eq!(ask(&other).await, Ok(1), "it has one that is warm");
+    let gate = Arc::new(Semaphore::new(0));
+    let held = [hold(&one, &gate).expect("the first"), hold(&one, &gate).expect("the second")];
+    assert_eq!(hold(&other, &gate).err(), Some(Throttled::Account), "however warm");
+    gate.add_permits(2);
+    for received in held {
+        received.await.expect("it lives");
+    }
+    idle(&one).await;
+    // Twenty requests a second of both together, and four are gone.
+    for _ in 0..8 {
+        ask(&one).await.expect("it has room");
+        ask(&other).await.expect("it has room");
+    }
+    assert_eq!(ask(&one).await, Err(Throttled::AccountRate));
+    assert_eq!(ask(&other).await, Err(Throttled::AccountRate));
+    clock.jump(Duration::from_millis(50));
+    assert_eq!(ask(&other).await, Ok(1));
+}
+
+/// A hundred are left at least for functions without a reservation.
+#[test]
+fn reservations_are_taken_of_the_account() {
+    let of = |account, reserved| {
+        let lambda = Lambda { account, ..Lambda::default() };
+        let slots = Slots::of_account(&lambda, [&function(reserved)], 0);
+        (0..).take_while(|_| slots.enter(0).is_ok()).count()
+    };
+    assert_eq!([of(1_000, 840), of(1_000, 950), of(10, 840)], [160, 100, 10]);
 }
 
 #[tokio::test]
