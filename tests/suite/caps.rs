@@ -176,6 +176,23 @@ async fn runs_that_may_have_cost_all_they_could_use_up_the_day_and_go_on_the_nex
     is_full(&rig, &owner).await;
 }
 
+/// Where the month has no room for another run either, the job ends for that: there is nothing to wait for.
+#[tokio::test]
+async fn what_neither_the_day_nor_the_month_has_room_for_fails() {
+    let providers = Providers::start().await;
+    let rig = over([("DOLLARS_PER_DAY", "0.10")], providers.environment()).await;
+    let owner = rig.owner("enterprise").await;
+    let id = rig.accepted(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await;
+    let (store, org) = (rig.system.context().store(), owner.org_id.parse().unwrap());
+    let job = store.job(org, id.parse().unwrap()).await.unwrap();
+    let _others = store.take_of_cap(Cap::Dollars, OrgId::new(), None, 100_000_000 - job.reserved_nanos).await.unwrap();
+    rig.settings(&owner, json!({"monthly_budget_usd": "0.04"})).await;
+    providers.will([Answer::Refuse(500, None)]);
+    rig.deliver_all().await;
+    let job = rig.job(&owner, &id).await;
+    assert_eq!((&job["state"], &job["error"]["code"]), (&json!("failed"), &json!("budget_exceeded")), "{job}");
+}
+
 /// The same of a run whose worker died, and of one that is cancelled while it waits: that gives nothing back that was not taken.
 #[tokio::test]
 async fn a_dead_run_waits_for_the_next_day_too_and_gives_back_nothing_that_it_did_not_take() {

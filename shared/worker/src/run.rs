@@ -122,7 +122,7 @@ async fn claim(context: &Context, found: JobRecord) -> Result<Option<JobRecord>,
             Claim::End(ended, delta) => Change::to((*ended, delta), false),
             Claim::Run(mine) => Change::to((*mine, job.takeover_charge()), true)
                 .or_over_budget(Change::to(over_budget(job, Cost::Unknown, now), false))
-                .or_over_cap(Change::to(job.waits_for_cap(Cost::Unknown, now), false)),
+                .or_over_cap(over_cap(job, Cost::Unknown, now, false)),
         })
     });
     match claimed.await {
@@ -142,6 +142,12 @@ async fn claim(context: &Context, found: JobRecord) -> Result<Option<JobRecord>,
 fn over_budget(job: &JobRecord, cost: Cost, now: Moment) -> (JobRecord, UsageDelta) {
     let error = JobError::new("budget_exceeded", "The month's budget has no room for another run.");
     job.end(JobState::Failed, Err(Some(error)), cost, now)
+}
+
+/// It waits for a day that has room, if the month has.
+fn over_cap<T: Copy>(job: &JobRecord, cost: Cost, now: Moment, answer: T) -> Change<T> {
+    let waits = Change::to(job.waits_for_cap(cost, now), answer);
+    waits.or_over_budget(Change::to(over_budget(job, cost, now), answer))
 }
 
 /// The budget that another run is judged by: that of now, not of the job's acceptance.
@@ -208,7 +214,7 @@ async fn write(context: &Context, mine: &JobRecord, ended: &RunOutcome, receives
         let now = context.now();
         let (next, then) = after_run(job, ended, receives, now);
         let over_budget = Change::to(over_budget(job, ended.cost(), now), Then::Delete);
-        let over_cap = Change::to(job.waits_for_cap(ended.cost(), now), Then::SendAnother);
+        let over_cap = over_cap(job, ended.cost(), now, Then::SendAnother);
         Ok(Change::to(next, then).or_over_budget(over_budget).or_over_cap(over_cap))
     });
     let (job, then) = written.await?;
