@@ -3,7 +3,7 @@
 "Test:" line: it must pass without the bug and fail with it. A test is cargo's, or a script of deploy/, lab/ or .ci/.
 
 Usage: lab/planted-bugs.py GROUP [PART]      one bug at a time; PART is of a patch's name
-       lab/planted-bugs.py --together        those of all groups that the suite finds, up to fifteen in one build
+       lab/planted-bugs.py --together        those of all groups that the suite finds, up to twenty in one build
        lab/planted-bugs.py --others          all that are not among those: as many of one test program in one build, scripts' alone
 
 Together they take fewer builds, and fewer runs: their tests run side by side, as they do without bugs. A test could then
@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUGS = ROOT / "lab/planted-bugs"
 TOOLS = pathlib.Path(os.environ.get("CITIZEN_TOOLS", pathlib.Path.home() / ".cache/citizen-tools"))
 SUITE = "--workspace --test suite"
-AT_ONCE = 15
+AT_ONCE = 20
 TIMEOUT_S = 120
 # Tests side by side may take this long. Those that have not ended then run alone.
 TOGETHER_TIMEOUT_S = 60
@@ -143,8 +143,12 @@ def plant(copy, bugs):
     for bug in bugs:
         copy.apply(bug, "--reverse")
     if not built and len(bugs) > 1:
-        print(f"{said[-2000:]}\n{', '.join(bug.name for bug in bugs)} do not compile together: one at a time", flush=True)
-        missed = [one for bug in bugs for one in plant(copy, [bug])]
+        # Those of the files that the compiler names, one at a time; the others together.
+        named = set(re.findall(r"^ *--> (\S+?):\d+", said, re.M))
+        apart = [bug for bug in bugs if bug.files & named] or bugs
+        print(f"{said[-2000:]}\nof {', '.join(bug.name for bug in bugs)}, {len(apart)} may not compile: one at a time", flush=True)
+        rest = [bug for bug in bugs if bug not in apart]
+        missed = [one for batch in [[bug] for bug in apart] + [rest] * bool(rest) for one in plant(copy, batch)]
     return missed
 
 

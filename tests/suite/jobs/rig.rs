@@ -14,6 +14,9 @@ use shared::store::items::SPREAD_BY_OPERATOR_AFTER;
 use shared::store::jobs::Advance;
 use std::time::Duration;
 
+/// More batches than any test has messages.
+const MANY_BATCHES: usize = 5_000;
+
 /// The operator's caps are out of the way where a test names none.
 const CAPS: [(&str, &str); 3] =
     [("EMAILS_PER_DAY", "1000000"), ("DOLLARS_PER_DAY", "1000000"), ("CAP_SHARES", "100,100,100")];
@@ -80,9 +83,13 @@ impl Rig {
 
     /// Delivers until nothing is visible.
     pub(crate) async fn deliver_all(&self) {
-        while self.visible() > 0 {
+        for _ in 0..MANY_BATCHES {
+            if self.visible() == 0 {
+                return;
+            }
             self.deliver().await;
         }
+        panic!("a message comes again and again");
     }
 
     /// Delivers until nothing is left on the queues, letting time pass where messages are hidden.
@@ -102,9 +109,13 @@ impl Rig {
 
     /// Hands all account mail that is on its queue to its worker.
     pub(crate) async fn deliver_account_mail(&self) {
-        while self.account_mail() > 0 {
+        for _ in 0..MANY_BATCHES {
+            if self.account_mail() == 0 {
+                return;
+            }
             self.account_mail.deliver().await.unwrap();
         }
+        panic!("a message comes again and again");
     }
 
     /// How much account mail is on its queue.
