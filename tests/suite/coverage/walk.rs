@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// What `just new` and [`left`] read and write.
-const PARTS: [&str; 12] = [
+const PARTS: [&str; 14] = [
     ".ci/new_function.py",
+    "deploy/smoke.py",
+    "deploy/test_smoke.py",
     "deploy/throttles.py",
     "README.md",
     "docs",
@@ -87,11 +89,17 @@ async fn all_that_a_new_function_lacks_is_named_at_once() {
     has("functions/docs/openapi.json: `just openapi` writes it");
     has("functions/take-walk/src/lib.rs:");
     has("lab/bench/scenarios.py:");
-    assert_eq!(named.len(), 7, "{named:#?}");
+    has("deploy/smoke.py: a call of POST /orgs/{org_id}/walks");
+    assert_eq!(named.len(), 8, "{named:#?}");
 
     // All that can be said without a build.
     copy.write("tests/suite/matrix.rs", "row(\"login\"", "    row(\"take_walk\", [401, 403, 403, 204, 404]),");
     copy.write("lab/load/tests/growth/endpoints.rs", "plain(\"health\")", "    plain(\"take-walk\"),");
+    copy.write(
+        "deploy/smoke.py",
+        "self.call(\"PUT\"",
+        "            self.call(\"POST\", f\"/orgs/{self.org}/walks\", 204)",
+    );
     let table = named.iter().find_map(|line| line.split_once(": | `take-walk`")).unwrap().0;
     copy.write(table, "| `health` |", "| `take-walk` | `POST /orgs/{org_id}/walks` | owner |");
     for file in ["functions/take-walk/src/lib.rs", "lab/bench/scenarios.py"] {
