@@ -52,7 +52,7 @@ struct Api {
     port: u16,
     allowed_origins: Vec<HeaderValue>,
     responses: GatewayResponses,
-    /// Replies of at least so many bytes are compressed for who takes that.
+    /// Replies of at least so many bytes are compressed for whoever takes that.
     compressed_from: Option<usize>,
 }
 

@@ -18,8 +18,8 @@ use clap::{Parser, Subcommand};
 use local::ablation::Ablation;
 use local::clock::Clock;
 use local::connections::Limits;
-use local::figures;
 use local::like_aws::LikeAws;
+use local::local_routes;
 use local::names::TABLE_NAME;
 use local::system::project_folder;
 use local::{Options, Storage, System, functions, openapi};
@@ -193,7 +193,7 @@ async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     );
     if let Some(providers) = system.providers() {
         println!("Its model provider and mail service have a bad day: {}", providers.figures());
-        println!("    curl -X PUT -d well {url}{}", figures::PROVIDERS);
+        println!("    curl -X PUT -d well {url}{}", local_routes::PROVIDERS);
     }
     println!();
     println!("    curl -i '{url}/models/pricing?provider=anthropic'");

@@ -45,7 +45,7 @@ fn is_own(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// As browsers say of each request (Fetch Metadata). Who is none says nothing.
+/// As browsers say of each request (Fetch Metadata). Whoever is none says nothing.
 fn is_from_another_site(headers: &HeaderMap) -> bool {
     headers.get("sec-fetch-site").is_some_and(|site| site.as_bytes() == b"cross-site")
 }

@@ -7,7 +7,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use lambda_http::http::Uri;
 
-use crate::figures::ENDPOINTS;
+use crate::local_routes::ENDPOINTS;
 
 /// Why a system on this machine cannot be asked.
 #[derive(Debug, thiserror::Error)]

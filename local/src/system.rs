@@ -21,7 +21,7 @@ use crate::{
     database::{Database, DatabaseError, Storage},
     environment::{Contexts, Environment},
     event_source::EventSource,
-    figures, functions, gateway,
+    functions, gateway,
     layers::{
         Layer,
         counting::DatabaseCalls,
@@ -33,6 +33,7 @@ use crate::{
         stack,
     },
     like_aws::{LikeAws, Passage, api_gateway::Front, cache::Detour, lambda::Counts},
+    local_routes,
     mail_service::MailService,
     mailbox::MailFolder,
     names::TABLE_NAME,
@@ -205,7 +206,7 @@ impl System {
         })?;
         let mail_folder = MailFolder::open(options.mailbox).map_err(StartError::MailFolder)?;
         let mail = MailService::open(mail_folder.path()).map_err(StartError::MailFolder)?;
-        let mail_url = format!("http://127.0.0.1:{port}{}", figures::MAIL_SERVICE);
+        let mail_url = format!("http://127.0.0.1:{port}{}", local_routes::MAIL_SERVICE);
         let clock = options.clock;
         let database = Database::open(&options.storage, TABLE_NAME, &template.table, &clock)?;
         let origins = options.allowed_origins.unwrap_or_else(|| template.allowed_origins.join(","));
@@ -270,7 +271,7 @@ impl System {
         };
         let router = gateway::router(&template, allowed_origins, port, find)
             .map_err(|function| StartError::UnknownFunction { path: options.template, function })?;
-        let router = figures::add_to(
+        let router = local_routes::add_to(
             router,
             database_calls,
             queues.sqs().clone(),
@@ -279,7 +280,7 @@ impl System {
             mail,
         );
         let router = match &providers {
-            Some(providers) => router.route(figures::PROVIDERS, unkind::route(providers.clone())),
+            Some(providers) => router.route(local_routes::PROVIDERS, unkind::route(providers.clone())),
             None => router,
         };
         catalogue::load(&options.catalogue, context.store()).await?;
@@ -349,7 +350,7 @@ impl System {
         format!("http://localhost:{}", self.port)
     }
 
-    /// What answers requests, for who asks in this process: each needs its caller's address (`ConnectInfo`).
+    /// What answers requests, for whoever asks in this process: each needs its caller's address (`ConnectInfo`).
     pub fn router(&self) -> axum::Router {
         self.router.clone()
     }

@@ -1,4 +1,4 @@
-//! What a system on this machine says of itself, to load tests, to the operator's commands and to who walks through it. No
+//! What a system on this machine says of itself, to load tests, to the operator's commands and to whoever walks through it. No
 //! paths of the API, and not in AWS, where CloudWatch has such figures and CloudFormation such names. `/` leads to the
 //! documentation: in AWS the stage's root is no address that anybody is told, and leading on from it would cost a function.
 
