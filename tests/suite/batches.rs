@@ -5,6 +5,7 @@ use crate::faults::{Fault, FaultyDatabase};
 use lambda_http::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use lambda_http::{Body, Request};
 use local::{Options, System};
+use reqwest::Method;
 use serde_json::{Value, json};
 use shared::Context;
 use shared::clock::Clock;
@@ -17,7 +18,8 @@ struct Fixture {
     database: FaultyDatabase,
     context: Context,
     token: String,
-    _system: System,
+    org_id: String,
+    system: System,
 }
 
 async fn fixture() -> Fixture {
@@ -49,7 +51,8 @@ async fn fixture() -> Fixture {
         Some(value.to_owned())
     });
     let context = Context::new(config.unwrap(), Clock::new(local::Clock::of_tests()));
-    Fixture { database, context, token: session["token"].as_str().unwrap().to_owned(), _system: system }
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    Fixture { database, context, token: text(&session["token"]), org_id: text(&session["org"]["id"]), system }
 }
 
 impl Fixture {
@@ -61,6 +64,16 @@ impl Fixture {
         let reply = respond(&self.context, request, create_item::handle).await;
         let Body::Text(text) = reply.body() else { panic!("a text") };
         (reply.status().as_u16(), serde_json::from_str(text).unwrap())
+    }
+
+    /// What somebody else of the organization does, past the faults.
+    async fn call(&self, method: Method, path: &str, body: Value) -> (u16, Value) {
+        let mut request = reqwest::Client::new().request(method, format!("{}{path}", self.system.url()));
+        if !body.is_null() {
+            request = request.json(&body);
+        }
+        let reply = request.bearer_auth(&self.token).send().await.unwrap();
+        (reply.status().as_u16(), serde_json::from_slice(&reply.bytes().await.unwrap()).unwrap_or_default())
     }
 }
 
@@ -148,6 +161,52 @@ async fn a_batch_whose_replies_are_lost_is_not_called_failed() {
     fixture.database.inject("BatchWriteItem", Fault::LoseReply(u32::MAX));
     let (status, body) = fixture.create(&batch(30)).await;
     assert_eq!((status, body["created"].as_array().unwrap().len()), (201, 30), "{body}");
+}
+
+/// Others have seen what a write did whose reply was lost, and may have changed or deleted it: it is not written again.
+#[tokio::test]
+async fn what_others_did_with_an_item_stands_though_its_batchs_reply_is_lost() {
+    let fixture = fixture().await;
+    fixture.database.inject("BatchWriteItem", Fault::HoldLostReply(1));
+    let batch_of_two = batch(2);
+    let others = async {
+        fixture.database.has_done("BatchWriteItem").await;
+        let items = fixture.call(Method::GET, "/items", Value::Null).await.1;
+        let path = |at: usize| format!("/items/{}", items["data"][at]["id"].as_str().unwrap());
+        assert_eq!(fixture.call(Method::PATCH, &path(0), json!({"name": "changed"})).await.0, 200);
+        assert_eq!(fixture.call(Method::DELETE, &path(1), Value::Null).await.0, 204);
+        fixture.database.release("BatchWriteItem");
+        path(0)
+    };
+    let ((status, body), changed) = tokio::join!(fixture.create(&batch_of_two), others);
+    assert_eq!((status, body["created"].as_array().unwrap().len()), (201, 2), "{body}");
+
+    let items = fixture.call(Method::GET, "/items", Value::Null).await.1;
+    let items: Vec<_> =
+        items["data"].as_array().unwrap().iter().map(|item| (&item["name"], &item["version"])).collect();
+    assert_eq!(items, [(&json!("changed"), &json!(2))]);
+    assert_eq!(fixture.call(Method::DELETE, &changed, Value::Null).await.0, 204);
+    assert_eq!(fixture.call(Method::GET, "/items", Value::Null).await, (200, json!({"data": [], "next_cursor": null})));
+    for _ in 0..10 {
+        assert_eq!(fixture.create(&batch(100)).await.0, 201, "1,000 in all");
+    }
+    assert_eq!(fixture.create(&json!({"name": "a"})).await.0, 403);
+}
+
+/// A count that fell short, whatever did it, shuts nobody out.
+#[tokio::test]
+async fn an_organization_whose_count_fell_short_is_open() {
+    let fixture = fixture().await;
+    let update = json!({
+        "TableName": local::names::TABLE_NAME,
+        "Key": {"pk": {"S": format!("ORG#{}", fixture.org_id)}, "sk": {"S": "ORG"}},
+        "UpdateExpression": "SET item_count = :less",
+        "ConditionExpression": "attribute_exists(pk)",
+        "ExpressionAttributeValues": {":less": {"N": "-1"}}
+    });
+    fixture.database.call("UpdateItem", &update).await;
+    assert_eq!(fixture.create(&json!({"name": "a"})).await.0, 201);
+    assert_eq!(fixture.call(Method::GET, "/items", Value::Null).await.0, 200);
 }
 
 /// A write that timed out lands after it was looked for: it was not called unwritten, and its room was kept.

@@ -18,6 +18,8 @@ pub(crate) enum Fault {
     Throttle(u32),
     /// So many times, done, but answered with an internal error.
     LoseReply(u32),
+    /// So many times, done, but answered with an internal error, and only after [`FaultyDatabase::release`].
+    HoldLostReply(u32),
     /// `TransactWriteItems`: so many times, cancelled for a conflict with another transaction.
     Conflict(u32),
     /// `PutItem`, `UpdateItem`, `DeleteItem`: so many times, refused because a transaction holds the record.
@@ -30,6 +32,8 @@ pub(crate) enum Fault {
     HoldNextPage,
 }
 
+/// What is counted of an operation when it is done and its reply is held.
+const DONE: &str = ", done";
 /// What queries are counted as that go on with another page.
 const NEXT_PAGE: &str = "Query, next page";
 
@@ -78,6 +82,13 @@ impl FaultyDatabase {
         }
     }
 
+    /// Waits until an operation is done whose reply is held.
+    pub(crate) async fn has_done(&self, operation: &str) {
+        while self.calls(&format!("{operation}{DONE}")) == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     /// Waits until a page that is held has been asked for.
     pub(crate) async fn holds_next_page(&self) {
         self.holds(NEXT_PAGE).await;
@@ -94,7 +105,7 @@ impl FaultyDatabase {
         self.calls.lock().unwrap().get(operation).copied().unwrap_or(0)
     }
 
-    /// The access keys of who has called, in order.
+    /// The access keys of whoever has called, in order.
     pub(crate) fn callers(&self) -> Vec<String> {
         self.callers.lock().unwrap().clone()
     }
@@ -126,6 +137,7 @@ impl FaultyDatabase {
             | Fault::Conflict(left)
             | Fault::Held(left)
             | Fault::LoseReply(left)
+            | Fault::HoldLostReply(left)
             | Fault::Delay(left, _) => left,
             Fault::Hold | Fault::HoldNextPage => return Some(*fault),
         };
@@ -160,8 +172,12 @@ async fn answer(proxy: FaultyDatabase, mut call: Call) -> Result<Reply, Cut> {
             *call.body_mut() = request.to_string().into();
             proxy.origin.pass(call).await
         }
-        Some(Fault::LoseReply(_)) => {
+        Some(fault @ (Fault::LoseReply(_) | Fault::HoldLostReply(_))) => {
             proxy.origin.pass(call).await;
+            if matches!(fault, Fault::HoldLostReply(_)) {
+                *proxy.calls.lock().unwrap().entry(format!("{operation}{DONE}")).or_default() += 1;
+                released.await;
+            }
             error(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", json!({"message": "lost"}))
         }
         Some(Fault::Throttle(_)) => {

@@ -5,7 +5,7 @@ use crate::ids::{ItemId, JobId, OrgId, UserId};
 use crate::model::mark::MembershipMark;
 use crate::model::time::{Moment, Rfc3339};
 use deserr::Deserr;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 /// A plan.
@@ -137,6 +137,7 @@ pub struct OrgRecord {
     /// The counters of a copy are those of when it was made.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub copied: bool,
+    #[serde(deserialize_with = "at_least_none")]
     pub item_count: u64,
     pub member_count: u64,
     pub owner_count: u64,
@@ -149,6 +150,11 @@ pub struct OrgRecord {
 
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+/// A count that fell short, by whatever fault, shuts nobody out of the organization: it is none.
+fn at_least_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    i64::deserialize(deserializer).map(|count| u64::try_from(count).unwrap_or(0))
 }
 
 impl OrgRecord {

@@ -114,7 +114,8 @@ impl Store {
         Ok(matches!(timed(Part::Db, self.transact(writes)).await?, Transaction::Done))
     }
 
-    /// Writes up to [`BATCH`] items. Every write is a put of a fresh id, so sending one again is harmless.
+    /// Writes up to [`BATCH`] items. A put whose reply was lost is not sent again before it was looked for: others may have changed or deleted
+    /// what it wrote.
     async fn write_batch(&self, items: &[ItemRecord]) -> Unwritten {
         let started = Instant::now();
         let mut pending = Vec::with_capacity(items.len());
@@ -128,9 +129,24 @@ impl Store {
                 None => drop(unwritten.absent.insert(item.item_id)),
             }
         }
+        let org = items[0].org_id;
         // Whether a write of what is pending may still be under way. So that each attempt's answer is seen, the SDK repeats none.
         let mut may_land = false;
+        let mut is_in_doubt = false;
         for attempt in 0..BATCH_ATTEMPTS {
+            if attempt > 0 {
+                if started.elapsed() > BATCH_PATIENCE {
+                    break;
+                }
+                tokio::time::sleep(backoff(attempt - 1)).await;
+            }
+            if is_in_doubt {
+                let Ok(absent) = self.unwritten_items(org, &ids_of(&pending)).await else { continue };
+                pending.retain(|write| written_id(write).is_some_and(|id| absent.contains(&id)));
+                if pending.is_empty() {
+                    return unwritten;
+                }
+            }
             let once = aws_sdk_dynamodb::config::Builder::new().retry_config(RetryConfig::disabled());
             let sent = self
                 .client
@@ -142,13 +158,15 @@ impl Store {
                 .await;
             match sent {
                 Ok(reply) => {
+                    is_in_doubt = false;
                     pending = reply.unprocessed_items.unwrap_or_default().into_values().flatten().collect();
                     if pending.is_empty() {
                         return unwritten;
                     }
                 }
                 Err(error) => {
-                    may_land |= !is_refusal(&error);
+                    is_in_doubt = !is_refusal(&error);
+                    may_land |= is_in_doubt;
                     let error = classify(error);
                     tracing::warn!(%error, attempt, "a batch of items was not written");
                     if matches!(error, ApiError::Internal(_)) {
@@ -156,30 +174,21 @@ impl Store {
                     }
                 }
             }
-            if started.elapsed() > BATCH_PATIENCE {
-                break;
-            }
-            tokio::time::sleep(backoff(attempt)).await;
         }
-        let found = self.look_for(pending.iter().filter_map(written_id), items[0].org_id).await;
-        unwritten.unknown.extend(found.unknown);
-        if may_land {
-            unwritten.unknown.extend(found.absent);
-        } else {
-            unwritten.absent.extend(found.absent);
+        // One that was stored must not be called failed.
+        let ids = ids_of(&pending);
+        match self.unwritten_items(org, &ids).await {
+            Ok(absent) if !may_land => unwritten.absent.extend(absent),
+            Ok(absent) => unwritten.unknown.extend(absent),
+            Err(_) => unwritten.unknown.extend(ids),
         }
         unwritten
     }
+}
 
-    /// Finds out what became of writes whose replies were lost: one that was stored must not be called failed.
-    async fn look_for(&self, ids: impl Iterator<Item = ItemId>, org: OrgId) -> Unwritten {
-        let ids: HashSet<ItemId> = ids.collect();
-        let wanted: Vec<ItemId> = ids.iter().copied().collect();
-        match self.find_items(org, &wanted).await {
-            Ok(found) => Unwritten { absent: ids.difference(&found).copied().collect(), unknown: HashSet::new() },
-            Err(_) => Unwritten { absent: HashSet::new(), unknown: ids },
-        }
-    }
+/// The items that writes would have put.
+fn ids_of(writes: &[WriteRequest]) -> Vec<ItemId> {
+    writes.iter().filter_map(written_id).collect()
 }
 
 /// Whether DynamoDB said that it did nothing. After a time-out, a lost connection or an error of its own a write may land later.
