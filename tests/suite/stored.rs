@@ -21,21 +21,35 @@ use std::time::Duration;
 
 /// What a write may change in a record of a kind, by how its keys start. Everything else of a record stays as it was.
 const MAY_CHANGE: [(&str, &str, &[&str]); 16] = [
-    ("USER#", "PROFILE", &["name", "version", "write_id"]),
+    ("USER#", "PROFILE", &["name", "version", "write_id", "write_id_before"]),
     ("USER#", "ORG#", &["role"]),
     ("ORG#", "MEMBER#", &["role"]),
     (
         "ORG#",
         "ORG",
-        &["plan", "plan_version", "plan_given_at", "plan_write_id", "spread_from", "copied", "item_count", "deletions"],
+        &[
+            "plan",
+            "plan_version",
+            "plan_given_at",
+            "plan_write_id",
+            "plan_write_id_before",
+            "spread_from",
+            "copied",
+            "item_count",
+            "deletions",
+        ],
     ),
-    ("ORG#", "COPY", &["plan", "plan_version", "plan_given_at", "plan_write_id", "item_count", "deletions"]),
+    (
+        "ORG#",
+        "COPY",
+        &["plan", "plan_version", "plan_given_at", "plan_write_id", "plan_write_id_before", "item_count", "deletions"],
+    ),
     ("ORG#", "SETTINGS", &["settings", "version"]),
     ("CAP#", "CAP", &["units", "held", "taken", "free_units", "slot"]),
     ("LIMITER#", "LIMITER", &["next_at"]),
     ("BACKLOG#", "", &["ends_at", "ttl"]),
     ("WAITING#", "PLACE", &["holder", "held_until", "ttl"]),
-    ("ITEMS#", "", &["name", "updated_at", "version", "write_id"]),
+    ("ITEMS#", "", &["name", "updated_at", "version", "write_id", "write_id_before"]),
     ("ROOM#", "", &["free_units", "terms"]),
     ("PARTITIONS", "KNOWN", &["since", "seen"]),
     (

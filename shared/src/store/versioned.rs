@@ -1,5 +1,6 @@
-//! Changes of versioned records under conditions, each applied once. A change carries an id of its own into the record: a
-//! repetition by the SDK, whose first reply was lost, is refused, and finds by the id that it was itself that changed it.
+//! Changes of versioned records under conditions, each applied once. A change carries an id of its own into the record, and keeps that of the
+//! change before: a repetition by the SDK, whose first reply was lost, is refused, and finds by the id that it was itself that changed it,
+//! also where somebody has made another change since. (Two others within the second of a repetition are not told apart.)
 
 use super::keys::Key;
 use super::single::SingleWrite as _;
@@ -12,18 +13,24 @@ use platform::cache::WriteOutcome;
 use platform::telemetry::{Part, timed};
 use serde::de::DeserializeOwned;
 
-/// The attributes that count a record's changes and name the last one. A record that is changed in two independent ways has
-/// a pair for each.
+/// The attributes that count a record's changes and name the last two. A record that is changed in two independent ways has
+/// its own for each.
 pub(crate) struct Versioned {
     version: &'static str,
     write_id: &'static str,
+    write_id_before: &'static str,
     /// Of a record with this attribute there are copies: it is not changed alone.
     copied: Option<&'static str>,
 }
 
-pub(crate) const RECORD: Versioned = Versioned { version: "version", write_id: "write_id", copied: None };
-pub(crate) const PLAN: Versioned =
-    Versioned { version: "plan_version", write_id: "plan_write_id", copied: Some("copied") };
+pub(crate) const RECORD: Versioned =
+    Versioned { version: "version", write_id: "write_id", write_id_before: "write_id_before", copied: None };
+pub(crate) const PLAN: Versioned = Versioned {
+    version: "plan_version",
+    write_id: "plan_write_id",
+    write_id_before: "plan_write_id_before",
+    copied: Some("copied"),
+};
 
 impl Store {
     /// Sets attributes of a record, if it is as `expected`.
@@ -42,7 +49,9 @@ impl Store {
             Err(refusal) => return WriteOutcome::Unknown(refusal),
         };
         let write_id = string(uuid::Uuid::now_v7().simple());
-        let mut assignments = "SET #version = #version + :one, #write_id = :write_id".to_owned();
+        let mut assignments = "SET #version = #version + :one, #write_id = :write_id, \
+            #write_id_before = if_not_exists(#write_id, :nobody)"
+            .to_owned();
         let alone = versioned.copied.map_or_else(String::new, |copied| format!(" AND attribute_not_exists({copied})"));
         let mut update = self
             .client
@@ -50,12 +59,15 @@ impl Store {
             .table_name(&self.table)
             .set_key(Some(key.attributes()))
             .condition_expression(format!(
-                "{condition} AND (attribute_not_exists(#write_id) OR #write_id <> :write_id){alone}"
+                "{condition} AND (attribute_not_exists(#write_id) OR #write_id <> :write_id) \
+                AND (attribute_not_exists(#write_id_before) OR #write_id_before <> :write_id){alone}"
             ))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .return_values(ReturnValue::AllNew)
             .expression_attribute_names("#version", versioned.version)
             .expression_attribute_names("#write_id", versioned.write_id)
+            .expression_attribute_names("#write_id_before", versioned.write_id_before)
+            .expression_attribute_values(":nobody", string(""))
             .expression_attribute_values(":write_id", write_id.clone())
             .expression_attribute_values(":one", number(1));
         if let Some(version) = version {
@@ -75,7 +87,8 @@ impl Store {
             return WriteOutcome::Unknown(classify(error));
         };
         let Some(found) = failed.item.clone() else { return WriteOutcome::Unknown(ApiError::NotFound) };
-        let ours = found.get(versioned.write_id) == Some(&write_id);
+        let ours =
+            [versioned.write_id, versioned.write_id_before].iter().any(|name| found.get(*name) == Some(&write_id));
         match record(found) {
             Ok(record) if ours => WriteOutcome::Written(record),
             Ok(record) => WriteOutcome::Refused(record, ApiError::PreconditionFailed),
