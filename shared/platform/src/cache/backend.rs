@@ -134,6 +134,11 @@ impl Backend {
         }
     }
 
+    /// Whether it failed so often that nobody waits for it.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, Self::Server(connection) if connection.breaker.is_open())
+    }
+
     /// Whether another absence of `scope` may be remembered: `most` in any `window`.
     pub(super) async fn absence(
         &self,

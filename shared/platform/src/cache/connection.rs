@@ -32,7 +32,7 @@ const FIRST_TRY: Duration = Duration::from_millis(8);
 /// Turns of the scheduler that a late reply gets.
 const TURNS: usize = 3;
 
-/// Making a connection goes on in the background past the deadline of who asked for it, for this long.
+/// Making a connection goes on in the background past the deadline of whoever asked for it, for this long.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why an operation gave nothing.
@@ -75,7 +75,8 @@ struct Current {
     connection: MultiplexedConnection,
     _driver: Arc<Driver>,
     made_ms: u64,
-    used_ms: u64,
+    /// When the server last answered. Several operations that begin at once after a long time all doubt it.
+    answered_ms: u64,
 }
 
 /// The task that moves a connection's bytes. It ends with the last user of the connection, also when the
@@ -169,7 +170,7 @@ impl Connection {
 
     async fn attempt_twice(&self, command: &Cmd, deadline: Instant) -> Result<Value, ConnectionError> {
         let current = self.connection(deadline).await?;
-        let doubtful = now_ms().saturating_sub(current.used_ms) > IDLE_MS;
+        let doubtful = now_ms().saturating_sub(current.answered_ms) > IDLE_MS;
         let first = if doubtful { deadline.min(Instant::now() + FIRST_TRY) } else { deadline };
         match self.attempt(command, current, first).await {
             Err(ConnectionError::Lost(_)) => {}
@@ -192,7 +193,10 @@ impl Connection {
             }
         }
         let error = match answer.map(|reply| reply.and_then(Value::extract_error)) {
-            Some(Ok(value)) => return Ok(value),
+            Some(Ok(value)) => {
+                self.answered(current.serial);
+                return Ok(value);
+            }
             None => ConnectionError::Late,
             Some(Err(error)) => match error.kind() {
                 ErrorKind::Server(ServerErrorKind::NoScript) => return Err(ConnectionError::Refused(error)),
@@ -205,6 +209,12 @@ impl Connection {
         // A server that is loading, was demoted or hangs may have a successor under the same name.
         self.discard(current.serial);
         Err(error)
+    }
+
+    fn answered(&self, serial: u64) {
+        if let Some(current) = self.state().current.as_mut().filter(|current| current.serial == serial) {
+            current.answered_ms = now_ms();
+        }
     }
 
     fn discard(&self, serial: u64) {
@@ -235,10 +245,8 @@ impl Connection {
         let mut ending = {
             let mut state = self.state();
             self.drop_old(&mut state);
-            if let Some(current) = &mut state.current {
-                let found = current.clone();
-                current.used_ms = now_ms();
-                return Ok(found);
+            if let Some(current) = &state.current {
+                return Ok(current.clone());
             }
             match &state.connecting {
                 Some(ending) => ending.clone(),
@@ -285,7 +293,7 @@ impl Connection {
                         connection,
                         _driver: Arc::new(driver),
                         made_ms: now_ms(),
-                        used_ms: now_ms(),
+                        answered_ms: now_ms(),
                     });
                     sender.send_replace(None);
                 }

@@ -12,6 +12,10 @@ use std::time::{Duration, Instant};
 /// that has to be made first. A reader's patience would do for a connection that is there already, which a rare writer never has.
 pub const WRITE_PATIENCE: Duration = Duration::from_secs(1);
 
+/// After the first refusal it is tried again after so long; the pause doubles. A server that was demoted or is loading refuses at once, and
+/// may still answer readers.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+
 /// For how long after the reply it is tried again.
 const TRY_FOR: Duration = Duration::from_secs(2);
 
@@ -48,18 +52,25 @@ impl Cache {
     async fn deliver(&self, class: &'static str, address: EntryAddress, new: Option<Kept<'_>>) -> Delivery {
         let deadline = Instant::now() + self.0.options.write_patience;
         let left = || Budget(deadline.saturating_duration_since(Instant::now()));
-        let renewed = match new {
+        // Where nothing has been told for a while, and no reader asks, nobody waits for more than one attempt.
+        let is_patient = !self.0.backend.is_open();
+        let mut told = match new {
             Some(new) => self.0.backend.renew(&address, new, &mut left()).await,
             None => self.0.backend.invalidate(&address, &mut left()).await,
         };
-        let told = match renewed {
-            // A full server refuses to store; it still removes.
-            Err(error) if new.is_some() => {
-                self.failed(class, &error);
-                self.0.backend.invalidate(&address, &mut left()).await
-            }
-            told => told,
-        };
+        // A full server refuses to store; it still removes.
+        if let Err(error) = &told
+            && new.is_some()
+        {
+            self.failed(class, error);
+            told = self.0.backend.invalidate(&address, &mut left()).await;
+        }
+        let mut pause = FIRST_PAUSE;
+        while told.is_err() && is_patient && Instant::now() + pause < deadline {
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+            told = self.0.backend.invalidate(&address, &mut left()).await;
+        }
         let Err(error) = told else {
             self.0.metrics.count(class, Event::Renewal);
             return Delivery::Delivered;

@@ -16,7 +16,7 @@ use tokio::sync::OwnedMutexGuard;
 const FIRST_PAUSE_MS: u64 = 5_000;
 const LONGEST_PAUSE_MS: u64 = 160_000;
 
-/// How long what the control plane said is repeated to who asks for this cache's health: anyone may.
+/// How long what the control plane said is repeated to whoever asks for this cache's health: anyone may.
 const REPEATED_MS: u64 = 10_000;
 
 /// How long [`EndpointResolver::settle`] waits.

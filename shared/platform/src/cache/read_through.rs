@@ -34,7 +34,7 @@ enum Acquired<V> {
 }
 
 impl Cache {
-    /// Fetches what is missing, or waits for who does. `lease` is the one that the lookup brought, if any.
+    /// Fetches what is missing, or waits for whoever does. `lease` is the one that the lookup brought, if any.
     pub(super) async fn fetch_once<K, F, Fut, E>(
         &self,
         key: &K,
@@ -56,7 +56,7 @@ impl Cache {
                 Role::Wait(wait) => wait,
             };
             self.0.metrics.count(K::CLASS.name, Event::Wait);
-            // Who leads may be waiting for this very lease.
+            // The leader may be waiting for this very lease.
             self.release::<K>(address, lease.take(), &mut budget).await;
             match wait.outcome().await {
                 // An answer found out before this caller asked could miss a write acknowledged in between.

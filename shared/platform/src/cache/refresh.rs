@@ -44,7 +44,7 @@ impl Cache {
                 return Ok(value);
             }
             Lookup::Stale { value, leased } => {
-                if !leased && let Ok(fence) = self.acquire_refresh::<K>(&address, &mut budget).await {
+                if !leased && let Ok(Some(fence)) = self.acquire_refresh::<K>(&address, &mut budget).await {
                     self.refresh(key, address, Some(fence), fetch);
                 }
                 return Ok(value);
@@ -53,7 +53,11 @@ impl Cache {
         }
         if let Some(Found { value, .. }) = held {
             // The server has nothing or does not answer: what this process has still serves.
-            self.refresh(key, address, None, fetch);
+            match self.acquire_refresh::<K>(&address, &mut budget).await {
+                Ok(Some(fence)) => self.refresh(key, address, Some(fence), fetch),
+                Ok(None) => {}
+                Err(()) => self.refresh(key, address, None, fetch),
+            }
             return Ok(Some(value));
         }
         let value = Box::pin(self.fetch_once(&key, &address, asked, None, budget, fetch)).await?;
@@ -63,11 +67,12 @@ impl Cache {
         Ok(value)
     }
 
-    async fn acquire_refresh<K: Key>(&self, address: &EntryAddress, budget: &mut Budget) -> Result<Fence, ()> {
+    /// The lease to fetch with; `None` if another has it, or has fetched by now. An error, which is logged, if the server does not say.
+    async fn acquire_refresh<K: Key>(&self, address: &EntryAddress, budget: &mut Budget) -> Result<Option<Fence>, ()> {
         let fence = Fence::unique();
         match self.acquire::<K>(address, fence, now_ms(), budget).await {
-            Ok(Acquisition::Granted) => Ok(fence),
-            Ok(Acquisition::Held(_) | Acquisition::Present(_)) => Err(()),
+            Ok(Acquisition::Granted) => Ok(Some(fence)),
+            Ok(Acquisition::Held(_) | Acquisition::Present(_)) => Ok(None),
             Err(error) => {
                 self.failed(K::CLASS.name, &error);
                 Err(())

@@ -65,7 +65,7 @@ impl Leader {
         &self.address
     }
 
-    /// Ends the flight with a value that holds for who asked before `as_of`. A flight that is dropped without
+    /// Ends the flight with a value that holds for whoever asked before `as_of`. A flight that is dropped without
     /// an outcome sends its waiters off to ask anew.
     pub(super) fn land(self, value: impl FnOnce() -> Shared, as_of: Instant) {
         if self.outcome.receiver_count() > 1 {

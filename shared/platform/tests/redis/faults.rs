@@ -94,7 +94,7 @@ async fn cut_in_the_middle_of_a_reply() {
 }
 
 /// How many commands (RESP arrays of bulk strings) begin in `bytes`.
-fn commands(bytes: &[u8]) -> usize {
+pub(super) fn commands(bytes: &[u8]) -> usize {
     let number = |at: usize| -> Option<(usize, usize)> {
         let end = at + bytes[at..].windows(2).position(|pair| pair == b"\r\n")?;
         Some((std::str::from_utf8(bytes.get(at + 1..end)?).ok()?.parse().ok()?, end + 2))
@@ -152,7 +152,7 @@ async fn wrong_password() {
     suffers(server::open(&url), || password("other"), || password("right")).await;
 }
 
-/// The origin is protected: no more than so many fetches at a time, and who does not get a turn is told when
+/// The origin is protected: no more than so many fetches at a time, and whoever does not get a turn is told when
 /// to come back.
 #[tokio::test]
 async fn fetches_are_capped() {

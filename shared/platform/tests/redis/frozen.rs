@@ -40,6 +40,21 @@ async fn a_connection_that_died_without_a_word() {
     assert_hit(&cache).await;
 }
 
+/// Several operations begin on it at once: each of them finds out.
+#[tokio::test]
+async fn operations_at_once_on_a_connection_that_died_without_a_word() {
+    let server = RedisServer::start();
+    let proxy = TcpProxy::start(server.port);
+    let cache = server::open(&server::url(proxy.port));
+    read(&cache).await;
+    proxy.forget();
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let second = Duration::from_secs(1);
+    let (one, other, ()) = tokio::join!(cache.count("a", second), cache.count("b", second), assert_hit(&cache));
+    assert_eq!((one, other), (Some(1), Some(1)));
+    assert_eq!(proxy.accepted(), 2, "one new connection for all");
+}
+
 /// A process that reads, waits for a line, and reads again.
 #[test]
 #[ignore = "a role of the other tests"]

@@ -161,7 +161,7 @@ async fn a_waiting_reader_releases_its_lease() {
     assert_eq!((first, second), (Ok(Some(Record::new(1))), Ok(Some(Record::new(2)))));
 }
 
-/// Who fetched has its answer before the server is asked to keep it.
+/// Whoever fetched has its answer before the server is asked to keep it.
 #[tokio::test]
 async fn nobody_waits_for_the_store() {
     let server = RedisServer::start();

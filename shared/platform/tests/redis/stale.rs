@@ -49,6 +49,28 @@ async fn stale_at_once_for_all_while_one_fetches() {
     assert_eq!(origin.reads(), 2);
 }
 
+/// The server has lost it, and each process still has its own copy: one fetches, for all.
+#[tokio::test]
+async fn what_the_server_lost_is_fetched_by_one() {
+    let (server, origin) = (RedisServer::start(), Origin::start(Duration::from_millis(300)));
+    let caches: Vec<Cache> = (0..PROCESSES).map(|_| server.cache()).collect();
+    for cache in &caches {
+        assert_eq!(read(cache, origin.port).await, 1);
+    }
+    origin.set_version(2);
+    until_stale().await;
+    server.command(&["FLUSHALL"]);
+    for cache in &caches {
+        assert_eq!(read(cache, origin.port).await, 1, "served stale");
+    }
+    for cache in &caches {
+        cache.settle().await;
+    }
+    assert_eq!(origin.reads(), 2, "one refreshed");
+    assert_eq!(read(&server.cache(), origin.port).await, 2, "for all");
+    assert_eq!(origin.reads(), 2);
+}
+
 #[tokio::test]
 async fn fresh_values_come_from_this_process() {
     let (server, origin) = (RedisServer::start(), Origin::start(Duration::ZERO));

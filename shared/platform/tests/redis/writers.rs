@@ -1,5 +1,6 @@
 //! A writer is rare and cold, and its renewal arrives all the same.
 
+use super::faults::commands;
 use super::records::{Failure, Plan, Record};
 use super::server::{self, Counts, RedisServer};
 use platform::cache::{Cache, Class, Delivery, Name as _};
@@ -56,6 +57,29 @@ async fn a_full_server_forgets_what_it_cannot_renew() {
     assert_eq!(writer.renew(&Plan(1), &Record::new(2)).await, Delivery::Delivered);
     server.command(&["CONFIG", "SET", "maxmemory", "0"]);
     assert_eq!(server::cached(&reader, &Plan(1)).await, None);
+}
+
+/// A primary that was demoted refuses each write at once, and goes on answering readers.
+#[tokio::test]
+async fn a_writer_that_is_refused_for_a_moment_is_heard() {
+    for renews in [true, false] {
+        let (server, reader) = with_version_1().await;
+        let proxy = TcpProxy::start(server.port);
+        let writer = server::open(&server::url(proxy.port));
+        proxy.set(Fault::Answer(|bytes| {
+            "-READONLY You can't write against a read only replica.\r\n".repeat(commands(bytes))
+        }));
+        let delivery = async {
+            if renews { writer.renew(&Plan(1), &Record::new(2)).await } else { writer.invalidate(&Plan(1)).await }
+        };
+        let promotion = async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            proxy.set(Fault::None);
+        };
+        let (delivered, ()) = tokio::join!(delivery, promotion);
+        assert_eq!((delivered, Counts::of(&writer).count(&CLASS, "RenewalsLost")), (Delivery::Delivered, 0));
+        assert_eq!(server::cached(&reader, &Plan(1)).await, None);
+    }
 }
 
 /// The server comes back while the environment still runs: what was lost is delivered, and its loss was counted.
