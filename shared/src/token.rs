@@ -1,7 +1,7 @@
-//! Session tokens: opaque, 256 random bits, recognisable by prefix and checksum (so that secret scanners
+//! Session tokens, and how all tokens are written: opaque, 256 random bits, recognisable by prefix and checksum (so that secret scanners
 //! find leaked ones and a mutilated one costs no database read).
 //!
-//! `cit_` + base64url(user 16 bytes | organization 16 bytes | random 32 bytes | CRC-32 of all that, 4 bytes).
+//! A session's is `cit_` + base64url(user 16 bytes | organization 16 bytes | random 32 bytes | CRC-32 of all that, 4 bytes).
 //! The two ids let session and membership be read together in one round trip; they prove nothing: only the
 //! stored SHA-256 of the whole token does.
 
@@ -13,7 +13,36 @@ use std::fmt;
 use uuid::Uuid;
 
 const PREFIX: &str = "cit_";
-const LENGTH: usize = 16 + 16 + 32 + 4;
+const SECRET: usize = 32;
+/// With two ids.
+const LONGEST: usize = 2 * 16 + SECRET + 4;
+
+/// A new token's text: `prefix`, then base64url of `ids`, of random bytes, and of a CRC-32 of `salt` and all that. The salt tells tokens
+/// apart whose prefix was changed; sessions' have none.
+pub(crate) fn write<const N: usize>(prefix: &str, salt: &str, ids: [Uuid; N]) -> Result<String, getrandom::Error> {
+    let mut bytes = ids.map(Uuid::into_bytes).concat();
+    let secret = bytes.len()..bytes.len() + SECRET;
+    bytes.resize(secret.end, 0);
+    getrandom::fill(&mut bytes[secret])?;
+    bytes.extend(checksum(salt, &bytes));
+    Ok(format!("{prefix}{}", URL_SAFE_NO_PAD.encode(bytes)))
+}
+
+/// The ids of such a token, as a caller sent it; `None` if it cannot be one.
+pub(crate) fn read<const N: usize>(prefix: &str, salt: &str, text: &str) -> Option<[Uuid; N]> {
+    let mut bytes = [0; LONGEST];
+    let written = URL_SAFE_NO_PAD.decode_slice(text.strip_prefix(prefix)?, &mut bytes).ok()?;
+    let (ids, _) = bytes.as_chunks::<16>();
+    let (summed, sum) = bytes[..written].split_at_checked(N * 16 + SECRET)?;
+    (sum == checksum(salt, summed)).then(|| std::array::from_fn(|at| Uuid::from_bytes(ids[at])))
+}
+
+fn checksum(salt: &str, bytes: &[u8]) -> [u8; 4] {
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(salt.as_bytes());
+    sum.update(bytes);
+    sum.finalize().to_be_bytes()
+}
 
 /// A session token. It is never logged, stored or cached; its `Debug` shows nothing.
 pub struct Token {
@@ -32,25 +61,14 @@ impl Token {
     /// # Errors
     /// When the operating system gives no randomness.
     pub fn generate(user_id: UserId, org_id: OrgId) -> Result<Self, getrandom::Error> {
-        let mut bytes = [0; LENGTH];
-        bytes[..16].copy_from_slice(Uuid::from(user_id).as_bytes());
-        bytes[16..32].copy_from_slice(Uuid::from(org_id).as_bytes());
-        getrandom::fill(&mut bytes[32..64])?;
-        let sum = crc32fast::hash(&bytes[..64]).to_be_bytes();
-        bytes[64..].copy_from_slice(&sum);
-        Ok(Self { text: format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes)), user_id, org_id })
+        Ok(Self { text: write(PREFIX, "", [user_id.into(), org_id.into()])?, user_id, org_id })
     }
 
     /// Reads what a caller sent; `None` if it cannot be a token.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let mut bytes = [0; LENGTH];
-        let written = URL_SAFE_NO_PAD.decode_slice(text.strip_prefix(PREFIX)?, &mut bytes).ok()?;
-        if written != LENGTH || crc32fast::hash(&bytes[..64]).to_be_bytes() != bytes[64..] {
-            return None;
-        }
-        let id = |range: std::ops::Range<usize>| Uuid::from_slice(&bytes[range]).expect("16 bytes");
-        Some(Self { text: text.to_owned(), user_id: id(0..16).into(), org_id: id(16..32).into() })
+        let [user, org] = read(PREFIX, "", text)?;
+        Some(Self { text: text.to_owned(), user_id: user.into(), org_id: org.into() })
     }
 
     /// What the caller is given, once.

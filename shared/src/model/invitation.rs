@@ -5,19 +5,16 @@ use crate::model::org::Role;
 use crate::model::proof::SecretHash;
 use crate::model::text::Email;
 use crate::model::time::{Moment, Rfc3339};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use crate::token;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 /// How long one can be accepted.
 pub const INVITATION_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// How tokens begin, so that secret scanners find leaked ones.
 const PREFIX: &str = "citi_";
-const TOKEN_LENGTH: usize = 16 + 16 + 32 + 4;
 
 /// An invitation as stored. It goes when it is accepted or withdrawn, or another takes its place; an expired one soon after.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -28,7 +25,7 @@ pub struct InvitationRecord {
     pub email: String,
     pub role: Role,
     pub invited_by: UserId,
-    /// Since when that user is a member. Who has left has invited nobody, also when it comes back.
+    /// Since when that user is a member. Whoever has left has invited nobody, also when it comes back.
     pub inviter_joined_at: Moment,
     pub expires_at: Moment,
     /// The SHA-256 of its token. None until its mail is written: before that nobody can accept it.
@@ -85,8 +82,7 @@ pub struct Invitation {
     pub expires_at: Rfc3339,
 }
 
-/// A link's token: prefix, then base64url of organization and invitation (16 bytes each), 32 random bytes and a CRC-32 of all that. The
-/// ids only say where to look. A mutilated one costs no read. Its `Debug` shows nothing.
+/// A link's token, with the ids of organization and invitation, which only say where to look. Its `Debug` shows nothing.
 pub struct InvitationToken {
     text: String,
     pub org_id: OrgId,
@@ -99,25 +95,14 @@ impl InvitationToken {
     /// # Errors
     /// When the operating system gives no randomness.
     pub fn generate(org_id: OrgId, invitation_id: InvitationId) -> Result<Self, getrandom::Error> {
-        let mut bytes = [0; TOKEN_LENGTH];
-        bytes[..16].copy_from_slice(Uuid::from(org_id).as_bytes());
-        bytes[16..32].copy_from_slice(Uuid::from(invitation_id).as_bytes());
-        getrandom::fill(&mut bytes[32..64])?;
-        let sum = checksum(&bytes);
-        bytes[64..].copy_from_slice(&sum);
-        Ok(Self { text: format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes)), org_id, invitation_id })
+        Ok(Self { text: token::write(PREFIX, PREFIX, [org_id.into(), invitation_id.into()])?, org_id, invitation_id })
     }
 
     /// Reads what a caller sent; `None` if it cannot be one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let mut bytes = [0; TOKEN_LENGTH];
-        let written = URL_SAFE_NO_PAD.decode_slice(text.strip_prefix(PREFIX)?, &mut bytes).ok()?;
-        if written != TOKEN_LENGTH || checksum(&bytes) != bytes[64..] {
-            return None;
-        }
-        let id = |at: usize| Uuid::from_slice(&bytes[at..at + 16]).expect("16 bytes");
-        Some(Self { text: text.to_owned(), org_id: id(0).into(), invitation_id: id(16).into() })
+        let [org, invitation] = token::read(PREFIX, PREFIX, text)?;
+        Some(Self { text: text.to_owned(), org_id: org.into(), invitation_id: invitation.into() })
     }
 
     /// What the mail's link carries.
@@ -131,13 +116,6 @@ impl InvitationToken {
     pub fn hash(&self) -> SecretHash {
         SecretHash::of(&[self.text.as_bytes()])
     }
-}
-
-fn checksum(bytes: &[u8; TOKEN_LENGTH]) -> [u8; 4] {
-    let mut sum = crc32fast::Hasher::new();
-    sum.update(PREFIX.as_bytes());
-    sum.update(&bytes[..64]);
-    sum.finalize().to_be_bytes()
 }
 
 impl fmt::Debug for InvitationToken {

@@ -2,11 +2,11 @@
 //! the table has their SHA-256.
 
 use crate::ids::UserId;
+use crate::token;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 use std::fmt;
-use uuid::Uuid;
 
 /// Crockford's alphabet: no I, L, O and U, which are read for others (<https://www.crockford.com/base32.html>).
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -14,7 +14,6 @@ const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const CODE_LENGTH: usize = 8;
 /// Longest text that can be a code.
 const CODE_TEXT_MAX: usize = 16;
-const TOKEN_LENGTH: usize = 16 + 32 + 4;
 
 /// The SHA-256 of a secret, as stored: base64url.
 #[derive(Clone, PartialEq, Eq)]
@@ -79,7 +78,7 @@ impl Code {
     /// What is stored: of one account's code, so that equal codes of two look different.
     #[must_use]
     pub fn hash(&self, user: UserId) -> SecretHash {
-        SecretHash::of(&[b"code", Uuid::from(user).as_bytes(), &self.0])
+        SecretHash::of(&[b"code", uuid::Uuid::from(user).as_bytes(), &self.0])
     }
 }
 
@@ -108,8 +107,7 @@ impl Purpose {
     }
 }
 
-/// A link's token: prefix, then base64url of the account (16 bytes), 32 random bytes and a CRC-32 of all that. The account only says
-/// where to look. A mutilated one costs no read. Its `Debug` shows nothing.
+/// A link's token, with the id of the account, which only says where to look. Its `Debug` shows nothing.
 pub struct LinkToken {
     text: String,
     pub user_id: UserId,
@@ -121,24 +119,14 @@ impl LinkToken {
     /// # Errors
     /// When the operating system gives no randomness.
     pub fn generate(purpose: Purpose, user_id: UserId) -> Result<Self, getrandom::Error> {
-        let mut bytes = [0; TOKEN_LENGTH];
-        bytes[..16].copy_from_slice(Uuid::from(user_id).as_bytes());
-        getrandom::fill(&mut bytes[16..48])?;
-        let sum = checksum(purpose, &bytes);
-        bytes[48..].copy_from_slice(&sum);
-        Ok(Self { text: format!("{}{}", purpose.prefix(), URL_SAFE_NO_PAD.encode(bytes)), user_id })
+        Ok(Self { text: token::write(purpose.prefix(), purpose.prefix(), [user_id.into()])?, user_id })
     }
 
     /// Reads what a caller sent; `None` if it cannot be a token of this purpose.
     #[must_use]
     pub fn parse(purpose: Purpose, text: &str) -> Option<Self> {
-        let mut bytes = [0; TOKEN_LENGTH];
-        let written = URL_SAFE_NO_PAD.decode_slice(text.strip_prefix(purpose.prefix())?, &mut bytes).ok()?;
-        if written != TOKEN_LENGTH || checksum(purpose, &bytes) != bytes[48..] {
-            return None;
-        }
-        let user_id = Uuid::from_slice(&bytes[..16]).expect("16 bytes").into();
-        Some(Self { text: text.to_owned(), user_id })
+        let [user] = token::read(purpose.prefix(), purpose.prefix(), text)?;
+        Some(Self { text: text.to_owned(), user_id: user.into() })
     }
 
     /// What the mail's link carries.
@@ -152,13 +140,6 @@ impl LinkToken {
     pub fn hash(&self) -> SecretHash {
         SecretHash::of(&[self.text.as_bytes()])
     }
-}
-
-fn checksum(purpose: Purpose, bytes: &[u8; TOKEN_LENGTH]) -> [u8; 4] {
-    let mut sum = crc32fast::Hasher::new();
-    sum.update(purpose.prefix().as_bytes());
-    sum.update(&bytes[..48]);
-    sum.finalize().to_be_bytes()
 }
 
 macro_rules! hidden {
