@@ -118,7 +118,7 @@ def restore(deployment, first):
     assert kept()["name"] == "kept"
     deployment.call("PATCH", f"/items/{item['id']}", {"name": "changed"}, session["token"])
     well(deployment)
-    # Who forgets to name the table would give the stack an empty one.
+    # Whoever forgets to name the table would give the stack an empty one.
     stopped = deployment.run("deploy.py", "dev", "--yes", *deployment.parameters, check=False)
     assert stopped.returncode and f"ExistingTable: the stack's table is {table}" in stopped.stdout, stopped.stdout[-2000:]
     deployment.run("back.py", first, "--yes")

@@ -138,7 +138,7 @@ macro_rules! spread_id {
                 Self(Uuid::from_bytes(bytes))
             }
 
-            /// When it was made, by the clock of who made it.
+            /// When it was made, by the clock of whoever made it.
             #[must_use]
             pub(crate) fn made_at(self) -> Moment {
                 Moment::from_millis(i64::try_from(self.0.as_u128() >> 80).unwrap_or(i64::MAX))

@@ -320,7 +320,7 @@ impl Actor {
         Self {
             token: text(&session["token"]),
             user_id: text(&session["user"]["id"]),
-            // In none for who belongs to none.
+            // In none for whoever belongs to none.
             org_id: session["org"]["id"].as_str().unwrap_or_default().to_owned(),
             email: email.to_owned(),
         }

@@ -165,7 +165,7 @@ async fn no_device_is_known_after_a_new_password() {
     assert_eq!(log_in(&networks, HOME, &email, "nine wooden barrels", &known.device).await.status, 200);
 }
 
-/// Wherever a password is compared; the session of who guesses has no network's limit.
+/// Wherever a password is compared; the session of whoever guesses has no network's limit.
 #[tokio::test]
 async fn guesses_with_a_session_count_as_others_do() {
     let networks = Networks::new().await;

@@ -461,7 +461,7 @@ async fn a_grant_that_nothing_needs_is_reported() {
     let owner = api.register().await;
     ok(api.get(&owner, "/me").await.status);
     let unused: Vec<_> = system.privileges().unused().into_iter().filter(|one| one.function == "get-me").collect();
-    // The other one is for who was away for a day.
+    // The other one is for whoever was away for a day.
     let expected = ["get-me: dynamodb:Scan on Table", "get-me: dynamodb:UpdateItem on Table"];
     assert_eq!(unused.iter().map(Privilege::to_string).collect::<Vec<_>>(), expected);
 }

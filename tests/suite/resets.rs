@@ -77,7 +77,7 @@ async fn the_mails_link_gives_another_password_once_and_ends_all_else() {
     assert!(told.contains(&format!("{app}/forgot-password")) && !told.contains('#'), "{told}");
 }
 
-/// Who was removed from its last organization comes back in.
+/// Whoever was removed from its last organization comes back in.
 #[tokio::test]
 async fn who_belongs_to_no_organization_gets_a_session_in_none() {
     let rig = Rig::new().await;

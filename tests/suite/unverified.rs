@@ -1,4 +1,4 @@
-//! Who has not proven its address does everything inside its organization and nothing outside.
+//! Whoever has not proven its address does everything inside its organization and nothing outside.
 
 use crate::api::{Actor, unique_email};
 use crate::jobs::providers::{Answer, Providers};

@@ -76,7 +76,7 @@ async fn the_link_leads_to_the_app() {
     assert!(links[0].starts_with(&format!("{app}/verify-email#citv_")), "{text}");
 }
 
-/// Who registers a stranger's address says nothing to the stranger.
+/// Whoever registers a stranger's address says nothing to the stranger.
 #[tokio::test]
 async fn nothing_that_somebody_chose_stands_in_the_mail() {
     let rig = Rig::new().await;

@@ -1,4 +1,4 @@
-//! What account mail says. Nothing that somebody chose (names) stands in it: whoever gets it may be a stranger to who caused it.
+//! What account mail says. Nothing that somebody chose (names) stands in it: whoever gets it may be a stranger to whoever caused it.
 
 use shared::ids::{SessionId, UserId};
 use shared::model::email::{Message, Recipients, Subject, Text};
@@ -17,7 +17,7 @@ pub(crate) enum Letter {
     PasswordReset(UserRecord),
     /// Tells this address that the password was changed.
     PasswordChanged(String),
-    /// Invites who has an address, in the name of who made the invitation: by that one's proven address, and by no name.
+    /// Invites whoever has an address, in the name of whoever made the invitation: by that one's proven address, and by no name.
     Invitation(InvitationRecord, UserRecord),
     /// Confirms another address of this account, in this session.
     EmailChange(UserRecord, SessionId, String),

@@ -68,7 +68,7 @@ pub async fn run(program: &Path, rounds: usize, actions: u64, seed: u64) -> Resu
     Ok(table)
 }
 
-/// The order of a round, by its seed: nothing taken away, or which ablation. Who is first finds the machine as it was left.
+/// The order of a round, by its seed: nothing taken away, or which ablation. Whoever is first finds the machine as it was left.
 fn order(seed: u64) -> Vec<Option<usize>> {
     let mut order: Vec<Option<usize>> = std::iter::once(None).chain((0..ABLATIONS.len()).map(Some)).collect();
     let mut random = Random::new(seed, ORDER);

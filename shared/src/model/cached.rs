@@ -186,7 +186,7 @@ pub struct ItemPageKey {
     pub org_id: OrgId,
     pub limit: u8,
     pub after: Option<ItemId>,
-    /// Whether who fetches it looks into partitions: what was read before an organization was spread is not shown to who began after.
+    /// Whether its fetch looks into partitions: what was read before an organization was spread is not shown to whoever began after.
     pub spread: bool,
 }
 

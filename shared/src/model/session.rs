@@ -84,7 +84,7 @@ impl Session {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ActiveSession {
     pub id: SessionId,
-    /// The organization that it is in; `null` for one of who belonged to none.
+    /// The organization that it is in; `null` for one of whoever belonged to none.
     pub org_id: Option<OrgId>,
     /// Whether it is the one that asks.
     pub is_current: bool,

@@ -20,7 +20,7 @@ pub struct UserRecord {
 }
 
 impl UserRecord {
-    /// Whether its address is proven. Who has not done so does everything inside its organizations and nothing outside.
+    /// Whether its address is proven. Whoever has not done so does everything inside its organizations and nothing outside.
     #[must_use]
     pub fn is_verified(&self) -> bool {
         self.email_verified_at.is_some()

@@ -2,7 +2,7 @@
 //! records: each is changed by plain updates, before a job's transaction and after it. Where a cap is large, an organization leases slices
 //! of it (`docs/decisions/0113-the-operators-caps.md`).
 //!
-//! What is taken twice, or taken by who dies, is lost until midnight. What adds to what may be taken is sent at most once, so the cap is
+//! What is taken twice, or taken by whoever dies, is lost until midnight. What adds to what may be taken is sent at most once, so the cap is
 //! never passed.
 
 use super::keys::{self, Key};

@@ -67,7 +67,7 @@ impl OldAttempts {
         Self { ends: number("window_ends"), is_full: taken >= most || counted >= most }
     }
 
-    /// A window that was filled stays closed to who is not known.
+    /// A window that was filled stays closed to whoever is not known.
     pub(crate) fn refusal(&self, now: Moment) -> Option<ApiError> {
         (self.is_full && self.ends > now.as_millis()).then(|| too_many(FROM_ONE, self.ends - now.as_millis()))
     }

@@ -137,7 +137,7 @@ impl Store {
         Ok((found, next))
     }
 
-    /// Withdraws an invitation: its link is worth nothing when this returns. Who may not make it may not withdraw it.
+    /// Withdraws an invitation: its link is worth nothing when this returns. Whoever may not make it may not withdraw it.
     ///
     /// # Errors
     /// [`ApiError::NotFound`], [`ApiError::ForbiddenRole`], [`ApiError::InvalidToken`] for a caller that was removed meanwhile.

@@ -98,7 +98,7 @@ impl Store {
         .await
     }
 
-    /// The invitation that a token opens to who has an address.
+    /// The invitation that a token opens to whoever has an address.
     ///
     /// # Errors
     /// [`ApiError::InvalidLink`] if it opens none: which of the reasons it is, nobody is told.

@@ -37,7 +37,7 @@ struct BacklogRecord {
 
 impl Store {
     /// Leases calls of a provider: so many as are wanted and there for now, or one that comes within `ahead` (at any time if `None`). One
-    /// that counts for several is there when one is; who comes next waits for the others.
+    /// that counts for several is there when one is; whoever comes next waits for the others.
     /// `known` is the record as it was seen last, and is renewed; `configured` holds where the provider has said nothing of its rate.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! A user's place outside of all organizations, for the sessions of who belongs to none. It is stored as a membership is, with a mark
+//! A user's place outside of all organizations, for the sessions of whoever belongs to none. It is stored as a membership is, with a mark
 //! of its own, under [`OrgId::NONE`]: sessions count for it, and end with it, as for any other.
 
 use super::keys::Key;

@@ -1,4 +1,4 @@
-//! Another password for who has forgotten it, or whose address was changed: a link's token, of which only the hash is stored, and its one use, in the transaction that
+//! Another password for whoever has forgotten it, or whose address was changed: a link's token, of which only the hash is stored, and its one use, in the transaction that
 //! gives the password, ends all sessions and begins one.
 
 use super::email_changes::{EmailUndoRecord, readdressed};
@@ -101,7 +101,7 @@ pub struct PasswordReset<'a> {
 pub struct OnlySession {
     /// The account as it is then.
     pub user: UserRecord,
-    /// [`OrgId::NONE`] for who belongs to none.
+    /// [`OrgId::NONE`] for whoever belongs to none.
     pub org_id: OrgId,
     pub session_id: SessionId,
     pub token: Token,

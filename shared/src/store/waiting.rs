@@ -43,7 +43,7 @@ impl Store {
         Ok(None)
     }
 
-    /// Takes a place if nobody has it. Who finds its own name there took it by an attempt whose reply was lost.
+    /// Takes a place if nobody has it. Whoever finds its own name there took it by an attempt whose reply was lost.
     async fn try_place(&self, place: u32, holder: &str, until: Moment) -> Result<bool, ApiError> {
         let taken = self
             .client

@@ -18,7 +18,7 @@ use testkit::aws;
 use testkit::http::{Call, Cut, Origin, Reply, Server};
 use tokio::sync::Notify;
 
-/// A database that takes a number of calls. Who makes the next one dies, before that is done or afterwards.
+/// A database that takes a number of calls. Whoever makes the next one dies, before that is done or afterwards.
 #[derive(Clone)]
 struct Deadly {
     origin: Origin,
@@ -197,7 +197,7 @@ async fn a_repetition_and_the_sweeper_meet() {
     }
 }
 
-/// Who has read the key before the batch was settled does not go on with it.
+/// Whoever has read the key before the batch was settled does not go on with it.
 #[tokio::test]
 async fn who_read_the_key_before_it_was_settled_has_lost_it() {
     let rig = Rig::new().await;

@@ -93,7 +93,7 @@ async fn pages_of_one_side_are_read_at_one_look() {
     assert!((29 * 9..=29 * 9 + 15).contains(&queries), "{queries} queries for 29 pages of nine partitions");
 }
 
-/// What somebody read who began before an organization was spread is not shown to who began after.
+/// What somebody read who began before an organization was spread is not shown to whoever began after.
 #[tokio::test]
 async fn a_page_of_before_is_not_shown_after() {
     let rig = Rig::new().await;

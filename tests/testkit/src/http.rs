@@ -28,7 +28,7 @@ pub type Reply = Response<Bytes>;
 #[error("cut")]
 pub struct Cut;
 
-/// A server on a free port of the loopback. Who calls it waits until it is started.
+/// A server on a free port of the loopback. Whoever calls it waits until it is started.
 pub struct Server {
     listener: TcpListener,
     pub url: String,

@@ -81,7 +81,7 @@ impl Bucket {
         self.take_all(1, now_ms)
     }
 
-    /// Takes several if there is one; who comes next waits for those that there were not.
+    /// Takes several if there is one; whoever comes next waits for those that there were not.
     ///
     /// # Errors
     /// As [`Bucket::take`].

@@ -109,7 +109,7 @@ impl JobRecord {
         }
     }
 
-    /// Today, for who takes what a run may cost of the operator's cap; none if it costs nothing.
+    /// Today, for whoever takes what a run may cost of the operator's cap; none if it costs nothing.
     pub(super) fn takes_of_cap_at(&self, now: Moment) -> Option<String> {
         (self.reserved_nanos > 0).then(|| now.day())
     }

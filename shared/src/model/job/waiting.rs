@@ -101,7 +101,7 @@ impl JobRecord {
     }
 
     /// Back in the queue until the operator's cap is a new one: the day has no room for another run. What a run of it cost is charged; what
-    /// the next one may cost is taken of the cap by who claims it.
+    /// the next one may cost is taken of the cap by whoever claims it.
     #[must_use]
     pub fn waits_for_cap(&self, cost: Cost, now: Moment) -> (Self, UsageDelta) {
         let why = WaitingFor::new(CAP_REACHED, "This service's analyses may cost no more today.");

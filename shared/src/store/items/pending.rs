@@ -145,7 +145,7 @@ impl Store {
         Ok(TransactWriteItem::builder().put(put.build().map_err(ApiError::internal)?).build())
     }
 
-    /// Ends a batch's entry, once: it goes, or names what may still be written. Who finds none any more has nothing to give back.
+    /// Ends a batch's entry, once: it goes, or names what may still be written. Whoever finds none any more has nothing to give back.
     pub(super) fn end_pending(
         &self,
         pending: &PendingBatch,
@@ -181,7 +181,7 @@ impl Store {
         if !item.may_be_of_a_batch() || item.made_at().plus(DELETED_KNOWN_FOR) <= self.now() {
             return Ok(None);
         }
-        // Ids go by the clock of who made them.
+        // Ids go by the clock of whoever made them.
         let until = self.now().plus(DELETED_KNOWN_FOR + Duration::from_secs(60 * 60));
         let mut deleted = Key::deleted_item(org, item).attributes();
         deleted.insert(TTL.to_owned(), number(until.as_ttl_seconds()));

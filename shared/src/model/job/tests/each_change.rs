@@ -1,4 +1,4 @@
-//! What each change makes of a job, all of it: a part of a change that could be left out would not be seen by who looks at one.
+//! What each change makes of a job, all of it: a part of a change that could be left out would not be seen by whoever looks at one.
 
 use super::*;
 use crate::model::analysis::Cost;
