@@ -8,6 +8,7 @@ Usage, with SAM CLI's Python:
 """
 import collections, json, pathlib, re, sys
 import cfnlint
+from samtranslator.yaml_helper import yaml_parse
 from stack_of import ALL_ON, Stack
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -61,8 +62,9 @@ def handlers():
     return found
 
 
-def statements(stack):
-    """The statements that the stack's resources need; what this script has no answer for."""
+def statements(stack, source):
+    """The statements that the stack's resources need, and CloudFormation itself for the template as it is written; what this script
+    has no answer for."""
     known, needed, unknown = handlers(), set(), []
     for kind in sorted({one["Type"] for one in stack.resources.values()}):
         if not known.get(kind):
@@ -88,6 +90,10 @@ def statements(stack):
     found.append({"Effect": "Allow", "Resource": ["arn:${AWS::Partition}:iam::${AWS::AccountId}:role/aws-service-role/*"],
                   "Action": ["iam:CreateServiceLinkedRole"],
                   "Condition": {"StringEquals": {"iam:AWSServiceName": ["elasticache.amazonaws.com", "ops.apigateway.amazonaws.com"]}}})
+    # With a role, it is the role that has to be allowed to run a macro ("Control CloudFormation access with IAM").
+    macro = source["Transform"].removeprefix("AWS::")
+    found.append({"Effect": "Allow", "Resource": ["arn:${AWS::Partition}:cloudformation:${AWS::Region}:aws:transform/" + macro],
+                  "Action": ["cloudformation:CreateChangeSet"]})
     return found, unknown
 
 
@@ -129,7 +135,7 @@ def written(found):
 
 
 def main():
-    found, wrong = statements(Stack(TEMPLATE, ALL_ON))
+    found, wrong = statements(Stack(TEMPLATE, ALL_ON), yaml_parse(TEMPLATE.read_text()))
     text, made = ROLE.read_text(), BEGIN + written(found) + END
     there = re.search(re.escape(BEGIN) + ".*?" + re.escape(END), text, re.DOTALL)
     if "--write" in sys.argv:

@@ -57,6 +57,13 @@ class Workflows(unittest.TestCase):
 
 class Role(unittest.TestCase):
     ROLE = yaml_parse((ROOT / "deploy/github-role.yaml").read_text())["Resources"]
+    TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
+
+    def cloudformation_may(self, action, resource):
+        """Whether the role that CloudFormation takes is allowed it, without a condition."""
+        statements = [one for name, policy in self.ROLE.items() if name.startswith("CloudFormationPermissions")
+                      for one in policy["Properties"]["PolicyDocument"]["Statement"]]
+        return any(action in one["Action"] and resource in one["Resource"] and "Condition" not in one for one in statements)
 
     def test_one_environment_of_one_repository_is_trusted(self):
         statement, = self.ROLE["DeployRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
@@ -76,6 +83,12 @@ class Role(unittest.TestCase):
                 if "*" in (statement["Resource"], *([] if isinstance(statement["Resource"], (str, dict)) else statement["Resource"])):
                     # Nothing that gives or takes data or permissions.
                     self.assertEqual([one for one in actions if re.match(r"(iam:(?!List)|s3|dynamodb:(?!List)|lambda:(?!Create|List)|sqs:(?!List))", one)], [])
+
+    def test_cloudformation_may_run_the_templates_transform(self):
+        """Without it no change set is made: with a role, CloudFormation asks for the macro as that role."""
+        macro = self.TEMPLATE["Transform"].removeprefix("AWS::")
+        arn = {"Fn::Sub": "arn:${AWS::Partition}:cloudformation:${AWS::Region}:aws:transform/" + macro}
+        self.assertTrue(self.cloudformation_may("cloudformation:CreateChangeSet", arn), macro)
 
 
 if __name__ == "__main__":
