@@ -24,6 +24,8 @@ NO_USE_OF = re.compile(
     r"|lambda:(PassCapacityProvider|GetLayerVersion|\w*CodeSigning\w*|\w*Provisioned\w*|\w*Scaling\w*|\w*RuntimeAlias)"
     r"|logs:(\w*KmsKey|\w*DataProtection\w*|\w*IndexPolic\w*|\w*Bearer\w*|PutLogEvents|CreateLogStream|DescribeLogStreams)"
     r"|secretsmanager:(\w*Regions|\w*Replicat\w*|GetSecretValue)|codedeploy:RegisterOnPremisesInstance|elasticache:ModifyReplicationGroup")
+# What CloudFormation asks for itself when it works out a function of the template ("Fn::GetAZs", IAM permissions).
+OF_FUNCTIONS = {"Fn::GetAZs": ["ec2:DescribeAccountAttributes", "ec2:DescribeAvailabilityZones", "ec2:DescribeSubnets"]}
 HERE_ONLY = "arn:${AWS::Partition}:%s:${AWS::Region}:${AWS::AccountId}:"
 # Which resources a service's actions are for: this stack's, by the names that CloudFormation gives them.
 ON = {
@@ -70,6 +72,7 @@ def statements(stack, source):
         if not known.get(kind):
             unknown.append(f"deploy/role.py: nothing says what {kind} needs")
         needed |= {one for one in known.get(kind, ()) if one.split(":")[0] not in NO_USE and not NO_USE_OF.fullmatch(one)}
+    needed |= {one for function, actions in OF_FUNCTIONS.items() if f"'{function}'" in str(source) for one in actions}
     by_place = collections.defaultdict(set)
     for action in needed:
         service = action.split(":")[0]

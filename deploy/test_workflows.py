@@ -90,6 +90,12 @@ class Role(unittest.TestCase):
         arn = {"Fn::Sub": "arn:${AWS::Partition}:cloudformation:${AWS::Region}:aws:transform/" + macro}
         self.assertTrue(self.cloudformation_may("cloudformation:CreateChangeSet", arn), macro)
 
+    def test_cloudformation_may_look_up_the_zones_that_the_template_leaves_to_it(self):
+        """"Fn::GetAZs", IAM permissions: CloudFormation asks EC2 as its role."""
+        self.assertIn("Fn::GetAZs", str(self.TEMPLATE["Resources"]["SubnetA"]))
+        for action in ("DescribeAccountAttributes", "DescribeAvailabilityZones", "DescribeSubnets"):
+            self.assertTrue(self.cloudformation_may(f"ec2:{action}", "*"), action)
+
 
 if __name__ == "__main__":
     unittest.main()
