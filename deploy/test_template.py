@@ -191,6 +191,12 @@ class Regions(unittest.TestCase):
         self.assertFalse(self.ONCE & kinds(ALL_ON | {name: value.strip('"') for name, value in second.items()}))
         self.assertEqual(region.changed(["MonthlyBudgetUsd=9"], "t", "s").count("MonthlyBudgetUsd=0"), 0, "what is said counts")
 
+    def test_the_cache_changes_nothing_of_the_table(self):
+        """A replica needs the table's stream: no parameter may switch it off, nor on where `just region` has done so already."""
+        tables = [Stack(TEMPLATE, {"CacheUrl": url}).resources["Table"]["Properties"] for url in ("off:", "memory:", "serverless:")]
+        self.assertEqual(tables, tables[:1] * 3)
+        self.assertEqual(tables[0]["StreamSpecification"], {"StreamViewType": "NEW_AND_OLD_IMAGES"})
+
 
 class ExistingTable(unittest.TestCase):
     def test_with_another_table_nothing_names_the_stacks_own(self):

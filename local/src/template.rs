@@ -196,14 +196,9 @@ impl Table {
             }
             _ => None,
         };
-        // Where a deployment chooses, here there is a stream: the local functions share a cache.
-        let stream = match properties.get("StreamSpecification") {
-            Some(stream) => stream.alternatives().map_or(Some(stream), <[Node]>::first),
-            None => None,
-        };
         let view_type = |stream: &Node| Ok(stream.require("StreamViewType")?.text()?.to_owned());
         Ok(Self {
-            stream_view_type: stream.map(view_type).transpose()?,
+            stream_view_type: properties.get("StreamSpecification").map(view_type).transpose()?,
             definition: json!({
                 "AttributeDefinitions": attributes,
                 "KeySchema": keys,
