@@ -34,7 +34,7 @@ VALUES = {
     "MailIdentity": ("", "a.example"),
     "MailFromDomain": ("", "bounces.a.example", {"MailIdentity": "a.example"}),
     "AlarmEmail": ("", "us@a.example"),
-    "DailySpendingAlarmUsd": ("50", "51"),
+    "DailySpendingAlarmUsd": ("16", "40"),
     "RequestsPerSecond": ("100", "200"),
     "ConcurrencyAlarmAt": ("800", "1600"),
     "Architecture": ("x86_64", "arm64"),

@@ -248,6 +248,9 @@ class Preflight:
                     yield NOTE, f"the table {table} is left of an earlier stack, with its records; this one makes another"
 
     def alarms(self):
+        alarm, cap = float(self.values["DailySpendingAlarmUsd"]), float(self.values["DollarsPerDay"])
+        if 0 < cap <= alarm:
+            yield NOTE, f"SpendingAlarm would never go off: DollarsPerDay={cap:g} ends a day's analyses before; DailySpendingAlarmUsd={cap * 4 / 5:g}"
         topic = self.has("AlarmTopic") if self.values["AlarmEmail"] else None
         if topic:
             subscriptions = self.ask("sns", "list_subscriptions_by_topic", TopicArn=topic)["Subscriptions"]

@@ -70,6 +70,12 @@ class Environments(unittest.TestCase):
             self.assertEqual(objections(parameters(dev, [f"{name}={one['Default']}"])), [], name)
         self.assertEqual(objections(parameters(dev, ["DailySpendingAlarmUsd=12.5"])), [])
 
+    def test_the_alarm_on_spending_comes_before_the_cap(self):
+        """The operator's cap ends a day's analyses: an alarm at that sum or above would never go off."""
+        for name, environment in environments().items():
+            given = defaults() | parameters(environment)
+            self.assertLess(float(given["DailySpendingAlarmUsd"]), float(given["DollarsPerDay"]), name)
+
     def test_the_apps_page_is_one_of_those_that_may_call(self):
         for name, changes in (("staging", [*SAID, "AppUrl=https://other.example"]), ("dev", ["AllowedOrigins=https://a.example"])):
             changes = list({one.split("=")[0]: one for one in changes}.values())

@@ -123,6 +123,12 @@ class NotReady(unittest.TestCase):
         self.assertEqual(found(new, ConcurrencyAlarmAt="8"), [])
         self.one(NOTE, ["100 requests a second"], new, ConcurrencyAlarmAt="8", RequestsPerSecond="200")
 
+    def test_an_alarm_on_spending_that_the_cap_silences(self):
+        for alarm, cap in (("20", "20"), ("16.5", "5")):
+            self.one(NOTE, ["SpendingAlarm", f"DailySpendingAlarmUsd={float(cap) * 0.8:g}"], DailySpendingAlarmUsd=alarm, DollarsPerDay=cap)
+        self.assertEqual(found(DailySpendingAlarmUsd="19.9"), [])
+        self.assertEqual(found(DollarsPerDay="0"), [], "closed: nothing is spent")
+
     def test_what_other_stacks_reserve_counts_and_the_own_does_not(self):
         self.one(STOPS, ["800 of the account's 1000"], {("lambda", "get_account_settings"): lambdas(1000, 900)}, ReservedConcurrency="true")
         own = {("lambda", "get_account_settings"): lambdas(1000, 144), ("cloudformation", "describe_stacks"): stack(ReservedConcurrency="true")}
