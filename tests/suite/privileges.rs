@@ -1,5 +1,5 @@
 //! Least privilege: `local` holds each function to its `Policies` in the template, so all other tests show that they suffice.
-//! These show that each grant is needed, and that too little and too much are both found.
+//! These show that each grant is needed and none is missing, and that too little and too much are both found.
 
 use crate::api::{Actor, Api, PASSWORD, registration, send, unique_email};
 use crate::faults::{Fault, FaultyDatabase};
@@ -220,6 +220,12 @@ impl World {
         one.intersection(&other).filter(|unused| third.contains(*unused)).cloned().collect()
     }
 
+    /// What any call to a system has asked for without a grant.
+    fn missing(&self) -> BTreeSet<Privilege> {
+        let systems = [&self.rig.system, &self.origin, &self.settings.system];
+        systems.into_iter().flat_map(|system| system.privileges().missing()).collect()
+    }
+
     /// The same of jobs: run, refused for now, cancelled, and left by a dying worker.
     async fn jobs(&self) {
         let (rig, api) = (&self.rig, &self.rig.api);
@@ -325,7 +331,7 @@ impl World {
         let event = json!({"Records": [{"messageId": "m", "receiptHandle": "none", "attributes": {},
             "body": json!({"org_id": owner.org_id, "job_id": lost_mail}).to_string()}]});
         let (now, workers) = (rig.system.context().now().as_millis(), Workers::of(&rig.system));
-        for name in ["analysis-worker", "email-worker"] {
+        for name in ["analysis-worker", "email-worker", "account-mail-worker"] {
             assert_eq!(workers.returned(name, &event.to_string(), u64::try_from(now).unwrap()).await, ["m"]);
         }
 
@@ -360,9 +366,15 @@ fn ok(status: u16) {
     assert!((200..300).contains(&status), "{status}");
 }
 
-/// The grants of the template that no call here needs. The calls are made once, for whoever asks first.
-async fn unneeded() -> &'static BTreeSet<Privilege> {
-    static UNNEEDED: OnceCell<BTreeSet<Privilege>> = OnceCell::const_new();
+/// The grants of the template that no call here needs, and those that a call needs and the template lacks.
+struct Grants {
+    unneeded: BTreeSet<Privilege>,
+    missing: BTreeSet<Privilege>,
+}
+
+/// What the calls here show. They are made once, for whoever asks first.
+async fn grants() -> &'static Grants {
+    static GRANTS: OnceCell<Grants> = OnceCell::const_new();
     let calls = async || {
         let world = World::start().await;
         // Boxed: who asks from within a test of its own would not have them on its stack.
@@ -371,14 +383,14 @@ async fn unneeded() -> &'static BTreeSet<Privilege> {
         Box::pin(world.items()).await;
         Box::pin(world.jobs()).await;
         Box::pin(world.prices()).await;
-        world.unused()
+        Grants { unneeded: world.unused(), missing: world.missing() }
     };
-    UNNEEDED.get_or_init(calls).await
+    GRANTS.get_or_init(calls).await
 }
 
 /// The functions of a template that have grants, and that nothing here calls such that it needs one.
 pub(crate) async fn uncalled(template: &Template) -> Vec<String> {
-    let unneeded = unneeded().await;
+    let unneeded = &grants().await.unneeded;
     let ours = Template::read(&project_folder().join("template.yaml")).unwrap();
     let is_needed = |function: &str, grant: &Grant| {
         !unneeded
@@ -395,12 +407,19 @@ pub(crate) async fn uncalled(template: &Template) -> Vec<String> {
 #[tokio::test]
 async fn every_grant_is_needed() {
     let (unseen, unused): (Vec<_>, Vec<_>) =
-        unneeded().await.iter().partition(|one| UNSEEN.iter().any(|(action, _)| *action == one.action));
+        grants().await.unneeded.iter().partition(|one| UNSEEN.iter().any(|(action, _)| *action == one.action));
     let unused: Vec<String> = unused.into_iter().map(Privilege::to_string).collect();
     assert!(unused.is_empty(), "granted in template.yaml, and needed by no call here:\n  {}", unused.join("\n  "));
     for (action, why) in UNSEEN {
         assert!(unseen.iter().any(|one| one.action == action), "nothing is granted {action}, which {why}");
     }
+}
+
+/// A worker that may not return a message at once goes on, and only its log says so.
+#[tokio::test]
+async fn no_grant_is_missing() {
+    let missing: Vec<String> = grants().await.missing.iter().map(Privilege::to_string).collect();
+    assert!(missing.is_empty(), "called here, and not granted in template.yaml:\n  {}", missing.join("\n  "));
 }
 
 /// A system over the template with a function's statement changed.

@@ -1,5 +1,6 @@
 //! IAM's part, in this process: each function may make the calls that its `Policies` in the template grant, and no other; and
-//! which grants were ever used. Who calls is told by the access key that signs: a function's is its folder's name.
+//! which grants were ever used, and which were missing. Who calls is told by the access key that signs: a function's is its folder's
+//! name.
 
 #[path = "iam_needs.rs"]
 mod needs;
@@ -12,6 +13,7 @@ mod within;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 use aws_smithy_runtime_api::client::http::{HttpConnector as _, HttpConnectorFuture, SharedHttpConnector};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
@@ -49,6 +51,7 @@ pub struct Privileges {
     secret: Option<String>,
     mail_configuration: Option<String>,
     sender: Option<String>,
+    missing: Mutex<BTreeSet<Privilege>>,
 }
 
 #[derive(Debug)]
@@ -69,6 +72,7 @@ impl Privileges {
             secret: config.anthropic.as_ref().map(|anthropic| anthropic.secret_id.clone()),
             mail_configuration: config.mail.as_ref().and_then(|mail| mail.configuration_set.clone()),
             sender: config.mail.as_ref().map(|mail| address(&mail.from).to_owned()),
+            missing: Mutex::default(),
         }
     }
 
@@ -120,6 +124,12 @@ impl Privileges {
         unused.map(|(function, held)| privilege(function, &held.grant)).collect()
     }
 
+    /// What functions have called without a grant. A function may go on all the same, so no reply tells of it.
+    #[must_use]
+    pub fn missing(&self) -> BTreeSet<Privilege> {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn take(&self, function: &str, need: &Need<'_>) -> Result<(), Refusal> {
         let resource = self.label(&need.resource);
         let grants = |held: &&Held| {
@@ -133,7 +143,13 @@ impl Privileges {
                     .is_none_or(|within| need.update.is_some_and(|body| within::allows(within, body)))
         };
         let Some(held) = self.roles.get(function).and_then(|role| role.iter().find(grants)) else {
-            return Err(refused(function, &need.action, resource.unwrap_or("one that is not the template's")));
+            let resource = resource.unwrap_or("one that is not the template's");
+            self.missing.lock().unwrap_or_else(PoisonError::into_inner).insert(Privilege {
+                function: function.to_owned(),
+                action: need.action.to_string(),
+                resource: resource.to_owned(),
+            });
+            return Err(refused(function, &need.action, resource));
         };
         held.used.store(true, Relaxed);
         Ok(())
