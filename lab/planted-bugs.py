@@ -6,8 +6,8 @@ Usage: lab/planted-bugs.py GROUP [PART]      one bug at a time; PART is of a pat
        lab/planted-bugs.py --together        those of all groups that the suite finds, up to twenty in one build
        lab/planted-bugs.py --others          all that are not among those: as many of one test program in one build, scripts' alone
 
-Together they take fewer builds, and fewer runs: their tests run side by side, as they do without bugs. A test could then
-fail for a neighbour's bug and hide that its own is not found. So no two of them touch the same file or are found by the same
+Together they take fewer builds, and fewer runs: their tests run side by side, as they do without bugs. What is not found so is tried
+alone. A test could also fail for a neighbour's bug and hide that its own is not found. So no two of them touch the same file or are found by the same
 module, and who is whose neighbour depends on the commit: what one night hides, another one shows.
 """
 import argparse, os, pathlib, random, re, shlex, shutil, signal, subprocess, sys, tempfile, time
@@ -138,10 +138,14 @@ def plant(copy, bugs):
         found = copy.found(bugs)
         for bug in bugs:
             is_missed = bug not in found and copy.test(bug)[0]
-            print(f"{bug.name}: NOT FOUND by {bug.test}" if is_missed else f"{bug.name}: found by {bug.test}", flush=True)
+            alone = "" if len(bugs) == 1 else " beside others"
+            print(f"{bug.name}: NOT FOUND by {bug.test}{alone}" if is_missed else f"{bug.name}: found by {bug.test}", flush=True)
             missed += [bug] * is_missed
     for bug in bugs:
         copy.apply(bug, "--reverse")
+    if built and len(bugs) > 1:
+        # A neighbour may have hidden it.
+        missed = [one for bug in missed for one in plant(copy, [bug])]
     if not built and len(bugs) > 1:
         # Those of the files that the compiler names, one at a time; the others together.
         named = set(re.findall(r"^ *--> (\S+?):\d+", said, re.M))
