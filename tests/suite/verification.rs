@@ -5,6 +5,7 @@ use crate::faults::FaultyDatabase;
 use crate::jobs::providers::{Answer, Providers};
 use crate::jobs::rig::Rig;
 use crate::letters::{Letters, code_of, token_of};
+use crate::{email_changes, resets};
 use local::Options;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -297,6 +298,46 @@ async fn account_mail_shows_in_no_organization() {
 /// Whoever registers an address and never proves it does not keep it from its owner.
 #[tokio::test]
 async fn an_account_that_nobody_proves_ends_after_seven_days() {
+/// Whoever registers addresses that are none stops nothing that goes to those who have proven theirs.
+#[tokio::test]
+async fn bounces_keep_no_mail_from_a_proven_address() {
+    let rig = Rig::new().await;
+    let (store, proven, moving) = (rig.system.context().store(), rig.api.register().await, rig.api.register().await);
+    let text = email_changes::letter(&rig, &moving, &unique_email()).await;
+    for _ in 0..5 {
+        assert!(store.take_mail_of_day(100).await.unwrap().is_some());
+        store.note_bounced_account_mail().await.unwrap();
+    }
+    let unproven = rig.api.register_as_everybody().await;
+    let forgotten = Some(json!({"email": unproven.email}));
+    assert_eq!(rig.api.call(None, Method::POST, "/auth/forgot-password", forgotten).await.status, 202);
+    // A link for a forgotten password, that the password was changed, and what undoes a change of the address.
+    let token = resets::link(&rig, &proven.email).await;
+    assert_eq!(resets::reset(&rig.api, &token, "nine wooden barrels").await.status, 200);
+    assert_eq!(verify(&rig, &moving, json!({"code": code_of(&text)})).await.status, 200);
+    rig.deliver_account_mail().await;
+    assert!(Letters::of(&rig).newest_to(&proven.email).starts_with("Your password was changed"));
+    assert!(token_of(&Letters::of(&rig).newest_to(&moving.email)).starts_with("citu_"));
+    assert!(!Letters::of(&rig).is_there(&unproven.email), "anybody can have it written to");
+}
+
+/// A fifth of the day's number is kept for them, too.
+#[tokio::test]
+async fn strangers_do_not_use_up_the_day_for_a_proven_address() {
+    let rig = Rig::with([("ACCOUNT_MAILS_PER_DAY", "5".to_owned())]).await;
+    let (first, second) = (rig.api.register().await, rig.api.register().await);
+    for _ in 0..10 {
+        rig.api.register_as_everybody().await;
+    }
+    rig.deliver_account_mail().await;
+    assert_eq!(Letters::of(&rig).count(), 4);
+    resets::link(&rig, &first.email).await;
+    let forgotten = Some(json!({"email": second.email}));
+    assert_eq!(rig.api.call(None, Method::POST, "/auth/forgot-password", forgotten).await.status, 202);
+    rig.deliver_account_mail().await;
+    assert_eq!(Letters::of(&rig).count(), 5, "the day's number holds for all of it");
+}
+
     let rig = Rig::new().await;
     let (ended, proven) = (registered(&rig).await.0, registered(&rig).await);
     let by = json!({"code": code_of(&proven.1)});

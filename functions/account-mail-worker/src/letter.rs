@@ -35,6 +35,15 @@ impl Letter {
         }
     }
 
+    /// Whether it goes to an address that its account has proven: no stranger has it written there.
+    pub(crate) fn is_to_a_proven_address(&self) -> bool {
+        match self {
+            Self::PasswordReset(user) => user.is_verified(),
+            Self::PasswordChanged(_) | Self::EmailChanged(..) => true,
+            Self::Verification(_) | Self::Invitation(..) | Self::EmailChange(..) => false,
+        }
+    }
+
     /// How much of it the address gets.
     pub(crate) fn limit(&self) -> Option<MailLimit> {
         match self {

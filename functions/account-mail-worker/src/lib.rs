@@ -1,5 +1,5 @@
 //! Takes batches of messages off the queue of account mail, writes each mail, and hands it to the mail service: at most so many a
-//! day as configured, and none while too much of it bounces.
+//! day as configured, and none while too much of it bounces, unless it goes to an address that is proven.
 
 mod letter;
 
@@ -21,6 +21,9 @@ use worker::{Limiter, RunOutcome, TimeLeft, Work};
 
 /// How long mail waits for another look, after the day's number was used up or too much of it bounced.
 const WAIT: Duration = Duration::from_secs(60 * 60);
+
+/// One in so many of the day's mails is kept for addresses that are proven: what anybody can have us send does not use it up.
+const KEPT_FOR_PROVEN: u64 = 5;
 
 /// What this function's environment holds.
 pub type Worker = worker::Worker<AccountMails>;
@@ -72,7 +75,7 @@ impl Work for AccountMails {
         if !is_within_limit(context, &job, &due).await? {
             return Ok(Some((job, not_needed())));
         }
-        let Some(taken) = self.take_of_day(context).await? else {
+        let Some(taken) = self.take_of_day(context, &due).await? else {
             metrics("CitizenApp/AccountMail", None, &[(Metric("AccountMailWaits"), 1.into())]);
             return Ok(Some((job, no_room())));
         };
@@ -87,13 +90,18 @@ impl Work for AccountMails {
 }
 
 impl AccountMails {
-    /// One more mail of today's, which is counted, if there is one left. None goes out while too much of it bounces.
-    async fn take_of_day(&self, context: &Context) -> Result<Option<TakenMail>, ApiError> {
-        let (today, yesterday) = context.store().mail_days().await?;
+    /// One more mail of today's, which is counted, if there is one left for it. Addresses that are not proven get none while too much bounces,
+    /// and none of the last fifth: a stranger can use up all that goes to them.
+    async fn take_of_day(&self, context: &Context, due: &Letter) -> Result<Option<TakenMail>, ApiError> {
+        let (store, per_day) = (context.store(), self.config.per_day);
+        if due.is_to_a_proven_address() {
+            return store.take_mail_of_day(per_day).await;
+        }
+        let (today, yesterday) = store.mail_days().await?;
         if MailDay::is_paused(today, yesterday, self.config.bounce_percent) {
             return Ok(None);
         }
-        context.store().take_mail_of_day(self.config.per_day).await
+        store.take_mail_of_day(per_day - per_day / KEPT_FOR_PROVEN).await
     }
 
     async fn write_and_hand_over(
