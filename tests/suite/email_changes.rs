@@ -1,7 +1,7 @@
 //! Another address for an account: what confirms it, what it ends, how the one before undoes it, and who tries to get by without.
 
 use crate::api::{Actor, Api, PASSWORD, Reply, registration, unique_email};
-use crate::faults::FaultyDatabase;
+use crate::faults::{Fault, FaultyDatabase};
 use crate::jobs::rig::Rig;
 use crate::letters::{Letters, code_of, token_of};
 use futures_util::future::join_all;
@@ -236,6 +236,48 @@ async fn after_seven_days_it_is_done() {
     let rig = Rig::new().await;
     let actor = rig.api.register().await;
     let link = token_of(&moved(&rig, &actor, &actor.email, &unique_email()).await);
+/// While the undoing is under way, whoever took the account does what it can with it.
+#[tokio::test]
+async fn an_account_that_is_kept_busy_is_given_back_all_the_same() {
+    let rig = Rig::new().await;
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    let slow = database.system().await;
+    let late = Api::at(slow.url());
+    for act in ["ends the other sessions", "changes the password", "moves on"] {
+        let thief = rig.api.register().await;
+        let (victim, first, second) = (thief.email.clone(), unique_email(), unique_email());
+        let link = token_of(&moved(&rig, &thief, &victim, &first).await);
+        rig.system.clock().jump(Duration::from_secs(1));
+        let text = letter(&rig, &thief, &second).await;
+        database.inject("TransactWriteItems", Fault::Hold);
+        let meanwhile = async {
+            database.holds("TransactWriteItems").await;
+            let done = match act {
+                "ends the other sessions" => rig.api.delete(&thief, "/me/sessions").await,
+                "changes the password" => {
+                    let change = json!({"current": PASSWORD, "password": "a thief's own password"});
+                    rig.api.put(&thief, "/me/password", change).await
+                }
+                _ => confirm(&rig.api, &thief, json!({"code": code_of(&text)})).await,
+            };
+            assert!(matches!(done.status, 200 | 204), "{act}: {}", done.text);
+            database.release("TransactWriteItems");
+        };
+        let (done, ()) = tokio::join!(undo(&late, &link), meanwhile);
+        assert_eq!((done.status, &done.body["user"]["email"]), (200, &json!(victim)), "{act}: {}", done.text);
+        rig.api.get(&thief, "/me").await.is_problem(401, "invalid_token");
+        for email in [&victim, &first, &second] {
+            assert_eq!(log_in(&rig.api, email, PASSWORD).await, 401, "{act}");
+        }
+        assert_eq!(log_in(&rig.api, &victim, ANOTHER).await, 200, "{act}");
+        // What the thief had meanwhile, it cannot undo.
+        rig.deliver_account_mail().await;
+        if act == "moves on" {
+            assert!(!Letters::of(&rig).newest_to(&first).contains("/undo-email"));
+        }
+    }
+}
+
     rig.system.clock().jump(UNDO_FOR);
     undo(&rig.api, &link).await.is_problem(400, "invalid_link");
     let again = rig.api.call(None, Method::POST, "/auth/register", Some(registration(&actor.email))).await;

@@ -183,6 +183,18 @@ async fn another_password_voids_the_code_and_the_link() {
     }
 }
 
+/// Ending the other sessions changes neither address nor password.
+#[tokio::test]
+async fn the_end_of_the_other_sessions_voids_nothing() {
+    let rig = Rig::new().await;
+    let (actor, text) = registered(&rig).await;
+    assert_eq!(rig.api.delete(&actor, "/me/sessions").await.status, 204);
+    assert_eq!(verify(&rig, &actor, json!({"code": code_of(&text)})).await.status, 200);
+    let text = email_changes::letter(&rig, &actor, &unique_email()).await;
+    assert_eq!(rig.api.delete(&actor, "/me/sessions").await.status, 204);
+    assert_eq!(verify(&rig, &actor, json!({"code": code_of(&text)})).await.status, 200);
+}
+
 /// A proof of the version before does not say which password it is of.
 #[tokio::test]
 async fn a_proof_of_before_is_good() {
@@ -192,7 +204,7 @@ async fn a_proof_of_before_is_good() {
         let (actor, text) = registered(&rig).await;
         let Key { pk, sk } = Key::verification(actor.user_id.parse().unwrap());
         let older = json!({"TableName": rig.system.context().config().table_name, "Key": {"pk": {"S": pk}, "sk": {"S": sk}},
-            "UpdateExpression": "REMOVE login_version", "ConditionExpression": "attribute_exists(pk)"});
+            "UpdateExpression": "REMOVE password_digest", "ConditionExpression": "attribute_exists(pk)"});
         database.call("UpdateItem", &older).await;
         let proof = if by_code { json!({"code": code_of(&text)}) } else { json!({"token": token_of(&text)}) };
         assert_eq!(verify(&rig, &actor, proof).await.status, 200);
@@ -286,18 +298,6 @@ async fn account_mail_pauses_while_too_much_of_it_bounces() {
     assert!(Letters::of(&rig).newest_to(&actor.email).contains("Confirm") || Letters::of(&rig).count() == 1);
 }
 
-/// It is nobody's job, and counts in no organization's month.
-#[tokio::test]
-async fn account_mail_shows_in_no_organization() {
-    let rig = Rig::new().await;
-    let (actor, _) = registered(&rig).await;
-    assert_eq!(rig.api.get(&actor, "/jobs").await.body["data"], json!([]));
-    assert_eq!(rig.usage(&actor).await["emails"]["used"], 0);
-}
-
-/// Whoever registers an address and never proves it does not keep it from its owner.
-#[tokio::test]
-async fn an_account_that_nobody_proves_ends_after_seven_days() {
 /// Whoever registers addresses that are none stops nothing that goes to those who have proven theirs.
 #[tokio::test]
 async fn bounces_keep_no_mail_from_a_proven_address() {
@@ -338,6 +338,18 @@ async fn strangers_do_not_use_up_the_day_for_a_proven_address() {
     assert_eq!(Letters::of(&rig).count(), 5, "the day's number holds for all of it");
 }
 
+/// It is nobody's job, and counts in no organization's month.
+#[tokio::test]
+async fn account_mail_shows_in_no_organization() {
+    let rig = Rig::new().await;
+    let (actor, _) = registered(&rig).await;
+    assert_eq!(rig.api.get(&actor, "/jobs").await.body["data"], json!([]));
+    assert_eq!(rig.usage(&actor).await["emails"]["used"], 0);
+}
+
+/// Whoever registers an address and never proves it does not keep it from its owner.
+#[tokio::test]
+async fn an_account_that_nobody_proves_ends_after_seven_days() {
     let rig = Rig::new().await;
     let (ended, proven) = (registered(&rig).await.0, registered(&rig).await);
     let by = json!({"code": code_of(&proven.1)});

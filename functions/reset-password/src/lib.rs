@@ -35,8 +35,8 @@ pub struct PasswordByLink {
 
 /// Change a forgotten password
 ///
-/// The link works once, for 30 minutes, while password and address are what they were. All sessions of the user end and no device is known
-/// any more; the one that this gives begins. It proves the address.
+/// The link works once, for 30 minutes, while password and address are what they were; one to an address that is not proven yet, while the
+/// address is. All sessions of the user end and no device is known any more; the one that this gives begins. It proves the address.
 ///
 /// The link that goes to the address before when an address is changed does the same for 7 days, and gives the account back to it.
 ///
@@ -51,8 +51,8 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     // A link is looked up before a password is hashed: without one that is good, nobody makes us compute.
     let link = |purpose| LinkToken::parse(purpose, &token);
     let opened = match (link(Purpose::PasswordReset), link(Purpose::EmailUndo)) {
-        (Some(link), _) => store.opened_by(&link).await?,
-        (None, Some(link)) => store.opened_for_undo(&link).await?,
+        (Some(link), _) => store.opened_by(link).await?,
+        (None, Some(link)) => store.opened_for_undo(link).await?,
         (None, None) => return Err(ApiError::InvalidLink),
     };
     let mut own_words = account::own_words(&opened.user, &opened.memberships);

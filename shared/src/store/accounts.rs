@@ -11,6 +11,7 @@ use crate::error::ApiError;
 use crate::ids::{SessionId, UserId};
 use crate::model::cached::ProfileKey;
 use crate::model::org::{MembershipRecord, OrgRecord, Role};
+use crate::model::proof::SecretHash;
 use crate::model::settings::SettingsRecord;
 use crate::model::text::{Email, Name};
 use crate::model::time::Moment;
@@ -44,6 +45,11 @@ pub struct LoginRecord {
 pub const UNPROVEN_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 impl LoginRecord {
+    /// Says of two log-in records of an account whether their password is the same: each has a salt of its own.
+    pub(super) fn password_digest(&self) -> SecretHash {
+        SecretHash::of(&[b"password", self.password_hash.as_bytes()])
+    }
+
     /// Whether the account has ended, because nobody proved its address in time: there is none then.
     pub(super) fn has_ended(&self, now: Moment) -> bool {
         self.unproven_until.is_some_and(|until| until <= now)

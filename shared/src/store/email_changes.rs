@@ -29,9 +29,9 @@ const ATTEMPTS: u32 = 6;
 struct EmailChangeRecord {
     /// The address that it was sent to.
     email: String,
-    /// The account's address then, and the version of its log-in record: with others it is void.
+    /// The account's address then, and of its password: with others it is void.
     from: String,
-    login_version: u64,
+    password_digest: String,
     /// The session that asked: no other may confirm it.
     session_id: SessionId,
     code_hash: String,
@@ -99,7 +99,7 @@ impl Store {
         let made = EmailChangeRecord {
             email: to.to_owned(),
             from: user.email.clone(),
-            login_version: login.version,
+            password_digest: login.password_digest().as_str().to_owned(),
             session_id,
             code_hash: code.hash(user.user_id).as_str().to_owned(),
             token_hash: token.hash().as_str().to_owned(),
@@ -153,11 +153,11 @@ impl Store {
         let made = made.filter(is_good).ok_or(ApiError::InvalidLink)?;
         let login = login.ok_or(ApiError::InvalidLink)?;
         let record: LoginRecord = record(login.clone())?;
-        let version = record.version;
-        if (record.user_id, version) != (user.user_id, made.login_version) || record.has_ended(self.now()) {
+        let is_as_then = record.user_id == user.user_id && record.password_digest().as_str() == made.password_digest;
+        if !is_as_then || record.has_ended(self.now()) {
             return Err(ApiError::InvalidLink);
         }
-        Ok(EmailMove { user, to: made.email, login, version, used })
+        Ok(EmailMove { user, to: made.email, login, version: record.version, used })
     }
 
     /// Moves an account to the address, in one transaction with the proof's only use; all its sessions but the acting one end with it. Where the

@@ -13,7 +13,7 @@ use crate::device::Device;
 use crate::error::ApiError;
 use crate::ids::{OrgId, SessionId};
 use crate::model::org::MembershipRecord;
-use crate::model::proof::{LinkToken, Purpose, SecretHash};
+use crate::model::proof::{LinkToken, Purpose};
 use crate::model::time::Moment;
 use crate::model::user::UserRecord;
 use crate::network::Origin;
@@ -26,16 +26,16 @@ use std::time::Duration;
 
 /// How long a link gives another password.
 pub const RESET_LIFETIME: Duration = Duration::from_secs(30 * 60);
-/// How often it is tried while the account's memberships change.
+/// How often it is tried while the account changes.
 const ATTEMPTS: u32 = 6;
 
 /// What gives another password, as stored. A new one takes its place.
 #[derive(Serialize, Deserialize)]
 struct PasswordResetRecord {
-    /// The address that it was sent to.
+    /// The address that it was sent to: with another one it is void.
     email: String,
-    /// That of the log-in record: with another password, or another address, it is void.
-    login_version: u64,
+    /// Of the password: with another one it is void, if the address is proven.
+    password_digest: String,
     token_hash: String,
     expires_at: Moment,
     ttl: i64,
@@ -45,10 +45,10 @@ struct PasswordResetRecord {
 pub struct OpenedAccount {
     pub user: UserRecord,
     pub memberships: Vec<MembershipRecord>,
-    /// The log-in record, with attributes that this version does not know.
-    login: Attributes,
-    version: u64,
-    token_hash: SecretHash,
+    login: LoginRecord,
+    /// The same, with attributes that this version does not know.
+    login_item: Attributes,
+    token: LinkToken,
     by: OpenedBy,
 }
 
@@ -120,7 +120,7 @@ impl Store {
         let expires_at = self.now().plus(RESET_LIFETIME);
         let made = PasswordResetRecord {
             email: user.email.clone(),
-            login_version: login.version,
+            password_digest: login.password_digest().as_str().to_owned(),
             token_hash: token.hash().as_str().to_owned(),
             expires_at,
             ttl: expires_at.as_ttl_seconds(),
@@ -135,23 +135,24 @@ impl Store {
     ///
     /// # Errors
     /// [`ApiError::InvalidLink`] for one that is wrong, used, void or too old.
-    pub async fn opened_by(&self, token: &LinkToken) -> Result<OpenedAccount, ApiError> {
+    pub async fn opened_by(&self, token: LinkToken) -> Result<OpenedAccount, ApiError> {
         let token_hash = token.hash();
         let made: Option<PasswordResetRecord> = timed(Part::Db, self.get(Key::password_reset(token.user_id))).await?;
         let is_good =
             |made: &PasswordResetRecord| made.token_hash == token_hash.as_str() && made.expires_at > self.now();
         let made = made.filter(is_good).ok_or(ApiError::InvalidLink)?;
         let (user, memberships) = self.user_with_memberships(token.user_id).await?.ok_or(ApiError::InvalidLink)?;
-        let opened = self.opened(user, memberships, token_hash, OpenedBy::PasswordReset).await?;
-        let is_as_then = (opened.user.email == made.email) && (opened.version == made.login_version);
-        is_as_then.then_some(opened).ok_or(ApiError::InvalidLink)
+        let opened = self.opened(user, memberships, token, OpenedBy::PasswordReset).await?;
+        // Whoever registered a stranger's address knows its password, and would void each link of the stranger's by changing it.
+        let is_void = opened.user.is_verified() && opened.login.password_digest().as_str() != made.password_digest;
+        (opened.user.email == made.email && !is_void).then_some(opened).ok_or(ApiError::InvalidLink)
     }
 
     /// The account whose last changes of its address a token undoes.
     ///
     /// # Errors
     /// [`ApiError::InvalidLink`] for one that is wrong, used, void or too old.
-    pub async fn opened_for_undo(&self, token: &LinkToken) -> Result<OpenedAccount, ApiError> {
+    pub async fn opened_for_undo(&self, token: LinkToken) -> Result<OpenedAccount, ApiError> {
         let (token_hash, now) = (token.hash(), self.now());
         let mut undos = self.email_undos(token.user_id).await?;
         let is_good =
@@ -163,60 +164,64 @@ impl Store {
         if user.email == undo.email {
             return Err(ApiError::InvalidLink);
         }
-        self.opened(user, memberships, token_hash, OpenedBy::EmailUndo { link, email: undo.email, later }).await
+        self.opened(user, memberships, token, OpenedBy::EmailUndo { link, email: undo.email, later }).await
     }
 
     async fn opened(
         &self,
         user: UserRecord,
         memberships: Vec<MembershipRecord>,
-        token_hash: SecretHash,
+        token: LinkToken,
         by: OpenedBy,
     ) -> Result<OpenedAccount, ApiError> {
-        let login = timed(Part::Db, self.get_all(vec![Key::login(&user.email).attributes()])).await?.pop();
-        let login = login.ok_or(ApiError::InvalidLink)?;
-        let record: LoginRecord = record(login.clone())?;
-        let version = record.version;
-        if record.user_id != user.user_id || record.has_ended(self.now()) {
+        let found = timed(Part::Db, self.get_all(vec![Key::login(&user.email).attributes()])).await?.pop();
+        let login_item = found.ok_or(ApiError::InvalidLink)?;
+        let login: LoginRecord = record(login_item.clone())?;
+        if login.user_id != user.user_id || login.has_ended(self.now()) {
             return Err(ApiError::InvalidLink);
         }
-        Ok(OpenedAccount { user, memberships, login, version, token_hash, by })
+        Ok(OpenedAccount { user, memberships, login, login_item, token, by })
+    }
+
+    /// The account as it is now, if its link still opens it.
+    async fn opened_again(&self, account: OpenedAccount) -> Result<OpenedAccount, ApiError> {
+        match account.by {
+            OpenedBy::PasswordReset => self.opened_by(account.token).await,
+            OpenedBy::EmailUndo { .. } => self.opened_for_undo(account.token).await,
+        }
     }
 
     /// Gives an account another password, by a link's token that is used with it. All its sessions and known devices end; one session
     /// begins, in the organization that it joined first, if any. Whoever got the link has the address.
     ///
+    /// What has changed since the account was read is read again, also its log-in record: whoever is in an account that is not its own could
+    /// otherwise keep its owner out by changing that all the time.
+    ///
     /// # Errors
-    /// [`ApiError::InvalidLink`] if the token has been used, or the password or the address has changed, since it was read.
+    /// [`ApiError::InvalidLink`] if the token has been used, or does not open the account any more.
     pub async fn reset_password(
         &self,
-        account: OpenedAccount,
+        mut account: OpenedAccount,
         reset: &PasswordReset<'_>,
     ) -> Result<OnlySession, ApiError> {
-        let (mut user, mut memberships) = (account.user.clone(), account.memberships.clone());
         for attempt in 0..ATTEMPTS {
-            if let Some(session) = self.reset_as_read(&account, user, memberships, reset).await? {
+            if let Some(session) = self.reset_as_read(&account, reset).await? {
                 return Ok(session);
             }
             tokio::time::sleep(backoff(attempt)).await;
-            let found = self.user_with_memberships(account.user.user_id).await?;
-            (user, memberships) = found.ok_or(ApiError::InvalidLink)?;
-            if user.email != account.user.email {
-                return Err(ApiError::InvalidLink);
-            }
+            account = self.opened_again(account).await?;
         }
         Err(ApiError::Contended)
     }
 
-    /// Does it, if all is as it was read; `None` if the user or its memberships are not.
+    /// Does it, if all is as it was read; `None` if it is not, and the link is still there.
     async fn reset_as_read(
         &self,
         account: &OpenedAccount,
-        user: UserRecord,
-        memberships: Vec<MembershipRecord>,
         reset: &PasswordReset<'_>,
     ) -> Result<Option<OnlySession>, ApiError> {
         let now = self.now();
+        let (user, memberships) = (account.user.clone(), account.memberships.clone());
         let orgs = memberships.iter().filter(|membership| !membership.is_outside());
         let org_id = orgs.min_by_key(|membership| membership.joined_at).map_or(OrgId::NONE, |first| first.org_id);
         if memberships.iter().all(|membership| membership.org_id != org_id) {
@@ -228,7 +233,6 @@ impl Store {
         let Some(memberships) = self.mark_beyond(memberships).await? else { return Ok(None) };
         let mut writes = vec![self.used(account, now)?];
         writes.extend(self.login_writes(account, &reset.password_hash, now)?);
-        let own = writes.len();
         writes.push(self.user_write(account, &user, now)?);
         let mut session = None;
         for membership in memberships {
@@ -245,14 +249,14 @@ impl Store {
             let login = LoginRecord {
                 user_id: user.user_id,
                 password_hash: reset.password_hash.clone(),
-                version: account.version + 1,
+                version: account.login.version + 1,
                 unproven_until: None,
             };
             writes.push(self.put_over(self.first_device(account.address(), &login, device)?)?);
         }
         writes.extend(self.mail_writes(reset.notice)?);
         match timed(Part::Db, self.transact(writes)).await? {
-            Transaction::Refused(reasons) if reasons[..own].iter().any(condition_failed) => Err(ApiError::InvalidLink),
+            Transaction::Refused(reasons) if condition_failed(&reasons[0]) => Err(ApiError::InvalidLink),
             Transaction::Refused(_) => Ok(None),
             Transaction::Done => {
                 let email = account.address().to_owned();
@@ -273,19 +277,18 @@ impl Store {
         password_hash: &str,
         now: Moment,
     ) -> Result<Vec<TransactWriteItem>, ApiError> {
-        let OpenedAccount { user, login, version, by, .. } = account;
+        let OpenedAccount { user, login, login_item, by, .. } = account;
         match by {
             OpenedBy::PasswordReset => {
-                let record: LoginRecord = record(login.clone())?;
-                let changed = next_version(&user.email, &record)
+                let changed = next_version(&user.email, login)
                     .update_expression("SET #version = :next, password_hash = :hash REMOVE unproven_until")
                     .expression_attribute_values(":hash", string(password_hash));
                 Ok(vec![self.update(changed)?])
             }
             OpenedBy::EmailUndo { email, later, .. } => {
-                let moved = self.moved_login(login, *version, email, Some(password_hash))?;
+                let moved = self.moved_login(login_item, login.version, email, Some(password_hash))?;
                 let mut writes =
-                    vec![self.delete_login(&user.email, user.user_id, *version)?, self.put_login(moved, now)?];
+                    vec![self.delete_login(&user.email, user.user_id, login.version)?, self.put_login(moved, now)?];
                 for key in later {
                     let void = Delete::builder().table_name(&self.table).set_key(Some(key.clone().attributes()));
                     let void = void.build().map_err(ApiError::internal)?;
@@ -320,7 +323,7 @@ impl Store {
             .table_name(&self.table)
             .set_key(Some(account.link().attributes()))
             .condition_expression("token_hash = :hash AND expires_at > :now")
-            .expression_attribute_values(":hash", string(account.token_hash.as_str()))
+            .expression_attribute_values(":hash", string(account.token.hash().as_str()))
             .expression_attribute_values(":now", number(now.as_millis()))
             .build()
             .map_err(ApiError::internal)?;

@@ -29,8 +29,8 @@ const KEPT: &str = "user_id = :user AND (attribute_not_exists(unproven_until) OR
 struct VerificationRecord {
     /// The address that it was sent to.
     email: String,
-    /// That of the log-in record: with another password, or another address, it is void. Those from before it was noted have none.
-    login_version: u64,
+    /// Of the password: with another one it is void. Those from before it was noted have none.
+    password_digest: String,
     code_hash: String,
     token_hash: String,
     /// Codes that were compared.
@@ -80,7 +80,7 @@ impl Store {
         let expires_at = self.now().plus(VERIFICATION_LIFETIME);
         let made = VerificationRecord {
             email: user.email.clone(),
-            login_version: login.version,
+            password_digest: login.password_digest().as_str().to_owned(),
             code_hash: code.hash(user.user_id).as_str().to_owned(),
             token_hash: token.hash().as_str().to_owned(),
             tries: 0,
@@ -111,25 +111,25 @@ impl Store {
             }
         };
         let login: Option<LoginRecord> = timed(Part::Db, self.get(Key::login(&user.email))).await?;
-        let version = login.ok_or(ApiError::InvalidLink)?.version;
+        let login = login.ok_or(ApiError::InvalidLink)?;
         let used = Delete::builder()
             .table_name(&self.table)
             .set_key(Some(Key::verification(user.user_id).attributes()))
             .condition_expression(
                 "#what = :hash AND email = :email AND expires_at > :now \
-                    AND (attribute_not_exists(login_version) OR login_version = :version)",
+                    AND (attribute_not_exists(password_digest) OR password_digest = :digest)",
             )
             .expression_attribute_names("#what", what)
             .expression_attribute_values(":hash", string(hash.as_str()))
             .expression_attribute_values(":email", string(&user.email))
-            .expression_attribute_values(":version", number(version))
+            .expression_attribute_values(":digest", string(login.password_digest().as_str()))
             .expression_attribute_values(":now", number(now.as_millis()))
             .build()
             .map_err(ApiError::internal)?;
         let writes = vec![
             TransactWriteItem::builder().delete(used).build(),
             self.update(proven(&user, now))?,
-            self.update(kept_as_read(&user, version, now))?,
+            self.update(kept_as_read(&user, login.version, now))?,
         ];
         if !timed(Part::Db, self.transact(writes)).await?.is_done() {
             return Err(ApiError::InvalidLink);
