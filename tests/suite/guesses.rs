@@ -1,8 +1,11 @@
 //! Guesses at one account: what strangers may try, and that its owner comes in all the while.
 
-use crate::api::{PASSWORD, registration, unique_email};
+use crate::api::{Api, PASSWORD, registration, unique_email};
+use crate::faults::{Fault, FaultyDatabase};
+use crate::letters::{Letters, token_of};
 use crate::networks::{ELSEWHERE, HOME, Networks, Reply};
 use futures_util::future::join_all;
+use reqwest::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -163,6 +166,38 @@ async fn no_device_is_known_after_a_new_password() {
     let known = Browser::of(&log_in(&networks, ELSEWHERE, &email, "nine wooden barrels", &browser.device).await);
     assert_ne!(known.device, browser.device);
     assert_eq!(log_in(&networks, HOME, &email, "nine wooden barrels", &known.device).await.status, 200);
+}
+
+/// A log-in under way has compared the password of before: what it notes last is not in the place of what the reset has noted.
+#[tokio::test]
+async fn a_log_in_under_way_takes_no_device_from_a_new_password() {
+    let networks = Networks::new().await;
+    let (email, _) = account(&networks).await;
+    let database = FaultyDatabase::before(&networks.system.database_url()).await;
+    let slow = database.system().await;
+    let worker = networks.system.event_source("account-mail-worker").unwrap();
+    assert_eq!(networks.post(HOME, "/auth/forgot-password", json!({"email": email}), &[]).await.status, 202);
+    while networks.system.sqs().counts("AccountMailQueue").unwrap().visible > 0 {
+        worker.deliver().await.unwrap();
+    }
+    let token = token_of(&Letters::of_system(&networks.system).newest_to(&email));
+    // The password is compared, and its account is read.
+    database.inject("Query", Fault::Hold);
+    let late = Api::at(slow.url());
+    let log_in = late.call(None, Method::POST, "/auth/login", Some(credentials(&email, PASSWORD)));
+    let reset = async {
+        database.holds("Query").await;
+        let body = json!({"token": token, "password": "nine wooden barrels", "session": "cookie"});
+        let done = networks.post(HOME, "/auth/reset-password", body, &[]).await;
+        assert_eq!(done.status, 200, "{}", done.body);
+        database.release("Query");
+        Browser::of(&done)
+    };
+    let (late, browser) = tokio::join!(log_in, reset);
+    late.is_problem(401, "wrong_credentials");
+    join_all((0..12).map(|_| networks.guess(ELSEWHERE, "nobody@example.com", WRONG))).await;
+    let reply = self::log_in(&networks, ELSEWHERE, &email, "nine wooden barrels", &browser.device).await;
+    assert_eq!(reply.status, 200, "the device of the reset is known: {}", reply.body);
 }
 
 /// Wherever a password is compared; the session of whoever guesses has no network's limit.

@@ -135,7 +135,10 @@ impl Store {
             .update_expression(
                 "SET user_id = :user, login_version = :version, devices = :devices, revision = :next, #ttl = :ttl",
             )
-            .condition_expression("attribute_not_exists(pk) OR revision = :read")
+            // A reset begins with the first revision again: that of a later password is not one that was read before it.
+            .condition_expression(
+                "attribute_not_exists(pk) OR (revision = :read AND (user_id <> :user OR login_version <= :version))",
+            )
             .expression_attribute_names("#ttl", keys::TTL)
             .expression_attribute_values(":user", string(after.user_id))
             .expression_attribute_values(":version", number(after.login_version))
