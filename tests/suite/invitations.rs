@@ -5,6 +5,7 @@ use crate::faults::{Fault, FaultyDatabase};
 use crate::jobs::rig::Rig;
 use crate::letters::{Letters, token_of};
 use futures_util::future::join_all;
+use local::{Options, System};
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::model::invitation::INVITATION_LIFETIME;
@@ -382,6 +383,94 @@ async fn what_is_refused_takes_none_of_the_addresss_mails() {
     assert_eq!(rig.account_mail(), 4);
     assert_eq!(invite(&rig, &other, &address, "member").await.status, 201);
     assert_eq!(rig.account_mail(), 5);
+}
+
+/// Whoever sends an invitation once more than its address has mails a day keeps the link that is there.
+#[tokio::test]
+async fn an_invitation_that_no_mail_is_left_for_voids_none() {
+    let rig = Rig::with([("INVITATIONS_PER_DAY", "7".to_owned())]).await;
+    let (owner, user) = (rig.owner("pro").await, rig.api.register().await);
+    let mut replies = Vec::new();
+    for _ in 0..6 {
+        replies.push(invite(&rig, &owner, &user.email, "member").await);
+    }
+    assert!(replies.iter().all(|reply| reply.status == 201));
+    assert_eq!(replies[5].body, replies[4].body, "it is that one");
+    rig.deliver_account_mail().await;
+    let key = [("Idempotency-Key", "a-key")];
+    let body = json!({"email": user.email, "role": "member"}).to_string();
+    let with_key = rig.post_with(&owner, &path(&owner), &key, &body).await;
+    assert_eq!((with_key.status, &with_key.body), (201, &replies[4].body));
+    assert_eq!(list(&rig, &owner).await, [replies[4].body.clone()]);
+    let token = token_of(&Letters::of(&rig).newest_to(&user.email));
+    // None of them counts as one of the day's: five do, and there are two left.
+    let others = [unique_email(), unique_email()];
+    for email in &others {
+        assert_eq!(invite(&rig, &owner, email, "member").await.status, 201);
+    }
+    invite(&rig, &owner, &unique_email(), "member").await.is_problem(429, "rate_limited");
+    assert_eq!(accept(&rig, &user, &token).await.status, 200);
+}
+
+/// What it is to be, its maker has thought better of: that one is void, mail or no mail.
+#[tokio::test]
+async fn another_role_voids_the_older_one_though_no_mail_is_left() {
+    let rig = Rig::new().await;
+    let (owner, user) = (rig.api.register().await, rig.api.register().await);
+    let mut token = String::new();
+    for _ in 0..5 {
+        token = invited(&rig, &owner, &user.email, "admin").await;
+    }
+    let other = invite(&rig, &owner, &user.email, "member").await;
+    assert_eq!((other.status, &other.body["role"]), (201, &json!("member")));
+    assert_eq!(list(&rig, &owner).await, [other.body]);
+    accept(&rig, &user, &token).await.is_problem(400, "invalid_link");
+}
+
+/// One is taken before midnight and refused after it: the new day has no more for that.
+#[tokio::test]
+async fn what_is_refused_after_midnight_goes_back_to_its_day() {
+    let rig = Rig::with([("INVITATIONS_PER_DAY", "2".to_owned())]).await;
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    let environment = [("AWS_ENDPOINT_URL_DYNAMODB", database.url.clone()), ("INVITATIONS_PER_DAY", "2".to_owned())];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value)).into();
+    let slow = System::start(Options { environment, background: false, ..Options::ephemeral() }).await.unwrap();
+    let clocks = [rig.system.clock(), slow.clock()];
+    let today = u64::try_from(rig.system.context().now().as_millis()).unwrap() % 86_400_000;
+    let to_midnight = DAY - Duration::from_millis(today);
+    let jump = |by| clocks.iter().for_each(|clock| clock.jump(by));
+    jump(to_midnight - Duration::from_secs(60));
+    let owner = rig.owner("pro").await;
+    let admin = rig.api.join(&owner, "admin").await;
+    let late = Api::at(slow.url());
+    database.inject(WRITE, Fault::Hold);
+    let refused = async { late.post(&admin, &path(&admin), json!({"email": unique_email(), "role": "member"})).await };
+    let meanwhile = async {
+        database.holds(WRITE).await;
+        jump(Duration::from_secs(120));
+        assert_eq!(invite(&rig, &owner, &unique_email(), "member").await.status, 201);
+        let member = format!("/orgs/{}/members/{}", owner.org_id, admin.user_id);
+        assert_eq!(rig.api.delete(&owner, &member).await.status, 204);
+        database.release(WRITE);
+    };
+    let (refused, ()) = tokio::join!(refused, meanwhile);
+    refused.is_problem(401, "invalid_token");
+    assert_eq!(invite(&rig, &owner, &unique_email(), "member").await.status, 201);
+    invite(&rig, &owner, &unique_email(), "member").await.is_problem(429, "rate_limited");
+}
+
+/// It is there, and its mail goes out: so it counts, whatever its caller was told.
+#[tokio::test]
+async fn what_the_database_did_not_answer_counts() {
+    let rig = Rig::with([("INVITATIONS_PER_DAY", "1".to_owned())]).await;
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    let slow = database.system().await;
+    let owner = rig.owner("pro").await;
+    database.inject(WRITE, Fault::LoseReply(100));
+    let new = json!({"email": unique_email(), "role": "member"});
+    let lost = Api::at(slow.url()).post(&owner, &path(&owner), new).await;
+    assert_eq!((lost.status, list(&rig, &owner).await.len()), (503, 1), "{}", lost.text);
+    invite(&rig, &owner, &unique_email(), "member").await.is_problem(429, "rate_limited");
 }
 
 /// What stands before the `@` of the inviter's address may be nearly anything, and behind it a domain of the inviter's choice.

@@ -18,6 +18,7 @@ use shared::response::Reply;
 use shared::security_log::{self, SecurityEvent};
 use shared::store::account_mail::MailLimit;
 use shared::store::idempotency::Begun;
+use shared::store::invitations::TakenInvitation;
 use shared::store::role_check::RoleCheck;
 use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, response};
 use utoipa::ToSchema;
@@ -39,7 +40,7 @@ pub struct NewInvitation {
 /// A mail with a link goes to the address: whoever opens it and has, or registers, an account with that address becomes a member. It is
 /// good for 7 days. One that the address had from the organization before is void. Members and invitations together have the plan's
 /// room. Only owners invite owners. An address that gets too many invitations from anywhere gets no more mail that day; the
-/// reply is the same.
+/// reply is the same, and the invitation that it has stays as it is, if the role is the same.
 ///
 /// # Errors
 /// `403 email_unverified` before the own address is proven, `403 plan_limit_reached`, `409 already_member` for the address of a member or
@@ -89,25 +90,22 @@ async fn invite(
     if store.members_with(caller.org_id, &[email.as_str()]).await?.iter().any(Option::is_some) {
         return Err(ApiError::AlreadyMember);
     }
-    store.take_invitation(caller.org_id, most).await?;
+    let taken = store.take_invitation(caller.org_id, most).await?;
     let new = InvitationRecord::new(caller.org_id, &email, role, (caller.user_id, caller.joined_at()), context.now());
-    match store_and_send(context, request, by, &new, key).await {
-        Ok(Sent::New(reply)) => {
+    match store_and_send(context, request, (by, taken), &new, key).await? {
+        Sent::New(reply) => {
             security_log::record(context, request, SecurityEvent::Invited { by: caller, email: &email, role }).await;
             Ok(reply)
         }
-        other => {
-            store.give_invitation_back(caller.org_id, most).await;
-            match other? {
-                Sent::New(reply) => Ok(reply),
-                Sent::Before(first) => first.replayed(Uncached).into_result(),
-            }
-        }
+        Sent::Kept(reply) => Ok(reply),
+        Sent::Before(first) => first.replayed(Uncached).into_result(),
     }
 }
 
 enum Sent {
     New(Reply),
+    /// No mail is left for the address: it keeps the invitation that it has.
+    Kept(Reply),
     /// The first reply under the request's key, which came in between.
     Before(StoredReply),
 }
@@ -115,23 +113,31 @@ enum Sent {
 async fn store_and_send(
     context: &Context,
     request: &Request,
-    by: RoleCheck<'_>,
+    (by, taken): (RoleCheck<'_>, TakenInvitation),
     new: &InvitationRecord,
     key: Option<&IdempotencyKey>,
 ) -> Result<Sent, ApiError> {
+    let store = context.store();
     let mail = AccountMail::Invitation { org_id: new.org_id, invitation_id: new.invitation_id };
     let mail = PendingMail::new(context, &mail, Some(request))?;
-    let is_within = context.store().take_mail(&new.email, MailLimit::INVITATION, mail.job_id()).await?;
+    let is_within = store.take_mail(&new.email, MailLimit::INVITATION, mail.job_id()).await?;
     let mail = is_within.then_some(mail);
-    let reply = response::json(StatusCode::CREATED, &new.clone().view(context.now()));
+    // Without a mail a new one would only void the link that is there.
+    let kept = if is_within { None } else { store.living_invitation(new).await? };
+    let reply = response::json(StatusCode::CREATED, &kept.as_ref().unwrap_or(new).clone().view(context.now()));
     let claim = key.map(|key| key.complete(StoredReply::of(&reply), context.now().as_millis()));
-    let invited = context.store().invite(by, new, mail.as_ref(), claim.as_ref()).await;
-    if let Some(mail) = &mail
-        && certainly_not_stored(&invited)
-    {
-        context.store().give_mail_back(&new.email, MailLimit::INVITATION, mail.job_id()).await;
+    let invited = match kept {
+        Some(_) => store.keep_reply(new.org_id, claim.as_ref()).await,
+        None => store.invite(by, new, mail.as_ref(), claim.as_ref()).await,
+    };
+    if kept.is_some() || certainly_not_stored(&invited) {
+        store.give_invitation_back(taken).await;
+        if let Some(mail) = &mail {
+            store.give_mail_back(&new.email, MailLimit::INVITATION, mail.job_id()).await;
+        }
     }
     match invited? {
+        Begin::First(()) if kept.is_some() => return Ok(Sent::Kept(reply)),
         Begin::First(()) => {}
         Begin::Replay(first) => return Ok(Sent::Before(first)),
         Begin::Resume(_) => return Err(ApiError::internal("an invitation's key was kept without its reply")),

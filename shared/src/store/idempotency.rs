@@ -2,7 +2,7 @@
 
 use super::keys::{Key, PK, TTL};
 use super::pieces::{PIECE_BYTES, pieces};
-use super::{Attributes, Store, Transaction, attributes, changes, condition_failed, number, record, string};
+use super::{Attributes, Store, Transaction, attributes, backoff, changes, condition_failed, number, record, string};
 use crate::error::{ApiError, ApiResult};
 use crate::ids::OrgId;
 use crate::model::time::Moment;
@@ -19,6 +19,9 @@ use std::time::Duration;
 
 /// The record is as its holder wrote it: the key was neither completed nor taken over.
 const STILL_HELD: &str = "lease_until = :held AND attribute_not_exists(#reply)";
+
+/// How often a key is taken that meets others.
+const KEPT_ATTEMPTS: u32 = 8;
 
 /// An update of a key's record that is made only if that still is as it was read.
 pub(super) fn while_held(update: UpdateBuilder, record: &KeyRecord) -> UpdateBuilder {
@@ -79,6 +82,26 @@ impl Store {
             }
         }
         Ok(Some(Keyed::Refused(reasons)))
+    }
+
+    /// Takes the request's key, if it has one, for a reply to what needed no write.
+    ///
+    /// # Errors
+    /// Those of the key; [`ApiError::Contended`] if others take and free it all the time.
+    pub async fn keep_reply<'k>(&self, org: OrgId, claim: Option<&KeyClaim<'k>>) -> Result<Begun<'k>, ApiError> {
+        if claim.is_none() {
+            return Ok(Begun::First(()));
+        }
+        timed(Part::Db, async {
+            for attempt in 0..KEPT_ATTEMPTS {
+                if let Some(Keyed::Begun(begun)) = self.transact_once_with_key(org, claim, Vec::new()).await? {
+                    return Ok(begun);
+                }
+                tokio::time::sleep(backoff(attempt)).await;
+            }
+            Err(ApiError::Contended)
+        })
+        .await
     }
 
     /// Takes a key, unless somebody has it. The first write is the one with the condition.

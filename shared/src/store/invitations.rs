@@ -23,15 +23,18 @@ use std::time::Duration;
 const ATTEMPTS: u32 = 8;
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
+/// One that was taken of a day's number.
+pub struct TakenInvitation(Counter);
+
 impl Store {
     /// Takes one of the organization's invitations of the day (UTC).
     ///
     /// # Errors
     /// [`ApiError::RateLimited`] until midnight.
-    pub async fn take_invitation(&self, org: OrgId, most: u64) -> Result<(), ApiError> {
+    pub async fn take_invitation(&self, org: OrgId, most: u64) -> Result<TakenInvitation, ApiError> {
         let (counter, ends) = self.invitations_of_day(org, most);
         match self.count(&counter).await? {
-            Counted::Within => Ok(()),
+            Counted::Within => Ok(TakenInvitation(counter)),
             Counted::Over { .. } => {
                 let left_ms = u64::try_from(ends.as_millis() - self.now().as_millis()).unwrap_or(0);
                 let retry_after_seconds = left_ms.div_ceil(1000);
@@ -40,9 +43,9 @@ impl Store {
         }
     }
 
-    /// Gives one back that was not made. A failure is logged.
-    pub async fn give_invitation_back(&self, org: OrgId, most: u64) {
-        self.count_back(&self.invitations_of_day(org, most).0).await;
+    /// Gives one back that was certainly not made, to its day. A failure is logged.
+    pub async fn give_invitation_back(&self, taken: TakenInvitation) {
+        self.count_back(&taken.0).await;
     }
 
     fn invitations_of_day(&self, org: OrgId, most: u64) -> (Counter, Moment) {
@@ -94,7 +97,18 @@ impl Store {
         .await
     }
 
-    /// All that can still be accepted. A day's number bounds them: 8 days of it at most.
+    /// The invitation that an address has, if it is for the same role as another one and can be accepted.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn living_invitation(&self, like: &InvitationRecord) -> Result<Option<InvitationRecord>, ApiError> {
+        let living = self.living_invitations(like.org_id).await?;
+        let one = living.into_iter().find(|one| one.email == like.email && one.role == like.role);
+        let Some(one) = one else { return Ok(None) };
+        Ok(self.inviter(&one).await?.map(|_| one))
+    }
+
+    /// All that have not expired. A day's number bounds them: 8 days of it at most.
     async fn living_invitations(&self, org: OrgId) -> Result<Vec<InvitationRecord>, ApiError> {
         let (mut living, mut after) = (Vec::new(), None);
         loop {
