@@ -427,6 +427,30 @@ async fn another_role_voids_the_older_one_though_no_mail_is_left() {
     accept(&rig, &user, &token).await.is_problem(400, "invalid_link");
 }
 
+/// What a maker of before has left is worth nothing, so it takes no room from those who are there.
+#[tokio::test]
+async fn what_nobody_can_accept_takes_no_room() {
+    let rig = Rig::new().await;
+    for demoted in [false, true] {
+        let owner = rig.api.register().await;
+        let admin = rig.api.join(&owner, "admin").await;
+        for _ in 0..3 {
+            assert_eq!(invite(&rig, &admin, &unique_email(), "member").await.status, 201);
+        }
+        invite(&rig, &owner, &unique_email(), "member").await.is_problem(403, "plan_limit_reached");
+        let member = format!("/orgs/{}/members/{}", owner.org_id, admin.user_id);
+        let (left, ended) = match demoted {
+            true => (3, rig.api.put(&owner, &member, json!({"role": "member"})).await),
+            false => (4, rig.api.delete(&owner, &member).await),
+        };
+        assert!(matches!(ended.status, 200 | 204), "{}", ended.text);
+        for _ in 0..left {
+            assert_eq!(invite(&rig, &owner, &unique_email(), "member").await.status, 201);
+        }
+        invite(&rig, &owner, &unique_email(), "member").await.is_problem(403, "plan_limit_reached");
+    }
+}
+
 /// One is taken before midnight and refused after it: the new day has no more for that.
 #[tokio::test]
 async fn what_is_refused_after_midnight_goes_back_to_its_day() {

@@ -181,7 +181,8 @@ pub async fn withdraw(context: &Context, request: Request) -> ApiResult {
 
 /// List the organization's invitations
 ///
-/// Those that were not accepted, the oldest first.
+/// Those that were not accepted, the oldest first. One whose maker has left or lost the role opens nothing and takes no room, but is listed
+/// until it expires.
 ///
 /// # Errors
 /// `401` without a valid session, `403` below admin, `404` for another organization, `422` for a cursor of another list.

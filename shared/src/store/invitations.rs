@@ -73,7 +73,9 @@ impl Store {
                 let org: OrgRecord = self.get(Key::org(by.org_id())).await?.ok_or(ApiError::NotFound)?;
                 let (replaced, others): (Vec<_>, Vec<_>) = living.into_iter().partition(|one| one.email == new.email);
                 let limit = org.plan.limits().members;
-                if org.member_count + others.len() as u64 >= limit {
+                let has_room = |others: u64| org.member_count + others < limit;
+                // Whose makers have left is looked at only where that decides.
+                if !has_room(others.len() as u64) && !has_room(self.acceptable(by.org_id(), &others).await?) {
                     return Err(ApiError::PlanLimitReached { what: "members and invitations", limit });
                 }
                 let mut writes = vec![by.write(&self.table)?, self.update(one_more(&org))?];
@@ -106,6 +108,22 @@ impl Store {
         let one = living.into_iter().find(|one| one.email == like.email && one.role == like.role);
         let Some(one) = one else { return Ok(None) };
         Ok(self.inviter(&one).await?.map(|_| one))
+    }
+
+    /// How many of these can be accepted: their makers could still make them.
+    async fn acceptable(&self, org: OrgId, invitations: &[InvitationRecord]) -> Result<u64, ApiError> {
+        let mut makers: Vec<_> = invitations.iter().map(|one| one.invited_by).collect();
+        makers.sort_unstable();
+        makers.dedup();
+        let mut count = 0;
+        for some in makers.chunks(100) {
+            let keys = some.iter().map(|maker| Key::membership(*maker, org).attributes()).collect();
+            for found in self.get_all(keys).await? {
+                let maker: MembershipRecord = record(found)?;
+                count += invitations.iter().filter(|one| could_make(&maker, one)).count() as u64;
+            }
+        }
+        Ok(count)
     }
 
     /// All that have not expired. A day's number bounds them: 8 days of it at most.
@@ -188,8 +206,7 @@ impl Store {
                 _ => membership = Some(record::<MembershipRecord>(found)?),
             }
         }
-        let needed = Role::needed_to_change(None, Some(of.role));
-        let may = membership.is_some_and(|is| is.joined_at == of.inviter_joined_at && is.role >= needed);
+        let may = membership.is_some_and(|membership| could_make(&membership, of));
         Ok(user.filter(|user| may && user.email_verified_at.is_some()))
     }
 
@@ -213,6 +230,12 @@ impl Store {
             .map_err(ApiError::internal)?;
         Ok(TransactWriteItem::builder().delete(delete).build())
     }
+}
+
+/// Whether this is the membership that an invitation was made in, with a role that suffices.
+fn could_make(membership: &MembershipRecord, of: &InvitationRecord) -> bool {
+    let needed = Role::needed_to_change(None, Some(of.role));
+    membership.user_id == of.invited_by && membership.joined_at == of.inviter_joined_at && membership.role >= needed
 }
 
 /// Counts one more invitation, if neither members nor invitations were added to the organization since it was read.
