@@ -146,7 +146,10 @@ async fn wanted(context: &Context, mail: &AccountMail) -> Result<Option<Letter>,
             }
         }
         AccountMail::EmailChange { user_id, session_id, email } => {
-            let user = store.user(*user_id).await?.filter(|user| user.email != *email);
+            let to = Email::stored(email.clone()).map_err(ApiError::internal)?;
+            // Somebody else's is not written to: its code would confirm nothing.
+            let is_free = store.user_of(&to).await?.is_none_or(|of| of == *user_id);
+            let user = store.user(*user_id).await?.filter(|user| is_free && user.email != *email);
             user.map(|user| Letter::EmailChange(user, *session_id, email.clone()))
         }
         AccountMail::EmailChanged { user_id, email, changed_at } => {

@@ -38,7 +38,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let NewAddress { email } = request::json(&request)?;
     request::untagged(&request)?;
 
-    // Whose address it is by now, nobody looks: that is found when it changes.
+    // Whose address it is by now, nobody looks here: the worker does, and the change itself.
     let (user_id, session_id) = (caller.user_id, caller.session_id());
     let mail = AccountMail::EmailChange { user_id, session_id, email: email.as_str().to_owned() };
     let mail = PendingMail::new(context, &mail, Some(&request))?;
