@@ -13,6 +13,8 @@ PASSWORD = "a stranger's own long word"
 FAILED_LOG_INS, REGISTRATIONS, GUESSES_FROM_ONE, GUESSES = 10, 5, 10, 100
 # E-mails: a free organization's part of the day (`CapShares`); nothing at all before its address is proven.
 EMAILS_OF_FREE, ANALYSES_OF_FREE, INVITATIONS, MEMBERS_OF_FREE, SESSION_RATE = 50, 100, 20, 5, 50
+# To one address: the code of the registration and one more a minute, links of an hour, changes of a day.
+CODES, LINKS, CHANGES = 2, 3, 3
 
 
 class World:
@@ -94,6 +96,20 @@ class World:
                 return account if status == 200 else sys.exit(f"the stranger's own address is not proven: {status}")
             time.sleep(0.2)
         sys.exit("no mail to the stranger's own address")
+
+    def mails_to(self, email):
+        """What an address got: texts, where the system is on this machine."""
+        with urllib.request.urlopen(f"{self.url.scheme}://{self.url.netloc}/_local/mails-to/{email}", timeout=30) as mails:
+            return json.load(mails)
+
+    def until_mail_is_out(self):
+        """Waits until no account mail is on its queue: what is beyond a limit of the address has ended by then."""
+        for _ in range(300):
+            with urllib.request.urlopen(f"{self.url.scheme}://{self.url.netloc}/_local/figures", timeout=30) as figures:
+                if not sum(json.load(figures)["queues"]["AccountMailQueue"].values()):
+                    return
+            time.sleep(0.2)
+        sys.exit("account mail does not go out")
 
     def at_once(self, count, call):
         with concurrent.futures.ThreadPoolExecutor(16) as pool:
@@ -233,9 +249,22 @@ def mail(world):
         most = 0 if one is mine else min(INVITATIONS, MEMBERS_OF_FREE - 1)
         yield f"30 invitations to strangers, from {who}", tally(invited), sum(status < 400 for status in invited) > most
     again = world.at_once(20, lambda _: world.call("POST", "/auth/verify-email/resend", token=mine.token)[0])
-    yield "20 more codes (one goes out in a minute; the answer is always the same)", tally(again), any(s not in (202, 429) for s in again)
-    forgot = world.at_once(40, lambda _: world.call("POST", "/auth/forgot-password", {"email": mine.email}, source="127.9.9.9")[0])
-    yield "40 forgotten passwords of a victim", tally(forgot), forgot.count(202) > 20
+    forgot = world.at_once(40, lambda number: world.call("POST", "/auth/forgot-password", {"email": mine.email},
+                                                         source=f"127.9.9.{9 + number // 18}")[0])
+    yield "40 forgotten passwords of a victim, from three networks", tally(forgot), any(status not in (202, 429) for status in forgot)
+    victim, wanting = f"victim-{secrets.token_hex(8)}@example.com", [world.account() for _ in range(6)]
+    moves = [world.call("PUT", "/me/email", {"email": to}, token=one.token)[0] for to in (victim, mine.email) for one in wanting]
+    yield "a victim's address, and an account's, wanted by six accounts", tally(moves), any(status != 202 for status in moves)
+    if not world.local:
+        return
+    # What the replies do not tell, the mailbox does.
+    world.until_mail_is_out()
+    got = {kind: sum(kind in text for text in world.mails_to(mine.email)) for kind in ("#citv_", "#citr_", "#citc_")}
+    yield "mail to the first victim, which has an account", \
+        f"{got['#citv_']} codes after 20 more, {got['#citr_']} links, {got['#citc_']} changes", \
+        got["#citv_"] > CODES or got["#citr_"] > LINKS or got["#citc_"] > 0
+    changes = len(world.mails_to(victim))
+    yield "mail to the second, which has none", f"{changes} changes", changes > CHANGES
 
 
 def proofs(world):

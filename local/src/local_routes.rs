@@ -35,6 +35,8 @@ pub const PROGRAM: &str = "/_local/program";
 pub const MAIL: &str = "/_local/mail/{job_id}";
 /// The newest e-mail to an address, as a text.
 pub const MAIL_TO: &str = "/_local/mail-to/{address}";
+/// All e-mails to an address, as a list of texts, the oldest first.
+pub const MAILS_TO: &str = "/_local/mails-to/{address}";
 /// The endpoint of the mail service, for functions that run as processes of their own.
 pub const MAIL_SERVICE: &str = "/_local/ses";
 /// Where the providers on a bad day are asked and told.
@@ -61,8 +63,10 @@ pub fn add_to(
     });
     let folder = mailbox.clone();
     let mail_to = get(async move |Path(address): Path<String>| {
-        mailbox::newest_to(&folder, &address).await.ok_or(StatusCode::NOT_FOUND)
+        mailbox::all_to(&folder, &address).await.pop().ok_or(StatusCode::NOT_FOUND)
     });
+    let folder = mailbox.clone();
+    let mails_to = get(async move |Path(address): Path<String>| Json(mailbox::all_to(&folder, &address).await));
     let mail = get(async move |Path(job_id): Path<String>| {
         let job_id: JobId = job_id.parse().map_err(|_| StatusCode::NOT_FOUND)?;
         tokio::fs::read_to_string(mailbox.join(format!("{job_id}.eml"))).await.map_err(|_| StatusCode::NOT_FOUND)
@@ -80,6 +84,6 @@ pub fn add_to(
     // Relative, so that it holds behind a path too.
     let documentation = get(async || (StatusCode::FOUND, [(LOCATION, "docs")]));
     let router = router.route("/", documentation).route(PROGRAM, program);
-    let router = router.route(MAIL, mail).route(MAIL_TO, mail_to);
+    let router = router.route(MAIL, mail).route(MAIL_TO, mail_to).route(MAILS_TO, mails_to);
     router.route(FIGURES, figures).route(ENDPOINTS, get(async move || Json(endpoints)))
 }

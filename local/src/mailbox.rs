@@ -52,19 +52,19 @@ impl MailFolder {
     }
 }
 
-/// The newest e-mail to an address: files are named after their jobs, whose ids sort by time. Links are in one piece: a mail's coding
-/// breaks long lines (RFC 2045, 6.7).
-pub(crate) async fn newest_to(folder: &Path, address: &str) -> Option<String> {
+/// The e-mails to an address, the oldest first: files are named after their jobs, whose ids sort by time. Links are in one piece: a mail's
+/// coding breaks long lines (RFC 2045, 6.7).
+pub(crate) async fn all_to(folder: &Path, address: &str) -> Vec<String> {
     let (folder, wanted) = (folder.to_owned(), format!("to: <{address}>").to_ascii_lowercase());
     let look = move || {
-        let paths = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+        let paths = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
         let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|of| of == "eml")).collect();
         paths.sort();
-        let texts = paths.into_iter().rev().filter_map(|path| fs::read_to_string(path).ok());
+        let texts = paths.into_iter().filter_map(|path| fs::read_to_string(path).ok());
         let is_to = |text: &String| text.lines().any(|line| line.to_ascii_lowercase().trim_end() == wanted);
-        texts.into_iter().find(is_to).map(|text| text.replace("=\r\n", ""))
+        texts.filter(is_to).map(|text| text.replace("=\r\n", "")).collect()
     };
-    tokio::task::spawn_blocking(look).await.ok().flatten()
+    tokio::task::spawn_blocking(look).await.unwrap_or_default()
 }
 
 /// Removes what systems left that were killed. What cannot be removed, another user's say, stays.

@@ -85,21 +85,21 @@ const OUTSIDE: &[&str] = &[
     "accept_invitation",
 ];
 
-/// What answers the owner of another organization otherwise if its address is not proven.
-const UNVERIFIED: &[(&str, u16)] = &[("send_email", 403)];
+/// What refuses the owner of an organization whose address is not proven, in its own organization, on a plan that allows it.
+const UNVERIFIED: &[&str] = &["create_invitation", "send_email"];
 
 impl Row {
     fn all(&self) -> impl Iterator<Item = u16> {
         self.statuses.into_iter().chain(self.of_others())
     }
 
-    /// What others get: a session that has ended, one in no organization, an owner of another one whose address is not proven.
-    fn of_others(&self) -> [u16; 3] {
-        let [anonymous, .., other] = self.statuses;
+    /// What others get: a session that has ended, one of before its user's password changed, one in no organization, an owner whose address is
+    /// not proven with what its own organization has.
+    fn of_others(&self) -> [u16; 4] {
+        let [anonymous, .., owner, other] = self.statuses;
         let is_public = anonymous != 401;
         let outside = if is_public || OUTSIDE.contains(&self.operation) { other } else { 403 };
-        let unverified = UNVERIFIED.iter().find(|(operation, _)| *operation == self.operation);
-        [anonymous, outside, unverified.map_or(other, |(_, status)| *status)]
+        [anonymous, anonymous, outside, if UNVERIFIED.contains(&self.operation) { 403 } else { owner }]
     }
 }
 
@@ -135,11 +135,15 @@ async fn each_operation_answers_each_caller_as_the_row_says() {
     let (admin, member) = (api.join(&owner, "admin").await, api.join(&owner, "member").await);
     let other = api.register().await;
     let (outside, unverified) = (api.outside().await, api.register_as_everybody().await);
-    let ended = api.register().await;
+    api.give_plan(&unverified, Plan::Pro).await;
+    let (ended, before_change) = (api.register().await, api.register().await);
     assert_eq!(api.call(Some(&ended), Method::POST, "/auth/logout", None).await.status, 204);
+    let session = Actor::of(&api.login(&before_change.email, None).await.body, &before_change.email);
+    let change = json!({"current": PASSWORD, "password": PASSWORD});
+    assert_eq!(api.put(&session, "/me/password", change).await.status, 204);
     let callers = [None, Some(&member), Some(&admin), Some(&owner), Some(&other)].into_iter().zip(CALLERS);
-    let others = ["ended session", "no organization", "unverified"];
-    let others = [Some(&ended), Some(&outside), Some(&unverified)].into_iter().zip(others);
+    let others = ["ended session", "session of before a password change", "no organization", "unverified"];
+    let others = [Some(&ended), Some(&before_change), Some(&outside), Some(&unverified)].into_iter().zip(others);
     let callers: Vec<_> = callers.chain(others).collect();
     every_operation_has_a_row(&document);
     for (path, operations) in document["paths"].as_object().unwrap() {
@@ -148,10 +152,10 @@ async fn each_operation_answers_each_caller_as_the_row_says() {
             let id = operation["operationId"].as_str().unwrap();
             let row = ROWS.iter().find(|row| row.operation == id).unwrap();
             for ((caller, name), expected) in callers.clone().into_iter().zip(row.all()) {
-                let target = Target::fresh(&api, &owner, id).await;
+                let target = Target::fresh(&api, if name == "unverified" { &unverified } else { &owner }, id).await;
                 let session = match (id, caller) {
                     // Logging out ends a session that is needed later: take another.
-                    ("logout", Some(caller)) if name != "ended session" => {
+                    ("logout", Some(caller)) if !name.contains("session") => {
                         let org = Some(caller.org_id.as_str()).filter(|org| !org.is_empty());
                         Some(Actor::of(&api.login(&caller.email, org).await.body, &caller.email))
                     }
@@ -163,6 +167,9 @@ async fn each_operation_answers_each_caller_as_the_row_says() {
                 let from = if id == "register" { &elsewhere } else { &api };
                 let reply = from.call(session.as_ref(), method, &target.path(path), body(id, &owner.email)).await;
                 assert_eq!(reply.status, expected, "{id} as {name}: {}", reply.text);
+                if name == "unverified" && UNVERIFIED.contains(&id) {
+                    reply.is_problem(403, "email_unverified");
+                }
                 if expected >= 400 {
                     assert_eq!(reply.header("content-type"), "application/problem+json", "{id} as {name}");
                 }
@@ -206,8 +213,11 @@ impl Target {
         let item_id = if operation.ends_with("_item") { api.item(owner).await } else { String::new() };
         let job_id = if operation.ends_with("_job") { api.ended_job(owner).await } else { String::new() };
         let session_id = if operation == "end_session" { api.another_session(owner).await } else { String::new() };
-        let invitation_id =
-            if operation == "withdraw_invitation" { api.invitation(owner).await } else { String::new() };
+        // An owner whose address is not proven invites nobody.
+        let invitation_id = match operation {
+            "withdraw_invitation" => api.invitation(&api.join(owner, "admin").await).await,
+            _ => String::new(),
+        };
         Self { org_id: owner.org_id.clone(), user_id, item_id, job_id, session_id, invitation_id }
     }
 
