@@ -31,6 +31,7 @@ struct EmailChangeRecord {
     email: String,
     /// The account's address then, and of its password: with others it is void.
     from: String,
+    #[serde(default)]
     password_digest: String,
     /// The session that asked: no other may confirm it.
     session_id: SessionId,

@@ -35,6 +35,7 @@ struct PasswordResetRecord {
     /// The address that it was sent to: with another one it is void.
     email: String,
     /// Of the password: with another one it is void, if the address is proven.
+    #[serde(default)]
     password_digest: String,
     token_hash: String,
     expires_at: Moment,
