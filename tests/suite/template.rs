@@ -2,6 +2,7 @@
 //! function is on the right side of the cache's network.
 
 use local::system::project_folder;
+use local::template::{Template, Trigger};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -169,10 +170,22 @@ fn the_model_provider_takes_the_calls_of_all_workers() {
     let line = worker.code.lines().find_map(|line| line.trim().strip_prefix("const AT_ONCE: usize = ")).unwrap();
     let at_once: u32 = line.trim_end_matches(';').parse().unwrap();
     let environments = worker.reserved();
-    assert!(worker.block.contains(&format!("MaximumConcurrency: {environments} }}")), "no messages for nobody");
     assert_eq!(stated("ProviderCalls", "PerEnvironment"), at_once, "template.yaml says what the worker does");
     let limit = stated("ProviderCalls", "Limit");
     assert!(environments * at_once <= limit, "{environments} environments × {at_once} calls of {limit}");
+}
+
+/// Else messages would be received for nobody.
+#[test]
+fn a_queue_is_polled_for_as_many_environments_as_its_worker_reserves() {
+    let functions = functions();
+    let mut workers = 0;
+    for event in Template::read(&project_folder().join("template.yaml")).unwrap().event_functions {
+        let Trigger::Queue { maximum_concurrency, .. } = event.trigger else { continue };
+        workers += 1;
+        assert_eq!(maximum_concurrency, functions[&event.function].reserved() as usize, "{}", event.function);
+    }
+    assert_eq!(workers, 4);
 }
 
 /// From inside the network only cache and database can be reached.
@@ -258,10 +271,10 @@ fn what_leaves_old_values_raises_an_alarm() {
 
 #[test]
 fn a_message_is_hidden_for_six_times_the_time_that_its_worker_has() {
-    let template = local::template::Template::read(&project_folder().join("template.yaml")).unwrap();
+    let template = Template::read(&project_folder().join("template.yaml")).unwrap();
     let mut mapped = 0;
     for event in &template.event_functions {
-        let local::template::Trigger::Queue { queue, .. } = &event.trigger else { continue };
+        let Trigger::Queue { queue, .. } = &event.trigger else { continue };
         let queue = template.queues.iter().find(|one| one.id == *queue).unwrap();
         let hidden: u64 = queue.attributes["VisibilityTimeout"].parse().unwrap();
         assert!(hidden >= 6 * event.timeout.as_secs(), "{}", queue.id);

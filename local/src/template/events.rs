@@ -27,7 +27,7 @@ pub enum Trigger {
     Stream(StreamMapping),
 }
 
-/// How the changes of the table reach a function: an `AWS::Lambda::EventSourceMapping`, with its names.
+/// How the changes of the table reach a function, with the names of `AWS::Lambda::EventSourceMapping`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamMapping {
     pub batch_size: usize,
@@ -102,7 +102,7 @@ pub(super) fn event_functions(root: &Node, resources: &Node) -> Result<Vec<Event
             let id = name.reference().and_then(|alias| alias.strip_suffix(".Alias"));
             let id = id.ok_or_else(|| name.error("must be !Ref <function>.Alias"))?;
             let called = resources.require(id)?.require("Properties")?;
-            found.push(function(id, called, Trigger::Stream(stream_mapping(properties)?))?);
+            found.push(function(id, called, mapping(properties)?)?);
         }
         if kind != "AWS::Serverless::Function" {
             continue;
@@ -116,6 +116,33 @@ pub(super) fn event_functions(root: &Node, resources: &Node) -> Result<Vec<Event
         }
     }
     Ok(found)
+}
+
+/// What an `AWS::Lambda::EventSourceMapping` brings: a stream is read from a position, a queue from its front.
+fn mapping(properties: &Node) -> Result<Trigger, TemplateError> {
+    match properties.get("StartingPosition") {
+        Some(_) => Ok(Trigger::Stream(stream_mapping(properties)?)),
+        None => queue_mapping(properties),
+    }
+}
+
+fn queue_mapping(properties: &Node) -> Result<Trigger, TemplateError> {
+    for (name, value) in properties.entries()? {
+        match name.as_str() {
+            "EventSourceArn" | "FunctionName" | "BatchSize" | "MaximumBatchingWindowInSeconds" => {}
+            "ScalingConfig" | "FunctionResponseTypes" => {}
+            _ => return Err(value.error("is not known locally")),
+        }
+    }
+    let number = |name: &str, unset: u64| properties.get(name).map_or(Ok(unset), Node::number);
+    let scaling = properties.get("ScalingConfig").and_then(|scaling| scaling.get("MaximumConcurrency"));
+    Ok(Trigger::Queue {
+        queue: attribute_of(properties.require("EventSourceArn")?)?,
+        batch_size: usize::try_from(number("BatchSize", 10)?).unwrap_or(usize::MAX),
+        window: Duration::from_secs(number("MaximumBatchingWindowInSeconds", 0)?),
+        maximum_concurrency: scaling.map_or(Ok(1000), Node::number)?.try_into().unwrap_or(usize::MAX),
+        reports_failures: reports_failures(properties)?,
+    })
 }
 
 fn stream_mapping(properties: &Node) -> Result<StreamMapping, TemplateError> {
@@ -166,17 +193,6 @@ fn trigger(event: &Node) -> Result<Option<Trigger>, TemplateError> {
     }
     let properties = event.require("Properties")?;
     match kind.text()? {
-        "SQS" => {
-            let number = |name: &str, unset: u64| properties.get(name).map_or(Ok(unset), Node::number);
-            let scaling = properties.get("ScalingConfig").and_then(|scaling| scaling.get("MaximumConcurrency"));
-            Ok(Some(Trigger::Queue {
-                queue: attribute_of(properties.require("Queue")?)?,
-                batch_size: usize::try_from(number("BatchSize", 10)?).unwrap_or(usize::MAX),
-                window: Duration::from_secs(number("MaximumBatchingWindowInSeconds", 0)?),
-                maximum_concurrency: scaling.map_or(Ok(1000), Node::number)?.try_into().unwrap_or(usize::MAX),
-                reports_failures: reports_failures(properties)?,
-            }))
-        }
         "Schedule" | "ScheduleV2" => {
             let expression = properties.get("Schedule").or_else(|| properties.get("ScheduleExpression"));
             let expression = expression.ok_or_else(|| properties.error("Schedule is missing"))?.text()?.to_owned();
