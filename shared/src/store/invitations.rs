@@ -4,7 +4,7 @@ use super::idempotency::{Begun, Keyed};
 use super::keys::{self, Key};
 use super::rates::{Counted, Counter};
 use super::role_check::RoleCheck;
-use super::{Store, attributes, backoff, classify, condition_failed, number, record, string};
+use super::{Store, attributes, backoff, condition_failed, number, record, string};
 use crate::account_mail::PendingMail;
 use crate::error::ApiError;
 use crate::ids::{InvitationId, OrgId};
@@ -150,21 +150,8 @@ impl Store {
         limit: u8,
         after: Option<InvitationId>,
     ) -> Result<(Vec<InvitationRecord>, Option<InvitationId>), ApiError> {
-        let query = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .consistent_read(true)
-            .limit(i32::from(limit))
-            .key_condition_expression("pk = :pk AND begins_with(sk, :invitation)")
-            .expression_attribute_values(":pk", string(keys::org_pk(org)))
-            .expression_attribute_values(":invitation", string(keys::INVITATION))
-            .set_exclusive_start_key(after.map(|id| Key::invitation(org, id).attributes()))
-            .send();
-        let page = timed(Part::Db, query).await.map_err(classify)?;
-        let more = page.last_evaluated_key.is_some();
-        let found: Vec<InvitationRecord> =
-            page.items.unwrap_or_default().into_iter().map(record).collect::<Result<_, _>>()?;
+        let after = after.map(|id| Key::invitation(org, id));
+        let (found, more) = self.page_of_org::<InvitationRecord>(org, keys::INVITATION, limit, after).await?;
         let next = found.last().filter(|_| more).map(|last| last.invitation_id);
         Ok((found, next))
     }

@@ -2,7 +2,7 @@
 //! the organization, where it is listed); both change in one transaction with the counters.
 
 use super::keys::{self, Key};
-use super::{Store, classify, number, record, string};
+use super::{Store, number, record, string};
 use crate::error::ApiError;
 use crate::ids::{OrgId, UserId};
 use crate::model::org::{MembershipRecord, NamedMembership, OrgRecord, Role};
@@ -36,26 +36,10 @@ impl Store {
         limit: u8,
         after: Option<UserId>,
     ) -> Result<(Vec<NamedMembership>, Option<UserId>), ApiError> {
-        let query = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .consistent_read(true)
-            .limit(i32::from(limit))
-            .key_condition_expression("pk = :pk AND begins_with(sk, :member)")
-            .expression_attribute_values(":pk", string(keys::org_pk(org)))
-            .expression_attribute_values(":member", string(keys::MEMBER))
-            .set_exclusive_start_key(after.map(|user| Key::member(org, user).attributes()))
-            .send();
-        timed(Part::Db, async {
-            let page = query.await.map_err(classify)?;
-            let more = page.last_evaluated_key.is_some();
-            let records: Vec<MembershipRecord> =
-                page.items.unwrap_or_default().into_iter().map(record).collect::<Result<_, _>>()?;
-            let next = records.last().filter(|_| more).map(|last| last.user_id);
-            Ok((self.named(records).await?, next))
-        })
-        .await
+        let after = after.map(|user| Key::member(org, user));
+        let (records, more) = self.page_of_org::<MembershipRecord>(org, keys::MEMBER, limit, after).await?;
+        let next = records.last().filter(|_| more).map(|last| last.user_id);
+        Ok((timed(Part::Db, self.named(records)).await?, next))
     }
 
     /// The organization's member with each of these addresses, in order. Addresses of nobody, of others and of members cost the same.

@@ -1,6 +1,6 @@
 //! Organizations: plan and settings.
 
-use super::keys::{Key, ORG, SK};
+use super::keys::{self, Key, ORG, SK};
 use super::{Store, Transaction, backoff, classify, number, record, string, versioned};
 use crate::conditional::Expected;
 use crate::error::ApiError;
@@ -12,6 +12,7 @@ use crate::store::role_check::RoleCheck;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, Update};
 use platform::cache::{Renewal, WriteOutcome};
 use platform::telemetry::{Part, timed};
+use serde::de::DeserializeOwned;
 
 /// The attribute of an organization that says when an operator gave it its plan.
 const PLAN_GIVEN_AT: &str = "plan_given_at";
@@ -93,6 +94,31 @@ impl Store {
             organizations.push(record(found.map_err(classify)?)?);
         }
         Ok(organizations)
+    }
+
+    /// A page of an organization's records whose sort keys begin so, behind one of them, and whether there are more.
+    pub(super) async fn page_of_org<T: DeserializeOwned>(
+        &self,
+        org: OrgId,
+        prefix: &'static str,
+        limit: u8,
+        after: Option<Key>,
+    ) -> Result<(Vec<T>, bool), ApiError> {
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .limit(i32::from(limit))
+            .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
+            .expression_attribute_values(":pk", string(keys::org_pk(org)))
+            .expression_attribute_values(":prefix", string(prefix))
+            .set_exclusive_start_key(after.map(Key::attributes))
+            .send();
+        let page = timed(Part::Db, query).await.map_err(classify)?;
+        let more = page.last_evaluated_key.is_some();
+        let records = page.items.unwrap_or_default().into_iter().map(record).collect::<Result<_, _>>()?;
+        Ok((records, more))
     }
 
     /// An organization's settings.
