@@ -4,13 +4,13 @@
 Usage: just back                       lists the releases that are kept, the newest first
        just back RELEASE [--yes]       a release's name, or a part of it that no other has (the commit)
 
-The table stays the one that the stack has now. Nothing is gradual: an alarm that is on would stop the way back.
+The table stays the one that the stack has now, and a region that stands by goes on doing so. Nothing is gradual: an alarm that is on would stop the way back.
 """
 import argparse, sys
 from tools import in_sams_environment
 
-# Where the data are is no part of a release.
-STAYS = ("ExistingTable", "ExistingTableStream")
+# Where the data are, and which region runs the jobs, is no part of a release.
+STAYS = ("ExistingTable", "ExistingTableStream", "StandsBy")
 
 
 def found(part, kept):
@@ -37,6 +37,8 @@ def back(environment, release, *options):
     now = stack.parameters()
     if now.get("ExistingTable") and "\n  ExistingTable:" not in template:
         sys.exit(f"{release} knows no other table than its own, and the stack's is {now['ExistingTable']}: it would lose its data")
+    if now.get("StandsBy") == "true" and "\n  StandsBy:" not in template:
+        sys.exit(f"{release} cannot stand by: it would run the jobs of a table that another region runs")
     releases.deploy(environment, stack.name, template, parameters(then, now), *options)
     stack.settle()
 

@@ -60,6 +60,7 @@ VALUES = {
     "MonthlyBudgetUsd": ("0", "100", {"AlarmEmail": "us@a.example"}),
     "ExistingTable": ("", "other", {"CacheUrl": "serverless:"}),
     "ExistingTableStream": ("2026-11-29T00:00:00.000", "2026-11-29T00:00:01.000", {"ExistingTable": "other", "CacheUrl": "serverless:"}),
+    "StandsBy": ("false", "true"),
     "StageName": ("v1", "v2"),
 }
 # What no version of a function has: where that alone changes, Lambda finds nothing to publish, and the update fails.

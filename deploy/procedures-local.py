@@ -222,15 +222,30 @@ def region(deployment):
     there("sesv2").create_email_identity(EmailIdentity="example.com")  # each region has its own
     made = {"email": "traveller@example.com", "name": "T", "org_name": "T", "password": "correct horse battery"}
     _, session = deployment.call("POST", "/auth/register", made)
-    said = deployment.run("region.py", "dev", "eu-west-1", "--yes", *deployment.limits, "AllowedOrigins=https://b.example", "AppUrl=https://b.example")
-    api = re.search(r"stands by at https://([^.]+)\.execute-api\.eu-west-1", said)[1]
-    here, deployment.url = deployment.url, f"{deployment.endpoint}/restapis/{api}/v1/_user_request_"
+
+    def add(*changes):
+        """Adds the region, or changes it; where it answers."""
+        said = deployment.run("region.py", "dev", "eu-west-1", "--yes", *deployment.limits, "AllowedOrigins=https://b.example",
+                              "AppUrl=https://b.example", *changes)
+        api = re.search(r"answers at https://([^.]+)\.execute-api\.eu-west-1", said)[1]
+        return f"{deployment.endpoint}/restapis/{api}/v1/_user_request_"
+
+    here, deployment.url = deployment.url, add()
     assert deployment.call("GET", "/me", token=session["token"])[1]["email"] == made["email"]
-    well(deployment)
     assert origin(deployment, deployment.url) == "https://b.example" and origin(deployment, here) == "https://a.example"
-    rule = re.search(r"--name (\S+)", said)[1]
-    assert there("events").describe_rule(Name=rule)["State"] == "DISABLED"
+
+    def at_work():
+        """Whether the second region's rule is on, and how many queues it polls."""
+        rules = [one["State"] for one in there("events").list_rules()["Rules"] if ":eu-west-1:" in one["Arn"]]
+        mappings = [one["State"] for one in there("lambda").list_event_source_mappings()["EventSourceMappings"] if ":eu-west-1:" in one["EventSourceArn"]]
+        return rules, mappings.count("Enabled")
+
+    assert at_work() == (["DISABLED"], 1), at_work()  # SES's events
     deployment.url = here
+    well(deployment)
+    deployment.deploy("AllowedOrigins=https://a.example", "AppUrl=https://a.example", "StandsBy=true")
+    deployment.url = add("StandsBy=false")
+    assert at_work() == (["ENABLED"], 4), at_work()
     well(deployment)
 
 

@@ -4,14 +4,13 @@
 Usage: just region ENVIRONMENT REGION [--yes] [Name=value …]      after `just build`, with AWS_REGION naming the first region
 
 What is exact in one region (quotas, unique addresses, idempotency keys, jobs) is exact in each of two, not over both: so the new one
-stands by, without its sweeper, until callers are sent there. docs/procedures.md says what to do then.
+stands by (StandsBy=true), and runs no jobs, until callers are sent there. docs/procedures.md says what to do then.
 """
 import argparse, os, pathlib, subprocess, sys
 from tools import in_sams_environment
 
-SWEEPER = "SweeperFunctionEveryMinute"
-# What the account or the DNS has once, and the first region's stack has made.
-OF_THE_FIRST = {"MonthlyBudgetUsd": "0", "HostedZoneId": '""'}
+# What there is once, in the first region: the account's budget, the domain's record, and what runs the jobs.
+OF_THE_FIRST = {"MonthlyBudgetUsd": "0", "HostedZoneId": '""', "StandsBy": "true"}
 
 
 def changed(changes, table, stream):
@@ -45,15 +44,12 @@ def main():
     tables.waited(table, lambda found: replicas(found).get(options.region) == "ACTIVE")
     stream = tables.finish(table, boto3.client("dynamodb", region_name=options.region))
     environment = os.environ | {"AWS_REGION": options.region, "AWS_DEFAULT_REGION": options.region}
-    deploy = pathlib.Path(__file__).with_name("deploy.py")
-    subprocess.run([sys.executable, str(deploy), options.environment, *["--yes"] * options.yes, *changed(options.changes, table, stream)],
-                   check=True, env=environment)
-    there = boto3.client("cloudformation", region_name=options.region)
-    rule = there.describe_stack_resource(StackName=stack.name, LogicalResourceId=SWEEPER)["StackResourceDetail"]["PhysicalResourceId"]
-    boto3.client("events", region_name=options.region).disable_rule(Name=rule)
-    outputs = there.describe_stacks(StackName=stack.name)["Stacks"][0]["Outputs"]
-    print(f"{options.region} stands by at {next(one['OutputValue'] for one in outputs if one['OutputKey'] == 'ApiUrl')}; its sweeper "
-          f"rests: aws events enable-rule --region {options.region} --name {rule}")
+    deploy, given = pathlib.Path(__file__).with_name("deploy.py"), changed(options.changes, table, stream)
+    subprocess.run([sys.executable, str(deploy), options.environment, *["--yes"] * options.yes, *given], check=True, env=environment)
+    outputs = boto3.client("cloudformation", region_name=options.region).describe_stacks(StackName=stack.name)["Stacks"][0]["Outputs"]
+    print(f"{options.region} answers at {next(one['OutputValue'] for one in outputs if one['OutputKey'] == 'ApiUrl')}")
+    if "StandsBy=true" in given:
+        print(f"it stands by, and {here.meta.region_name} runs the jobs: docs/procedures.md, \"Another region\", says how to switch over")
 
 
 if __name__ == "__main__":

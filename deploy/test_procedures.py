@@ -49,6 +49,10 @@ class Back(unittest.TestCase):
         self.assertEqual(back.found("11", self.KEPT), ("dev", "11bb-c2"))
         self.assertEqual(back.found("22cc-c1", self.KEPT), ("prod", "22cc-c1"))
 
+    def test_which_region_runs_the_jobs_is_not_gone_back_on(self):
+        for then, now in (({"StandsBy": "true"}, "false"), ({}, "true")):
+            self.assertEqual(back.parameters(then, {"StandsBy": now})["StandsBy"], now)
+
     def test_none_and_several_are_said(self):
         self.assertIn("no release is kept", back.found("99", self.KEPT))
         said = back.found("c1", self.KEPT)

@@ -191,6 +191,19 @@ class Regions(unittest.TestCase):
         self.assertFalse(self.ONCE & kinds(ALL_ON | {name: value.strip('"') for name, value in second.items()}))
         self.assertEqual(region.changed(["MonthlyBudgetUsd=9"], "t", "s").count("MonthlyBudgetUsd=0"), 0, "what is said counts")
 
+    def test_a_region_that_stands_by_runs_no_jobs_from_its_first_minute_on(self):
+        """Its sweeper would find the first region's jobs in the replica, and whichever worker ran them has neither key nor sender there."""
+        second = ALL_ON | dict(one.split("=") for one in region.changed([], "t", "s"))
+        for given, runs in ((ALL_ON, True), ({}, True), (second, False), (second | {"StandsBy": "false"}, True)):
+            stack = Stack(TEMPLATE, given)
+            (sweeper,) = (one["Properties"] for one in stack.of("AWS::Events::Rule").values() if "ScheduleExpression" in one["Properties"])
+            self.assertEqual(sweeper["State"], "ENABLED" if runs else "DISABLED")
+            self.assertEqual("SweeperSilentAlarm" in stack.resources, runs, "it would be silent for good")
+            enabled = {name: one["Properties"].get("Enabled", True) for name, one in stack.of("AWS::Lambda::EventSourceMapping").items()}
+            # What SES says of e-mails that went out from here is taken in all the same.
+            self.assertEqual({name for name, on in enabled.items() if not on},
+                             set() if runs else {f"{worker}WorkerFunctionJobs" for worker in ("Analysis", "Email", "AccountMail")})
+
     def test_the_cache_changes_nothing_of_the_table(self):
         """A replica needs the table's stream: no parameter may switch it off, nor on where `just region` has done so already."""
         tables = [Stack(TEMPLATE, {"CacheUrl": url}).resources["Table"]["Properties"] for url in ("off:", "memory:", "serverless:")]

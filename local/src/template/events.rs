@@ -129,6 +129,8 @@ fn mapping(properties: &Node) -> Result<Trigger, TemplateError> {
 fn queue_mapping(properties: &Node) -> Result<Trigger, TemplateError> {
     for (name, value) in properties.entries()? {
         match name.as_str() {
+            // A region that stands by has it off; here there is one, which runs its jobs.
+            "Enabled" => {}
             "EventSourceArn" | "FunctionName" | "BatchSize" | "MaximumBatchingWindowInSeconds" => {}
             "ScalingConfig" | "FunctionResponseTypes" => {}
             _ => return Err(value.error("is not known locally")),
