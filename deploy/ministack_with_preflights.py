@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """MiniStack, as unkind as AWS where it is not. Its import of an OpenAPI definition keeps what mock integrations answer, as API Gateway's
-does; it does not evaluate their mapping templates: a preflight's body is its template, with the parameters put in. CloudFormation
-cannot delete a table that DynamoDB protects: a creation that fails with one ends in ROLLBACK_FAILED. And what a template reserves of a
-function is reserved, where the account has it: beyond it, calls are throttled."""
+does; it does not evaluate their mapping templates: a preflight's body is its template, with the parameters put in. It gives a function's
+WWW-Authenticate the name that API Gateway gives it. CloudFormation cannot delete a table that DynamoDB protects: a creation that fails
+with one ends in ROLLBACK_FAILED. And what a template reserves of a function is reserved, where the account has it: beyond it, calls are
+throttled."""
 import runpy
 from ministack.services import apigateway_v1, dynamodb, lambda_svc
 from ministack.services.cloudformation import provisioners
@@ -22,7 +23,21 @@ def with_responses(api_id, resource_id, http_method, operation, *arguments):
         assert answer[0] < 300, answer
 
 
+invoke_function = apigateway_v1._invoke_lambda_proxy_v1
+
+
+async def remapped(*arguments, **named):
+    # "Amazon API Gateway important notes", API Gateway Developer Guide.
+    answer = await invoke_function(*arguments, **named)
+    if not isinstance(answer, tuple):
+        return answer  # one of its own
+    status, headers, body = answer
+    name_of = lambda name: "x-amzn-Remapped-WWW-Authenticate" if name.lower() == "www-authenticate" else name
+    return status, {name_of(name): value for name, value in headers.items()}, body
+
+
 apigateway_v1._import_operation = with_responses
+apigateway_v1._invoke_lambda_proxy_v1 = remapped
 tables, functions = (provisioners._RESOURCE_HANDLERS[f"AWS::{one}"] for one in ("DynamoDB::Table", "Lambda::Function"))
 plain = tables["create"], tables["update"], tables["delete"]
 plain_function = functions["create"], functions["update"]

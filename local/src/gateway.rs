@@ -14,7 +14,7 @@ use axum::{
     Router,
     body::Body,
     extract::{ConnectInfo, FromRequestParts, RawPathParams, Request, State},
-    http::{HeaderMap, HeaderValue, Method, Response, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header, request::Parts},
     routing::any,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -25,6 +25,10 @@ use crate::template::{GatewayResponses, Preflight, ResponseType, Template};
 
 /// Largest sum of the lengths of request line and headers: a fixed quota of API Gateway REST APIs.
 const MAX_HEAD_BYTES: usize = 10_240;
+
+/// What a REST API makes of a function's `WWW-Authenticate`
+/// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html>, REST APIs).
+const REMAPPED_WWW_AUTHENTICATE: HeaderName = HeaderName::from_static("x-amzn-remapped-www-authenticate");
 
 /// A function's handler, ready to be called with a request of its own.
 pub type Handler = Arc<dyn Fn(lambda_http::Request) -> Pin<Box<dyn Future<Output = Reply> + Send>> + Send + Sync>;
@@ -198,6 +202,9 @@ impl Api {
     /// Turns a function's reply into the response on the wire.
     fn reply(&self, reply: Reply, takes_gzip: bool) -> Response<Body> {
         let (mut parts, body) = reply.into_parts();
+        if let Some(challenge) = parts.headers.remove(header::WWW_AUTHENTICATE) {
+            parts.headers.insert(REMAPPED_WWW_AUTHENTICATE, challenge);
+        }
         let body = match body {
             lambda_http::Body::Text(text) => text,
             // A REST API without BinaryMediaTypes passes on the base64 text of a binary reply.

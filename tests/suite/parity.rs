@@ -110,9 +110,10 @@ fn answer(status: u16, body: &Value, header: impl Fn(&str) -> String) -> Value {
     if let Some(map) = body.as_object_mut() {
         map.remove("version");
     }
-    let headers =
-        ["content-type", "cache-control", "vary", "access-control-allow-origin", "www-authenticate", "location"];
-    json!({"status": status, "body": body, "headers": headers.map(header)})
+    let headers = ["content-type", "cache-control", "vary", "access-control-allow-origin", "location"].map(&header);
+    // The gateway gives it another name.
+    let challenge = header("www-authenticate") + &header("x-amzn-remapped-www-authenticate");
+    json!({"status": status, "body": body, "headers": headers, "challenge": challenge})
 }
 
 async fn by_event(world: &World, function: &str, event: &Value) -> Value {

@@ -6,6 +6,7 @@ use utoipa::openapi::schema::Type;
 use utoipa::openapi::{Components, Content, HeaderBuilder, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder};
 
 const PROBLEM: &str = "application/problem+json";
+const REMAPPED_WWW_AUTHENTICATE: &str = "x-amzn-Remapped-WWW-Authenticate";
 
 /// What any reply may carry: name, whether it always does where it stands, what it says, and an example. A function names one in
 /// its annotation; this is what the document then says of it.
@@ -51,7 +52,12 @@ const HEADERS: &[(&str, bool, &str, &str)] = &[
         "__Host-session=cit_…; Path=/; Secure; HttpOnly; SameSite=None",
     ),
     ("Vary", true, "What the reply depends on besides its address.", "Origin, Accept-Encoding"),
-    ("WWW-Authenticate", true, "How to authenticate (RFC 9110, 11.6.1).", "Bearer"),
+    (
+        REMAPPED_WWW_AUTHENTICATE,
+        true,
+        "How to authenticate: `WWW-Authenticate` (RFC 9110, 11.6.1) under the name that API Gateway gives it.",
+        "Bearer",
+    ),
     ("X-Request-Id", true, "The request's id; name it when you ask for help.", "0199c8a0-f5e2-7b3c-8d4e-5f6a7b8c9d0e"),
 ];
 
@@ -139,7 +145,8 @@ pub(super) fn add_components(components: &mut Components) {
     let mut without_body = ResponseBuilder::new().description("The status and headers that `GET` would have").build();
     let all = ["401", "429"].into_iter().flat_map(|status| anything.headers(status));
     // None of them is always there: the status is not said.
-    without_body.headers = all.filter(|name| *name != "WWW-Authenticate").map(str::to_owned).map(header).collect();
+    without_body.headers =
+        all.filter(|name| *name != REMAPPED_WWW_AUTHENTICATE).map(str::to_owned).map(header).collect();
     components.responses.insert("ProblemWithoutBody".to_owned(), without_body.into());
 }
 
@@ -189,7 +196,7 @@ impl Parts {
             (read || problem, "Cache-Control"),
             (read && self.if_none_match || success && status != "204" && self.if_match, "ETag"),
             (success && self.idempotency_key, "Idempotent-Replayed"),
-            (status == "401", "WWW-Authenticate"),
+            (status == "401", REMAPPED_WWW_AUTHENTICATE),
             (matches!(status, "429" | "503") || status == "409" && self.idempotency_key, "Retry-After"),
             (status == "429", "RateLimit"),
             (status == "429", "RateLimit-Policy"),
