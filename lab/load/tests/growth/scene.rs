@@ -151,7 +151,9 @@ impl Scene {
         let storage = folder.map_or(Storage::Memory, Storage::Folder);
         // Whether a call waits for its provider's rate depends on the time, and costs one more update.
         let rates = [("EMAILS_PER_SECOND", "1000"), ("ANALYSES_PER_MINUTE", "60000")];
-        let limits = [("EMAILS_PER_DAY", "1000000000"), ("CAP_SHARES", "100,100,100"), rates[0], rates[1]];
+        // All of it happens on one day.
+        let per_day = [("EMAILS_PER_DAY", "1000000000"), ("ACCOUNT_MAILS_PER_DAY", "1000000000")];
+        let limits = [per_day[0], per_day[1], ("CAP_SHARES", "100,100,100"), rates[0], rates[1]];
         let environment = limits.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         // However long it takes, nothing becomes due.
         let clock = Clock::stopped();
