@@ -132,7 +132,6 @@ impl Store {
         let org = items[0].org_id;
         // Whether a write of what is pending may still be under way. So that each attempt's answer is seen, the SDK repeats none.
         let mut may_land = false;
-        let mut is_in_doubt = false;
         for attempt in 0..BATCH_ATTEMPTS {
             if attempt > 0 {
                 if started.elapsed() > BATCH_PATIENCE {
@@ -140,7 +139,7 @@ impl Store {
                 }
                 tokio::time::sleep(backoff(attempt - 1)).await;
             }
-            if is_in_doubt {
+            if may_land {
                 let Ok(absent) = self.unwritten_items(org, &ids_of(&pending)).await else { continue };
                 pending.retain(|write| written_id(write).is_some_and(|id| absent.contains(&id)));
                 if pending.is_empty() {
@@ -158,15 +157,13 @@ impl Store {
                 .await;
             match sent {
                 Ok(reply) => {
-                    is_in_doubt = false;
                     pending = reply.unprocessed_items.unwrap_or_default().into_values().flatten().collect();
                     if pending.is_empty() {
                         return unwritten;
                     }
                 }
                 Err(error) => {
-                    is_in_doubt = !is_refusal(&error);
-                    may_land |= is_in_doubt;
+                    may_land |= !is_refusal(&error);
                     let error = classify(error);
                     tracing::warn!(%error, attempt, "a batch of items was not written");
                     if matches!(error, ApiError::Internal(_)) {
