@@ -53,6 +53,9 @@ ON = {
 ON_ALL = re.compile(r"lambda:(Create|List)EventSourceMappings?|logs:(DescribeLogGroups|\w*ResourcePolic\w*|\w*LogDelivery)"
                     r"|secretsmanager:GetRandomPassword|cloudwatch:DescribeAlarms|elasticache:Describe\w+|sns:Unsubscribe|\w+:List\w*")
 
+# What the roles of kept releases have, and going back attaches again. (That of queues until 2026-11-30.)
+ATTACHED_BEFORE = {"arn:${AWS::Partition}:iam::aws:policy/service-role/AWSLambdaSQSQueueExecutionRole"}
+
 
 def handlers():
     """The actions that making, reading, changing and removing a resource of a type needs, by type."""
@@ -83,7 +86,7 @@ def statements(stack, source):
         by_place[("*",) if ON_ALL.fullmatch(action) else tuple(ON.get(service, ()))].add(action)
     found = [{"Effect": "Allow", "Resource": list(place), "Action": sorted(actions)} for place, actions in sorted(by_place.items())]
     attached = {one for role in stack.of("AWS::IAM::Role").values() for one in role["Properties"].get("ManagedPolicyArns", [])}
-    policies = sorted(re.sub(r"^arn:aws:", "arn:${AWS::Partition}:", one) for one in attached)
+    policies = sorted({re.sub(r"^arn:aws:", "arn:${AWS::Partition}:", one) for one in attached} | ATTACHED_BEFORE)
     found.append({"Effect": "Allow", "Resource": ON["iam"], "Action": ["iam:AttachRolePolicy"],
                   "Condition": {"ArnEquals": {"iam:PolicyARN": policies}}})
     trusted = sorted({service for role in stack.of("AWS::IAM::Role").values() for one in role["Properties"]["AssumeRolePolicyDocument"]["Statement"]

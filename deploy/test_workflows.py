@@ -90,6 +90,13 @@ class Role(unittest.TestCase):
         arn = {"Fn::Sub": "arn:${AWS::Partition}:cloudformation:${AWS::Region}:aws:transform/" + macro}
         self.assertTrue(self.cloudformation_may("cloudformation:CreateChangeSet", arn), macro)
 
+    def test_cloudformation_may_go_back_to_a_release_of_before(self):
+        """Whose workers' roles have the policy of SQS events: an update detached it, and its rollback attaches it."""
+        statements = [one for name, policy in self.ROLE.items() if name.startswith("CloudFormationPermissions")
+                      for one in policy["Properties"]["PolicyDocument"]["Statement"]]
+        (attach,) = (one for one in statements if one["Action"] == ["iam:AttachRolePolicy"])
+        self.assertIn("AWSLambdaSQSQueueExecutionRole", str(attach["Condition"]))
+
     def test_cloudformation_may_look_up_the_zones_that_the_template_leaves_to_it(self):
         """"Fn::GetAZs", IAM permissions: CloudFormation asks EC2 as its role."""
         self.assertIn("Fn::GetAZs", str(self.TEMPLATE["Resources"]["SubnetA"]))
