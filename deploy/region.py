@@ -13,11 +13,23 @@ from tools import in_sams_environment
 OF_THE_FIRST = {"MonthlyBudgetUsd": "0", "HostedZoneId": '""', "StandsBy": "true"}
 
 
-def changed(changes, table, stream):
-    """The parameters of the second region's stack, beside the environment's own."""
+def changed(changes, table, stream, now={}):
+    """The parameters of the second region's stack, beside the environment's own. Which region runs the jobs stays as it is `now`."""
     said = {change.split("=")[0] for change in changes}
-    return [*changes, *(f"{name}={off}" for name, off in OF_THE_FIRST.items() if name not in said),
+    off = OF_THE_FIRST | {name: value for name, value in now.items() if name == "StandsBy"}
+    return [*changes, *(f"{name}={value}" for name, value in off.items() if name not in said),
             f"ExistingTable={table}", f"ExistingTableStream={stream}"]
+
+
+def parameters(cloudformation, name):
+    """Those of a stack as it is deployed; none where there is no such stack."""
+    try:
+        found = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+    except cloudformation.exceptions.ClientError as error:
+        if "does not exist" in str(error):
+            return {}
+        raise
+    return {one["ParameterKey"]: one["ParameterValue"] for one in found.get("Parameters", [])}
 
 
 def main():
@@ -44,9 +56,10 @@ def main():
     tables.waited(table, lambda found: replicas(found).get(options.region) == "ACTIVE")
     stream = tables.finish(table, boto3.client("dynamodb", region_name=options.region))
     environment = os.environ | {"AWS_REGION": options.region, "AWS_DEFAULT_REGION": options.region}
-    deploy, given = pathlib.Path(__file__).with_name("deploy.py"), changed(options.changes, table, stream)
+    there = boto3.client("cloudformation", region_name=options.region)
+    deploy, given = pathlib.Path(__file__).with_name("deploy.py"), changed(options.changes, table, stream, parameters(there, stack.name))
     subprocess.run([sys.executable, str(deploy), options.environment, *["--yes"] * options.yes, *given], check=True, env=environment)
-    outputs = boto3.client("cloudformation", region_name=options.region).describe_stacks(StackName=stack.name)["Stacks"][0]["Outputs"]
+    outputs = there.describe_stacks(StackName=stack.name)["Stacks"][0]["Outputs"]
     print(f"{options.region} answers at {next(one['OutputValue'] for one in outputs if one['OutputKey'] == 'ApiUrl')}")
     if "StandsBy=true" in given:
         print(f"it stands by, and {here.meta.region_name} runs the jobs: docs/procedures.md, \"Another region\", says how to switch over")

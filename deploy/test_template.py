@@ -199,6 +199,7 @@ class Regions(unittest.TestCase):
             (sweeper,) = (one["Properties"] for one in stack.of("AWS::Events::Rule").values() if "ScheduleExpression" in one["Properties"])
             self.assertEqual(sweeper["State"], "ENABLED" if runs else "DISABLED")
             self.assertEqual("SweeperSilentAlarm" in stack.resources, runs, "it would be silent for good")
+            self.assertIn("StandsBy=false", region.changed(["Release=r"], "t", "s", {"StandsBy": "false", "MonthlyBudgetUsd": "9"}), "it was switched to")
             enabled = {name: one["Properties"].get("Enabled", True) for name, one in stack.of("AWS::Lambda::EventSourceMapping").items()}
             # What SES says of e-mails that went out from here is taken in all the same.
             self.assertEqual({name for name, on in enabled.items() if not on},
