@@ -148,7 +148,7 @@ async fn wanted(context: &Context, mail: &AccountMail) -> Result<Option<Letter>,
         AccountMail::EmailChange { user_id, session_id, email } => {
             let to = Email::stored(email.clone()).map_err(ApiError::internal)?;
             // Somebody else's is not written to: its code would confirm nothing.
-            let is_free = store.user_of(&to).await?.is_none_or(|of| of == *user_id);
+            let is_free = !store.is_anothers_address(&to, *user_id).await?;
             let user = store.user(*user_id).await?.filter(|user| is_free && user.email != *email);
             user.map(|user| Letter::EmailChange(user, *session_id, email.clone()))
         }

@@ -10,6 +10,7 @@ use crate::account_mail::PendingMail;
 use crate::error::ApiError;
 use crate::ids::{SessionId, UserId};
 use crate::model::proof::{Code, LinkToken, Purpose, SecretHash};
+use crate::model::text::Email;
 use crate::model::time::Moment;
 use crate::model::user::UserRecord;
 use crate::store::accounts::LoginRecord;
@@ -259,6 +260,17 @@ impl Store {
                 .expression_attribute_values(":version", number(version)),
         };
         Ok(TransactWriteItem::builder().delete(delete.build().map_err(ApiError::internal)?).build())
+    }
+
+    /// Whether another account has an address, or had it until lately and may undo that.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn is_anothers_address(&self, email: &Email, user: UserId) -> Result<bool, ApiError> {
+        let has_it = self.user_of(email).await?.is_some_and(|of| of != user);
+        let reserved = timed(Part::Db, self.get(Key::reserved_address(email.as_str()))).await?;
+        let is_reserved = |found: ReservedAddressRecord| found.user_id != user && found.until > self.now();
+        Ok(has_it || reserved.is_some_and(is_reserved))
     }
 
     /// Checks that an address is not kept for another account than this.
