@@ -30,7 +30,6 @@ struct VerificationRecord {
     /// The address that it was sent to.
     email: String,
     /// Of the password: with another one it is void. Those from before it was noted have none.
-    #[serde(default)]
     password_digest: String,
     code_hash: String,
     token_hash: String,
