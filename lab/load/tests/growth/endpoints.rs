@@ -339,6 +339,6 @@ pub(crate) async fn clear(scene: &Scene, endpoint: Endpoint) {
         _ => return,
     };
     for _ in 0..messages {
-        assert_eq!(scene.deliver(worker, PLAIN).await, 1);
+        assert_eq!(scene.deliver(worker, PLAIN).await, 1, "{worker}, what {} put on its queue", endpoint.name);
     }
 }

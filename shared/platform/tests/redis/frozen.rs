@@ -28,27 +28,27 @@ async fn a_connection_that_the_server_closed() {
     assert_hit(&cache).await;
 }
 
-/// As a network does to a connection that was silent for long: no end, no reset, no answer.
-#[tokio::test]
-async fn a_connection_that_died_without_a_word() {
+/// A cache whose connection the network has forgotten, as it does with one that was silent for long: no end, no reset, no answer.
+async fn forgotten() -> (RedisServer, TcpProxy, Cache) {
     let server = RedisServer::start();
     let proxy = TcpProxy::start(server.port);
     let cache = server::open(&server::url(proxy.port));
     read(&cache).await;
     proxy.forget();
     tokio::time::sleep(Duration::from_millis(1100)).await;
+    (server, proxy, cache)
+}
+
+#[tokio::test]
+async fn a_connection_that_died_without_a_word() {
+    let (_server, _proxy, cache) = forgotten().await;
     assert_hit(&cache).await;
 }
 
 /// Several operations begin on it at once: each of them finds out.
 #[tokio::test]
 async fn operations_at_once_on_a_connection_that_died_without_a_word() {
-    let server = RedisServer::start();
-    let proxy = TcpProxy::start(server.port);
-    let cache = server::open(&server::url(proxy.port));
-    read(&cache).await;
-    proxy.forget();
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let (_server, proxy, cache) = forgotten().await;
     let second = Duration::from_secs(1);
     let (one, other, ()) = tokio::join!(cache.count("a", second), cache.count("b", second), assert_hit(&cache));
     assert_eq!((one, other), (Some(1), Some(1)));
