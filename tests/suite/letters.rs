@@ -47,25 +47,38 @@ impl Letters {
         self.all().len()
     }
 
+    /// Subject and text of all to an address, the oldest first.
+    pub(crate) fn all_to(&self, email: &str) -> Vec<String> {
+        self.all().into_iter().filter(|(to, _)| to == email).map(|(_, text)| text).collect()
+    }
+
     /// Subject and text of the newest to an address.
     #[track_caller]
     pub(crate) fn newest_to(&self, email: &str) -> String {
-        let all = self.all();
-        let newest = all.into_iter().rfind(|(to, _)| to == email);
-        newest.unwrap_or_else(|| panic!("no mail to {email}")).1
+        self.all_to(email).pop().unwrap_or_else(|| panic!("no mail to {email}"))
     }
 }
 
-/// The code in a mail's text: a line of its own.
-#[track_caller]
-pub(crate) fn code_of(text: &str) -> String {
+/// The code in a mail's text, if one is there: a line of its own.
+pub(crate) fn code_in(text: &str) -> Option<String> {
     let is_code = |line: &&str| line.len() == 9 && line.as_bytes()[4] == b'-' && !line.contains(' ');
-    text.lines().map(str::trim).find(is_code).unwrap_or_else(|| panic!("no code in {text}")).to_owned()
+    text.lines().map(str::trim).find(is_code).map(str::to_owned)
 }
 
-/// What stands behind the `#` of its link.
+/// What stands behind the `#` of its link, if one is there.
+pub(crate) fn token_in(text: &str) -> Option<String> {
+    let link = text.split_whitespace().find_map(|word| word.split_once("://")?.1.split_once('#'));
+    link.map(|(_, token)| token.to_owned())
+}
+
+/// The code in a mail's text.
+#[track_caller]
+pub(crate) fn code_of(text: &str) -> String {
+    code_in(text).unwrap_or_else(|| panic!("no code in {text}"))
+}
+
+/// The token in a mail's link.
 #[track_caller]
 pub(crate) fn token_of(text: &str) -> String {
-    let link = text.split_whitespace().find_map(|word| word.split_once("://")?.1.split_once('#'));
-    link.unwrap_or_else(|| panic!("no link in {text}")).1.to_owned()
+    token_in(text).unwrap_or_else(|| panic!("no link in {text}"))
 }

@@ -57,6 +57,13 @@ impl World {
         Self { rig, database, providers, origin, settings }
     }
 
+    /// The token of a kind in the newest mail.
+    fn mailed(&self, kind: &str) -> String {
+        let letter = self.providers.emails().pop().unwrap().to_string();
+        let (_, token) = letter.split_once(&format!("#{kind}")).unwrap();
+        format!("{kind}{}", token.split("\\n").next().unwrap())
+    }
+
     /// The same of invitations: one that a member accepts, one that a new user registers with, one that is withdrawn, one that is replaced.
     async fn invitations(&self, owner: &Actor) {
         let api = &self.rig.api;
@@ -65,9 +72,7 @@ impl World {
             let invited = api.post(owner, &path, json!({"email": email, "role": "member"})).await;
             ok(invited.status);
             self.rig.deliver_account_mail().await;
-            let letter = self.providers.emails().pop().unwrap().to_string();
-            let token = letter.split_once("#citi_").unwrap().1.split("\\n").next().unwrap().to_owned();
-            (invited.body["id"].as_str().unwrap().to_owned(), format!("citi_{token}"))
+            (invited.body["id"].as_str().unwrap().to_owned(), self.mailed("citi_"))
         };
         let user = api.register().await;
         let (_, token) = invite(&user.email).await;
@@ -95,27 +100,19 @@ impl World {
         self.rig.deliver_account_mail().await;
         self.rig.system.clock().jump(Duration::from_secs(400));
         self.rig.deliver_account_mail().await;
-        let letter = self.providers.emails().pop().unwrap().to_string();
-        let token = letter.split_once("#citv_").unwrap().1.split("\\n").next().unwrap().to_owned();
-        ok(api.post(&stranger, "/auth/verify-email", json!({"token": format!("citv_{token}")})).await.status);
+        ok(api.post(&stranger, "/auth/verify-email", json!({"token": self.mailed("citv_")})).await.status);
         let moved = json!({"email": unique_email()});
         ok(api.put(&stranger, "/me/email", moved.clone()).await.status);
         self.rig.deliver_account_mail().await;
-        let letter = self.providers.emails().pop().unwrap().to_string();
-        let token = letter.split_once("#citc_").unwrap().1.split("\\n").next().unwrap().to_owned();
-        ok(api.post(&stranger, "/auth/verify-email", json!({"token": format!("citc_{token}")})).await.status);
+        ok(api.post(&stranger, "/auth/verify-email", json!({"token": self.mailed("citc_")})).await.status);
         self.rig.deliver_account_mail().await;
-        let letter = self.providers.emails().pop().unwrap().to_string();
-        let token = letter.split_once("#citu_").unwrap().1.split("\\n").next().unwrap().to_owned();
-        let undone = json!({"token": format!("citu_{token}"), "password": PASSWORD});
+        let undone = json!({"token": self.mailed("citu_"), "password": PASSWORD});
         ok(api.call(None, Method::POST, "/auth/reset-password", Some(undone)).await.status);
         self.rig.deliver_account_mail().await;
         let asked = json!({"email": stranger.email});
         ok(api.call(None, Method::POST, "/auth/forgot-password", Some(asked)).await.status);
         self.rig.deliver_account_mail().await;
-        let letter = self.providers.emails().pop().unwrap().to_string();
-        let token = letter.split_once("#citr_").unwrap().1.split("\\n").next().unwrap().to_owned();
-        let reset = json!({"token": format!("citr_{token}"), "password": PASSWORD});
+        let reset = json!({"token": self.mailed("citr_"), "password": PASSWORD});
         ok(api.call(None, Method::POST, "/auth/reset-password", Some(reset)).await.status);
         self.rig.deliver_account_mail().await;
         // What never came onto its queue, as far as anybody knows.

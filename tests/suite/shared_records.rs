@@ -1,7 +1,8 @@
 //! The invariant that no write on the request path meets another caller's record unless docs/architecture.md lists it: two callers
 //! of one organization ask each writing endpoint for things of their own, in a world that notes which records they write.
 
-use crate::api::{Actor, Api};
+use crate::api::{Actor, Api, PASSWORD, registration, unique_email};
+use crate::letters::{Letters, code_in, token_in};
 use local::like_aws::record::RecordKey;
 use local::like_aws::{Lambda, Ledger, LikeAws, Transactions};
 use local::{Clock, Options, System, operator};
@@ -10,7 +11,8 @@ use serde_json::{Value, json};
 use shared::model::org::Plan;
 use shared::store::items::SPREAD_BY_OPERATOR_AFTER;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/architecture.md");
 const HEADING: &str = "## Records that callers share";
@@ -45,41 +47,144 @@ fn is_listed(listed: &[(String, Option<String>)], key: &RecordKey) -> bool {
     listed.iter().any(|(known, of_it)| known == pk && of_it.as_deref().is_none_or(|known| known == sk))
 }
 
-/// Asks for what must be done.
-async fn done(api: &Api, actor: &Actor, method: Method, path: &str, body: Option<Value>) -> Value {
-    let reply = api.call(Some(actor), method.clone(), path, body).await;
-    assert!((200..300).contains(&reply.status), "{method} {path}: {}", reply.text);
-    reply.body
+/// A caller, and what is asked.
+struct Caller<'a> {
+    api: &'a Api,
+    letters: Letters,
+    asked: &'a Mutex<BTreeSet<(Method, String)>>,
 }
 
-/// What one caller asks for, beside being invited, registering and logging in.
-async fn all_writes(api: &Api, owner: &Actor) {
-    let actor = api.join(owner, "admin").await;
-    let actor = &actor;
-    done(api, actor, Method::PATCH, "/me", Some(json!({"name": "Grace"}))).await;
-    let item = api.item(actor).await;
-    let batch = json!({"items": [{"name": "one"}, {"name": "two"}]});
-    done(api, actor, Method::POST, "/items", Some(batch)).await;
-    done(api, actor, Method::PATCH, &format!("/items/{item}"), Some(json!({"name": "other"}))).await;
-    done(api, actor, Method::DELETE, &format!("/items/{item}"), None).await;
-    let analysis = done(api, actor, Method::POST, "/analyze", Some(json!({"text": "A good text."}))).await;
-    let email = json!({"to": [actor.email], "subject": "Hello", "text": "A line."});
-    done(api, actor, Method::POST, "/send-email", Some(email)).await;
-    let job = format!("/jobs/{}/cancel", analysis["id"].as_str().unwrap());
-    // It may have ended meanwhile.
-    assert!(api.call(Some(actor), Method::POST, &job, None).await.status < 500);
-    let email = json!({"to": LISTED, "subject": "Hello", "text": "A line."});
-    let failing = done(api, actor, Method::POST, "/send-email", Some(email)).await;
-    let failing = failing["job_id"].as_str().unwrap();
-    assert_eq!(api.ended(actor, failing).await["state"], "failed");
-    done(api, actor, Method::POST, &format!("/jobs/{failing}/retry"), None).await;
-    let settings = json!({"settings": {"timezone": "Europe/Vienna"}});
-    done(api, actor, Method::PUT, &format!("/orgs/{}/settings", owner.org_id), Some(settings)).await;
-    let member = api.join(owner, "member").await;
-    let path = format!("/orgs/{}/members/{}", owner.org_id, member.user_id);
-    done(api, actor, Method::PUT, &path, Some(json!({"role": "admin"}))).await;
-    done(api, owner, Method::DELETE, &path, None).await;
-    done(api, actor, Method::POST, "/auth/logout", None).await;
+impl Caller<'_> {
+    /// Asks for what must be done.
+    async fn done(&self, actor: Option<&Actor>, method: Method, path: &str, body: Option<Value>) -> Value {
+        self.done_at(self.api, actor, method, path, body).await
+    }
+
+    /// The same from an address of its own: of what needs no session, one address may ask little.
+    async fn done_elsewhere(&self, method: Method, path: &str, body: Value) -> Value {
+        self.done_at(&self.api.elsewhere(), None, method, path, Some(body)).await
+    }
+
+    async fn done_at(
+        &self,
+        api: &Api,
+        actor: Option<&Actor>,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Value {
+        let reply = api.call(actor, method.clone(), path, body).await;
+        assert!((200..300).contains(&reply.status), "{method} {path}: {}", reply.text);
+        self.asked.lock().unwrap().insert((method, path.to_owned()));
+        reply.body
+    }
+
+    /// What `of` finds in the newest mail to an address that has such a thing, once there is one.
+    async fn mailed(&self, email: &str, of: fn(&str) -> Option<String>) -> String {
+        for _ in 0..600 {
+            if let Some(found) = self.letters.all_to(email).iter().rev().find_map(|text| of(text)) {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("no such mail to {email}");
+    }
+
+    /// What a member of `owner`'s organization writes.
+    async fn in_the_organization(&self, owner: &Actor) {
+        let (api, actor) = (self.api, &self.api.join(owner, "admin").await);
+        let done = async |method, path: &str, body| self.done(Some(actor), method, path, body).await;
+        done(Method::PATCH, "/me", Some(json!({"name": "Grace"}))).await;
+        let item = done(Method::POST, "/items", Some(json!({"name": "thing"}))).await;
+        let item = format!("/items/{}", item["id"].as_str().unwrap());
+        let batch = json!({"items": [{"name": "one"}, {"name": "two"}]});
+        done(Method::POST, "/items", Some(batch)).await;
+        done(Method::PATCH, &item, Some(json!({"name": "other"}))).await;
+        done(Method::DELETE, &item, None).await;
+        let settings = json!({"settings": {"timezone": "Europe/Vienna"}});
+        done(Method::PUT, &format!("/orgs/{}/settings", owner.org_id), Some(settings)).await;
+        self.jobs(actor).await;
+        let member = api.join(owner, "member").await;
+        let path = format!("/orgs/{}/members/{}", owner.org_id, member.user_id);
+        done(Method::PUT, &path, Some(json!({"role": "admin"}))).await;
+        done(Method::DELETE, &path, None).await;
+        let invitations = format!("/orgs/{}/invitations", owner.org_id);
+        let withdrawn = json!({"email": unique_email(), "role": "member"});
+        let withdrawn = done(Method::POST, &invitations, Some(withdrawn)).await;
+        done(Method::DELETE, &format!("{invitations}/{}", withdrawn["id"].as_str().unwrap()), None).await;
+        let invited = api.register().await;
+        done(Method::POST, &invitations, Some(json!({"email": invited.email, "role": "member"}))).await;
+        let token = json!({"token": self.mailed(&invited.email, token_in).await});
+        self.done(Some(&invited), Method::POST, "/invitations/accept", Some(token)).await;
+        done(Method::POST, "/auth/logout", None).await;
+    }
+
+    async fn jobs(&self, actor: &Actor) {
+        let done = async |path: &str, body| self.done(Some(actor), Method::POST, path, body).await;
+        done("/analyze", Some(json!({"text": "A good text."}))).await;
+        let waits = self.api.request(Method::POST, "/analyze").bearer_auth(&actor.token).header("Prefer", "wait=5");
+        let waited = crate::api::send(waits.json(&json!({"text": "A better text."}))).await;
+        assert!(matches!(waited.status, 200 | 202), "{}", waited.text);
+        done("/send-email", Some(json!({"to": [actor.email], "subject": "Hello", "text": "A line."}))).await;
+        let failing = json!({"to": LISTED, "subject": "Hello", "text": "A line."});
+        let failing = done("/send-email", Some(failing)).await;
+        let failing = failing["job_id"].as_str().unwrap();
+        assert_eq!(self.api.ended(actor, failing).await["state"], "failed");
+        done(&format!("/jobs/{failing}/retry"), None).await;
+        let cancelled = done("/analyze", Some(json!({"text": "A good text."}))).await;
+        let cancel = format!("/jobs/{}/cancel", cancelled["id"].as_str().unwrap());
+        // It may have ended meanwhile.
+        assert!(self.api.call(Some(actor), Method::POST, &cancel, None).await.status < 500);
+        self.asked.lock().unwrap().insert((Method::POST, cancel));
+    }
+
+    /// What somebody writes of an account of their own.
+    async fn of_an_account(&self) {
+        let (email, other) = (unique_email(), unique_email());
+        let registered = self.done_elsewhere(Method::POST, "/auth/register", registration(&email)).await;
+        let user = &Actor::of(&registered, &email);
+        let sent = json!({"code": self.mailed(&email, code_in).await});
+        self.done(Some(user), Method::POST, "/auth/verify-email", Some(sent)).await;
+        self.done(Some(user), Method::POST, "/auth/verify-email/resend", None).await;
+        self.done(Some(user), Method::POST, "/auth/reauthenticate", Some(json!({"password": PASSWORD}))).await;
+        let change = json!({"current": PASSWORD, "password": PASSWORD});
+        self.done(Some(user), Method::PUT, "/me/password", Some(change)).await;
+        self.done(Some(user), Method::PUT, "/me/email", Some(json!({"email": other}))).await;
+        let sent = json!({"code": self.mailed(&other, code_in).await});
+        self.done(Some(user), Method::POST, "/auth/verify-email", Some(sent)).await;
+        self.done_elsewhere(Method::POST, "/auth/forgot-password", json!({"email": other})).await;
+        let chosen = json!({"token": self.mailed(&other, reset_in).await, "password": PASSWORD});
+        let reset = self.done_elsewhere(Method::POST, "/auth/reset-password", chosen).await;
+        let user = &Actor::of(&reset, &other);
+        let ended = self.api.another_session(user).await;
+        self.done(Some(user), Method::DELETE, &format!("/me/sessions/{ended}"), None).await;
+        self.done(Some(user), Method::DELETE, "/me/sessions", None).await;
+        self.done_elsewhere(Method::POST, "/auth/login", json!({"email": other, "password": PASSWORD})).await;
+    }
+}
+
+/// The token of a link to another password.
+fn reset_in(text: &str) -> Option<String> {
+    token_in(text).filter(|token| token.starts_with("citr_"))
+}
+
+/// Those of the document's operations that write and were asked of none of these paths.
+fn not_asked(document: &Value, asked: &BTreeSet<(Method, String)>) -> Vec<String> {
+    let is_of = |template: &str, path: &str| {
+        let (template, path) = (template.split('/'), path.split('/'));
+        template.clone().count() == path.clone().count()
+            && template.zip(path).all(|(wanted, is)| wanted.starts_with('{') || wanted == is)
+    };
+    let mut missing = Vec::new();
+    for (template, operations) in document["paths"].as_object().unwrap() {
+        for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+            let is_there = operations.get(method.as_str().to_lowercase()).is_some();
+            if is_there && !asked.iter().any(|(of, path)| *of == method && is_of(template, path)) {
+                missing.push(format!("{method} {template}"));
+            }
+        }
+    }
+    missing
 }
 
 #[tokio::test]
@@ -113,11 +218,17 @@ async fn callers_meet_on_listed_records(is_spread: bool) {
         system.clock().jump(SPREAD_BY_OPERATOR_AFTER);
     }
     let mut written: Vec<BTreeSet<RecordKey>> = Vec::new();
+    let asked = Mutex::new(BTreeSet::new());
+    let caller = Caller { api: &api, letters: Letters::of_system(&system), asked: &asked };
     for _ in 0..2 {
         ledger.clear();
-        all_writes(&api, &owner).await;
+        caller.in_the_organization(&owner).await;
+        caller.of_an_account().await;
         written.push(ledger.written());
     }
+    let document = api.call(None, Method::GET, "/openapi.json", None).await.body;
+    let missing = not_asked(&document, &asked.lock().unwrap());
+    assert!(missing.is_empty(), "nobody asks for these here: {missing:?}");
     let met: Vec<&RecordKey> = written[0].intersection(&written[1]).collect();
     let listed = listed();
     let kinds: BTreeSet<String> = met.iter().filter(|key| !is_listed(&listed, key)).map(|key| key.kind()).collect();
