@@ -48,8 +48,8 @@ impl Environment<'_> {
                 "ALLOWED_ORIGINS" => self.origins,
                 "CACHE_URL" => self.cache_url,
                 "APP_URL" => self.origins.split(',').next().unwrap_or_default().trim(),
-                "ACCOUNT_MAILS_PER_DAY" => "1000",
-                "ACCOUNT_MAIL_BOUNCE_PERCENT" => "4",
+                // As many as where environments are reserved.
+                "WAITING_PLACES" => "20",
                 "ANALYSIS_PROVIDER" => "builtin",
                 "MAIL_FROM" => "CitizenApp <no-reply@citizen.example>",
                 "SES_CONFIGURATION_SET" => "MailConfiguration",

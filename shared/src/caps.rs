@@ -2,6 +2,7 @@
 //! its plan. The store counts ([`crate::store::Store::take_of_cap`]).
 
 use crate::config::{ConfigError, whole};
+use crate::model::by_plan::ByPlan;
 use crate::model::org::Plan;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
@@ -56,15 +57,8 @@ impl Cap {
 pub struct Caps {
     emails: Option<u64>,
     nanos: Option<u64>,
-    shares: Option<Shares>,
-}
-
-/// Percent of a cap that one organization may take, by its plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Shares {
-    free: u64,
-    pro: u64,
-    enterprise: u64,
+    /// Percent of a cap that one organization may take.
+    shares: Option<ByPlan>,
 }
 
 impl Caps {
@@ -95,12 +89,7 @@ impl Caps {
     /// A variable is missing.
     pub fn share(self, cap: Cap, plan: Plan) -> Result<u64, ConfigError> {
         let shares = self.shares.ok_or(ConfigError::Missing(CAP_SHARES))?;
-        let percent = match plan {
-            Plan::Free => shares.free,
-            Plan::Pro => shares.pro,
-            Plan::Enterprise => shares.enterprise,
-        };
-        let share = u128::from(self.most(cap)?) * u128::from(percent) / 100;
+        let share = u128::from(self.most(cap)?) * u128::from(shares.of(plan)) / 100;
         Ok(u64::try_from(share).unwrap_or(u64::MAX))
     }
 }
@@ -111,14 +100,10 @@ fn nanos(text: &str) -> Result<u64, ConfigError> {
     dollars.and_then(|nanos| nanos.to_u64()).ok_or_else(invalid)
 }
 
-fn shares(text: &str) -> Result<Shares, ConfigError> {
+fn shares(text: &str) -> Result<ByPlan, ConfigError> {
+    let shares = ByPlan::parse(CAP_SHARES, text)?;
     let invalid = || ConfigError::Invalid { name: CAP_SHARES, reason: format!("{text} is not three percentages") };
-    let percent = |text: &str| text.trim().parse().ok().filter(|percent| *percent <= 100);
-    let percents: Option<Vec<u64>> = text.split(',').map(percent).collect();
-    match percents.as_deref() {
-        Some(&[free, pro, enterprise]) => Ok(Shares { free, pro, enterprise }),
-        _ => Err(invalid()),
-    }
+    (shares.most() <= 100).then_some(shares).ok_or_else(invalid)
 }
 
 #[cfg(test)]

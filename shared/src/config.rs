@@ -14,14 +14,13 @@ use lambda_http::http::HeaderValue;
 use platform::aws::{self, AwsConfig, Credentials};
 use platform::cache::{CacheUrl, CacheUrlError};
 use std::collections::HashMap;
+use std::str::FromStr;
 use std::time::Duration;
 
-/// How many callers wait for their analyses at a time unless `WAITING_PLACES` says: half of what the template reserves for them.
-const WAITING_PLACES: u32 = 20;
-
-/// How fast the providers are called unless configuration says: the smallest usage tier of Anthropic's, and what SES gives first.
-const ANALYSES_PER_MINUTE: u64 = 50;
-const EMAILS_PER_SECOND: u64 = 14;
+const WAITING_PLACES: &str = "WAITING_PLACES";
+const ANALYSES_PER_MINUTE: &str = "ANALYSES_PER_MINUTE";
+const EMAILS_PER_SECOND: &str = "EMAILS_PER_SECOND";
+const INVITATIONS_PER_DAY: &str = "INVITATIONS_PER_DAY";
 
 /// What a function needs to know of where it runs.
 #[derive(Debug, Clone)]
@@ -43,14 +42,16 @@ pub struct Config {
     pub queue_urls: HashMap<JobKind, String>,
     /// `ANALYSIS_PROVIDER`, where analyses are accepted or run ([`Config::analysis_provider`]).
     pub analysis_provider: Option<AnalysisProvider>,
-    /// `WAITING_PLACES`: how many callers may wait for their analyses at a time, 20 unless set.
-    pub waiting_places: u32,
+    /// How many callers may wait for their analyses at a time, where they may ([`Config::waiting_places`]).
+    pub waiting_places: Option<u32>,
     /// Where analyses are run by Anthropic's models ([`Config::anthropic`]).
     pub anthropic: Option<AnthropicConfig>,
     /// Where e-mails are sent ([`Config::mail`]).
     pub mail: Option<MailConfig>,
-    /// How fast providers are called, where they are.
-    pub rates: CallRates,
+    /// How fast a model is called, where one is ([`Config::rate_of_analyses`]).
+    pub rate_of_analyses: Option<Rate>,
+    /// How fast the mail service is called, where it is ([`Config::rate_of_emails`]).
+    pub rate_of_emails: Option<Rate>,
     /// `SESSION_REQUESTS_PER_SECOND`, and `ORG_REQUESTS_PER_SECOND` by plan.
     pub request_rates: RequestRates,
     /// What one network may do where it does that ([`Config::network_limit`]).
@@ -80,28 +81,6 @@ impl AnalysisProvider {
             Self::Builtin => BUILTIN,
             Self::Anthropic => "anthropic",
         }
-    }
-}
-
-/// How fast providers are called by all environments together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CallRates {
-    /// `ANALYSES_PER_MINUTE`: of each model, until its provider says another rate.
-    pub analyses: Rate,
-    /// `EMAILS_PER_SECOND`.
-    pub emails: Rate,
-}
-
-impl CallRates {
-    fn from_lookup(variable: &impl Fn(&'static str) -> Option<String>) -> Result<Self, ConfigError> {
-        let rate = |name, default, time| match variable(name).map(|text| whole(name, &text)).transpose()? {
-            Some(0) => Err(ConfigError::Invalid { name, reason: "it is none".to_owned() }),
-            calls => Ok(Rate::of(calls.unwrap_or(default), time)),
-        };
-        Ok(Self {
-            analyses: rate("ANALYSES_PER_MINUTE", ANALYSES_PER_MINUTE, Duration::from_secs(60))?,
-            emails: rate("EMAILS_PER_SECOND", EMAILS_PER_SECOND, Duration::from_secs(1))?,
-        })
     }
 }
 
@@ -163,6 +142,11 @@ impl Config {
     pub fn from_lookup(get: impl Fn(&'static str) -> Option<String>) -> Result<Self, ConfigError> {
         let optional = |name| get(name).filter(|value| !value.is_empty());
         let required = |name| optional(name).ok_or(ConfigError::Missing(name));
+        let number = |name| optional(name).map(|text| whole(name, &text)).transpose();
+        let rate = |name, time| match number(name)? {
+            Some(0) => Err(ConfigError::Invalid { name, reason: "it is none".to_owned() }),
+            calls => Ok(calls.map(|calls| Rate::of(calls, time))),
+        };
         let endpoint_url = |of_service| optional(of_service).or_else(|| optional("AWS_ENDPOINT_URL"));
         let allowed_origins = parse_origins(&required("ALLOWED_ORIGINS")?)
             .map_err(|error| ConfigError::Invalid { name: "ALLOWED_ORIGINS", reason: error.to_string() })?;
@@ -181,13 +165,7 @@ impl Config {
                 .filter_map(|kind| Some((kind, optional(kind.queue_variable())?)))
                 .collect(),
             analysis_provider: optional("ANALYSIS_PROVIDER").map(|name| analysis_provider(&name)).transpose()?,
-            waiting_places: match optional("WAITING_PLACES") {
-                None => WAITING_PLACES,
-                Some(places) => places.parse().map_err(|_| ConfigError::Invalid {
-                    name: "WAITING_PLACES",
-                    reason: format!("{places} is no number"),
-                })?,
-            },
+            waiting_places: optional(WAITING_PLACES).map(|text| whole(WAITING_PLACES, &text)).transpose()?,
             anthropic: optional("ANTHROPIC_SECRET_ID").map(|secret_id| AnthropicConfig {
                 secret_id,
                 base_url: optional("ANTHROPIC_BASE_URL"),
@@ -198,13 +176,12 @@ impl Config {
                 configuration_set: optional("SES_CONFIGURATION_SET"),
                 endpoint_url: endpoint_url("AWS_ENDPOINT_URL_SESV2"),
             }),
-            rates: CallRates::from_lookup(&optional)?,
+            rate_of_analyses: rate(ANALYSES_PER_MINUTE, Duration::from_secs(60))?,
+            rate_of_emails: rate(EMAILS_PER_SECOND, Duration::from_secs(1))?,
             request_rates: RequestRates::from_lookup(&required)?,
             network_limits: network_limits(&optional)?,
             caps: Caps::from_lookup(&optional)?,
-            invitations_per_day: optional("INVITATIONS_PER_DAY")
-                .map(|text| whole("INVITATIONS_PER_DAY", &text))
-                .transpose()?,
+            invitations_per_day: number(INVITATIONS_PER_DAY)?,
             account_mail: match optional("APP_URL") {
                 None => None,
                 Some(url) => Some(AccountMailConfig {
@@ -265,6 +242,30 @@ impl Config {
         self.network_limits.get(&limit).copied().ok_or(ConfigError::Missing(limit.variable()))
     }
 
+    /// How many callers may wait for their analyses at a time; none with 0.
+    ///
+    /// # Errors
+    /// `WAITING_PLACES` is missing.
+    pub fn waiting_places(&self) -> Result<u32, ConfigError> {
+        self.waiting_places.ok_or(ConfigError::Missing(WAITING_PLACES))
+    }
+
+    /// How fast all environments together call each model, until its provider says another rate.
+    ///
+    /// # Errors
+    /// `ANALYSES_PER_MINUTE` is missing.
+    pub fn rate_of_analyses(&self) -> Result<Rate, ConfigError> {
+        self.rate_of_analyses.ok_or(ConfigError::Missing(ANALYSES_PER_MINUTE))
+    }
+
+    /// How fast all environments together call the mail service.
+    ///
+    /// # Errors
+    /// `EMAILS_PER_SECOND` is missing.
+    pub fn rate_of_emails(&self) -> Result<Rate, ConfigError> {
+        self.rate_of_emails.ok_or(ConfigError::Missing(EMAILS_PER_SECOND))
+    }
+
     /// How e-mails leave.
     ///
     /// # Errors
@@ -278,7 +279,7 @@ impl Config {
     /// # Errors
     /// `INVITATIONS_PER_DAY` is missing.
     pub fn invitations_per_day(&self) -> Result<u64, ConfigError> {
-        self.invitations_per_day.ok_or(ConfigError::Missing("INVITATIONS_PER_DAY"))
+        self.invitations_per_day.ok_or(ConfigError::Missing(INVITATIONS_PER_DAY))
     }
 
     /// What mail about accounts goes by.
@@ -298,7 +299,7 @@ fn app_url(text: &str, allowed: &[HeaderValue]) -> Result<String, ConfigError> {
     known.ok_or_else(|| invalid(format!("{text} is none of ALLOWED_ORIGINS")))
 }
 
-pub(crate) fn whole(name: &'static str, text: &str) -> Result<u64, ConfigError> {
+pub(crate) fn whole<Number: FromStr>(name: &'static str, text: &str) -> Result<Number, ConfigError> {
     text.parse().map_err(|_| ConfigError::Invalid { name, reason: format!("{text} is no whole number") })
 }
 
@@ -308,8 +309,7 @@ fn network_limits(
     let mut limits = HashMap::new();
     for limit in NetworkLimit::ALL {
         let Some(text) = variable(limit.variable()) else { continue };
-        let invalid = || ConfigError::Invalid { name: limit.variable(), reason: format!("{text} is no whole number") };
-        limits.insert(limit, text.parse().map_err(|_| invalid())?);
+        limits.insert(limit, whole(limit.variable(), &text)?);
     }
     Ok(limits)
 }
@@ -317,11 +317,11 @@ fn network_limits(
 fn analysis_provider(name: &str) -> Result<AnalysisProvider, ConfigError> {
     let providers = [AnalysisProvider::Builtin, AnalysisProvider::Anthropic];
     let known = providers.into_iter().find(|provider| provider.name() == name);
-    known.ok_or_else(|| neither("ANALYSIS_PROVIDER", name, "builtin nor anthropic"))
-}
-
-fn neither(name: &'static str, value: &str, known: &str) -> ConfigError {
-    ConfigError::Invalid { name, reason: format!("{value} is neither {known}") }
+    let invalid = || ConfigError::Invalid {
+        name: "ANALYSIS_PROVIDER",
+        reason: format!("{name} is neither builtin nor anthropic"),
+    };
+    known.ok_or_else(invalid)
 }
 
 /// An address; in a build that cannot look names up, one with an endpoint.

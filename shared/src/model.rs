@@ -2,6 +2,7 @@
 
 pub mod account_mail;
 pub mod analysis;
+pub(crate) mod by_plan;
 pub mod cached;
 pub mod email;
 pub mod invitation;

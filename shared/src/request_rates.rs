@@ -6,6 +6,7 @@ use crate::config::{ConfigError, whole};
 use crate::context::Context;
 use crate::error::ApiError;
 use crate::ids::OrgId;
+use crate::model::by_plan::ByPlan;
 use crate::model::org::Plan;
 use crate::model::time::Moment;
 use crate::token::Token;
@@ -26,35 +27,14 @@ const WINDOW: Duration = Duration::from_secs(1);
 pub struct RequestRates {
     /// Of a session.
     session: u64,
-    /// Of an organization, by its plan.
-    free: u64,
-    pro: u64,
-    enterprise: u64,
+    org: ByPlan,
 }
 
 impl RequestRates {
     pub(crate) fn from_lookup(
         required: &impl Fn(&'static str) -> Result<String, ConfigError>,
     ) -> Result<Self, ConfigError> {
-        let text = required(ORG)?;
-        let rates: Result<Vec<u64>, _> = text.split(',').map(|rate| whole(ORG, rate)).collect();
-        let &[free, pro, enterprise] = rates?.as_slice() else {
-            return Err(ConfigError::Invalid { name: ORG, reason: format!("{text} is not three rates") });
-        };
-        Ok(Self { session: whole(SESSION, &required(SESSION)?)?, free, pro, enterprise })
-    }
-
-    fn of(self, plan: Plan) -> u64 {
-        match plan {
-            Plan::Free => self.free,
-            Plan::Pro => self.pro,
-            Plan::Enterprise => self.enterprise,
-        }
-    }
-
-    /// What every organization may, whatever its plan is.
-    fn least(self) -> u64 {
-        self.free.min(self.pro).min(self.enterprise)
+        Ok(Self { session: whole(SESSION, &required(SESSION)?)?, org: ByPlan::parse(ORG, &required(ORG)?)? })
     }
 }
 
@@ -117,7 +97,8 @@ pub(crate) async fn ask_as_org(context: &Context, org: OrgId, plan: Option<Plan>
 /// than any plan allows.
 async fn may_ask(context: &Context, org: OrgId, plan: Option<Plan>, asked: u64) -> Result<(), ApiError> {
     let rates = context.config().request_rates;
-    if asked <= rates.least() {
+    // What every organization may, whatever its plan is.
+    if asked <= rates.org.least() {
         return Ok(());
     }
     let plan = match plan {
@@ -125,7 +106,7 @@ async fn may_ask(context: &Context, org: OrgId, plan: Option<Plan>, asked: u64) 
         // Boxed, so that most requests do not carry its state around.
         None => Box::pin(plan_of(context, org)).await?,
     };
-    let most = rates.of(plan);
+    let most = rates.org.of(plan);
     if asked > most { Err(refused("organization", most)) } else { Ok(()) }
 }
 
@@ -182,8 +163,8 @@ mod tests {
     #[test]
     fn a_plan_has_its_rate() {
         let rates = of("50", "50,500,10000").expect("valid");
-        assert_eq!([Plan::Free, Plan::Pro, Plan::Enterprise].map(|plan| rates.of(plan)), [50, 500, 10_000]);
-        assert_eq!((rates.session, rates.least()), (50, 50));
+        assert_eq!([Plan::Free, Plan::Pro, Plan::Enterprise].map(|plan| rates.org.of(plan)), [50, 500, 10_000]);
+        assert_eq!((rates.session, rates.org.least()), (50, 50));
         for (session, org) in [("-1", "1,1,1"), ("1", "1,1"), ("1", "1,1,1,1"), ("1", "a,1,1"), ("", "1,1,1")] {
             assert!(of(session, org).is_err(), "{session} {org}");
         }

@@ -47,7 +47,7 @@ impl Work for AccountMails {
     const LONGEST_CALL: Duration = ses::TIMEOUT;
 
     fn of(config: &Config) -> Result<Self, ConfigError> {
-        let (mailer, limiter) = (Mailer::of(config)?, Limiter::new(config.rates.emails));
+        let (mailer, limiter) = (Mailer::of(config)?, Limiter::new(config.rate_of_emails()?));
         Ok(Self { mailer, limiter, config: config.account_mail()?.clone() })
     }
 

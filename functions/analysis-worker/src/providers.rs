@@ -26,7 +26,7 @@ impl Analyses {
             AnalysisProvider::Builtin => None,
             AnalysisProvider::Anthropic => Some(Provider::Anthropic(Box::new(model_provider(config)?))),
         };
-        Ok(Self { builtin: Provider::Builtin, model_provider, limiter: Limiter::new(config.rates.analyses) })
+        Ok(Self { builtin: Provider::Builtin, model_provider, limiter: Limiter::new(config.rate_of_analyses()?) })
     }
 
     /// Who analyses with a model.

@@ -6,5 +6,6 @@ async fn main() -> Result<(), lambda_http::Error> {
     config.caps.share(shared::caps::Cap::Dollars, shared::model::org::Plan::Free)?;
     config.queue_url(shared::model::job::JobKind::Analyze)?;
     config.analysis_provider()?;
+    config.waiting_places()?;
     shared::runtime::serve(shared::Context::of_process(config), analyze::handle).await
 }

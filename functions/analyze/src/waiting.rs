@@ -43,7 +43,8 @@ impl Wait {
             return None;
         }
         let until = ends_at.plus(TIME_TO_REPLY);
-        let place = context.store().take_waiting_place(org, context.config().waiting_places, until).await;
+        let places = context.config().waiting_places().ok()?;
+        let place = context.store().take_waiting_place(org, places, until).await;
         let place = place.inspect_err(|error| tracing::warn!(%error, "nobody waits: no place could be asked for"));
         Some(Self { seconds, ends_at, place: place.ok()?? })
     }

@@ -32,7 +32,7 @@ impl Work for Emails {
     const LONGEST_CALL: Duration = ses::TIMEOUT;
 
     fn of(config: &Config) -> Result<Self, ConfigError> {
-        Ok(Self { mailer: Mailer::of(config)?, limiter: Limiter::new(config.rates.emails) })
+        Ok(Self { mailer: Mailer::of(config)?, limiter: Limiter::new(config.rate_of_emails()?) })
     }
 
     fn limiter(&self) -> &Limiter {

@@ -34,6 +34,14 @@ fn what_only_some_functions_need_is_named_too() {
     assert_eq!(config.queue_url(JobKind::Analyze), Err(ConfigError::Missing("ANALYSES_QUEUE_URL")));
     assert_eq!(config.analysis_provider(), Err(ConfigError::Missing("ANALYSIS_PROVIDER")));
     assert_eq!(config.anthropic(), Err(ConfigError::Missing("ANTHROPIC_SECRET_ID")));
+    assert_eq!(config.waiting_places(), Err(ConfigError::Missing("WAITING_PLACES")));
+    assert_eq!(config.rate_of_analyses(), Err(ConfigError::Missing("ANALYSES_PER_MINUTE")));
+    assert_eq!(config.rate_of_emails(), Err(ConfigError::Missing("EMAILS_PER_SECOND")));
+    assert_eq!(config.invitations_per_day(), Err(ConfigError::Missing("INVITATIONS_PER_DAY")));
+    for name in ["WAITING_PLACES", "ANALYSES_PER_MINUTE", "EMAILS_PER_SECOND", "INVITATIONS_PER_DAY"] {
+        let error = with(&[(name, "many")]).expect_err("no number").to_string();
+        assert!(error.contains(name), "{error}");
+    }
     assert_eq!(config.mail(), Err(ConfigError::Missing("MAIL_FROM")));
     for limit in NetworkLimit::ALL {
         assert_eq!(config.network_limit(limit), Err(ConfigError::Missing(limit.variable())));
