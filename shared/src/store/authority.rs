@@ -67,7 +67,9 @@ impl Store {
             }
         }
         if is_copy && include >= Include::Org && authority.org.is_none() {
-            authority.org = self.get(Key::org(token.org_id)).await?;
+            // By the same call: whoever reads here is granted no other.
+            let found = self.get_all(vec![Key::org(token.org_id).attributes()]).await?.pop();
+            authority.org = found.map(record).transpose()?;
         }
         if let Some(org) = &authority.org {
             self.copied.note(org);

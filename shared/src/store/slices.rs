@@ -266,6 +266,11 @@ impl Store {
         if wanted <= slices.limit.saturating_sub(out) {
             return Ok(Next::Take(Source::Remains { lanes: from, root: wanted }));
         }
+        if ours.len() > AT_ONCE {
+            // One transaction cannot take from them all. From the root it can.
+            self.return_to_root(slices, &ours[..AT_ONCE]).await?;
+            return Ok(Next::Again);
+        }
         // If the root has not changed while the lanes were read, no unit was missed.
         let now: Option<serde_json::Value> = self.get(slices.root.clone()).await?;
         let now = now.and_then(|root| root[slices.out].as_u64()).unwrap_or(0);

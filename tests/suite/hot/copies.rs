@@ -224,3 +224,22 @@ async fn alike(rig: &Rig) {
         assert_eq!(read(Key::org_copy(rig.org_id, copy)).await, root);
     }
 }
+
+/// Lists may read with one call alone, and that does for the record where its copies are missing: another region has it before them.
+#[tokio::test]
+async fn lists_are_read_where_copies_are_missing() {
+    let rig = crate::jobs::rig::Rig::new().await;
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    let owner = rig.api.register().await;
+    rig.spread_if(true, &owner).await;
+    for path in ["/items", "/jobs"] {
+        assert_eq!(rig.api.get(&owner, path).await.status, 200, "{path}: it learns that there are copies");
+    }
+    for copy in 0..8 {
+        let key = json!({"pk": {"S": format!("ORG#{}#{copy}", owner.org_id)}, "sk": {"S": "COPY"}});
+        database.call("DeleteItem", &json!({"TableName": local::names::TABLE_NAME, "Key": key})).await;
+    }
+    for path in ["/items", "/jobs"] {
+        assert_eq!(rig.api.get(&owner, path).await.status, 200, "{path}");
+    }
+}

@@ -115,6 +115,25 @@ async fn a_job_of_before_is_retried_while_lanes_hold_what_it_needs() {
     assert!(more > 5 && cost <= 0.10, "{cost} after {more} more");
 }
 
+/// What a job of before costs it takes from lanes too: they hold what the month's record counts as spent.
+#[tokio::test]
+async fn a_job_of_before_has_another_run_while_lanes_hold_what_it_needs() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("pro").await;
+    let paid = json!({"text": "a", "model": MODEL});
+    let before = rig.accepted(&owner, "/analyze", paid.clone()).await;
+    rig.spread_if(true, &owner).await;
+    let after = rig.accepted(&owner, "/analyze", paid).await;
+    rig.settings(&owner, json!({"monthly_budget_usd": "10"})).await;
+    providers.will([Answer::Refuse(500, None), Answer::Refuse(500, None)]);
+    rig.drain().await;
+    for id in [before, after] {
+        let job = rig.job(&owner, &id).await;
+        assert_eq!((&job["state"], &job["attempts"]), (&json!("succeeded"), &json!(2)), "{job}");
+    }
+}
+
 /// A month of an organization that is spread, as the test writes it.
 struct Month<'a> {
     database: &'a FaultyDatabase,
@@ -166,6 +185,53 @@ async fn while_more_is_out_than_the_budget_nothing_is_taken_from_lanes() {
     month.lane("spent", 4, 20_000_000, &budget).await;
     let refused = rig.api.post(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await;
     refused.is_problem(402, "budget_exceeded");
+}
+
+/// More lanes than one transaction can take from hold what one job needs.
+#[tokio::test]
+async fn the_last_of_a_budget_is_taken_from_however_many_lanes() {
+    let (_origin, database, _providers, rig) = world().await;
+    let (owner, _, budget) = with_budget(&rig).await;
+    let month = month_of(rig.system.context().now()).0;
+    let month = Month { database: &database, org: owner.org_id.clone(), month };
+    month.out(0, 100_000_000).await;
+    for lane in 0..120 {
+        month.lane("spent", lane, 300_000, &budget).await;
+    }
+    // It needs 31.5 of the 36 million that are left.
+    let accepted = rig.api.post(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await;
+    assert_eq!(accepted.status, 202, "{}", accepted.text);
+    let refused = rig.api.post(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await;
+    refused.is_problem(402, "budget_exceeded");
+}
+
+/// What lanes give back while a month is read was used no less for that.
+#[tokio::test]
+async fn what_comes_back_while_a_month_is_read_hides_nothing() {
+    const READ: &str = "GetItem";
+    let (_origin, database, _providers, rig) = world().await;
+    let (owner, limit, _) = with_budget(&rig).await;
+    let month = month_of(rig.system.context().now()).0;
+    let month = Month { database: &database, org: owner.org_id.clone(), month };
+    month.out(18_000, 0).await;
+    for lane in 0..90 {
+        month.lane("analyses", lane, 100, &limit).await;
+    }
+    assert_eq!(rig.usage(&owner).await["analyses"]["used"], 9_000);
+    database.inject(READ, Fault::Hold);
+    let give_back = async {
+        database.holds(READ).await;
+        database.release(READ);
+        database.inject(READ, Fault::Hold);
+        database.holds(READ).await;
+        for lane in 0..90 {
+            month.lane("analyses", lane, 0, &limit).await;
+        }
+        month.out(9_000, 0).await;
+        database.release(READ);
+    };
+    let (usage, ()) = tokio::join!(rig.usage(&owner), give_back);
+    assert_eq!(usage["analyses"]["used"], 9_000);
 }
 
 /// The last of the month's limit and of the budget are in the month's record, which one transaction may not write twice.

@@ -9,6 +9,7 @@ use crate::caps::Cap;
 use crate::error::ApiError;
 use crate::ids::{JobId, OrgId};
 use crate::model::job::{ATTEMPTS_EXHAUSTED, GAVE_UP, JobRecord, JobState, UsageDelta};
+use crate::model::org::OrgRecord;
 use crate::model::price::usd;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use platform::telemetry::metrics::{Metric, metrics};
@@ -144,27 +145,37 @@ impl Store {
         after: &JobRecord,
         delta: &UsageDelta,
     ) -> Result<Advance, ApiError> {
-        let mut writes = self.advance_writes(before, after)?;
+        let writes = self.advance_writes(before, after)?;
         let settles = after.kind.is_counted() && !delta.is_empty();
-        if settles && after.job_id.partition().is_some() {
-            let advance = timed(Part::Db, self.advance_in_lanes(after, delta, writes)).await?;
-            if advance == Advance::Done {
-                count(before, after, delta);
+        let mut advance = Advance::OverBudget;
+        if !settles || after.job_id.partition().is_none() {
+            let mut writes = writes.clone();
+            if settles {
+                writes.insert(1, self.update(usage::settle(after, delta))?);
             }
-            return Ok(advance);
+            let outcome = timed(Part::Db, self.transact(writes)).await?;
+            advance = match &outcome {
+                Transaction::Done => Advance::Done,
+                _ if settles && outcome.refused(1) && !outcome.refused(0) => Advance::OverBudget,
+                Transaction::Refused(_) => Advance::Changed,
+            };
         }
-        if settles {
-            writes.insert(1, self.update(usage::settle(after, delta))?);
+        if settles && advance == Advance::OverBudget && self.counts_in_lanes(after).await? {
+            advance = timed(Part::Db, self.advance_in_lanes(after, delta, writes)).await?;
         }
-        let outcome = timed(Part::Db, self.transact(writes)).await?;
-        Ok(match &outcome {
-            Transaction::Done => {
-                count(before, after, delta);
-                Advance::Done
-            }
-            _ if settles && outcome.refused(1) && !outcome.refused(0) => Advance::OverBudget,
-            Transaction::Refused(_) => Advance::Changed,
-        })
+        if advance == Advance::Done {
+            count(before, after, delta);
+        }
+        Ok(advance)
+    }
+
+    /// Whether what a job uses is in lanes. That is so wherever the job lies: once lanes hold units, the month's record counts those as used.
+    async fn counts_in_lanes(&self, job: &JobRecord) -> Result<bool, ApiError> {
+        if job.job_id.partition().is_some() {
+            return Ok(true);
+        }
+        let org: Option<OrgRecord> = timed(Part::Db, self.get(Key::org(job.org_id))).await?;
+        Ok(org.is_some_and(|org| org.spreads_items(self.now())))
     }
 
     /// A job's next state on condition that it is as it was read, and its entries in the indexes. The first write is that of the job.
