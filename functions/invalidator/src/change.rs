@@ -3,7 +3,7 @@
 use crate::event::{Images, StreamRecord};
 use serde::de::DeserializeOwned;
 use serde_dynamo::Item;
-use shared::cache::{Cache, Delivery};
+use shared::cache::{Cache, Cacheable, Delivery};
 use shared::ids::OrgId;
 use shared::model::cached::{CatalogueKey, ItemPagesKey, OrgPlanKey, OrgSettingsKey, ProfileKey};
 use shared::model::org::{OrgPlan, OrgRecord};
@@ -66,13 +66,19 @@ impl Change {
     }
 }
 
-/// What is cached of a record before and after. An image that cannot be read is one of another version of this
-/// system: what is cached is removed then, which is right whatever the record says.
-fn compare<R: DeserializeOwned, V: PartialEq>(old: Option<Item>, new: Option<Item>, cached: fn(R) -> V) -> Cached<V> {
+/// What is cached of a record before and after. Two images tell nothing for certain: one that cannot be read, which is of another
+/// version of this system, and one that says something else under the version of before, or a lower one, which is another region's,
+/// or an operator's by hand. What is cached is removed then, which is right whatever the record says.
+fn compare<R: DeserializeOwned, V: Cacheable + PartialEq>(
+    old: Option<Item>,
+    new: Option<Item>,
+    cached: fn(R) -> V,
+) -> Cached<V> {
     let read = |image: Option<Item>| serde_dynamo::from_item(image?).map(cached).ok();
     match (read(old), read(new)) {
         (_, None) => Cached::Unknown,
         (Some(old), Some(new)) if old == new => Cached::Same,
+        (Some(old), Some(new)) if new.version() <= old.version() => Cached::Unknown,
         (_, Some(new)) => Cached::Now(new),
     }
 }

@@ -73,6 +73,12 @@ fn a_record_that_is_read_is_renewed_and_one_that_is_not_is_removed() {
     let mut unreadable = org(1, (1, 5), (2, 5));
     unreadable["dynamodb"]["NewImage"]["plan"] = json!({"S": "a plan of the next version"});
     assert_eq!(told(&[unreadable]), [(1, Change::Removed(CachedRecord::Org(org_id())))], "of another version");
+    for versions in [(2, 2), (9, 8)] {
+        let mut other = user(1, [Some(versions.0), Some(versions.1)]);
+        other["dynamodb"]["NewImage"]["name"] = json!({"S": "of another region"});
+        let removed = Change::Removed(CachedRecord::User(user_id()));
+        assert_eq!(told(&[other]), [(1, removed)], "another value under no higher version: {versions:?}");
+    }
     let mut unread = org(1, (1, 5), (2, 5));
     unread["dynamodb"]["OldImage"]["plan"] = json!({"S": "a plan of the version before"});
     let plan = OrgPlan { plan: Plan::Pro, version: 2 };
