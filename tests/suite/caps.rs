@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use shared::ApiError;
 use shared::caps::Cap;
 use shared::ids::OrgId;
+use shared::model::analysis::{Cost, TokenUsage};
 use shared::model::job::{Claim, JobRecord, UsageDelta};
 use shared::model::org::Plan;
 use shared::store::Store;
@@ -346,6 +347,51 @@ async fn a_lost_reply_adds_nothing_to_the_cap() {
         }
         assert!(kept <= most, "{kept} of {most}");
     }
+}
+
+/// An operator's command runs jobs again under no cap of its own: what it takes counts, and closes the day for nobody.
+#[tokio::test]
+async fn an_operators_command_takes_no_more_than_its_jobs() {
+    const UNITS: u64 = 31_500_000;
+    let rig = with([("DOLLARS_PER_DAY", "20")]).await;
+    let database = [("AWS_ENDPOINT_URL_DYNAMODB", rig.system.database_url())];
+    let operator = over([("DOLLARS_PER_DAY", "1000000000")], database).await;
+    let _redriven =
+        operator.system.context().store().take_of_cap(Cap::Dollars, OrgId::new(), None, UNITS).await.unwrap();
+    let (store, plan) = (rig.system.context().store(), Some(Plan::Enterprise));
+    let rest = 20_000_000_000 - UNITS;
+    let _rest = store.take_of_cap(Cap::Dollars, OrgId::new(), plan, rest).await.unwrap();
+    let beyond = store.take_of_cap(Cap::Dollars, OrgId::new(), plan, 1).await;
+    assert!(matches!(beyond, Err(ApiError::OperatorCapReached { .. })), "{beyond:?}");
+}
+
+/// A run of the next day that costs a part of what it holds takes that part, and gives back nothing that was taken the day before.
+#[tokio::test]
+async fn a_part_of_another_day_gives_nothing_back_to_it() {
+    let providers = Providers::start().await;
+    let rig = over([("DOLLARS_PER_DAY", "0.10")], providers.environment()).await;
+    let owner = rig.owner("enterprise").await;
+    let id = rig.accepted(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await;
+    let (store, org) = (rig.system.context().store(), owner.org_id.parse().unwrap());
+    rig.system.clock().jump(Duration::from_secs(to_midnight(&rig)));
+    let now = rig.system.context().now();
+    let fails = |job: &JobRecord| match job.claim(now) {
+        Claim::Run(run) => Ok(Change::to((*run, UsageDelta::default()), ())),
+        other => panic!("{other:?}"),
+    };
+    let (job, ()) = store.change_job(org, id.parse().unwrap(), fails).await.unwrap();
+    let part = Cost::Tokens(TokenUsage { input_tokens: 100, output_tokens: 100 });
+    let (nanos, _) = job.price(part);
+    assert!((1..job.reserved_nanos).contains(&nanos), "{nanos}");
+    let again = |job: &JobRecord| Ok(Change::to(job.retry(Duration::ZERO, part, "why", now), ()));
+    store.change_job(org, id.parse().unwrap(), again).await.unwrap();
+    let _others = store.take_of_cap(Cap::Dollars, OrgId::new(), None, 100_000_000 - nanos).await.unwrap();
+    rig.system.clock().jump(Duration::from_secs(400));
+    rig.sweep_once().await;
+    rig.deliver_all().await;
+    assert_eq!(rig.job(&owner, &id).await["state"], "succeeded");
+    let more = store.take_of_cap(Cap::Dollars, OrgId::new(), None, 1).await;
+    assert!(matches!(more, Err(ApiError::OperatorCapReached { .. })), "{more:?}");
 }
 
 /// What goes back goes back once, also where the reply to it is lost.

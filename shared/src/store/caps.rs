@@ -58,6 +58,7 @@ struct Day<'s> {
     org: OrgId,
     most: u64,
     share: u64,
+    slice: u64,
 }
 
 impl Store {
@@ -75,8 +76,10 @@ impl Store {
         }
         let most = self.caps.most(cap).map_err(ApiError::internal)?;
         let share = plan.map_or(Ok(most), |plan| self.caps.share(cap, plan)).map_err(ApiError::internal)?;
+        // What was accepted before takes what it needs and no more: an operator's command goes by no cap, and would lease slices of that.
+        let slice = if plan.is_some() { most / SLICES } else { 0 };
         let (name, ttl) = (taken.day.clone(), ends.plus(KEPT).as_ttl_seconds());
-        let day = Day { store: self, cap, name, ttl, ends, org, most, share };
+        let day = Day { store: self, cap, name, ttl, ends, org, most, share, slice };
         // Boxed, so that what has no cap does not carry its state around.
         timed(Part::Db, Box::pin(day.take(units))).await.map(|()| taken)
     }
@@ -118,8 +121,7 @@ impl Store {
 
 impl Day<'_> {
     async fn take(&self, units: u64) -> Result<(), ApiError> {
-        let slice = self.most / SLICES;
-        let mut slot = false;
+        let (slice, mut slot) = (self.slice, false);
         if units < slice {
             let Err(part) = self.spend(units).await? else { return Ok(()) };
             slot = part.slot;

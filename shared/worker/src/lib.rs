@@ -136,10 +136,14 @@ async fn receive<W: Work>(worker: &Worker<W>, record: &Record, calls: &Calls<'_>
         return Verdict::Return(None);
     };
     message.note();
-    if time.for_a_call().is_none() {
-        return Verdict::Return(Some(Duration::ZERO));
-    }
     let receives = record.receives().unwrap_or(1);
+    if time.for_a_call().is_none() {
+        return if receives < ATTEMPTS_MAX {
+            Verdict::Return(Some(Duration::ZERO))
+        } else {
+            replace(worker, message, record).await
+        };
+    }
     match run::run(worker, message, receives, calls, time).await {
         Ok(verdict) => verdict,
         Err(error) => {

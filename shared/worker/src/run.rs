@@ -183,7 +183,8 @@ pub async fn note_effect(context: &Context, mine: JobRecord) -> Result<Option<Jo
             return Ok(Change::none(false));
         }
         Ok(if job.cancel_requested {
-            Change::to(job.end(JobState::Cancelled, Err(None), Cost::Nothing, context.now()), false)
+            // Nothing was begun, so that was no run.
+            Change::to(job.run_taken_back().end(JobState::Cancelled, Err(None), Cost::Nothing, context.now()), false)
         } else {
             Change::to((job.sending(), UsageDelta::default()), true)
         })
@@ -253,6 +254,9 @@ enum Then {
 /// What a job is after a run of it, and what becomes of its message.
 fn after_run(job: &JobRecord, ended: &RunOutcome, receives: u32, now: Moment) -> ((JobRecord, UsageDelta), Then) {
     match ended {
+        RunOutcome::Refused { .. } | RunOutcome::NoTime if job.cancel_requested => {
+            (job.run_taken_back().end(JobState::Cancelled, Err(None), Cost::Nothing, now), Then::Delete)
+        }
         _ if job.cancel_requested => (job.end(JobState::Cancelled, Err(None), ended.cost(), now), Then::Delete),
         RunOutcome::Final(state, outcome, cost) => {
             let outcome = outcome.as_ref().map(|result| (**result).clone()).map_err(|error| Some(error.clone()));

@@ -104,7 +104,33 @@ async fn another_change_of_a_claimed_job_does_not_cancel_it() {
         }
         let noted = worker::note_effect(context, mine).await.unwrap();
         assert_eq!(noted.is_none(), is_cancelled);
-        let state = if is_cancelled { "cancelled" } else { "running" };
-        assert_eq!(rig.job(&owner, &id).await["state"], state);
+        let (state, attempts) = if is_cancelled { ("cancelled", 0) } else { ("running", 1) };
+        let job = rig.job(&owner, &id).await;
+        assert_eq!((&job["state"], &job["attempts"]), (&json!(state), &json!(attempts)));
     }
+    assert_eq!(rig.usage(&owner).await["emails"]["used"], 1, "the cancelled one was never run");
+}
+
+/// Its provider refuses it, so that is no run; what it took of the month comes back.
+#[tokio::test]
+async fn a_job_that_is_cancelled_while_it_is_refused_was_never_run() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("pro").await;
+    let told = Arc::new(Notify::new());
+    providers.will([Answer::HoldThenRefuse(told.clone(), 529)]);
+    let id = rig.accepted(&owner, "/analyze", json!({"text": "a text", "model": MODEL})).await;
+    let cancel = async {
+        while providers.analyses().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let reply = rig.api.call(Some(&owner), Method::POST, &format!("/jobs/{id}/cancel"), None).await;
+        assert_eq!(reply.status, 202, "{}", reply.text);
+        told.notify_one();
+    };
+    tokio::join!(rig.deliver(), cancel);
+    let job = rig.job(&owner, &id).await;
+    assert_eq!((&job["state"], &job["attempts"]), (&json!("cancelled"), &json!(0)), "{job}");
+    let usage = rig.usage(&owner).await;
+    assert_eq!((&usage["analyses"]["used"], &usage["cost_usd"]), (&json!(0), &json!("0")), "{usage}");
 }

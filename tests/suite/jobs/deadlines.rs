@@ -70,6 +70,24 @@ async fn no_call_begins_that_might_not_end_in_time() {
     assert_eq!(rig.usage(&owner).await["cost_usd"], "0.0045");
 }
 
+/// Nor is it buried with its last receive.
+#[tokio::test]
+async fn a_message_that_there_is_no_time_for_is_not_buried() {
+    let (_origin, _database, providers, rig) = world().await;
+    let owner = rig.owner("pro").await;
+    let id = rig.accepted(&owner, "/send-email", json!({"to": owner.email, "subject": "s", "text": "t"})).await;
+    let before = rig.visible();
+    let event = json!({"Records": [{"messageId": "m", "receiptHandle": "none", "attributes": {"ApproximateReceiveCount": "5"},
+        "body": json!({"org_id": owner.org_id, "job_id": id}).to_string()}]});
+    let deadline = u64::try_from(rig.system.context().now().plus(Duration::from_secs(5)).as_millis()).unwrap();
+    let returned = Workers::of(&rig.system).returned("email-worker", &event.to_string(), deadline).await;
+    assert!(returned.is_empty(), "{returned:?}");
+    rig.system.clock().jump(Duration::from_secs(400));
+    assert_eq!((rig.visible(), rig.dead_letters()), (before + 1, 0), "another one is there");
+    rig.deliver_all().await;
+    assert_eq!((rig.job(&owner, &id).await["state"].as_str(), providers.emails().len()), (Some("succeeded"), 1));
+}
+
 /// A run that could not even read what it works on has cost nothing.
 #[tokio::test]
 async fn a_run_that_could_not_begin_is_none() {

@@ -152,7 +152,8 @@ impl JobRecord {
             not_before: Some(not_before),
             waiting_for: Some(WaitingFor::new("next_run", why)),
             charged_nanos: self.charged_nanos + nanos,
-            cap_day: self.cap_day_after(nanos > 0, now),
+            // What it holds is of the day that all of it was taken on. A part that is taken on another day is spent.
+            cap_day: self.cap_day_after(nanos > 0 && nanos == self.reserved_nanos, now),
             version: self.version + 1,
             ..self.clone()
         };

@@ -67,7 +67,8 @@ impl JobRecord {
     }
 
     /// Without the run that was claimed; only the claim's fence stays.
-    fn run_taken_back(&self) -> Self {
+    #[must_use]
+    pub fn run_taken_back(&self) -> Self {
         let attempts = self.attempts.saturating_sub(1);
         Self { attempts, started_at: self.started_at.filter(|_| attempts > 0), ..self.clone() }
     }

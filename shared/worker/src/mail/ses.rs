@@ -97,6 +97,25 @@ fn tag(name: &str, id: impl ToString) -> Result<MessageTag, BuildError> {
     MessageTag::builder().name(name).value(id.to_string()).build()
 }
 
+const CREDENTIALS: &str = "the mail service refused this service's credentials";
+/// AWS's words for that, whatever their status is: the common errors of its query services have them with `400` too
+/// (<https://docs.aws.amazon.com/ses/latest/APIReference-V2/CommonErrors.html>).
+const CREDENTIAL_CODES: [&str; 13] = [
+    "AccessDenied",
+    "AccessDeniedException",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "IncompleteSignature",
+    "IncompleteSignatureException",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "MissingAuthenticationToken",
+    "NotAuthorized",
+    "OptInRequired",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+];
+
 /// What a failed call means. Whatever is not surely a refusal may have been taken.
 fn classify(error: &SdkError<SendEmailError, HttpResponse>, sender: &Sender) -> MailError {
     match error {
@@ -136,7 +155,14 @@ fn refused(error: &SendEmailError, status: u16, wait: Option<Duration>, sender: 
         E::BadRequestException(_) => never("email_refused", "the mail service refused the e-mail"),
         other => match (other.code(), status) {
             // Refused before it was looked at; an operator mends it.
-            (_, 401 | 403) => later("mail_credentials", "the mail service refused this service's credentials", wait),
+            (_, 401 | 403) => later("mail_credentials", CREDENTIALS, wait),
+            (Some(code), _) if CREDENTIAL_CODES.contains(&code) => later("mail_credentials", CREDENTIALS, wait),
+            // The clocks differ, or it was under way for a quarter of an hour.
+            (Some("RequestExpired"), _) => later("mail_unreachable", "the request came too late", wait),
+            // It did not come whole, or its end was not awaited: nobody says what was read of it.
+            (Some("RequestTimeout" | "RequestTimeoutException" | "RequestAbortedException"), _) | (_, 408) => {
+                unknown("the mail service gave the request up")
+            }
             (Some("ThrottlingException" | "Throttling"), _) | (_, 429) => throttled(other, wait),
             (_, 503) => later("mail_overloaded", "the mail service is overloaded", wait),
             (_, 400..=499) => never("email_refused", "the mail service refused the e-mail"),

@@ -111,7 +111,16 @@ fn another_run() {
     // What cost nothing is not refused by a budget that has been lowered meanwhile.
     let free = busy().retry(seconds(10), Cost::Nothing, "it failed", at(20_000));
     let of_before = JobRecord { charged_nanos: 100, cap_day: busy().cap_day, ..waits };
-    assert_eq!(free, (of_before, UsageDelta::default()));
+    assert_eq!(free, (of_before.clone(), UsageDelta::default()));
+    // What it cost in part is taken of today, and what it holds is still of the day that all of it was taken on.
+    let (again, delta) = busy().retry(
+        seconds(10),
+        Cost::Tokens(TokenUsage { input_tokens: 2, output_tokens: 1 }),
+        "it failed",
+        at(20_000),
+    );
+    assert!((1..5_000).contains(&delta.cost_nanos), "{delta:?}");
+    assert_eq!(again, JobRecord { charged_nanos: 100 + delta.cost_nanos, ..of_before });
 }
 
 #[test]

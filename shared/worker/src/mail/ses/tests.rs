@@ -98,6 +98,10 @@ async fn what_was_not_taken_is_tried_again_later() {
         (400, "ThrottlingException", "", "mail_rate_limited"),
         (403, "AccessDeniedException", "", "mail_credentials"),
         (403, "ExpiredTokenException", "", "mail_credentials"),
+        (400, "UnrecognizedClientException", "", "mail_credentials"),
+        (400, "IncompleteSignature", "", "mail_credentials"),
+        (400, "AccessDeniedException", "", "mail_credentials"),
+        (400, "RequestExpired", "", "mail_unreachable"),
         (503, "ServiceUnavailable", "", "mail_overloaded"),
         (429, "", "", "mail_rate_limited"),
     ] {
@@ -131,6 +135,9 @@ async fn what_may_have_been_taken_is_unknown() {
         ("500", error(500, "InternalFailure", "")),
         ("502", Reply::http(502, &[], "bad gateway")),
         ("504", Reply::http(504, &[], "")),
+        ("408", Reply::http(408, &[], "")),
+        ("RequestTimeout", error(400, "RequestTimeout", "")),
+        ("RequestAbortedException", error(400, "RequestAbortedException", "")),
     ];
     for (name, reply) in cases {
         let (outcome, requests) = outcome(vec![reply, yes.clone()]).await;
