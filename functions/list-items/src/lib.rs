@@ -1,5 +1,5 @@
 //! `GET /items`, member: `200` with a page of the organization's items, newest first; `304`. Pages are
-//! cached, renewed on any write of the organization's items.
+//! cached, and invalidated by any write of the organization's items.
 
 use shared::caller::Caller;
 use shared::cursor::{Page, PageQuery};

@@ -26,7 +26,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify(context, &request).await?;
     let item_id: ItemId = request::id(&request, "item_id")?;
     let changes: ItemChanges = request::json(&request)?;
-    if changes.name.is_none() && changes.description.is_none() {
+    if changes.is_empty() {
         return Err(Rejection::field("", "must change something").into());
     }
 

@@ -91,7 +91,16 @@ pub struct ItemChanges {
     pub description: Option<Option<Description>>,
 }
 
-/// A page of an organization's items as cached: the reply's JSON, renewed on any write of the items.
+impl ItemChanges {
+    /// Whether nothing is to be changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self { name, description } = self;
+        name.is_none() && description.is_none()
+    }
+}
+
+/// A page of an organization's items as cached: the reply's JSON, invalidated by any write of the items.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ItemPage {
     pub json: String,

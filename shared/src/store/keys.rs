@@ -38,7 +38,7 @@
 //! | lane of a month's usage | `USAGE#<org>#<partition, 0–7>` | `<YYYY-MM>#<what>#<lane, 3 digits>` |
 //! | idempotency key | `IDEMPOTENCY#<org>#<endpoint>` | `<sha-256 of the key>` |
 //! | piece of a kept reply | `REPLY#<org>#<endpoint>#<sha-256 of the key>#<number>` | `REPLY` |
-//! | counter of what a network does | `RATE#<purpose>#<network>#<window's begin, epoch seconds>` | `RATE` |
+//! | counter of what a network or an organization does | `RATE#<purpose>#<network or organization>#<window's begin, epoch seconds>` | `RATE` |
 //! | what is out of the operator's cap of a day | `CAP#<what>#<YYYY-MM-DD>` | `CAP` |
 //! | an organization's part of it | `CAP#<what>#<YYYY-MM-DD>#<org>` | `CAP` |
 //! | place of a caller that waits | `WAITING#<number>` | `PLACE` |
@@ -147,9 +147,9 @@ impl Key {
     }
 
     #[must_use]
-    pub fn rate(purpose: &str, network: &str, begins: Moment) -> Self {
+    pub fn rate(purpose: &str, whose: &str, begins: Moment) -> Self {
         let begins = begins.as_millis().div_euclid(1000);
-        Self::new(format!("RATE#{purpose}#{network}#{begins}"), "RATE")
+        Self::new(format!("RATE#{purpose}#{whose}#{begins}"), "RATE")
     }
 
     #[must_use]

@@ -1,4 +1,4 @@
-//! Counters of what networks do. Each belongs to a purpose, a network and a window, and goes with its window: nothing is reset. It
+//! Counters of what networks and organizations do. Each belongs to a purpose, to one of those and to a window, and goes with its window: nothing is reset. It
 //! is one plain update beside the first read; a reply that is lost may count one twice, which is for the window's rest.
 
 use super::keys::{self, Key};
@@ -19,8 +19,8 @@ pub(crate) struct Counter {
 }
 
 impl Counter {
-    pub(crate) fn new(purpose: &str, network: &str, begins: Moment, ends: Moment, most: u64) -> Self {
-        Self { key: Key::rate(purpose, network, begins), most, ttl: ends.as_ttl_seconds() }
+    pub(crate) fn new(purpose: &str, whose: &str, begins: Moment, ends: Moment, most: u64) -> Self {
+        Self { key: Key::rate(purpose, whose, begins), most, ttl: ends.as_ttl_seconds() }
     }
 }
 
@@ -80,7 +80,7 @@ impl Store {
             Err(error)
                 if !matches!(error.as_service_error(), Some(UpdateItemError::ConditionalCheckFailedException(_))) =>
             {
-                tracing::warn!(cause = chain(&error), "a network's counter was not settled");
+                tracing::warn!(cause = chain(&error), "a counter was not settled");
             }
             _ => {}
         }
