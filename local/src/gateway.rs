@@ -170,7 +170,7 @@ impl Resource {
         if parts.method == Method::OPTIONS
             && let Some(preflight) = &self.preflight
         {
-            return Ok(self.api.preflight(preflight, &parts.headers));
+            return self.api.preflight(preflight, &parts.headers);
         }
         let method = self.method(&parts.method).ok_or(ResponseType::MissingAuthenticationToken)?;
         if head_bytes(parts) > MAX_HEAD_BYTES {
@@ -188,7 +188,10 @@ impl Resource {
 
 impl Api {
     /// Carries out the preflight's mock integration.
-    fn preflight(&self, preflight: &Preflight, request: &HeaderMap) -> Response<Body> {
+    fn preflight(&self, preflight: &Preflight, request: &HeaderMap) -> Result<Response<Body>, ResponseType> {
+        if !preflight.media_types.contains(&media_type(request)) {
+            return Err(preflight.unmapped);
+        }
         let mut response = Response::new(Body::empty());
         *response.status_mut() = preflight.status;
         *response.headers_mut() = preflight.headers.clone();
@@ -196,7 +199,7 @@ impl Api {
         if let Some(origin) = origin.filter(|origin| self.allowed_origins.contains(origin)) {
             response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         }
-        response
+        Ok(response)
     }
 
     /// Turns a function's reply into the response on the wire.
@@ -226,6 +229,13 @@ impl Api {
         log::keep_code(&mut parts, &body);
         Response::from_parts(parts, Body::from(body))
     }
+}
+
+/// The type of a request's body, by which its mapping template is found: without parameters, and JSON where none is given.
+fn media_type(headers: &HeaderMap) -> String {
+    let given = headers.get(header::CONTENT_TYPE).map_or(b"application/json".as_slice(), HeaderValue::as_bytes);
+    let end = given.iter().position(|byte| *byte == b';').unwrap_or(given.len());
+    String::from_utf8_lossy(&given[..end]).trim().to_ascii_lowercase()
 }
 
 fn head_bytes(parts: &Parts) -> usize {

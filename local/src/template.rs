@@ -72,6 +72,10 @@ pub struct Route {
 pub struct Preflight {
     /// The path, as in [`Route`].
     pub path: String,
+    /// The media types of bodies that it answers; what has no type counts as JSON.
+    pub media_types: Vec<String>,
+    /// What is answered to a body of any other type.
+    pub unmapped: ResponseType,
     /// Status of the answer.
     pub status: StatusCode,
     /// The headers that do not depend on the origin.

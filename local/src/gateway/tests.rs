@@ -153,6 +153,30 @@ async fn preflights_name_an_allowed_origin_exactly() {
     }
 }
 
+/// Browsers send none; others may send anything.
+#[tokio::test]
+async fn preflights_with_any_content_type_are_no_failures() {
+    for (content_type, status) in [
+        ("application/json", StatusCode::OK),
+        ("Application/JSON; charset=utf-8", StatusCode::OK),
+        ("application/x-www-form-urlencoded", StatusCode::OK),
+        ("application/octet-stream", StatusCode::OK),
+        ("multipart/form-data; boundary=x", StatusCode::OK),
+        ("text/plain;charset=UTF-8", StatusCode::OK),
+        ("image/png", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+    ] {
+        let headers = [("origin", ORIGINS[0]), ("content-type", content_type)];
+        let (found, headers, body) = call(request(Method::OPTIONS, "/items", &headers, "x")).await;
+        assert_eq!(found, status, "{content_type}");
+        assert_eq!(headers[header::ACCESS_CONTROL_ALLOW_ORIGIN], ORIGINS[0]);
+        if status != StatusCode::OK {
+            assert_eq!(headers[header::CONTENT_TYPE], "application/problem+json");
+            let problem: Json = serde_json::from_slice(&body).expect("a problem");
+            assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("Content-Type")), "{problem}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_has_no_route_is_the_gateways_own_404() {
     for (method, path) in [

@@ -1,8 +1,9 @@
 //! The template's preflights: one mock integration for `OPTIONS` of each path.
 
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use serde_json::{Value as Json, json};
 
-use super::{Preflight, Route, TemplateError, node::Node, responses::static_value};
+use super::{Preflight, ResponseType, Route, TemplateError, node::Node, responses::static_value};
 
 /// All preflights, each checked to belong to a route; every routed path has one.
 pub(super) fn preflights(api: &Node, routes: &[Route]) -> Result<Vec<Preflight>, TemplateError> {
@@ -24,7 +25,8 @@ pub(super) fn preflights(api: &Node, routes: &[Route]) -> Result<Vec<Preflight>,
 /// Reads a mock integration's static headers. The header that depends on the origin is set by
 /// the response's VTL; VTL is not run here, only required to be there and to use the list.
 fn preflight(path: &str, options: &Node) -> Result<Preflight, TemplateError> {
-    let response = options.require("x-amazon-apigateway-integration")?.require("responses")?.require("default")?;
+    let integration = options.require("x-amazon-apigateway-integration")?;
+    let response = integration.require("responses")?.require("default")?;
     let template = response.require("responseTemplates")?.require("application/json")?;
     if !template.substitutes("AllowedOrigins") {
         return Err(template.error("must choose Access-Control-Allow-Origin from AllowedOrigins"));
@@ -41,9 +43,35 @@ fn preflight(path: &str, options: &Node) -> Result<Preflight, TemplateError> {
         headers.insert(name, text);
     }
     let status = response.require("statusCode")?;
+    let status = status.text()?.parse().map_err(|_| status.error("must be an HTTP status"))?;
     Ok(Preflight {
         path: path.to_owned(),
-        status: status.text()?.parse().map_err(|_| status.error("must be an HTTP status"))?,
+        media_types: media_types(integration.require("requestTemplates")?, status)?,
+        unmapped: unmapped(integration.require("passthroughBehavior")?)?,
+        status,
         headers,
     })
+}
+
+/// The media types that have a request template. A mock integration takes the status of its answer from there.
+fn media_types(templates: &Node, status: StatusCode) -> Result<Vec<String>, TemplateError> {
+    let read = |(media_type, template): &(String, Node)| {
+        let wanted = json!({ "statusCode": status.as_u16() });
+        match serde_json::from_str::<Json>(template.text()?) {
+            Ok(found) if found == wanted => Ok(media_type.to_ascii_lowercase()),
+            _ => Err(template.error(format!("must be {wanted}, the status of the default response"))),
+        }
+    };
+    templates.entries()?.iter().map(read).collect()
+}
+
+/// What a body gets whose type has no template. Passed through, it says no status, and the mock integration fails.
+/// Source: "Method request behavior for payloads without mapping templates", API Gateway Developer Guide;
+/// <https://github.com/aws/aws-cdk/issues/18297>.
+fn unmapped(behavior: &Node) -> Result<ResponseType, TemplateError> {
+    match behavior.text()?.to_ascii_lowercase().as_str() {
+        "never" | "when_no_templates" => Ok(ResponseType::UnsupportedMediaType),
+        "when_no_match" => Ok(ResponseType::InternalError),
+        _ => Err(behavior.error("must be never, when_no_templates or when_no_match")),
+    }
 }

@@ -17,7 +17,7 @@ pub enum ResponseType {
     MissingAuthenticationToken,
     /// The body is larger than the integration takes.
     RequestTooLarge,
-    /// The body is not in the coding that `Content-Encoding` names.
+    /// The body is not in the coding that `Content-Encoding` names, or of a type that a preflight has no template for.
     UnsupportedMediaType,
     /// Path parameters that are not UTF-8, a body that was cut off.
     BadRequest,

@@ -54,6 +54,37 @@ fn the_rest_comes_from_the_api_the_parameters_and_the_table() {
 }
 
 #[test]
+fn a_preflight_that_passes_bodies_through_fails() {
+    let unmapped = |behavior: &str| {
+        let text = TEMPLATE.replace("passthroughBehavior: never", &format!("passthroughBehavior: {behavior}"));
+        parse(&text).preflights[0].unmapped
+    };
+    assert_eq!(unmapped("never"), ResponseType::UnsupportedMediaType);
+    assert_eq!(unmapped("WHEN_NO_TEMPLATES"), ResponseType::UnsupportedMediaType);
+    assert_eq!(unmapped("when_no_match"), ResponseType::InternalError);
+}
+
+#[test]
+fn a_broken_preflight_says_what_and_where() {
+    let integration =
+        "Resources.Api.Properties.DefinitionBody.paths./auth/register.options.x-amazon-apigateway-integration";
+    for (from, to, message) in [
+        (
+            "passthroughBehavior: never",
+            "passthroughBehavior: sometimes",
+            "passthroughBehavior: must be never, when_no_templates or when_no_match",
+        ),
+        (
+            "{\"statusCode\": 200}",
+            "{\"statusCode\": 204}",
+            "requestTemplates.application/json: must be {\"statusCode\":200}, the status of the default response",
+        ),
+    ] {
+        assert_eq!(broken(from, to), format!("{integration}.{message}"), "{from:?} -> {to:?}");
+    }
+}
+
+#[test]
 fn compression_may_be_off() {
     let text = TEMPLATE.replace("      MinimumCompressionSize: 1000\n", "");
     assert_eq!(parse(&text).minimum_compression_size, None);
