@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """MiniStack, as unkind as AWS where it is not. Its import of an OpenAPI definition keeps what mock integrations answer, as API Gateway's
-does; it does not evaluate their mapping templates: a preflight's body is its template, with the parameters put in. It gives a function's
+does; it does not evaluate their mapping templates: a preflight's body is its template, with the parameters put in. It keeps the definition's
+gateway responses, and where there is no method it takes an Authorization header for a broken signature of AWS's. It gives a function's
 WWW-Authenticate the name that API Gateway gives it. CloudFormation cannot delete a table that DynamoDB protects: a creation that fails
 with one ends in ROLLBACK_FAILED. And what a template reserves of a function is reserved, where the account has it: beyond it, calls are
 throttled."""
@@ -23,6 +24,25 @@ def with_responses(api_id, resource_id, http_method, operation, *arguments):
         assert answer[0] < 300, answer
 
 
+import_api, gateway_error = apigateway_v1._import_rest_api, apigateway_v1._gateway_error_response
+
+
+def with_gateway_responses(definition, *arguments):
+    api_id = import_api(definition, *arguments)
+    for kind, response in definition.get("x-amazon-apigateway-gateway-responses", {}).items():
+        answer = apigateway_v1._put_gateway_response(api_id, kind, response)
+        assert answer[0] < 300, answer
+    return api_id
+
+
+def as_a_signature(error, request):
+    # As local/src/template/responses.rs has it.
+    is_missing = error.response_type == "MISSING_AUTHENTICATION_TOKEN"
+    if is_missing and any(name.lower() == "authorization" for name in request["headers"]):
+        error = apigateway_v1._gw_error("INVALID_SIGNATURE", "Authorization header requires 'Credential' parameter.")
+    return gateway_error(error, request)
+
+
 invoke_function = apigateway_v1._invoke_lambda_proxy_v1
 
 
@@ -37,6 +57,8 @@ async def remapped(*arguments, **named):
 
 
 apigateway_v1._import_operation = with_responses
+apigateway_v1._import_rest_api = with_gateway_responses
+apigateway_v1._gateway_error_response = as_a_signature
 apigateway_v1._invoke_lambda_proxy_v1 = remapped
 tables, functions = (provisioners._RESOURCE_HANDLERS[f"AWS::{one}"] for one in ("DynamoDB::Table", "Lambda::Function"))
 plain = tables["create"], tables["update"], tables["delete"]

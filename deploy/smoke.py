@@ -111,6 +111,10 @@ class Walk:
         self.token, self.user, self.org = made["token"], made["user"]["id"], made["org"]["id"]
         same(self.get("/me")["id"], self.user, "whose session it is")
 
+    def nowhere(self):
+        """a path that is not there is not found, with a token too"""
+        self.refused("GET", "/nowhere", 404, "not_found")
+
     def profile(self):
         """a new name is everybody's to read at once"""
         name = f"Smoke Walk {secrets.token_hex(4)}"
@@ -243,8 +247,8 @@ class Walk:
         self.call("GET", "/me", 401)
 
 
-STEPS = ("health", "documents", "strangers", "prices", "register", "log_in", "profile", "verification", "address", "plan", "settings", "members",
-         "invitations", "items", "analysis", "jobs", "usage", "mail", "sessions", "new_password", "log_out")
+STEPS = ("health", "documents", "strangers", "prices", "register", "log_in", "nowhere", "profile", "verification", "address", "plan", "settings",
+         "members", "invitations", "items", "analysis", "jobs", "usage", "mail", "sessions", "new_password", "log_out")
 
 
 def steps(account=None, without_email=False):

@@ -82,6 +82,8 @@ BROKEN = {
     "a session is another's": ("register", changed("GET", "/me", lambda status, text, kind: (
         status, re.sub(rb'"id":"usr_[^"]+"', b'"id":"usr_another"', text), kind))),
     "any password opens": ("log_in", changed("POST", "/auth/login", lambda status, text, kind: (200, text, kind))),
+    "a token is taken for a signature of AWS's": ("nowhere", changed("GET", "/nowhere", lambda *_: (
+        403, b'{"message":"Authorization header requires \'Credential\' parameter."}', "application/json"))),
     "names stay": ("profile", changed("PATCH", "/me", failing)),
     "the public name stays": ("profile", changed("GET", "/users/.*", field("name", "Smoke Walk"))),
     "any code proves": ("verification", changed("POST", "/auth/verify-email", lambda status, text, kind: (200, b"{}", kind))),

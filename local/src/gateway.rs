@@ -150,7 +150,7 @@ async fn serve(
 /// Answers a request for a path that has none.
 async fn unknown(State(api): State<Arc<Api>>, method: Method, headers: HeaderMap) -> Response<Body> {
     let (begun, request_id) = (Instant::now(), Uuid::now_v7());
-    let response = api.refuse(ResponseType::MissingAuthenticationToken, &headers, request_id);
+    let response = api.refuse(ResponseType::of_no_method(&headers), &headers, request_id);
     log::answered(request_id, None, (&method, None), &response, begun);
     response
 }
@@ -172,7 +172,7 @@ impl Resource {
         {
             return self.api.preflight(preflight, &parts.headers);
         }
-        let method = self.method(&parts.method).ok_or(ResponseType::MissingAuthenticationToken)?;
+        let method = self.method(&parts.method).ok_or_else(|| ResponseType::of_no_method(&parts.headers))?;
         if head_bytes(parts) > MAX_HEAD_BYTES {
             return Err(ResponseType::HeadersTooLarge);
         }

@@ -190,15 +190,18 @@ async fn what_has_no_route_is_the_gateways_own_404() {
         (Method::GET, "//"),
         (Method::OPTIONS, "/nowhere"),
     ] {
-        let origin = [("origin", ORIGINS[0])];
-        let (status, headers, body) = call(request(method.clone(), path, &origin, "")).await;
-        assert_eq!(status, StatusCode::NOT_FOUND, "{method} {path}");
-        assert_eq!(headers[header::CONTENT_TYPE], "application/problem+json");
-        assert_eq!(headers[header::ACCESS_CONTROL_ALLOW_ORIGIN], ORIGINS[0]);
-        assert_eq!(headers["x-request-id"].len(), 36);
-        if method != Method::HEAD {
-            let problem: Json = serde_json::from_slice(&body).expect("a problem");
-            assert_eq!(problem["code"], "not_found");
+        let anonymous = vec![("origin", ORIGINS[0])];
+        let known = ["Bearer a.token", "Basic eA==", ""].map(|value| vec![anonymous[0], ("authorization", value)]);
+        for sent in [anonymous].into_iter().chain(known) {
+            let (status, headers, body) = call(request(method.clone(), path, &sent, "")).await;
+            assert_eq!(status, StatusCode::NOT_FOUND, "{method} {path} {sent:?}");
+            assert_eq!(headers[header::CONTENT_TYPE], "application/problem+json");
+            assert_eq!(headers[header::ACCESS_CONTROL_ALLOW_ORIGIN], ORIGINS[0]);
+            assert_eq!(headers["x-request-id"].len(), 36);
+            if method != Method::HEAD {
+                let problem: Json = serde_json::from_slice(&body).expect("a problem");
+                assert_eq!(problem["code"], "not_found");
+            }
         }
     }
 }

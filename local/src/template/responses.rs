@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::{
     TemplateError,
@@ -15,6 +15,8 @@ use super::{
 pub enum ResponseType {
     /// No such path, or not with this method.
     MissingAuthenticationToken,
+    /// The same, and the request has an `Authorization` header, which is no signature of AWS's (version 4).
+    InvalidSignature,
     /// The body is larger than the integration takes.
     RequestTooLarge,
     /// The body is not in the coding that `Content-Encoding` names, or of a type that a preflight has no template for.
@@ -34,10 +36,23 @@ pub enum ResponseType {
 }
 
 impl ResponseType {
+    /// The type of answer to a request with these headers for a path or method that is not there. API Gateway then looks for a
+    /// signature of AWS's, as if the method wanted one, and refuses any other `Authorization` as a broken one
+    /// (`IncompleteSignatureException`; by which of its types is inferred).
+    #[must_use]
+    pub fn of_no_method(request: &HeaderMap) -> Self {
+        if request.contains_key(header::AUTHORIZATION) {
+            Self::InvalidSignature
+        } else {
+            Self::MissingAuthenticationToken
+        }
+    }
+
     /// API Gateway's name; `None` where only the default response applies.
     fn name(self) -> Option<&'static str> {
         match self {
             Self::MissingAuthenticationToken => Some("MISSING_AUTHENTICATION_TOKEN"),
+            Self::InvalidSignature => Some("INVALID_SIGNATURE"),
             Self::RequestTooLarge => Some("REQUEST_TOO_LARGE"),
             Self::UnsupportedMediaType => Some("UNSUPPORTED_MEDIA_TYPE"),
             Self::Throttled => Some("THROTTLED"),
@@ -49,7 +64,7 @@ impl ResponseType {
 
     fn default_status(self) -> StatusCode {
         match self {
-            Self::MissingAuthenticationToken => StatusCode::FORBIDDEN,
+            Self::MissingAuthenticationToken | Self::InvalidSignature => StatusCode::FORBIDDEN,
             Self::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BadRequest => StatusCode::BAD_REQUEST,
@@ -58,19 +73,6 @@ impl ResponseType {
             Self::IntegrationTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::IntegrationFailure => StatusCode::BAD_GATEWAY,
             Self::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
-        }
-    }
-
-    fn message(self) -> &'static str {
-        match self {
-            Self::MissingAuthenticationToken => "Missing Authentication Token",
-            Self::RequestTooLarge => "Request Too Long",
-            Self::UnsupportedMediaType => "Unsupported Media Type",
-            Self::BadRequest => "Bad Request",
-            Self::HeadersTooLarge => "Request Header Fields Too Large",
-            Self::Throttled => "Too Many Requests",
-            Self::IntegrationTimeout => "Endpoint request timed out",
-            Self::IntegrationFailure | Self::InternalError => "Internal server error",
         }
     }
 }
@@ -113,12 +115,7 @@ impl GatewayResponses {
 
     /// The answer of this type to a request with these headers and this request id.
     #[must_use]
-    pub fn answer(
-        &self,
-        kind: ResponseType,
-        request: &axum::http::HeaderMap,
-        request_id: &str,
-    ) -> axum::http::Response<String> {
+    pub fn answer(&self, kind: ResponseType, request: &HeaderMap, request_id: &str) -> axum::http::Response<String> {
         let default = if kind.default_status().is_server_error() { "DEFAULT_5XX" } else { "DEFAULT_4XX" };
         let response = kind.name().and_then(|name| self.by_name.get(name)).or_else(|| self.by_name.get(default));
         let mut answer = axum::http::Response::new(String::new());
@@ -145,11 +142,7 @@ impl GatewayResponses {
             *answer.body_mut() = HEADERS_TOO_LARGE.to_owned();
             return answer;
         }
-        *answer.body_mut() = response
-            .body
-            .replace("$context.error.messageString", &format!("\"{}\"", kind.message()))
-            .replace("$context.error.message", kind.message())
-            .replace("$context.requestId", request_id);
+        *answer.body_mut() = response.body.replace("$context.requestId", request_id);
         answer
     }
 }
@@ -167,7 +160,11 @@ impl GatewayResponse {
                 headers.push((header, Mapping::parse(value, parameters)?));
             }
         }
-        let body = node.require("ResponseTemplates")?.require("application/json")?.text()?.to_owned();
+        let template = node.require("ResponseTemplates")?.require("application/json")?;
+        let body = template.text()?.to_owned();
+        if body.contains("$context.error") {
+            return Err(template.error("must not repeat the gateway's message, which quotes parts of the request"));
+        }
         Ok(Self { status, headers, body })
     }
 }

@@ -85,6 +85,18 @@ fn a_broken_preflight_says_what_and_where() {
 }
 
 #[test]
+fn no_gateway_response_repeats_what_the_gateway_says_of_a_request() {
+    let fixed = "\"detail\":\"The gateway does not take this request.\"";
+    for variable in ["messageString", "validationErrorString"] {
+        assert_eq!(
+            broken(fixed, &format!("\"detail\":$context.error.{variable}")),
+            "Resources.Api.Properties.GatewayResponses.DEFAULT_4XX.ResponseTemplates.application/json: must not repeat \
+             the gateway's message, which quotes parts of the request"
+        );
+    }
+}
+
+#[test]
 fn compression_may_be_off() {
     let text = TEMPLATE.replace("      MinimumCompressionSize: 1000\n", "");
     assert_eq!(parse(&text).minimum_compression_size, None);
