@@ -170,7 +170,7 @@ impl Resource {
         if parts.method == Method::OPTIONS
             && let Some(preflight) = &self.preflight
         {
-            return self.api.preflight(preflight, &parts.headers);
+            return self.api.preflight(preflight, &parts.headers, request_id);
         }
         let method = self.method(&parts.method).ok_or_else(|| ResponseType::of_no_method(&parts.headers))?;
         if head_bytes(parts) > MAX_HEAD_BYTES {
@@ -188,13 +188,22 @@ impl Resource {
 
 impl Api {
     /// Carries out the preflight's mock integration.
-    fn preflight(&self, preflight: &Preflight, request: &HeaderMap) -> Result<Response<Body>, ResponseType> {
+    fn preflight(
+        &self,
+        preflight: &Preflight,
+        request: &HeaderMap,
+        request_id: Uuid,
+    ) -> Result<Response<Body>, ResponseType> {
         if !preflight.media_types.contains(&media_type(request)) {
             return Err(preflight.unmapped);
         }
         let mut response = Response::new(Body::empty());
         *response.status_mut() = preflight.status;
         *response.headers_mut() = preflight.headers.clone();
+        if let Ok(id) = HeaderValue::try_from(request_id.hyphenated().to_string()) {
+            let headers = preflight.request_id_headers.iter().map(|name| (name.clone(), id.clone()));
+            response.headers_mut().extend(headers);
+        }
         let origin = request.get(header::ORIGIN);
         if let Some(origin) = origin.filter(|origin| self.allowed_origins.contains(origin)) {
             response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());

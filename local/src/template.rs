@@ -16,7 +16,7 @@ use std::{
     path::Path,
 };
 
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use serde_json::{Value as Json, json};
 
 pub use events::{EventFunction, Queue, StreamMapping, Trigger};
@@ -78,8 +78,10 @@ pub struct Preflight {
     pub unmapped: ResponseType,
     /// Status of the answer.
     pub status: StatusCode,
-    /// The headers that do not depend on the origin.
+    /// The headers that are the same for all requests.
     pub headers: HeaderMap,
+    /// The headers that have the request's id.
+    pub request_id_headers: Vec<HeaderName>,
 }
 
 /// The DynamoDB table's definition.

@@ -175,6 +175,18 @@ async fn preflights_allow_what_clients_send_and_pages_read_what_we_say() {
 }
 
 #[tokio::test]
+async fn preflights_have_a_request_id_of_their_own() {
+    let api = Api::new();
+    let mut ids = HashSet::new();
+    for path in ["/items", "/auth/login", "/openapi.json"] {
+        let preflight = api.request(Method::OPTIONS, path).header("Origin", ORIGIN).header("X-Request-Id", "mine");
+        let reply = send(preflight).await;
+        assert_eq!((reply.status, reply.header("x-request-id").len()), (200, 36), "{path}");
+        assert!(ids.insert(reply.header("x-request-id").to_owned()), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn live_data_is_not_stored_by_caches() {
     let api = Api::new();
     let actor = api.register().await;

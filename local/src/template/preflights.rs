@@ -3,7 +3,11 @@
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use serde_json::{Value as Json, json};
 
-use super::{Preflight, ResponseType, Route, TemplateError, node::Node, responses::static_value};
+use super::{
+    Preflight, ResponseType, Route, TemplateError,
+    node::Node,
+    responses::{REQUEST_ID, static_value},
+};
 
 /// All preflights, each checked to belong to a route; every routed path has one.
 pub(super) fn preflights(api: &Node, routes: &[Route]) -> Result<Vec<Preflight>, TemplateError> {
@@ -22,8 +26,8 @@ pub(super) fn preflights(api: &Node, routes: &[Route]) -> Result<Vec<Preflight>,
     Ok(preflights)
 }
 
-/// Reads a mock integration's static headers. The header that depends on the origin is set by
-/// the response's VTL; VTL is not run here, only required to be there and to use the list.
+/// Reads a mock integration. The header that depends on the origin is set by the response's VTL; VTL is not run here, only
+/// required to be there and to use the list.
 fn preflight(path: &str, options: &Node) -> Result<Preflight, TemplateError> {
     let integration = options.require("x-amazon-apigateway-integration")?;
     let response = integration.require("responses")?.require("default")?;
@@ -31,18 +35,9 @@ fn preflight(path: &str, options: &Node) -> Result<Preflight, TemplateError> {
     if !template.substitutes("AllowedOrigins") {
         return Err(template.error("must choose Access-Control-Allow-Origin from AllowedOrigins"));
     }
-    let mut headers = HeaderMap::new();
-    for (name, value) in response.require("responseParameters")?.entries()? {
-        let name: HeaderName = name
-            .strip_prefix("method.response.header.")
-            .and_then(|name| name.parse().ok())
-            .ok_or_else(|| value.error("must be method.response.header.<name>"))?;
-        let text = static_value(value.text()?)
-            .and_then(|text| text.parse().ok())
-            .ok_or_else(|| value.error("must be a header value in single quotes"))?;
-        headers.insert(name, text);
-    }
     let status = response.require("statusCode")?;
+    let declared = options.require("responses")?.require(status.text()?)?.require("headers")?;
+    let (headers, request_id_headers) = headers(response.require("responseParameters")?, declared)?;
     let status = status.text()?.parse().map_err(|_| status.error("must be an HTTP status"))?;
     Ok(Preflight {
         path: path.to_owned(),
@@ -50,7 +45,30 @@ fn preflight(path: &str, options: &Node) -> Result<Preflight, TemplateError> {
         unmapped: unmapped(integration.require("passthroughBehavior")?)?,
         status,
         headers,
+        request_id_headers,
     })
+}
+
+/// The headers with a value of their own, and those with the request's id. API Gateway takes none that the method's response does
+/// not declare.
+fn headers(parameters: &Node, declared: &Node) -> Result<(HeaderMap, Vec<HeaderName>), TemplateError> {
+    let (mut headers, mut request_id_headers) = (HeaderMap::new(), Vec::new());
+    for (name, value) in parameters.entries()? {
+        let name = name.strip_prefix("method.response.header.").filter(|name| declared.get(name).is_some());
+        let name: HeaderName = name.and_then(|name| name.parse().ok()).ok_or_else(|| {
+            value.error("must be method.response.header.<name> of a header that the response declares")
+        })?;
+        let expression = value.text()?;
+        if expression == REQUEST_ID {
+            request_id_headers.push(name);
+            continue;
+        }
+        let text = static_value(expression)
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(|| value.error("must be a header value in single quotes, or context.requestId"))?;
+        headers.insert(name, text);
+    }
+    Ok((headers, request_id_headers))
 }
 
 /// The media types that have a request template. A mock integration takes the status of its answer from there.

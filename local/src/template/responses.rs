@@ -79,6 +79,9 @@ impl ResponseType {
 
 const HEADERS_TOO_LARGE: &str = r#"{"type":"urn:problem:headers_too_large","title":"Request Header Fields Too Large","status":431,"detail":"Request line and headers are larger than 10240 bytes.","code":"headers_too_large"}"#;
 
+/// The expression of a parameter mapping for the request's id.
+pub(super) const REQUEST_ID: &str = "context.requestId";
+
 /// Where a gateway response takes a header's value from.
 #[derive(Clone, Debug)]
 enum Mapping {
@@ -182,7 +185,7 @@ impl Mapping {
             let header = header.parse().map_err(|_| node.error("names no request header"))?;
             return Ok(Self::RequestHeader(header));
         }
-        if expression == "context.requestId" {
+        if expression == REQUEST_ID {
             return Ok(Self::RequestId);
         }
         Err(node.error(format!(

@@ -79,6 +79,18 @@ fn a_broken_preflight_says_what_and_where() {
             "{\"statusCode\": 204}",
             "requestTemplates.application/json: must be {\"statusCode\":200}, the status of the default response",
         ),
+        (
+            "header.X-Request-Id: context.requestId",
+            "header.X-Request-Id: context.nonsense",
+            "responses.default.responseParameters.method.response.header.X-Request-Id: must be a header value in single \
+             quotes, or context.requestId",
+        ),
+        (
+            "X-Request-Id: { type: string }",
+            "X-Trace-Id: { type: string }",
+            "responses.default.responseParameters.method.response.header.X-Request-Id: must be \
+             method.response.header.<name> of a header that the response declares",
+        ),
     ] {
         assert_eq!(broken(from, to), format!("{integration}.{message}"), "{from:?} -> {to:?}");
     }
@@ -179,8 +191,8 @@ fn a_broken_template_says_what_and_where() {
             "Parameters.AllowedOrigins: Default is missing".to_owned(),
         ),
         (
-            "X-Request-Id: context.requestId",
-            "X-Request-Id: context.nonsense",
+            "X-Request-Id: context.requestId\n              A",
+            "X-Request-Id: context.nonsense\n              A",
             "Resources.Api.Properties.GatewayResponses.MISSING_AUTHENTICATION_TOKEN.\
              ResponseParameters.Headers.X-Request-Id: \"context.nonsense\" is neither a 'quoted \
              text', nor method.request.header.…, nor context.requestId"
