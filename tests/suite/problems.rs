@@ -3,7 +3,7 @@
 use crate::api::{Api, Reply, send};
 use crate::documented::DOCUMENT;
 use lambda_http::Body;
-use reqwest::Method;
+use reqwest::{Method, header};
 use serde_json::Value;
 use shared::StatusCode;
 use shared::response::Problem;
@@ -77,7 +77,9 @@ async fn what_the_gateway_refuses_is_a_problem_too() {
             "unsupported_content_encoding",
         ),
     ] {
-        send(request).await.is_problem(status, code);
+        let reply = send(request).await;
+        reply.is_problem(status, code);
+        assert_eq!(reply.header("cache-control"), "no-store", "as a function's {code}");
     }
 }
 
@@ -106,7 +108,8 @@ fn every_gateway_response_of_the_template_is_a_problem() {
     assert!(seen > 10 && statuses.len() == seen, "each says its status: {} of {seen}", statuses.len());
     let lists = responses.matches("            Headers:\n").count();
     assert!(lists > 0);
-    for (name, value) in shared::runtime::SECURITY_HEADERS {
+    let all = shared::runtime::SECURITY_HEADERS.into_iter();
+    for (name, value) in all.chain([(header::CACHE_CONTROL, "no-store")]) {
         let said = responses.to_lowercase().matches(&format!("{name}: \"'{}'\"", value.to_lowercase())).count();
         assert_eq!(said, lists, "{name} in each list of headers");
     }
