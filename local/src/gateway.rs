@@ -13,7 +13,7 @@ use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Instant};
 use axum::{
     Router,
     body::Body,
-    extract::{ConnectInfo, FromRequestParts, RawPathParams, Request, State},
+    extract::{ConnectInfo, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header, request::Parts},
     routing::any,
 };
@@ -176,12 +176,11 @@ impl Resource {
         if head_bytes(parts) > MAX_HEAD_BYTES {
             return Err(ResponseType::HeadersTooLarge);
         }
-        let path_parameters =
-            RawPathParams::from_request_parts(parts, &()).await.map_err(|_| ResponseType::BadRequest)?;
+        let path_parameters = event::path_parameters(&self.path, parts.uri.path());
         let body = body::read(&parts.headers, body).await?;
         let takes_gzip = compression::accepts_gzip(&parts.headers);
         let arrival = event::Arrival { domain_name: &self.api.domain_name, port: self.api.port, peer, request_id };
-        let request = arrival.request(parts, &path_parameters, body);
+        let request = arrival.request(parts, path_parameters, body);
         Ok(self.api.reply((method.integration)(request).await?, takes_gzip))
     }
 }

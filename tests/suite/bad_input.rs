@@ -159,12 +159,25 @@ async fn ids_that_are_none_do_not_exist() {
     let api = Api::new();
     let actor = api.register().await;
     let long = "itm_".to_owned() + &"a".repeat(5000);
-    for id in ["x", "itm_", "itm_zz", "%00", "..%2f..%2fetc", "itm_%F0%9F%92%A9", &actor.user_id, &long] {
+    for id in ["x", "itm_", "itm_zz", "%00", "..%2f..%2fetc", "itm_%F0%9F%92%A9", "%ff", "%", &actor.user_id, &long] {
         for path in [format!("/items/{id}"), format!("/users/{id}x"), format!("/orgs/{id}/plan")] {
             let reply = api.get(&actor, &path).await;
             assert!(matches!(reply.status, 404), "{path:.60}: {}", reply.text);
             assert_eq!(reply.header("content-type"), "application/problem+json", "{path:.60}");
         }
+    }
+}
+
+/// REST APIs pass path parameters on as they were sent.
+#[tokio::test]
+async fn encoded_ids_are_the_same_ids() {
+    let api = Api::new();
+    let actor = api.register().await;
+    let item = api.item(&actor).await;
+    for path in [format!("/items/{item}"), format!("/users/{}", actor.user_id), format!("/orgs/{}/plan", actor.org_id)]
+    {
+        let (plain, encoded) = (api.get(&actor, &path).await, api.get(&actor, &path.replace('_', "%5f")).await);
+        assert_eq!((plain.status, &encoded.text), (200, &plain.text), "{path}");
     }
 }
 

@@ -5,7 +5,6 @@ use std::{mem, net::SocketAddr};
 
 use axum::{
     body::Bytes,
-    extract::RawPathParams,
     http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request},
 };
 use lambda_http::Body;
@@ -26,6 +25,13 @@ pub(super) fn by_segments(sent: &Uri) -> Option<Uri> {
     let path: String = segments.flat_map(|segment| ["/", segment]).collect();
     let query = sent.query().map(|query| format!("?{query}")).unwrap_or_default();
     format!("{}{query}", if path.is_empty() { "/" } else { &path }).parse().ok()
+}
+
+/// The values of a route's parameters in a path of as many segments, as the caller encoded them.
+pub(super) fn path_parameters(route: &str, path: &str) -> PathParameters {
+    let segments = route.split('/').zip(path.split('/'));
+    let name_of = |segment: &str| Some(segment.strip_prefix('{')?.strip_suffix('}')?.to_owned());
+    PathParameters(segments.filter_map(|(name, value)| Some((name_of(name)?, value.to_owned()))).collect())
 }
 
 /// Headers about the client's connection, which end at the gateway.
@@ -56,16 +62,15 @@ impl Arrival<'_> {
     pub(super) fn request(
         &self,
         parts: &mut request::Parts,
-        path_parameters: &RawPathParams,
+        path_parameters: PathParameters,
         body: Bytes,
     ) -> lambda_http::Request {
-        let path_parameters = path_parameters.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
         Parts {
             method: parts.method.clone(),
             path: parts.extensions.get::<Sent>().map_or(parts.uri.path(), |sent| sent.0.path()).to_owned(),
             headers: self.headers(mem::take(&mut parts.headers)),
             query: parts.uri.query().and_then(|query| query.parse().ok()).unwrap_or_default(),
-            path_parameters: PathParameters(path_parameters.collect()),
+            path_parameters,
             request_id: HeaderValue::try_from(self.request_id.hyphenated().to_string()).ok(),
             source_ip: Some(self.peer.ip()),
             body: match String::from_utf8(body.into()) {

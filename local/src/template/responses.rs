@@ -21,7 +21,7 @@ pub enum ResponseType {
     RequestTooLarge,
     /// The body is not in the coding that `Content-Encoding` names, or of a type that a preflight has no template for.
     UnsupportedMediaType,
-    /// Path parameters that are not UTF-8, a body that was cut off.
+    /// A body that was cut off.
     BadRequest,
     /// Request line and headers are larger than API Gateway takes.
     HeadersTooLarge,

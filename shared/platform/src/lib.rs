@@ -43,6 +43,7 @@ pub mod cache;
 pub mod etag;
 pub mod hex;
 pub mod idempotency;
+mod percent;
 pub mod queue;
 pub mod rate_limit;
 pub mod request;

@@ -90,7 +90,7 @@ pub fn preferred_wait(request: &Request) -> Option<u64> {
     digits.then(|| wait.parse().unwrap_or(u64::MAX).min(WAIT_MAX_SECONDS))
 }
 
-/// A path parameter as the gateway decoded it; empty when the route has none of that name.
+/// A path parameter, decoded; empty when the route has none of that name.
 #[must_use]
 pub fn path<'a>(request: &'a Request, name: &str) -> &'a str {
     request.extensions().get::<PathParameters>().and_then(|parameters| parameters.get(name)).unwrap_or_default()

@@ -1,6 +1,7 @@
 //! Where the cache is: `redis://…`, `rediss://…`, `memory:` or `off:`.
 
 use super::memory::Memory;
+use crate::percent;
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
@@ -133,22 +134,9 @@ fn number(digits: &str) -> Option<u16> {
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
-/// A percent-encoded part (RFC 3986); `None` when empty.
+/// A percent-encoded part; `None` when empty.
 fn text_of(part: &str) -> Result<Option<String>, CacheUrlError> {
-    let mut bytes = Vec::with_capacity(part.len());
-    let mut rest = part.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let mut digit = || rest.next().and_then(|byte| char::from(byte).to_digit(16));
-        match (digit(), digit()) {
-            (Some(high), Some(low)) => bytes.push(u8::try_from(high * 16 + low).unwrap_or_default()),
-            _ => return Err(CacheUrlError("a % that encodes nothing")),
-        }
-    }
-    let text = String::from_utf8(bytes).map_err(|_| CacheUrlError("a login that is not UTF-8"))?;
+    let text = percent::decode(part).ok_or(CacheUrlError("a login that is not UTF-8, or a % that encodes nothing"))?;
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 

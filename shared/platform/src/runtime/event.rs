@@ -10,6 +10,7 @@ mod pairs;
 mod records;
 mod values;
 
+use crate::percent;
 use crate::response::{Problem, Reply};
 use headers::Headers;
 use lambda_http::aws_lambda_events::query_map::QueryMap;
@@ -59,7 +60,7 @@ pub struct RequestId(pub HeaderValue);
 #[derive(Clone, Copy, Debug)]
 pub struct SourceIp(pub IpAddr);
 
-/// The values of a route's parameters, decoded, as an extension of a request.
+/// The values of a route's parameters. As an extension of a request they are decoded, in an event they are as the caller sent them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PathParameters(pub Vec<(String, String)>);
 
@@ -68,6 +69,16 @@ impl PathParameters {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A REST API hands them over percent-encoded. What encodes no text stays as it is: with its `%` it is no id.
+    fn decoded(mut self) -> Self {
+        for (_, value) in &mut self.0 {
+            if let Some(text) = percent::decode(value) {
+                *value = text;
+            }
+        }
+        self
     }
 }
 
@@ -108,6 +119,7 @@ pub struct Parts {
     pub path: String,
     pub headers: HeaderMap,
     pub query: QueryMap,
+    /// As the caller sent them.
     pub path_parameters: PathParameters,
     /// The gateway's id of the request.
     pub request_id: Option<HeaderValue>,
@@ -217,7 +229,7 @@ impl Parts {
             request.extensions_mut().insert(SourceIp(address));
         }
         if !self.path_parameters.0.is_empty() {
-            request.extensions_mut().insert(self.path_parameters);
+            request.extensions_mut().insert(self.path_parameters.decoded());
         }
         if !self.query.is_empty() {
             request = request.with_query_string_parameters(self.query);

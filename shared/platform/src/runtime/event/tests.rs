@@ -42,6 +42,23 @@ fn a_path_that_is_no_uri_is_no_panic() {
     assert_eq!(crate::request::path(&request, "user_id"), "a b");
 }
 
+/// As a REST API passes them on: percent-encoded.
+#[test]
+fn path_parameters_are_decoded_once() {
+    for (sent, read) in [
+        ("usr_1", "usr_1"),
+        ("usr%5f1", "usr_1"),
+        ("a+b", "a+b"),
+        ("%C3%A9", "é"),
+        ("%2541", "%41"),
+        ("%ff", "%ff"),
+        ("100%", "100%"),
+    ] {
+        let request = request(&json!({"httpMethod": "GET", "path": "/users/x", "pathParameters": {"user_id": sent}}));
+        assert_eq!(crate::request::path(&request, "user_id"), read, "{sent}");
+    }
+}
+
 #[test]
 fn bodies_may_be_base64() {
     for (body, flag, bytes) in [("eA==", true, b"x".as_slice()), ("x", false, b"x"), ("%", true, b"%")] {
