@@ -24,6 +24,16 @@ async fn raw(api: &Api, head: &str) -> (u16, String) {
     (status, reply.split("\r\n\r\n").nth(1).unwrap_or_default().to_owned())
 }
 
+/// Where the errors of a `422` point, in order of the pointers.
+#[track_caller]
+fn pointers(reply: &crate::api::Reply) -> Vec<&str> {
+    reply.is_problem(422, "validation_failed");
+    let errors = reply.body["errors"].as_array().unwrap().iter();
+    let mut pointers: Vec<&str> = errors.map(|error| error["pointer"].as_str().unwrap()).collect();
+    pointers.sort_unstable();
+    pointers
+}
+
 async fn item_count(api: &Api, actor: &Actor) -> usize {
     api.get(actor, "/items?limit=100").await.body["data"].as_array().unwrap().len()
 }
@@ -259,6 +269,26 @@ async fn registrations_are_checked() {
         let reply = api.call(None, Method::POST, "/auth/register", Some(body)).await;
         assert_eq!(reply.pointer(), format!("/{field}"));
     }
+}
+
+/// Also where a rule spans fields.
+#[tokio::test]
+async fn all_that_is_wrong_with_a_registration_is_named_at_once() {
+    let api = Api::new();
+    let mut both = registration("x");
+    both["invitation"] = json!("b");
+    let own_words = json!({"email": "x", "name": "Ada Lovelace", "password": "Lovelace1815"});
+    for (body, named) in [
+        (json!({}), &["/email", "/name", "/org_name", "/password"][..]),
+        (both, &["/email", "/invitation"]),
+        (own_words, &["/email", "/org_name", "/password"]),
+    ] {
+        let reply = api.call(None, Method::POST, "/auth/register", Some(body.clone())).await;
+        assert_eq!(pointers(&reply), named, "{body}");
+    }
+    let actor = api.register().await;
+    let reply = api.post(&actor, "/auth/verify-email", json!({"code": 5, "token": "x"})).await;
+    assert_eq!(pointers(&reply), ["", "/code"]);
 }
 
 #[tokio::test]

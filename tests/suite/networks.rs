@@ -161,6 +161,24 @@ async fn five_registrations_a_minute_and_twenty_a_day_come_from_one_network() {
     assert_eq!(networks.registered(HOME, 6).await, 5);
 }
 
+/// What is wrong with the request is no registration, wherever it is found.
+#[tokio::test]
+async fn a_password_of_own_words_is_no_registration() {
+    let networks = Networks::new().await;
+    for joins in ["org_name", "invitation"] {
+        for own in ["Lovelace1815", "lovelace-1", "AdaLovelace", "Lovelace-Ada", "ADA lovelace", "ada.lovelace!"] {
+            let mut body = registration(&unique_email());
+            body.as_object_mut().unwrap().remove("org_name");
+            body[joins] = json!("Analytical Engines");
+            body["password"] = json!(own);
+            let refused = networks.post(HOME, "/auth/register", body, &[]).await;
+            let pointer = &refused.body["errors"][0]["pointer"];
+            assert_eq!((refused.status, pointer), (422, &json!("/password")), "{own}: {}", refused.body);
+        }
+    }
+    assert_eq!(networks.registered(HOME, 6).await, 5);
+}
+
 #[tokio::test]
 async fn a_site_of_many_networks_may_do_ten_times_as_much() {
     let networks = Networks::new().await;

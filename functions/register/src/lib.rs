@@ -1,7 +1,7 @@
 //! `POST /auth/register`, anyone: `201` with user, organization and token; `409` if the address is taken; `429` after
 //! five from one network in a minute, or twenty in a day.
 
-use deserr::Deserr;
+use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 use shared::account::{self, Joins, Proven, Registrant};
 use shared::limits::{Claim, NetworkLimit};
 use shared::model::invitation::InvitationToken;
@@ -9,16 +9,14 @@ use shared::model::password::NewPassword;
 use shared::model::session::{Session, SessionCarrier};
 use shared::model::text::{Email, Name};
 use shared::network::Network;
-use shared::request::{FieldErrors, Rejection};
-use shared::response::FieldError;
+use shared::request::FieldErrors;
 use shared::security_log::{self, SecurityEvent};
 use shared::{ApiError, ApiResult, Context, Request, StatusCode, request};
 use utoipa::ToSchema;
 
 /// Who registers, and the organization that it founds or is invited to: one of the two.
-#[derive(Debug, Deserr, ToSchema)]
+#[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[deserr(error = FieldErrors, deny_unknown_fields)]
 #[schema(examples(json!({"email": "ada@example.com", "password": "correct horse battery", "name": "Ada Lovelace",
     "org_name": "Analytical Engines"})))]
 pub struct NewAccount {
@@ -26,15 +24,12 @@ pub struct NewAccount {
     password: NewPassword,
     name: Name,
     /// Founds an organization of this name.
-    #[deserr(default)]
     org_name: Option<Name>,
     /// What stands behind the `#` of an invitation's link. The address must be the invited one, which it proves.
-    #[deserr(default)]
     #[schema(max_length = 120)]
     invitation: Option<String>,
     /// `cookie` sets the cookie `__Host-session` and leaves the token out of the body. Otherwise the token is in the body, and no
     /// cookie is set.
-    #[deserr(default)]
     session: Option<SessionCarrier>,
 }
 
@@ -56,15 +51,16 @@ pub const LIMITS: [NetworkLimit; 2] = [NetworkLimit::RegistrationsPerMinute, Net
         (status = 409, description = "The e-mail address is taken", body = shared::response::ProblemBody)))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let NewAccount { email, password, name, org_name, invitation, session: carrier } = request::json(&request)?;
-    let joins = joins(org_name, invitation)?;
+    let joins = joins(org_name, invitation);
     let claim = Claim::take(context, Network::of(&request), &LIMITS).await;
     if let Err(ApiError::RateLimited { .. }) = claim {
         let event = SecurityEvent::RegistrationLimitReached { email: &email };
         security_log::record(context, &request, event).await;
     }
     claim?;
-    let is_invited = matches!(joins, Ok(Joins::Invited(_)));
-    let new = Registrant { email: email.clone(), password, name, joins: joins? };
+    let joins = joins?;
+    let is_invited = matches!(joins, Joins::Invited(_));
+    let new = Registrant { email: email.clone(), password, name, joins };
     let begun = account::register(context, new, Proven::ByMail(&request), carrier).await?;
 
     let event = SecurityEvent::Registered { by: begun.actor, email: &email };
@@ -76,16 +72,85 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     Ok(begun.session.reply(StatusCode::CREATED, &begun.token, carrier, begun.device.as_ref()))
 }
 
-/// One of the two. A text that cannot be an invitation is wrong as any other is, and counts as a registration all the same.
-fn joins(org_name: Option<Name>, invitation: Option<String>) -> Result<Result<Joins, ApiError>, ApiError> {
-    match (org_name, invitation) {
-        (Some(name), None) => Ok(Ok(Joins::Founding(name))),
-        (None, Some(token)) => Ok(InvitationToken::parse(&token).map(Joins::Invited).ok_or(ApiError::InvalidLink)),
-        (None, None) => Err(wrong("/org_name", "is missing, and there is no invitation in its place")),
-        (Some(_), Some(_)) => Err(wrong("/invitation", "must not stand beside org_name")),
+/// The body has one of the two. A text that cannot be an invitation is wrong as any other is, and counts as a registration all the same.
+fn joins(org_name: Option<Name>, invitation: Option<String>) -> Result<Joins, ApiError> {
+    if let Some(name) = org_name {
+        return Ok(Joins::Founding(name));
+    }
+    let invitation = invitation.and_then(|token| InvitationToken::parse(&token));
+    invitation.map(Joins::Invited).ok_or(ApiError::InvalidLink)
+}
+
+// By hand: of what the rules between the fields ask, too, all is told at once.
+impl Deserr<FieldErrors> for NewAccount {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, at: ValuePointerRef<'_>) -> Result<Self, FieldErrors> {
+        let mut members = request::members(value, at)?;
+        let mut errors = FieldErrors::default();
+        let email: Option<Email> = errors.note(request::member(&mut members, "email", at));
+        let password: Option<NewPassword> = errors.note(request::member(&mut members, "password", at));
+        let name: Option<Name> = errors.note(request::member(&mut members, "name", at));
+        let org_name: Result<Option<Name>, _> = request::optional(&mut members, "org_name", at);
+        let invitation: Result<Option<String>, _> = request::optional(&mut members, "invitation", at);
+        let between = match (&org_name, &invitation) {
+            (Ok(None), Ok(None)) => Some(("org_name", "is missing, and there is no invitation in its place")),
+            (Ok(Some(_)) | Err(_), Ok(Some(_))) => Some(("invitation", "must not stand beside org_name")),
+            _ => None,
+        };
+        if let Some((field, message)) = between {
+            errors.note::<()>(Err(FieldErrors::at(at.push_key(field), message)));
+        }
+        let (org_name, invitation) = (errors.note(org_name).flatten(), errors.note(invitation).flatten());
+        let session = errors.note(request::optional(&mut members, "session", at)).flatten();
+        errors.note_rest(members, at, &["email", "password", "name", "org_name", "invitation", "session"]);
+        if let Some(password) = &password {
+            let own = [
+                email.as_ref().map(Email::as_str),
+                name.as_ref().map(Name::as_str),
+                org_name.as_ref().map(Name::as_str),
+            ];
+            let own: Vec<&str> = own.into_iter().flatten().collect();
+            errors.note(password.check(&own).map_err(|message| FieldErrors::at(at.push_key("password"), message)));
+        }
+        let account = email.zip(password).zip(name);
+        let account =
+            account.map(|((email, password), name)| Self { email, password, name, org_name, invitation, session });
+        errors.unless_noted(account)
     }
 }
 
-fn wrong(pointer: &str, message: &str) -> ApiError {
-    Rejection::Invalid(vec![FieldError { pointer: pointer.to_owned(), message: message.to_owned() }]).into()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shared::request::Rejection;
+
+    #[test]
+    fn all_that_is_wrong_is_named_at_once() {
+        let (account, joining) = (r#""email":"ada@example.com","name":"Ada Lovelace""#, r#""invitation":"x""#);
+        let of = |password: &str, rest: &str| format!(r#"{{{account},"password":"{password}"{rest}}}"#);
+        for (body, pointers) in [
+            ("{}".to_owned(), "/email /password /name /org_name"),
+            (format!("{{{joining}}}"), "/email /password /name"),
+            (r#"{"email":"x","org_name":"a","invitation":"b"}"#.to_owned(), "/email /password /name /invitation"),
+            (
+                r#"{"email":"x","org_name":5,"invitation":"b","y":1}"#.to_owned(),
+                "/email /password /name /invitation /org_name /y",
+            ),
+            (of("nine wooden barrels", ""), "/org_name"),
+            (of("nine wooden barrels", r#","org_name":null,"invitation":null"#), "/org_name"),
+            (of("nine wooden barrels", r#","org_name":5"#), "/org_name"),
+            (of("nine wooden barrels", r#","invitation":5"#), "/invitation"),
+            (of("lovelace1815", r#","session":"x""#), "/org_name /session /password"),
+            (of("engines1837", r#","org_name":"Analytical Engines""#), "/password"),
+            (of("lovelace1815", &format!(",{joining}")), "/password"),
+        ] {
+            let Err(Rejection::Invalid(errors)) = request::parse::<NewAccount>(body.as_bytes()) else {
+                panic!("{body}")
+            };
+            let found: Vec<_> = errors.into_iter().map(|error| error.pointer).collect();
+            assert_eq!(found.join(" "), pointers, "{body}");
+        }
+        for rest in [r#","org_name":"Engines","invitation":null"#, r#","invitation":"x","session":"cookie""#] {
+            assert!(request::parse::<NewAccount>(of("nine wooden barrels", rest).as_bytes()).is_ok(), "{rest}");
+        }
+    }
 }

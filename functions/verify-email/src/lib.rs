@@ -1,14 +1,13 @@
 //! `POST /auth/verify-email`, session: `200` with the user, whose address is proven by the mail's code or by its link's token: the one
 //! that it has, or the one that it is to have (`PUT /me/email`); `400` for one that is wrong, used, void or too old. `POST /auth/verify-email/resend`, session: `202` always.
 
-use deserr::Deserr;
+use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 use shared::account_mail::PendingMail;
 use shared::caller::Caller;
 use shared::model::account_mail::AccountMail;
 use shared::model::proof::{Code, LinkToken, Purpose};
 use shared::model::user::{User, UserRecord};
-use shared::request::{FieldErrors, Rejection};
-use shared::response::FieldError;
+use shared::request::FieldErrors;
 use shared::security_log::{self, SecurityEvent};
 use shared::store::account_mail::MailLimit;
 use shared::store::verification::Proof;
@@ -16,17 +15,14 @@ use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, respons
 use utoipa::ToSchema;
 
 /// What the mail said: its code or the token of its link, one of the two.
-#[derive(Debug, Deserr, ToSchema)]
+#[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[deserr(error = FieldErrors, deny_unknown_fields)]
 #[schema(examples(json!({"code": "K7M2-9QXD"})))]
 pub struct EmailProof {
     /// The code, in any case, with or without hyphens and spaces. After 5 codes of an account all are void until another is sent.
-    #[deserr(default)]
     #[schema(max_length = 16)]
     code: Option<String>,
     /// What stands behind the `#` of the link.
-    #[deserr(default)]
     #[schema(max_length = 100)]
     token: Option<String>,
 }
@@ -130,20 +126,49 @@ enum Given {
     OfChange(LinkToken),
 }
 
-/// A text that cannot be one is wrong as any other is.
-fn given(body: EmailProof) -> Result<Given, ApiError> {
-    match body {
-        EmailProof { code: Some(code), token: None } => {
-            Code::parse(&code).map(Given::Code).ok_or(ApiError::InvalidLink)
+/// The body has one of the two. A text that cannot be one is wrong as any other is.
+fn given(EmailProof { code, token }: EmailProof) -> Result<Given, ApiError> {
+    if let Some(code) = code {
+        return Code::parse(&code).map(Given::Code).ok_or(ApiError::InvalidLink);
+    }
+    let of = |purpose| token.as_ref().and_then(|token| LinkToken::parse(purpose, token));
+    let given = of(Purpose::Verification).map(Given::OfVerification);
+    given.or_else(|| of(Purpose::EmailChange).map(Given::OfChange)).ok_or(ApiError::InvalidLink)
+}
+
+// By hand: that it has one of the two is told with all else that is wrong.
+impl Deserr<FieldErrors> for EmailProof {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, at: ValuePointerRef<'_>) -> Result<Self, FieldErrors> {
+        let mut members = request::members(value, at)?;
+        let mut errors = FieldErrors::default();
+        let code: Result<Option<String>, _> = request::optional(&mut members, "code", at);
+        let token: Result<Option<String>, _> = request::optional(&mut members, "token", at);
+        if matches!(code, Ok(None)) == matches!(token, Ok(None)) {
+            errors.note::<()>(Err(FieldErrors::at(at, "must have either code or token")));
         }
-        EmailProof { code: None, token: Some(token) } => {
-            let of = |purpose| LinkToken::parse(purpose, &token);
-            let given = of(Purpose::Verification).map(Given::OfVerification);
-            given.or_else(|| of(Purpose::EmailChange).map(Given::OfChange)).ok_or(ApiError::InvalidLink)
+        let (code, token) = (errors.note(code).flatten(), errors.note(token).flatten());
+        errors.note_rest(members, at, &["code", "token"]);
+        errors.unless_noted(Some(Self { code, token }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shared::request::Rejection;
+
+    #[test]
+    fn all_that_is_wrong_is_named_at_once() {
+        for (body, pointers) in [
+            (r#"{"x":1}"#, vec!["", "/x"]),
+            (r#"{"code":5,"token":"x"}"#, vec!["", "/code"]),
+            (r#"{"code":"x","token":null,"x":1}"#, vec!["/x"]),
+        ] {
+            let Err(Rejection::Invalid(errors)) = request::parse::<EmailProof>(body.as_bytes()) else {
+                panic!("{body}")
+            };
+            assert_eq!(errors.iter().map(|error| error.pointer.as_str()).collect::<Vec<_>>(), pointers, "{body}");
         }
-        _ => {
-            let message = "must have either code or token".to_owned();
-            Err(Rejection::Invalid(vec![FieldError { pointer: String::new(), message }]).into())
-        }
+        assert!(request::parse::<EmailProof>(br#"{"code":null,"token":"x"}"#).is_ok());
     }
 }

@@ -6,7 +6,7 @@ mod json;
 
 pub(crate) use body::fingerprinted;
 pub use body::{json, parse, text};
-pub use fields::{FieldErrors, REQUIRED, member, members};
+pub use fields::{FieldErrors, REQUIRED, member, members, optional};
 
 use crate::etag::Conditions;
 use crate::response::FieldError;

@@ -65,11 +65,20 @@ impl TryFrom<String> for NewPassword {
 }
 
 impl NewPassword {
-    /// The password, for hashing. Without the words of the account, it must still be long enough for a password.
+    /// The password, for hashing.
+    ///
+    /// # Errors
+    /// [`Self::check`].
+    pub(crate) fn without(self, own_words: &[&str]) -> Result<String, &'static str> {
+        self.check(own_words)?;
+        Ok(self.0)
+    }
+
+    /// Checks that the password is long enough for one without the words of its account.
     ///
     /// # Errors
     /// It is made of its account's address or names.
-    pub(crate) fn without(self, own_words: &[&str]) -> Result<String, &'static str> {
+    pub fn check(&self, own_words: &[&str]) -> Result<(), &'static str> {
         let small = |text: &str| normalized(text).to_lowercase();
         let is_part = |part: &&str| part.chars().count() >= OWN_WORD_MIN_CHARS;
         let own: Vec<String> = own_words.iter().copied().chain([SERVICE]).map(small).collect();
@@ -84,7 +93,7 @@ impl NewPassword {
         if rest.chars().count() < MIN_CHARS && rest.chars().count() < self.0.chars().count() {
             return Err("must not be made of your address or names");
         }
-        Ok(self.0)
+        Ok(())
     }
 }
 

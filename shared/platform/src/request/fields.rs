@@ -122,6 +122,19 @@ pub fn member<T: Deserr<FieldErrors>, M: Map>(
     T::deserialize_from_value(value.into_value(), location)
 }
 
+/// Takes a member out of an object; one that is missing or `null` is none.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn optional<T: Deserr<FieldErrors>, M: Map>(
+    of: &mut M,
+    name: &str,
+    location: ValuePointerRef<'_>,
+) -> Result<Option<T>, FieldErrors> {
+    let Some(value) = of.remove(name) else { return Ok(None) };
+    Option::deserialize_from_value(value.into_value(), location.push_key(name))
+}
+
 /// The members of an object, for a type that looks at them before it knows what it is.
 ///
 /// # Errors
