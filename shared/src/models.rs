@@ -5,7 +5,9 @@ use crate::context::Context;
 use crate::error::ApiError;
 use crate::model::cached::{CachedCatalogue, CatalogueKey};
 use crate::model::price::Priced;
-use crate::model::settings::BUILTIN;
+use crate::model::settings::{BUILTIN, ModelName};
+use lambda_http::Request;
+use platform::request::{self, Rejection};
 
 /// What is said of a model that is not.
 pub const NOT_ON_OFFER: &str = "is not on offer here";
@@ -41,4 +43,14 @@ pub async fn offer(context: &Context, model: &str) -> Result<Offer, ApiError> {
         .await?;
     let priced = catalogue.and_then(|catalogue| catalogue.priced(provider.name(), model));
     Ok(priced.map_or(Offer::No, |priced| Offer::At(Box::new(priced))))
+}
+
+/// What is wrong with a body, and that the model at `pointer` in it is not on offer, if that is so. Where the catalogue cannot be read,
+/// that is not told: the request is wrong without it.
+pub async fn and_not_on_offer(context: &Context, request: &Request, wrong: Rejection, pointer: &str) -> Rejection {
+    let Some(model) = request::field::<ModelName>(request, pointer) else { return wrong };
+    match offer(context, model.as_str()).await {
+        Ok(Offer::No) => wrong.and(Rejection::field(pointer, NOT_ON_OFFER)),
+        _ => wrong,
+    }
 }

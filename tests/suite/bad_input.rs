@@ -3,6 +3,7 @@
 use crate::api::{Actor, Api, registration, send, unique_email};
 use reqwest::{Method, header::CONTENT_TYPE};
 use serde_json::{Value, json};
+use shared::model::org::Plan;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Posts bytes as JSON.
@@ -289,6 +290,35 @@ async fn all_that_is_wrong_with_a_registration_is_named_at_once() {
     let actor = api.register().await;
     let reply = api.post(&actor, "/auth/verify-email", json!({"code": 5, "token": "x"})).await;
     assert_eq!(pointers(&reply), ["", "/code"]);
+}
+
+/// Also where a value must be looked up.
+#[tokio::test]
+async fn what_is_looked_up_is_named_with_what_is_not() {
+    let api = Api::new();
+    let owner = api.register().await;
+    let path = format!("/orgs/{}/settings", owner.org_id);
+    let settings = json!({"settings": {"timezone": "Foo/Bar", "default_model": "gpt-99"}});
+    let reply = api.put(&owner, &path, settings).await;
+    assert_eq!(pointers(&reply), ["/settings/default_model", "/settings/timezone"]);
+    let settings = json!({"settings": {"timezone": "Foo/Bar", "default_model": "builtin"}});
+    assert_eq!(pointers(&api.put(&owner, &path, settings).await), ["/settings/timezone"]);
+    let long = "x".repeat(1 << 20);
+    for (body, named) in [
+        (json!({"text": " ", "model": "gpt-99"}), &["/model", "/text"][..]),
+        (json!({"text": long, "model": "gpt-99"}), &["/model", "/text"]),
+        (json!({"text": 5, "model": "gpt-99", "x": 1}), &["/model", "/text", "/x"]),
+        (json!({"text": " ", "model": 5}), &["/model", "/text"]),
+        (json!({"text": " ", "model": "builtin"}), &["/text"]),
+    ] {
+        assert_eq!(pointers(&api.post(&owner, "/analyze", body).await), named);
+    }
+
+    api.give_plan(&owner, Plan::Pro).await;
+    let members = json!({"settings": {"email_recipients": "members"}});
+    assert_eq!(api.put(&owner, &path, members).await.status, 200);
+    let mail = json!({"to": ["stranger@example.com", owner.email], "subject": "", "text": "t"});
+    assert_eq!(pointers(&api.post(&owner, "/send-email", mail).await), ["/subject", "/to"]);
 }
 
 #[tokio::test]

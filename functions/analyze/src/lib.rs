@@ -80,11 +80,10 @@ async fn create(
     (org, settings): (&OrgRecord, &SettingsRecord),
     key: Option<&IdempotencyKey>,
 ) -> ApiResult {
-    let body = match request::text(request)? {
-        Some(text) => NewAnalysis { text: text.to_owned(), model: None },
-        None => request::json(request)?,
+    let body = match read(request, org) {
+        Ok(body) => body,
+        Err(wrong) => return Err(models::and_not_on_offer(context, request, wrong, "/model").await.into()),
     };
-    check_text(&body.text, org)?;
     let new = new_job(context, (org.plan, settings), user, key, body).await?;
     let Some(wait) = Wait::of(context, request, org.org_id).await else {
         return accept(context, request, caller, org, new, None).await;
@@ -120,6 +119,24 @@ async fn accept(
 
 fn accepted_reply(job: &JobRecord) -> Reply {
     response::json(StatusCode::ACCEPTED, &Job::from(job))
+}
+
+/// The body, if what needs no look-up is right with it.
+fn read(request: &Request, org: &OrgRecord) -> Result<NewAnalysis, Rejection> {
+    if let Some(text) = request::text(request)? {
+        check_text(text, org)?;
+        return Ok(NewAnalysis { text: text.to_owned(), model: None });
+    }
+    match request::json::<NewAnalysis>(request) {
+        Ok(body) => check_text(&body.text, org).map(|()| body),
+        Err(wrong) => {
+            let text = request::field::<String>(request, "/text");
+            Err(match text.map_or(Ok(()), |text| check_text(&text, org)) {
+                Ok(()) => wrong,
+                Err(of_text) => wrong.and(of_text),
+            })
+        }
+    }
 }
 
 fn check_text(text: &str, org: &OrgRecord) -> Result<(), Rejection> {

@@ -12,6 +12,9 @@ use shared::security_log::{self, SecurityEvent};
 use shared::{ApiResult, Context, Request, StatusCode, request, response};
 use utoipa::ToSchema;
 
+/// Where the body names the model that is looked up.
+const DEFAULT_MODEL: &str = "/settings/default_model";
+
 /// The settings to change to, as a whole.
 #[derive(Debug, Deserr, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -39,13 +42,18 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let (caller, org, current) = Caller::verify_with_settings(context, &request).await?;
     let org_id = caller.in_org(request::path(&request, "org_id"))?;
     let by = caller.at_least(Role::Admin)?;
-    let change: SettingsChange = request::json(&request)?;
-    let default_model = match models::offer(context, change.settings.default_model.as_str()).await? {
-        Offer::No => Err(models::NOT_ON_OFFER),
-        Offer::At(_) if !org.plan.has_paid_models() => Err("is not in your plan, which has the builtin analysis only"),
-        Offer::Free | Offer::At(_) => Ok(()),
+    let change: SettingsChange = match request::json(&request) {
+        Ok(change) => change,
+        Err(wrong) => return Err(models::and_not_on_offer(context, &request, wrong, DEFAULT_MODEL).await.into()),
     };
-    default_model.map_err(|wrong| Rejection::field("/settings/default_model", wrong))?;
+    match models::offer(context, change.settings.default_model.as_str()).await? {
+        Offer::No => return Err(Rejection::field(DEFAULT_MODEL, models::NOT_ON_OFFER).into()),
+        Offer::At(_) if !org.plan.has_paid_models() => {
+            let message = "is not in your plan, which has the builtin analysis only";
+            return Err(Rejection::field(DEFAULT_MODEL, message).into());
+        }
+        Offer::Free | Offer::At(_) => {}
+    }
 
     let version = current.version;
     let expected = Expected::of(&request, async { Ok((version, current.view(org_id))) }).await;

@@ -13,6 +13,7 @@ use shared::model::org::OrgRecord;
 use shared::model::settings::{Settings, SettingsRecord};
 use shared::model::text::Email;
 use shared::model::user::UserRecord;
+use shared::request::Rejection;
 use shared::{ApiError, ApiResult, Context, Request, StatusCode, jobs, request, response};
 use utoipa::ToSchema;
 
@@ -124,9 +125,12 @@ async fn create(
     (org, settings): (&OrgRecord, &Settings),
     key: Option<&IdempotencyKey>,
 ) -> ApiResult {
-    let message: Message = request::json(request)?;
+    let message: Message = match request::json(request) {
+        Ok(message) => message,
+        Err(wrong) => return Err(and_strangers(context, request, (org, settings), wrong).await.into()),
+    };
     jobs::check_sender(user, org.plan, &message)?;
-    jobs::check_recipients(context, org, settings, &message).await?;
+    jobs::check_recipients(context, org, settings, &message.to).await?;
     let new = NewJob {
         key,
         kind: JobKind::SendEmail,
@@ -146,5 +150,19 @@ async fn create(
         Begin::First(accepted) => Ok(accepted.reply),
         Begin::Replay(first) => first.replayed(Uncached).into_result(),
         Begin::Resume(_) => Err(ApiError::internal("an e-mail's key was kept without its reply")),
+    }
+}
+
+/// What is wrong with a body, and the recipients in it that the organization's settings exclude.
+async fn and_strangers(
+    context: &Context,
+    request: &Request,
+    (org, settings): (&OrgRecord, &Settings),
+    wrong: Rejection,
+) -> Rejection {
+    let Some(to) = request::field::<Recipients>(request, "/to") else { return wrong };
+    match jobs::check_recipients(context, org, settings, &to).await {
+        Err(ApiError::Rejected(of_recipients)) => wrong.and(of_recipients),
+        _ => wrong,
     }
 }

@@ -5,7 +5,7 @@ mod fields;
 mod json;
 
 pub(crate) use body::fingerprinted;
-pub use body::{json, parse, text};
+pub use body::{field, json, parse, text};
 pub use fields::{FieldErrors, REQUIRED, member, members, optional};
 
 use crate::etag::Conditions;
@@ -45,6 +45,19 @@ impl Rejection {
     #[must_use]
     pub fn field(pointer: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Invalid(vec![FieldError { pointer: pointer.into(), message: message.into() }])
+    }
+
+    /// The invalid values of both, at most 100; where one is no list of those, the first.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Invalid(mut errors), Self::Invalid(more)) => {
+                errors.extend(more);
+                errors.truncate(fields::MOST);
+                Self::Invalid(errors)
+            }
+            (first, _) => first,
+        }
     }
 }
 
@@ -134,6 +147,15 @@ mod tests {
             let Err(Rejection::Invalid(errors)) = asking(query) else { panic!("{query}") };
             assert!(errors[0].pointer.starts_with("query/"), "{errors:?}");
         }
+    }
+
+    #[test]
+    fn invalid_values_are_told_together() {
+        let (one, other) = (Rejection::field("/a", "wrong"), Rejection::field("/b", "wrong"));
+        let Rejection::Invalid(both) = one.clone().and(other) else { panic!("values") };
+        assert_eq!(both.iter().map(|error| error.pointer.as_str()).collect::<Vec<_>>(), ["/a", "/b"]);
+        assert_eq!(Rejection::NotJson.and(one.clone()), Rejection::NotJson);
+        assert_eq!(one.clone().and(Rejection::TooLarge), one);
     }
 
     #[test]

@@ -153,7 +153,7 @@ async fn again(
             if let Some(user) = asks {
                 check_sender(user, org.plan, &message)?;
             }
-            check_recipients(context, org, settings, &message).await?;
+            check_recipients(context, org, settings, &message.to).await?;
             return Ok((again, message.to.as_slice().len() as u64));
         }
         JobKind::Analyze | JobKind::AccountMail => {}

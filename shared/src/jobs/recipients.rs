@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::error::ApiError;
 use crate::ids::OrgId;
-use crate::model::email::Message;
+use crate::model::email::{Message, Recipients};
 use crate::model::org::{OrgRecord, Plan};
 use crate::model::settings::{EmailRecipients, Settings};
 use crate::model::user::UserRecord;
@@ -19,13 +19,13 @@ pub async fn check_recipients(
     context: &Context,
     org: &OrgRecord,
     settings: &Settings,
-    message: &Message,
+    to: &Recipients,
 ) -> Result<(), ApiError> {
     let by_plan = !org.plan.writes_to_anyone();
     if !by_plan && settings.email_recipients != EmailRecipients::Members {
         return Ok(());
     }
-    match only_members(context, org.org_id, message, by_plan).await {
+    match only_members(context, org.org_id, to, by_plan).await {
         Err(ApiError::Rejected(Rejection::Invalid(_))) if by_plan => Err(ApiError::PlanForbids(Plan::MEMBERS_ONLY)),
         checked => checked,
     }
@@ -42,8 +42,8 @@ pub fn check_sender(sender: &UserRecord, plan: Plan, message: &Message) -> Resul
 }
 
 /// Refuses recipients who are no members, or whose addresses are not proven where the plan wants that.
-async fn only_members(context: &Context, org: OrgId, message: &Message, verified: bool) -> Result<(), ApiError> {
-    let addresses: Vec<&str> = message.to.as_slice().iter().map(|email| email.as_str()).collect();
+async fn only_members(context: &Context, org: OrgId, to: &Recipients, verified: bool) -> Result<(), ApiError> {
+    let addresses: Vec<&str> = to.as_slice().iter().map(|email| email.as_str()).collect();
     let members = context.store().members_with(org, &addresses).await?;
     let may = |member: &Option<UserRecord>| member.as_ref().is_some_and(|member| !verified || member.is_verified());
     let strangers = addresses.iter().zip(members).filter(|(_, member)| !may(member));

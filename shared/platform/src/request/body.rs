@@ -52,6 +52,21 @@ pub fn parse<T: Deserr<FieldErrors>>(bytes: &[u8]) -> Result<T, Rejection> {
     if too_deep { Err(Rejection::field("", "is nested too deeply")) } else { Ok(parsed) }
 }
 
+/// The value of one field of a JSON body, by its pointer, whatever is wrong with the others; `None` if it is not there or not of its type.
+/// For a check that needs more than the body, of which an error beside it would say nothing.
+#[must_use]
+pub fn field<T: Deserr<FieldErrors>>(request: &Request, pointer: &str) -> Option<T> {
+    let mut value = match MediaType::of(request) {
+        Some(MediaType::Json) => Json::parse(bytes(request).ok()?).ok()?,
+        _ => return None,
+    };
+    for name in pointer.split('/').skip(1) {
+        let Json::Object(mut members) = value else { return None };
+        value = members.0.remove(name)?;
+    }
+    deserr::deserialize::<_, _, FieldErrors>(value).ok()
+}
+
 /// What two bodies are compared by.
 pub(crate) struct Fingerprinted<'a> {
     /// The body, and in front of it its type of content where that is not JSON.
@@ -255,6 +270,16 @@ mod tests {
         assert_eq!(wrong(&many).len(), 100);
         let long = format!(r#"{{"name":"a","{}":1}}"#, "x".repeat(1_000_000));
         assert!(wrong(&long)[0].0.is_empty(), "a name of a megabyte is not repeated");
+    }
+
+    #[test]
+    fn a_field_is_read_whatever_is_wrong_beside_it() {
+        let body = r#"{"name":1,"list":[1,2],"kind":{"of":"one"},"x":null}"#;
+        let at = |pointer: &str| field::<Kind>(&request(Some("application/json"), body), pointer);
+        assert_eq!((at("/kind/of"), at("/kind"), at("/name"), at("/kind/of/it")), (Some(Kind::One), None, None, None));
+        assert_eq!(field::<Vec<u8>>(&request(Some("application/json"), body), "/list"), Some(vec![1, 2]));
+        assert_eq!(field::<Kind>(&request(Some("text/plain"), body), "/kind/of"), None);
+        assert_eq!(field::<Kind>(&request(Some("application/json"), "{"), "/kind"), None);
     }
 
     #[test]

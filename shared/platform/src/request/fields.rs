@@ -6,7 +6,7 @@ use deserr::{DeserializeError, Deserr, ErrorKind, IntoValue, Map, MergeWithError
 use std::ops::ControlFlow;
 
 /// How many errors are told at most: the list must not grow with what a caller sends.
-const MOST: usize = 100;
+pub(super) const MOST: usize = 100;
 /// The longest member name that is repeated to a caller, in bytes.
 const NAME_BYTES: usize = 200;
 
