@@ -1,6 +1,6 @@
 //! `POST /items`, member: `201` with one item, or with all of a batch of 1–100 and what was not written.
 
-use deserr::{Deserr, IntoValue, Map as _, Value, ValuePointerRef};
+use deserr::{Deserr, IntoValue, Map as _, Sequence as _, Value, ValuePointerRef};
 use lambda_http::http::HeaderValue;
 use lambda_http::http::header::LOCATION;
 use serde::Serialize;
@@ -133,12 +133,13 @@ impl Deserr<FieldErrors> for NewItems {
             return NewItem::deserialize_from_value(Value::<V>::Map(members), at).map(Self::One);
         };
         let (mut errors, place) = (FieldErrors::default(), at.push_key("items"));
-        let items =
-            Vec::<NewItem>::deserialize_from_value(items.into_value(), place).and_then(|items| match items.len() {
-                1..=MAX_BATCH => Ok(items),
-                _ => Err(FieldErrors::at(place, format!("must have 1 to {MAX_BATCH} entries"))),
-            });
-        let items = errors.note(items);
+        let items = items.into_value();
+        if let Value::Sequence(entries) = &items
+            && !(1..=MAX_BATCH).contains(&entries.len())
+        {
+            errors.note::<()>(Err(FieldErrors::at(place, format!("must have 1 to {MAX_BATCH} entries"))));
+        }
+        let items = errors.note(Vec::<NewItem>::deserialize_from_value(items, place));
         errors.note_rest(members, at, &["items"]);
         errors.unless_noted(items).map(|items| Self::Batch(NewItemBatch { items }))
     }
@@ -172,6 +173,7 @@ mod tests {
             ),
             (r#"{"items":[]}"#, "/items"),
             (many.as_str(), "/items"),
+            (many.replacen(r#""a""#, "5", 1).as_str(), "/items /items/0/name"),
             (r#"{"items":[{"name":"a"},{"name":" "}]}"#, "/items/1/name"),
             (r#"{"items":[{"name":"a","x":1}]}"#, "/items/0/x"),
         ] {
