@@ -6,7 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use deserr::Deserr;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use platform::request::{FieldErrors, Rejection};
+use lambda_http::Request;
+use platform::request::{self, FieldErrors, Rejection};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use std::fmt::Display;
@@ -57,12 +58,34 @@ impl CursorKey {
         Ok(position.to_owned())
     }
 
+    /// What the query of a list asks for: how many at most, and the id that they start after, none for the first page.
+    ///
+    /// # Errors
+    /// [`Rejection::Invalid`] with all that is wrong with it, a cursor that was not sealed with this key for this list too.
+    pub fn asked<T: FromStr<Err: Into<Cause>>>(
+        &self,
+        list: &str,
+        request: &Request,
+    ) -> Result<(u8, Option<T>), ApiError> {
+        let query: PageQuery = request::query(request).map_err(|wrong| self.and_cursor(list, request, wrong))?;
+        Ok((query.limit.get(), self.start(list, query.cursor.as_deref())?))
+    }
+
+    /// What is wrong with a list's query, and its cursor, if that was not sealed with this key for this list.
+    #[must_use]
+    pub fn and_cursor(&self, list: &str, request: &Request, wrong: Rejection) -> Rejection {
+        match request::parameter(request, "cursor").map(|cursor| self.open(list, cursor)) {
+            Some(Err(of_cursor)) => wrong.and(of_cursor),
+            _ => wrong,
+        }
+    }
+
     /// The id that a page of a list starts after: none for the first page.
     ///
     /// # Errors
     /// [`Rejection::Invalid`] for a cursor that was not sealed with this key for this list.
-    pub fn start<T: FromStr<Err: Into<Cause>>>(&self, list: &str, query: &PageQuery) -> Result<Option<T>, ApiError> {
-        let Some(cursor) = &query.cursor else { return Ok(None) };
+    pub fn start<T: FromStr<Err: Into<Cause>>>(&self, list: &str, cursor: Option<&str>) -> Result<Option<T>, ApiError> {
+        let Some(cursor) = cursor else { return Ok(None) };
         self.open(list, cursor)?.parse().map(Some).map_err(ApiError::internal)
     }
 

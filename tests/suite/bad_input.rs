@@ -322,6 +322,21 @@ async fn what_is_looked_up_is_named_with_what_is_not() {
 }
 
 #[tokio::test]
+async fn all_that_is_wrong_with_a_query_is_named_at_once() {
+    let api = Api::new();
+    let actor = api.register().await;
+    for path in ["/items".to_owned(), "/jobs".to_owned(), format!("/orgs/{}/members", actor.org_id)] {
+        let reply = api.get(&actor, &format!("{path}?limit=0&cursor=x&page=2")).await;
+        assert_eq!(pointers(&reply), ["query/cursor", "query/limit", "query/page"], "{path}");
+    }
+    // A cursor of another filter is none of this list, and of a filter that there is not nobody knows.
+    let reply = api.get(&actor, "/jobs?limit=0&state=lost&cursor=x").await;
+    assert_eq!(pointers(&reply), ["query/limit", "query/state"]);
+    let reply = api.get(&actor, "/items?limit=1&limit=2&page=2&page=3").await;
+    assert_eq!(pointers(&reply), ["query/limit", "query/page"]);
+}
+
+#[tokio::test]
 async fn log_ins_are_checked() {
     let api = Api::new();
     let actor = api.register().await;

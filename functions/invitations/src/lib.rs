@@ -194,10 +194,9 @@ pub async fn list(context: &Context, request: Request) -> ApiResult {
     let (caller, org) = Caller::verify_with_org(context, &request).await?;
     let org_id = caller.in_org(request::path(&request, "org_id"))?;
     let _may_read = caller.at_least(Role::Admin)?;
-    let query: PageQuery = request::query(&request)?;
-    let after = org.cursor_key.start(ENDPOINT, &query)?;
+    let (limit, after) = org.cursor_key.asked(ENDPOINT, &request)?;
 
-    let (found, next) = context.store().invitations(org_id, query.limit.get(), after).await?;
+    let (found, next) = context.store().invitations(org_id, limit, after).await?;
 
     let now = context.now();
     let page = org.cursor_key.page(ENDPOINT, found.into_iter().map(|one| one.view(now)).collect(), next);

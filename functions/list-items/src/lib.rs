@@ -5,7 +5,7 @@ use shared::caller::Caller;
 use shared::cursor::{Page, PageQuery};
 use shared::model::cached::ItemPageKey;
 use shared::model::item::{Item, ItemPage};
-use shared::{ApiError, ApiResult, Context, Request, request, response};
+use shared::{ApiError, ApiResult, Context, Request, response};
 
 const LIST: &str = "items";
 
@@ -22,9 +22,7 @@ const LIST: &str = "items";
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let (caller, org) = Caller::verify_with_org(context, &request).await?;
-    let query: PageQuery = request::query(&request)?;
-    let after = org.cursor_key.start(LIST, &query)?;
-    let limit = query.limit.get();
+    let (limit, after) = org.cursor_key.asked(LIST, &request)?;
 
     let key = ItemPageKey { org_id: caller.org_id, limit, after, spread: org.spread_from.is_some() };
     let look_up = context.cache().get_or_fill(&key, || async {

@@ -3,11 +3,11 @@
 use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 use serde::de::{DeserializeOwned, IntoDeserializer, value::Error};
 use shared::caller::Caller;
-use shared::cursor::{Page, PageLimit, PageQuery};
+use shared::cursor::{Page, PageLimit};
 use shared::ids::JobId;
 use shared::model::job::{Job, JobKind, JobRecord, JobState};
 use shared::model::org::OrgRecord;
-use shared::request::FieldErrors;
+use shared::request::{FieldErrors, Rejection};
 use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, response};
 use std::fmt::Write as _;
 use utoipa::IntoParams;
@@ -37,6 +37,16 @@ pub struct Query {
     state: Option<Word<JobState>>,
     /// Only jobs of this kind.
     #[param(value_type = Option<JobKind>)]
+    #[deserr(default)]
+    kind: Option<Word<JobKind>>,
+}
+
+/// What the list of a query is, whatever is wrong beside it.
+#[derive(Deserr)]
+#[deserr(error = FieldErrors)]
+struct Filter {
+    #[deserr(default)]
+    state: Option<Word<JobState>>,
     #[deserr(default)]
     kind: Option<Word<JobKind>>,
 }
@@ -78,11 +88,10 @@ impl<T: Words> Deserr<FieldErrors> for Word<T> {
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let (_, org) = Caller::verify_with_org(context, &request).await?;
-    let query: Query = request::query(&request)?;
+    let query: Query = request::query(&request).map_err(|wrong| and_cursor(&org, &request, wrong))?;
     let (state, kind) = (query.state.map(|word| word.0), query.kind.map(|word| word.0));
     let list = list_of(state, kind);
-    let page_query = PageQuery { limit: query.limit, cursor: query.cursor };
-    let after = org.cursor_key.start(&list, &page_query)?;
+    let after = org.cursor_key.start(&list, query.cursor.as_deref())?;
 
     let limit = query.limit.get();
     let (jobs, next) = if state.is_none() && kind.is_none() {
@@ -94,6 +103,13 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     };
     let page = org.cursor_key.page(&list, jobs.iter().map(Job::from).collect(), next);
     Ok(response::live(response::json(StatusCode::OK, &page)))
+}
+
+/// What is wrong with a query, and its cursor, where it is known which list that should be of.
+fn and_cursor(org: &OrgRecord, request: &Request, wrong: Rejection) -> Rejection {
+    let Ok(Filter { state, kind }) = request::query(request) else { return wrong };
+    let list = list_of(state.map(|word| word.0), kind.map(|word| word.0));
+    org.cursor_key.and_cursor(&list, request, wrong)
 }
 
 /// What a cursor is bound to.

@@ -19,10 +19,9 @@ const LIST: &str = "members";
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let (caller, org) = Caller::verify_with_org(context, &request).await?;
     let org_id = caller.in_org(request::path(&request, "org_id"))?;
-    let query: PageQuery = request::query(&request)?;
-    let after = org.cursor_key.start(LIST, &query)?;
+    let (limit, after) = org.cursor_key.asked(LIST, &request)?;
 
-    let (members, next) = context.store().list_members(org_id, query.limit.get(), after).await?;
+    let (members, next) = context.store().list_members(org_id, limit, after).await?;
 
     let page = org.cursor_key.page(LIST, members.into_iter().map(Member::from).collect(), next);
     Ok(response::live(response::json(StatusCode::OK, &page)))

@@ -11,10 +11,11 @@ pub use fields::{FieldErrors, REQUIRED, member, members, optional};
 use crate::etag::Conditions;
 use crate::response::FieldError;
 use crate::runtime::event::PathParameters;
-use deserr::Deserr;
+use deserr::{Deserr, ValuePointerRef};
 use json::{Json, Members};
 use lambda_http::aws_lambda_events::query_map::QueryMap;
 use lambda_http::{Request, RequestExt as _};
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 /// Why a request was not understood.
@@ -70,15 +71,25 @@ pub fn query<T: Deserr<FieldErrors>>(request: &Request) -> Result<T, Rejection> 
     parse_query(map)
 }
 
+/// The value of one query parameter, if it is given once, whatever is wrong with the others.
+#[must_use]
+pub fn parameter<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
+    let values = request.query_string_parameters_ref()?.all(name)?;
+    if let [value] = values[..] { Some(value) } else { None }
+}
+
 fn parse_query<T: Deserr<FieldErrors>>(map: &QueryMap) -> Result<T, Rejection> {
-    let mut values = Members::default();
+    let (mut values, mut errors) = (Members::default(), FieldErrors::default());
     for (name, value) in map.iter() {
         if values.0.insert(name.to_owned(), Json::Text(value.to_owned())).is_some() {
-            return Err(Rejection::field(format!("query/{name}"), "is given more than once"));
+            let error = FieldErrors::at(ValuePointerRef::Origin.push_key(name), "is given more than once");
+            errors.note::<()>(Err(error));
         }
     }
-    deserr::deserialize(Json::Object(values)).map_err(|errors: FieldErrors| {
-        let errors = errors.into_vec().into_iter();
+    let parsed = errors.note(deserr::deserialize(Json::Object(values)));
+    errors.unless_noted(parsed).map_err(|errors| {
+        let mut told = BTreeSet::new();
+        let errors = errors.into_vec().into_iter().filter(|error| told.insert(error.pointer.clone()));
         Rejection::Invalid(
             errors.map(|error| FieldError { pointer: format!("query{}", error.pointer), ..error }).collect(),
         )
@@ -147,6 +158,12 @@ mod tests {
             let Err(Rejection::Invalid(errors)) = asking(query) else { panic!("{query}") };
             assert!(errors[0].pointer.starts_with("query/"), "{errors:?}");
         }
+        let Err(Rejection::Invalid(errors)) = asking("other=1&provider=x&provider=y&provider=z&more=1&more=2") else {
+            panic!("taken")
+        };
+        let mut pointers: Vec<_> = errors.iter().map(|error| error.pointer.as_str()).collect();
+        pointers.sort_unstable();
+        assert_eq!(pointers, ["query/more", "query/other", "query/provider"]);
     }
 
     #[test]
