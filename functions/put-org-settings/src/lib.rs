@@ -4,12 +4,12 @@ use deserr::Deserr;
 use shared::caller::Caller;
 use shared::conditional::Expected;
 use shared::ids::OrgId;
-use shared::model::org::Role;
+use shared::model::org::{Plan, Role};
 use shared::model::settings::{NewSettings, SettingsView};
 use shared::models::{self, Offer};
 use shared::request::{FieldErrors, Rejection};
 use shared::security_log::{self, SecurityEvent};
-use shared::{ApiResult, Context, Request, StatusCode, request, response};
+use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, response};
 use utoipa::ToSchema;
 
 /// Where the body names the model that is looked up.
@@ -29,7 +29,8 @@ pub struct SettingsChange {
 /// What is left out has its default.
 ///
 /// # Errors
-/// `401` without a valid session, `403` below admin, `404` for another organization, `412`.
+/// `401` without a valid session, `403` below admin, `403 plan_forbids` for a default model that the plan does not include, `404` for
+/// another organization, `412`.
 #[utoipa::path(put, path = "/orgs/{org_id}/settings", operation_id = "put_org_settings", tag = "orgs",
     request_body = SettingsChange,
     params(("org_id" = OrgId, Path, description = "The session's organization"),
@@ -48,10 +49,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     };
     match models::offer(context, change.settings.default_model.as_str()).await? {
         Offer::No => return Err(Rejection::field(DEFAULT_MODEL, models::NOT_ON_OFFER).into()),
-        Offer::At(_) if !org.plan.has_paid_models() => {
-            let message = "is not in your plan, which has the builtin analysis only";
-            return Err(Rejection::field(DEFAULT_MODEL, message).into());
-        }
+        Offer::At(_) if !org.plan.has_paid_models() => return Err(ApiError::PlanForbids(Plan::BUILTIN_ONLY)),
         Offer::Free | Offer::At(_) => {}
     }
 

@@ -55,8 +55,12 @@ async fn a_default_model_outside_the_plan_is_the_settings_to_mend() {
     let owner = rig.owner("free").await;
     let path = format!("/orgs/{}/settings", owner.org_id);
     let settings = json!({"settings": {"default_model": MODEL}});
-    let refused = rig.api.put(&owner, &path, settings.clone()).await;
-    assert_eq!((refused.status, refused.pointer()), (422, "/settings/default_model"));
+    rig.api.put(&owner, &path, settings.clone()).await.is_problem(403, "plan_forbids");
+    // What is wrong with the body is told first.
+    let mut wrong = settings.clone();
+    wrong["settings"]["timezone"] = json!("Foo/Bar");
+    let refused = rig.api.put(&owner, &path, wrong).await;
+    assert_eq!((refused.pointer(), refused.body["errors"].as_array().unwrap().len()), ("/settings/timezone", 1));
     let text = json!({"text": "A text."});
     rig.accepted(&owner, "/analyze", text.clone()).await;
 
