@@ -3,7 +3,7 @@
 use crate::account_mail::PendingMail;
 use crate::caller::Caller;
 use crate::context::Context;
-use crate::cursor::CursorKey;
+use crate::cursor::{CursorKey, Page};
 use crate::device::Device;
 use crate::error::ApiError;
 use crate::guesses::{self, Account, By, Guess};
@@ -12,7 +12,7 @@ use crate::model::account_mail::AccountMail;
 use crate::model::invitation::InvitationToken;
 use crate::model::org::{MembershipRecord, OrgRecord, Plan, Role};
 use crate::model::password::{NewPassword, PasswordAttempt};
-use crate::model::session::{ActiveSession, ActiveSessions, Session, SessionCarrier};
+use crate::model::session::{ActiveSession, Session, SessionCarrier};
 use crate::model::settings::{Settings, SettingsRecord};
 use crate::model::text::{Email, Name};
 use crate::model::time::Moment;
@@ -202,12 +202,15 @@ pub async fn prove(
     }
 }
 
-/// The user's sessions that count.
+/// A page of the user's sessions that count, the newest first.
 ///
 /// # Errors
-/// When the database is away.
-pub async fn sessions(context: &Context, caller: &Caller) -> Result<ActiveSessions, ApiError> {
-    let sessions = context.store().active_sessions(caller.acting_session()).await?;
+/// [`ApiError::Rejected`] for a cursor that is none of this session's; when the database is away.
+pub async fn sessions(context: &Context, caller: &Caller, request: &Request) -> Result<Page<ActiveSession>, ApiError> {
+    const LIST: &str = "sessions";
+    let key = caller.cursor_key();
+    let (limit, after) = key.asked(LIST, request)?;
+    let (sessions, next) = context.store().active_sessions(caller.acting_session(), limit, after).await?;
     let shown = |session: SessionRecord| ActiveSession {
         id: session.session_id,
         org_id: Some(session.org_id).filter(|org| *org != OrgId::NONE),
@@ -218,5 +221,5 @@ pub async fn sessions(context: &Context, caller: &Caller) -> Result<ActiveSessio
         network: session.origin.network,
         agent: session.origin.agent,
     };
-    Ok(ActiveSessions { data: sessions.into_iter().map(shown).collect(), next_cursor: () })
+    Ok(key.page(LIST, sessions.into_iter().map(shown).collect(), next))
 }

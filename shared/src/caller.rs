@@ -3,6 +3,7 @@
 
 use crate::context::Context;
 use crate::cookies;
+use crate::cursor::CursorKey;
 use crate::error::ApiError;
 use crate::ids::{OrgId, SessionId, UserId};
 use crate::model::mark::MembershipMark;
@@ -167,6 +168,11 @@ impl Caller {
     pub fn fresh_session(&self, context: &Context) -> Result<FreshSession<'_>, ApiError> {
         let is_fresh = self.password_at.is_some_and(|at| at.plus(FRESH_FOR) > context.now());
         is_fresh.then(|| FreshSession::new(self.acting_session())).ok_or(ApiError::ReauthenticationRequired)
+    }
+
+    /// The key of cursors that only this session uses.
+    pub(crate) fn cursor_key(&self) -> CursorKey {
+        CursorKey::of_session(&self.token_hash)
     }
 
     /// Its id, which shows it among its user's sessions.

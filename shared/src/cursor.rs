@@ -2,6 +2,7 @@
 //! list and its filter. One that was altered, or comes from elsewhere, is refused.
 
 use crate::error::{ApiError, Cause};
+use crate::token::TokenHash;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use deserr::Deserr;
@@ -31,6 +32,12 @@ impl CursorKey {
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes)?;
         Ok(Self(URL_SAFE_NO_PAD.encode(bytes)))
+    }
+
+    /// That of lists which belong to a user and to no organization: a cursor is its session's. Who holds the session's token can tell the
+    /// key, and could only start its own list elsewhere.
+    pub(crate) fn of_session(token: &TokenHash) -> Self {
+        Self(token.as_str().to_owned())
     }
 
     /// As it is stored.

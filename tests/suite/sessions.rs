@@ -140,6 +140,48 @@ async fn sessions_are_listed_and_ended() {
     assert_eq!(status(&api, &stranger).await, 200);
 }
 
+/// All sessions of a user, read in pages of `limit`.
+async fn listed(api: &Api, actor: &Actor, limit: usize) -> Vec<Value> {
+    let (mut all, mut path) = (Vec::new(), format!("/me/sessions?limit={limit}"));
+    loop {
+        let page = api.get(actor, &path).await;
+        let data = page.body["data"].as_array().unwrap();
+        assert!((1..=limit).contains(&data.len()), "{}", page.text);
+        all.extend(data.iter().cloned());
+        let Some(cursor) = page.body["next_cursor"].as_str() else { return all };
+        path = format!("/me/sessions?limit={limit}&cursor={cursor}");
+    }
+}
+
+#[tokio::test]
+async fn sessions_come_in_pages() {
+    let api = Api::new();
+    let sessions = sessions_of(&api).await;
+    // The oldest asks: it is on the last page, and known there.
+    let oldest = &sessions[0];
+    let whole = api.get(oldest, "/me/sessions").await.body["data"].as_array().unwrap().clone();
+    let current: Vec<bool> = whole.iter().map(|session| session["is_current"] == true).collect();
+    assert_eq!(current, [false, false, false, true]);
+    for limit in [1, 2, 3, 4] {
+        assert_eq!(listed(&api, oldest, limit).await, whole, "{limit}");
+    }
+    let outside = api.outside().await;
+    assert_eq!(api.login(&outside.email, None).await.status, 200);
+    assert_eq!(listed(&api, &outside, 1).await.len(), 2, "in no organization");
+
+    api.item(oldest).await;
+    api.item(oldest).await;
+    let cursor = async |path: &str| api.get(oldest, path).await.body["next_cursor"].as_str().unwrap().to_owned();
+    let (own, foreign) = (cursor("/me/sessions?limit=1").await, cursor("/items?limit=1").await);
+    let altered = format!("{}{}", &own[..own.len() - 2], if own.ends_with("AA") { "BB" } else { "AA" });
+    for (actor, cursor) in [(oldest, &foreign), (oldest, &altered), (&sessions[3], &own), (&outside, &own)] {
+        assert_eq!(api.get(actor, &format!("/me/sessions?cursor={cursor}")).await.pointer(), "query/cursor");
+    }
+    for (query, pointer) in [("limit=0", "query/limit"), ("limit=101", "query/limit"), ("page=2", "query/page")] {
+        assert_eq!(api.get(oldest, &format!("/me/sessions?{query}")).await.pointer(), pointer);
+    }
+}
+
 /// Nothing bounds how often somebody logs in to an own account. What that costs to list is bounded; all still end at once.
 #[tokio::test]
 async fn thousands_of_sessions_are_not_all_read() {
@@ -154,9 +196,9 @@ async fn thousands_of_sessions_are_not_all_read() {
     let Key { pk, sk } = Key::session(user, &Token::parse(&beyond.token).unwrap().hash());
     let key = json!({"pk": {"S": pk}, "sk": {"S": sk}});
     let mut one = database.ask("GetItem", &json!({"TableName": table, "Key": key})).await;
-    // They come before both that were logged in.
+    // They come before both that were logged in: nothing in base64url comes before hyphens.
     let more = (0..1_000).map(|number| {
-        one["Item"]["sk"] = json!({"S": format!("SESSION#000000{number:04}")});
+        one["Item"]["sk"] = json!({"S": format!("SESSION#------{number:04}")});
         one["Item"]["session_id"] = json!({"S": SessionId::new().to_string()});
         json!({"PutRequest": {"Item": one["Item"]}})
     });
@@ -164,11 +206,10 @@ async fn thousands_of_sessions_are_not_all_read() {
     for some in more.chunks(25) {
         database.call("BatchWriteItem", &json!({"RequestItems": {table.as_str(): some}})).await;
     }
-    let list = api.get(&acting, "/me/sessions").await;
-    let listed = list.body["data"].as_array().unwrap();
+    let listed = listed(&api, &acting, 100).await;
     let current = listed.iter().position(|session| session["is_current"] == true);
-    assert_eq!((listed.len(), current), (100, Some(99)), "the oldest of those shown: {}", list.text);
-    assert!(!list.text.contains(&of_beyond));
+    assert_eq!((listed.len(), current), (1_001, Some(1_000)), "the oldest");
+    assert!(listed.iter().all(|session| session["id"] != of_beyond));
     let path = |id: &Value| format!("/me/sessions/{}", id.as_str().unwrap());
     api.delete(&acting, &path(&json!(of_beyond))).await.is_problem(404, "not_found");
     assert_eq!(api.delete(&acting, &path(&listed[0]["id"])).await.status, 204);

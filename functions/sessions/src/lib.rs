@@ -1,21 +1,23 @@
-//! `GET /me/sessions`, session: `200` with the user's sessions. `DELETE /me/sessions/{session_id}` ends one and
+//! `GET /me/sessions`, session: `200` with a page of the user's sessions. `DELETE /me/sessions/{session_id}` ends one and
 //! `DELETE /me/sessions` all others, `204`: both by a fresh session.
 
 use lambda_http::http::Method;
 use shared::caller::Caller;
+use shared::cursor::{Page, PageQuery};
 use shared::ids::SessionId;
-use shared::model::session::ActiveSessions;
+use shared::model::session::ActiveSession;
 use shared::security_log::{self, SecurityEvent};
 use shared::{ApiResult, Context, Request, StatusCode, account, request, response};
 
 /// List the own sessions
 ///
-/// Those that are valid, in all organizations.
+/// Those that are valid, in all organizations, newest first. Of a user with more than a thousand, some are left out, never the one that
+/// asks.
 ///
 /// # Errors
-/// `401` without a valid session.
-#[utoipa::path(get, path = "/me/sessions", operation_id = "list_sessions", tag = "users",
-    responses((status = 200, description = "The user's sessions", body = ActiveSessions)),
+/// `401` without a valid session, `422` for a cursor of another list or session.
+#[utoipa::path(get, path = "/me/sessions", operation_id = "list_sessions", tag = "users", params(PageQuery),
+    responses((status = 200, description = "A page of the user's sessions", body = Page<ActiveSession>)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     if request.method() == Method::DELETE {
@@ -25,7 +27,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
         };
     }
     let caller = Caller::verify_user(context, &request).await?;
-    let sessions = account::sessions(context, &caller).await?;
+    let sessions = account::sessions(context, &caller, &request).await?;
     Ok(response::live(response::json(StatusCode::OK, &sessions)))
 }
 

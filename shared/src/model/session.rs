@@ -98,16 +98,6 @@ pub struct ActiveSession {
     pub agent: Option<String>,
 }
 
-/// A user's sessions.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ActiveSessions {
-    /// The newest first, at most 100; the session that asks is among them.
-    pub data: Vec<ActiveSession>,
-    /// There is no next page.
-    #[schema(value_type = Option<String>)]
-    pub next_cursor: (),
-}
-
 /// The cookie with a token. `SameSite=None`: an allowed origin may be another site; its writes are
 /// protected by their `Origin` (see [`crate::caller`]).
 fn cookie(token: &Token) -> HeaderValue {

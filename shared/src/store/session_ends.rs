@@ -27,8 +27,6 @@ const ATTEMPTS: u32 = 6;
 /// Most memberships that get their marks in the transaction: it takes 100 writes, among them the log-in record, the session, and the job
 /// of the mail that says so. From before there was a bound a user may have more.
 const AT_ONCE: usize = 60;
-/// Most sessions that are listed.
-const LISTED_MAX: usize = 100;
 /// Most records of a user's sessions that are read to list them or to find one, dead ones too: they go after 30 days, and nothing bounds how
 /// often somebody logs in to an own account. It is some 110 read units at most. Which ones are read is by chance where there are more; the
 /// acting session is always among them.
@@ -184,27 +182,29 @@ impl Store {
         Ok(())
     }
 
-    /// The sessions of the acting one's user that count, the newest first, at most 100, with the acting one.
+    /// A page of the sessions of the acting one's user that count, the newest first, and the id to go on after. Sessions lie by the hashes
+    /// of their tokens: each page reads what [`READ_MAX`] allows.
     ///
     /// # Errors
     /// When the database is away.
-    pub(crate) async fn active_sessions(&self, acting: ActingSession<'_>) -> Result<Vec<SessionRecord>, ApiError> {
+    pub(crate) async fn active_sessions(
+        &self,
+        acting: ActingSession<'_>,
+        limit: u8,
+        after: Option<SessionId>,
+    ) -> Result<(Vec<SessionRecord>, Option<SessionId>), ApiError> {
         let (sessions, memberships) = self.sessions_and_memberships(acting).await?;
-        let own = Key::session(acting.user_id, acting.token);
         let now = self.now();
-        let counts = |session: &SessionRecord| {
+        let is_on = |session: &SessionRecord| {
             let of = memberships.iter().find(|membership| membership.org_id == session.org_id);
-            of.is_some_and(|of| session.counts(of, now))
+            after.is_none_or(|after| session.session_id < after) && of.is_some_and(|of| session.counts(of, now))
         };
-        let mut active: Vec<_> = sessions.into_iter().filter(|(_, session)| counts(session)).collect();
-        active.sort_unstable_by_key(|(_, session)| std::cmp::Reverse(session.session_id));
-        if let Some(at) = active.iter().position(|(key, _)| *key == own)
-            && at >= LISTED_MAX
-        {
-            active.swap(LISTED_MAX - 1, at);
-        }
-        active.truncate(LISTED_MAX);
-        Ok(active.into_iter().map(|(_, session)| session).collect())
+        let mut page: Vec<_> = sessions.into_iter().map(|(_, session)| session).filter(is_on).collect();
+        page.sort_unstable_by_key(|session| std::cmp::Reverse(session.session_id));
+        let more = page.len() > usize::from(limit);
+        page.truncate(usize::from(limit));
+        let next = page.last().filter(|_| more).map(|last| last.session_id);
+        Ok((page, next))
     }
 
     /// Up to [`READ_MAX`] of the sessions of the acting one's user, and that one, with the memberships, which come before them.
