@@ -60,7 +60,8 @@ impl Rate {
     }
 
     /// The time that so many calls take.
-    pub(crate) fn time_of(self, calls: u64) -> Duration {
+    #[must_use]
+    pub fn time_of(self, calls: u64) -> Duration {
         Duration::from_millis(self.0.saturating_mul(calls))
     }
 
@@ -149,8 +150,8 @@ pub enum Lease {
     Calls(u64),
     /// One call at this time, which is kept for whoever asked.
     At(Moment),
-    /// None in the time that was asked for.
-    Nothing,
+    /// None in the time that was asked for; the next one is at this time.
+    Nothing(Moment),
     /// One call now, alone: the breaker opened so often in a row.
     Probe(u32),
     /// The breaker is open until then.

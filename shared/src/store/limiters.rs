@@ -125,7 +125,7 @@ impl Store {
                     .expression_attribute_values(":read", number(at.plus(rate.tolerance()).as_millis()));
                 (Some(update), Lease::At(at))
             }
-            Tokens::From(_) => (None, Lease::Nothing),
+            Tokens::From(at) => (None, Lease::Nothing(at)),
         }
     }
 
@@ -239,12 +239,18 @@ impl Store {
         self.client.update_item().table_name(&self.table).set_key(Some(Key::limiter(provider).attributes()))
     }
 
-    /// Adds a job to those of its organization that wait for a provider: when its turn comes if the provider serves nobody else, or
-    /// `None` if none waits before it.
+    /// Adds a job to those of its organization that wait for a provider, which is busy with it for `takes`: when its turn comes if the provider
+    /// serves nobody else, or `None` if none waits before it. It is then taken to have the provider's `next` call, and others come after that.
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn join_backlog(&self, org: OrgId, provider: &Provider, rate: Rate) -> Result<Option<Moment>, ApiError> {
+    pub async fn join_backlog(
+        &self,
+        org: OrgId,
+        provider: &Provider,
+        next: Moment,
+        takes: Duration,
+    ) -> Result<Option<Moment>, ApiError> {
         let joined = async {
             let mut has_others = true;
             for _ in 0..ATTEMPTS {
@@ -254,24 +260,19 @@ impl Store {
                 } else {
                     ("SET ends_at = :value, #ttl = :ttl", "attribute_not_exists(ends_at) OR ends_at <= :now")
                 };
-                let first = now.plus(rate.interval()).as_millis();
-                let value = if has_others { number(rate.as_millis()) } else { number(first) };
+                let first = next.max(now).plus(takes).as_millis();
+                let value = if has_others { number(takes.as_millis()) } else { number(first) };
                 let update = self
-                    .client
-                    .update_item()
-                    .table_name(&self.table)
-                    .set_key(Some(Key::backlog(org, provider).attributes()))
+                    .backlog(org, provider)
                     .update_expression(expression)
                     .condition_expression(condition)
-                    .expression_attribute_names("#ttl", keys::TTL)
                     .expression_attribute_values(":now", number(now.as_millis()))
-                    .expression_attribute_values(":value", value)
-                    .expression_attribute_values(":ttl", number(now.plus(BACKLOG_KEPT).as_ttl_seconds()));
+                    .expression_attribute_values(":value", value);
                 match updated(update).await? {
                     Ok(_) if !has_others => return Ok(None),
                     Ok(after) => {
                         let BacklogRecord { ends_at } = record(after)?;
-                        return Ok(ends_at.map(|ends_at| ends_at.minus(rate.interval())));
+                        return Ok(ends_at.map(|ends_at| ends_at.minus(takes)));
                     }
                     Err(_) => has_others = !has_others,
                 }
@@ -279,6 +280,29 @@ impl Store {
             Err(contended())
         };
         timed(Part::Db, joined).await
+    }
+
+    /// Has a backlog end at a moment or later: one of the organization's jobs has a call of its own until then.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn extend_backlog(&self, org: OrgId, provider: &Provider, until: Moment) -> Result<(), ApiError> {
+        let update = self
+            .backlog(org, provider)
+            .update_expression("SET ends_at = :until, #ttl = :ttl")
+            .condition_expression("attribute_not_exists(ends_at) OR ends_at < :until")
+            .expression_attribute_values(":until", number(until.as_millis()));
+        timed(Part::Db, updated(update)).await.map(drop)
+    }
+
+    /// An update of a backlog, whose expression sets `#ttl` to `:ttl`.
+    fn backlog(&self, org: OrgId, provider: &Provider) -> UpdateItemFluentBuilder {
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(Key::backlog(org, provider).attributes()))
+            .expression_attribute_names("#ttl", keys::TTL)
+            .expression_attribute_values(":ttl", number(self.now().plus(BACKLOG_KEPT).as_ttl_seconds()))
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::RunOutcome;
 use crate::run::delay;
 use futures_util::lock::Mutex as AsyncMutex;
+use shared::ids::OrgId;
 use shared::model::job::{Claim, JobRecord, JobState, Turn, UsageDelta, WaitingFor};
 use shared::model::limiter::{Fault, Lease, LimiterRecord, Provider, Rate, Wanted};
 use shared::model::time::Moment;
@@ -201,17 +202,18 @@ impl<'w> Calls<'w> {
         if is_last_try || (job.has_call(now) && !self.limiter.is_stopped(context, provider).await?) {
             return Ok(Admission::Call(None));
         }
+        let recipients = u64::from(job.recipients.max(1));
         // Who has waited in a backlog may take one that comes soon. Others leave that to them.
         let soon = if job.turn.is_some() { self.limiter.soon(provider) } else { Duration::ZERO };
         let (lease, rate) = {
             let mut leased = self.leased.lock().await;
             let left = leased.entry(provider.clone()).or_default();
-            let wanted = match u64::from(job.recipients) {
-                0 | 1 if *left > 0 => {
+            let wanted = match recipients {
+                1 if *left > 0 => {
                     *left -= 1;
                     return Ok(Admission::Call(None));
                 }
-                0 | 1 => Wanted::Calls(unasked.unwrap_or(1).max(1)),
+                1 => Wanted::Calls(unasked.unwrap_or(1).max(1)),
                 several => Wanted::OneFor(several),
             };
             let (lease, rate) = self.limiter.lease(context, provider, wanted, Some(soon)).await?;
@@ -220,11 +222,12 @@ impl<'w> Calls<'w> {
             }
             (lease, rate)
         };
+        let takes = rate.time_of(recipients);
         let lease = match lease {
-            Lease::Nothing => match context.store().join_backlog(job.org_id, provider, rate).await? {
+            Lease::Nothing(next) => match context.store().join_backlog(job.org_id, provider, next, takes).await? {
                 Some(until) => return wait(context, job, Wait { until, turn: Turn::Backlog, refused: None }).await,
                 // Nobody of its own is before it: the next call is its.
-                None => self.limiter.lease(context, provider, Wanted::OneFor(job.recipients.into()), None).await?.0,
+                None => self.limiter.next_call(context, job.org_id, provider, recipients, next).await?,
             },
             lease => lease,
         };
@@ -232,12 +235,9 @@ impl<'w> Calls<'w> {
             Lease::Calls(_) => Ok(Admission::Call(None)),
             Lease::Probe(failures) => Ok(Admission::Call(Some(failures))),
             Lease::At(until) => wait(context, job, Wait { until, turn: Turn::Call, refused: None }).await,
-            Lease::Nothing => {
-                let until = now.plus(rate.interval());
-                wait(context, job, Wait { until, turn: Turn::Backlog, refused: None }).await
-            }
+            Lease::Nothing(until) => wait(context, job, Wait { until, turn: Turn::Backlog, refused: None }).await,
             Lease::Open(until, why) => {
-                let turn = context.store().join_backlog(job.org_id, provider, rate).await?.unwrap_or(now);
+                let turn = context.store().join_backlog(job.org_id, provider, now, takes).await?.unwrap_or(now);
                 let until = until.max(turn).max(now.plus(delay(job.refusals.saturating_add(1))));
                 wait(context, job, Wait { until, turn: Turn::Backlog, refused: Some(why) }).await
             }
@@ -246,6 +246,26 @@ impl<'w> Calls<'w> {
 }
 
 impl Limiter {
+    /// Leases the next call for an organization of which nobody waits. Its other jobs come after that call: so it holds one ahead of others at
+    /// a time, however late that is.
+    async fn next_call(
+        &self,
+        context: &Context,
+        org: OrgId,
+        provider: &Provider,
+        recipients: u64,
+        expected: Moment,
+    ) -> Result<Lease, ApiError> {
+        let (lease, rate) = self.lease(context, provider, Wanted::OneFor(recipients), None).await?;
+        if let Lease::At(at) = lease
+            && at > expected
+        {
+            // Others were faster, and its backlog would end before the call.
+            context.store().extend_backlog(org, provider, at.plus(rate.time_of(recipients))).await?;
+        }
+        Ok(lease)
+    }
+
     fn soon(&self, provider: &Provider) -> Duration {
         self.with(provider, |known| known.record.rate(self.configured)).interval().max(SOON)
     }

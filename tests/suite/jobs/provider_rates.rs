@@ -5,6 +5,7 @@ use super::rig::{MODEL, Rig};
 use crate::api::Actor;
 use futures_util::future::join_all;
 use local::{Clock, Options};
+use reqwest::Method;
 use serde_json::{Value, json};
 use shared::jobs::JobMessage;
 use shared::model::job::JobKind;
@@ -200,6 +201,52 @@ async fn one_organizations_backlog_holds_up_no_other() {
     pass(&rig, SECOND, MINUTE, async || providers.analyses().iter().any(is_its)).await;
     let others = providers.analyses().iter().skip(before).take_while(|call| !is_its(call)).count();
     assert!(others <= 2, "{others} calls of the other organization's came first");
+}
+
+/// An organization's e-mails to ten that come one after the other, one each 100 ms, of which the mail service takes one in 714.
+async fn stream_of_emails_to_ten(rig: &Rig, owner: &Actor) {
+    let to: Vec<String> = (0..10).map(|number| format!("reader-{number}@example.com")).collect();
+    let mail = json!({"to": to, "subject": "s", "text": "t"});
+    for _ in 0..100 {
+        rig.accepted(owner, "/send-email", mail.clone()).await;
+        rig.deliver_all().await;
+        rig.system.clock().jump(SECOND / 10);
+    }
+}
+
+/// How many of the stream's e-mails are sent before one to `email`.
+async fn sent_before(providers: &Providers, rig: &Rig, email: &str) -> usize {
+    let before = providers.emails().len();
+    let is_its = |mail: &Value| mail.to_string().contains(email);
+    let is_sent = async || {
+        rig.deliver_account_mail().await;
+        providers.emails().iter().skip(before).any(is_its)
+    };
+    pass(rig, SECOND / 10, MINUTE, is_sent).await;
+    providers.emails().iter().skip(before).take_while(|mail| !is_its(mail)).count()
+}
+
+/// Neither another organization's e-mail nor an account's mail waits behind the e-mails of one that come one by one, faster than they can be
+/// sent; and all of those are sent.
+#[tokio::test]
+async fn a_stream_of_emails_holds_up_no_other_mail() {
+    let (providers, rig, many) = fourteen_emails_a_second().await;
+    let one = rig.owner("pro").await;
+    rig.deliver_account_mail().await;
+    let sent = providers.emails().len();
+    stream_of_emails_to_ten(&rig, &many).await;
+    rig.accepted(&one, "/send-email", json!({"to": one.email, "subject": "s", "text": "t"})).await;
+    let others = sent_before(&providers, &rig, &one.email).await;
+    assert!(others <= 2, "{others} e-mails of the other organization's came first");
+
+    let forgot = json!({"email": one.email});
+    assert_eq!(rig.api.elsewhere().call(None, Method::POST, "/auth/forgot-password", Some(forgot)).await.status, 202);
+    let others = sent_before(&providers, &rig, &one.email).await;
+    assert!(others <= 2, "{others} e-mails came before a link to another password");
+
+    let took = pass(&rig, SECOND, 3 * MINUTE, async || providers.emails().len() == sent + 102).await;
+    assert!(took <= 100 * SECOND, "{took:?}: the rate is made use of");
+    assert_eq!(count(&rig, &many, "succeeded").await, 100);
 }
 
 /// The account has no credit for hours: it is asked rarely, jobs wait and say why, and all of it is done soon after.

@@ -284,7 +284,8 @@ impl Scenario {
         let (store, now) = (self.rig.system.context().store(), self.rig.system.context().now());
         let (org, rate) = (owner.org_id.parse().unwrap(), Rate::of(60_000, Duration::from_secs(60)));
         let provider = Provider::Model("small".to_owned());
-        assert_eq!(store.join_backlog(org, &provider, rate).await.unwrap(), None, "nobody is before it");
+        let first = store.join_backlog(org, &provider, now, rate.interval()).await.unwrap();
+        assert_eq!(first, None, "nobody is before it");
         store.note_rate(&provider, rate).await.unwrap();
         let lease =
             store.lease_calls(&provider, rate, &mut LimiterRecord::default(), Wanted::Calls(1), None).await.unwrap();
