@@ -1,6 +1,9 @@
 //! Secrets: never shown, read once per environment, read again only when the other side refuses them.
 
+use aws_sdk_secretsmanager::config::http::HttpResponse;
 use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
+use aws_sdk_secretsmanager::error::{ProvideErrorMetadata as _, SdkError};
+use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 use aws_types::SdkConfig;
 use serde_json::{Map, Value};
 use shared::error::chain;
@@ -63,7 +66,10 @@ pub enum KeyError {
     /// The same of a secret with this name in Secrets Manager.
     #[error("the secret {0} holds no usable key: put the key itself there, or JSON with it under {MEMBER}")]
     UnusableSecret(String),
-    /// Secrets Manager did not give it; the text is for the log only.
+    /// Secrets Manager refuses to give it: it is not there, or this function may not read it. The text is for the log only.
+    #[error("the secret is not given out: {0}")]
+    Withheld(String),
+    /// Secrets Manager was away or busy, which passes. The text is for the log only.
     #[error("the secret could not be read: {0}")]
     Unread(String),
 }
@@ -118,10 +124,22 @@ impl ApiKey {
 
     async fn read(&self) -> Result<Secret, KeyError> {
         let reply = self.client.get_secret_value().secret_id(&self.secret_id).send().await;
-        let reply = reply.map_err(|error| KeyError::Unread(chain(&error)))?;
+        let reply = reply.map_err(|error| not_given(&error))?;
         let secret = reply.secret_string().and_then(|text| Secret::stored(text).ok());
         secret.ok_or_else(|| KeyError::UnusableSecret(self.secret_id.clone()))
     }
+}
+
+/// A time-out, a lost connection, a failure of Secrets Manager's own and throttling pass. Any other answer stays the same until somebody sees
+/// to it (<https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html>).
+fn not_given(error: &SdkError<GetSecretValueError, HttpResponse>) -> KeyError {
+    let stays = error.raw_response().is_some_and(|reply| reply.status().is_client_error())
+        && error.as_service_error().is_some_and(|said| !said.code().is_some_and(is_throttling));
+    if stays { KeyError::Withheld(chain(error)) } else { KeyError::Unread(chain(error)) }
+}
+
+fn is_throttling(code: &str) -> bool {
+    ["ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"].contains(&code)
 }
 
 /// A Secrets Manager client, with time limits of its own.

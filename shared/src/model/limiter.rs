@@ -260,5 +260,9 @@ mod tests {
             assert!(lasts.is_sorted() && lasts[38] == OPEN_MAX && lasts[0] <= Duration::from_secs(30));
         }
         assert_eq!((Fault::of("provider_billing"), Fault::of("database")), (Some(Fault::ForTheOperator), None));
+        assert_eq!(
+            (Fault::of("provider_credentials"), Fault::of("provider_key_unread")),
+            (Some(Fault::ForTheOperator), None)
+        );
     }
 }

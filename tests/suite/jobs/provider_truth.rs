@@ -3,6 +3,7 @@
 use super::providers::{Answer, Providers};
 use super::rig::{MODEL, Rig};
 use serde_json::json;
+use shared::model::limiter::Provider;
 
 #[tokio::test]
 async fn a_model_goes_by_each_of_its_ids_at_one_price() {
@@ -45,6 +46,23 @@ async fn what_certainly_does_not_fit_the_model_is_refused_and_costs_nothing() {
     // A model that takes more, and one long word that may be few tokens.
     rig.accepted(&owner, "/analyze", json!({"text": words, "model": "claude-sonnet-4-6"})).await;
     rig.accepted(&owner, "/analyze", json!({"text": "a".repeat(900_000), "model": MODEL})).await;
+}
+
+/// Secrets Manager is away: the job waits, and the provider is held for unwell by nobody.
+#[tokio::test]
+async fn a_key_that_could_not_be_read_stops_nobody_else() {
+    let providers = Providers::start().await;
+    let keeper = "AWS_ENDPOINT_URL_SECRETS_MANAGER";
+    let nobody_listens = |(name, url)| (name, if name == keeper { "http://127.0.0.1:1".to_owned() } else { url });
+    let rig = Rig::with(providers.environment().map(nobody_listens)).await;
+    let owner = rig.owner("pro").await;
+    let id = rig.accepted(&owner, "/analyze", json!({"text": "a text", "model": MODEL})).await;
+    rig.deliver().await;
+    let job = rig.job(&owner, &id).await;
+    let waits = (&job["state"], &job["attempts"], &job["waiting_for"]["code"]);
+    assert_eq!(waits, (&json!("queued"), &json!(0), &json!("provider_key_unread")), "{job}");
+    let record = rig.system.context().store().limiter_record(&Provider::Model(MODEL.to_owned())).await.unwrap();
+    assert_eq!((record.failures, record.open_until), (0, None));
 }
 
 #[tokio::test]

@@ -25,6 +25,8 @@ use worker::{RateLimits, transport};
 pub const BASE_URL: &str = "https://api.anthropic.com";
 /// The version of the API that this speaks; required on every request.
 const API_VERSION: &str = "2023-06-01";
+/// The code of a job that waits because the keeper of the key was away or busy.
+const KEY_UNREAD: &str = "provider_key_unread";
 /// The largest reply that is read: our `max_tokens` allows about 10 KB, so more is no reply of ours.
 const REPLY_MAX_BYTES: usize = 256 * 1024;
 
@@ -180,8 +182,17 @@ fn later(code: &'static str, detail: &str, cost: Cost) -> AnalysisError {
 }
 
 fn no_key(error: &KeyError) -> AnalysisError {
-    tracing::error!(%error, "the model provider's key is not to be had");
-    later(refusal::CREDENTIALS, "this service's key for the model provider could not be read", Cost::Nothing)
+    match error {
+        // One environment's hiccup says nothing of the provider: nobody else waits for it.
+        KeyError::Unread(_) => {
+            tracing::warn!(%error, "the model provider's key could not be read now");
+            later(KEY_UNREAD, "this service's key for the model provider could not be read now", Cost::Nothing)
+        }
+        KeyError::Unusable | KeyError::UnusableSecret(_) | KeyError::Withheld(_) => {
+            tracing::error!(%error, "the model provider's key is not to be had");
+            later(refusal::CREDENTIALS, "this service has no usable key for the model provider", Cost::Nothing)
+        }
+    }
 }
 
 #[cfg(test)]

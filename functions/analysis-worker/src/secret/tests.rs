@@ -25,6 +25,11 @@ pub(crate) fn reply(value: &str) -> Reply {
     Reply::http(200, &[("content-type", "application/x-amz-json-1.1")], &body)
 }
 
+/// What Secrets Manager says when it does not give a secret.
+pub(crate) fn error(status: u16, kind: &str) -> Reply {
+    Reply::http(status, &[("x-amzn-errortype", kind), ("content-type", "application/x-amz-json-1.1")], "{}")
+}
+
 #[tokio::test]
 async fn a_secret_does_not_show() {
     let secret = Secret::new("sk-very-secret\n").expect("a last line break is dropped");
@@ -113,13 +118,24 @@ async fn the_consoles_json_is_read_and_garbage_names_the_secret() {
 
 #[tokio::test]
 async fn a_failure_is_not_kept() {
-    let missing = Reply::http(
-        400,
-        &[("x-amzn-errortype", "ResourceNotFoundException"), ("content-type", "application/x-amz-json-1.1")],
-        "{}",
-    );
-    let server = Server::start(vec![missing, reply("first")]).await;
+    let server = Server::start(vec![error(400, "ResourceNotFoundException"), reply("first")]).await;
     let key = key(&server.url);
-    assert!(matches!(key.get().await, Err(KeyError::Unread(_))));
+    assert!(matches!(key.get().await, Err(KeyError::Withheld(_))));
     assert_eq!(key.get().await.expect("the server has it now").expose(), "first");
+}
+
+/// The SDK asks three times before it tells of what passes.
+#[tokio::test]
+async fn what_passes_is_told_from_what_stays() {
+    for (status, kind) in [(400, "ThrottlingException"), (500, "InternalServiceError"), (503, "")] {
+        let server = Server::start(vec![error(status, kind); 3]).await;
+        let read = key(&server.url).get().await;
+        assert!(matches!(read, Err(KeyError::Unread(_))), "{status} {kind}: {read:?}");
+    }
+    for kind in ["AccessDeniedException", "ResourceNotFoundException", "InvalidRequestException", "DecryptionFailure"] {
+        let read = key(&Server::start(vec![error(400, kind)]).await.url).get().await;
+        assert!(matches!(read, Err(KeyError::Withheld(_))), "{kind}: {read:?}");
+    }
+    let read = key(&Server::start(vec![]).await.url).get().await;
+    assert!(matches!(read, Err(KeyError::Unread(_))), "nobody listens: {read:?}");
 }

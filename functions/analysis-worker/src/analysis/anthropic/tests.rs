@@ -1,5 +1,5 @@
 use super::*;
-use crate::secret::tests::{key, reply as secret};
+use crate::secret::tests::{error, key, reply as secret};
 use serde_json::{Value, json};
 use shared::model::analysis::{SentimentLabel, TokenUsage};
 use testkit::scripted::{Reply as Scripted, Server};
@@ -278,6 +278,24 @@ async fn a_refused_key_is_not_tried_twice() {
     let (error, requests) = outcome(vec![Scripted::http(401, &[], ""), Scripted::http(401, &[], "")]).await;
     assert!(matches!(error, Err(AnalysisError::Transient { code: "provider_credentials", .. })), "{error:?}");
     assert_eq!(requests.len(), 1);
+}
+
+/// A key that is not to be had concerns everybody; one that this environment could not read now, nobody else.
+#[tokio::test]
+async fn a_key_that_could_not_be_read_is_no_wrong_key() {
+    for (secrets, code) in [
+        (vec![], "provider_key_unread"),
+        (vec![secret("no key")], "provider_credentials"),
+        (vec![error(400, "AccessDeniedException")], "provider_credentials"),
+    ] {
+        let secrets = Server::start(secrets).await;
+        let server = Server::start(vec![]).await;
+        let connector = transport::connector(&server.url, None).expect("a plain connector needs no roots");
+        let client = Anthropic::new(&server.url, connector, key(&secrets.url), Duration::from_secs(20));
+        let error = client.expect("the server's URL is one").analyze(TEXT, "m").await.expect_err("there is no key");
+        let AnalysisError::Transient { code: said, cost, .. } = &error else { panic!("{error:?}") };
+        assert_eq!((*said, *cost, server.requests().len()), (code, Cost::Nothing, 0));
+    }
 }
 
 #[tokio::test]
