@@ -12,6 +12,7 @@ mod fairness;
 pub(crate) mod idempotency;
 pub(crate) mod limits;
 mod lists;
+mod mail_rates;
 mod plans;
 mod prefer_wait;
 mod provider_rates;

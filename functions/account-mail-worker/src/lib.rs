@@ -56,7 +56,7 @@ impl Work for AccountMails {
     }
 
     fn provider(&self, _: &JobRecord) -> Option<Provider> {
-        Some(Provider::Mail)
+        Some(Provider::AccountMail)
     }
 
     async fn run(

@@ -13,11 +13,16 @@ const FIRST_OPEN_FOR_THE_OPERATOR: Duration = Duration::from_secs(30);
 /// The longest that it is open before the next probe.
 const OPEN_MAX: Duration = Duration::from_secs(300);
 
-/// Whom jobs call, all of them under one rate.
+/// One part in so many of the mail service's rate is kept for mail about accounts.
+const KEPT_FOR_ACCOUNTS: u64 = 5;
+
+/// Whom jobs call, all of them under one rate and one breaker.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Provider {
-    /// The mail service: e-mails of organizations and about accounts.
+    /// The mail service, for e-mails of organizations.
     Mail,
+    /// The same mail service, for mail about accounts: it has a bucket of its own, so no newsletter is before it. All else they share.
+    AccountMail,
     /// One of the model provider's models. Each has a rate of its own there, and may be overloaded alone.
     Model(String),
 }
@@ -27,8 +32,43 @@ impl Provider {
     #[must_use]
     pub fn name(&self) -> String {
         match self {
-            Self::Mail => "mail".to_owned(),
+            Self::Mail | Self::AccountMail => "mail".to_owned(),
             Self::Model(model) => format!("model:{model}"),
+        }
+    }
+
+    /// The attribute of its record that holds its bucket.
+    pub(crate) fn bucket(&self) -> &'static str {
+        match self {
+            Self::Mail | Self::Model(_) => "next_at",
+            Self::AccountMail => "account_next_at",
+        }
+    }
+
+    /// All whose buckets are in its record.
+    pub(crate) fn of_its_record(&self) -> &[Self] {
+        match self {
+            Self::Mail | Self::AccountMail => &[Self::Mail, Self::AccountMail],
+            Self::Model(_) => std::slice::from_ref(self),
+        }
+    }
+
+    /// Its part of the whole rate. The parts are never more than the whole.
+    #[must_use]
+    pub fn share(&self, whole: Rate) -> Rate {
+        match self {
+            Self::Model(_) => whole,
+            Self::Mail => Rate(whole.0.saturating_mul(KEPT_FOR_ACCOUNTS).div_ceil(KEPT_FOR_ACCOUNTS - 1)),
+            Self::AccountMail => Rate(whole.0.saturating_mul(KEPT_FOR_ACCOUNTS)),
+        }
+    }
+
+    /// Whose calls it may have where that one leaves them over now.
+    #[must_use]
+    pub fn lender(&self) -> Option<Self> {
+        match self {
+            Self::AccountMail => Some(Self::Mail),
+            Self::Mail | Self::Model(_) => None,
         }
     }
 }
@@ -78,6 +118,8 @@ impl Rate {
 pub struct LimiterRecord {
     /// The time of the next call, if all came evenly spaced (the "theoretical arrival time" of GCRA, ITU-T I.371).
     pub next_at: Option<Moment>,
+    /// The same of what is kept for mail about accounts.
+    pub account_next_at: Option<Moment>,
     /// Until when the provider takes no calls at all, as a refusal of its own said.
     pub empty_until: Option<Moment>,
     /// As the provider itself says; configuration says it otherwise.
@@ -107,9 +149,13 @@ impl LimiterRecord {
         self.interval_ms.map_or(configured, Rate::every)
     }
 
-    /// What the bucket has for one who wants so many.
-    pub(crate) fn tokens(&self, rate: Rate, wanted: u64, now: Moment) -> Tokens {
-        let next_at = self.next_at.filter(|at| *at >= now);
+    /// What a bucket with this rate has for one who wants so many.
+    pub(crate) fn tokens(&self, provider: &Provider, rate: Rate, wanted: u64, now: Moment) -> Tokens {
+        let next_at = match provider {
+            Provider::Mail | Provider::Model(_) => self.next_at,
+            Provider::AccountMail => self.account_next_at,
+        };
+        let next_at = next_at.filter(|at| *at >= now);
         let latest = now.plus(rate.tolerance());
         let at = next_at.unwrap_or(now);
         if at > latest {
@@ -231,18 +277,41 @@ mod tests {
     fn a_bucket_has_a_second_of_calls_and_fills_evenly() {
         let rate = Rate::of(14, Duration::from_secs(1));
         let after = |next_at| LimiterRecord { next_at, ..LimiterRecord::default() };
-        assert_eq!(after(None).tokens(rate, 10, at(5_000)), Tokens::Now(10, None));
+        assert_eq!(after(None).tokens(&Provider::Mail, rate, 10, at(5_000)), Tokens::Now(10, None));
         assert_eq!(
-            after(Some(at(4_000))).tokens(rate, 100, at(5_000)),
+            after(Some(at(4_000))).tokens(&Provider::Mail, rate, 100, at(5_000)),
             Tokens::Now(13, None),
             "what is not used is lost"
         );
-        assert_eq!(after(Some(at(5_720))).tokens(rate, 100, at(5_000)), Tokens::Now(3, Some(at(5_720))));
-        assert_eq!(after(Some(at(5_928))).tokens(rate, 100, at(5_000)), Tokens::Now(1, Some(at(5_928))));
-        assert_eq!(after(Some(at(6_000))).tokens(rate, 1, at(5_000)), Tokens::From(at(5_072)));
+        assert_eq!(
+            after(Some(at(5_720))).tokens(&Provider::Mail, rate, 100, at(5_000)),
+            Tokens::Now(3, Some(at(5_720)))
+        );
+        assert_eq!(
+            after(Some(at(5_928))).tokens(&Provider::Mail, rate, 100, at(5_000)),
+            Tokens::Now(1, Some(at(5_928)))
+        );
+        assert_eq!(after(Some(at(6_000))).tokens(&Provider::Mail, rate, 1, at(5_000)), Tokens::From(at(5_072)));
         let slow = Rate::of(50, Duration::from_secs(60));
-        assert_eq!(after(None).tokens(slow, 5, at(0)), Tokens::Now(1, None));
-        assert_eq!(after(Some(at(1_200))).tokens(slow, 5, at(0)), Tokens::From(at(1_200)));
+        assert_eq!(after(None).tokens(&Provider::Mail, slow, 5, at(0)), Tokens::Now(1, None));
+        assert_eq!(after(Some(at(1_200))).tokens(&Provider::Mail, slow, 5, at(0)), Tokens::From(at(1_200)));
+    }
+
+    /// Also where a rate is too low for both of them to have a call in one second.
+    #[test]
+    fn a_fifth_of_the_mail_services_rate_is_kept_for_accounts_and_the_parts_are_not_more_than_the_whole() {
+        for a_second in 1..=200 {
+            let whole = Rate::of(a_second, Duration::from_secs(1));
+            let (mail, account) = (Provider::Mail.share(whole), Provider::AccountMail.share(whole));
+            assert_eq!(account.as_millis(), whole.as_millis() * 5, "{a_second}: exactly a fifth");
+            let (mail, account, whole) = (mail.as_millis(), account.as_millis(), whole.as_millis());
+            assert!((mail + account) * whole <= mail * account, "{a_second}: 1/{mail} + 1/{account} <= 1/{whole}");
+            assert!((mail - 1) * 4 < whole * 5, "{a_second}: no more is lost than the rest of a millisecond");
+        }
+        let model = Provider::Model("m".to_owned());
+        assert_eq!(model.share(Rate::every(72)), Rate::every(72));
+        let record = LimiterRecord { next_at: Some(at(99_000)), ..LimiterRecord::default() };
+        assert_eq!(record.tokens(&Provider::AccountMail, Rate::every(360), 2, at(0)), Tokens::Now(2, None));
     }
 
     #[test]

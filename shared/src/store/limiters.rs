@@ -92,17 +92,21 @@ impl Store {
         ahead: Option<Duration>,
         now: Moment,
     ) -> (Option<UpdateItemFluentBuilder>, Lease) {
-        let update = self.limiter(provider).expression_attribute_values(":interval", number(rate.as_millis()));
+        let update = self
+            .limiter(provider)
+            .expression_attribute_names("#next", provider.bucket())
+            .expression_attribute_values(":interval", number(rate.as_millis()));
+        let rate = provider.share(rate);
         let (wanted, time_of) = match wanted {
             Wanted::Calls(calls) => (calls, rate.time_of(1)),
             Wanted::OneFor(units) => (1, rate.time_of(units)),
         };
         let time_of = |calls: u64| time_of.saturating_mul(u32::try_from(calls).unwrap_or(u32::MAX));
-        match known.tokens(rate, wanted, now) {
+        match known.tokens(provider, rate, wanted, now) {
             Tokens::Now(calls, None) => {
                 let update = update
-                    .update_expression("SET next_at = :next")
-                    .condition_expression(format!("{CLOSED} AND (attribute_not_exists(next_at) OR next_at < :now)"))
+                    .update_expression("SET #next = :next")
+                    .condition_expression(format!("{CLOSED} AND (attribute_not_exists(#next) OR #next < :now)"))
                     .expression_attribute_values(":next", number(now.plus(time_of(calls)).as_millis()))
                     .expression_attribute_values(":now", number(now.as_millis()));
                 (Some(update), Lease::Calls(calls))
@@ -110,8 +114,8 @@ impl Store {
             Tokens::Now(calls, Some(_)) => {
                 let latest = now.plus(rate.tolerance()).minus(rate.time_of(calls - 1));
                 let update = update
-                    .update_expression("ADD next_at :taken")
-                    .condition_expression(format!("{CLOSED} AND next_at BETWEEN :now AND :latest"))
+                    .update_expression("ADD #next :taken")
+                    .condition_expression(format!("{CLOSED} AND #next BETWEEN :now AND :latest"))
                     .expression_attribute_values(":taken", number(time_of(calls).as_millis()))
                     .expression_attribute_values(":now", number(now.as_millis()))
                     .expression_attribute_values(":latest", number(latest.as_millis()));
@@ -119,8 +123,8 @@ impl Store {
             }
             Tokens::From(at) if ahead.is_none_or(|ahead| at <= now.plus(ahead)) => {
                 let update = update
-                    .update_expression("ADD next_at :taken")
-                    .condition_expression(format!("{CLOSED} AND next_at = :read"))
+                    .update_expression("ADD #next :taken")
+                    .condition_expression(format!("{CLOSED} AND #next = :read"))
                     .expression_attribute_values(":taken", number(time_of(1).as_millis()))
                     .expression_attribute_values(":read", number(at.plus(rate.tolerance()).as_millis()));
                 (Some(update), Lease::At(at))
@@ -187,31 +191,40 @@ impl Store {
         timed(Part::Db, updated(update)).await.map(drop)
     }
 
-    /// Has the bucket be empty until a moment. Calls that were leased for a time before it are not made either.
+    /// Has the buckets of a provider that takes `rate` calls be empty until a moment. Calls that were leased for a time before it are not made
+    /// either.
     ///
     /// # Errors
     /// When the database is away.
     pub async fn empty_bucket(&self, provider: &Provider, rate: Rate, until: Moment) -> Result<(), ApiError> {
+        let emptied = async {
+            for provider in provider.of_its_record() {
+                self.empty_one(provider, provider.share(rate), until).await?;
+            }
+            Ok(())
+        };
+        timed(Part::Db, emptied).await
+    }
+
+    async fn empty_one(&self, provider: &Provider, rate: Rate, until: Moment) -> Result<(), ApiError> {
         let next = number(until.plus(rate.tolerance()).as_millis());
         let emptied = self
             .limiter(provider)
-            .update_expression("SET next_at = :next, empty_until = :until")
-            .condition_expression("attribute_not_exists(next_at) OR next_at < :next")
+            .update_expression("SET #next = :next, empty_until = :until")
+            .condition_expression("attribute_not_exists(#next) OR #next < :next")
+            .expression_attribute_names("#next", provider.bucket())
             .expression_attribute_values(":next", next)
             .expression_attribute_values(":until", number(until.as_millis()));
-        let emptied = async {
-            if updated(emptied).await?.is_ok() {
-                return Ok(());
-            }
-            // Calls are leased beyond that already: these stay.
-            let stopped = self
-                .limiter(provider)
-                .update_expression("SET empty_until = :until")
-                .condition_expression("attribute_not_exists(empty_until) OR empty_until < :until")
-                .expression_attribute_values(":until", number(until.as_millis()));
-            updated(stopped).await.map(drop)
-        };
-        timed(Part::Db, emptied).await
+        if updated(emptied).await?.is_ok() {
+            return Ok(());
+        }
+        // Calls are leased beyond that already: these stay.
+        let stopped = self
+            .limiter(provider)
+            .update_expression("SET empty_until = :until")
+            .condition_expression("attribute_not_exists(empty_until) OR empty_until < :until")
+            .expression_attribute_values(":until", number(until.as_millis()));
+        updated(stopped).await.map(drop)
     }
 
     /// The bucket and the breaker of a provider as they are.

@@ -89,7 +89,24 @@ impl Limiter {
         change(known.entry(provider.clone()).or_default())
     }
 
+    /// Leases calls of a provider, or else what the lender of its calls has over now.
     async fn lease(
+        &self,
+        context: &Context,
+        provider: &Provider,
+        wanted: Wanted,
+        ahead: Option<Duration>,
+    ) -> Result<(Lease, Rate), ApiError> {
+        // Boxed, as the whole way to the database would stand in each of a batch's runs twice.
+        let (lease, rate) = Box::pin(self.lease_own(context, provider, wanted, ahead)).await?;
+        let (Lease::Nothing(_), Some(lender)) = (&lease, provider.lender()) else { return Ok((lease, rate)) };
+        Ok(match Box::pin(self.lease_own(context, &lender, wanted, Some(Duration::ZERO))).await? {
+            (Lease::Nothing(_), _) => (lease, rate),
+            (lent, _) => (lent, rate),
+        })
+    }
+
+    async fn lease_own(
         &self,
         context: &Context,
         provider: &Provider,
@@ -98,7 +115,7 @@ impl Limiter {
     ) -> Result<(Lease, Rate), ApiError> {
         let mut record = self.with(provider, |known| known.record.clone());
         let lease = context.store().lease_calls(provider, self.configured, &mut record, wanted, ahead).await?;
-        let rate = record.rate(self.configured);
+        let rate = provider.share(record.rate(self.configured));
         self.know(provider, record, context.now());
         Ok((lease, rate))
     }
@@ -225,23 +242,24 @@ impl<'w> Calls<'w> {
         let takes = rate.time_of(recipients);
         let lease = match lease {
             Lease::Nothing(next) => match context.store().join_backlog(job.org_id, provider, next, takes).await? {
-                Some(until) => return wait(context, job, Wait { until, turn: Turn::Backlog, refused: None }).await,
+                Some(turn) => Lease::Nothing(turn),
                 // Nobody of its own is before it: the next call is its.
                 None => self.limiter.next_call(context, job.org_id, provider, recipients, next).await?,
             },
             lease => lease,
         };
-        match lease {
-            Lease::Calls(_) => Ok(Admission::Call(None)),
-            Lease::Probe(failures) => Ok(Admission::Call(Some(failures))),
-            Lease::At(until) => wait(context, job, Wait { until, turn: Turn::Call, refused: None }).await,
-            Lease::Nothing(until) => wait(context, job, Wait { until, turn: Turn::Backlog, refused: None }).await,
+        let waits = match lease {
+            Lease::Calls(_) => return Ok(Admission::Call(None)),
+            Lease::Probe(failures) => return Ok(Admission::Call(Some(failures))),
+            Lease::At(until) => Wait { until, turn: Turn::Call, refused: None },
+            Lease::Nothing(until) => Wait { until, turn: Turn::Backlog, refused: None },
             Lease::Open(until, why) => {
                 let turn = context.store().join_backlog(job.org_id, provider, now, takes).await?.unwrap_or(now);
                 let until = until.max(turn).max(now.plus(delay(job.refusals.saturating_add(1))));
-                wait(context, job, Wait { until, turn: Turn::Backlog, refused: Some(why) }).await
+                Wait { until, turn: Turn::Backlog, refused: Some(why) }
             }
-        }
+        };
+        wait(context, job, waits).await
     }
 }
 
@@ -267,7 +285,7 @@ impl Limiter {
     }
 
     fn soon(&self, provider: &Provider) -> Duration {
-        self.with(provider, |known| known.record.rate(self.configured)).interval().max(SOON)
+        provider.share(self.with(provider, |known| known.record.rate(self.configured))).interval().max(SOON)
     }
 }
 

@@ -11,12 +11,12 @@ use shared::jobs::JobMessage;
 use shared::model::job::JobKind;
 use std::time::Duration;
 
-const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A rig whose configuration says how many analyses a minute and e-mails a second its providers take.
-async fn rig_of(providers: &Providers, per_minute: u32, per_second: u32) -> Rig {
+pub(super) async fn rig_of(providers: &Providers, per_minute: u32, per_second: u32) -> Rig {
     let rates = [("ANALYSES_PER_MINUTE", per_minute.to_string()), ("EMAILS_PER_SECOND", per_second.to_string())];
     let environment = providers.environment().into_iter().chain(rates);
     let environment = environment.map(|(name, value)| (name.to_owned(), value)).collect();
@@ -42,7 +42,7 @@ async fn analyses(rig: &Rig, owner: &Actor, count: usize) -> Vec<String> {
 }
 
 /// Lets time pass in steps, delivers what is visible and sweeps each minute, until `is_done`. Returns how long it took.
-async fn pass(rig: &Rig, step: Duration, most: Duration, is_done: impl AsyncFn() -> bool) -> Duration {
+pub(super) async fn pass(rig: &Rig, step: Duration, most: Duration, is_done: impl AsyncFn() -> bool) -> Duration {
     let clock = rig.system.clock();
     let (begin, mut swept) = (clock.now_ms(), 0);
     loop {
@@ -146,7 +146,7 @@ async fn the_providers_own_word_of_its_rate_counts() {
 }
 
 /// A mail service that takes 14 recipients a second, and an organization whose own account mail is out.
-async fn fourteen_emails_a_second() -> (Providers, Rig, Actor) {
+pub(super) async fn fourteen_emails_a_second() -> (Providers, Rig, Actor) {
     let providers = Providers::start().await;
     let rig = rig_of(&providers, 50, 14).await;
     let owner = rig.owner("pro").await;
@@ -222,7 +222,7 @@ async fn sent_before(providers: &Providers, rig: &Rig, email: &str) -> usize {
         rig.deliver_account_mail().await;
         providers.emails().iter().skip(before).any(is_its)
     };
-    pass(rig, SECOND / 10, MINUTE, is_sent).await;
+    Box::pin(pass(rig, SECOND / 10, MINUTE, is_sent)).await;
     providers.emails().iter().skip(before).take_while(|mail| !is_its(mail)).count()
 }
 

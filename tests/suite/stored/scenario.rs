@@ -291,6 +291,8 @@ impl Scenario {
             store.lease_calls(&provider, rate, &mut LimiterRecord::default(), Wanted::Calls(1), None).await.unwrap();
         assert_eq!(lease, Lease::Calls(1));
         store.empty_bucket(&provider, rate, now.plus(Duration::from_secs(30))).await.unwrap();
+        let (account, known) = (Provider::AccountMail, &mut LimiterRecord::default());
+        store.lease_calls(&account, Rate::of(1, Duration::from_secs(1)), known, Wanted::Calls(1), None).await.unwrap();
         let why = WaitingFor::new("provider_billing", "No credit.");
         assert!(store.open_breaker(&provider, 1, now.plus(Duration::from_secs(30)), &why).await.unwrap());
     }
