@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `sam local invoke` of every function with its event, in containers of an engine of its own, which ends with it.
-# As root, after `just build`: .ci/with-local.sh deploy/sam-local.sh
+# As root, after `just build` or `just build --quick`: .ci/with-local.sh deploy/sam-local.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 : "${DATABASE_URL:?run me by .ci/with-local.sh}"

@@ -20,8 +20,8 @@ MEASURED = ["get-user", "get-org-plan", "list-items", "create-item", "analyze"]
 RATIO = ["just", "bench", "--no-build", "--only", "get-user", "--local", "target/debug/local"]
 
 SUITE = ["cargo", "test", "--workspace", "--locked", "--test", "suite", "--"]
-# By name: what it guards, its command, and variables. In this order, for `release` and `untrained` leave the functions that the step behind
-# them measures where `plain` and `quick` leave theirs.
+# By name: what it guards, its command, and variables. In this order, for all builds leave their functions in one place: `sam-local` and
+# `procedures` take those of `quick`, what is measured those of `release`.
 STEPS = {
     "build": ("all tests compile", ["cargo", "test", "--workspace", "--locked", "--no-run"], {}),
     "planted-suite": ("the suite finds each planted bug that is its to find, many in one build", ["lab/planted-bugs.py", "--together"], {}),
@@ -51,11 +51,12 @@ STEPS = {
                       ["cargo", "test", "--workspace", "--locked", "--test", "kill", "--", "--jobs", "400", "--kills", "80", "--outage", "0", "--unkind"],
                       {"CITIZEN_LIKE_AWS": "1"}),
     "load": ("the truth holds under load", ["just", "load"], {}),
-    "quick": ("all functions as the tests have them, for the step below", ["deploy/build-functions.py", "--quick", "--quiet", "--locked"], {}),
+    "quick": ("all functions as the tests have them, for the three steps below", ["deploy/build-functions.py", "--quick", "--quiet", "--locked"], {}),
     "readme": ("the README's Deploy, pasted, on MiniStack", ["deploy/readme-local.py"], {}),
     "procedures": ("going back, restoring, rotating, raising limits and another region, on MiniStack", ["deploy/procedures-local.py"], {}),
-    "plain": ("all functions as `just build` makes them", ["deploy/build-functions.py", "--quiet", "--locked"], {}),
     "sam-local": ("each function by `sam local invoke` in a container", [".ci/with-local.sh", "deploy/sam-local.sh"], {}),
+    "plain": ("five functions as `just build` makes them",
+              ["deploy/build-functions.py", "--quiet", "--locked", *(word for name in MEASURED for word in ("--bin", name))], {}),
     "release": ("the release build: link-time optimization and training",
                 ["deploy/build-functions.py", "--release", "--quiet", "--locked", *(word for name in MEASURED for word in ("--bin", name))], {}),
     "yardstick": ("the hand-written function as a release", ["cargo", "build", "--release", "--locked", "--package", "yardstick"], {}),

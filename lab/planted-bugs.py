@@ -28,12 +28,14 @@ class Bug:
     def __init__(self, path):
         text = path.read_text()
         self.path, self.name = path, f"{path.parent.name}/{path.stem}"
-        self.test = re.search(r"^Test: (.+)$", text, re.M)[1].strip()
+        self.test = re.search(r"^Test: (.+)$", text, re.M)[1].strip().replace("--package ", "-p ")
+        # With the suite's package beside it: the features of all dependencies are those of the workspace's tests then, and nothing is
+        # compiled anew for them.
+        self.test = re.sub(r"^(-p \S+)", r"\1 -p tests", self.test)
         self.files = set(re.findall(r"^\+\+\+ b/(\S+)", text, re.M)) | set(re.findall(r"^--- a/(\S+)", text, re.M))
         self.is_script = self.test.startswith(("deploy/", "lab/", ".ci/"))
         self.of_suite = self.test.startswith(SUITE)
-        words = self.test.replace("--package ", "-p ")
-        self.program = words.split(" -- ")[0] if " -- " in words else words.rpartition(" ")[0]
+        self.program = self.test.split(" -- ")[0] if " -- " in self.test else self.test.rpartition(" ")[0]
         self.wanted = self.test.split()[-1]
         self.is_exact = "--exact" in self.test.split()
         self.module = self.wanted.rpartition("::")[0]
