@@ -50,7 +50,8 @@ pub(crate) async fn run<W: Work>(
         }
     }
     let Some(job) = claim(context, found).await? else { return Ok(Verdict::Delete) };
-    let (job, ended) = match worker.work.run(context, job.clone(), time).await {
+    // Boxed, as each of a batch's runs would carry the whole way to its provider around.
+    let (job, ended) = match Box::pin(worker.work.run(context, job.clone(), time)).await {
         Ok(Some(ran)) => ran,
         Ok(None) => return Ok(Verdict::Delete),
         Err(error) => {
