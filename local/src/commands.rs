@@ -235,26 +235,13 @@ pub(crate) async fn operate(command: Operator, port: u16) -> Result<(), Box<dyn 
                 (Some(org), None) => Which::Of(org, since),
                 (None, _) => Which::All(since),
             };
-            let Report { queued, not_needed, stay } = redrive_failed(&at.context(port).await?, which).await?;
-            for (JobMessage { org_id, job_id }, why) in &stay {
-                println!("{job_id} of {org_id} stays: {why}");
-            }
-            println!("{queued} jobs are in the queue again, {not_needed} needed nothing, {} stay.", stay.len());
+            redrive(&at.context(port).await?, which).await?;
         }
         Operator::DeadLetters { at, dead_letter_queue } => {
             let variables = at.variables(port).await?;
             let queue = dead_letter_queue.or_else(|| variables("DEAD_LETTER_QUEUE_URL"));
             let queue = queue.ok_or("--dead-letter-queue is missing")?;
-            let context = operator::context(&at.table(), &variables)?;
-            let Letters { queued, not_needed, applied, stay } = apply_dead_letters(&context, &queue).await?;
-            for (id, why) in &stay {
-                println!("{id} stays: {why}");
-            }
-            println!(
-                "{queued} jobs are in the queue again, {not_needed} needed nothing, {applied} notices of the mail service are applied, \
-                 {} letters stay.",
-                stay.len()
-            );
+            dead_letters(&operator::context(&at.table(), &variables)?, &queue).await?;
         }
         Operator::SettleEmail { at, org, job, outcome } => {
             let message = JobMessage { org_id: org, job_id: job };
@@ -270,6 +257,28 @@ pub(crate) async fn operate(command: Operator, port: u16) -> Result<(), Box<dyn 
             println!("{} is {}listed.", address.as_str(), if remove { "no longer " } else { "" });
         }
     }
+    Ok(())
+}
+
+async fn redrive(context: &Context, which: Which) -> Result<(), Box<dyn Error>> {
+    let Report { queued, not_needed, stay } = redrive_failed(context, which).await?;
+    for (JobMessage { org_id, job_id }, why) in &stay {
+        println!("{job_id} of {org_id} stays: {why}");
+    }
+    println!("{queued} jobs are in the queue again, {not_needed} needed nothing, {} stay.", stay.len());
+    Ok(())
+}
+
+async fn dead_letters(context: &Context, queue: &str) -> Result<(), Box<dyn Error>> {
+    let Letters { queued, not_needed, applied, stay } = apply_dead_letters(context, queue).await?;
+    for (id, why) in &stay {
+        println!("{id} stays: {why}");
+    }
+    println!(
+        "{queued} jobs are in the queue again, {not_needed} needed nothing, {applied} notices of the mail service are applied, \
+         {} letters stay.",
+        stay.len()
+    );
     Ok(())
 }
 

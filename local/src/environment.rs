@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use shared::Context;
 use shared::aws::{Credentials, HttpLayer};
-use shared::caps::Cap;
 use shared::clock::Clock;
 use shared::config::{Config, ConfigError};
 use shared::model::job::JobKind;
@@ -87,10 +86,7 @@ impl Environment<'_> {
             ("AWS_ACCESS_KEY_ID", OPERATOR.to_owned()),
             ("AWS_SECRET_ACCESS_KEY", SECRET.to_owned()),
         ]);
-        // A redriven analysis is counted as any other.
-        let cap = Cap::Dollars.variable();
-        let most = self.chosen.get(cap).or_else(|| self.parameters.get(&parameter_of(cap))).cloned();
-        others.into_iter().chain(queues).chain(most.map(|most| (cap, most))).collect()
+        others.into_iter().chain(queues).collect()
     }
 }
 

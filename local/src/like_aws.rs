@@ -42,14 +42,14 @@ pub(crate) use lambda::Slots;
 pub use latency::Latencies;
 pub use ledger::Ledger;
 pub use queues::Queues;
-use random::Dice;
 pub use random::Lognormal;
+use random::SeededRng;
 pub use stream::Stream;
 
 /// Chance for the tests of what stands elsewhere.
 #[cfg(test)]
-pub(crate) fn dice_of_tests() -> Dice {
-    Dice::new(1, 1)
+pub(crate) fn dice_of_tests() -> SeededRng {
+    SeededRng::new(1, 1)
 }
 
 /// What of AWS stands around the functions, and with which figures; a part that is `None` is left as the embedded engine has it.
@@ -126,10 +126,10 @@ impl LikeAws {
     pub fn layers(&self, database: &EmbeddedDatabase, clock: &Clock) -> Vec<Arc<dyn Layer>> {
         let mut layers: Vec<Arc<dyn Layer>> = Vec::new();
         if let Some(latencies) = &self.latencies {
-            layers.push(latency::Latency::new(latencies.clone(), self.dice(2), clock.clone()));
+            layers.push(latency::Latency::new(latencies.clone(), self.rng(2), clock.clone()));
         }
         if let Some(errors) = &self.errors {
-            layers.push(Arc::new(errors::Failing { errors: errors.clone(), dice: self.dice(8) }));
+            layers.push(Arc::new(errors::Failing { errors: errors.clone(), rng: self.rng(8) }));
         }
         if let Some(capacity) = &self.capacity {
             let throttle =
@@ -138,13 +138,13 @@ impl LikeAws {
         }
         if let Some(transactions) = &self.transactions {
             let (settings, ledger) = (transactions.clone(), self.ledger.clone());
-            layers.push(Arc::new(conflicts::Conflicts::new(settings, self.dice(1), clock.clone(), ledger)));
+            layers.push(Arc::new(conflicts::Conflicts::new(settings, self.rng(1), clock.clone(), ledger)));
         }
         layers
     }
 
-    fn dice(&self, stream: u64) -> Dice {
-        Dice::new(self.seed, stream)
+    fn rng(&self, stream: u64) -> SeededRng {
+        SeededRng::new(self.seed, stream)
     }
 
     /// The way that calls of other processes take to the embedded database in this world.
@@ -157,21 +157,21 @@ impl LikeAws {
 
     /// What becomes of a queue's messages; `None` where queues are kind.
     pub(crate) fn deliveries(&self) -> Option<queues::Deliveries> {
-        self.queues.clone().map(|settings| queues::Deliveries::new(settings, self.dice(5)))
+        self.queues.clone().map(|settings| queues::Deliveries::new(settings, self.rng(5)))
     }
 
     /// What becomes of the stream's batches; `None` where each comes once and at once.
     pub(crate) fn batches(&self) -> Option<stream::Batches> {
-        self.stream.clone().map(|settings| stream::Batches::new(settings, self.dice(6)))
+        self.stream.clone().map(|settings| stream::Batches::new(settings, self.rng(6)))
     }
 
     /// The way to the cache at `url`, and the URL where it begins; `None` for a cache that is no server, or is reached over TLS.
-    pub(crate) async fn detour(&self, url: &str) -> std::io::Result<Option<(cache::Detour, String)>> {
+    pub(crate) async fn cache_proxy(&self, url: &str) -> std::io::Result<Option<(cache::CacheProxy, String)>> {
         let (Some(settings), Some((server, place))) = (&self.cache, cache::server(url)) else { return Ok(None) };
-        let detour = cache::Detour::start(settings, self.dice(7), server).await?;
+        let cache_proxy = cache::CacheProxy::start(settings, self.rng(7), server).await?;
         let mut url = url.to_owned();
-        url.replace_range(place, &format!("127.0.0.1:{}", detour.port));
-        Ok(Some((detour, url)))
+        url.replace_range(place, &format!("127.0.0.1:{}", cache_proxy.port));
+        Ok(Some((cache_proxy, url)))
     }
 
     /// What the account has for all functions without a reservation; `None` where functions are always there.
@@ -201,10 +201,10 @@ impl LikeAws {
                 let handler = functions::handler(&function, context, None);
                 Answering { handler: handler.expect("it has one, as all in that list"), context }
             };
-            let chance = (self.dice(stream), clock.clone());
+            let chance = (self.rng(stream), clock.clone());
             pools.insert(name.clone(), Pool::new(lambda, (name, settings), chance, account, make));
         }
-        Some(Front::new(self.api_gateway.clone(), (self.dice(3), clock.clone()), pools))
+        Some(Front::new(self.api_gateway.clone(), (self.rng(3), clock.clone()), pools))
     }
 
     /// A function that events call, in environments that are made as `make` does. One that is throttled or killed has failed.
@@ -222,7 +222,7 @@ impl LikeAws {
         let (Some(lambda), Some(settings), Some(account)) = (&self.lambda, template.settings.get(name), account) else {
             return make();
         };
-        let pool = Pool::new(lambda, (name, settings), (self.dice(4), clock.clone()), account, make);
+        let pool = Pool::new(lambda, (name, settings), (self.rng(4), clock.clone()), account, make);
         Arc::new(move |event| {
             let invoked = pool.invoke(|function: Called<E, R>, done| {
                 Box::pin(async move {

@@ -1,5 +1,10 @@
 //! Starting and stopping the system: database, context, gateway.
 
+mod engines;
+mod error;
+
+pub use error::StartError;
+
 use std::{
     collections::BTreeMap,
     io,
@@ -9,38 +14,30 @@ use std::{
 };
 
 use analysis_worker::secret::Secret;
-use shared::{Context, config::ConfigError};
+use shared::Context;
 use testkit::providers::{Providers, Scene};
 use tokio::{sync::oneshot, task::JoinHandle};
 
+use engines::Engines;
+
 use crate::{
     ablation::Ablation,
-    background::{self, Background, BackgroundError, Queues, Surroundings},
+    background::{self, Background, BackgroundError, Surroundings},
     clock::Clock,
     connections::{self, Limits},
     database::{Database, DatabaseError, Storage},
-    environment::{Contexts, Environment},
+    environment::Contexts,
     event_source::EventSource,
     functions, gateway,
-    layers::{
-        Layer,
-        counting::DatabaseCalls,
-        embedded_mail::EmbeddedMail,
-        embedded_queues::EmbeddedQueues,
-        embedded_secrets::{EmbeddedSecrets, SECRET_ID},
-        iam::{Privileges, Refusal},
-        logging::Logging,
-        stack,
-    },
-    like_aws::{LikeAws, Passage, api_gateway::Front, cache::Detour, lambda::Counts},
+    layers::{counting::DatabaseCalls, iam::Privileges, stack},
+    like_aws::{LikeAws, Passage, api_gateway::Front, cache::CacheProxy, lambda::Counts},
     local_routes,
-    mail_service::MailService,
     mailbox::MailFolder,
     names::TABLE_NAME,
-    operator::catalogue::{self, CatalogueError},
+    operator::catalogue,
     sqs::Sqs,
     table_stream::TableStream,
-    template::{EventFunction, Template, TemplateError},
+    template::{EventFunction, Template},
     unkind,
 };
 
@@ -109,64 +106,18 @@ impl Options {
     }
 }
 
+impl Options {
+    /// What the functions are told, where nothing stands between.
+    fn cache_url(&self) -> &str {
+        self.without.unwrap_or(Ablation::Nothing).cache_url(&self.cache_url)
+    }
+}
+
 /// The folder of the project that this was built from.
 #[must_use]
 pub fn project_folder() -> &'static Path {
     let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     crate_folder.parent().unwrap_or(crate_folder)
-}
-
-/// Why the system did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The template cannot be read or makes no sense.
-    #[error("{}: {source}", path.display())]
-    Template {
-        /// The template's file.
-        path: PathBuf,
-        /// What is wrong.
-        source: TemplateError,
-    },
-    /// The template names a function that this program does not have.
-    #[error("{}: no handler for the function {function}", path.display())]
-    UnknownFunction {
-        /// The template's file.
-        path: PathBuf,
-        /// The folder name.
-        function: String,
-    },
-    /// Somebody else listens there.
-    #[error("port {0} is in use: choose another with --port")]
-    PortInUse(u16),
-    /// The port cannot be had for another reason.
-    #[error("port {port}: {source}")]
-    Port {
-        /// The port.
-        port: u16,
-        /// What the operating system said.
-        source: io::Error,
-    },
-    /// No temporary folder can be made for e-mails.
-    #[error("the temporary folder for e-mails: {0}")]
-    MailFolder(#[source] io::Error),
-    /// No port for the way to the cache.
-    #[error("the way to the cache: {0}")]
-    Detour(#[source] io::Error),
-    /// The database did not open.
-    #[error(transparent)]
-    Database(#[from] DatabaseError),
-    /// The model prices were not loaded.
-    #[error(transparent)]
-    Catalogue(#[from] CatalogueError),
-    /// The queue service or what it calls did not start.
-    #[error(transparent)]
-    Background(#[from] BackgroundError),
-    /// The template's role of a function that a queue or a stream calls does not let Lambda poll that.
-    #[error(transparent)]
-    Role(#[from] Refusal),
-    /// The functions' configuration is wrong.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
 }
 
 /// A running system. Dropping it stops it too, without waiting.
@@ -182,7 +133,7 @@ pub struct System {
     privileges: Arc<Privileges>,
     router: axum::Router,
     front: Option<Arc<Front>>,
-    _detour: Option<Detour>,
+    _cache_proxy: Option<CacheProxy>,
     sqs_url: String,
     mail_url: String,
     mail_folder: MailFolder,
@@ -198,92 +149,39 @@ impl System {
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let template = Template::read(&options.template)
             .map_err(|source| StartError::Template { path: options.template.clone(), source })?;
-        let ablation = options.without.unwrap_or(Ablation::Nothing);
-        let template = ablation.template(template);
+        let template = options.without.unwrap_or(Ablation::Nothing).template(template);
         let (port, listeners) = connections::loopback(options.port).map_err(|source| match source.kind() {
             io::ErrorKind::AddrInUse => StartError::PortInUse(options.port),
             _ => StartError::Port { port: options.port, source },
         })?;
-        let mail_folder = MailFolder::open(options.mailbox).map_err(StartError::MailFolder)?;
-        let mail = MailService::open(mail_folder.path()).map_err(StartError::MailFolder)?;
-        let mail_url = format!("http://127.0.0.1:{port}{}", local_routes::MAIL_SERVICE);
-        let clock = options.clock;
-        let database = Database::open(&options.storage, TABLE_NAME, &template.table, &clock)?;
-        let origins = options.allowed_origins.unwrap_or_else(|| template.allowed_origins.join(","));
-        let queues = Queues::open(&template, clock.clone()).await?;
-        let mut chosen = options.environment;
-        let providers = match options.unkind {
-            Some(scene) => Some(unkind::start(scene, &mail_url, &clock, &mut chosen).await),
-            None => None,
-        };
-        let key = providers.as_ref().map(|_| unkind::key());
-        let secrets =
-            options.anthropic_api_key.or(key).map(|key| Arc::new(EmbeddedSecrets::new(key)) as Arc<dyn Layer>);
-        if secrets.is_some() {
-            chosen.insert("ANTHROPIC_SECRET_ID".to_owned(), SECRET_ID.to_owned());
-        }
-        let cache_url = ablation.cache_url(&options.cache_url);
-        let detour = match &options.like_aws {
-            Some(world) => world.detour(cache_url).await.map_err(StartError::Detour)?,
-            None => None,
-        };
-        let environment = Environment {
-            database_url: &database.endpoint_url(),
-            sqs_url: queues.url(),
-            queue_url: &|queue| queues.queue_url(queue),
-            cache_url: detour.as_ref().map_or(cache_url, |(_, url)| url),
-            origins: &origins,
-            mail_url: &mail_url,
-            chosen: &chosen,
-            without_rates: options.without_rates,
-            parameters: &template.parameters,
-        };
-        let endpoints = environment.for_operators();
-        let mut config = environment.config()?;
-        let in_process: Arc<dyn Layer> = Arc::new(database.in_process());
-        let mailed: Arc<dyn Layer> = Arc::new(EmbeddedMail::new(mail_url.clone(), mail.clone()));
-        let queued: Arc<dyn Layer> = Arc::new(EmbeddedQueues::new(queues.url().to_owned(), queues.sqs().clone()));
-        config.aws.http_layer = Some(stack(vec![Arc::clone(&in_process), Arc::clone(&queued)]));
-        let allowed_origins = config.allowed_origins.clone();
+        let engines = Engines::open(&options, &template, port).await?;
+        let (config, endpoints) = engines.configuration(&options, &template)?;
         let privileges = Arc::new(Privileges::new(&template, &config));
         template.event_functions.iter().try_for_each(|event| privileges.poll(event))?;
         let database_calls = Arc::new(DatabaseCalls::default());
-        let mut layers: Vec<Arc<dyn Layer>> = match options.without {
-            None => {
-                let world = options.like_aws.iter().flat_map(|world| world.layers(&database.in_process(), &clock));
-                let around: [Arc<dyn Layer>; 3] = [Arc::new(Logging), privileges.clone(), database_calls.clone()];
-                around.into_iter().chain(world).chain([in_process, queued, mailed]).collect()
-            }
-            // What is compared has connections.
-            Some(_) => vec![database_calls.clone()],
-        };
-        layers.extend(secrets);
-        let production_clock = shared::clock::Clock::from(&clock);
-        let contexts = Contexts::new(&template.functions, &config, &stack(layers), &production_clock);
+        let layers = stack(engines.layers(&options, &privileges, &database_calls));
+        let production_clock = shared::clock::Clock::from(&options.clock);
+        let contexts = Contexts::new(&template.functions, &config, &layers, &production_clock);
+        let allowed_origins = config.allowed_origins.clone();
         // Lives as long as the process, as in a Lambda environment.
         let context: &'static Context = Box::leak(Box::new(Context::new(config, production_clock)));
-        let account = options.like_aws.as_ref().and_then(|world| world.account(&template, &clock));
+        let account = options.like_aws.as_ref().and_then(|world| world.account(&template, &options.clock));
         let front = options.like_aws.as_ref().zip(account.as_ref());
-        let front = front.and_then(|(world, account)| world.front(&template, &contexts, &clock, account));
+        let front = front.and_then(|(world, account)| world.front(&template, &contexts, &options.clock, account));
         let find = |name: &str| match &front {
             Some(front) => front.integration(name),
             None => functions::handler(name, contexts.get(name)?, options.without).map(gateway::direct),
         };
         let router = gateway::router(&template, allowed_origins, port, find)
-            .map_err(|function| StartError::UnknownFunction { path: options.template, function })?;
-        let router = local_routes::add_to(
-            router,
-            database_calls,
-            queues.sqs().clone(),
-            endpoints,
-            mail_folder.path().to_owned(),
-            mail,
-        );
+            .map_err(|function| StartError::UnknownFunction { path: options.template.clone(), function })?;
+        catalogue::load(&options.catalogue, context.store()).await?;
+        let Engines { database, queues, mail_folder, mail, mail_url, providers, cache_proxy, .. } = engines;
+        let (sqs, folder) = (queues.sqs().clone(), mail_folder.path().to_owned());
+        let router = local_routes::add_to(router, database_calls, sqs, endpoints, folder, mail);
         let router = match &providers {
             Some(providers) => router.route(local_routes::PROVIDERS, unkind::route(providers.clone())),
             None => router,
         };
-        catalogue::load(&options.catalogue, context.store()).await?;
         let sqs_url = queues.url().to_owned();
         let world = options.like_aws.as_ref().map(|world| (world, &template));
         let around = Surroundings { contexts: &contexts, world, account: account.as_ref() };
@@ -304,7 +202,7 @@ impl System {
             privileges,
             router,
             front,
-            _detour: detour.map(|(detour, _)| detour),
+            _cache_proxy: cache_proxy.map(|(cache_proxy, _)| cache_proxy),
             sqs_url,
             mail_url,
             mail_folder,

@@ -45,6 +45,7 @@ use crate::model::time::Moment;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason, TransactWriteItem, Update};
@@ -118,6 +119,12 @@ impl Store {
             .await
             .map_err(classify)?;
         Ok(reply.item)
+    }
+
+    /// All records that a query of the table finds, page after page, consistently.
+    pub(crate) async fn all(&self, query: QueryFluentBuilder) -> Result<Vec<Attributes>, ApiError> {
+        let query = query.table_name(&self.table).consistent_read(true);
+        query.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await.map_err(classify)
     }
 
     /// Whether the table answers.

@@ -64,7 +64,7 @@ pub struct DoneAnalysis {
         (status = 202, description = "Accepted, with the job as it is by then", body = Job, headers(("Location"))),
         (status = 402, description = "The organization's budget has no room", body = shared::response::ProblemBody),
         (status = 409, description = "A request with this Idempotency-Key is under way, or the default model is no longer on offer or in the plan",
-            body = shared::response::ProblemBody, content_type = "application/problem+json")),
+            body = shared::response::ProblemBody)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let (caller, org, settings, user) = Caller::verify_with_account(context, &request).await?;

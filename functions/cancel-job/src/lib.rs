@@ -16,7 +16,7 @@ use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, respons
     responses((status = 200, description = "The cancelled job", body = Job, headers(("Cache-Control"))),
         (status = 202, description = "The running job, which will take no effect", body = Job, headers(("Cache-Control"))),
         (status = 409, description = "The job has ended, or its e-mail is on its way",
-            body = shared::response::ProblemBody, content_type = "application/problem+json")),
+            body = shared::response::ProblemBody)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify(context, &request).await?;

@@ -75,7 +75,7 @@ pub enum Created {
     responses((status = 201, description = "Created; one item with its `Location` and `ETag`", body = Created,
             headers(("Location"), ("ETag"))),
         (status = 409, description = "A request with this Idempotency-Key is under way",
-            body = shared::response::ProblemBody, content_type = "application/problem+json")),
+            body = shared::response::ProblemBody)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     context.cache().connect();

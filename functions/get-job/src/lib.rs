@@ -12,8 +12,7 @@ use shared::{ApiResult, Context, Request, StatusCode, request, response};
 #[utoipa::path(get, path = "/jobs/{job_id}", operation_id = "get_job", tag = "jobs",
     params(("job_id" = JobId, Path, description = "The job")),
     responses((status = 200, description = "The job", body = Job),
-        (status = 409, description = "Another version of the service wrote the job", body = shared::response::ProblemBody,
-            content_type = "application/problem+json")),
+        (status = 409, description = "Another version of the service wrote the job", body = shared::response::ProblemBody)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify(context, &request).await?;

@@ -52,7 +52,7 @@ pub struct NewInvitation {
                 same if their canonical forms (RFC 8785) are")),
     responses((status = 201, description = "Invited", body = Invitation),
         (status = 409, description = "The address is a member's, or a request with this Idempotency-Key is under way",
-            body = shared::response::ProblemBody, content_type = "application/problem+json")),
+            body = shared::response::ProblemBody)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     match *request.method() {

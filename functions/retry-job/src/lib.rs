@@ -28,9 +28,9 @@ const ENDPOINT: &str = "retry-job";
     responses((status = 202, description = "The job, in the queue again", body = Job),
         (status = 402, description = "The organization's budget has no room", body = shared::response::ProblemBody),
         (status = 409, description = "The job did not fail, it can no longer be run, or a request with this Idempotency-Key is under way",
-            body = shared::response::ProblemBody, content_type = "application/problem+json"),
+            body = shared::response::ProblemBody),
         (status = 422, description = "The organization's settings exclude a recipient, or the Idempotency-Key came with another job before",
-            body = shared::response::ProblemBody, content_type = "application/problem+json"),
+            body = shared::response::ProblemBody),
         (status = 429, description = "The month's limit, or the operator's cap of the day, is reached", body = shared::response::ProblemBody)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {

@@ -109,7 +109,7 @@ pub struct QueuedEmail {
                 same if their canonical forms (RFC 8785) are")),
     responses((status = 202, description = "Accepted", body = QueuedEmail, headers(("Location"))),
         (status = 409, description = "A request with this Idempotency-Key is under way",
-            body = shared::response::ProblemBody, content_type = "application/problem+json")),
+            body = shared::response::ProblemBody)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let (caller, org, SettingsRecord { settings, .. }, user) = Caller::verify_with_account(context, &request).await?;

@@ -20,7 +20,7 @@ use shared::runtime::Environment as _;
 use super::bucket::Bucket;
 use super::lambda::{Counts, Pool};
 use super::ledger::Request;
-use super::random::{Dice, Lognormal};
+use super::random::{Lognormal, SeededRng};
 use crate::clock::Clock;
 use crate::gateway::{Handler, Integration, Reply};
 use crate::template::ResponseType;
@@ -61,7 +61,7 @@ pub(crate) struct Front {
     settings: ApiGateway,
     requests: Mutex<Bucket>,
     next: AtomicU64,
-    dice: Dice,
+    rng: SeededRng,
     clock: Clock,
     pools: BTreeMap<String, Arc<Pool<Answering>>>,
 }
@@ -75,12 +75,12 @@ impl fmt::Debug for Front {
 impl Front {
     pub(crate) fn new(
         settings: ApiGateway,
-        (dice, clock): (Dice, Clock),
+        (rng, clock): (SeededRng, Clock),
         pools: BTreeMap<String, Arc<Pool<Answering>>>,
     ) -> Arc<Self> {
         let (a_second, saved) = settings.requests;
         let requests = Mutex::new(Bucket::new(a_second, saved, clock.now_ms()));
-        Arc::new(Self { settings, requests, next: AtomicU64::new(0), dice, clock, pools })
+        Arc::new(Self { settings, requests, next: AtomicU64::new(0), rng, clock, pools })
     }
 
     /// How often each function was throttled and started.
@@ -108,7 +108,7 @@ impl Front {
         if !has_room {
             return Err(ResponseType::Throttled);
         }
-        let overhead = self.settings.overhead.draw(&self.dice);
+        let overhead = self.settings.overhead.draw(&self.rng);
         self.clock.sleep(overhead / 2).await;
         let id = self.next.fetch_add(1, Relaxed);
         let invoked = pool.invoke(move |environment: Answering, done| {

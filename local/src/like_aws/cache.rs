@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::random::{Dice, Lognormal};
+use super::random::{Lognormal, SeededRng};
 
 /// A serverless cache's ways.
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ impl Default for Cache {
 
 /// A way to a cache server that is as long as to AWS's. It ends when dropped.
 #[derive(Debug)]
-pub(crate) struct Detour {
+pub(crate) struct CacheProxy {
     /// Where it begins.
     pub(crate) port: u16,
     _tasks: JoinSet<()>,
@@ -60,32 +60,32 @@ pub(crate) fn server(url: &str) -> Option<(String, std::ops::Range<usize>)> {
     Some((address, start..end))
 }
 
-impl Detour {
+impl CacheProxy {
     /// Begins before a server.
     ///
     /// # Errors
     /// When no port can be had.
-    pub(crate) async fn start(settings: &Cache, dice: Dice, server: String) -> std::io::Result<Self> {
+    pub(crate) async fn start(settings: &Cache, rng: SeededRng, server: String) -> std::io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
         let (up, is_up) = watch::channel(true);
         let mut tasks = JoinSet::new();
-        tasks.spawn(fail_over(settings.clone(), dice.clone(), up));
-        tasks.spawn(listen(Arc::new((settings.clone(), dice)), listener, server, is_up));
+        tasks.spawn(fail_over(settings.clone(), rng.clone(), up));
+        tasks.spawn(listen(Arc::new((settings.clone(), rng)), listener, server, is_up));
         Ok(Self { port, _tasks: tasks })
     }
 }
 
-async fn fail_over(settings: Cache, dice: Dice, up: watch::Sender<bool>) {
+async fn fail_over(settings: Cache, rng: SeededRng, up: watch::Sender<bool>) {
     loop {
-        tokio::time::sleep(dice.between(settings.failover_every)).await;
+        tokio::time::sleep(rng.between(settings.failover_every)).await;
         up.send_replace(false);
-        tokio::time::sleep(dice.between(settings.failover)).await;
+        tokio::time::sleep(rng.between(settings.failover)).await;
         up.send_replace(true);
     }
 }
 
-async fn listen(way: Arc<(Cache, Dice)>, listener: TcpListener, server: String, is_up: watch::Receiver<bool>) {
+async fn listen(way: Arc<(Cache, SeededRng)>, listener: TcpListener, server: String, is_up: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         while connections.try_join_next().is_some() {}
@@ -105,8 +105,8 @@ async fn listen(way: Arc<(Cache, Dice)>, listener: TcpListener, server: String, 
 }
 
 /// Moves bytes both ways until either side ends.
-async fn pass(settings: &Cache, dice: &Dice, client: TcpStream, server: &str) -> std::io::Result<()> {
-    tokio::time::sleep(settings.connect.draw(dice)).await;
+async fn pass(settings: &Cache, rng: &SeededRng, client: TcpStream, server: &str) -> std::io::Result<()> {
+    tokio::time::sleep(settings.connect.draw(rng)).await;
     let server = TcpStream::connect(server).await?;
     for stream in [&client, &server] {
         stream.set_nodelay(true)?;
@@ -121,7 +121,7 @@ async fn pass(settings: &Cache, dice: &Dice, client: TcpStream, server: &str) ->
             if length == 0 {
                 return Ok(());
             }
-            tokio::time::sleep(settings.reply.draw(dice)).await;
+            tokio::time::sleep(settings.reply.draw(rng)).await;
             client_writes.write_all(&buffer[..length]).await?;
         }
     };
@@ -165,7 +165,7 @@ mod tests {
         let (up, is_up) = watch::channel(true);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let address = listener.local_addr().expect("it is bound");
-        let way = Arc::new((settings, Dice::new(1, 1)));
+        let way = Arc::new((settings, SeededRng::new(1, 1)));
         let _listening = tokio::spawn(listen(way, listener, echo().await, is_up));
         let mut stream = TcpStream::connect(address).await.expect("it listens");
         assert_eq!(&asked(&mut stream).await.expect("answered"), b"PING");
@@ -182,9 +182,9 @@ mod tests {
     async fn connecting_and_each_reply_take_their_time() {
         let slow = Lognormal::ms(40.0, 40.0);
         let settings = Cache { connect: slow, reply: slow, ..Cache::default() };
-        let detour = Detour::start(&settings, Dice::new(1, 1), echo().await).await.expect("a port");
+        let cache_proxy = CacheProxy::start(&settings, SeededRng::new(1, 1), echo().await).await.expect("a port");
         let begun = tokio::time::Instant::now();
-        let mut stream = TcpStream::connect(("127.0.0.1", detour.port)).await.expect("it listens");
+        let mut stream = TcpStream::connect(("127.0.0.1", cache_proxy.port)).await.expect("it listens");
         assert_eq!(&asked(&mut stream).await.expect("answered"), b"PING");
         assert!(begun.elapsed() >= Duration::from_millis(80), "no sooner");
     }

@@ -82,7 +82,7 @@ pub(crate) enum Kind {
 
 /// What has too little left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Short {
+pub(crate) enum ThrottledBy {
     Partition,
     Account,
 }
@@ -109,7 +109,7 @@ impl Throttle {
     }
 
     /// Whether a record's partition has anything left: what a call takes may be more, and is then owed.
-    fn refuses(&self, kind: Kind, key: &RecordKey) -> Option<Short> {
+    fn refuses(&self, kind: Kind, key: &RecordKey) -> Option<ThrottledBy> {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let short = buckets.short(kind, &key.pk, self.clock.now_ms());
         if short.is_some()
@@ -177,7 +177,7 @@ impl Throttle {
             "Query" => units::queried(&body).into_iter().collect(),
             _ => reads(&operation, &body),
         };
-        let short: Vec<(usize, Short)> =
+        let short: Vec<(usize, ThrottledBy)> =
             keys.iter().enumerate().filter_map(|(at, key)| Some((at, self.refuses(Kind::Read, key)?))).collect();
         let mut left_out = Vec::new();
         if let Some((_, what)) = short.first() {

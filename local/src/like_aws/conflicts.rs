@@ -23,7 +23,7 @@ use serde_json::Value as Json;
 use tokio::runtime::Handle;
 
 use super::ledger::{Ledger, Refusal};
-use super::random::{Dice, Lognormal};
+use super::random::{Lognormal, SeededRng};
 use super::record::{RecordKey, Write, reads, writes};
 use crate::clock::{Clock, millis};
 use crate::layers::{Call, Layer};
@@ -58,7 +58,7 @@ impl Default for Transactions {
 pub(crate) struct Conflicts {
     settings: Arc<Transactions>,
     state: Arc<Mutex<State>>,
-    dice: Dice,
+    rng: SeededRng,
     clock: Clock,
     ledger: Option<Arc<Ledger>>,
     /// Where transactions run: they go on when who began one is gone.
@@ -93,9 +93,9 @@ type Reply = Result<HttpResponse, ConnectorError>;
 
 impl Conflicts {
     /// To be called in the runtime that outlives the functions.
-    pub(crate) fn new(settings: Transactions, dice: Dice, clock: Clock, ledger: Option<Arc<Ledger>>) -> Self {
+    pub(crate) fn new(settings: Transactions, rng: SeededRng, clock: Clock, ledger: Option<Arc<Ledger>>) -> Self {
         let (settings, state) = (Arc::new(settings), Arc::default());
-        Self { settings, state, dice, clock, ledger, runtime: Handle::current() }
+        Self { settings, state, rng, clock, ledger, runtime: Handle::current() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -125,9 +125,9 @@ impl Conflicts {
     }
 
     fn held_for(&self) -> Duration {
-        match self.dice.happens(self.settings.lost_coordinators) {
-            true => self.dice.between(self.settings.recovery),
-            false => self.settings.hold.draw(&self.dice),
+        match self.rng.happens(self.settings.lost_coordinators) {
+            true => self.rng.between(self.settings.recovery),
+            false => self.settings.hold.draw(&self.rng),
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aws_smithy_runtime_api::client::http::{HttpConnector as _, HttpConnectorFuture, SharedHttpConnector};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 
-use super::random::Dice;
+use super::random::SeededRng;
 use crate::layers::{Call, Layer, answer};
 
 /// The share of calls that fail. A clone is the same.
@@ -31,17 +31,17 @@ impl Errors {
 #[derive(Debug)]
 pub(crate) struct Failing {
     pub(crate) errors: Errors,
-    pub(crate) dice: Dice,
+    pub(crate) rng: SeededRng,
 }
 
 impl Layer for Failing {
     fn call(&self, request: HttpRequest, next: &SharedHttpConnector) -> HttpConnectorFuture {
         let is_for_database = Call::of(&request).is_some_and(|call| call.service == "dynamodb");
-        if !is_for_database || !self.dice.happens(self.errors.share()) {
+        if !is_for_database || !self.rng.happens(self.errors.share()) {
             return next.call(request);
         }
-        let (status, body) = said(self.dice.unit());
-        let takes_effect = self.dice.happens(0.5).then(|| next.call(request));
+        let (status, body) = said(self.rng.unit());
+        let takes_effect = self.rng.happens(0.5).then(|| next.call(request));
         HttpConnectorFuture::new(async move {
             if let Some(call) = takes_effect {
                 call.await?;

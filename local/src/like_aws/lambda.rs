@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::bucket::Bucket;
-use super::random::{Dice, Lognormal};
+use super::random::{Lognormal, SeededRng};
 use crate::clock::{Clock, millis};
 use crate::template::FunctionSettings;
 use environment::Environment;
@@ -93,7 +93,7 @@ pub(crate) struct Pool<H> {
     slots: Arc<Slots>,
     make: Box<dyn Fn() -> H + Send + Sync>,
     state: Mutex<State<H>>,
-    dice: Dice,
+    rng: SeededRng,
     clock: Clock,
     /// Where invocations are waited for: they go on when who asked is gone.
     runtime: Handle,
@@ -118,7 +118,7 @@ impl<H: Clone + Send + Sync + 'static> Pool<H> {
     pub(crate) fn new(
         settings: &Lambda,
         (name, function): (&str, &FunctionSettings),
-        (dice, clock): (Dice, Clock),
+        (rng, clock): (SeededRng, Clock),
         account: &Arc<Slots>,
         make: impl Fn() -> H + Send + Sync + 'static,
     ) -> Arc<Self> {
@@ -141,7 +141,7 @@ impl<H: Clone + Send + Sync + 'static> Pool<H> {
             slots,
             make: Box::new(make),
             state: Mutex::new(state),
-            dice,
+            rng,
             clock,
             runtime: Handle::current(),
         })
@@ -178,7 +178,7 @@ impl<H: Clone + Send + Sync + 'static> Pool<H> {
             let mut state = pool.state();
             state.busy -= 1;
             if survived {
-                state.idle.push(environment.until(pool.clock.now_ms() + millis(pool.dice.between(pool.settings.idle))));
+                state.idle.push(environment.until(pool.clock.now_ms() + millis(pool.rng.between(pool.settings.idle))));
             }
         });
         Ok(received)
@@ -209,7 +209,7 @@ impl<H: Clone + Send + Sync + 'static> Pool<H> {
     /// A cold start.
     async fn start(&self) -> Environment<H> {
         self.state().counts.cold_starts += 1;
-        let cold = self.settings.placement.draw(&self.dice) + self.settings.initialization.draw(&self.dice);
+        let cold = self.settings.placement.draw(&self.rng) + self.settings.initialization.draw(&self.rng);
         self.clock.sleep(cold).await;
         let dies_ms = self.clock.now_ms() + millis(self.settings.life);
         Environment::new(&self.name, (self.make)(), self.settings.freezes, dies_ms)

@@ -11,7 +11,7 @@ use aws_smithy_runtime_api::client::http::{HttpConnector as _, HttpConnectorFutu
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use serde_json::Value as Json;
 
-use super::random::{Dice, Lognormal};
+use super::random::{Lognormal, SeededRng};
 use super::record::writes;
 use crate::clock::{Clock, millis};
 use crate::layers::{Call, Layer};
@@ -51,12 +51,12 @@ impl Default for Latencies {
 
 impl Latencies {
     /// What a call takes; `None` for one of a service that is not modelled.
-    fn of(&self, dice: &Dice, service: &str, operation: &str, body: &Json) -> Option<Duration> {
+    fn of(&self, rng: &SeededRng, service: &str, operation: &str, body: &Json) -> Option<Duration> {
         let drawn = match (service, operation) {
             ("dynamodb", "GetItem") => self.get,
             ("dynamodb", "BatchGetItem") => {
                 let count = super::record::reads(operation, body).len();
-                return (0..count.max(1)).map(|_| self.get.draw(dice)).max();
+                return (0..count.max(1)).map(|_| self.get.draw(rng)).max();
             }
             ("dynamodb", "Query" | "Scan") => self.query,
             ("dynamodb", "PutItem" | "UpdateItem" | "DeleteItem") => self.write,
@@ -70,7 +70,7 @@ impl Latencies {
             ("sqs", _) => self.queue,
             _ => return None,
         };
-        Some(drawn.draw(dice))
+        Some(drawn.draw(rng))
     }
 }
 
@@ -78,19 +78,19 @@ impl Latencies {
 #[derive(Debug)]
 pub(crate) struct Latency {
     settings: Latencies,
-    dice: Dice,
+    rng: SeededRng,
     clock: Clock,
 }
 
 impl Latency {
-    pub(crate) fn new(settings: Latencies, dice: Dice, clock: Clock) -> Arc<Self> {
-        Arc::new(Self { settings, dice, clock })
+    pub(crate) fn new(settings: Latencies, rng: SeededRng, clock: Clock) -> Arc<Self> {
+        Arc::new(Self { settings, rng, clock })
     }
 
     fn drawn(&self, request: &HttpRequest) -> Option<Duration> {
         let call = Call::of(request)?;
         let body = serde_json::from_slice(call.body).unwrap_or_default();
-        self.settings.of(&self.dice, call.service, call.operation().unwrap_or_default(), &body)
+        self.settings.of(&self.rng, call.service, call.operation().unwrap_or_default(), &body)
     }
 }
 
@@ -118,11 +118,11 @@ mod tests {
 
     #[test]
     fn operations_take_what_was_measured_of_them() {
-        let (settings, dice) = (Latencies::default(), Dice::new(3, 1));
+        let (settings, rng) = (Latencies::default(), SeededRng::new(3, 1));
         let keys: Vec<Json> = (0..100).map(|_| json!({ "pk": { "S": "a" }, "sk": { "S": "b" } })).collect();
         let batch = json!({ "RequestItems": { "t": { "Keys": keys } } });
         let median = |operation: &str, body: &Json| {
-            let mut drawn: Vec<_> = (0..2000).filter_map(|_| settings.of(&dice, "dynamodb", operation, body)).collect();
+            let mut drawn: Vec<_> = (0..2000).filter_map(|_| settings.of(&rng, "dynamodb", operation, body)).collect();
             drawn.sort();
             drawn[1000].as_secs_f64() * 1000.0
         };
@@ -130,8 +130,8 @@ mod tests {
         assert!((7.2..8.0).contains(&median("PutItem", &json!({}))));
         assert!((23.0..27.0).contains(&median("TransactWriteItems", &json!({}))));
         assert!(median("BatchGetItem", &batch) > 10.0, "as slow as its slowest");
-        assert!(settings.of(&dice, "sqs", "SendMessage", &json!({})).is_some());
-        assert!(settings.of(&dice, "secretsmanager", "GetSecretValue", &json!({})).is_none());
+        assert!(settings.of(&rng, "sqs", "SendMessage", &json!({})).is_some());
+        assert!(settings.of(&rng, "secretsmanager", "GetSecretValue", &json!({})).is_none());
     }
 
     #[tokio::test]

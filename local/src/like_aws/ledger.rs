@@ -69,7 +69,7 @@ pub struct Units {
 
 /// Records of a kind that two requests' writes met.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Meeting {
+pub struct Contention {
     /// As [`RecordKey::kind`].
     pub kind: String,
     /// The functions whose requests wrote them.
@@ -131,12 +131,12 @@ impl Ledger {
 
     /// The records on which two requests' writes met, by kind, the busiest first.
     #[must_use]
-    pub fn meetings(&self) -> Vec<Meeting> {
+    pub fn meetings(&self) -> Vec<Contention> {
         let (seconds, notes) = (self.seconds(), self.notes());
-        let mut kinds: BTreeMap<String, Meeting> = BTreeMap::new();
+        let mut kinds: BTreeMap<String, Contention> = BTreeMap::new();
         for (key, written) in notes.records.iter().filter(|(_, written)| written.is_shared) {
             let kind = key.kind();
-            let new = Meeting { kind: kind.clone(), functions: BTreeSet::new(), records: 0, most_a_second: 0.0 };
+            let new = Contention { kind: kind.clone(), functions: BTreeSet::new(), records: 0, most_a_second: 0.0 };
             let meeting = kinds.entry(kind).or_insert(new);
             meeting.functions.extend(written.functions.iter().cloned());
             meeting.records += 1;
@@ -144,7 +144,7 @@ impl Ledger {
             let a_second = written.writes as f64 / seconds;
             meeting.most_a_second = meeting.most_a_second.max(a_second);
         }
-        let mut meetings: Vec<Meeting> = kinds.into_values().collect();
+        let mut meetings: Vec<Contention> = kinds.into_values().collect();
         meetings.sort_by(|one, other| other.most_a_second.total_cmp(&one.most_a_second));
         meetings
     }
@@ -194,7 +194,7 @@ mod tests {
         }
         clock.jump(Duration::from_secs(2));
         let (kind, functions) = ("B#* / X".to_owned(), BTreeSet::from(["create-item".into()]));
-        assert_eq!(ledger.meetings(), [Meeting { kind, functions, records: 1, most_a_second: 1.0 }]);
+        assert_eq!(ledger.meetings(), [Contention { kind, functions, records: 1, most_a_second: 1.0 }]);
     }
 
     #[tokio::test]

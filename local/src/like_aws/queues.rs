@@ -1,13 +1,13 @@
 //! SQS and its mapping as they are: a receive that finds nothing though there is something, one whose reply is lost, a message that
 //! comes again though it was deleted, any order, and pollers that grow in number by and by.
 //!
-//! Sources: SQS Developer Guide, "Short and long polling", "Inconsistent processing", "Standard queues" (documented: at least once,
+//! Sources: SQS Developer Guide, "ThrottledBy and long polling", "Inconsistent processing", "Standard queues" (documented: at least once,
 //! best-effort order); Lambda Developer Guide, "Using Lambda with Amazon SQS", "Scaling" (documented); bitesizedserverless.com, 2022
 //! (from sending to the function, measured). How often any of it happens is published nowhere.
 
 use std::time::Duration;
 
-use super::random::{Dice, Lognormal};
+use super::random::{Lognormal, SeededRng};
 use crate::sqs::Received;
 
 /// A standard queue's ways, and its pollers'.
@@ -44,27 +44,27 @@ impl Default for Queues {
 #[derive(Clone, Debug)]
 pub(crate) struct Deliveries {
     pub(crate) settings: Queues,
-    dice: Dice,
+    rng: SeededRng,
 }
 
 impl Deliveries {
-    pub(crate) fn new(settings: Queues, dice: Dice) -> Self {
-        Self { settings, dice }
+    pub(crate) fn new(settings: Queues, rng: SeededRng) -> Self {
+        Self { settings, rng }
     }
 
     /// Whether a poll sees nothing, whatever there is.
     pub(crate) fn overlooks(&self) -> bool {
-        self.dice.happens(self.settings.false_empties)
+        self.rng.happens(self.settings.false_empties)
     }
 
     /// What of a receive's reply arrives, in any order. What does not stays invisible, and has been received once more.
     pub(crate) fn arrives(&self, mut received: Vec<Received>) -> Vec<Received> {
-        if self.dice.happens(self.settings.lost_receives) {
+        if self.rng.happens(self.settings.lost_receives) {
             return Vec::new();
         }
         if !received.is_empty() {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below ten")]
-            let by = (self.dice.unit() * received.len() as f64) as usize;
+            let by = (self.rng.unit() * received.len() as f64) as usize;
             received.rotate_left(by);
         }
         received
@@ -72,10 +72,10 @@ impl Deliveries {
 
     /// Whether a deletion is forgotten.
     pub(crate) fn forgets(&self) -> bool {
-        self.dice.happens(self.settings.duplicates)
+        self.rng.happens(self.settings.duplicates)
     }
 
     pub(crate) fn delay(&self) -> Duration {
-        self.settings.delivery.draw(&self.dice)
+        self.settings.delivery.draw(&self.rng)
     }
 }

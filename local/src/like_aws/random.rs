@@ -6,9 +6,9 @@ use std::time::Duration;
 
 /// Random numbers for whoever asks. A clone is the same source.
 #[derive(Clone, Debug)]
-pub(crate) struct Dice(Arc<AtomicU64>);
+pub(crate) struct SeededRng(Arc<AtomicU64>);
 
-impl Dice {
+impl SeededRng {
     /// The `stream`th source of a seed.
     pub(crate) fn new(seed: u64, stream: u64) -> Self {
         Self(Arc::new(AtomicU64::new(seed ^ stream.wrapping_mul(0xD134_2543_DE82_EF95))))
@@ -54,8 +54,8 @@ impl Lognormal {
     }
 
     /// One of them. Box and Muller's method makes the normal deviate.
-    pub(crate) fn draw(&self, dice: &Dice) -> Duration {
-        let normal = (-2.0 * dice.unit().ln()).sqrt() * (std::f64::consts::TAU * dice.unit()).cos();
+    pub(crate) fn draw(&self, rng: &SeededRng) -> Duration {
+        let normal = (-2.0 * rng.unit().ln()).sqrt() * (std::f64::consts::TAU * rng.unit()).cos();
         let sigma = (self.p99_ms / self.p50_ms).ln() / P99_DEVIATIONS;
         Duration::from_secs_f64(self.p50_ms / 1000.0 * (sigma * normal).exp())
     }
@@ -67,21 +67,21 @@ mod tests {
 
     #[test]
     fn half_are_below_the_median_and_one_in_a_hundred_is_beyond_the_99th_percentile() {
-        let (dice, hold) = (Dice::new(1, 1), Lognormal::ms(10.0, 60.0));
-        let mut drawn: Vec<Duration> = (0..20_000).map(|_| hold.draw(&dice)).collect();
+        let (rng, hold) = (SeededRng::new(1, 1), Lognormal::ms(10.0, 60.0));
+        let mut drawn: Vec<Duration> = (0..20_000).map(|_| hold.draw(&rng)).collect();
         drawn.sort();
         let at = |share: usize| drawn[20_000 * share / 100].as_secs_f64() * 1000.0;
         assert!((9.5..10.5).contains(&at(50)), "{}", at(50));
         assert!((54.0..66.0).contains(&at(99)), "{}", at(99));
-        let again = Dice::new(1, 1);
-        assert!((0..100).all(|_| Dice::new(1, 1).unit() == Dice::new(1, 1).unit()), "a seed repeats");
-        assert!(again.unit() != Dice::new(1, 2).unit(), "a stream is its own");
+        let again = SeededRng::new(1, 1);
+        assert!((0..100).all(|_| SeededRng::new(1, 1).unit() == SeededRng::new(1, 1).unit()), "a seed repeats");
+        assert!(again.unit() != SeededRng::new(1, 2).unit(), "a stream is its own");
     }
 
     #[test]
     fn chance_keeps_its_probability() {
-        let dice = Dice::new(2, 1);
-        let hits = (0..100_000).filter(|_| dice.happens(0.01)).count();
+        let rng = SeededRng::new(2, 1);
+        let hits = (0..100_000).filter(|_| rng.happens(0.01)).count();
         assert!((850..1150).contains(&hits), "{hits}");
     }
 }

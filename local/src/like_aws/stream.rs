@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::random::{Dice, Lognormal};
+use super::random::{Lognormal, SeededRng};
 
 /// A stream's ways.
 #[derive(Clone, Debug)]
@@ -27,20 +27,20 @@ impl Default for Stream {
 #[derive(Clone, Debug)]
 pub(crate) struct Batches {
     settings: Stream,
-    dice: Dice,
+    rng: SeededRng,
 }
 
 impl Batches {
-    pub(crate) fn new(settings: Stream, dice: Dice) -> Self {
-        Self { settings, dice }
+    pub(crate) fn new(settings: Stream, rng: SeededRng) -> Self {
+        Self { settings, rng }
     }
 
     pub(crate) fn delay(&self) -> Duration {
-        self.settings.delay.draw(&self.dice)
+        self.settings.delay.draw(&self.rng)
     }
 
     /// Whether a batch that succeeded comes again.
     pub(crate) fn repeats(&self) -> bool {
-        self.dice.happens(self.settings.repetitions)
+        self.rng.happens(self.settings.repetitions)
     }
 }

@@ -1,9 +1,7 @@
 //! Users, their log-in records and sessions.
 
 use super::keys::{self, Key};
-use super::{
-    Attributes, Store, Transaction, attributes, classify, condition_failed, number, record, string, versioned,
-};
+use super::{Attributes, Store, Transaction, attributes, condition_failed, number, record, string, versioned};
 use crate::account_mail::PendingMail;
 use crate::conditional::Expected;
 use crate::device::Device;
@@ -191,36 +189,24 @@ impl Store {
         &self,
         user: UserId,
     ) -> Result<Option<(UserRecord, Vec<MembershipRecord>)>, ApiError> {
-        let mut found = None;
-        let mut memberships = Vec::new();
-        let mut start = None;
-        loop {
-            let query = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .consistent_read(true)
-                .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
-                .expression_attribute_values(":pk", string(keys::user_pk(user)))
-                .expression_attribute_values(":from", string(keys::MEMBERSHIP))
-                .expression_attribute_values(":to", string(keys::PROFILE))
-                .scan_index_forward(false)
-                .set_exclusive_start_key(start)
-                .send();
-            let page = timed(Part::Db, query).await.map_err(classify)?;
-            for item in page.items.unwrap_or_default() {
-                if sort_key(&item) == keys::PROFILE {
-                    found = Some(record(item)?);
-                } else {
-                    memberships.push(record(item)?);
-                }
-            }
-            start = page.last_evaluated_key;
-            if start.is_none() {
-                memberships.reverse();
-                return Ok(found.map(|user| (user, memberships)));
+        let query = self
+            .client
+            .query()
+            .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
+            .expression_attribute_values(":pk", string(keys::user_pk(user)))
+            .expression_attribute_values(":from", string(keys::MEMBERSHIP))
+            .expression_attribute_values(":to", string(keys::PROFILE))
+            .scan_index_forward(false);
+        let (mut found, mut memberships) = (None, Vec::new());
+        for item in timed(Part::Db, self.all(query)).await? {
+            if sort_key(&item) == keys::PROFILE {
+                found = Some(record(item)?);
+            } else {
+                memberships.push(record(item)?);
             }
         }
+        memberships.reverse();
+        Ok(found.map(|user| (user, memberships)))
     }
 
     /// Renames a user. Returns the public profile as it is then.

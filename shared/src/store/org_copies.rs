@@ -54,12 +54,12 @@ impl Copied {
 }
 
 /// An organization's own record, as it was read: also what a newer version keeps in it.
-pub(super) struct Root {
+pub(super) struct StoredOrg {
     pub(super) org: OrgRecord,
     stored: Attributes,
 }
 
-impl Root {
+impl StoredOrg {
     /// An update of it that is made only if what requests go by is as it was read. Copies have all of that.
     fn unless_changed(&self, update: UpdateBuilder, is_copied: bool) -> UpdateBuilder {
         let OrgRecord { plan_version, copied, spread_from, cursor_key, .. } = &self.org;
@@ -86,9 +86,9 @@ impl Root {
 
 impl Store {
     /// Reads an organization's own record, to change it.
-    pub(super) async fn root(&self, org: OrgId) -> Result<Root, ApiError> {
+    pub(super) async fn root(&self, org: OrgId) -> Result<StoredOrg, ApiError> {
         let stored = self.get_attributes(Key::org(org)).await?.ok_or(ApiError::NotFound)?;
-        Ok(Root { org: record(stored.clone())?, stored })
+        Ok(StoredOrg { org: record(stored.clone())?, stored })
     }
 
     /// Changes an organization's record and, if it has copies then, puts all of these anew, in one transaction; unless what requests go by
@@ -96,7 +96,7 @@ impl Store {
     /// next change puts them right. Returns the record as it is then, `None` if it was not changed.
     pub(super) async fn change_org(
         &self,
-        read: &Root,
+        read: &StoredOrg,
         change: impl FnOnce(&mut OrgRecord),
     ) -> Result<Option<OrgRecord>, ApiError> {
         let mut after = read.org.clone();

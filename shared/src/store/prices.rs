@@ -69,35 +69,22 @@ impl Store {
     pub async fn catalogue(&self) -> Result<Option<Catalogue>, ApiError> {
         timed(Part::Db, async {
             let Some(manifest) = self.get::<Manifest>(Key::catalogue_manifest()).await? else { return Ok(None) };
-            let mut data = Vec::new();
-            let mut chunks = 0;
-            let mut start = None;
-            loop {
-                let page = self
-                    .client
-                    .query()
-                    .table_name(&self.table)
-                    .consistent_read(true)
-                    .key_condition_expression("pk = :pk")
-                    .expression_attribute_values(":pk", string(keys::catalogue_pk(&manifest.version)))
-                    .set_exclusive_start_key(start)
-                    .send()
-                    .await
-                    .map_err(classify)?;
-                for item in page.items.unwrap_or_default() {
-                    let chunk: Chunk = record(item)?;
-                    let models: Vec<ModelPrice> = serde_json::from_str(&chunk.models).map_err(ApiError::internal)?;
-                    data.extend(models);
-                    chunks += 1;
-                }
-                start = page.last_evaluated_key;
-                if start.is_none() && chunks != manifest.chunks {
-                    return Err(ApiError::internal(format!("{chunks} of the catalogue's {} chunks", manifest.chunks)));
-                }
-                if start.is_none() {
-                    return Ok(Some(Catalogue { as_of: manifest.as_of, unit: manifest.unit, data }));
-                }
+            let query = self
+                .client
+                .query()
+                .key_condition_expression("pk = :pk")
+                .expression_attribute_values(":pk", string(keys::catalogue_pk(&manifest.version)));
+            let chunks = self.all(query).await?;
+            if chunks.len() != manifest.chunks {
+                let found = chunks.len();
+                return Err(ApiError::internal(format!("{found} of the catalogue's {} chunks", manifest.chunks)));
             }
+            let mut data: Vec<ModelPrice> = Vec::new();
+            for item in chunks {
+                let chunk: Chunk = record(item)?;
+                data.extend(serde_json::from_str::<Vec<_>>(&chunk.models).map_err(ApiError::internal)?);
+            }
+            Ok(Some(Catalogue { as_of: manifest.as_of, unit: manifest.unit, data }))
         })
         .await
     }

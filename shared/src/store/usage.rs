@@ -4,7 +4,7 @@ use super::authority::sort_key;
 use super::kept_lanes::KeptLanes;
 use super::keys::{self, Key};
 use super::slices::{self, LANE_PARTITIONS, LARGEST_SLICE, Reservation, Slices};
-use super::{Attributes, Store, classify, number, record, string};
+use super::{Attributes, Store, number, record, string};
 use crate::error::ApiError;
 use crate::ids::OrgId;
 use crate::model::analysis::TokenUsage;
@@ -57,26 +57,14 @@ impl Store {
     /// The lanes of a month, by their sort keys.
     async fn usage_lanes(&self, org: OrgId, month: &str) -> Result<Vec<(String, UsageLane)>, ApiError> {
         let read = |partition: u8| async move {
-            let (mut lanes, mut start) = (Vec::new(), None);
-            loop {
-                let query = self
-                    .client
-                    .query()
-                    .table_name(&self.table)
-                    .consistent_read(true)
-                    .key_condition_expression("pk = :pk AND begins_with(sk, :month)")
-                    .expression_attribute_values(":pk", string(Key::usage_lane(org, month, "", partition).pk))
-                    .expression_attribute_values(":month", string(format!("{month}#")))
-                    .set_exclusive_start_key(start);
-                let page = query.send().await.map_err(classify)?;
-                for lane in page.items.unwrap_or_default() {
-                    lanes.push((sort_key(&lane).to_owned(), record(lane)?));
-                }
-                start = page.last_evaluated_key;
-                if start.is_none() {
-                    return Ok::<_, ApiError>(lanes);
-                }
-            }
+            let query = self
+                .client
+                .query()
+                .key_condition_expression("pk = :pk AND begins_with(sk, :month)")
+                .expression_attribute_values(":pk", string(Key::usage_lane(org, month, "", partition).pk))
+                .expression_attribute_values(":month", string(format!("{month}#")));
+            let lane = |lane: Attributes| Ok((sort_key(&lane).to_owned(), record(lane)?));
+            self.all(query).await?.into_iter().map(lane).collect::<Result<Vec<_>, ApiError>>()
         };
         Ok(try_join_all((0..LANE_PARTITIONS).map(read)).await?.into_iter().flatten().collect())
     }

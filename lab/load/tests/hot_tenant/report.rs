@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use local::like_aws::ledger::{Meeting, Refusal, Units};
+use local::like_aws::ledger::{Contention, Refusal, Units};
 use local::like_aws::record::RecordKey;
 
 use crate::mix::Kind;
@@ -35,7 +35,7 @@ pub(crate) struct Report {
     k: f64,
     refusals: BTreeMap<(String, Refusal), u64>,
     hottest: Vec<(RecordKey, Units)>,
-    meetings: Vec<Meeting>,
+    meetings: Vec<Contention>,
     throttles: BTreeMap<String, u64>,
     is_spread: bool,
 }

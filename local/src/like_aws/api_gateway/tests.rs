@@ -26,12 +26,12 @@ fn front(settings: ApiGateway, handler: Handler) -> (Integration, Clock) {
     let lambda = Lambda { placement: at_once, initialization: at_once, freezes: false, ..Lambda::default() };
     let function = FunctionSettings { reserved: Some(1), timeout: Duration::from_secs(60), memory_mb: 512 };
     let make = move || Answering { handler: Arc::clone(&handler), context };
-    let dice = Dice::new(1, 1);
+    let rng = SeededRng::new(1, 1);
     let account = Arc::new(Slots::of_account(&lambda, [&function], clock.now_ms()));
-    let pool = Pool::new(&lambda, ("docs", &function), (dice.clone(), clock.clone()), &account, make);
+    let pool = Pool::new(&lambda, ("docs", &function), (rng.clone(), clock.clone()), &account, make);
     let pools = BTreeMap::from([("docs".to_owned(), pool)]);
     let settings = ApiGateway { overhead: at_once, ..settings };
-    let front = Front::new(settings, (dice, clock.clone()), pools);
+    let front = Front::new(settings, (rng, clock.clone()), pools);
     (front.integration("docs").expect("it has environments"), clock)
 }
 

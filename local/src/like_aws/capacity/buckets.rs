@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
-use super::{Capacity, Kind, READ_UNITS, Short, WRITE_UNITS};
+use super::{Capacity, Kind, READ_UNITS, ThrottledBy, WRITE_UNITS};
 use crate::like_aws::bucket::{Bucket, seconds};
 
 #[derive(Clone, Debug)]
@@ -74,11 +74,11 @@ impl Buckets {
     }
 
     /// What has nothing left for a call to a record of this partition key.
-    pub(super) fn short(&mut self, kind: Kind, pk: &str, now: u64) -> Option<Short> {
+    pub(super) fn short(&mut self, kind: Kind, pk: &str, now: u64) -> Option<ThrottledBy> {
         if self.account[kind as usize].left(now) <= 0.0 {
-            return Some(Short::Account);
+            return Some(ThrottledBy::Account);
         }
-        (self.partition(pk, now).bucket(kind).left(now) <= 0.0).then_some(Short::Partition)
+        (self.partition(pk, now).bucket(kind).left(now) <= 0.0).then_some(ThrottledBy::Partition)
     }
 
     pub(super) fn take(&mut self, kind: Kind, pk: &str, units: f64, now: u64) {
@@ -148,7 +148,7 @@ mod tests {
         let mut buckets = Buckets::new(Capacity::settled(), 0);
         let start = 0;
         buckets.take(Kind::Write, "A", 1500.0, start);
-        assert_eq!(buckets.short(Kind::Write, "A", start + 499), Some(Short::Partition));
+        assert_eq!(buckets.short(Kind::Write, "A", start + 499), Some(ThrottledBy::Partition));
         assert_eq!(buckets.short(Kind::Write, "A", start + 501), None);
     }
 
@@ -161,7 +161,7 @@ mod tests {
         let mut buckets = Buckets::new(Capacity { account: 2500.0, ..Capacity::settled() }, 0);
         let given: u32 = (0..200).map(|key| drain(&mut buckets, &format!("K{key}"), start)).sum();
         assert_eq!(given, 2500);
-        assert_eq!(buckets.short(Kind::Write, "new", start), Some(Short::Account));
+        assert_eq!(buckets.short(Kind::Write, "new", start), Some(ThrottledBy::Account));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use serde_json::{Value as Json, json};
 
-use super::{Kind, Reply, Short};
+use super::{Kind, Reply, ThrottledBy};
 use crate::layers::answer;
 use crate::like_aws::conflicts::{ERRORS, canceled_for};
 use crate::names::REGION;
@@ -13,17 +13,17 @@ const MESSAGE: &str = "Throughput exceeds the current capacity of your table or 
     index so please try again shortly. If exceptions persist, check if you have a hot key";
 
 /// The reason's name, and the error's that it comes in.
-fn names(kind: Kind, short: Short) -> (&'static str, &'static str) {
+fn names(kind: Kind, short: ThrottledBy) -> (&'static str, &'static str) {
     match (short, kind) {
-        (Short::Partition, Kind::Read) => ("TableReadKeyRangeThroughputExceeded", "ThrottlingException"),
-        (Short::Partition, Kind::Write) => ("TableWriteKeyRangeThroughputExceeded", "ThrottlingException"),
-        (Short::Account, Kind::Read) => ("TableReadAccountLimitExceeded", "RequestLimitExceeded"),
-        (Short::Account, Kind::Write) => ("TableWriteAccountLimitExceeded", "RequestLimitExceeded"),
+        (ThrottledBy::Partition, Kind::Read) => ("TableReadKeyRangeThroughputExceeded", "ThrottlingException"),
+        (ThrottledBy::Partition, Kind::Write) => ("TableWriteKeyRangeThroughputExceeded", "ThrottlingException"),
+        (ThrottledBy::Account, Kind::Read) => ("TableReadAccountLimitExceeded", "RequestLimitExceeded"),
+        (ThrottledBy::Account, Kind::Write) => ("TableWriteAccountLimitExceeded", "RequestLimitExceeded"),
     }
 }
 
 /// To a call that is throttled as a whole.
-pub(super) fn throttled(kind: Kind, short: Short, table: &str) -> Reply {
+pub(super) fn throttled(kind: Kind, short: ThrottledBy, table: &str) -> Reply {
     let (reason, error) = names(kind, short);
     let resource = format!("arn:aws:dynamodb:{REGION}:000000000000:table/{table}");
     let body = json!({
@@ -35,7 +35,7 @@ pub(super) fn throttled(kind: Kind, short: Short, table: &str) -> Reply {
 }
 
 /// To a transaction of which some positions are throttled.
-pub(super) fn canceled(positions: usize, short: &[(String, usize, Short)]) -> Reply {
+pub(super) fn canceled(positions: usize, short: &[(String, usize, ThrottledBy)]) -> Reply {
     let mut reasons = vec![json!({ "Code": "None" }); positions];
     for (_, position, _) in short {
         reasons[*position] = json!({ "Code": "ThrottlingError", "Message": MESSAGE });

@@ -22,7 +22,7 @@ fn pool_of(lambda: &Lambda, reserved: u32, clock: &Clock, account: &Arc<Slots>) 
     let next = AtomicU32::new(1);
     let made = move || next.fetch_add(1, SeqCst);
     let name = ("create-item", &function(reserved));
-    Pool::new(lambda, name, (Dice::new(1, 1), clock.clone()), account, made)
+    Pool::new(lambda, name, (SeededRng::new(1, 1), clock.clone()), account, made)
 }
 
 /// Waits until no environment is busy.

@@ -106,9 +106,9 @@ impl World {
 }
 
 /// A small generator (splitmix64), so that a seed names a run's choices.
-struct Dice(u64);
+struct SeededRng(u64);
 
-impl Dice {
+impl SeededRng {
     fn roll(&mut self, below: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -128,20 +128,20 @@ impl Dice {
     }
 }
 
-async fn read_plan(world: &World, cache: &Cache, dice: &mut Dice, key: u32) {
+async fn read_plan(world: &World, cache: &Cache, dice: &mut SeededRng, key: u32) {
     match world.has_stream {
         true => read_record(world, cache, dice, (key, &Lasting(Plan(key)))).await,
         false => read_record(world, cache, dice, (key, &Plan(key))).await,
     }
 }
 
-async fn read_record<K>(world: &World, cache: &Cache, dice: &mut Dice, (key, name): (u32, &K))
+async fn read_record<K>(world: &World, cache: &Cache, dice: &mut SeededRng, (key, name): (u32, &K))
 where
     K: Key<Value = Record> + 'static,
 {
     let truth = &world.plans[key as usize];
     let floor = truth.floor(world, &K::CLASS);
-    let mut inner = Dice(dice.roll(u64::MAX));
+    let mut inner = SeededRng(dice.roll(u64::MAX));
     let read = cache.get_or_fill(name, || async {
         world.fetches.fetch_add(1, SeqCst);
         inner.dawdle().await;
@@ -158,7 +158,7 @@ where
     }
 }
 
-async fn read_page(world: &World, cache: &Cache, dice: &mut Dice, key: u32) {
+async fn read_page(world: &World, cache: &Cache, dice: &mut SeededRng, key: u32) {
     let page = u32::try_from(dice.roll(u64::from(PAGES))).expect("small");
     match world.has_stream {
         true => read_list(world, cache, dice, (key, &Lasting(PageKey(key, page)))).await,
@@ -166,13 +166,13 @@ async fn read_page(world: &World, cache: &Cache, dice: &mut Dice, key: u32) {
     }
 }
 
-async fn read_list<K>(world: &World, cache: &Cache, dice: &mut Dice, (key, name): (u32, &K))
+async fn read_list<K>(world: &World, cache: &Cache, dice: &mut SeededRng, (key, name): (u32, &K))
 where
     K: Key<Value = Page> + 'static,
 {
     let truth = &world.lists[key as usize];
     let floor = truth.floor(world, &K::CLASS);
-    let mut inner = Dice(dice.roll(u64::MAX));
+    let mut inner = SeededRng(dice.roll(u64::MAX));
     let read = cache.get_or_fill(name, || async {
         world.fetches.fetch_add(1, SeqCst);
         inner.dawdle().await;
@@ -200,11 +200,11 @@ fn note(world: &World, truth: &Truth, version: u64, delivery: Delivery) {
 }
 
 /// One random operation; one in 200 dies at a random moment, holding whatever it holds.
-async fn act(world: &World, cache: &Cache, dice: &mut Dice) {
+async fn act(world: &World, cache: &Cache, dice: &mut SeededRng) {
     world.operations.fetch_add(1, SeqCst);
     let keys = world.plans.len() as u64;
     let key = u32::try_from(dice.roll(keys) * dice.roll(keys) / keys).expect("small");
-    let mut own = Dice(dice.roll(u64::MAX));
+    let mut own = SeededRng(dice.roll(u64::MAX));
     match dice.roll(100) {
         0..=59 => {
             let read = read_plan(world, cache, &mut own, key);
@@ -229,7 +229,7 @@ async fn act(world: &World, cache: &Cache, dice: &mut Dice) {
 
 /// Evicts, forgets scripts, cuts connections and has no room for a moment, until told to stop.
 fn havoc(server: &RedisServer, stop: &AtomicBool, keys: u32, seed: u64) {
-    let mut dice = Dice(seed);
+    let mut dice = SeededRng(seed);
     let mut bare = server.bare();
     while !stop.load(SeqCst) {
         std::thread::sleep(Duration::from_millis(2));
@@ -301,7 +301,7 @@ async fn history(
     for (process, cache) in caches.into_iter().enumerate() {
         for task in 0..TASKS_PER_PROCESS {
             let (world, cache) = (Arc::clone(&world), cache.clone());
-            let mut dice = Dice(seed ^ (((process * 1000 + task) as u64) << 32));
+            let mut dice = SeededRng(seed ^ (((process * 1000 + task) as u64) << 32));
             tasks.spawn(async move {
                 while world.operations.load(SeqCst) < operations {
                     act(&world, &cache, &mut dice).await;

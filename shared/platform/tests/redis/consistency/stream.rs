@@ -2,7 +2,7 @@
 //! where the cache was away. What it has told holds for every read that begins afterwards, whoever died.
 
 use super::write_outcomes::Written;
-use super::{BOUND_MS, Dice, World};
+use super::{BOUND_MS, SeededRng, World};
 use futures_util::{StreamExt as _, stream};
 use platform::cache::{Cache, Delivery};
 use std::sync::atomic::Ordering::SeqCst;
@@ -29,7 +29,7 @@ pub(super) async fn follow(
     mut changes: UnboundedReceiver<Change>,
     seed: u64,
 ) -> Vec<u64> {
-    let mut dice = Dice(seed);
+    let mut dice = SeededRng(seed);
     let (mut batch, mut lags) = (Vec::new(), Vec::new());
     while changes.recv_many(&mut batch, 100).await > 0 {
         let ready_ms = batch[0].at_ms + dice.roll(DELAY_MS);

@@ -1,7 +1,7 @@
 //! What becomes of the writes of a history, and what the cache is told of them.
 
 use super::stream::Change;
-use super::{Dice, Truth, World, note};
+use super::{SeededRng, Truth, World, note};
 use crate::records::{Lasting, Pages, Plan, Record};
 use crate::server;
 use platform::cache::{Cache, Delivery, Key};
@@ -22,7 +22,7 @@ enum WriteOutcome {
 }
 
 impl WriteOutcome {
-    fn of(world: &World, dice: &mut Dice) -> Self {
+    fn of(world: &World, dice: &mut SeededRng) -> Self {
         // Where there is the stream, many die: what it leaves out is to be seen.
         let dead = if world.has_stream { 15 } else { 2 };
         let outcome = match dice.roll(100) {
@@ -71,7 +71,7 @@ async fn tell_record<K: Key<Value = Record> + 'static>(cache: &Cache, key: &K, v
 }
 
 /// One write in ten is of a writer that has just been started, and has no connection yet.
-pub(super) async fn write(world: &World, cache: &Cache, dice: &mut Dice, written: Written) {
+pub(super) async fn write(world: &World, cache: &Cache, dice: &mut SeededRng, written: Written) {
     match &world.cold {
         Some(url) if dice.roll(10) == 0 => {
             let cold = server::open(url);
@@ -82,7 +82,7 @@ pub(super) async fn write(world: &World, cache: &Cache, dice: &mut Dice, written
     }
 }
 
-async fn write_with(world: &World, cache: &Cache, dice: &mut Dice, written: Written) {
+async fn write_with(world: &World, cache: &Cache, dice: &mut SeededRng, written: Written) {
     let truth = written.truth(world);
     let commit = || {
         let stream = world.stream.lock().expect("no panic");
