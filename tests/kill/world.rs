@@ -137,6 +137,9 @@ impl World {
             ("EMAILS_PER_DAY", "1000000".to_owned()),
             ("DOLLARS_PER_DAY", "1000000".to_owned()),
             ("CAP_SHARES", "100,100,100".to_owned()),
+            ("ANALYSES_PER_MINUTE", "50".to_owned()),
+            ("EMAILS_PER_SECOND", "14".to_owned()),
+            ("WAITING_PLACES", "20".to_owned()),
             ("MAIL_FROM", "no-reply@citizen.example".to_owned()),
         ]);
         others.into_iter().chain(queues).collect()
