@@ -2,12 +2,23 @@
 
 use super::providers::{Answer, Providers};
 use super::rig::{MODEL, Rig};
+use crate::api::{Actor, Reply};
 use reqwest::Method;
 use serde_json::json;
 use shared::model::job::Claim;
 use shared::store::jobs::Change;
 use std::sync::Arc;
 use tokio::sync::Notify;
+
+/// Cancels a job once its provider has been called, and then has the provider answer.
+async fn cancelled_once(rig: &Rig, owner: &Actor, id: &str, is_called: impl Fn() -> bool, told: &Notify) -> Reply {
+    while !is_called() {
+        tokio::task::yield_now().await;
+    }
+    let reply = rig.api.call(Some(owner), Method::POST, &format!("/jobs/{id}/cancel"), None).await;
+    told.notify_one();
+    reply
+}
 
 #[tokio::test]
 async fn a_queued_job_is_cancelled_at_once_and_its_message_does_nothing() {
@@ -36,15 +47,9 @@ async fn a_running_job_takes_no_effect_but_costs_what_it_cost() {
     let told = Arc::new(Notify::new());
     providers.will([Answer::Hold(told.clone())]);
     let id = rig.accepted(&owner, "/analyze", json!({"text": "a text", "model": MODEL})).await;
-    let cancel = async {
-        while providers.analyses().is_empty() {
-            tokio::task::yield_now().await;
-        }
-        let reply = rig.api.call(Some(&owner), Method::POST, &format!("/jobs/{id}/cancel"), None).await;
-        assert_eq!((reply.status, reply.body["state"].as_str()), (202, Some("running")), "{}", reply.text);
-        told.notify_one();
-    };
-    let (delivery, ()) = tokio::join!(rig.deliver(), cancel);
+    let cancel = cancelled_once(&rig, &owner, &id, || !providers.analyses().is_empty(), &told);
+    let (delivery, reply) = tokio::join!(rig.deliver(), cancel);
+    assert_eq!((reply.status, reply.body["state"].as_str()), (202, Some("running")), "{}", reply.text);
     assert_eq!(delivery.deleted.len(), 1);
     let job = rig.job(&owner, &id).await;
     assert_eq!((job["state"].as_str(), job.get("result")), (Some("cancelled"), None), "{job}");
@@ -60,15 +65,9 @@ async fn an_email_on_its_way_cannot_be_cancelled() {
     let told = Arc::new(Notify::new());
     providers.will([Answer::Hold(told.clone())]);
     let id = rig.accepted(&owner, "/send-email", json!({"to": owner.email, "subject": "s", "text": "t"})).await;
-    let cancel = async {
-        while providers.emails().is_empty() {
-            tokio::task::yield_now().await;
-        }
-        let reply = rig.api.call(Some(&owner), Method::POST, &format!("/jobs/{id}/cancel"), None).await;
-        reply.is_problem(409, "job_ended");
-        told.notify_one();
-    };
-    tokio::join!(rig.deliver(), cancel);
+    let cancel = cancelled_once(&rig, &owner, &id, || !providers.emails().is_empty(), &told);
+    let (_, reply) = tokio::join!(rig.deliver(), cancel);
+    reply.is_problem(409, "job_ended");
     assert_eq!(rig.job(&owner, &id).await["state"], "succeeded");
 
     let id = rig.accepted(&owner, "/send-email", json!({"to": owner.email, "subject": "s", "text": "t"})).await;
@@ -120,15 +119,9 @@ async fn a_job_that_is_cancelled_while_it_is_refused_was_never_run() {
     let told = Arc::new(Notify::new());
     providers.will([Answer::HoldThenRefuse(told.clone(), 529)]);
     let id = rig.accepted(&owner, "/analyze", json!({"text": "a text", "model": MODEL})).await;
-    let cancel = async {
-        while providers.analyses().is_empty() {
-            tokio::task::yield_now().await;
-        }
-        let reply = rig.api.call(Some(&owner), Method::POST, &format!("/jobs/{id}/cancel"), None).await;
-        assert_eq!(reply.status, 202, "{}", reply.text);
-        told.notify_one();
-    };
-    tokio::join!(rig.deliver(), cancel);
+    let cancel = cancelled_once(&rig, &owner, &id, || !providers.analyses().is_empty(), &told);
+    let (_, reply) = tokio::join!(rig.deliver(), cancel);
+    assert_eq!(reply.status, 202, "{}", reply.text);
     let job = rig.job(&owner, &id).await;
     assert_eq!((&job["state"], &job["attempts"]), (&json!("cancelled"), &json!(0)), "{job}");
     let usage = rig.usage(&owner).await;
