@@ -20,8 +20,8 @@ MEASURED = ["get-user", "get-org-plan", "list-items", "create-item", "analyze"]
 RATIO = ["just", "bench", "--no-build", "--only", "get-user", "--local", "target/debug/local"]
 
 SUITE = ["cargo", "test", "--workspace", "--locked", "--test", "suite", "--"]
-# By name: what it guards, its command, and variables. In this order, for all builds leave their functions in one place: `sam-local` and
-# `procedures` take those of `quick`, what is measured those of `release`.
+# By name: what it guards, its command, and variables. In this order, for builds leave their functions in one place: `sam-local` and
+# `procedures` take those of `quick`, what is measured those of `release`; those of `untrained` lie apart.
 STEPS = {
     "build": ("all tests compile", ["cargo", "test", "--workspace", "--locked", "--no-run"], {}),
     "planted-suite": ("the suite finds each planted bug that is its to find, many in one build", ["lab/planted-bugs.py", "--together"], {}),
@@ -64,13 +64,15 @@ STEPS = {
     "instructions": ("instruction counts of the release build", ["lab/bench/instructions.py"], {}),
     "ratio": ("at most 0.70 of the hand-written function's CPU, by turns", [*RATIO, "--at-most", "0.70"], {}),
     "untrained": ("the release build of get-user without training",
-                  ["deploy/build-functions.py", "--release", "--untrained", "--quiet", "--locked", "--bin", "get-user", "--bin", "analyze"], {}),
-    "ratio-untrained": ("at most 0.95 of it without training", [*RATIO, "--at-most", "0.95"], {}),
+                  ["deploy/build-functions.py", "--release", "--untrained", "--quiet", "--locked", "--bin", "get-user", "--bin", "analyze",
+                   "--lambda-dir", "target/untrained"], {}),
+    "ratio-untrained": ("at most 0.95 of it without training", [*RATIO, "--binaries", "target/untrained", "--at-most", "0.95"], {}),
 }
 
 FIRST = {"build"}
-BESIDE = {"racers", "keys", "shards", "history", "kill", "unkind", "growth", "like-aws-kill", "stranger", "stranger-like-aws", "schemathesis", "load"}
-ALONE = {"hot-tenant", "instructions", "ratio", "untrained", "ratio-untrained"}
+BESIDE = {"racers", "keys", "shards", "history", "redis", "queue-features", "kill", "unkind", "growth", "like-aws", "like-aws-kill",
+          "stranger", "stranger-like-aws", "schemathesis", "load"}
+ALONE = {"hot-tenant", "instructions", "ratio", "ratio-untrained"}
 
 
 def say(*words):
