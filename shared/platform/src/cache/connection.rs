@@ -12,6 +12,8 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, ServerErrorKind, Value};
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -73,19 +75,36 @@ struct State {
 struct Current {
     serial: u64,
     connection: MultiplexedConnection,
-    _driver: Arc<Driver>,
+    driver: Arc<Driver>,
     made_ms: u64,
-    /// When the server last answered. Several operations that begin at once after a long time all doubt it.
-    answered_ms: u64,
 }
 
 /// The task that moves a connection's bytes. It ends with the last user of the connection, also when the
 /// server never answers what it was sent.
-struct Driver(JoinHandle<()>);
+struct Driver {
+    task: JoinHandle<()>,
+    /// When the server last answered. Several operations that begin at once after a long time all doubt it.
+    answered_ms: AtomicU64,
+}
+
+impl Driver {
+    /// One whose server has just answered to the login.
+    fn new(task: JoinHandle<()>) -> Self {
+        Self { task, answered_ms: AtomicU64::new(now_ms()) }
+    }
+
+    fn is_doubtful(&self) -> bool {
+        now_ms().saturating_sub(self.answered_ms.load(Relaxed)) > IDLE_MS
+    }
+
+    fn answered(&self) {
+        self.answered_ms.store(now_ms(), Relaxed);
+    }
+}
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
@@ -170,7 +189,7 @@ impl Connection {
 
     async fn attempt_twice(&self, command: &Cmd, deadline: Instant) -> Result<Value, ConnectionError> {
         let current = self.connection(deadline).await?;
-        let doubtful = now_ms().saturating_sub(current.answered_ms) > IDLE_MS;
+        let doubtful = current.driver.is_doubtful();
         let first = if doubtful { deadline.min(Instant::now() + FIRST_TRY) } else { deadline };
         match self.attempt(command, current, first).await {
             Err(ConnectionError::Lost(_)) => {}
@@ -194,7 +213,7 @@ impl Connection {
         }
         let error = match answer.map(|reply| reply.and_then(Value::extract_error)) {
             Some(Ok(value)) => {
-                self.answered(current.serial);
+                current.driver.answered();
                 return Ok(value);
             }
             None => ConnectionError::Late,
@@ -209,12 +228,6 @@ impl Connection {
         // A server that is loading, was demoted or hangs may have a successor under the same name.
         self.discard(current.serial);
         Err(error)
-    }
-
-    fn answered(&self, serial: u64) {
-        if let Some(current) = self.state().current.as_mut().filter(|current| current.serial == serial) {
-            current.answered_ms = now_ms();
-        }
     }
 
     fn discard(&self, serial: u64) {
@@ -288,13 +301,7 @@ impl Connection {
                 Ok((connection, driver)) => {
                     state.made += 1;
                     let serial = state.made;
-                    state.current = Some(Current {
-                        serial,
-                        connection,
-                        _driver: Arc::new(driver),
-                        made_ms: now_ms(),
-                        answered_ms: now_ms(),
-                    });
+                    state.current = Some(Current { serial, connection, driver: Arc::new(driver), made_ms: now_ms() });
                     sender.send_replace(None);
                 }
                 Err(error) => {
@@ -338,7 +345,7 @@ where
     // The deadline is ours: one timer per operation, not two.
     let config = AsyncConnectionConfig::new().set_response_timeout(None);
     let (connection, driver) = MultiplexedConnection::new_with_config(info, stream, config).await?;
-    Ok((connection, Driver(tokio::spawn(driver))))
+    Ok((connection, Driver::new(tokio::spawn(driver))))
 }
 
 /// TLS that trusts Amazon's roots and the configured extra ones (PEM) only.

@@ -74,7 +74,9 @@ impl PathParameters {
     /// A REST API hands them over percent-encoded. What encodes no text stays as it is: with its `%` it is no id.
     fn decoded(mut self) -> Self {
         for (_, value) in &mut self.0 {
-            if let Some(text) = percent::decode(value) {
+            if value.contains('%')
+                && let Some(text) = percent::decode(value)
+            {
                 *value = text;
             }
         }
