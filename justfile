@@ -135,7 +135,7 @@ money:
 
 # Write the table of what each parameter of the template changes.
 changes:
-    "${CITIZEN_TOOLS:-$HOME/.cache/citizen-tools}"/ministack/bin/python deploy/changes.py --write
+    "${CITIZEN_TOOLS:-$HOME/.cache/citizen-tools}"/venv/bin/python deploy/changes.py --write
 
 # Write the throttles of the template's methods, from what their functions reserve.
 throttles:

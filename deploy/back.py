@@ -7,6 +7,7 @@ Usage: just back                       lists the releases that are kept, the new
 The table stays the one that the stack has now, and a region that stands by goes on doing so. Nothing is gradual: an alarm that is on would stop the way back.
 """
 import argparse, sys
+from deploy import update
 from tools import in_sams_environment
 
 # Where the data are, and which region runs the jobs, is no part of a release.
@@ -39,8 +40,7 @@ def back(environment, release, *options):
         sys.exit(f"{release} knows no other table than its own, and the stack's is {now['ExistingTable']}: it would lose its data")
     if now.get("StandsBy") == "true" and "\n  StandsBy:" not in template:
         sys.exit(f"{release} cannot stand by: it would run the jobs of a table that another region runs")
-    releases.deploy(environment, stack.name, template, parameters(then, now), *options)
-    stack.settle()
+    update(environment, stack, template, now, parameters(then, now), *options)
 
 
 def main():

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """What a changed parameter of template.yaml changes, and that it arrives: each function that it reaches has a new version then,
-and the API a new deployment. The table in docs/configuration.md is made of it.
+the API a new deployment, and nothing has to be replaced that cannot be. The table in docs/configuration.md is made of it.
 
-Usage, with the Python that has aws-sam-translator:
+Usage, with SAM CLI's Python:
   changes.py           fails where a change would not arrive, a parameter has no row below, or the table is another
   changes.py --write   writes the table
 """
-import pathlib, re, sys
-import release
+import json, pathlib, re, sys
+import cfnlint, release
 from stack_of import Stack
 from transform_template import translated
 
@@ -33,7 +33,7 @@ VALUES = {
     "MailFrom": ("us@a.example", "us@b.example"),
     "MailIdentity": ("", "a.example"),
     "MailFromDomain": ("", "bounces.a.example", {"MailIdentity": "a.example"}),
-    "AlarmEmail": ("", "us@a.example"),
+    "AlarmEmail": ("us@a.example", "you@a.example", {"MonthlyBudgetUsd": "100"}),
     "DailySpendingAlarmUsd": ("16", "40"),
     "RequestsPerSecond": ("100", "200"),
     "ConcurrencyAlarmAt": ("800", "1600"),
@@ -61,8 +61,13 @@ VALUES = {
     "ExistingTable": ("", "other", {"CacheUrl": "serverless:"}),
     "ExistingTableStream": ("2026-11-29T00:00:00.000", "2026-11-29T00:00:01.000", {"ExistingTable": "other", "CacheUrl": "serverless:"}),
     "StandsBy": ("false", "true"),
+    "NetworkStays": ("false", "true"),
     "StageName": ("v1", "v2"),
 }
+# What `just deploy` does not change, and says how it is done (deploy.network_objection).
+REFUSED = {"Zones"}
+# A property of which no two resources may have the same: a name, or a range of addresses.
+UNIQUE = re.compile(r"(Name|Id|Identity|CidrBlock)$")
 # What no version of a function has: where that alone changes, Lambda finds nothing to publish, and the update fails.
 OF_NO_VERSION = {"ReservedConcurrentExecutions", "Tags"}
 # What is new with every release, and the variable that tells which.
@@ -96,6 +101,39 @@ def not_published(one, other):
             for name in one.of("AWS::Lambda::Function") if of_version(one, name) == of_version(other, name)]
 
 
+def create_only():
+    """The properties that nobody can change of a resource that is there, by its type, as paths."""
+    found = {}
+    for file in (pathlib.Path(cfnlint.__file__).parent / "data/schemas/resources").glob("*.json"):
+        schema = json.loads(file.read_text())
+        found[schema["typeName"]] = [path.split("/")[2:] for path in schema.get("createOnlyProperties", [])]
+    return found
+
+
+def stuck(parameter, before, after, fixed):
+    """What CloudFormation would have to replace and could not: it makes the new one first, and that would have a name, or addresses, of
+    the old one."""
+    def at(value, path):
+        for step in path:
+            value = value.get(step) if isinstance(value, dict) else None
+        return value
+
+    wrong = []
+    for name in sorted(set(before.resources) & set(after.resources)):
+        old, new = (stack.resources[name].get("Properties", {}) for stack in (before, after))
+        both = {"/".join(path): (at(old, path), at(new, path)) for path in fixed.get(after.resources[name]["Type"], [])}
+        replaced = [path for path, (one, other) in both.items() if one != other]
+        kept = [path for path, (one, other) in both.items() if one == other and UNIQUE.search(path) and is_own(one)]
+        if replaced and kept:
+            wrong.append(f"{parameter}: {name} would be replaced for its {', '.join(replaced)}, and keep its {', '.join(kept)}")
+    return wrong
+
+
+def is_own(value):
+    """Whether it is said here, and not another resource's."""
+    return isinstance(value, str) or value == {"Ref": "AWS::StackName"}
+
+
 def row(parameter, changes, functions):
     of_functions = sorted(name for name, kind in changes.items() if kind == "AWS::Lambda::Function")
     names = [name.removesuffix("Function") for name in of_functions]
@@ -113,6 +151,7 @@ def main():
     wrong = [f"deploy/changes.py: VALUES has no two values of {name}" for name in parameters if name not in VALUES]
     wrong += [f"deploy/changes.py: VALUES has {name}, which is no parameter" for name in VALUES if name not in parameters]
     wrong += not_published(*(Stack(TEMPLATE, {"CacheUrl": "serverless:", "Release": f"{name * 16}-commit"}) for name in "01"))
+    fixed = create_only()
     rows = ["| parameter | new versions of | the stage | other resources |", "|---|---|---|---|"]
     for parameter in (name for name in parameters if name in VALUES):
         first, second, *beside = VALUES[parameter]
@@ -120,6 +159,7 @@ def main():
         before, after = (Stack(TEMPLATE, one | {"Release": release.name(given[0], {})}) for one in given)
         with_release = Stack(TEMPLATE, given[1] | {"Release": release.name(given[1], {})}, at=1)
         wrong += not_arrived(parameter, before, after, with_release)
+        wrong += stuck(parameter, before, after, fixed) if parameter not in REFUSED else []
         rows.append(row(parameter, changed(before, after), before.of("AWS::Lambda::Function")))
     table = BEGIN + "".join(f"{one}\n" for one in rows) + END
     text = DOCUMENT.read_text()

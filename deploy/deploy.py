@@ -11,6 +11,8 @@ import argparse, pathlib, sys, time
 import release
 from tools import ROOT, in_sams_environment
 
+OWN_CACHE = "serverless:"
+
 
 def table_objection(current, given, said):
     """Why this deployment may not have this table: data stay where they are, unless another table is named behind the command."""
@@ -21,16 +23,48 @@ def table_objection(current, given, said):
             "say so in samconfig.toml, or behind the command if you mean it"]
 
 
-def in_turn(stack, given):
-    """The parameters of each update, the first of which makes the stack. The table is protected once it is there: CloudFormation could
-    not take a protected one back where the creation fails, and the stack would be stuck in ROLLBACK_FAILED."""
-    protects = given.get("DeletionProtection", "true") == "true" and not given.get("ExistingTable")
-    return [given | {"DeletionProtection": "false"}, given] if stack is None and protects else [given]
+def network_objection(current, values):
+    """Why the cache's network may not have these zones: subnets cannot change theirs, and two with the same addresses cannot be at once."""
+    now, then = current.get("Zones", ""), values["Zones"]
+    if {current.get("CacheUrl"), values["CacheUrl"]} != {OWN_CACHE} or now == then:
+        return []
+    return [f"Zones: the network is in {now or 'the first two'}, and subnets stay in theirs: deploy CacheUrl=off: first, and then with Zones={then}"]
+
+
+def with_what_stays(current, given):
+    """What is no part of a release unless it is said: which region runs the jobs (docs/procedures.md)."""
+    return {name: current[name] for name in ("StandsBy",) if name in current} | given
+
+
+def in_turn(current, given):
+    """The parameters of each update of a stack that has these now.
+
+    The first that makes a stack leaves the table unprotected: CloudFormation could not take a protected one back where the creation
+    fails, and the stack would be stuck in ROLLBACK_FAILED. And functions leave the cache's network before it goes: as long as a version of
+    one is in it, Lambda keeps its network interfaces, and CloudFormation would leave the subnets behind
+    (https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html)."""
+    if not current and given.get("DeletionProtection", "true") == "true" and not given.get("ExistingTable"):
+        return [given | {"DeletionProtection": "false"}, given]
+    if current.get("CacheUrl") == OWN_CACHE and given.get("CacheUrl", "off:") != OWN_CACHE:
+        return [given | {"NetworkStays": "true"}, given]
+    return [given]
+
+
+def update(environment, stack, template, current, given, *options):
+    """Deploys a release's template, in as many updates as that takes. What `Stack.settle` tells."""
+    import releases
+    for one in in_turn(current, given) if "\n  NetworkStays:" in template else [given]:
+        releases.deploy(environment, stack.name, template, one, *options)
+        leaves_network = one.get("NetworkStays") == "true"
+        settled = stack.settle(keep=0 if leaves_network else 3)
+        if leaves_network:
+            stack.leave_network()
+    return settled
 
 
 def main():
     import releases
-    from environments import environments, objections, parameters
+    from environments import defaults, environments, objections, parameters
     from stack import Stack
 
     parser = argparse.ArgumentParser(prog="just deploy", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -44,19 +78,20 @@ def main():
     stopped = objections(given)
     if not stopped:
         stack = Stack(options.environment)
-        stopped = table_objection(stack.parameters(), given, parameters({"parameter_overrides": []}, options.changes))
+        current = stack.parameters()
+        given = with_what_stays(current, given)
+        stopped = table_objection(current, given, parameters({"parameter_overrides": []}, options.changes))
+        stopped += network_objection(current, defaults() | given)
     if stopped:
         sys.exit(f"{options.environment} is not deployed:\n  " + "\n  ".join(stopped))
     functions = release.built(options.functions)
     given["Release"] = release.name(given | ({"again": time.time()} if options.again else {}), functions)
     print(f"release {given['Release']}", flush=True)
     template = releases.package(stack.name, given["Release"], given, functions)
-    for one in in_turn(stack.described(), given):
-        releases.deploy(options.environment, stack.name, template, one, *(["--no-confirm-changeset"] if options.yes else []))
-    moved, deleted = stack.settle()
+    moved, deleted = update(options.environment, stack, template, current, given, *(["--no-confirm-changeset"] if options.yes else []))
     for one in moved:
         print(f"{one}: its alias named another version than the stack's (`just push`?), and names that again")
-    print(f"{releases.prune(stack.name, given['Release'])} releases are kept; {deleted} old versions of functions were deleted")
+    print(f"{releases.prune(stack.name, {given['Release'], current.get('Release')})} releases are kept; {deleted} old versions of functions were deleted")
 
 
 if __name__ == "__main__":

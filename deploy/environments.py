@@ -55,6 +55,8 @@ def malformed(given, template=None):
             found.append(f"{name}: {value} is none of {', '.join(map(str, allowed))}")
         if pattern and not re.fullmatch(pattern, value):
             found.append(f"{name}: {value} is not {known[name].get('ConstraintDescription', pattern)}")
+        if len(value) > int(known[name].get("MaxLength", len(value))):
+            found.append(f"{name}: {value} has more than {known[name]['MaxLength']} characters")
         if known[name]["Type"] == "Number" and (wrong := no_number(value, known[name], name in of_functions)):
             found.append(f"{name}: {value} is {wrong}")
     return found

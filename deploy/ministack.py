@@ -107,12 +107,12 @@ class Deployment:
         if done.returncode:
             sys.exit(done.stdout[-4000:])
 
-    def deploy(self, *changes, built=ROOT / "target/lambda"):
+    def deploy(self, *changes, built=ROOT / "target/lambda", checkout=ROOT):
         """`just deploy dev`, with this cache."""
         # A later override of a parameter would be refused as a double one.
         changed = {change.split("=")[0] for change in changes}
         overrides = [p for p in self.parameters if p.split("=")[0] not in changed] + list(changes)
-        self.run("deploy.py", "dev", "--yes", "--functions", built, *overrides)
+        self.run(checkout / "deploy/deploy.py", "dev", "--yes", "--functions", built, *overrides)
         self.look()
 
     def look(self):

@@ -109,8 +109,18 @@ class Preflight:
 
     def logging(self):
         role = self.ask("apigateway", "get_account").get("cloudwatchRoleArn")
-        if role and self.has("ApiLogsAccount") is None:
+        if role and self.is_gone(role):
+            yield NOTE, (f"the account's role for API Gateway's logs, {role}, is gone, and no API of the region logs: aws apigateway update-account "
+                         "--patch-operations op=replace,path=/cloudwatchRoleArn,value=<a role with AmazonAPIGatewayPushToCloudWatchLogs>")
+        elif role and self.has("ApiLogsAccount") is None:
             yield NOTE, f"the account's role for API Gateway's logs is {role}: this stack sets its own, for all APIs of the region"
+
+    def is_gone(self, role):
+        try:
+            self.ask("iam", "get_role", RoleName=role.rsplit("/", 1)[1])
+            return False
+        except Absent:
+            return True
 
     def mail(self):
         account = self.ask("sesv2", "get_account")

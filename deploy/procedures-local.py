@@ -6,7 +6,7 @@ Usage: just procedures-local      after `just build --quick`; some minutes
 """
 import pathlib, re, shutil, signal, sys, tempfile, time, urllib.request
 import release
-from tools import ROOT, in_sams_environment
+from tools import ROOT, copied, in_sams_environment
 
 
 def origin(deployment, url=None):
@@ -19,9 +19,13 @@ def origin(deployment, url=None):
                 return one
 
 
+def parameters(deployment):
+    stack, = deployment.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
+    return {one["ParameterKey"]: one["ParameterValue"] for one in stack["Parameters"]}
+
+
 def live(deployment):
-    return next(one["ParameterValue"] for one in deployment.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]["Parameters"]
-                if one["ParameterKey"] == "Release")
+    return parameters(deployment)["Release"]
 
 
 def well(deployment):
@@ -68,6 +72,21 @@ def back(deployment, folder, first):
     deployment.run("back.py", second.split("-")[0], "--yes")
     assert live(deployment) == second and origin(deployment) == "https://b.example" and code() == of_second
     deployment.run("back.py", first, "--yes")
+    deployment.look()
+
+
+def unsaid(deployment, first):
+    """What was said of one deployment holds until the next, which does not say it; and going back brings all parameters of then."""
+    of_first = parameters(deployment)
+    both = ("AllowedOrigins=https://a.example", "AppUrl=https://a.example")
+    deployment.deploy(*both, "LogLevel=debug", "RequestsPerSecond=50")
+    assert (parameters(deployment)["LogLevel"], parameters(deployment)["RequestsPerSecond"]) == ("debug", "50")
+    deployment.deploy(*both)
+    after = parameters(deployment)
+    assert {name: value for name, value in after.items() if value != of_first[name]}.keys() <= {"Release"}, after
+    deployment.deploy(*both, "LogLevel=debug")
+    deployment.run("back.py", first, "--yes")
+    assert parameters(deployment) == of_first
     deployment.look()
 
 
@@ -184,11 +203,7 @@ def rest(deployment):
 def limits(deployment, folder):
     """With reservations, a function's number in the template is raised and arrives, with the same code; more than the account has is
     refused, and the stack as it was before."""
-    checkout = folder / "checkout"
-    for part in ("deploy", "functions"):
-        shutil.copytree(ROOT / part, checkout / part, ignore=shutil.ignore_patterns("*.rs", "__pycache__"))
-    for part in ("template.yaml", "samconfig.toml"):
-        shutil.copy(ROOT / part, checkout / part)
+    checkout = copied(folder)
     given = [*deployment.parameters, "AllowedOrigins=https://a.example", "AppUrl=https://a.example", "ReservedConcurrency=true"]
     name = function(deployment, "Health")
     reserved = lambda: deployment.client("lambda").get_function_concurrency(FunctionName=name).get("ReservedConcurrentExecutions")
@@ -267,6 +282,8 @@ def main():
             one_that_does_not_work(deployment, folder, first)
         with Part("back"):
             back(deployment, folder, first)
+        with Part("what is not said"):
+            unsaid(deployment, first)
         with Part("push"):
             push(deployment)
         with Part("restore"):

@@ -6,7 +6,7 @@ Usage: just region ENVIRONMENT REGION [--yes] [Name=value …]      after `just 
 What is exact in one region (quotas, unique addresses, idempotency keys, jobs) is exact in each of two, not over both: so the new one
 stands by (StandsBy=true), and runs no jobs, until callers are sent there. docs/procedures.md says what to do then.
 """
-import argparse, os, pathlib, subprocess, sys
+import argparse, os, pathlib, shlex, subprocess, sys
 from tools import in_sams_environment
 
 # What there is once, in the first region: the account's budget, the domain's record, and what runs the jobs.
@@ -63,6 +63,8 @@ def main():
     print(f"{options.region} answers at {next(one['OutputValue'] for one in outputs if one['OutputKey'] == 'ApiUrl')}")
     if "StandsBy=true" in given:
         print(f"it stands by, and {here.meta.region_name} runs the jobs: docs/procedures.md, \"Another region\", says how to switch over")
+    switched = shlex.join([*(one for one in given if not one.startswith("StandsBy=")), "StandsBy=false"])
+    print(f"Keep this for a day on which {here.meta.region_name} is down:\n\n  AWS_REGION={options.region} just deploy {options.environment} {switched}")
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@
     citizen-releases/<stack>/<release>/parameters.json     what it was deployed with
     citizen-releases/<stack>/templates/…                   what SAM CLI hands to CloudFormation
 
-The newest KEPT releases of each stack stay, and the live one, with the functions that they name.
+The newest KEPT releases of each stack stay, the live one and the one before it, with the functions that they name.
 """
 import concurrent.futures, hashlib, io, json, os, pathlib, re, subprocess, tempfile, zipfile
+from samtranslator.yaml_helper import yaml_parse
 from stack import client
 from tools import ROOT, SAM
 
@@ -61,16 +62,22 @@ def package(stack, release, parameters, functions):
     return named
 
 
+def overrides(template, parameters):
+    """The parameters of a release for SAM CLI, each with its value: what is not given has its template's default. Of what is not
+    named, SAM CLI has CloudFormation keep the value that the stack has (https://github.com/aws/aws-sam-cli/issues/4180)."""
+    all_of = {name: str(one["Default"]) for name, one in yaml_parse(template)["Parameters"].items() if "Default" in one} | parameters
+    # An empty value stands in quotes, or SAM CLI takes it for no value at all.
+    return [f'{one}="{value}"' if value == "" else f"{one}={value}" for one, value in all_of.items()]
+
+
 def deploy(environment, stack, template, parameters, *options):
     """Deploys a release's template."""
-    # An empty value stands in quotes, or SAM CLI takes it for no value at all.
     role = os.environ.get("CLOUDFORMATION_ROLE")  # which CloudFormation takes on; without it, it is who deploys
-    overrides = [f'{one}="{value}"' if value == "" else f"{one}={value}" for one, value in parameters.items()]
     with tempfile.TemporaryDirectory() as work:
         file = pathlib.Path(work, "template.yaml")
         file.write_text(template)
         sam("deploy", "--config-file", ROOT / "samconfig.toml", "--config-env", environment, "--template", file,
-            "--s3-prefix", f"{PREFIX}/{stack}/templates", *options, *(["--role-arn", role] if role else []), "--parameter-overrides", *overrides)
+            "--s3-prefix", f"{PREFIX}/{stack}/templates", *options, *(["--role-arn", role] if role else []), "--parameter-overrides", *overrides(template, parameters))
 
 
 def objects(where, prefix):
@@ -90,11 +97,11 @@ def read(stack, release):
     return get("template.yaml"), json.loads(get("parameters.json"))
 
 
-def prune(stack, live):
-    """Removes what neither a release of the newest KEPT nor the live one needs, with its older versions. Returns how many releases are left."""
+def prune(stack, stay):
+    """Removes what neither a release of the newest KEPT nor one of `stay` needs, with its older versions. Returns how many releases are left."""
     where, start = bucket(), f"{PREFIX}/{stack}/"
     there = kept(stack)
-    left = [one for at, one in enumerate(there) if at < KEPT or one == live]
+    left = [one for at, one in enumerate(there) if at < KEPT or one in stay]
     code = set().union(*(re.findall(rf"{re.escape(start)}code/[0-9a-f]+", read(stack, one)[0]) for one in left))
     newest = max((one["LastModified"] for one in objects(where, start + "templates/")), default=None)
     def needed(key, modified):

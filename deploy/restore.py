@@ -37,7 +37,8 @@ def main():
         target = re.sub(r"-restored-\w+$", "", source)[:230] + f"-restored-{stamp}"
         at = {"UseLatestRestorableTime": True} if options.time is None else {"RestoreDateTime": options.time}
         dynamodb.restore_table_to_point_in_time(SourceTableName=source, TargetTableName=target, **at)
-        print(f"{source} is restored to {target}; that takes from minutes to hours", flush=True)
+        print(f"{source} is restored to {target}; that takes from minutes to hours. If this ends before it is whole: just restore "
+              f"{options.environment} --finish {target}", flush=True)
     stream = tables.finish(target)
     print(f"""{target} is whole: time to live, recovery, stream and protection are on. Look into it, and then:
 

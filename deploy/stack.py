@@ -1,5 +1,5 @@
 """A deployed stack, as AWS tells of it. Credentials and region come from the environment, as for SAM CLI."""
-import functools, sys
+import functools, sys, time
 import boto3
 from botocore.exceptions import ClientError
 from environments import environments
@@ -57,6 +57,16 @@ class Stack:
         names = [physical for physical, kind in self.resources().values() if kind == "AWS::Lambda::Function"]
         return {name: client("lambda").get_alias(FunctionName=name, Name=ALIAS)["FunctionVersion"] for name in names}
 
+    def leave_network(self, seconds=3600):
+        """Waits until Lambda has given back its interfaces in the stack's subnets, which takes 20 to 45 minutes."""
+        subnets = [physical for physical, kind in self.resources().values() if kind == "AWS::EC2::Subnet"]
+        filters, end = [{"Name": "subnet-id", "Values": subnets}, {"Name": "interface-type", "Values": ["lambda"]}], time.monotonic() + seconds
+        while subnets and client("ec2").describe_network_interfaces(Filters=filters)["NetworkInterfaces"]:
+            if time.monotonic() > end:
+                sys.exit(f"functions of {self.name} still have interfaces in {', '.join(subnets)}: once they are gone, the same command again")
+            print("waiting until Lambda has given back its network interfaces", flush=True)
+            time.sleep(30)
+
     def settle(self, keep=3):
         """Points each alias at the version that the stack has published, and deletes all but the newest few of the others.
         Returns the functions whose alias named another one, and how many versions were deleted."""
@@ -70,7 +80,7 @@ class Stack:
             there = sorted(int(one["Version"]) for page in pages for one in page["Versions"] if one["Version"] != "$LATEST")
             in_use = {published.get(name, live[name])}  # the alias names it now
             others = [one for one in there if str(one) not in in_use]
-            for version in others[:-keep]:
+            for version in others[:max(0, len(others) - keep)]:
                 functions.delete_function(FunctionName=name, Qualifier=str(version))
                 deleted += 1
         return moved, deleted

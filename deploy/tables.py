@@ -26,6 +26,18 @@ def is_active(found):
     return found["TableStatus"] == "ACTIVE"
 
 
+def switch_recovery_on(table, dynamodb, seconds=600):
+    """For a while after a table is made, DynamoDB says that its backups are being enabled."""
+    end, wanted_now = time.monotonic() + seconds, wanted()["PointInTimeRecoverySpecification"]
+    while True:
+        try:
+            return dynamodb.update_continuous_backups(TableName=table, PointInTimeRecoverySpecification=wanted_now)
+        except dynamodb.exceptions.ContinuousBackupsUnavailableException:
+            if time.monotonic() > end:
+                raise
+        time.sleep(2)
+
+
 def finish(table, dynamodb=None):
     """Gives a table what neither a restore nor a replica brings along: time to live, recovery, the stream and protection. The label of its stream."""
     dynamodb = dynamodb or client("dynamodb")
@@ -33,8 +45,7 @@ def finish(table, dynamodb=None):
     now = dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]["TimeToLiveStatus"]
     if now in ("DISABLED", "DISABLING"):
         dynamodb.update_time_to_live(TableName=table, TimeToLiveSpecification=ttl)
-    dynamodb.update_continuous_backups(
-        TableName=table, PointInTimeRecoverySpecification=wanted()["PointInTimeRecoverySpecification"])
+    switch_recovery_on(table, dynamodb)
     stream = found.get("StreamSpecification") or {}
     if not stream.get("StreamEnabled"):
         dynamodb.update_table(TableName=table, StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"})

@@ -61,10 +61,16 @@ def zone(name, id, state="available"):
     return {"ZoneName": name, "ZoneId": id, "State": state}
 
 
+def role(there=True):
+    def reply(RoleName):
+        return {"Role": {"Path": "/", "RoleName": RoleName, "RoleId": "A" * 16, "Arn": f"arn:aws:iam::0:role/{RoleName}", "CreateDate": "2026-01-01"}} if there else Absent
+    return reply
+
+
 # An account that has all that is needed, and no stack.
 GOOD = {
     ("cloudformation", "describe_stacks"): Absent, ("cloudformation", "describe_stack_resource"): Absent,
-    ("lambda", "get_account_settings"): lambdas(), ("apigateway", "get_account"): {},
+    ("lambda", "get_account_settings"): lambdas(), ("apigateway", "get_account"): {}, ("iam", "get_role"): role(),
     ("sesv2", "get_account"): {"ProductionAccessEnabled": True, "SendingEnabled": True}, ("sesv2", "get_email_identity"): identity(),
     ("secretsmanager", "get_secret_value"): {"SecretString": "sk-ant-key\n"},
     ("ec2", "describe_availability_zones"): {"AvailabilityZones": [zone("us-east-1a", "use1-az1"), zone("us-east-1b", "use1-az2"), zone("us-east-1c", "use1-az3")]},
@@ -94,7 +100,7 @@ class ReadyAccount(unittest.TestCase):
         own = ("JobsQueue", "Cache", "CacheUsers", "CacheUser", "Network", "AnthropicApiKey", "MailSender", "ApiLogsAccount", "AlarmTopic")
         replies = {("cloudformation", "describe_stacks"): stack(), ("cloudformation", "describe_stack_resource"): has(*own),
                    ("sqs", "get_queue_url"): {"QueueUrl": "there"}, ("elasticache", "describe_users"): {"Users": [{}]},
-                   ("ec2", "describe_vpcs"): {"Vpcs": [{}] * 5}, ("apigateway", "get_account"): {"cloudwatchRoleArn": "ours"}}
+                   ("ec2", "describe_vpcs"): {"Vpcs": [{}] * 5}, ("apigateway", "get_account"): {"cloudwatchRoleArn": "arn:role/ours"}}
         self.assertEqual(found(replies, MailIdentity=DOMAIN, AnalysisProvider="anthropic"), [])
 
 
@@ -138,7 +144,11 @@ class NotReady(unittest.TestCase):
         self.one(STOPS, ["95 % full"], {("lambda", "get_account_settings"): lambdas(used=95)})
 
     def test_another_stacks_role_for_logs(self):
-        self.one(NOTE, ["arn:role"], {("apigateway", "get_account"): {"cloudwatchRoleArn": "arn:role"}})
+        logs = {("apigateway", "get_account"): {"cloudwatchRoleArn": "arn:role/theirs"}}
+        self.one(NOTE, ["role/theirs: this stack sets its own"], logs)
+        for stacks in (Absent, has("ApiLogsAccount")):
+            gone = logs | {("iam", "get_role"): role(False), ("cloudformation", "describe_stack_resource"): stacks}
+            self.one(NOTE, ["role/theirs, is gone"], gone)
 
     def test_e_mail(self):
         nothing = {("sesv2", "get_email_identity"): Absent}

@@ -1,6 +1,6 @@
 """What the recipes decide before they ask AWS."""
-import os, pathlib, subprocess, sys, tempfile, unittest
-import back, deploy, push, roll_out, smoke
+import os, pathlib, subprocess, sys, tempfile, unittest, unittest.mock
+import back, deploy, environments, push, releases, roll_out, smoke, stack, tables
 
 HERE = pathlib.Path(deploy.__file__).parent
 
@@ -33,13 +33,77 @@ class Creation(unittest.TestCase):
 
     def test_a_first_deployment_protects_the_table_that_it_made(self):
         for given in ({}, {"DeletionProtection": "true"}):
-            first, second = deploy.in_turn(None, given)
+            first, second = deploy.in_turn({}, given)
             self.assertEqual((first["DeletionProtection"], second), ("false", given))
+            # Also where nobody says so (test_releases.Said).
+            self.assertEqual((environments.defaults() | second)["DeletionProtection"], "true")
 
     def test_no_other_deployment_takes_protection_off(self):
-        there = {"StackStatus": "UPDATE_COMPLETE"}
-        for stack, given in ((there, {}), (there, {"DeletionProtection": "true"}), (None, {"DeletionProtection": "false"}), (None, {"ExistingTable": "kept"})):
-            self.assertEqual(deploy.in_turn(stack, given), [given])
+        there = {"Release": "r"}
+        for current, given in ((there, {}), (there, {"DeletionProtection": "true"}), ({}, {"DeletionProtection": "false"}), ({}, {"ExistingTable": "kept"})):
+            self.assertEqual(deploy.in_turn(current, given), [given])
+
+
+class Network(unittest.TestCase):
+    """As long as a version of a function is in the cache's network, Lambda keeps interfaces there, and the network cannot be deleted."""
+    INSIDE = {"CacheUrl": "serverless:"}
+
+    def test_functions_leave_it_before_it_goes(self):
+        for given in ({}, {"CacheUrl": "off:"}, {"CacheUrl": "redis://a.example:6379"}):
+            self.assertEqual(deploy.in_turn(self.INSIDE, given), [given | {"NetworkStays": "true"}, given])
+        for current, given in ((self.INSIDE, self.INSIDE), ({"CacheUrl": "off:"}, {"CacheUrl": "off:"}), ({"CacheUrl": "off:"}, self.INSIDE)):
+            self.assertEqual(deploy.in_turn(current, given), [given])
+
+    def test_between_both_updates_no_version_is_left_inside(self):
+        done, there = [], unittest.mock.Mock()
+        there.settle.side_effect = lambda keep: done.append(f"keeps {keep}")
+        there.leave_network.side_effect = lambda: done.append("waits")
+        with unittest.mock.patch.object(releases, "deploy", lambda *given: done.append(given[3].get("NetworkStays"))):
+            deploy.update("dev", there, "Parameters:\n  NetworkStays:\n", self.INSIDE, {"CacheUrl": "off:"})
+            self.assertEqual(done, ["true", "keeps 0", "waits", None, "keeps 3"])
+            done.clear()
+            deploy.update("dev", there, "Parameters:\n  Release:\n", self.INSIDE, {"CacheUrl": "off:"})
+            self.assertEqual(done, [None, "keeps 3"], "a release from before the parameter")
+
+    def test_it_goes_when_lambda_has_given_back_its_interfaces(self):
+        replies = [{"NetworkInterfaces": [{}]}, {"NetworkInterfaces": [{}]}, {"NetworkInterfaces": []}]
+        network = unittest.mock.Mock(**{"describe_network_interfaces.side_effect": replies})
+        resources = {"SubnetA": ("subnet-a", "AWS::EC2::Subnet"), "Network": ("vpc", "AWS::EC2::VPC")}
+        with unittest.mock.patch.object(stack, "client", lambda service: network), unittest.mock.patch.object(stack.time, "sleep") as sleep, \
+                unittest.mock.patch.object(stack.Stack, "resources", lambda self: resources):
+            stack.Stack("dev").leave_network()
+        self.assertEqual(sleep.call_count, 2)
+        self.assertIn({"Name": "subnet-id", "Values": ["subnet-a"]}, network.describe_network_interfaces.call_args.kwargs["Filters"])
+
+    def test_its_zones_stay(self):
+        """Two subnets with the same addresses cannot be at once, and one cannot move."""
+        defaults = environments.defaults()
+        objects = lambda current, **given: deploy.network_objection(current, defaults | given)
+        self.assertIn("CacheUrl=off: first", objects(self.INSIDE, **self.INSIDE, Zones="one,two")[0])
+        self.assertEqual(len(objects(self.INSIDE | {"Zones": "one,two"}, **self.INSIDE)), 1)
+        for current, given in ((self.INSIDE, self.INSIDE), ({"CacheUrl": "off:"}, self.INSIDE | {"Zones": "one,two"}), (self.INSIDE, {"Zones": "one,two"}), ({}, self.INSIDE)):
+            self.assertEqual(objects(current, **given), [])
+
+
+class Region(unittest.TestCase):
+    def test_which_region_runs_the_jobs_stays_unless_it_is_said(self):
+        now = {"StandsBy": "true", "LogLevel": "debug"}
+        self.assertEqual(deploy.with_what_stays(now, {}), {"StandsBy": "true"})
+        self.assertEqual(deploy.with_what_stays(now, {"StandsBy": "false"}), {"StandsBy": "false"})
+        self.assertEqual(deploy.with_what_stays({}, {}), {})
+
+
+class Recovery(unittest.TestCase):
+    def test_a_new_tables_backups_are_waited_for(self):
+        """DynamoDB enables them for a while after it has made a table."""
+        unavailable = type("ContinuousBackupsUnavailableException", (Exception,), {})
+        for refusals in (0, 3):
+            table = unittest.mock.Mock()
+            table.exceptions.ContinuousBackupsUnavailableException = unavailable
+            table.update_continuous_backups.side_effect = [unavailable()] * refusals + ["on"]
+            with unittest.mock.patch.object(tables.time, "sleep"):
+                self.assertEqual(tables.switch_recovery_on("restored", table), "on")
+            self.assertEqual(table.update_continuous_backups.call_count, refusals + 1)
 
 
 class Back(unittest.TestCase):

@@ -1,7 +1,9 @@
 """What is cleared away after a deployment, over a bucket and functions that are none."""
 import datetime, io, json, re, unittest, unittest.mock, zipfile
-import releases, stack
+from samcli.cli.types import CfnParameterOverridesType
+import environments, releases, stack
 
+TEMPLATE = (releases.ROOT / "template.yaml").read_text()
 STACK, BUCKET = "citizen-dev", "the-bucket"
 START = datetime.datetime(2026, 11, 29, tzinfo=datetime.timezone.utc)
 
@@ -65,7 +67,7 @@ class Prune(unittest.TestCase):
             # One function is in all, one in each two, one in this alone.
             self.release(f"r{number:02}", "aa", f"b{number // 2:02}", f"c{number:02}")
         self.release("theirs", "aa", "dd", of="citizen-prod")
-        self.assertEqual(releases.prune(STACK, "r00"), releases.KEPT + 1)
+        self.assertEqual(releases.prune(STACK, {"r00"}), releases.KEPT + 1)
         left = {0, *range(22 - releases.KEPT, 22)}
         wanted = {"code/aa", "templates/r21.template", *(f"code/b{number // 2:02}" for number in left), *(f"code/c{number:02}" for number in left),
                   *(f"r{number:02}/{file}" for number in left for file in ("template.yaml", "parameters.json"))}
@@ -79,14 +81,14 @@ class Prune(unittest.TestCase):
     def test_older_versions_of_what_stays_go(self):
         self.release("one", "aa")
         self.release("one", "aa")
-        releases.prune(STACK, "one")
+        releases.prune(STACK, {"one", None})
         self.assertEqual({len(versions) for versions in self.bucket.versions.values() if versions}, {1})
         self.assertEqual(self.there(), {"code/aa", "templates/one.template", "one/template.yaml", "one/parameters.json"})
 
     def test_a_live_release_that_is_not_kept_is_not_missed(self):
         """One of before releases were kept."""
         self.release("one", "aa")
-        self.assertEqual(releases.prune(STACK, "another"), 1)
+        self.assertEqual(releases.prune(STACK, {"another"}), 1)
         self.assertIn("one/template.yaml", self.there())
 
 
@@ -133,6 +135,25 @@ class Upload(unittest.TestCase):
         self.assertEqual(releases.zipped(b"a program"), later)
 
 
+class Said(unittest.TestCase):
+    """What an update does not name, CloudFormation leaves as the stack has it: so each parameter is named, with what it is in this release."""
+
+    def said(self, given, template=TEMPLATE):
+        with unittest.mock.patch.object(releases, "sam") as sam:
+            releases.deploy("dev", STACK, template, given)
+        words = list(sam.call_args.args)
+        return CfnParameterOverridesType().convert(words[words.index("--parameter-overrides") + 1:], None, None)
+
+    def test_what_is_not_given_has_its_templates_default(self):
+        given = {"Release": "0123456789abcdef-c1", "LogLevel": "debug", "Zones": "one,two"}
+        self.assertEqual(self.said(given), environments.defaults() | given)
+        self.assertEqual(self.said({"Release": "0123456789abcdef-c1"})["DeletionProtection"], "true")
+
+    def test_an_earlier_release_has_the_defaults_of_then(self):
+        then = "Parameters:\n  LogLevel: { Type: String, Default: warn }\n  Colour: { Type: String, Default: '' }\n  Release: { Type: String }\n"
+        self.assertEqual(self.said({"Release": "r"}, then), {"LogLevel": "warn", "Colour": "", "Release": "r"})
+
+
 class Functions:
     """What of Lambda `settle` uses: versions and the alias of each function."""
 
@@ -157,17 +178,21 @@ class Functions:
 
 
 class Settle(unittest.TestCase):
-    def settled(self, versions, live, published):
+    def settled(self, versions, live, published, **keep):
         functions = Functions({name: list(of) for name, of in versions.items()}, dict(live))
         resources = {name: (name, "AWS::Lambda::Function") for name in versions}
         resources |= {f"{name}Version": (f"arn:aws:lambda:r:0:function:{name}:{one}", "AWS::Lambda::Version") for name, one in published.items()}
         with unittest.mock.patch.object(stack, "client", lambda service: functions), \
                 unittest.mock.patch.object(stack.Stack, "resources", lambda self: resources):
-            return stack.Stack("dev").settle(), functions
+            return stack.Stack("dev").settle(**keep), functions
 
     def test_the_published_one_is_live_and_three_before_it_stay(self):
         (moved, deleted), functions = self.settled({"a": range(1, 9), "b": [1]}, {"a": "8", "b": "1"}, {"a": "8", "b": "1"})
         self.assertEqual((moved, deleted, functions.versions), ([], 4, {"a": [5, 6, 7, 8], "b": [1]}))
+
+    def test_none_but_the_live_one_stays_where_they_would_hold_on_to_a_network(self):
+        (_, deleted), functions = self.settled({"a": range(1, 9), "b": [1]}, {"a": "8", "b": "1"}, {"a": "8", "b": "1"}, keep=0)
+        self.assertEqual((deleted, functions.versions), (7, {"a": [8], "b": [1]}))
 
     def test_what_was_pushed_or_gone_back_on_is_told_by_what_the_stack_has_published(self):
         (moved, deleted), functions = self.settled({"a": range(1, 9)}, {"a": "8"}, {"a": "2"})

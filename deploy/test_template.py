@@ -126,6 +126,16 @@ class Zones(unittest.TestCase):
         self.assertEqual(zones({"Zones": "one,two"}), [{"Fn::Select": [0, "one,two"]}, {"Fn::Select": [1, "one,two"]}])
 
 
+class Leaving(unittest.TestCase):
+    def test_the_network_stays_for_an_update_without_anything_in_it(self):
+        stack = Stack(TEMPLATE, {"CacheUrl": "off:", "NetworkStays": "true"})
+        inside = {name for name, one in stack.resources.items() if "VpcConfig" in one.get("Properties", {}) or one["Type"].startswith("AWS::ElastiCache")}
+        self.assertEqual(inside, set())
+        network = lambda given: {name for name, one in Stack(TEMPLATE, given).resources.items() if one["Type"].startswith("AWS::EC2")}
+        self.assertEqual(network({"CacheUrl": "off:", "NetworkStays": "true"}), network({"CacheUrl": "serverless:"}))
+        self.assertEqual(network({"CacheUrl": "off:"}), set())
+
+
 class MailRecords(unittest.TestCase):
     """What an owner puts into the DNS (docs/deployment.md, "E-mail"), under names that SES's documentation has."""
 

@@ -1,9 +1,19 @@
 """The Python environment of SAM CLI, whose parser and SDK the scripts here use (.ci/install-tools.sh makes it)."""
-import os, pathlib, sys
+import os, pathlib, shutil, sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TOOLS = pathlib.Path(os.environ.get("CITIZEN_TOOLS", pathlib.Path.home() / ".cache/citizen-tools"))
 SAM = TOOLS / "venv/bin/sam"
+
+
+def copied(folder):
+    """A copy of what deploys, to be changed: its scripts go by the template and the environments beside them."""
+    checkout = pathlib.Path(folder) / "checkout"
+    for part in ("deploy", "functions"):
+        shutil.copytree(ROOT / part, checkout / part, ignore=shutil.ignore_patterns("*.rs", "__pycache__"))
+    for part in ("template.yaml", "samconfig.toml"):
+        shutil.copy(ROOT / part, checkout / part)
+    return checkout
 
 
 def in_sams_environment():

@@ -19,7 +19,7 @@ timed "cfn-lint" cfn-lint --template template.yaml
     "$tools/venv/bin/python" -m unittest --quiet test_environments test_preflight test_procedures test_releases test_pages test_workflows)
 (cd deploy && timed "template tests" "$tools/ministack/bin/python" -m unittest --quiet test_template test_metrics test_throttles test_money)
 timed "throttles" "$tools/ministack/bin/python" deploy/throttles.py
-timed "changes arrive" "$tools/ministack/bin/python" deploy/changes.py
+timed "changes arrive" "$tools/venv/bin/python" deploy/changes.py
 timed "sums of money" "$tools/ministack/bin/python" deploy/money.py
 timed "roles" cfn-lint --template deploy/github-role.yaml
 timed "role has what is needed" "$tools/venv/bin/python" deploy/role.py
