@@ -22,6 +22,9 @@ struct Arguments {
     /// One scene of it: rates, overloaded, unreachable, suspended, database or hanging [default: all].
     #[arg(long)]
     scene: Option<String>,
+    /// Jobs of each kind in the scene of rates [default: 10,000, without --full 60].
+    #[arg(long)]
+    jobs: Option<usize>,
     /// Replays what chance did.
     #[arg(long, default_value_t = 21)]
     seed: u64,
@@ -44,7 +47,7 @@ fn main() -> ExitCode {
     for name in scenes {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         let begun = Instant::now();
-        let report = runtime.block_on(scenes::run(name, arguments.full, arguments.seed));
+        let report = runtime.block_on(scenes::run(name, (arguments.full, arguments.jobs), arguments.seed));
         println!("{name}: {} ({:.0} s of the machine's time)", report.text, begun.elapsed().as_secs_f64());
         report.wrong.iter().for_each(|what| println!("WRONG: {name}: {what}"));
         broken += report.wrong.len();

@@ -22,10 +22,10 @@ impl Report {
     }
 }
 
-pub(crate) async fn run(name: &str, full: bool, seed: u64) -> Report {
+pub(crate) async fn run(name: &str, (full, jobs): (bool, Option<usize>), seed: u64) -> Report {
     let world = World::start(seed).await;
     match name {
-        "rates" => rates(&world, if full { 10_000 } else { 60 }).await,
+        "rates" => rates(&world, jobs.unwrap_or(if full { 10_000 } else { 60 })).await,
         "overloaded" => outage(&world, Some(Scene::Overloaded), if full { HOUR } else { 10 * MINUTE }, 2).await,
         "unreachable" => outage(&world, Some(Scene::Unreachable), if full { 6 * HOUR } else { 10 * MINUTE }, 1).await,
         "suspended" => outage(&world, Some(Scene::Suspended), if full { 12 * HOUR } else { 10 * MINUTE }, 1).await,
