@@ -150,6 +150,14 @@ impl Store {
 
     /// Runs a transaction once: `None` if it met another one on a record, or was throttled.
     pub(crate) async fn transact_once(&self, writes: Vec<TransactWriteItem>) -> Result<Option<Transaction>, ApiError> {
+        Ok(match self.attempt(writes).await? {
+            Attempt::Ended(ended) => Some(ended),
+            Attempt::Conflict(_) | Attempt::Throttled => None,
+        })
+    }
+
+    /// The same, with which of the two it was.
+    pub(crate) async fn attempt(&self, writes: Vec<TransactWriteItem>) -> Result<Attempt, ApiError> {
         let outcome = self
             .client
             .transact_write_items()
@@ -157,10 +165,10 @@ impl Store {
             .client_request_token(uuid::Uuid::now_v7().simple().to_string())
             .send()
             .await;
-        let Err(error) = outcome else { return Ok(Some(Transaction::Done)) };
+        let Err(error) = outcome else { return Ok(Attempt::Ended(Transaction::Done)) };
         let Some(reasons) = cancellation(&error) else { return Err(classify(error)) };
         if reasons.iter().any(condition_failed) {
-            return Ok(Some(Transaction::Refused(reasons.to_vec())));
+            return Ok(Attempt::Ended(Transaction::Refused(reasons.to_vec())));
         }
         let passing = |reason: &CancellationReason| {
             matches!(
@@ -168,13 +176,26 @@ impl Store {
                 Some("None" | "TransactionConflict" | "ProvisionedThroughputExceeded" | "ThrottlingError") | None
             )
         };
-        if reasons.iter().all(passing) { Ok(None) } else { Err(classify(error)) }
+        if !reasons.iter().all(passing) {
+            return Err(classify(error));
+        }
+        Ok(if reasons.iter().any(is_conflict) { Attempt::Conflict(reasons.to_vec()) } else { Attempt::Throttled })
     }
 }
 
+/// Each attempt at a transaction met others: nothing was written, which is certain of no other failure.
+#[derive(Debug, thiserror::Error)]
+#[error("a record is too contended")]
+struct MetOthers;
+
 /// What a caller is told whose writes met others each time.
 fn contended() -> ApiError {
-    ApiError::Unavailable("a record is too contended".into())
+    ApiError::Unavailable(MetOthers.into())
+}
+
+/// Whether that is why.
+fn is_contended(error: &ApiError) -> bool {
+    matches!(error, ApiError::Unavailable(cause) if cause.is::<MetOthers>())
 }
 
 /// How a transaction ended.
@@ -183,6 +204,16 @@ pub(crate) enum Transaction {
     Done,
     /// Nothing was written: one reason per write, in order.
     Refused(Vec<CancellationReason>),
+}
+
+/// How one attempt at a transaction ended.
+#[derive(Debug)]
+pub(crate) enum Attempt {
+    Ended(Transaction),
+    /// It met another transaction or a write, and nothing was written: one reason per write, in order.
+    Conflict(Vec<CancellationReason>),
+    /// There were no units left for it, which says nothing of who else writes these records. Nothing was written.
+    Throttled,
 }
 
 impl Transaction {
@@ -202,6 +233,11 @@ impl Transaction {
 /// Whether the condition of the write that this reason is about failed.
 fn condition_failed(reason: &CancellationReason) -> bool {
     reason.code() == Some("ConditionalCheckFailed")
+}
+
+/// Whether the record of the write that this reason is about was somebody else's at that moment.
+pub(crate) fn is_conflict(reason: &CancellationReason) -> bool {
+    reason.code() == Some("TransactionConflict")
 }
 
 fn cancellation(error: &SdkError<TransactWriteItemsError, HttpResponse>) -> Option<&[CancellationReason]> {

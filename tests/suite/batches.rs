@@ -129,10 +129,20 @@ async fn unprocessed_writes_are_sent_again() {
     assert_eq!(body["created"].as_array().unwrap().len(), 60);
 }
 
+/// However often: what bounds it is time.
+#[tokio::test]
+async fn unprocessed_writes_are_sent_again_as_long_as_there_is_time() {
+    let fixture = fixture().await;
+    fixture.database.inject("BatchWriteItem", Fault::LeaveUnprocessed(u32::MAX));
+    let (status, body) = fixture.create(&batch(10)).await;
+    assert_eq!((status, &body["failed"]), (201, &json!([])), "{body}");
+    assert_eq!(fixture.database.calls("BatchWriteItem"), 10);
+}
+
 #[tokio::test]
 async fn what_stays_unwritten_is_named_and_its_room_given_back() {
     let fixture = fixture().await;
-    fixture.database.inject("BatchWriteItem", Fault::LeaveUnprocessed(u32::MAX));
+    fixture.database.inject("BatchWriteItem", Fault::LeaveAfter(3));
     let (status, body) = fixture.create(&batch(30)).await;
     assert_eq!(status, 201, "{body}");
     let created = body["created"].as_array().unwrap();

@@ -194,6 +194,38 @@ async fn what_neither_the_day_nor_the_month_has_room_for_fails() {
     assert_eq!((&job["state"], &job["error"]["code"]), (&json!("failed"), &json!("budget_exceeded")), "{job}");
 }
 
+/// A worker writes a run's outcome again until it is written. Where it met others each time, nothing was, and nothing stays taken.
+#[tokio::test]
+async fn an_outcome_that_meets_others_takes_once_however_often_it_is_written() {
+    let providers = Providers::start().await;
+    let caps = [("DOLLARS_PER_DAY", "0.10")];
+    let origin = over(caps, providers.environment()).await;
+    let owner = origin.owner("enterprise").await;
+    let id = origin.accepted(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await;
+    let database = FaultyDatabase::before(&origin.system.database_url()).await;
+    let rig = over(caps, [("AWS_ENDPOINT_URL_DYNAMODB", database.url.clone())]).await;
+    let (store, now) = (rig.system.context().store(), rig.system.context().now());
+    let (org, id) = (owner.org_id.parse().unwrap(), id.parse().unwrap());
+    let runs = |job: &JobRecord| match job.claim(now) {
+        Claim::Run(run) => Ok(Change::to((*run, UsageDelta::default()), ())),
+        other => panic!("{other:?}"),
+    };
+    let (job, ()) = store.change_job(org, id, runs).await.unwrap();
+    let again = |job: &JobRecord| Ok(Change::to(job.retry(Duration::ZERO, Cost::Unknown, "why", now), ()));
+    database.inject("TransactWriteItems", Fault::Conflict(u32::MAX));
+    for _ in 0..2 {
+        let met_others = store.change_job(org, id, again).await;
+        assert!(matches!(met_others, Err(ApiError::Unavailable(_))), "{met_others:?}");
+    }
+    database.release("TransactWriteItems");
+    store.change_job(org, id, again).await.unwrap();
+    // What its first run may have cost, and what the next one may: no more is out.
+    let rest = 100_000_000 - 2 * job.reserved_nanos;
+    let _rest = store.take_of_cap(Cap::Dollars, OrgId::new(), None, rest).await.unwrap();
+    let beyond = store.take_of_cap(Cap::Dollars, OrgId::new(), None, 1).await;
+    assert!(matches!(beyond, Err(ApiError::OperatorCapReached { .. })), "{beyond:?}");
+}
+
 /// The same of a run whose worker died, and of one that is cancelled while it waits: that gives nothing back that was not taken.
 #[tokio::test]
 async fn a_dead_run_waits_for_the_next_day_too_and_gives_back_nothing_that_it_did_not_take() {

@@ -14,6 +14,8 @@ use tokio::sync::Notify;
 pub(crate) enum Fault {
     /// `BatchWriteItem`: so many times, all but the first write of each call stay unprocessed.
     LeaveUnprocessed(u32),
+    /// `BatchWriteItem`: so many times, all but the first write of each call stay unprocessed; after that, all do.
+    LeaveAfter(u32),
     /// So many times, `ProvisionedThroughputExceededException`.
     Throttle(u32),
     /// So many times, done, but answered with an internal error.
@@ -22,6 +24,8 @@ pub(crate) enum Fault {
     HoldLostReply(u32),
     /// `TransactWriteItems`: so many times, cancelled for a conflict with another transaction.
     Conflict(u32),
+    /// `TransactWriteItems`: so many times, cancelled for want of units.
+    Starve(u32),
     /// `PutItem`, `UpdateItem`, `DeleteItem`: so many times, refused because a transaction holds the record.
     Held(u32),
     /// So many times, done so much later.
@@ -135,10 +139,16 @@ impl FaultyDatabase {
             Fault::LeaveUnprocessed(left)
             | Fault::Throttle(left)
             | Fault::Conflict(left)
+            | Fault::Starve(left)
             | Fault::Held(left)
             | Fault::LoseReply(left)
             | Fault::HoldLostReply(left)
             | Fault::Delay(left, _) => left,
+            Fault::LeaveAfter(left) => {
+                let due = Fault::LeaveAfter(*left);
+                *left = left.saturating_sub(1);
+                return Some(due);
+            }
             Fault::Hold | Fault::HoldNextPage => return Some(*fault),
         };
         *left = left.checked_sub(1)?;
@@ -187,18 +197,22 @@ async fn answer(proxy: FaultyDatabase, mut call: Call) -> Result<Reply, Cut> {
         Some(Fault::Held(_)) => {
             error(StatusCode::BAD_REQUEST, "TransactionConflictException", json!({"message": "held"}))
         }
-        Some(Fault::Conflict(_)) => {
+        Some(fault @ (Fault::Conflict(_) | Fault::Starve(_))) => {
+            let code = if matches!(fault, Fault::Starve(_)) { "ThrottlingError" } else { "TransactionConflict" };
             let request: Value = serde_json::from_slice(call.body()).unwrap();
             let writes = request["TransactItems"].as_array().unwrap().len();
             let reasons: Vec<Value> =
-                (0..writes).map(|at| json!({"Code": if at == 0 { "TransactionConflict" } else { "None" }})).collect();
-            let body = json!({"Message": "conflict", "CancellationReasons": reasons});
+                (0..writes).map(|at| json!({"Code": if at == 0 { code } else { "None" }})).collect();
+            let body = json!({"Message": "cancelled", "CancellationReasons": reasons});
             error(StatusCode::BAD_REQUEST, "TransactionCanceledException", body)
         }
-        Some(Fault::LeaveUnprocessed(_)) => {
+        Some(fault @ (Fault::LeaveUnprocessed(_) | Fault::LeaveAfter(_))) => {
             let mut request: Value = serde_json::from_slice(call.body()).unwrap();
             let (table, writes) = request["RequestItems"].as_object().unwrap().iter().next().unwrap();
             let (table, writes) = (table.clone(), writes.as_array().unwrap().clone());
+            if fault == Fault::LeaveAfter(0) {
+                return Ok(http::json(StatusCode::OK, json!({"UnprocessedItems": {table: writes}})));
+            }
             request["RequestItems"][&table] = json!(writes[..1]);
             *call.body_mut() = request.to_string().into();
             let reply = proxy.origin.pass(call).await;

@@ -1,5 +1,6 @@
 //! An organization that is busier than one record or partition can be: its limits stay exact, its lists whole.
 
+mod cached;
 mod conflicts;
 mod copies;
 mod half_done;
@@ -8,4 +9,5 @@ mod lanes;
 mod lists;
 mod rig;
 mod room;
+mod throttled;
 mod usage;

@@ -282,7 +282,7 @@ fn each_class_of_the_cache_is_served() {
     for name in cached.split("\nimpl Name for ").skip(1) {
         let (key, body) = name.split_once(" {").unwrap();
         // A page is removed with its group, whose class it says it has.
-        let class = body.split("const CLASS: Class = ").nth(1).unwrap();
+        let class = body.split("const CLASS: Class =").nth(1).unwrap().trim_start();
         let group = class.split_once("::CLASS;").map_or(key, |(group, _)| group);
         let group = if class.starts_with("Class::") { key } else { group };
         assert!(

@@ -138,12 +138,17 @@ impl Throttle {
     /// A call that writes: its units are known before.
     async fn write(self, request: HttpRequest, (operation, body): (String, Json), next: SharedHttpConnector) -> Reply {
         let table = Call::of(&request).map(|call| units::table(call.body)).unwrap_or_default();
+        let is_batch = operation == "BatchWriteItem";
         let (mut short, mut taken) = (Vec::new(), Vec::new());
         for write in writes(&operation, &body) {
             match self.refuses(Kind::Write, &write.key) {
                 Some(what) => short.push((write.place.0.to_owned(), write.place.1, what)),
                 None => {
                     let units = units::of_write(&operation, &write, &self.database, &table);
+                    if is_batch {
+                        // Each write of a batch is one for itself: the next one finds what this leaves.
+                        self.take(Kind::Write, &write.key, units);
+                    }
                     taken.push((write.key, units));
                 }
             }
@@ -152,12 +157,12 @@ impl Throttle {
             // Nothing of it is written; what the others would have taken is not known to be billed.
             return replies::canceled(writes(&operation, &body).len(), &short);
         }
-        for (key, units) in &taken {
-            self.take(Kind::Write, key, *units);
+        if !is_batch {
+            taken.iter().for_each(|(key, units)| self.take(Kind::Write, key, *units));
         }
         match short.first() {
             None => next.call(request).await,
-            Some(_) if operation == "BatchWriteItem" && !taken.is_empty() => {
+            Some(_) if is_batch && !taken.is_empty() => {
                 let places = short.into_iter().map(|(table, position, _)| (table, position)).collect();
                 super::conflicts::without(request, body, places, next).await
             }

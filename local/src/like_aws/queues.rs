@@ -1,7 +1,7 @@
 //! SQS and its mapping as they are: a receive that finds nothing though there is something, one whose reply is lost, a message that
 //! comes again though it was deleted, any order, and pollers that grow in number by and by.
 //!
-//! Sources: SQS Developer Guide, "ThrottledBy and long polling", "Inconsistent processing", "Standard queues" (documented: at least once,
+//! Sources: SQS Developer Guide, "Short and long polling", "Inconsistent processing", "Standard queues" (documented: at least once,
 //! best-effort order); Lambda Developer Guide, "Using Lambda with Amazon SQS", "Scaling" (documented); bitesizedserverless.com, 2022
 //! (from sending to the function, measured). How often any of it happens is published nowhere.
 

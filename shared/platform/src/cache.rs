@@ -23,7 +23,7 @@ mod single_flight;
 mod url;
 mod written;
 
-pub use class::{ABSENCES_PER_SCOPE, ABSENT_MAX, Cacheable, Class, JITTER_PERCENT, Key, Name, Rule};
+pub use class::{ABSENCES_PER_SCOPE, ABSENT_MAX, Cacheable, Class, JITTER_PERCENT, Key, MAX_BYTES, Name, Rule};
 pub use control_plane::{ControlPlane, FindError, Found, Kind};
 pub use deliver::{Delivery, WRITE_PATIENCE};
 pub use iam::Iam;
@@ -306,6 +306,16 @@ fn decode<K: Key>(bytes: &[u8], now_ms: u64) -> Lookup<K::Value> {
     } else {
         Lookup::Stale { value, leased: entry.fence != Fence::NONE && now_ms < entry.lease_until_ms }
     }
+}
+
+/// A value's entry, and how long the server keeps it; `None` for one that cannot be encoded, or is larger than its class keeps.
+fn encode<K: Key>(value: &K::Value) -> Option<(Vec<u8>, Duration)> {
+    let class = K::CLASS;
+    let fresh = entry::jittered(class.fresh, random());
+    let bytes = entry::of_value(value, now_ms() + entry::millis(fresh))
+        .inspect_err(|error| tracing::warn!(class = class.name, %error, "a value cannot be encoded"))
+        .ok()?;
+    (bytes.len() <= class.max_bytes).then(|| (bytes, keep(&class, fresh)))
 }
 
 /// How long the server keeps an entry that is fresh for `fresh`.

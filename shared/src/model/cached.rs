@@ -93,6 +93,10 @@ impl CachedModel {
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
+/// Enough for a hundred items of a kilobyte. The largest page that there can be is of 1.7 MB, and anybody may fill one.
+const ITEM_PAGE_BYTES: usize = 128 << 10;
+/// Twice what the catalogue has today. Only the operator writes it, and each process asks for it once an hour.
+const CATALOGUE_BYTES: usize = 1 << 20;
 
 impl Cacheable for Profile {
     const SCHEMA: u8 = 1;
@@ -175,7 +179,7 @@ impl Key for OrgSettingsKey {
 pub struct ItemPagesKey(pub OrgId);
 
 impl Name for ItemPagesKey {
-    const CLASS: Class = Class::renewed_on_update("item-pages", Duration::from_secs(30));
+    const CLASS: Class = Class::renewed_on_update("item-pages", Duration::from_secs(30)).of_at_most(ITEM_PAGE_BYTES);
     fn write(&self, out: &mut String) {
         let _cannot_fail = write!(out, "org:{}:items", self.0);
     }
@@ -211,7 +215,8 @@ impl Key for ItemPageKey {
 pub struct CatalogueKey;
 
 impl Name for CatalogueKey {
-    const CLASS: Class = Class::stale_acceptable("models-pricing", HOUR, Duration::from_secs(24 * 3600));
+    const CLASS: Class =
+        Class::stale_acceptable("models-pricing", HOUR, Duration::from_secs(24 * 3600)).of_at_most(CATALOGUE_BYTES);
     fn write(&self, out: &mut String) {
         out.push_str("models:pricing");
     }

@@ -2,7 +2,10 @@
 
 use super::keys::{Key, PK, TTL};
 use super::pieces::{PIECE_BYTES, pieces};
-use super::{Attributes, Store, Transaction, attributes, backoff, changes, condition_failed, number, record, string};
+use super::{
+    Attempt, Attributes, Store, Transaction, attributes, backoff, changes, condition_failed, is_conflict, number,
+    record, string,
+};
 use crate::error::{ApiError, ApiResult};
 use crate::ids::OrgId;
 use crate::model::time::Moment;
@@ -45,6 +48,17 @@ pub(super) enum Keyed<'k> {
     Freed,
     /// Nothing was written, and the key was not why: one reason for each of the other writes, in order.
     Refused(Vec<CancellationReason>),
+    /// It met another one, and nothing was written. The same reasons.
+    Conflict(Vec<CancellationReason>),
+    /// It was throttled, and nothing was written.
+    Throttled,
+}
+
+impl Keyed<'_> {
+    /// Whether another transaction had the record of this write, counted without that of the key.
+    pub(super) fn met_at(&self, write: usize) -> bool {
+        matches!(self, Self::Conflict(reasons) if reasons.get(write).is_some_and(is_conflict))
+    }
 }
 
 /// The attribute of a piece's text.
@@ -56,32 +70,36 @@ fn ttl(record: &KeyRecord) -> AttributeValue {
 }
 
 impl Store {
-    /// Runs a transaction once that takes the request's key, if it has one, together with `writes`: `None` if it met another one.
+    /// Runs a transaction once that takes the request's key, if it has one, together with `writes`.
     pub(super) async fn transact_once_with_key<'k>(
         &self,
         org: OrgId,
         claim: Option<&KeyClaim<'k>>,
         mut writes: Vec<TransactWriteItem>,
-    ) -> Result<Option<Keyed<'k>>, ApiError> {
+    ) -> Result<Keyed<'k>, ApiError> {
         if let Some(claim) = claim {
             let mut taking = self.take_key(org, claim)?;
             writes.insert(0, taking.remove(0));
             writes.extend(taking);
         }
-        let Some(ended) = self.transact_once(writes).await? else { return Ok(None) };
-        let Transaction::Refused(mut reasons) = ended else {
-            return Ok(Some(Keyed::Begun(Begin::First(()))));
+        let mut reasons = match self.attempt(writes).await? {
+            Attempt::Ended(Transaction::Done) => return Ok(Keyed::Begun(Begin::First(()))),
+            Attempt::Ended(Transaction::Refused(reasons)) => reasons,
+            Attempt::Conflict(reasons) => {
+                return Ok(Keyed::Conflict(reasons.into_iter().skip(usize::from(claim.is_some())).collect()));
+            }
+            Attempt::Throttled => return Ok(Keyed::Throttled),
         };
         if let Some(claim) = claim {
             let reason = reasons.remove(0);
             if condition_failed(&reason) {
-                return Ok(Some(match self.key_taken(org, claim.key, &reason).await? {
+                return Ok(match self.key_taken(org, claim.key, &reason).await? {
                     Begin::First(()) => Keyed::Freed,
                     earlier => Keyed::Begun(earlier),
-                }));
+                });
             }
         }
-        Ok(Some(Keyed::Refused(reasons)))
+        Ok(Keyed::Refused(reasons))
     }
 
     /// Takes the request's key, if it has one, for a reply to what needed no write.
@@ -94,7 +112,7 @@ impl Store {
         }
         timed(Part::Db, async {
             for attempt in 0..KEPT_ATTEMPTS {
-                if let Some(Keyed::Begun(begun)) = self.transact_once_with_key(org, claim, Vec::new()).await? {
+                if let Keyed::Begun(begun) = self.transact_once_with_key(org, claim, Vec::new()).await? {
                     return Ok(begun);
                 }
                 tokio::time::sleep(backoff(attempt)).await;

@@ -85,8 +85,8 @@ impl Store {
                 }
                 writes.extend(mail.map(|mail| self.mail_writes(mail)).transpose()?.into_iter().flatten());
                 match self.transact_once_with_key(by.org_id(), claim, writes).await? {
-                    Some(Keyed::Begun(begun)) => return Ok(begun),
-                    Some(Keyed::Refused(reasons)) if condition_failed(&reasons[0]) => {
+                    Keyed::Begun(begun) => return Ok(begun),
+                    Keyed::Refused(reasons) if condition_failed(&reasons[0]) => {
                         let key = Key::membership(by.user_id(), by.org_id());
                         by.allows(self.get::<MembershipRecord>(key).await?.as_ref())?;
                     }

@@ -56,8 +56,9 @@ impl Store {
                 self.read_on(run, before)
             });
             try_join_all(reading).await?;
-            // A second look is the last one.
-            runs.iter_mut().for_each(|run| run.ask = limit);
+            // A second look is the last one, unless what it finds is more than a megabyte. A page has no more of one partition than `limit`,
+            // and one further record says whether there is another page.
+            runs.iter_mut().for_each(|run| run.ask = (limit + 1).saturating_sub(run.read.len()));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::api::{Actor, Api, PASSWORD, Reply, send, unique_email};
 use local::like_aws::LikeAws;
+use local::system::project_folder;
 use reqwest::{Method, header::CONTENT_TYPE};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -104,9 +105,26 @@ async fn the_largest_of_each_body_is_kept_and_given_again() {
         }
     }
     assert_eq!(items(&api, &owner).await, 101, "one batch, once, and the item of before");
+    let page = api.get(&owner, "/items?limit=100").await;
+    let (length, reckoned) = (page.text.len(), reckoned("list-items"));
+    assert!(
+        length <= reckoned && length > reckoned / 100 * 99,
+        "{length} bytes; deploy/money.py takes it for {reckoned}"
+    );
+    assert_eq!(page.body["data"].as_array().unwrap().len(), 100, "it goes on where a query of the table ends");
 }
 
-/// How many there are. A page ends after a megabyte, whatever its limit.
+/// What deploy/money.py takes for the largest reply of a function, in bytes.
+fn reckoned(function: &str) -> usize {
+    let script = std::fs::read_to_string(project_folder().join("deploy/money.py")).unwrap();
+    let sizes = script.lines().find(|line| line.starts_with("REPLY_BYTES")).unwrap();
+    let (_, number) = sizes.split_once(&format!("\"{function}\": ")).unwrap();
+    let digits =
+        number.chars().take_while(|digit| digit.is_ascii_digit() || *digit == '_').filter(|digit| *digit != '_');
+    digits.collect::<String>().parse().unwrap()
+}
+
+/// How many there are.
 async fn items(api: &Api, owner: &Actor) -> usize {
     let (mut count, mut query) = (0, String::new());
     loop {

@@ -260,6 +260,20 @@ struct Late {
 }
 
 impl Late {
+    async fn before(rig: &Rig) -> (Self, String) {
+        let server = Server::bind().await;
+        let late = Self { origin: Origin::at(&rig.system.database_url()), calls: Arc::default() };
+        let url = server.url.clone();
+        server.start(late.clone(), Self::answer);
+        (late, url)
+    }
+
+    /// One of the writes lands.
+    async fn land(&self) {
+        let call = self.calls.lock().unwrap().swap_remove(0);
+        self.origin.pass(call).await;
+    }
+
     async fn answer(self, call: Call) -> Result<Reply, Cut> {
         if aws::operation(&call) != "BatchWriteItem" {
             return Ok(self.origin.pass(call).await);
@@ -277,19 +291,14 @@ async fn what_may_still_be_written_is_settled_when_it_is_certain() {
         if is_spread {
             rig.spread().await;
         }
-        let server = Server::bind().await;
-        let late = Late { origin: Origin::at(&rig.system.database_url()), calls: Arc::default() };
-        let url = server.url.clone();
-        server.start(late.clone(), Late::answer);
+        let (late, url) = Late::before(&rig).await;
         let (status, reply) = rig.post(rig.environment(&url), key).await;
         let unknown = reply["failed"].as_array().unwrap().iter().filter(|item| item["code"] == "unknown").count();
         assert_eq!((status, unknown), (201, ITEMS), "{reply}");
         let (out, lanes) = (rig.org().await.item_count, rig.stored().await.1);
         assert_eq!(out - lanes.values().sum::<u64>(), ITEMS as u64, "their room is kept");
         assert_eq!((rig.stored().await.0, rig.pending().await), (0, 1));
-        // One of the writes lands.
-        let call = late.calls.lock().unwrap().swap_remove(0);
-        late.origin.pass(call).await;
+        late.land().await;
         let landed = rig.stored().await.0;
         assert!(landed > 0 && landed < ITEMS);
         assert_eq!(rig.settle().await.ended, 1);
@@ -301,13 +310,28 @@ async fn what_may_still_be_written_is_settled_when_it_is_certain() {
     }
 }
 
+/// The batch is old when somebody goes on with it, and what that wrote may still land: it is settled two minutes after that.
+#[tokio::test]
+async fn what_may_still_be_written_of_an_old_batch_keeps_its_room_as_long() {
+    let rig = Rig::new().await;
+    rig.half_a_batch(Some("k"), 10).await;
+    rig.system.clock().jump(SETTLED_AFTER + Duration::from_millis(1));
+    let (late, url) = Late::before(&rig).await;
+    let (status, reply) = rig.post(rig.environment(&url), &KEY).await;
+    let unknown = reply["failed"].as_array().unwrap().iter().filter(|item| item["code"] == "unknown").count();
+    assert_eq!((status, unknown), (201, ITEMS - 10), "{reply}");
+    assert_eq!((rig.sweep().await.ended, rig.pending().await), (0, 1));
+    late.land().await;
+    assert_eq!((rig.settle().await.ended, rig.balanced().await, rig.pending().await), (1, ITEMS, 0));
+}
+
 /// A request that ends its batch takes its entry with it: what it gave back is not given back again.
 #[tokio::test]
 async fn what_was_given_back_is_not_given_again() {
     let rig = Rig::new().await;
     let database = FaultyDatabase::before(&rig.system.database_url()).await;
-    database.inject("BatchWriteItem", Fault::LeaveUnprocessed(u32::MAX));
     for key in [&[][..], &KEY[..]] {
+        database.inject("BatchWriteItem", Fault::LeaveAfter(3));
         let before = rig.balanced().await;
         let (status, reply) = rig.post(rig.environment(&database.url), key).await;
         let created = reply["created"].as_array().unwrap().len();

@@ -3,12 +3,15 @@
 use super::conflicts::Conflicts;
 use super::rig::{Rig, text};
 use futures_util::future::join_all;
+use local::Clock;
+use local::like_aws::{Capacity, Ledger, LikeAws};
 use serde_json::{Value, json};
 use shared::cursor::Page;
 use shared::model::cached::ItemPageKey;
 use shared::model::item::{Item, ItemPage};
 use shared::model::org::Plan;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -68,7 +71,7 @@ async fn a_page_of_spread_items_is_read_at_one_look() {
 #[tokio::test]
 async fn pages_of_one_side_are_read_at_one_look() {
     // Ids go by the machine's time, and this goes by ids.
-    let rig = Rig::at(local::Clock::system()).await;
+    let rig = Rig::at(Clock::system()).await;
     let here = rig.here();
     let mut ids = rig.create_many(here, 85).await.unwrap();
     here.store().spread_items(rig.org_id, Duration::from_secs(900)).await.unwrap();
@@ -93,11 +96,33 @@ async fn pages_of_one_side_are_read_at_one_look() {
     assert!((29 * 9..=29 * 9 + 15).contains(&queries), "{queries} queries for 29 pages of nine partitions");
 }
 
+/// Where a query ends after a megabyte, the next one asks for what the page lacks.
+#[tokio::test]
+async fn a_page_of_the_largest_items_takes_the_units_of_what_it_shows() {
+    // By a clock that stands still: what it says of a second is a sum.
+    let ledger = Arc::new(Ledger::new(Clock::stopped()));
+    let noted = Some(Arc::clone(&ledger));
+    let rig = Rig::like_aws(LikeAws { capacity: Some(Capacity::settled()), ledger: noted, ..LikeAws::nothing() }).await;
+    let large = json!({"items": vec![json!({"name": "x", "description": "😀".repeat(4_000)}); 100]});
+    for _ in 0..2 {
+        assert_eq!(rig.call(rig.here(), "create-item", &large, &[], &[]).await.0, 201);
+    }
+    ledger.clear();
+    let context = rig.system.contexts().get("list-items").unwrap();
+    let (status, page) = rig.call(context, "list-items", &Value::Null, &[], &[("limit", "100")]).await;
+    assert_eq!((status, page["data"].as_array().map(Vec::len)), (200, Some(100)));
+    let hottest = ledger.hottest(100);
+    let of_items = hottest.iter().filter(|(key, _)| key.pk.starts_with("ITEMS#"));
+    let units: f64 = of_items.map(|(_, units)| units.read * ledger.seconds()).sum();
+    // Of 16 KB each, and one more that says whether there is another page.
+    assert!((390.0..420.0).contains(&units), "{units} read units");
+}
+
 /// What somebody read who began before an organization was spread is not shown to whoever began after.
 #[tokio::test]
 async fn a_page_of_before_is_not_shown_after() {
     let rig = Rig::new().await;
-    let context = rig.with_cache();
+    let context = rig.with_cache(&rig.system.database_url());
     let old = rig.create(context).await.unwrap();
     rig.listed(context, 50).await;
     here_and_now(&rig).await;

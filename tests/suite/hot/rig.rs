@@ -3,6 +3,7 @@
 use crate::api::{registration, unique_email};
 use lambda_http::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use lambda_http::{Body, Request, RequestExt as _};
+use local::like_aws::LikeAws;
 use local::{Clock, Options, System, functions, operator};
 use serde_json::{Value, json};
 use shared::Context;
@@ -30,7 +31,16 @@ impl Rig {
     }
 
     pub(crate) async fn at(clock: Clock) -> Self {
-        let options = Options { clock, background: false, cache_url: "off:".to_owned(), ..Options::ephemeral() };
+        Self::with(Options { clock, ..Options::ephemeral() }).await
+    }
+
+    /// In a world like AWS's, for the functions' own contexts.
+    pub(crate) async fn like_aws(world: LikeAws) -> Self {
+        Self::with(Options { like_aws: Some(world), ..Options::ephemeral() }).await
+    }
+
+    async fn with(options: Options) -> Self {
+        let options = Options { background: false, cache_url: "off:".to_owned(), ..options };
         let system = System::start(options).await.unwrap();
         let url = format!("{}/auth/register", system.url());
         let session = crate::api::client(&url).post(url).json(&registration(&unique_email())).send().await.unwrap();
@@ -49,8 +59,8 @@ impl Rig {
     }
 
     /// One whose cache is its own.
-    pub(crate) fn with_cache(&self) -> &'static Context {
-        self.environment_with(&self.system.database_url(), "memory:")
+    pub(crate) fn with_cache(&self, url: &str) -> &'static Context {
+        self.environment_with(url, "memory:")
     }
 
     fn environment_with(&self, url: &str, cache_url: &str) -> &'static Context {

@@ -101,6 +101,21 @@ async fn put_of_five_kilobytes_is_read(rig: &Rig) {
 }
 
 #[tokio::test]
+async fn a_batch_goes_through_as_far_as_its_partition_has_units() {
+    let (rig, _) = rig(one());
+    let writes = (0..25).map(|number| {
+        let item = of_bytes(&number.to_string(), 99 << 10);
+        let put = PutRequest::builder().set_item(Some(item)).build().expect("a put");
+        WriteRequest::builder().put_request(put).build()
+    });
+    // A hundred units each, of a thousand.
+    let batch = rig.client().batch_write_item().request_items(rig.table(), writes.collect());
+    let left = batch.send().await.expect("taken").unprocessed_items.expect("some are left");
+    assert_eq!(left[rig.table()].len(), 15);
+    assert!(rig.exists("9").await && !rig.exists("10").await);
+}
+
+#[tokio::test]
 async fn what_of_a_batch_is_throttled_comes_back() {
     let (rig, _) = rig(Capacity::settled());
     for _ in 0..10 {

@@ -20,7 +20,7 @@ pub(super) enum Event {
     Fetch,
     /// A fetched value stored.
     Store,
-    /// A fetched value not stored: the lease was gone, or the cache.
+    /// A fetched value not stored: the lease was gone, or the cache, or it is larger than its class keeps.
     StoreRejected,
     /// Waited for another caller's fetch.
     Wait,

@@ -64,6 +64,9 @@ pub struct Class {
     pub rule: Rule,
     /// How long "no such record" is remembered; zero is not at all.
     pub absent: Duration,
+    /// The most bytes of an entry. What is larger is not kept: a hit takes a unit of a serverless cache for each kilobyte, of those that all
+    /// callers share.
+    pub max_bytes: usize,
 }
 
 /// What is promised of a class.
@@ -83,6 +86,9 @@ pub const JITTER_PERCENT: u32 = 10;
 /// The longest time an absence is remembered.
 pub const ABSENT_MAX: Duration = Duration::from_secs(5);
 
+/// The most bytes of an entry, if its class does not say otherwise.
+pub const MAX_BYTES: usize = 16 << 10;
+
 /// How many absences of one scope are remembered at a time, at most.
 pub const ABSENCES_PER_SCOPE: u32 = 1000;
 
@@ -90,13 +96,13 @@ impl Class {
     /// A class whose values never outlive a write.
     #[must_use]
     pub const fn renewed_on_update(name: &'static str, fresh: Duration) -> Self {
-        Self { name, fresh, rule: Rule::RenewedOnUpdate, absent: Duration::ZERO }
+        Self { name, fresh, rule: Rule::RenewedOnUpdate, absent: Duration::ZERO, max_bytes: MAX_BYTES }
     }
 
     /// A class whose values may be served for `stale` in all while one caller fetches a newer one.
     #[must_use]
     pub const fn stale_acceptable(name: &'static str, fresh: Duration, stale: Duration) -> Self {
-        Self { name, fresh, rule: Rule::StaleAcceptable { stale }, absent: Duration::ZERO }
+        Self { name, fresh, rule: Rule::StaleAcceptable { stale }, absent: Duration::ZERO, max_bytes: MAX_BYTES }
     }
 
     /// The same class, which also remembers that a record does not exist, for at most [`ABSENT_MAX`].
@@ -104,6 +110,13 @@ impl Class {
     pub const fn remembering_absence(mut self, absent: Duration) -> Self {
         assert!(absent.as_millis() <= ABSENT_MAX.as_millis(), "an absence is remembered for at most 5 s");
         self.absent = absent;
+        self
+    }
+
+    /// The same class, whose entries may have so many bytes.
+    #[must_use]
+    pub const fn of_at_most(mut self, max_bytes: usize) -> Self {
+        self.max_bytes = max_bytes;
         self
     }
 

@@ -3,9 +3,8 @@
 use super::backend::Budget;
 use super::cache_metrics::Event;
 use super::class::{EntryAddress, Key, Name};
-use super::entry::{self, now_ms};
 use super::operation::Kept;
-use super::{Backend, Cache, keep, random};
+use super::{Backend, Cache, encode};
 use std::time::{Duration, Instant};
 
 /// How long a writer waits for the cache, unless [`Options`](super::Options) say otherwise: long enough for a connection
@@ -36,11 +35,11 @@ impl Cache {
         }
     }
 
-    /// After a committed write and before it is acknowledged: puts the new value in the place of an older one.
+    /// After a committed write and before it is acknowledged: puts the new value in the place of an older one. One that is larger than its
+    /// class keeps only removes that.
     pub async fn renew<K: Key>(&self, key: &K, value: &K::Value) -> Delivery {
-        let fresh = entry::jittered(K::CLASS.fresh, random());
-        let bytes = entry::of_value(value, now_ms() + entry::millis(fresh)).ok();
-        let new = bytes.as_ref().map(|bytes| Kept { entry: bytes, keep: keep(&K::CLASS, fresh) });
+        let new = encode::<K>(value);
+        let new = new.as_ref().map(|(entry, keep)| Kept { entry, keep: *keep });
         self.deliver(K::CLASS.name, EntryAddress::of(self.key_prefix(), key), new).await
     }
 

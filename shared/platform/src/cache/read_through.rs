@@ -7,7 +7,7 @@ use super::connection::ConnectionError;
 use super::entry::{self, Fence, now_ms};
 use super::operation::{Acquisition, Kept};
 use super::single_flight::{FetchOutcome, Leader, Role};
-use super::{Busy, Cache, LEASE_TIME, Lookup, decode, keep, random};
+use super::{Busy, Cache, LEASE_TIME, Lookup, decode, encode};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -199,7 +199,8 @@ impl Cache {
         self.0.backend.acquire(address, &lease, LEASE_TIME, now_ms, budget).await
     }
 
-    /// Stores what was fetched; that there is nothing, if its `absence` may be remembered. Gives whether the lease stood.
+    /// Stores what was fetched, unless it is larger than its class keeps; that there is nothing, if its `absence` may be remembered. Gives
+    /// whether the lease stood.
     pub(super) async fn store<K: Key>(
         &self,
         address: &EntryAddress,
@@ -211,13 +212,7 @@ impl Cache {
         let Some(fence) = fence else { return false };
         let class = K::CLASS;
         let kept = match (value, absence) {
-            (Some(value), _) => {
-                let fresh = entry::jittered(class.fresh, random());
-                entry::of_value(value, now_ms() + entry::millis(fresh))
-                    .inspect_err(|error| tracing::warn!(class = class.name, %error, "a value cannot be encoded"))
-                    .ok()
-                    .map(|bytes| (bytes, keep(&class, fresh)))
-            }
+            (Some(value), _) => encode::<K>(value),
             (None, Some(scope)) if self.may_remember_absence(&scope, &class, budget).await => {
                 let until_ms = now_ms() + entry::millis(class.absent);
                 Some((entry::of_absence(K::Value::SCHEMA, until_ms), class.absent))
@@ -225,11 +220,25 @@ impl Cache {
             _ => None,
         };
         let kept = kept.as_ref().map(|(entry, keep)| Kept { entry, keep: *keep });
-        let stood = self.put(&class, address, fence, kept, budget).await;
-        if kept.is_some() {
-            self.0.metrics.count(class.name, if stood { Event::Store } else { Event::StoreRejected });
+        let stood = if kept.is_none() && value.is_some() && !class.is_renewed() {
+            self.drop_stale(&class, address, budget).await;
+            false
+        } else {
+            self.put(&class, address, fence, kept, budget).await
+        };
+        if kept.is_some() || value.is_some() {
+            let is_stored = kept.is_some() && stood;
+            self.0.metrics.count(class.name, if is_stored { Event::Store } else { Event::StoreRejected });
         }
         stood
+    }
+
+    /// Removes a stale value that a newer one is known of which is not kept: else it would be served to its end, and read anew for each
+    /// reader.
+    async fn drop_stale(&self, class: &Class, address: &EntryAddress, budget: &mut Budget) {
+        if let Err(error) = self.0.backend.invalidate(address, budget).await {
+            self.failed(class.name, &error);
+        }
     }
 
     /// Gives a lease back that nothing was fetched with.

@@ -17,5 +17,6 @@ mod one_fetch;
 mod origin;
 mod records;
 mod server;
+mod sizes;
 mod stale;
 mod writers;

@@ -119,6 +119,13 @@ impl PendingBatch {
         })
     }
 
+    /// An entry of what may still be written, at another place: it is due when that has landed or never will. What the caller was told
+    /// stands, so nobody goes on with it.
+    fn left(&self, unknown: &HashSet<ItemId>, now: Moment) -> Self {
+        let at = now.plus(SETTLED_AFTER).max(self.at.plus(Duration::from_millis(1)));
+        Self { at, item_ids: unknown.iter().copied().collect(), key: None, ..self.clone() }
+    }
+
     fn place(&self) -> Key {
         Key::pending_batch(self.shard, self.batch, self.at)
     }
@@ -145,25 +152,22 @@ impl Store {
         Ok(TransactWriteItem::builder().put(put.build().map_err(ApiError::internal)?).build())
     }
 
-    /// Ends a batch's entry, once: it goes, or names what may still be written. Whoever finds none any more has nothing to give back.
+    /// Ends a batch's entry, once: it goes, and what may still be written gets another one. Whoever finds none any more has nothing to give
+    /// back.
     pub(super) fn end_pending(
         &self,
         pending: &PendingBatch,
         unknown: &HashSet<ItemId>,
-    ) -> Result<TransactWriteItem, ApiError> {
-        const STANDS: &str = "attribute_exists(pk)";
-        let write = TransactWriteItem::builder();
-        if unknown.is_empty() {
-            let delete = Delete::builder()
-                .table_name(&self.table)
-                .set_key(Some(pending.place().attributes()))
-                .condition_expression(STANDS);
-            return Ok(write.delete(delete.build().map_err(ApiError::internal)?).build());
+    ) -> Result<Vec<TransactWriteItem>, ApiError> {
+        let delete = Delete::builder()
+            .table_name(&self.table)
+            .set_key(Some(pending.place().attributes()))
+            .condition_expression("attribute_exists(pk)");
+        let mut writes = vec![TransactWriteItem::builder().delete(delete.build().map_err(ApiError::internal)?).build()];
+        if !unknown.is_empty() {
+            writes.push(self.put_pending(&pending.left(unknown, self.now()))?);
         }
-        // What the caller was told of them stands: nobody writes them any more.
-        let left = PendingBatch { item_ids: unknown.iter().copied().collect(), key: None, ..pending.clone() };
-        let put = Put::builder().table_name(&self.table).set_item(Some(left.attributes())).condition_expression(STANDS);
-        Ok(write.put(put.build().map_err(ApiError::internal)?).build())
+        Ok(writes)
     }
 
     /// Removes the entry of a batch that is written whole.
@@ -250,7 +254,7 @@ impl Store {
 
     async fn try_settle(&self, pending: &PendingBatch) -> Result<bool, ApiError> {
         let now = self.now();
-        let mut writes = vec![self.end_pending(pending, &HashSet::new())?];
+        let mut writes = self.end_pending(pending, &HashSet::new())?;
         let key: Option<KeyRecord> = match &pending.key {
             Some(key) => self.get(key.clone()).await?,
             None => None,

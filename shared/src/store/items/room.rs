@@ -16,7 +16,8 @@ use platform::idempotency::KeyClaim;
 const ROOT_ATTEMPTS: u32 = 8;
 /// The same, where there are other lanes to try.
 const LANE_ATTEMPTS: u32 = 16;
-/// An organization is hot once a single request has had this many conflicts on its records.
+/// An organization is hot once a single request has had this many conflicts on its count. To be throttled is none: another organization
+/// in the same partition may be why.
 const HOT: u32 = 3;
 
 /// What came of taking room from the count in the organization's record.
@@ -58,17 +59,19 @@ impl Store {
         claim: Option<&KeyClaim<'k>>,
         puts: &[TransactWriteItem],
     ) -> Result<Rooted<'k>, ApiError> {
-        let (mut plan, mut met) = (org.plan, 0);
+        let (mut plan, mut met, mut heat) = (org.plan, 0, 0);
         for _ in 0..ROOT_ATTEMPTS {
             let mut writes = vec![self.update(count_more(org.org_id, plan, count))?];
             writes.extend(puts.iter().cloned());
-            match self.transact_once_with_key(org.org_id, claim, writes).await? {
-                Some(Keyed::Begun(begun)) => return Ok(Rooted::Begun(begun)),
-                Some(Keyed::Freed) => {}
-                Some(Keyed::Refused(reasons)) if !reasons.iter().take(1).any(condition_failed) => {
+            let attempt = self.transact_once_with_key(org.org_id, claim, writes).await?;
+            let is_heat = attempt.met_at(0);
+            match attempt {
+                Keyed::Begun(begun) => return Ok(Rooted::Begun(begun)),
+                Keyed::Freed => {}
+                Keyed::Refused(reasons) if !reasons.iter().take(1).any(condition_failed) => {
                     return Err(TAKEN_OVER);
                 }
-                Some(Keyed::Refused(_)) => {
+                Keyed::Refused(_) => {
                     let now: OrgRecord = self.get(Key::org(org.org_id)).await?.ok_or(ApiError::NotFound)?;
                     // The organization has lanes by now, and they may hold the room.
                     if now.spread_from.is_some() {
@@ -76,9 +79,11 @@ impl Store {
                     }
                     plan = plan_with_room(&now, count)?;
                 }
-                None => {
+                Keyed::Conflict(_) | Keyed::Throttled => {
                     met += 1;
-                    if met % HOT == 0
+                    heat += u32::from(is_heat);
+                    if is_heat
+                        && heat % HOT == 0
                         && let Some(now) = Box::pin(self.spread_by_heat(org.org_id)).await
                     {
                         return Ok(Rooted::HasLanes(Box::new(now)));
@@ -105,15 +110,15 @@ impl Store {
             let of_room = writes.len();
             writes.extend(puts.iter().cloned());
             match self.transact_once_with_key(org.org_id, claim, writes).await? {
-                Some(Keyed::Begun(begun)) => {
+                Keyed::Begun(begun) => {
                     self.kept.keep(&room, &source);
                     return Ok(begun);
                 }
-                Some(Keyed::Freed) => {}
-                Some(Keyed::Refused(reasons)) if !reasons.iter().take(of_room).any(condition_failed) => {
+                Keyed::Freed => {}
+                Keyed::Refused(reasons) if !reasons.iter().take(of_room).any(condition_failed) => {
                     return Err(TAKEN_OVER);
                 }
-                Some(Keyed::Refused(reasons)) => {
+                Keyed::Refused(reasons) => {
                     let now: OrgRecord = self.get(Key::org(org.org_id)).await?.ok_or(ApiError::NotFound)?;
                     self.renew_copies(org, &now).await;
                     room = room_of(&now);
@@ -123,7 +128,7 @@ impl Store {
                         Next::Full => return Err(ApiError::PlanLimitReached { what: "items", limit: room.limit }),
                     };
                 }
-                None => {
+                Keyed::Conflict(_) | Keyed::Throttled => {
                     met += 1;
                     // Try another lane. Only the last units have to come from the lanes that hold them.
                     if !matches!(source, Source::Remains { .. }) {

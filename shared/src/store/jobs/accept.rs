@@ -10,8 +10,8 @@ use crate::model::org::OrgRecord;
 use aws_sdk_dynamodb::types::{CancellationReason, TransactWriteItem};
 use platform::idempotency::KeyClaim;
 
-/// As many transactions that one acceptance met in a row show that its organization is hot. More than of creations: the workers of a
-/// few jobs meet each other, too.
+/// As many transactions that one acceptance met on the month's record show that its organization is hot. More than of creations: the
+/// workers of a few jobs meet each other, too.
 const HOT: u32 = 6;
 /// How often an acceptance is tried that meets others or whose key was given up meanwhile.
 const ATTEMPTS: u32 = 8;
@@ -42,17 +42,20 @@ impl Store {
         if job.job_id.partition().is_some() || org.spreads_items(self.now()) {
             return self.accept_in_lanes(org, job, job_writes, claim).await;
         }
-        let mut met = 0;
+        let (mut met, mut heat) = (0, 0);
         for _ in 0..ATTEMPTS {
             let mut writes = vec![self.update(usage::take(job, org.plan))?];
             writes.extend(job_writes.iter().cloned());
-            let mut reasons = match self.transact_once_with_key(org.org_id, claim, writes).await? {
-                Some(Keyed::Begun(begun)) => return Ok(Accepted::Begun(begun)),
-                Some(Keyed::Freed) => continue,
-                Some(Keyed::Refused(reasons)) => reasons,
-                None => {
+            let attempt = self.transact_once_with_key(org.org_id, claim, writes).await?;
+            let is_heat = attempt.met_at(0);
+            let mut reasons = match attempt {
+                Keyed::Begun(begun) => return Ok(Accepted::Begun(begun)),
+                Keyed::Freed => continue,
+                Keyed::Refused(reasons) => reasons,
+                Keyed::Conflict(_) | Keyed::Throttled => {
                     met += 1;
-                    if met == HOT && org.spread_from.is_none() {
+                    heat += u32::from(is_heat);
+                    if is_heat && heat == HOT && org.spread_from.is_none() {
                         // Where this job lies is said; what it takes is to be had from lanes all the same.
                         let spread = Box::pin(self.spread_by_heat(org.org_id)).await;
                         if let Some(now) = spread.filter(|now| now.spreads_items(self.now())) {
@@ -92,13 +95,13 @@ impl Store {
             let of_job = writes.len();
             writes.extend(job_writes.iter().cloned());
             let mut reasons = match self.transact_once_with_key(org.org_id, claim, writes).await? {
-                Some(Keyed::Begun(begun)) => {
+                Keyed::Begun(begun) => {
                     takings.iter().for_each(|taken| taken.keep(&self.kept));
                     return Ok(Accepted::Begun(begun));
                 }
-                Some(Keyed::Freed) => continue,
-                Some(Keyed::Refused(reasons)) => reasons,
-                None => {
+                Keyed::Freed => continue,
+                Keyed::Refused(reasons) => reasons,
+                Keyed::Conflict(_) | Keyed::Throttled => {
                     met += 1;
                     takings.iter_mut().for_each(Reservation::try_another);
                     tokio::time::sleep(lane_backoff(met - 1)).await;

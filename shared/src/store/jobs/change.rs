@@ -3,7 +3,7 @@
 
 use super::super::keys::Key;
 use super::super::slices::{Reservation, lane_backoff, random_lane};
-use super::super::{Store, Transaction, changes, condition_failed, contended, number, usage};
+use super::super::{Store, Transaction, changes, condition_failed, contended, is_contended, number, usage};
 use super::{LANE_ATTEMPTS, shard_of};
 use crate::caps::Cap;
 use crate::error::ApiError;
@@ -105,7 +105,7 @@ impl Store {
     }
 
     /// Writes a job's next state if it is still as it was read, with what changes in the month's usage. What another run may cost is
-    /// taken of the operator's cap before, and what was not spent goes back after it.
+    /// taken of the operator's cap before, and what was not spent goes back after it, as does all of it where nothing was written.
     ///
     /// # Errors
     /// When the database is away.
@@ -126,7 +126,14 @@ impl Store {
             Err(ApiError::OperatorCapReached { .. }) => return Ok(Advance::OverCap),
             taken => taken?,
         };
-        let advance = self.try_advance(before, after, delta).await?;
+        let advance = match self.try_advance(before, after, delta).await {
+            // Whoever writes it again takes again.
+            Err(error) if is_contended(&error) => {
+                self.give_back_to_cap(taken, more).await;
+                return Err(error);
+            }
+            advance => advance?,
+        };
         if advance != Advance::Done {
             self.give_back_to_cap(taken, more).await;
             return Ok(advance);
