@@ -1,5 +1,7 @@
 //! Another address for an account: what confirms it, what it ends, how the one before undoes it, and who tries to get by without.
 
+mod owners;
+
 use crate::api::{Actor, Api, PASSWORD, Reply, registration, unique_email};
 use crate::faults::{Fault, FaultyDatabase};
 use crate::jobs::rig::Rig;

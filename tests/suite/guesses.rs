@@ -152,6 +152,36 @@ async fn a_known_device_has_ten_guesses_of_its_own() {
     assert_eq!(Browser::of(&again).device, browser.device, "a known device stays what it is");
 }
 
+/// Log-ins from private windows, each of which is a device of its own, do not take the place of a browser that is in use.
+#[tokio::test]
+async fn a_device_that_is_used_stays_known() {
+    let networks = Networks::new().await;
+    let (email, browser) = account(&networks).await;
+    let is_known = async || {
+        let reply = log_in(&networks, HOME, &email, PASSWORD, &browser.device).await;
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        Browser::of(&reply).device == browser.device
+    };
+    let private_windows = async |count: usize| {
+        for _ in 0..count {
+            assert_eq!(log_in(&networks, ELSEWHERE, &email, PASSWORD, "").await.status, 200);
+        }
+    };
+    // Within a day.
+    for _ in 0..2 {
+        private_windows(9).await;
+        assert!(is_known().await);
+    }
+    // A few a day: each notes when it came, and so when devices were noted last.
+    for _ in 0..5 {
+        networks.clock.jump(24 * 60 * MINUTE);
+        private_windows(3).await;
+        assert!(is_known().await);
+    }
+    private_windows(10).await;
+    assert!(!is_known().await, "ten others have come since its last log-in");
+}
+
 #[tokio::test]
 async fn no_device_is_known_after_a_new_password() {
     let networks = Networks::new().await;

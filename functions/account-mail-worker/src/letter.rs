@@ -23,6 +23,8 @@ pub(crate) enum Letter {
     EmailChange(UserRecord, SessionId, String),
     /// Tells this address that it was an account's until this moment.
     EmailChanged(UserId, String, Moment),
+    /// The same, when somebody has asked for a link for that address.
+    EmailUndo(UserId, String, Moment),
 }
 
 impl Letter {
@@ -30,7 +32,10 @@ impl Letter {
     pub(crate) fn to(&self) -> &str {
         match self {
             Self::Verification(user) | Self::PasswordReset(user) => &user.email,
-            Self::PasswordChanged(to) | Self::EmailChange(_, _, to) | Self::EmailChanged(_, to, _) => to,
+            Self::PasswordChanged(to)
+            | Self::EmailChange(_, _, to)
+            | Self::EmailChanged(_, to, _)
+            | Self::EmailUndo(_, to, _) => to,
             Self::Invitation(invitation, _) => &invitation.email,
         }
     }
@@ -39,7 +44,7 @@ impl Letter {
     pub(crate) fn is_to_a_proven_address(&self) -> bool {
         match self {
             Self::PasswordReset(user) => user.is_verified(),
-            Self::PasswordChanged(_) | Self::EmailChanged(..) => true,
+            Self::PasswordChanged(_) | Self::EmailChanged(..) | Self::EmailUndo(..) => true,
             Self::Verification(_) | Self::Invitation(..) | Self::EmailChange(..) => false,
         }
     }
@@ -52,7 +57,7 @@ impl Letter {
             // It can be undone: each is told.
             Self::EmailChanged(..) => None,
             Self::EmailChange(..) => Some(MailLimit::EMAIL_CHANGE),
-            Self::PasswordReset(_) => Some(MailLimit::PASSWORD_RESET),
+            Self::PasswordReset(_) | Self::EmailUndo(..) => Some(MailLimit::PASSWORD_RESET),
             Self::PasswordChanged(_) => Some(MailLimit::NOTICE),
         }
     }
@@ -80,7 +85,7 @@ impl Letter {
                 let filled = [("{code}", code.reveal()), ("{link}", link(app_url, "verify-email", token.reveal()))];
                 message(&to, text, &filled).map(Some)
             }
-            Self::EmailChanged(user, to, at) => {
+            Self::EmailChanged(user, to, at) | Self::EmailUndo(user, to, at) => {
                 let Some(token) = context.store().new_email_undo(user, at).await? else { return Ok(None) };
                 let text = include_str!("letters/email-changed.txt");
                 message(&to, text, &[("{link}", link(app_url, "undo-email", token.reveal()))]).map(Some)

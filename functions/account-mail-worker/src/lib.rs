@@ -12,7 +12,7 @@ use shared::model::job::{JobError, JobKind, JobRecord, JobState};
 use shared::model::limiter::Provider;
 use shared::model::text::Email;
 use shared::queue::batch::Batch;
-use shared::store::account_mail::TakenMail;
+use shared::store::suppression::Reason;
 use shared::telemetry::metrics::{Metric, metrics};
 use shared::{ApiError, Context};
 use std::time::Duration;
@@ -65,18 +65,12 @@ impl Work for AccountMails {
         job: JobRecord,
         time: &TimeLeft<'_>,
     ) -> Result<Option<(JobRecord, RunOutcome)>, ApiError> {
-        let mail: AccountMail = match context.store().job_input(&job).await {
-            Err(ApiError::NotFound) => return Ok(Some((job, RunOutcome::expired()))),
-            text => serde_json::from_str(&text?).map_err(ApiError::internal)?,
+        let due = match self.due(context, &job).await? {
+            Ok(due) => due,
+            Err(ended) => return Ok(Some((job, ended))),
         };
-        let due =
-            if job.created_at.plus(mail.useful_for()) < context.now() { None } else { wanted(context, &mail).await? };
-        let Some(due) = due else { return Ok(Some((job, not_needed()))) };
-        if !is_within_limit(context, &job, &due).await? {
-            return Ok(Some((job, not_needed())));
-        }
-        let Some(taken) = self.take_of_day(context, &due).await? else {
-            metrics("CitizenApp/AccountMail", None, &[(Metric("AccountMailWaits"), 1.into())]);
+        // Others may have taken the last meanwhile.
+        let Some(taken) = context.store().take_mail_of_day(self.most_of_day(&due)).await? else {
             return Ok(Some((job, no_room())));
         };
         let ran = self.write_and_hand_over(context, job, due, time).await;
@@ -87,21 +81,48 @@ impl Work for AccountMails {
         }
         ran
     }
+
+    /// Each of these jobs has an organization of its own, so each would lease the next call, however late that is: strangers could have
+    /// others wait behind calls that nobody makes.
+    async fn without_call(&self, context: &Context, job: &JobRecord) -> Result<Option<RunOutcome>, ApiError> {
+        Ok(self.due(context, job).await?.err())
+    }
 }
 
 impl AccountMails {
-    /// One more mail of today's, which is counted, if there is one left for it. Addresses that are not proven get none while too much bounces,
-    /// and none of the last fifth: a stranger can use up all that goes to them.
-    async fn take_of_day(&self, context: &Context, due: &Letter) -> Result<Option<TakenMail>, ApiError> {
-        let (store, per_day) = (context.store(), self.config.per_day);
-        if due.is_to_a_proven_address() {
-            return store.take_mail_of_day(per_day).await;
+    /// The mail that is to go out now, or what becomes of its job without it. Whoever looks at a job again finds what it has taken.
+    async fn due(&self, context: &Context, job: &JobRecord) -> Result<Result<Letter, RunOutcome>, ApiError> {
+        let mail: AccountMail = match context.store().job_input(job).await {
+            Err(ApiError::NotFound) => return Ok(Err(RunOutcome::expired())),
+            text => serde_json::from_str(&text?).map_err(ApiError::internal)?,
+        };
+        let letter =
+            if job.created_at.plus(mail.useful_for()) < context.now() { None } else { wanted(context, &mail).await? };
+        let Some(letter) = letter else { return Ok(Err(not_needed())) };
+        // Taken before there is a call for it: of many that are asked for at once, each would lease one.
+        if !is_within_limit(context, job, &letter).await? {
+            return Ok(Err(not_needed()));
         }
-        let (today, yesterday) = store.mail_days().await?;
-        if MailDay::is_paused(today, yesterday, self.config.bounce_percent) {
-            return Ok(None);
+        if !self.has_room(context, &letter).await? {
+            metrics("CitizenApp/AccountMail", None, &[(Metric("AccountMailWaits"), 1.into())]);
+            return Ok(Err(no_room()));
         }
-        store.take_mail_of_day(per_day - per_day / KEPT_FOR_PROVEN).await
+        Ok(Ok(letter))
+    }
+
+    /// How much of all mail may go out in a day before the day has none left for this: a stranger can use up all that goes to addresses that
+    /// are not proven, so they get none of the last fifth.
+    fn most_of_day(&self, due: &Letter) -> u64 {
+        let per_day = self.config.per_day;
+        if due.is_to_a_proven_address() { per_day } else { per_day - per_day / KEPT_FOR_PROVEN }
+    }
+
+    /// Whether the day has one left for it, as things stand: whoever sends it takes it. Addresses that are not proven get none while too much
+    /// bounces.
+    async fn has_room(&self, context: &Context, due: &Letter) -> Result<bool, ApiError> {
+        let (today, yesterday) = context.store().mail_days().await?;
+        let is_paused = MailDay::is_paused(today, yesterday, self.config.bounce_percent);
+        Ok(today.handed_over < self.most_of_day(due) && (due.is_to_a_proven_address() || !is_paused))
     }
 
     async fn write_and_hand_over(
@@ -128,11 +149,17 @@ async fn wanted(context: &Context, mail: &AccountMail) -> Result<Option<Letter>,
         }
         AccountMail::PasswordReset { email } => {
             let email = Email::stored(email.clone()).map_err(ApiError::internal)?;
-            let user = match store.user_of(&email).await? {
-                Some(user) => store.user(user).await?,
-                None => None,
-            };
-            user.filter(|user| user.email == email.as_str()).map(Letter::PasswordReset)
+            match store.user_of(&email).await? {
+                Some(user) => {
+                    let user = store.user(user).await?;
+                    user.filter(|user| user.email == email.as_str()).map(Letter::PasswordReset)
+                }
+                // What was mailed when it was changed may be lost.
+                None => {
+                    let moved = store.moved_from(&email).await?;
+                    moved.map(|(user, at)| Letter::EmailUndo(user, email.as_str().to_owned(), at))
+                }
+            }
         }
         AccountMail::PasswordChanged { email } => Some(Letter::PasswordChanged(email.clone())),
         AccountMail::Invitation { org_id, invitation_id } => {
@@ -158,8 +185,17 @@ async fn wanted(context: &Context, mail: &AccountMail) -> Result<Option<Letter>,
     };
     let Some(letter) = letter else { return Ok(None) };
     let to = Email::stored(letter.to().to_owned()).map_err(ApiError::internal)?;
-    let is_listed = !store.suppressed(&[to]).await?.is_empty();
-    Ok((!is_listed).then_some(letter))
+    let is_held_back = store.suppressed(&[to]).await?.iter().any(|(_, reason)| holds_back(*reason, &letter));
+    Ok((!is_held_back).then_some(letter))
+}
+
+/// Whether what an address is listed for holds a letter to it back. Who called a newsletter unwanted has said nothing of what keeps the own
+/// account.
+fn holds_back(reason: Reason, letter: &Letter) -> bool {
+    match reason {
+        Reason::Bounce | Reason::Person => true,
+        Reason::Complaint => !letter.is_to_a_proven_address(),
+    }
 }
 
 /// Whether the address may have one more of this kind. A job that comes again has its one while the window runs in which it took it: what

@@ -26,8 +26,8 @@ pub const LIMITS: [NetworkLimit; 1] = [NetworkLimit::ResetLinksPerDay];
 
 /// Have a link sent that changes a forgotten password
 ///
-/// It goes to the address if an account has it, at most three times an hour, and is good for 30 minutes. The reply is the same for every
-/// address.
+/// It goes to the address if an account has it, at most three times an hour, and is good for 30 minutes. An address that was an account's
+/// until lately gets the link that undoes the change. The reply is the same for every address.
 ///
 /// # Errors
 /// `429 rate_limited` after too many from one network.

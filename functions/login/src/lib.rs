@@ -106,7 +106,11 @@ async fn log_in(
     let known = async {
         match (carrier, device) {
             (Some(SessionCarrier::Cookie), None) => store.remember_device(email, &login, &lookup).await,
-            (_, known) => known,
+            (Some(SessionCarrier::Cookie), Some(known)) => {
+                store.note_known_device(email, &login, &lookup, &known).await;
+                Some(known)
+            }
+            (None, known) => known,
         }
     };
     let org = async { if membership.is_outside() { Ok(None) } else { store.org(org_id).await } };

@@ -10,7 +10,7 @@ use crate::model::account_mail::MailDay;
 use crate::model::time::Moment;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 use platform::telemetry::{Part, timed};
 use std::time::Duration;
 
@@ -103,6 +103,13 @@ impl Store {
     /// When the database is away.
     pub async fn take_mail_of_user(&self, user: UserId, limit: MailLimit, job: JobId) -> Result<bool, ApiError> {
         self.take_mail_of(&Key::mails_of(user, limit.purpose), limit, job).await
+    }
+
+    /// Lets a user have as many sent as if none had been, for the transaction of what allows that.
+    pub(super) fn forget_mail_of_user(&self, user: UserId, limit: MailLimit) -> Result<TransactWriteItem, ApiError> {
+        let key = Key::mails_of(user, limit.purpose).attributes();
+        let delete = Delete::builder().table_name(&self.table).set_key(Some(key));
+        Ok(TransactWriteItem::builder().delete(delete.build().map_err(ApiError::internal)?).build())
     }
 
     /// `taken` has the jobs that `count` counts. In a record from before they were noted, it has fewer.

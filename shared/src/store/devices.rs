@@ -17,8 +17,13 @@ use platform::telemetry::{Part, timed};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Most devices that an account knows; a new one is in the place of the one known longest.
+/// Most devices that an account knows; a new one is in the place of the one whose last log-in is longest ago, as far as that is noted.
 const DEVICES_MAX: usize = 10;
+/// A log-in of a known device is noted once in this time, and when so many others have come since it was noted last.
+const NOTED_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+const NOTED_AFTER: usize = DEVICES_MAX / 2;
+/// How long devices are known after the last that was noted of them.
+const KEPT: Duration = Duration::from_secs(DEVICE_DAYS * 24 * 60 * 60);
 /// How often a device is noted whose account notes others meanwhile.
 const TRIES: u32 = 3;
 
@@ -28,7 +33,7 @@ const TRIES: u32 = 3;
 struct DevicesRecord {
     user_id: UserId,
     login_version: u64,
-    /// The one known longest first.
+    /// The one that was noted longest ago first.
     devices: Vec<DeviceHash>,
     revision: u64,
     #[serde(default)]
@@ -56,15 +61,22 @@ impl DevicesRecord {
         (self.user_id, self.login_version) == (login.user_id, login.version)
     }
 
-    /// With a new device of an account, as its log-in record is.
+    /// With another device of an account, as its log-in record is. One that it has goes to the end.
     fn with(before: Option<&Self>, device: DeviceHash, login: &LoginRecord, now: Moment) -> Self {
         let revision = before.map_or(0, |before| before.revision) + 1;
-        let known =
+        let mut known =
             before.filter(|before| before.is_of(login)).map(|before| before.devices.clone()).unwrap_or_default();
+        known.retain(|one| *one != device);
         let beyond = (known.len() + 1).saturating_sub(DEVICES_MAX);
         let devices = known.into_iter().skip(beyond).chain([device]).collect();
-        let ttl = now.plus(Duration::from_secs(DEVICE_DAYS * 24 * 60 * 60)).as_ttl_seconds();
+        let ttl = now.plus(KEPT).as_ttl_seconds();
         Self { user_id: login.user_id, login_version: login.version, devices, revision, ttl }
+    }
+
+    /// Whether a log-in of a device that it has is to be noted, lest those that log in later take its place.
+    fn is_to_be_noted(&self, device: &DeviceHash, now: Moment) -> bool {
+        let since = self.devices.iter().rev().take_while(|one| *one != device).count();
+        since >= NOTED_AFTER || self.ttl <= now.plus(KEPT).minus(NOTED_EVERY).as_ttl_seconds()
     }
 }
 
@@ -125,6 +137,17 @@ impl Store {
         None
     }
 
+    /// Notes that a known device of an account logs in: it is known for as long again, and no log-ins of others take its place soon. A
+    /// failure is nothing, and no request waits longer for it than for what is done beside it.
+    pub async fn note_known_device(&self, email: &Email, login: &LoginRecord, lookup: &LoginLookup, device: &Device) {
+        let (hash, now) = (device.hash(), self.now());
+        let Some(before) = lookup.devices.as_ref().filter(|before| before.is_to_be_noted(&hash, now)) else { return };
+        let after = DevicesRecord::with(Some(before), hash, login, now);
+        if let Err(error) = timed(Part::Db, self.put_devices(email, before.revision, &after)).await {
+            tracing::warn!(cause = chain(&error), "a device's log-in was not noted");
+        }
+    }
+
     async fn put_devices(&self, email: &Email, read: u64, after: &DevicesRecord) -> Result<bool, ApiError> {
         let devices = after.devices.iter().map(|device| string(device.as_str())).collect();
         let put = self
@@ -180,5 +203,24 @@ mod tests {
         for other in [login(user, 4), login(UserId::new(), 3)] {
             assert!(with(record.as_ref(), &hashes[0], &other).devices == hashes[..1]);
         }
+        // One that is known goes to the end, and takes nobody's place.
+        let again = with(record.as_ref(), &hashes[4], &login(user, 3)).devices;
+        assert!(again[..2] == hashes[2..4] && again[2..9] == hashes[5..] && again[9] == hashes[4]);
+    }
+
+    #[test]
+    fn a_log_in_is_noted_once_a_day_and_before_others_take_its_place() {
+        let hash = || Device::generate().map(|device| device.hash()).unwrap_or_else(|_| panic!("no randomness"));
+        let devices: Vec<_> = (0..DEVICES_MAX).map(|_| hash()).collect();
+        let (then, login_version) = (Moment::from_millis(0), 1);
+        let ttl = then.plus(KEPT).as_ttl_seconds();
+        let record = DevicesRecord { user_id: UserId::new(), login_version, devices, revision: 1, ttl };
+        let noted = |now: Moment| -> Vec<usize> {
+            (0..DEVICES_MAX).filter(|number| record.is_to_be_noted(&record.devices[*number], now)).collect()
+        };
+        let almost = then.plus(NOTED_EVERY).minus(Duration::from_secs(1));
+        assert_eq!(noted(then), [0, 1, 2, 3, 4]);
+        assert_eq!(noted(almost), [0, 1, 2, 3, 4]);
+        assert_eq!(noted(then.plus(NOTED_EVERY)).len(), DEVICES_MAX);
     }
 }

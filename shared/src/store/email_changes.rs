@@ -262,6 +262,21 @@ impl Store {
         Ok(TransactWriteItem::builder().delete(delete.build().map_err(ApiError::internal)?).build())
     }
 
+    /// Whose account had an address until lately, and since when it has another one, while that may still be undone.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn moved_from(&self, email: &Email) -> Result<Option<(UserId, Moment)>, ApiError> {
+        let kept: Option<ReservedAddressRecord> =
+            timed(Part::Db, self.get(Key::reserved_address(email.as_str()))).await?;
+        let Some(kept) = kept.filter(|kept| kept.until > self.now()) else { return Ok(None) };
+        // The two are made together, and another change from the same address replaces what it is kept by.
+        let at = kept.until.minus(UNDO_FOR);
+        let undo: Option<EmailUndoRecord> = timed(Part::Db, self.get(Key::email_undo(kept.user_id, at))).await?;
+        let is_open = undo.is_some_and(|undo| undo.email == email.as_str() && undo.expires_at > self.now());
+        Ok(is_open.then_some((kept.user_id, at)))
+    }
+
     /// Whether another account has an address, or had it until lately and may undo that.
     ///
     /// # Errors

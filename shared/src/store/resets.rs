@@ -1,6 +1,7 @@
 //! Another password for whoever has forgotten it, or whose address was changed: a link's token, of which only the hash is stored, and its one use, in the transaction that
 //! gives the password, ends all sessions and begins one.
 
+use super::account_mail::MailLimit;
 use super::email_changes::{EmailUndoRecord, readdressed};
 use super::keys::Key;
 use super::session_ends::{next_version, remarked};
@@ -61,6 +62,8 @@ enum OpenedBy {
         link: Key,
         email: String,
         later: Vec<Key>,
+        /// No earlier change may still be undone.
+        is_first: bool,
     },
 }
 
@@ -78,6 +81,16 @@ impl OpenedAccount {
     #[must_use]
     pub fn is_undone(&self) -> bool {
         matches!(self.by, OpenedBy::EmailUndo { .. })
+    }
+
+    /// Whether nothing is left of the changes of the address that others may have made: the account may ask for as many then as a new one.
+    /// While an earlier change may be undone it may not. Whoever took the account could undo its own last change again and again, and have
+    /// more of them than the one transaction has room for that undoes the first and with it all of them.
+    fn ends_changes(&self) -> bool {
+        match &self.by {
+            OpenedBy::PasswordReset => !self.user.is_verified(),
+            OpenedBy::EmailUndo { is_first, .. } => *is_first,
+        }
     }
 
     fn link(&self) -> Key {
@@ -160,12 +173,14 @@ impl Store {
             |undo: &EmailUndoRecord| undo.token_hash.as_deref() == Some(token_hash.as_str()) && undo.expires_at > now;
         let at = undos.iter().position(|(_, undo)| is_good(undo)).ok_or(ApiError::InvalidLink)?;
         let later = undos.split_off(at + 1).into_iter().map(|(key, _)| key).collect();
+        let is_first = undos[..at].iter().all(|(_, undo)| undo.expires_at <= now);
         let (link, undo) = undos.swap_remove(at);
         let (user, memberships) = self.user_with_memberships(token.user_id).await?.ok_or(ApiError::InvalidLink)?;
         if user.email == undo.email {
             return Err(ApiError::InvalidLink);
         }
-        self.opened(user, memberships, token, OpenedBy::EmailUndo { link, email: undo.email, later }).await
+        let by = OpenedBy::EmailUndo { link, email: undo.email, later, is_first };
+        self.opened(user, memberships, token, by).await
     }
 
     async fn opened(
@@ -246,6 +261,9 @@ impl Store {
         }
         let session = session.ok_or_else(|| ApiError::internal("the first membership is not the last marked"))?;
         writes.push(self.put_new(session.stored(&token)?)?);
+        if account.ends_changes() {
+            writes.push(self.forget_mail_of_user(user.user_id, MailLimit::EMAIL_CHANGES)?);
+        }
         if let Some(device) = reset.device {
             let login = LoginRecord {
                 user_id: user.user_id,

@@ -22,6 +22,20 @@ pub enum Reason {
     Person,
 }
 
+/// The attribute of a listed address that says why.
+const REASON: &str = "reason";
+
+impl Reason {
+    /// As stored. What this version does not know holds as what a person said.
+    fn stored(text: Option<&String>) -> Self {
+        match text.map(String::as_str) {
+            Some("bounce") => Self::Bounce,
+            Some("complaint") => Self::Complaint,
+            _ => Self::Person,
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Suppression {
     reason: Reason,
@@ -29,13 +43,15 @@ struct Suppression {
 }
 
 impl Store {
-    /// Lists an address.
+    /// Lists an address. What it is listed for already is not replaced by a complaint, which holds less mail back.
     ///
     /// # Errors
     /// When the database is away.
     pub async fn suppress(&self, address: &Email, reason: Reason) -> Result<(), ApiError> {
         let item = attributes(Key::suppression(address.as_str()), &Suppression { reason, since: self.now() })?;
-        let put = Put::builder().table_name(&self.table).set_item(Some(item)).build().map_err(ApiError::internal)?;
+        let put = Put::builder().table_name(&self.table).set_item(Some(item));
+        let put = if reason == Reason::Complaint { put.condition_expression("attribute_not_exists(pk)") } else { put };
+        let put = put.build().map_err(ApiError::internal)?;
         timed(Part::Db, self.transact(vec![TransactWriteItem::builder().put(put).build()])).await.map(|_| ())
     }
 
@@ -52,18 +68,23 @@ impl Store {
         timed(Part::Db, self.transact(vec![TransactWriteItem::builder().delete(delete).build()])).await.map(|_| ())
     }
 
-    /// Those of these addresses that are listed.
+    /// Those of these addresses that are listed, and why.
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn suppressed<'a>(&self, addresses: &'a [Email]) -> Result<Vec<&'a Email>, ApiError> {
+    pub async fn suppressed<'a>(&self, addresses: &'a [Email]) -> Result<Vec<(&'a Email, Reason)>, ApiError> {
         let key = |address: &Email| Key::suppression(address.as_str());
         let keys = addresses.iter().map(|address| key(address).attributes()).collect();
         let found: Vec<Attributes> = timed(Part::Db, self.get_all(keys)).await?;
-        let is_listed = |address: &&Email| {
+        let listed = |address: &'a Email| {
             let pk = key(address).pk;
-            found.iter().any(|item| item.get(PK).and_then(|found| found.as_s().ok()) == Some(&pk))
+            let item = found.iter().find(|item| text(item, PK) == Some(&pk))?;
+            Some((address, Reason::stored(text(item, REASON))))
         };
-        Ok(addresses.iter().filter(is_listed).collect())
+        Ok(addresses.iter().filter_map(listed).collect())
     }
+}
+
+fn text<'i>(item: &'i Attributes, name: &str) -> Option<&'i String> {
+    item.get(name)?.as_s().ok()
 }

@@ -56,6 +56,16 @@ pub trait Work: Sized + Send + Sync + 'static {
     /// Whom a job calls; none for one that needs nobody.
     fn provider(&self, job: &JobRecord) -> Option<Provider>;
 
+    /// What ends a job, or has it wait, for which its provider need not be called: asked before a call is leased for it, so that it uses none
+    /// up. `None` if the job is to be run. An error has it wait. Asked only of jobs that call somebody and cost nothing.
+    fn without_call(
+        &self,
+        _: &Context,
+        _: &JobRecord,
+    ) -> impl Future<Output = Result<Option<RunOutcome>, ApiError>> + Send {
+        std::future::ready(Ok(None))
+    }
+
     /// Does a job that was claimed. It asks `time` right before a call how long that may take. `None` if there is nothing more to be
     /// written of it. An error says that nothing was begun: the run does not count.
     fn run(

@@ -1,5 +1,5 @@
 //! One job from its message to its outcome: claimed by condition, run within the time left, its outcome
-//! written only if the claim is still ours.
+//! written only if the claim is still ours. What needs no call of its provider ends or waits before one is leased for it.
 
 use crate::batch::Verdict;
 use crate::limiter::{Admission, Calls};
@@ -10,6 +10,7 @@ use shared::model::analysis::Cost;
 use shared::model::job::{
     ATTEMPTS_EXHAUSTED, ATTEMPTS_MAX, Claim, JobError, JobKind, JobRecord, JobState, UsageDelta, WaitingFor,
 };
+use shared::model::limiter::Provider;
 use shared::model::settings::SettingsRecord;
 use shared::model::time::Moment;
 use shared::store::jobs::Change;
@@ -39,6 +40,9 @@ pub(crate) async fn run<W: Work>(
     let mut probe = None;
     if let Some(provider) = &provider {
         // Boxed, so that a run does not carry its state around.
+        if let Some(verdict) = Box::pin(without_call(worker, &found, receives)).await? {
+            return Ok(verdict);
+        }
         match Box::pin(calls.admit(context, &found, provider)).await? {
             Admission::Call(through) => probe = through,
             Admission::Waits(job) => {
@@ -49,16 +53,21 @@ pub(crate) async fn run<W: Work>(
             }
         }
     }
-    let Some(job) = claim(context, found).await? else { return Ok(Verdict::Delete) };
+    let job = match Box::pin(claim(context, found)).await {
+        Ok(Some(job)) => job,
+        ended => {
+            asked_nobody(worker, provider.as_ref(), probe).await;
+            return ended.map(|_| Verdict::Delete);
+        }
+    };
     // Boxed, as each of a batch's runs would carry the whole way to its provider around.
     let (job, ended) = match Box::pin(worker.work.run(context, job.clone(), time)).await {
         Ok(Some(ran)) => ran,
-        Ok(None) => return Ok(Verdict::Delete),
-        Err(error) => {
-            tracing::warn!(%error, "a run could not begin");
-            let detail = "a part of this service was away".to_owned();
-            (job, RunOutcome::Refused { code: "database", retry_after: None, detail })
+        Ok(None) => {
+            asked_nobody(worker, provider.as_ref(), probe).await;
+            return Ok(Verdict::Delete);
         }
+        Err(error) => (job, could_not_begin(&error)),
     };
     if ended.needs_operator() {
         // The job waits, and an alarm reads this (docs/operations.md, "Metrics").
@@ -71,6 +80,48 @@ pub(crate) async fn run<W: Work>(
         tracing::warn!(%error, "what a provider said could not be noted");
     }
     written
+}
+
+/// Lets the next job probe at once, where one that was let through as a probe has asked nobody.
+async fn asked_nobody<W: Work>(worker: &Worker<W>, provider: Option<&Provider>, probe: Option<u32>) {
+    let Some(provider) = provider.filter(|_| probe.is_some()) else { return };
+    if let Err(error) = Box::pin(worker.context.store().give_probe_back(provider)).await {
+        tracing::warn!(%error, "a probe that asked nobody was not given back");
+    }
+}
+
+/// What becomes of a job for which its work has nobody called. It is written as the run would have written it, in one step with the claim. `None`
+/// if the job is to be run.
+async fn without_call<W: Work>(
+    worker: &Worker<W>,
+    found: &JobRecord,
+    receives: u32,
+) -> Result<Option<Verdict>, ApiError> {
+    if found.reserved_nanos > 0 {
+        // What its run may cost is to be held by the claim.
+        return Ok(None);
+    }
+    let context = &worker.context;
+    let ended = match worker.work.without_call(context, found).await {
+        Ok(None) => return Ok(None),
+        Ok(Some(ended)) => ended,
+        Err(error) => could_not_begin(&error),
+    };
+    let written = context.store().change_job_as_read(found.clone(), |job| {
+        let now = context.now();
+        let Claim::Run(mine) = job.claim(now) else { return Ok(Change::none(Then::Delete)) };
+        let (next, then) = after_run(&mine, &ended, receives, now);
+        Ok(Change::to(next, then))
+    });
+    let (job, then) = written.await?;
+    Ok(Some(verdict_of(context, &job, then).await))
+}
+
+/// A run that could not read what it needs: its job waits, and the run does not count.
+fn could_not_begin(error: &ApiError) -> RunOutcome {
+    tracing::warn!(%error, "a run could not begin");
+    let detail = "a part of this service was away".to_owned();
+    RunOutcome::Refused { code: "database", retry_after: None, detail }
 }
 
 /// Writes until it is written or the invocation's time is over: what a run gave may be paid for, and is nowhere else. The job's version
@@ -220,14 +271,19 @@ async fn write(context: &Context, mine: &JobRecord, ended: &RunOutcome, receives
         Ok(Change::to(next, then).or_over_budget(over_budget).or_over_cap(over_cap))
     });
     let (job, then) = written.await?;
-    Ok(match then {
+    Ok(verdict_of(context, &job, then).await)
+}
+
+/// What becomes of the message of a job that is written.
+async fn verdict_of(context: &Context, job: &JobRecord, then: Then) -> Verdict {
+    match then {
         Then::Delete => Verdict::Delete,
         Then::Return(after) => Verdict::Return(Some(after)),
         Then::SendAnother => {
-            send_ahead(context, &job).await;
+            send_ahead(context, job).await;
             Verdict::Delete
         }
-    })
+    }
 }
 
 /// Puts a message of a job that waits on the queue, hidden until it may run: its receives are counted anew. If that is too long, or the

@@ -3,9 +3,12 @@
 use super::provider_rates::{MINUTE, SECOND, fourteen_emails_a_second, pass, rig_of};
 use super::providers::Providers;
 use super::rig::Rig;
-use crate::api::Actor;
+use crate::api::{Actor, unique_email};
+use local::{Clock, Options};
 use reqwest::Method;
 use serde_json::{Value, json};
+use shared::account_mail;
+use shared::model::account_mail::AccountMail;
 use shared::model::job::WaitingFor;
 use shared::model::limiter::Provider;
 use std::time::Duration;
@@ -15,16 +18,12 @@ use std::time::Duration;
 #[tokio::test]
 async fn a_fifth_of_the_rate_is_kept_for_account_mail() {
     let (providers, rig, first) = fourteen_emails_a_second().await;
-    let to: Vec<String> = (0..10).map(|number| format!("reader-{number}@example.com")).collect();
     let mut owners = vec![first];
     for _ in 0..20 {
         owners.push(rig.owner("pro").await);
     }
     let sent = providers.emails().len();
-    for owner in &owners {
-        rig.accepted(owner, "/send-email", json!({"to": to, "subject": "s", "text": "t"})).await;
-    }
-    Box::pin(rig.deliver_all()).await;
+    send_newsletters(&rig, &owners).await;
     let newsletters = providers.emails().len() - sent;
     assert!(newsletters <= 3, "the others wait: {newsletters}");
     let is_link = |mail: &Value| !mail.to_string().contains("reader-1@");
@@ -42,12 +41,82 @@ async fn a_fifth_of_the_rate_is_kept_for_account_mail() {
     assert!(took <= 5 * SECOND, "{took:?}: the others' part is free");
 }
 
+/// Organizations have calls ahead for seconds, so that they leave nothing over.
+async fn send_newsletters(rig: &Rig, owners: &[Actor]) {
+    let to: Vec<String> = (0..10).map(|number| format!("reader-{number}@example.com")).collect();
+    for owner in owners {
+        rig.accepted(owner, "/send-email", json!({"to": to, "subject": "s", "text": "t"})).await;
+    }
+    Box::pin(rig.deliver_all()).await;
+}
+
+async fn forget(rig: &Rig, email: &str) {
+    let forgot = Some(json!({"email": email}));
+    assert_eq!(rig.api.elsewhere().call(None, Method::POST, "/auth/forgot-password", forgot).await.status, 202);
+}
+
+/// Whoever asks for links that are never sent has nobody wait for another: neither to addresses that no account has, nor to one that has had
+/// its three.
+#[tokio::test]
+async fn mail_that_is_never_sent_takes_no_call() {
+    let (providers, rig, first) = fourteen_emails_a_second().await;
+    let mut owners = vec![first];
+    for _ in 0..8 {
+        owners.push(rig.owner("pro").await);
+    }
+    let to = |who: &Actor| providers.emails().iter().filter(|mail| mail.to_string().contains(&who.email)).count();
+    let before = [to(&owners[0]), to(&owners[1])];
+    send_newsletters(&rig, &owners).await;
+    for _ in 0..60 {
+        forget(&rig, &unique_email()).await;
+        forget(&rig, &owners[1].email).await;
+    }
+    Box::pin(rig.deliver_account_mail()).await;
+    let owner = std::slice::from_ref(&owners[0]);
+    let took = Box::pin(links_to_all(&rig, owner, async || to(&owners[0]) > before[0])).await;
+    assert!(took <= 3 * SECOND, "{took:?}: before it are three mails to another");
+    assert_eq!(to(&owners[1]) - before[1], 3);
+}
+
+/// What waits for another day takes no call when it is looked at, each hour.
+#[tokio::test]
+async fn mail_that_waits_for_the_day_takes_no_call() {
+    let providers = Providers::start().await;
+    let settings = [("EMAILS_PER_SECOND", "14"), ("ACCOUNT_MAILS_PER_DAY", "10")];
+    let settings = settings.map(|(name, value)| (name, value.to_owned()));
+    let environment = providers.environment().into_iter().chain(settings);
+    let environment = environment.map(|(name, value)| (name.to_owned(), value)).collect();
+    let rig = Rig::start(Options { environment, clock: Clock::stopped(), ..Options::ephemeral() }).await;
+    let context = rig.system.context();
+    let mut owners = Vec::new();
+    for _ in 0..8 {
+        owners.push(rig.owner("pro").await);
+    }
+    for _ in 0..8 {
+        assert!(context.store().take_mail_of_day(10).await.unwrap().is_some());
+    }
+    let unproven = rig.api.register_as_everybody().await;
+    let mail = AccountMail::Verification { user_id: unproven.user_id.parse().unwrap() };
+    for _ in 0..99 {
+        account_mail::send(context, &mail, None).await.unwrap();
+    }
+    Box::pin(rig.deliver_account_mail()).await;
+    rig.system.clock().jump(61 * MINUTE);
+    Box::pin(rig.sweep_once()).await;
+    assert_eq!(rig.account_mail(), 100, "their hour has come");
+    send_newsletters(&rig, &owners).await;
+    Box::pin(rig.deliver_account_mail()).await;
+    let is_to = |to: &Actor| providers.emails().iter().any(|mail| mail.to_string().contains(&to.email));
+    let owner = std::slice::from_ref(&owners[0]);
+    let took = Box::pin(links_to_all(&rig, owner, async || is_to(&owners[0]))).await;
+    assert!(took <= 3 * SECOND, "{took:?}");
+    assert!(!is_to(&unproven), "the day has none left for it");
+}
+
 /// Each forgets the password. How long it takes until `are_sent`.
 async fn links_to_all(rig: &Rig, owners: &[Actor], are_sent: impl AsyncFn() -> bool) -> Duration {
     for owner in owners {
-        let forgot = json!({"email": owner.email});
-        let reply = rig.api.elsewhere().call(None, Method::POST, "/auth/forgot-password", Some(forgot)).await;
-        assert_eq!(reply.status, 202);
+        forget(rig, &owner.email).await;
     }
     let is_done = async || {
         Box::pin(rig.deliver_account_mail()).await;

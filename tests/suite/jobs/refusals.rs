@@ -3,10 +3,13 @@
 use super::providers::{Answer, Providers};
 use super::rig::{MODEL, Rig};
 use crate::api::Actor;
+use crate::faults::{Fault, FaultyDatabase};
 use crate::workers::Workers;
+use local::{Clock, Options};
 use serde_json::{Value, json};
 use shared::jobs::JobMessage;
-use shared::model::job::JobKind;
+use shared::model::job::{JobKind, WaitingFor};
+use shared::model::limiter::Provider;
 use std::time::Duration;
 
 async fn analysis(rig: &Rig, owner: &Actor) -> String {
@@ -126,4 +129,22 @@ async fn receives_are_no_runs() {
     }
     rig.drain().await;
     assert_eq!(state(&rig.job(&owner, &id).await), (Some("succeeded"), Some(2)));
+}
+
+/// A probe whose job could not be claimed asked nobody: the next job probes at once, and not when the probe's time is over.
+#[tokio::test]
+async fn a_probe_that_asked_nobody_keeps_nobody_away() {
+    let origin = Rig::new().await;
+    let database = FaultyDatabase::before(&origin.system.database_url()).await;
+    let environment = [("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), database.url.clone())].into();
+    let rig = Rig::start(Options { environment, clock: Clock::stopped(), ..Options::ephemeral() }).await;
+    let owner = rig.owner("pro").await;
+    rig.accepted(&owner, "/send-email", json!({"to": owner.email, "subject": "s", "text": "t"})).await;
+    let (store, now) = (rig.system.context().store(), rig.system.context().now());
+    let why = WaitingFor::new("mail_paused", "sending is paused at the mail service");
+    assert!(store.open_breaker(&Provider::Mail, 1, now, &why).await.unwrap());
+    database.inject("TransactWriteItems", Fault::Conflict(u32::MAX));
+    rig.deliver_of(JobKind::SendEmail).await;
+    database.release("TransactWriteItems");
+    assert_eq!(store.limiter_record(&Provider::Mail).await.unwrap().open_until, Some(now));
 }
