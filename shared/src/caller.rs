@@ -215,7 +215,7 @@ impl Caller {
     /// # Errors
     /// `403`.
     pub fn at_least(&self, role: Role) -> Result<RoleCheck<'_>, ApiError> {
-        RoleCheck::new(&self.membership, role)
+        RoleCheck::new(&self.membership, &self.token_hash, role)
     }
 }
 

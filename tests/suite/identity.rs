@@ -199,6 +199,30 @@ async fn what_an_admin_has_under_way_is_refused_once_it_is_removed_even_if_it_is
     assert_eq!(scene.members(&owner).await, expected.map(|(id, role)| (id.clone(), role.to_owned())).into());
 }
 
+/// In two tabs: what one has under way meets the mark that the other gave, under which their session goes on. No other session does.
+#[tokio::test]
+async fn what_a_session_has_under_way_is_done_while_it_ends_the_others() {
+    let scene = Scene::set().await;
+    let owner = scene.api.register().await;
+    let member = scene.api.join(&owner, "member").await;
+    let (to_member, settings) = (path(&owner, &member.user_id), format!("/orgs/{}/settings", owner.org_id));
+    let zone = || Some(json!({"settings": {"timezone": "Asia/Tokyo"}}));
+    let end_others = async || assert_eq!(scene.api.delete(&owner, "/me/sessions").await.status, 204);
+    let writes = [
+        (Method::PUT, &to_member, Some(json!({"role": "admin"}))),
+        (Method::PUT, &settings, zone()),
+        (Method::DELETE, &to_member, None),
+    ];
+    for (method, path, body) in writes {
+        let what = format!("{method} {path}");
+        let reply = scene.late(scene.slow.call(Some(&owner), method, path, body), async || end_others().await).await;
+        assert!(matches!(reply.status, 200 | 204), "{what}: {} {}", reply.status, reply.text);
+    }
+    let other = Actor::of(&scene.api.login(&owner.email, Some(&owner.org_id)).await.body, &owner.email);
+    let put = scene.slow.call(Some(&other), Method::PUT, &settings, zone());
+    scene.late(put, async || end_others().await).await.is_problem(401, "invalid_token");
+}
+
 #[tokio::test]
 async fn of_two_owners_who_demote_each_other_the_later_one_is_refused() {
     let scene = Scene::set().await;

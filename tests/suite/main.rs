@@ -46,6 +46,7 @@ mod sqs;
 mod stored;
 mod stream;
 mod template;
+mod torn_reads;
 mod unverified;
 mod verification;
 mod workers;

@@ -47,7 +47,7 @@ const MAY_CHANGE: [(&str, &str, &[&str]); 16] = [
     ("ORG#", "SETTINGS", &["settings", "version"]),
     ("CAP#", "CAP", &["units", "held", "taken", "free_units", "slot"]),
     ("LIMITER#", "LIMITER", &["next_at", "account_next_at"]),
-    ("BACKLOG#", "", &["ends_at", "ttl"]),
+    ("BACKLOG#", "", &["ends_at", "call_at", "ttl"]),
     ("WAITING#", "PLACE", &["holder", "held_until", "ttl"]),
     ("ITEMS#", "", &["name", "updated_at", "version", "write_id", "write_id_before"]),
     ("ROOM#", "", &["free_units", "terms"]),

@@ -11,6 +11,9 @@ use shared::model::settings::SettingsRecord;
 use shared::model::user::{Profile, UserRecord};
 use shared::store::keys::CachedRecord;
 
+/// The attributes of an organization that are its plan.
+const PLAN: [&str; 2] = ["plan", "plan_version"];
+
 /// What is to be told to the cache. Doing it again, late or in another order brings nothing old back: a renewal
 /// only replaces a lower version, and what is removed is read from the table again.
 #[derive(Debug, PartialEq)]
@@ -64,6 +67,29 @@ impl Change {
             Self::Removed(CachedRecord::Catalogue) => cache.invalidate(&CatalogueKey).await,
         }
     }
+}
+
+/// The plan that a change gave an organization, also by hand under the version of before. The first one came with the organization: nobody
+/// gave it.
+pub(crate) fn given_plan(record: &StreamRecord) -> Option<(OrgId, OrgPlan)> {
+    let Images { keys, old_image: old, new_image: new, .. } = &record.dynamodb;
+    let CachedRecord::Org(org_id) = CachedRecord::of(&keys.pk.text, &keys.sk.text)? else { return None };
+    let new = new.as_ref()?;
+    // Most changes are of its counters: these are not read as a whole.
+    if old.as_ref().is_some_and(|old| PLAN.iter().all(|name| old.get(*name) == new.get(*name))) {
+        return None;
+    }
+    let plan = plan_in(new)?;
+    let is_given = match old.as_ref().and_then(plan_in) {
+        Some(before) => before != plan,
+        None => plan.version > 1,
+    };
+    is_given.then_some((org_id, plan))
+}
+
+fn plan_in(image: &Item) -> Option<OrgPlan> {
+    let org: OrgRecord = serde_dynamo::from_item(image.clone()).ok()?;
+    Some(OrgPlan::from(org))
 }
 
 /// What is cached of a record before and after. Two images tell nothing for certain: one that cannot be read, which is of another

@@ -7,11 +7,13 @@ mod event;
 #[cfg(test)]
 mod tests;
 
-use change::Change;
+use change::{Change, given_plan};
 use event::{StreamRecord, StreamReply};
 use futures_util::{StreamExt as _, stream};
 use shared::Context;
 use shared::cache::Delivery;
+use shared::ids::OrgId;
+use shared::model::org::OrgPlan;
 use shared::runtime::event::NoRecords;
 use shared::security_log::{self, SecurityEvent};
 use shared::store::keys::CachedRecord;
@@ -37,15 +39,12 @@ pub async fn handle(context: &Context, event: StreamEvent, _deadline_ms: u64) ->
         }
     };
     let cache = context.cache();
-    let changes: Vec<(String, Change)> = changes(records).collect();
-    for (_, change) in &changes {
-        // The first plan came with the organization: nobody gave it.
-        if let Change::OrgPlan(org, plan) = change
-            && plan.version > 1
-        {
-            security_log::note(context, SecurityEvent::PlanChanged { org: *org, plan: *plan }).await;
-        }
+    // Each of them, whatever the cache is told: of what is removed that is once for a batch.
+    let given: Vec<(OrgId, OrgPlan)> = records.iter().filter_map(given_plan).collect();
+    for (org, plan) in given {
+        security_log::note(context, SecurityEvent::PlanChanged { org, plan }).await;
     }
+    let changes: Vec<(String, Change)> = changes(records).collect();
     let operations = changes
         .into_iter()
         .map(|(sequence_number, change)| async move { (sequence_number, change.apply(cache).await) });

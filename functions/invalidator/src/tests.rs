@@ -2,8 +2,8 @@
 
 use super::*;
 use serde_json::{Value, json};
-use shared::ids::{OrgId, UserId};
-use shared::model::org::{OrgPlan, Plan};
+use shared::ids::UserId;
+use shared::model::org::Plan;
 use shared::runtime::event::Event as _;
 
 const ORG: &str = "org_0199c8a0f5e27b3c8d4e5f6a7b8c9d0e";
@@ -56,6 +56,11 @@ fn told(records: &[Value]) -> Vec<(u32, Change)> {
     changes(records.expect("a batch")).map(|(number, change)| (number.parse().expect("a number"), change)).collect()
 }
 
+fn given(records: &[Value]) -> Vec<(OrgId, OrgPlan)> {
+    let StreamEvent(records) = StreamEvent::read(&json!({ "Records": records }).to_string());
+    records.expect("a batch").iter().filter_map(given_plan).collect()
+}
+
 fn org_id() -> OrgId {
     ORG.parse().expect("an id")
 }
@@ -92,6 +97,27 @@ fn an_organization_whose_plan_is_the_same_is_nothing_to_tell() {
     assert_eq!(told(&counted), []);
     let plan = OrgPlan { plan: Plan::Pro, version: 2 };
     assert_eq!(told(&[org(7, (1, 5), (2, 5))]), [(7, Change::OrgPlan(org_id(), plan))]);
+}
+
+/// The security log has a line of each, whoever changed the record, and under whatever version.
+#[test]
+fn each_plan_that_is_given_is_known_whatever_the_cache_is_told() {
+    let by_hand = |version: u32, plan: &str| {
+        let mut changed = org(version, (version, 5), (version, 5));
+        changed["dynamodb"]["NewImage"]["plan"] = json!({ "S": plan });
+        changed
+    };
+    let of = |plan: Plan, version: u64| (org_id(), OrgPlan { plan, version });
+    assert_eq!(given(&[org(1, (1, 5), (2, 5))]), [of(Plan::Pro, 2)]);
+    let batch = [by_hand(1, "pro"), by_hand(2, "enterprise"), by_hand(3, "free")];
+    assert_eq!(told(&batch), [(1, Change::Removed(CachedRecord::Org(org_id())))]);
+    assert_eq!(given(&batch), [of(Plan::Pro, 1), of(Plan::Enterprise, 2), of(Plan::Free, 3)]);
+    let mut unread = org(1, (1, 5), (2, 5));
+    unread["dynamodb"]["OldImage"]["plan"] = json!({"S": "a plan of the version before"});
+    assert_eq!(given(&[unread]), [of(Plan::Pro, 2)]);
+    let mut first = org(1, (1, 0), (1, 0));
+    first["dynamodb"]["OldImage"] = json!(null);
+    assert_eq!(given(&[first, org(2, (2, 5), (2, 6)), user(3, [Some(1), Some(2)]), item(4)]), [], "nobody gave one");
 }
 
 #[test]

@@ -4,18 +4,22 @@
 use super::keys::{self, Key, MEMBERSHIP, SK};
 use super::{Attributes, Store, backoff, classify, record};
 use crate::error::ApiError;
-use crate::ids::OrgId;
+use crate::ids::{OrgId, UserId};
 use crate::model::org::{MembershipRecord, OrgRecord, Plan};
 use crate::model::settings::SettingsRecord;
 use crate::model::user::UserRecord;
 use crate::store::sessions::SessionRecord;
-use crate::token::Token;
+use crate::token::{Token, TokenHash};
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use platform::telemetry::{Part, timed};
 use std::collections::HashMap;
+use std::time::Duration;
 
 /// How often keys that DynamoDB left unread are asked for again.
 const ATTEMPTS: u32 = 5;
+/// How long the writes of one transaction may be seen apart: a batch reads each record as it was committed last, and not all of them as of
+/// one moment.
+const APART: Duration = Duration::from_millis(10);
 
 /// What the database says about a token, now.
 #[derive(Debug, Default)]
@@ -39,7 +43,7 @@ pub(crate) enum Include {
 
 impl Store {
     /// Reads what a token may do. An expired session is none, whether or not it was removed yet; nor is one that was made
-    /// under another membership than the one that is there now.
+    /// under another membership than the one that is there now. Where only that speaks against it, both are read once more.
     pub(crate) async fn authority(&self, token: &Token, include: Include) -> Result<Authority, ApiError> {
         let mut keys = vec![
             Key::session(token.user_id, &token.hash()).attributes(),
@@ -74,10 +78,38 @@ impl Store {
         if let Some(org) = &authority.org {
             self.copied.note(org);
         }
-        authority.session = session
-            .zip(membership)
-            .and_then(|(session, membership)| session.counts(&membership, self.now()).then_some((session, membership)));
+        let now = self.now();
+        authority.session = match session.zip(membership) {
+            // Read apart, perhaps, while the session itself ended its user's others: one before that, the other after it.
+            Some((session, membership))
+                if session.expires_at > now && !membership.covers(session.mark.as_ref(), session.created_at) =>
+            {
+                tokio::time::sleep(APART).await;
+                Box::pin(self.session_that_counts(token.user_id, token.org_id, &token.hash())).await?
+            }
+            both => both.filter(|(session, membership)| session.counts(membership, now)),
+        };
         Ok(authority)
+    }
+
+    /// A session that counts, with the membership that it was made under, as they are now.
+    pub(super) async fn session_that_counts(
+        &self,
+        user: UserId,
+        org: OrgId,
+        token: &TokenHash,
+    ) -> Result<Option<(SessionRecord, MembershipRecord)>, ApiError> {
+        let keys = [Key::session(user, token), Key::membership(user, org)];
+        let (mut session, mut membership) = (None, None);
+        for found in self.get_all(keys.map(Key::attributes).into()).await? {
+            if sort_key(&found).starts_with(MEMBERSHIP) {
+                membership = Some(record::<MembershipRecord>(found)?);
+            } else {
+                session = Some(record::<SessionRecord>(found)?);
+            }
+        }
+        let now = self.now();
+        Ok(session.zip(membership).filter(|(session, membership)| session.counts(membership, now)))
     }
 
     /// An organization's plan, for its rate.

@@ -6,6 +6,7 @@ use super::{Attributes, Store, Transaction, condition_failed, number, record, st
 use crate::error::ApiError;
 use crate::ids::{OrgId, UserId};
 use crate::model::org::{MembershipRecord, Role};
+use crate::token::TokenHash;
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 use std::collections::HashMap;
 
@@ -15,14 +16,16 @@ use std::collections::HashMap;
 #[must_use = "the write is to check the role again"]
 pub struct RoleCheck<'a> {
     membership: &'a MembershipRecord,
+    /// The session's, by which its caller is known.
+    token: &'a TokenHash,
     needed: Role,
 }
 
 impl<'a> RoleCheck<'a> {
     /// # Errors
     /// [`ApiError::ForbiddenRole`] if the role does not suffice.
-    pub(crate) fn new(membership: &'a MembershipRecord, needed: Role) -> Result<Self, ApiError> {
-        if membership.role >= needed { Ok(Self { membership, needed }) } else { Err(ApiError::ForbiddenRole) }
+    pub(crate) fn new(membership: &'a MembershipRecord, token: &'a TokenHash, needed: Role) -> Result<Self, ApiError> {
+        if membership.role >= needed { Ok(Self { membership, token, needed }) } else { Err(ApiError::ForbiddenRole) }
     }
 
     /// The same for a write that needs another role.
@@ -30,7 +33,7 @@ impl<'a> RoleCheck<'a> {
     /// # Errors
     /// [`ApiError::ForbiddenRole`] if the role does not suffice.
     pub fn needing(self, needed: Role) -> Result<Self, ApiError> {
-        Self::new(self.membership, needed)
+        Self::new(self.membership, self.token, needed)
     }
 
     /// The organization in which the caller has the role.
@@ -117,6 +120,22 @@ impl Store {
     /// # Errors
     /// As [`RoleCheck::allows`], besides those of [`Store::transact`].
     pub(crate) async fn transact_as(
+        &self,
+        by: RoleCheck<'_>,
+        writes: Vec<TransactWriteItem>,
+    ) -> Result<Transaction, ApiError> {
+        match self.transact_checked(by, writes.clone()).await {
+            // The session itself may have ended its user's others meanwhile: it goes on under the new mark.
+            Err(ApiError::InvalidToken) => {
+                let now = Box::pin(self.session_that_counts(by.user_id(), by.org_id(), by.token)).await?;
+                let (_, membership) = now.ok_or(ApiError::InvalidToken)?;
+                Box::pin(self.transact_checked(RoleCheck { membership: &membership, ..by }, writes)).await
+            }
+            ended => ended,
+        }
+    }
+
+    async fn transact_checked(
         &self,
         by: RoleCheck<'_>,
         writes: Vec<TransactWriteItem>,

@@ -17,6 +17,9 @@ use std::time::Duration;
 
 /// A call that comes within this time, or that of one call, comes soon.
 const SOON: Duration = Duration::from_secs(1);
+/// So many times that, or the time of its own call, a job whose turn has come leaves all calls to others. If none of its organization had one
+/// ahead meanwhile, it has the next call then, however late.
+const PATIENCE: u32 = 8;
 /// How long an environment goes by what it has read of a breaker, before a call that it leased earlier.
 const SEEN_FOR: Duration = Duration::from_secs(1);
 /// The longest that one answer stops everybody: more than that is asked again, and opens the breaker.
@@ -240,12 +243,15 @@ impl<'w> Calls<'w> {
             (lease, rate)
         };
         let takes = rate.time_of(recipients);
+        let patience = job.turn.map(|_| soon.max(takes).saturating_mul(PATIENCE));
         let lease = match lease {
-            Lease::Nothing(next) => match context.store().join_backlog(job.org_id, provider, next, takes).await? {
-                Some(turn) => Lease::Nothing(turn),
-                // Nobody of its own is before it: the next call is its.
-                None => self.limiter.next_call(context, job.org_id, provider, recipients, next).await?,
-            },
+            Lease::Nothing(next) => {
+                match context.store().join_backlog(job.org_id, provider, next, takes, patience).await? {
+                    Some(turn) => Lease::Nothing(turn),
+                    // Nobody of its own is before it, or others have passed it for too long: the next call is its.
+                    None => self.limiter.next_call(context, job.org_id, provider, recipients, next).await?,
+                }
+            }
             lease => lease,
         };
         let waits = match lease {
@@ -254,7 +260,7 @@ impl<'w> Calls<'w> {
             Lease::At(until) => Wait { until, turn: Turn::Call, refused: None },
             Lease::Nothing(until) => Wait { until, turn: Turn::Backlog, refused: None },
             Lease::Open(until, why) => {
-                let turn = context.store().join_backlog(job.org_id, provider, now, takes).await?.unwrap_or(now);
+                let turn = context.store().join_backlog(job.org_id, provider, now, takes, None).await?.unwrap_or(now);
                 let until = until.max(turn).max(now.plus(delay(job.refusals.saturating_add(1))));
                 Wait { until, turn: Turn::Backlog, refused: Some(why) }
             }
@@ -264,8 +270,8 @@ impl<'w> Calls<'w> {
 }
 
 impl Limiter {
-    /// Leases the next call for an organization of which nobody waits. Its other jobs come after that call: so it holds one ahead of others at
-    /// a time, however late that is.
+    /// Leases the next call for an organization of which nobody waits, or has had a call ahead for long. Its other jobs come after that call: so
+    /// it holds one ahead of others at a time, however late that is.
     async fn next_call(
         &self,
         context: &Context,
@@ -279,7 +285,7 @@ impl Limiter {
             && at > expected
         {
             // Others were faster, and its backlog would end before the call.
-            context.store().extend_backlog(org, provider, at.plus(rate.time_of(recipients))).await?;
+            context.store().extend_backlog(org, provider, at, rate.time_of(recipients)).await?;
         }
         Ok(lease)
     }

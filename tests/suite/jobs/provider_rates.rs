@@ -191,16 +191,57 @@ async fn one_organizations_backlog_holds_up_no_other() {
     let providers = Providers::start().await;
     let rig = rig_of(&providers, 50, 14).await;
     providers.takes_a_minute(50, rig.system.clock());
-    let (many, one) = (rig.owner("pro").await, rig.owner("pro").await);
+    let many = rig.owner("pro").await;
     let (all, before) = of_full((2_000, 20), (40, 8));
     analyses(&rig, &many, all).await;
     pass(&rig, SECOND, 2 * MINUTE, async || providers.analyses().len() >= before).await;
-    let before = providers.analyses().len();
-    analyses(&rig, &one, 1).await;
-    let is_its = |call: &Value| call.to_string().contains(&one.email);
-    pass(&rig, SECOND, MINUTE, async || providers.analyses().iter().any(is_its)).await;
-    let others = providers.analyses().iter().skip(before).take_while(|call| !is_its(call)).count();
+    let others = called_before_another(&providers, &rig).await;
     assert!(others <= 2, "{others} calls of the other organization's came first");
+}
+
+/// How many are called before the job of an organization that comes now.
+async fn called_before_another(providers: &Providers, rig: &Rig) -> usize {
+    let (one, before) = (rig.owner("pro").await, providers.analyses().len());
+    analyses(rig, &one, 1).await;
+    let is_its = |call: &Value| call.to_string().contains(&one.email);
+    Box::pin(pass(rig, SECOND, MINUTE, async || providers.analyses().iter().any(is_its))).await;
+    providers.analyses().iter().skip(before).take_while(|call| !is_its(call)).count()
+}
+
+/// Nor do those of several, which have not been passed over for long.
+#[tokio::test]
+async fn backlogs_of_several_organizations_hold_up_no_other() {
+    let providers = Providers::start().await;
+    let rig = rig_of(&providers, 30, 14).await;
+    for _ in 0..8 {
+        analyses(&rig, &rig.owner("pro").await, 6).await;
+    }
+    pass(&rig, SECOND, 2 * MINUTE, async || providers.analyses().len() >= 18).await;
+    let others = called_before_another(&providers, &rig).await;
+    assert!(others <= 3, "{others} calls of the others came first");
+}
+
+/// Organizations that send one job each come as fast as calls do. One that sends two is no part of its own backlog: its second job is called
+/// before most that come after it.
+#[tokio::test]
+async fn a_second_job_is_not_passed_by_all_who_come_after_it() {
+    let providers = Providers::start().await;
+    let rig = rig_of(&providers, 30, 14).await;
+    for _ in 0..3 {
+        analyses(&rig, &rig.owner("pro").await, 1).await;
+    }
+    let one = rig.owner("pro").await;
+    analyses(&rig, &one, 2).await;
+    Box::pin(rig.deliver_all()).await;
+    for _ in 0..25 {
+        rig.system.clock().jump(2 * SECOND);
+        analyses(&rig, &rig.owner("pro").await, 1).await;
+        Box::pin(rig.deliver_all()).await;
+    }
+    let calls = providers.analyses();
+    let its: Vec<usize> = (0..calls.len()).filter(|at| calls[*at].to_string().contains(&one.email)).collect();
+    let [first, second] = its[..] else { panic!("its second job is not called: {its:?} of {}", calls.len()) };
+    assert!(second - first <= 16, "{} others were called between its first job and its second", second - first - 1);
 }
 
 /// An organization's e-mails to ten that come one after the other, one each 100 ms, of which the mail service takes one in 714.

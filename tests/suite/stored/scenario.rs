@@ -284,7 +284,7 @@ impl Scenario {
         let (store, now) = (self.rig.system.context().store(), self.rig.system.context().now());
         let (org, rate) = (owner.org_id.parse().unwrap(), Rate::of(60_000, Duration::from_secs(60)));
         let provider = Provider::Model("small".to_owned());
-        let first = store.join_backlog(org, &provider, now, rate.interval()).await.unwrap();
+        let first = store.join_backlog(org, &provider, now, rate.interval(), None).await.unwrap();
         assert_eq!(first, None, "nobody is before it");
         store.note_rate(&provider, rate).await.unwrap();
         let lease =

@@ -30,7 +30,7 @@ pub(super) fn detect(text: &str, document: &Document) -> &'static str {
     let sample = &text[..text.floor_char_boundary(SAMPLE_MAX_BYTES)];
     match whatlang::detect(sample) {
         Some(found) if found.is_reliable() => tag(found.lang()),
-        // ThrottledBy texts leave the trigrams in doubt where the small words do not.
+        // Short texts leave the trigrams in doubt where the small words do not.
         Some(_) if stop_word_share(document, &stop_words("en")) >= STOP_WORD_SHARE_MIN => "en",
         _ => UNDETERMINED,
     }
