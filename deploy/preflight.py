@@ -5,10 +5,10 @@ Usage: just preflight ENVIRONMENT [Name=value …]     credentials and region co
 
 Ends with 1 if something would stop it, with 2 if nothing would but something could not be asked, else with 0.
 """
-import argparse, json, os, pathlib, re, sys
+import argparse, json, re, sys
+from deploy import network_objection
+from tools import in_sams_environment
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-TOOLS = pathlib.Path(os.environ.get("CITIZEN_TOOLS", pathlib.Path.home() / ".cache/citizen-tools"))
 # Zones without Lambda or without ElastiCache Serverless, by their ids (docs/configuration.md, `Zones`).
 UNSERVED_ZONES = {"use1-az3"}
 # What Lambda keeps unreserved in each account.
@@ -71,6 +71,7 @@ class Preflight:
             self.stack = ask("cloudformation", "describe_stacks", StackName=name)["Stacks"][0]
         except Absent:
             self.stack = None
+        self.before = {one["ParameterKey"]: one["ParameterValue"] for one in (self.stack or {}).get("Parameters", [])}
 
     def has(self, logical_id):
         """The physical id of a resource of the stack as it is deployed, or None."""
@@ -94,8 +95,7 @@ class Preflight:
         limit, free = settings["AccountLimit"]["ConcurrentExecutions"], settings["AccountLimit"]["UnreservedConcurrentExecutions"]
         raise_it = "ask Service Quotas for more concurrent executions of Lambda (L-B99A9384)"
         if self.values["ReservedConcurrency"] == "true":
-            before = {one["ParameterKey"]: one["ParameterValue"] for one in (self.stack or {}).get("Parameters", [])}
-            own = self.reserved if before.get("ReservedConcurrency") == "true" else 0
+            own = self.reserved if self.before.get("ReservedConcurrency") == "true" else 0
             if free + own - self.reserved < UNRESERVED:
                 yield STOPS, (f"{self.reserved} environments are to be reserved, and {max(0, free + own - UNRESERVED)} of the account's {limit} can be: "
                               f"ReservedConcurrency=false, or {raise_it}")
@@ -184,6 +184,7 @@ class Preflight:
     def network(self):
         if self.values["CacheUrl"] != "serverless:":
             return
+        yield from ((STOPS, one) for one in network_objection(self.before, self.values))
         zones = self.ask("ec2", "describe_availability_zones", Filters=[{"Name": "opt-in-status", "Values": ["opt-in-not-required"]}])["AvailabilityZones"]
         ids = {one["ZoneName"]: one["ZoneId"] for one in zones if one["State"] == "available"}
         given = [one for one in self.values["Zones"].split(",") if one]
@@ -322,9 +323,5 @@ def main():
 
 
 if __name__ == "__main__":
-    if sys.prefix != str(TOOLS / "venv"):
-        python = TOOLS / "venv/bin/python"
-        if not python.exists():
-            sys.exit("SAM CLI is missing: run .ci/install-tools.sh")
-        os.execv(python, [str(python), *sys.argv])
+    in_sams_environment()
     main()
