@@ -90,16 +90,19 @@ build *arguments:
     deploy/build-functions.py {{arguments}}
 
 # Ask AWS, reading only, what would stop a deployment to an environment of samconfig.toml, and what to do about it.
+[positional-arguments]
 preflight environment *changes:
-    deploy/preflight.py {{environment}} {{changes}}
+    deploy/preflight.py "$@"
 
 # Deploy what is built to an environment of samconfig.toml, with parameters changed by Name=value.
+[positional-arguments]
 deploy environment *changes:
-    deploy/deploy.py {{environment}} {{changes}}
+    deploy/deploy.py "$@"
 
 # Deploy, walk through it, and go back to the release before if the walk fails.
+[positional-arguments]
 roll-out environment *changes:
-    deploy/roll_out.py {{environment}} {{changes}}
+    deploy/roll_out.py "$@"
 
 # Walk once through a running system as a new user does (`--without-email` where SES is not set up).
 smoke url *options:
@@ -122,8 +125,9 @@ rotate environment secret what:
     deploy/rotate.py {{environment}} {{secret}} {{what}}
 
 # Add a region, standing by over a replica of the table.
+[positional-arguments]
 region environment region *changes:
-    deploy/region.py {{environment}} {{region}} {{changes}}
+    deploy/region.py "$@"
 
 # Write the permissions of CloudFormation's role in deploy/github-role.yaml, from what the stack's resources need.
 role:

@@ -7,7 +7,7 @@ Usage: just back                       lists the releases that are kept, the new
 The table stays the one that the stack has now, and a region that stands by goes on doing so. Nothing is gradual: an alarm that is on would stop the way back.
 """
 import argparse, sys
-from deploy import update
+from deploy import OWN_CACHE, has_network, update
 from tools import in_sams_environment
 
 # Where the data are, and which region runs the jobs, is no part of a release.
@@ -24,8 +24,9 @@ def found(part, kept):
 
 
 def parameters(then, now):
-    """The parameters of a release, for a stack that has others now."""
-    given = then | {one: now[one] for one in STAYS if one in now}
+    """The parameters of a release, for a stack that has others now. A network that is there stays in its zones."""
+    stays = (*STAYS, "Zones") if has_network(now) and then.get("CacheUrl") == OWN_CACHE else STAYS
+    given = then | {one: now[one] for one in stays if one in now}
     return given | ({"GradualDeployment": "false"} if "GradualDeployment" in then else {})
 
 

@@ -23,17 +23,22 @@ def table_objection(current, given, said):
             "say so in samconfig.toml, or behind the command if you mean it"]
 
 
+def has_network(current):
+    """Whether a stack with these parameters has the cache's network, also where functions have only begun to leave it."""
+    return current.get("CacheUrl") == OWN_CACHE or current.get("NetworkStays") == "true"
+
+
 def network_objection(current, values):
     """Why the cache's network may not have these zones: subnets cannot change theirs, and two with the same addresses cannot be at once."""
     now, then = current.get("Zones", ""), values["Zones"]
-    if {current.get("CacheUrl"), values["CacheUrl"]} != {OWN_CACHE} or now == then:
+    if not has_network(current) or values["CacheUrl"] != OWN_CACHE or now == then:
         return []
     return [f"Zones: the network is in {now or 'the first two'}, and subnets stay in theirs: deploy CacheUrl=off: first, and then with Zones={then}"]
 
 
 def with_what_stays(current, given):
     """What is no part of a release unless it is said: which region runs the jobs (docs/procedures.md)."""
-    return {name: current[name] for name in ("StandsBy",) if name in current} | given
+    return {name: current[name] for name in ("StandsBy",) if current.get(name, "false") != "false"} | given
 
 
 def in_turn(current, given):
@@ -45,7 +50,7 @@ def in_turn(current, given):
     (https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html)."""
     if not current and given.get("DeletionProtection", "true") == "true" and not given.get("ExistingTable"):
         return [given | {"DeletionProtection": "false"}, given]
-    if current.get("CacheUrl") == OWN_CACHE and given.get("CacheUrl", "off:") != OWN_CACHE:
+    if has_network(current) and given.get("CacheUrl", "off:") != OWN_CACHE:
         return [given | {"NetworkStays": "true"}, given]
     return [given]
 
@@ -55,6 +60,8 @@ def update(environment, stack, template, current, given, *options):
     import releases
     for one in in_turn(current, given) if "\n  NetworkStays:" in template else [given]:
         releases.deploy(environment, stack.name, template, one, *options)
+        if stack.parameters().get("Release") != one["Release"]:
+            sys.exit(f"{stack.name} is as it was: nobody carried the change set out")
         leaves_network = one.get("NetworkStays") == "true"
         settled = stack.settle(keep=0 if leaves_network else 3)
         if leaves_network:

@@ -49,8 +49,9 @@ class Network(unittest.TestCase):
     INSIDE = {"CacheUrl": "serverless:"}
 
     def test_functions_leave_it_before_it_goes(self):
-        for given in ({}, {"CacheUrl": "off:"}, {"CacheUrl": "redis://a.example:6379"}):
-            self.assertEqual(deploy.in_turn(self.INSIDE, given), [given | {"NetworkStays": "true"}, given])
+        for current in (self.INSIDE, {"CacheUrl": "off:", "NetworkStays": "true"}):  # the second is one that was cut off
+            for given in ({}, {"CacheUrl": "off:"}, {"CacheUrl": "redis://a.example:6379"}):
+                self.assertEqual(deploy.in_turn(current, given), [given | {"NetworkStays": "true"}, given])
         for current, given in ((self.INSIDE, self.INSIDE), ({"CacheUrl": "off:"}, {"CacheUrl": "off:"}), ({"CacheUrl": "off:"}, self.INSIDE)):
             self.assertEqual(deploy.in_turn(current, given), [given])
 
@@ -59,11 +60,17 @@ class Network(unittest.TestCase):
         there.settle.side_effect = lambda keep: done.append(f"keeps {keep}")
         there.leave_network.side_effect = lambda: done.append("waits")
         with unittest.mock.patch.object(releases, "deploy", lambda *given: done.append(given[3].get("NetworkStays"))):
-            deploy.update("dev", there, "Parameters:\n  NetworkStays:\n", self.INSIDE, {"CacheUrl": "off:"})
+            given, there.parameters.return_value = {"CacheUrl": "off:", "Release": "b"}, {"Release": "b"}
+            deploy.update("dev", there, "Parameters:\n  NetworkStays:\n", self.INSIDE, given)
             self.assertEqual(done, ["true", "keeps 0", "waits", None, "keeps 3"])
             done.clear()
-            deploy.update("dev", there, "Parameters:\n  Release:\n", self.INSIDE, {"CacheUrl": "off:"})
+            deploy.update("dev", there, "Parameters:\n  Release:\n", self.INSIDE, given)
             self.assertEqual(done, [None, "keeps 3"], "a release from before the parameter")
+            done.clear()
+            there.parameters.return_value = {"Release": "a"}
+            with self.assertRaisesRegex(SystemExit, "is as it was"):
+                deploy.update("dev", there, "Parameters:\n  NetworkStays:\n", self.INSIDE, given)
+            self.assertEqual(done, ["true"], "somebody said no to the change set")
 
     def test_it_goes_when_lambda_has_given_back_its_interfaces(self):
         replies = [{"NetworkInterfaces": [{}]}, {"NetworkInterfaces": [{}]}, {"NetworkInterfaces": []}]
@@ -81,6 +88,10 @@ class Network(unittest.TestCase):
         objects = lambda current, **given: deploy.network_objection(current, defaults | given)
         self.assertIn("CacheUrl=off: first", objects(self.INSIDE, **self.INSIDE, Zones="one,two")[0])
         self.assertEqual(len(objects(self.INSIDE | {"Zones": "one,two"}, **self.INSIDE)), 1)
+        self.assertEqual(len(objects({"CacheUrl": "off:", "NetworkStays": "true"}, **self.INSIDE, Zones="one,two")), 1)
+        then = self.INSIDE | {"Zones": "one,two"}
+        self.assertEqual(back.parameters(then, self.INSIDE | {"Zones": "three,four"})["Zones"], "three,four")
+        self.assertEqual(back.parameters(then, {"CacheUrl": "off:", "Zones": ""})["Zones"], "one,two")
         for current, given in ((self.INSIDE, self.INSIDE), ({"CacheUrl": "off:"}, self.INSIDE | {"Zones": "one,two"}), (self.INSIDE, {"Zones": "one,two"}), ({}, self.INSIDE)):
             self.assertEqual(objects(current, **given), [])
 
@@ -90,7 +101,14 @@ class Region(unittest.TestCase):
         now = {"StandsBy": "true", "LogLevel": "debug"}
         self.assertEqual(deploy.with_what_stays(now, {}), {"StandsBy": "true"})
         self.assertEqual(deploy.with_what_stays(now, {"StandsBy": "false"}), {"StandsBy": "false"})
-        self.assertEqual(deploy.with_what_stays({}, {}), {})
+        # Nor is one that runs them another release for it.
+        self.assertEqual((deploy.with_what_stays({}, {}), deploy.with_what_stays({"StandsBy": "false"}, {})), ({}, {}))
+
+    def test_what_a_person_pastes_arrives_as_it_stands(self):
+        """Recipes hand their arguments on: a second shell would take the quotes off an empty value, and cut an address at its `&`."""
+        text = (HERE.parent / "justfile").read_text()
+        for name in ("preflight", "deploy", "roll-out", "region"):
+            self.assertRegex(text, rf"(?m)^\[positional-arguments\]\n{name} environment .*\n    deploy/\w+\.py \"\$@\"$", name)
 
 
 class Recovery(unittest.TestCase):

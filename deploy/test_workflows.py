@@ -84,6 +84,16 @@ class Role(unittest.TestCase):
                     # Nothing that gives or takes data or permissions.
                     self.assertEqual([one for one in actions if re.match(r"(iam:(?!List)|s3|dynamodb:(?!List)|lambda:(?!Create|List)|sqs:(?!List))", one)], [])
 
+    def test_who_deploys_may_do_what_the_deployment_does_beside_cloudformation(self):
+        text = (ROOT / "deploy/stack.py").read_text().replace("functions.", 'client("lambda").')
+        called = {(service, page or one) for service, page, one in
+                  re.findall(r'client\("(\w+)"\)\.(?:get_paginator\("(\w+)"\)|(\w+))', text)}
+        self.assertGreaterEqual(len(called), 6)
+        statements = [one for policy in self.ROLE["DeployRole"]["Properties"]["Policies"] for one in policy["PolicyDocument"]["Statement"]]
+        may = {action for one in statements for action in ([one["Action"]] if isinstance(one["Action"], str) else one["Action"])}
+        named = {f"{service}:{''.join(word.title() for word in operation.split('_'))}" for service, operation in called}
+        self.assertLessEqual(named, may)
+
     def test_cloudformation_may_run_the_templates_transform(self):
         """Without it no change set is made: with a role, CloudFormation asks for the macro as that role."""
         macro = self.TEMPLATE["Transform"].removeprefix("AWS::")
