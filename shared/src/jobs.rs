@@ -18,6 +18,7 @@ use crate::model::price::Rates;
 use crate::model::time::Moment;
 use crate::model::usage::month_of;
 use crate::store::idempotency::Begun;
+use crate::store::is_contended;
 use crate::store::jobs::{Change, piece_count};
 use crate::store::keys;
 use lambda_http::Request;
@@ -235,10 +236,12 @@ fn certainly_not_accepted(begun: &Result<Begun<'_>, ApiError>) -> bool {
     match begun {
         Ok(Begin::First(())) => false,
         Ok(Begin::Replay(_) | Begin::Resume(_)) => true,
+        Err(error) if is_contended(error) => true,
         Err(error) => matches!(
             error,
             ApiError::QuotaExceeded { .. }
                 | ApiError::BudgetExceeded
+                | ApiError::Contended
                 | ApiError::IdempotencyMismatch
                 | ApiError::IdempotencyInFlight { .. }
         ),

@@ -194,7 +194,7 @@ fn contended() -> ApiError {
 }
 
 /// Whether that is why.
-fn is_contended(error: &ApiError) -> bool {
+pub(crate) fn is_contended(error: &ApiError) -> bool {
     matches!(error, ApiError::Unavailable(cause) if cause.is::<MetOthers>())
 }
 

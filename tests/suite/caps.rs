@@ -226,6 +226,27 @@ async fn an_outcome_that_meets_others_takes_once_however_often_it_is_written() {
     assert!(matches!(beyond, Err(ApiError::OperatorCapReached { .. })), "{beyond:?}");
 }
 
+/// An acceptance that met others each time, or was throttled, accepted nothing, so its caller may come back without having used up the day.
+#[tokio::test]
+async fn what_met_others_each_time_when_it_was_handed_in_takes_nothing() {
+    let origin = with([]).await;
+    let database = FaultyDatabase::before(&origin.system.database_url()).await;
+    let proxied = [("AWS_ENDPOINT_URL_DYNAMODB", database.url.clone())];
+    let rig = over([("EMAILS_PER_DAY", "3"), ("CAP_SHARES", "100,100,100")], proxied).await;
+    let owner = rig.owner("pro").await;
+    for fault in [Fault::Conflict(u32::MAX), Fault::Starve(u32::MAX)] {
+        database.inject("TransactWriteItems", fault);
+        for _ in 0..2 {
+            assert_eq!(send(&rig, &owner, json!(owner.email), None).await.status, 503);
+        }
+        database.release("TransactWriteItems");
+    }
+    for _ in 0..3 {
+        assert_eq!(send(&rig, &owner, json!(owner.email), None).await.status, 202);
+    }
+    is_capped(&send(&rig, &owner, json!(owner.email), None).await, "emails", 3);
+}
+
 /// The same of a run whose worker died, and of one that is cancelled while it waits: that gives nothing back that was not taken.
 #[tokio::test]
 async fn a_dead_run_waits_for_the_next_day_too_and_gives_back_nothing_that_it_did_not_take() {

@@ -35,6 +35,7 @@ struct Mail {
 #[serde(rename_all = "camelCase")]
 struct Bounce {
     bounce_type: Option<String>,
+    bounce_sub_type: Option<String>,
     bounced_recipients: Option<Vec<Recipient>>,
 }
 
@@ -54,7 +55,9 @@ struct Recipient {
 
 impl Bounce {
     fn is_lasting(&self) -> bool {
-        self.bounce_type.as_deref() == Some("Permanent")
+        // What SES's own list held back reached nobody, and may be on it for a complaint.
+        let is_held_back = self.bounce_sub_type.as_deref() == Some("OnAccountSuppressionList");
+        self.bounce_type.as_deref() == Some("Permanent") && !is_held_back
     }
 }
 
@@ -177,6 +180,9 @@ mod tests {
         let listed = event("Bounce", bounce("Permanent")).unwelcome();
         assert_eq!((listed[0].0.as_str(), listed[0].1, listed.len()), ("ada@example.com", Reason::Bounce, 1));
         assert!(event("Bounce", bounce("Transient")).unwelcome().is_empty());
+        let mut held_back = bounce("Permanent");
+        held_back["bounce"]["bounceSubType"] = "OnAccountSuppressionList".into();
+        assert!(event("Bounce", held_back).unwelcome().is_empty(), "it may be on SES's own list for a complaint");
         let complaint = json!({"complaint": {"complainedRecipients": [{"emailAddress": "bob@example.com"}]}});
         assert_eq!(event("Complaint", complaint).unwelcome()[0].1, Reason::Complaint);
     }

@@ -16,6 +16,7 @@ mod iam;
 mod local_tier;
 mod memory;
 mod operation;
+mod oversized;
 mod read_through;
 mod refresh;
 mod server;
@@ -39,6 +40,7 @@ use connection::{Connection, ConnectionError};
 use entry::{Entry, Fence, now_ms};
 use local_tier::LocalTier;
 use operation::Read;
+use oversized::Oversized;
 use serde_json::Number;
 use single_flight::SingleFlight;
 use std::future::Future;
@@ -75,6 +77,7 @@ struct Inner {
     backend: Backend,
     flights: Arc<SingleFlight>,
     local_tier: LocalTier,
+    oversized: Oversized,
     metrics: CacheMetrics,
     options: Options,
     fetches: Semaphore,
@@ -147,6 +150,7 @@ impl Cache {
             backend,
             flights: Arc::default(),
             local_tier: LocalTier::default(),
+            oversized: Oversized::default(),
             metrics: CacheMetrics::default(),
             options,
             fetches: Semaphore::new(FETCHES),

@@ -49,6 +49,13 @@ impl MailLimit {
         window: Duration::from_secs(7 * 24 * 60 * 60),
         apart: Duration::ZERO,
     };
+    /// How often those are given back with the account: whoever undoes its own changes would have as many sent as it likes.
+    pub const CHANGES_GIVEN_BACK: Self = Self {
+        purpose: "CHANGES_GIVEN_BACK",
+        most: 1,
+        window: Duration::from_secs(7 * 24 * 60 * 60),
+        apart: Duration::ZERO,
+    };
     /// What an account is told of its changes. Its user can make many: the first of a day are those that count.
     pub const NOTICE: Self = Self { purpose: "NOTICE", most: 5, window: DAY, apart: Duration::ZERO };
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 const ATTEMPTS: u32 = 5;
 /// How long the writes of one transaction may be seen apart: a batch reads each record as it was committed last, and not all of them as of
 /// one moment.
-const APART: Duration = Duration::from_millis(10);
+pub(super) const APART: Duration = Duration::from_millis(10);
 
 /// What the database says about a token, now.
 #[derive(Debug, Default)]

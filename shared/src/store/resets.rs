@@ -261,7 +261,9 @@ impl Store {
         }
         let session = session.ok_or_else(|| ApiError::internal("the first membership is not the last marked"))?;
         writes.push(self.put_new(session.stored(&token)?)?);
-        if account.ends_changes() {
+        if account.ends_changes()
+            && self.take_mail_of_user(user.user_id, MailLimit::CHANGES_GIVEN_BACK, reset.notice.job_id()).await?
+        {
             writes.push(self.forget_mail_of_user(user.user_id, MailLimit::EMAIL_CHANGES)?);
         }
         if let Some(device) = reset.device {

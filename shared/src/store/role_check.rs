@@ -1,6 +1,7 @@
 //! Writes that need a role: they check it in their own transaction. Between a request's authority read and its write its
 //! caller may have been removed or have lost the role, and a write may come late: after conflicts, throttling, a slow network.
 
+use super::authority::APART;
 use super::keys::Key;
 use super::{Attributes, Store, Transaction, condition_failed, number, record, string};
 use crate::error::ApiError;
@@ -127,6 +128,7 @@ impl Store {
         match self.transact_checked(by, writes.clone()).await {
             // The session itself may have ended its user's others meanwhile: it goes on under the new mark.
             Err(ApiError::InvalidToken) => {
+                tokio::time::sleep(APART).await;
                 let now = Box::pin(self.session_that_counts(by.user_id(), by.org_id(), by.token)).await?;
                 let (_, membership) = now.ok_or(ApiError::InvalidToken)?;
                 Box::pin(self.transact_checked(RoleCheck { membership: &membership, ..by }, writes)).await

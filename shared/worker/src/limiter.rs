@@ -233,6 +233,8 @@ impl<'w> Calls<'w> {
                     *left -= 1;
                     return Ok(Admission::Call(None));
                 }
+                // Which of the batch's others send a mail at all is known only when each is looked at.
+                1 if *provider == Provider::AccountMail => Wanted::Calls(1),
                 1 => Wanted::Calls(unasked.unwrap_or(1).max(1)),
                 several => Wanted::OneFor(several),
             };

@@ -125,6 +125,29 @@ async fn an_account_that_is_given_back_may_change_its_address() {
     letter(&rig, &owner, &unique_email()).await;
 }
 
+/// Whoever undoes its own changes gets them back once in seven days, and cannot have as many mails sent to others as it likes.
+#[tokio::test]
+async fn changes_are_given_back_once_a_week() {
+    let rig = Rig::new().await;
+    let mut actor = rig.api.register().await;
+    let first = actor.email.clone();
+    for _ in 0..2 {
+        let link = token_of(&moved(&rig, &actor, &first, &unique_email()).await);
+        for _ in 0..9 {
+            ask(&rig.api, &actor, &unique_email()).await;
+        }
+        rig.deliver_account_mail().await;
+        rig.system.clock().jump(Duration::from_secs(1));
+        let done = undo(&rig.api, &link).await;
+        assert_eq!(done.status, 200, "{}", done.text);
+        actor = Actor::of(&done.body, &first);
+    }
+    let to = unique_email();
+    ask(&rig.api, &actor, &to).await;
+    rig.deliver_account_mail().await;
+    assert!(!Letters::of(&rig).is_there(&to), "twenty were asked for");
+}
+
 /// The same of whoever proves an address that a stranger had registered.
 #[tokio::test]
 async fn an_account_that_a_reset_proves_may_change_its_address() {

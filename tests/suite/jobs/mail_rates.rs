@@ -78,6 +78,25 @@ async fn mail_that_is_never_sent_takes_no_call() {
     assert_eq!(to(&owners[1]) - before[1], 3);
 }
 
+/// Nor are calls leased for it beside one that is sent.
+#[tokio::test]
+async fn a_mail_beside_others_that_are_not_sent_takes_one_call() {
+    let (_providers, rig, owner) = fourteen_emails_a_second().await;
+    let store = rig.system.context().store();
+    let taken_beside = async |others: usize| {
+        rig.system.clock().jump(MINUTE);
+        for _ in 0..others {
+            forget(&rig, &unique_email()).await;
+        }
+        forget(&rig, &owner.email).await;
+        Box::pin(rig.deliver_account_mail()).await;
+        let (record, now) = (store.limiter_record(&Provider::AccountMail).await.unwrap(), rig.system.context().now());
+        record.account_next_at.unwrap().as_millis() - now.as_millis()
+    };
+    let alone = taken_beside(0).await;
+    assert_eq!(taken_beside(9).await, alone);
+}
+
 /// What waits for another day takes no call when it is looked at, each hour.
 #[tokio::test]
 async fn mail_that_waits_for_the_day_takes_no_call() {

@@ -95,6 +95,7 @@ impl Cache {
     {
         let leased = match lease {
             Some(fence) => Acquired::Lease(fence),
+            None if self.0.oversized.has(lead.address()) => Acquired::Nothing,
             None => self.acquire_or_wait::<K>(lead.address(), &mut budget).await,
         };
         let fence = match leased {
@@ -220,6 +221,9 @@ impl Cache {
             _ => None,
         };
         let kept = kept.as_ref().map(|(entry, keep)| Kept { entry, keep: *keep });
+        if kept.is_none() && value.is_some() {
+            self.0.oversized.note(address, class.fresh);
+        }
         let stood = if kept.is_none() && value.is_some() && !class.is_renewed() {
             self.drop_stale(&class, address, budget).await;
             false

@@ -6,6 +6,7 @@ use platform::cache::{Cache, Class, Delivery, Key, MAX_BYTES, Name};
 use redis::Value;
 use std::cell::Cell;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// A value that is stale at once.
 struct Stale;
@@ -74,4 +75,52 @@ async fn a_refresh_that_is_too_large_removes_what_was_stale() {
     }
     let found = other.get_or_refresh(Stale, || async { Err(Failure::Origin) }).await;
     assert_eq!(found, Err(Failure::Origin), "there is nothing to serve");
+}
+
+/// A page, whose lease does not come with the look-up.
+struct Wide;
+
+impl Name for Wide {
+    const CLASS: Class = Class::renewed_on_update("wide", Duration::from_secs(30));
+    fn write(&self, out: &mut String) {
+        out.push_str("wide");
+    }
+}
+
+impl Key for Wide {
+    type Value = Record;
+    fn write_page(&self, out: &mut String) {
+        out.push('0');
+    }
+}
+
+/// How often the server was asked for each script.
+fn scripts(server: &RedisServer) -> Vec<String> {
+    let Value::BulkString(said) = server.command(&["INFO", "commandstats"]) else { panic!("no statistics") };
+    String::from_utf8_lossy(&said).lines().filter(|line| line.contains("eval")).map(str::to_owned).collect()
+}
+
+/// Readers at once would stand in line for a lease that brings none of them a value.
+#[tokio::test]
+async fn nobody_waits_for_the_lease_of_what_was_too_large() {
+    let server = RedisServer::start();
+    let (one, other) = (server.cache(), server.cache());
+    let fetch = || async { Ok::<_, Failure>(Some(large(1))) };
+    assert_eq!(one.get_or_fill(&Wide, fetch).await, Ok(Some(large(1))));
+    one.settle().await;
+    let (fetching, go_on) = (Notify::new(), Notify::new());
+    let held = other.get_or_fill(&Wide, || async {
+        fetching.notify_one();
+        go_on.notified().await;
+        Ok::<_, Failure>(Some(large(1)))
+    });
+    let read = async {
+        fetching.notified().await;
+        let before = scripts(&server);
+        assert_eq!(one.get_or_fill(&Wide, fetch).await, Ok(Some(large(1))));
+        assert_eq!(scripts(&server), before, "it asked for the lease that the other has");
+        go_on.notify_one();
+    };
+    let (held, ()) = tokio::join!(held, read);
+    assert_eq!(held, Ok(Some(large(1))));
 }

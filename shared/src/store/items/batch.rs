@@ -23,13 +23,15 @@ use platform::idempotency::{KeyClaim, StoredReply};
 use platform::telemetry::{Part, timed};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// The most that one `BatchWriteItem` takes (DynamoDB's limit).
 pub const BATCH: usize = 25;
 /// For so long what DynamoDB refused or left unprocessed is sent again: the caller is to get an answer within the function's time limit. A
 /// hundred of the largest items take 1,700 units of a partition that gives 1,000 a second.
 const BATCH_PATIENCE: Duration = Duration::from_secs(4);
+/// How long it is looked for what a batch has written.
+const LOOK_PATIENCE: Duration = Duration::from_secs(2);
 /// How often a batch is sent whose replies are lost: each time it may be written.
 const LOST_REPLIES: u32 = 6;
 
@@ -142,7 +144,8 @@ impl Store {
                 tokio::time::sleep(backoff(attempt - 1)).await;
             }
             if lost > 0 {
-                let Ok(absent) = self.unwritten_items(org, &ids_of(&pending)).await else { continue };
+                let looked = timeout(LOOK_PATIENCE, self.unwritten_items(org, &ids_of(&pending))).await;
+                let Ok(Ok(absent)) = looked else { continue };
                 pending.retain(|write| written_id(write).is_some_and(|id| absent.contains(&id)));
                 if pending.is_empty() {
                     return unwritten;
@@ -176,10 +179,10 @@ impl Store {
         }
         // One that was stored must not be called failed.
         let ids = ids_of(&pending);
-        match self.unwritten_items(org, &ids).await {
-            Ok(absent) if lost == 0 => unwritten.absent.extend(absent),
-            Ok(absent) => unwritten.unknown.extend(absent),
-            Err(_) => unwritten.unknown.extend(ids),
+        match timeout(LOOK_PATIENCE, self.unwritten_items(org, &ids)).await {
+            Ok(Ok(absent)) if lost == 0 => unwritten.absent.extend(absent),
+            Ok(Ok(absent)) => unwritten.unknown.extend(absent),
+            Ok(Err(_)) | Err(_) => unwritten.unknown.extend(ids),
         }
         unwritten
     }
