@@ -19,11 +19,16 @@ def free_ports(count):
     return ports
 
 
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 class Environment:
     """One execution environment: an emulator with ports of its own and one binary. Takes one event at a time."""
 
     def __init__(self, name, ports, *arguments):
-        self.port, self.log = ports[0], tempfile.TemporaryFile("w+")
+        (self.port, self.runtime_port), self.log = ports, tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
             [EMULATOR, "--runtime-interface-emulator-address", f"127.0.0.1:{ports[0]}",
              "--runtime-api-address", f"127.0.0.1:{ports[1]}", BINARIES / name / "bootstrap", *arguments],
@@ -40,9 +45,11 @@ class Environment:
         self.log.close()
 
     def invoke(self, body):
-        """The reply, parsed. Waits for the emulator to listen."""
+        """The reply, parsed. Waits for the emulator to listen: for the function too, which an invocation starts and which asks once."""
         url = f"http://127.0.0.1:{self.port}/2015-03-31/functions/function/invocations"
         end = time.monotonic() + 20
+        while not listens(self.runtime_port) and time.monotonic() < end:
+            time.sleep(0.02)
         while True:
             try:
                 with urllib.request.urlopen(urllib.request.Request(url, body), timeout=30) as reply:
