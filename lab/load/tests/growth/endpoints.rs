@@ -330,15 +330,19 @@ pub(crate) async fn perform(scene: &Scene, via: Via, work: &Work) -> Result<(), 
 
 /// Takes the messages off the queue that it put there, or older ones: as many wait as before.
 pub(crate) async fn clear(scene: &Scene, endpoint: Endpoint) {
-    let (worker, messages) = match endpoint.name {
-        "analyze" | "cancel-job" => ("analysis-worker", 1),
+    let (worker, kind, messages) = match endpoint.name {
+        "analyze" | "cancel-job" => ("analysis-worker", JobKind::Analyze, 1),
         // The first was the job's before it failed.
-        "retry-job" => ("analysis-worker", 2),
-        "send-email" => ("email-worker", 1),
-        "register" | "forgot-password" | "change-password" | "reset-password" => ("account-mail-worker", 1),
+        "retry-job" => ("analysis-worker", JobKind::Analyze, 2),
+        "send-email" => ("email-worker", JobKind::SendEmail, 1),
+        "register" | "forgot-password" | "change-password" | "reset-password" => {
+            ("account-mail-worker", JobKind::AccountMail, 1)
+        }
         _ => return,
     };
     for _ in 0..messages {
-        assert_eq!(scene.deliver(worker, PLAIN).await, 1, "{worker}, what {} put on its queue", endpoint.name);
+        let done = scene.deliver(worker, PLAIN).await;
+        // On a busy machine a message may not be put there in time. The sweeper would send it, and nothing waits.
+        assert!(done == 1 || scene.waits(kind) == 0, "{worker}, what {} put on its queue", endpoint.name);
     }
 }

@@ -249,6 +249,12 @@ impl Scene {
         source.deliver().await.unwrap().deleted.len()
     }
 
+    /// How many messages of a kind of jobs wait, or are with a worker.
+    pub(crate) fn waits(&self, kind: JobKind) -> usize {
+        let counts = self.system.sqs().counts(queue_of(kind)).unwrap();
+        counts.visible + counts.in_flight
+    }
+
     /// One round of the sweeper: it has no time to wait for what is away.
     pub(crate) async fn sweep(&self, via: Via) -> sweeper::Swept {
         let soon = u64::try_from(self.system.context().now().plus(Duration::from_secs(14)).as_millis()).unwrap();
