@@ -22,6 +22,15 @@ async fn with<const N: usize>(caps: [(&str, &str); N]) -> Rig {
     over(caps, []).await
 }
 
+/// A system with three e-mails a day over another one's database, which a test may disturb.
+async fn three_emails_a_day() -> (Rig, FaultyDatabase, Rig) {
+    let origin = with([]).await;
+    let database = FaultyDatabase::before(&origin.system.database_url()).await;
+    let proxied = [("AWS_ENDPOINT_URL_DYNAMODB", database.url.clone())];
+    let rig = over([("EMAILS_PER_DAY", "3"), ("CAP_SHARES", "100,100,100")], proxied).await;
+    (origin, database, rig)
+}
+
 async fn over<const N: usize, const M: usize>(caps: [(&str, &str); N], others: [(&str, String); M]) -> Rig {
     let caps = caps.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let environment = caps.into_iter().chain(others.map(|(name, value)| (name.to_owned(), value))).collect();
@@ -229,10 +238,7 @@ async fn an_outcome_that_meets_others_takes_once_however_often_it_is_written() {
 /// An acceptance that met others each time, or was throttled, accepted nothing, so its caller may come back without having used up the day.
 #[tokio::test]
 async fn what_met_others_each_time_when_it_was_handed_in_takes_nothing() {
-    let origin = with([]).await;
-    let database = FaultyDatabase::before(&origin.system.database_url()).await;
-    let proxied = [("AWS_ENDPOINT_URL_DYNAMODB", database.url.clone())];
-    let rig = over([("EMAILS_PER_DAY", "3"), ("CAP_SHARES", "100,100,100")], proxied).await;
+    let (_origin, database, rig) = three_emails_a_day().await;
     let owner = rig.owner("pro").await;
     for fault in [Fault::Conflict(u32::MAX), Fault::Starve(u32::MAX)] {
         database.inject("TransactWriteItems", fault);
@@ -476,10 +482,7 @@ async fn a_lost_reply_gives_nothing_back_twice() {
 /// Of an acceptance whose outcome nobody knows, nothing comes back: the job may be there.
 #[tokio::test]
 async fn what_may_have_been_accepted_stays_taken() {
-    let origin = with([]).await;
-    let database = FaultyDatabase::before(&origin.system.database_url()).await;
-    let proxied = [("AWS_ENDPOINT_URL_DYNAMODB", database.url.clone())];
-    let rig = over([("EMAILS_PER_DAY", "3"), ("CAP_SHARES", "100,100,100")], proxied).await;
+    let (_origin, database, rig) = three_emails_a_day().await;
     let owner = rig.owner("pro").await;
     database.inject("TransactWriteItems", Fault::LoseReply(u32::MAX));
     for _ in 0..2 {
