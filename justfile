@@ -13,7 +13,7 @@ test:
 
 # Start the system, and again after each change of a source or of the template; what has changed answers in seconds.
 watch *arguments:
-    watchfiles --filter all --ignore-paths target,.git,.citizen "cargo run -- {{arguments}}" functions shared local template.yaml
+    watchfiles --filter all --ignore-paths target,.git,.citizen "cargo run -- {{arguments}}" functions shared local tests/testkit data Cargo.toml template.yaml
 
 # Make what can be made of a new endpoint: `just new close-org POST '/orgs/{org_id}/close'`; what is left stands in
 # docs/adding-an-endpoint.md, and `cargo test --workspace --test suite -- coverage` names it.
@@ -115,6 +115,15 @@ back *release:
 # Build one function and put it into the stack of `dev`, past CloudFormation: seconds after an edit it answers there.
 push function *options:
     deploy/push.py {{function}} {{options}}
+
+# Take an environment's stack down, but for what holds data and the kept releases.
+take-down environment *options:
+    deploy/take_down.py {{environment}} {{options}}
+
+# Run an operator's command on a deployed table, with the credentials that AWS's own tools would take (docs/operator.md).
+[positional-arguments]
+operate *arguments:
+    @deploy/operate.py "$@"
 
 # Make a table of what the stack's was at a point in time, and say how the stack takes it over.
 restore environment *time:

@@ -4,14 +4,17 @@
 Usage: just back                       lists the releases that are kept, the newest first
        just back RELEASE [--yes]       a release's name, or a part of it that no other has (the commit)
 
-The table stays the one that the stack has now, and a region that stands by goes on doing so. Nothing is gradual: an alarm that is on would stop the way back.
+The table stays the one that the stack has now, a region that stands by goes on doing so, and where MailIdentity is another now, who
+e-mails are from stays. So does a cache, where that of then is another. Nothing is gradual: an alarm that is on would stop the way back.
 """
 import argparse, sys
-from deploy import OWN_CACHE, has_network, update
+from deploy import OWN_CACHE, another_cache, has_network, update
 from tools import in_sams_environment
 
 # Where the data are, and which region runs the jobs, is no part of a release.
 STAYS = ("ExistingTable", "ExistingTableStream", "StandsBy")
+# Nor who e-mails are from, once that is another domain: SES still has the domain of before, and CloudFormation makes none that is there.
+OF_MAIL = ("MailIdentity", "MailFrom", "MailFromDomain")
 
 
 def found(part, kept):
@@ -24,9 +27,12 @@ def found(part, kept):
 
 
 def parameters(then, now):
-    """The parameters of a release, for a stack that has others now. A network that is there stays in its zones."""
-    stays = (*STAYS, "Zones") if has_network(now) and then.get("CacheUrl") == OWN_CACHE else STAYS
-    given = then | {one: now[one] for one in stays if one in now}
+    """The parameters of a release, for a stack that has others now. A cache is not given up for another, which has not heard of what was
+    written since, and a network that is there stays in its zones."""
+    given = then | ({"CacheUrl": now["CacheUrl"]} if another_cache(now, then) else {})
+    stays = (*STAYS, "Zones") if has_network(now) and given.get("CacheUrl") == OWN_CACHE else STAYS
+    stays += OF_MAIL if then.get("MailIdentity", "") != now.get("MailIdentity", "") else ()
+    given |= {one: now[one] for one in stays if one in now}
     return given | ({"GradualDeployment": "false"} if "GradualDeployment" in then else {})
 
 
@@ -41,6 +47,8 @@ def back(environment, release, *options):
         sys.exit(f"{release} knows no other table than its own, and the stack's is {now['ExistingTable']}: it would lose its data")
     if now.get("StandsBy") == "true" and "\n  StandsBy:" not in template:
         sys.exit(f"{release} cannot stand by: it would run the jobs of a table that another region runs")
+    if another_cache(now, then):
+        print('the cache of then is another, and that of now stays (docs/procedures.md, "Another cache")', flush=True)
     update(environment, stack, template, now, parameters(then, now), *options)
 
 

@@ -69,7 +69,8 @@ def creation_that_fails(deployment):
         "functions": deployment.client("lambda").list_functions()["Functions"],
         "roles": [one["RoleName"] for one in deployment.client("iam").list_roles()["Roles"] if one["RoleName"].startswith(STACK) and "ApiLogsRole" not in one["RoleName"]]}
     assert not any(left.values()), left
-    deployment.sam("delete", "--stack-name", STACK, "--region", "us-east-1", "--no-prompts")
+    assert "none  dev" in deployment.run("back.py"), "what was not deployed is no release"
+    deployment.run("take_down.py", "dev", "--yes")
     # The account's one for logs stays, for other stacks may go by it already.
     role = deployment.client("apigateway").get_account()["cloudwatchRoleArn"].rsplit("/", 1)[1]
     assert role in {one["RoleName"] for one in deployment.client("iam").list_roles()["Roles"]}, role
@@ -211,8 +212,20 @@ def on_its_domain(deployment):
     print("the API has a domain, a mapping and a record")
 
 
+def kept_code(deployment):
+    """Which code the kept releases name, and what there is in SAM CLI's bucket."""
+    s3 = deployment.client("s3")
+    (bucket,) = (one["Name"] for one in s3.list_buckets()["Buckets"] if one["Name"].startswith("aws-sam-cli-managed-default"))
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    there = {one["Key"] for page in pages for one in page.get("Contents", [])}
+    templates = [s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode() for key in there if key.endswith("/template.yaml")]
+    return {key for text in templates for key in re.findall(rf"s3://{re.escape(bucket)}/(\S+)", text)}, there
+
+
 def delete(deployment):
-    deployment.sam("delete", "--stack-name", STACK, "--region", "us-east-1", "--no-prompts")
+    deployment.run("take_down.py", "dev", "--yes")
+    named, there = kept_code(deployment)
+    assert named and named <= there, f"kept releases lack {len(named - there)} of {len(named)} functions"
     stacks = deployment.client("cloudformation").describe_stacks()["Stacks"]
     assert not any(stack["StackName"] == STACK and stack["StackStatus"] != "DELETE_COMPLETE" for stack in stacks), stacks
     assert not deployment.client("lambda").list_functions()["Functions"]
@@ -222,7 +235,7 @@ def delete(deployment):
     assert not left, f"these would stop the next deployment: {left}"
     tables = deployment.client("dynamodb").list_tables()["TableNames"]
     assert deployment.outputs["TableName"] in tables, "the table is kept: it holds data"
-    print(f"deleted; kept with their data: {', '.join(tables + queues)}")
+    print(f"deleted; kept with their data: {', '.join(tables + queues)}; and the {len(named)} functions of the kept releases")
 
 
 def main():
@@ -258,7 +271,7 @@ def main():
             update_in_place(deployment, folder)
         with Part("one parameter"):
             one_parameter(deployment)
-        with Part("sam delete"):
+        with Part("taking it down"):
             delete(deployment)
         with Part("sam deploy again"):
             # Of an environment that says nothing of protection, as staging and prod.
@@ -269,7 +282,7 @@ def main():
             assert protected(deployment)
             assert deployment.call("GET", "/health?deep=1")[0] == 200
             on_its_domain(deployment)
-        with Part("sam delete"):
+        with Part("taking it down"):
             delete(deployment)
     except KeyboardInterrupt:
         pass

@@ -5,13 +5,15 @@ Usage: just deploy ENVIRONMENT [--yes] [--again] [--functions FOLDER] [Name=valu
 
 The values override the environment's parameters. The release is named after the commit, the functions and all parameters, so
 that whatever changes arrives: each function gets a new version, and the stage the API as it is. Before AWS is asked, what the
-owner has not said and what the template would not take is named. The release is kept (`just back` lists those that are).
+owner has not said and what the template would not take is named. What was deployed is kept (`just back` lists it).
 """
-import argparse, pathlib, sys, time
+import argparse, pathlib, subprocess, sys, time
 import release
 from tools import ROOT, in_sams_environment
 
 OWN_CACHE = "serverless:"
+# What tells the updates of one deployment apart.
+OF_AN_UPDATE = ("Release", "DeletionProtection", "NetworkStays")
 
 
 def table_objection(current, given, said):
@@ -36,6 +38,38 @@ def network_objection(current, values):
     return [f"Zones: the network is in {now or 'the first two'}, and subnets stay in theirs: deploy CacheUrl=off: first, and then with Zones={then}"]
 
 
+def cache_of(parameters):
+    """Which cache the environments share with these parameters, whoever logs in there, and by TLS or not; None where they share none."""
+    url = parameters.get("CacheUrl", "off:")
+    return None if url in ("memory:", "off:") else url.partition("//")[2].rpartition("@")[2] or url
+
+
+def another_cache(current, values):
+    """Whether a stack with these parameters would go from one cache to another at once."""
+    now, then = cache_of(current), cache_of(values)
+    return None not in (now, then) and now != then
+
+
+def cache_objection(current, values):
+    """Why the cache may not be this one: functions change one after the other, and those that still read the old cache would not hear of
+    what others write. Nor would a cache hear of what was written while the stack had another: only a stream's mapping that is made anew
+    tells again what has been."""
+    if not another_cache(current, values):
+        return []
+    return ["CacheUrl: the stack has another cache, and who still reads that would not hear of writes: deploy CacheUrl=off: first, and then "
+            'this (docs/procedures.md, "Another cache")']
+
+
+def mail_objection(current, values, is_there):
+    """Why the stack may not make this identity: CloudFormation makes none that SES has, also not one that was the stack's own before, which
+    stays when the stack has it no more. `is_there` asks SES."""
+    identity = values["MailIdentity"]
+    if identity in ("", current.get("MailIdentity", "")) or not is_there(identity):
+        return []
+    return [f"MailIdentity: SES has {identity} already, and the stack would make it: leave MailIdentity out, and MailFromDomain, which is "
+            "the identity's own then"]
+
+
 def with_what_stays(current, given):
     """What is no part of a release unless it is said: which region runs the jobs (docs/procedures.md)."""
     return {name: current[name] for name in ("StandsBy",) if current.get(name, "false") != "false"} | given
@@ -47,12 +81,20 @@ def in_turn(current, given):
     The first that makes a stack leaves the table unprotected: CloudFormation could not take a protected one back where the creation
     fails, and the stack would be stuck in ROLLBACK_FAILED. And functions leave the cache's network before it goes: as long as a version of
     one is in it, Lambda keeps its network interfaces, and CloudFormation would leave the subnets behind
-    (https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html)."""
+    (https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html). Until it goes, it is in its zones."""
     if not current and given.get("DeletionProtection", "true") == "true" and not given.get("ExistingTable"):
         return [given | {"DeletionProtection": "false"}, given]
     if has_network(current) and given.get("CacheUrl", "off:") != OWN_CACHE:
-        return [given | {"NetworkStays": "true"}, given]
+        of_network = {"NetworkStays": "true"} | {name: current[name] for name in ("Zones",) if name in current}
+        return [given | of_network, given]
     return [given]
+
+
+def refused(template, given, there):
+    """Which parameters a stack that has these now would have otherwise, had somebody carried this update out."""
+    import releases
+    wanted = releases.valued(template, given)
+    return [f"{name}={wanted[name]}" for name in OF_AN_UPDATE if name in wanted and there.get(name) != wanted[name]]
 
 
 def update(environment, stack, template, current, given, *options):
@@ -60,8 +102,8 @@ def update(environment, stack, template, current, given, *options):
     import releases
     for one in in_turn(current, given) if "\n  NetworkStays:" in template else [given]:
         releases.deploy(environment, stack.name, template, one, *options)
-        if stack.parameters().get("Release") != one["Release"]:
-            sys.exit(f"{stack.name} is as it was: nobody carried the change set out")
+        if lacks := refused(template, one, stack.parameters()):
+            sys.exit(f"nobody carried the change set out, and {stack.name} has no {', '.join(lacks)}: the same command asks again")
         leaves_network = one.get("NetworkStays") == "true"
         settled = stack.settle(keep=0 if leaves_network else 3)
         if leaves_network:
@@ -69,10 +111,21 @@ def update(environment, stack, template, current, given, *options):
     return settled
 
 
+def update_or_forget(environment, stack, template, current, given, kept, *options):
+    """As `update`. A release that CloudFormation did not deploy is none to go back to, unless it is one of those `kept` before."""
+    import releases
+    try:
+        return update(environment, stack, template, current, given, *options)
+    except (SystemExit, subprocess.CalledProcessError):
+        if given["Release"] not in kept and not stack.has(given["Release"]):
+            releases.forget(stack.name, given["Release"])
+        raise
+
+
 def main():
     import releases
     from environments import defaults, environments, objections, parameters
-    from stack import Stack
+    from stack import Stack, has_identity
 
     parser = argparse.ArgumentParser(prog="just deploy", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("environment", choices=environments())
@@ -89,13 +142,17 @@ def main():
         given = with_what_stays(current, given)
         stopped = table_objection(current, given, parameters({"parameter_overrides": []}, options.changes))
         stopped += network_objection(current, defaults() | given)
+        stopped += cache_objection(current, defaults() | given)
+        stopped += mail_objection(current, defaults() | given, has_identity)
     if stopped:
         sys.exit(f"{options.environment} is not deployed:\n  " + "\n  ".join(stopped))
     functions = release.built(options.functions)
     given["Release"] = release.name(given | ({"again": time.time()} if options.again else {}), functions)
     print(f"release {given['Release']}", flush=True)
+    kept = releases.kept(stack.name)
     template = releases.package(stack.name, given["Release"], given, functions)
-    moved, deleted = update(options.environment, stack, template, current, given, *(["--no-confirm-changeset"] if options.yes else []))
+    unasked = ["--no-confirm-changeset"] if options.yes else []
+    moved, deleted = update_or_forget(options.environment, stack, template, current, given, kept, *unasked)
     for one in moved:
         print(f"{one}: its alias named another version than the stack's (`just push`?), and names that again")
     print(f"{releases.prune(stack.name, {given['Release'], current.get('Release')})} releases are kept; {deleted} old versions of functions were deleted")

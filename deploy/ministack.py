@@ -49,7 +49,7 @@ class Deployment:
         self.endpoint = f"http://127.0.0.1:{self.port}"
         kept = ("PATH", "HOME", "LANG", "TMPDIR", "RUSTUP_HOME", "CARGO_HOME", "CARGO_INCREMENTAL", "CARGO_TARGET_DIR", "CITIZEN_TOOLS")
         self.environment = {name: os.environ[name] for name in kept if name in os.environ} | {
-            "AWS_ENDPOINT_URL": self.endpoint, "AWS_DEFAULT_REGION": "us-east-1", "AWS_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": self.endpoint, "AWS_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "SAM_CLI_TELEMETRY": "0",
             "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(self.port), "LAMBDA_EXECUTOR": "local", "IOT_MTLS_ENABLED": "0",
         }
@@ -100,12 +100,6 @@ class Deployment:
         if check and done.returncode:
             sys.exit(f"{script} {' '.join(map(str, arguments))}:\n{done.stdout[-4000:]}")
         return done if not check else done.stdout
-
-    def sam(self, *arguments):
-        done = subprocess.run([TOOLS / "venv/bin/sam", *arguments], cwd=ROOT, env=self.environment, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        if done.returncode:
-            sys.exit(done.stdout[-4000:])
 
     def deploy(self, *changes, built=ROOT / "target/lambda", checkout=ROOT):
         """`just deploy dev`, with this cache."""

@@ -19,8 +19,9 @@ HIT = {"list-items": 0.69, "get-user": 0.95, "get-org-plan": 0.97, "get-org-sett
 CALL_MS, OWN_MS = 4, 1  # a call of DynamoDB (from memory), our own work (lab/NOTEBOOK.md)
 HASH_MS = 40  # argon2 on one vCPU (docs/decisions/0006)
 WAIT_SECONDS = 5  # of a caller that waits for a model; the built-in analysis takes 0.1 s
-LOG_BYTES = 835  # a request: access line 218, start 136, report 403, 26 for each (measured lines, CloudWatch's overhead)
-TRACED = 0.05  # X-Ray's default sampling beyond one a second
+# A request: access line 169, start 136, report 403, 26 for each (measured lines, CloudWatch's overhead).
+LOG_BYTES, ACCESS_BYTES = 786, 195
+TRACED = 0.05  # X-Ray's default sampling beyond one a second; a caller's header may ask for more
 POLLERS, POLL_SECONDS = 5, 20  # of an idle queue ("Scaling behavior", Lambda Developer Guide)
 KEYS_AN_HOUR = 12  # of each connection to the table ("DynamoDB encryption at rest": every five minutes)
 CLASSES = 5  # of what is cached (shared/src/model/cached.rs)
@@ -169,7 +170,7 @@ def worst_day(stack):
         for method, operation in methods.items():
             each = limits.get((path, method.upper()), default) * DAY
             total["requests"] += each
-            total["logged"] += each * 244  # the access line
+            total["logged"] += each * ACCESS_BYTES
             if method == "options":
                 total["out"] += each * PREFLIGHT
                 continue
@@ -183,7 +184,7 @@ def worst_day(stack):
             page = REPLY_BYTES.get(name, 0) / 4096 if cost["read_units"] else 0
             total["read"] += each * max(cost["read_units"], 3 + page)
             total["write"] += each * (cost["write_units"] + (table[JOBS[name]]["write_units"] if name in JOBS else 0))
-            total["logged"] += each * (LOG_BYTES - 244)
+            total["logged"] += each * (LOG_BYTES - ACCESS_BYTES)
             total["out"] += each * (0 if method == "head" else REPLY_BYTES.get(name, SMALL_REPLY))
     free = lambda price, amount: usd(price, amount)
     mails = sum(int(stack.template["Parameters"][name]["Default"]) for name in ("EmailsPerDay", "AccountMailsPerDay"))
@@ -198,7 +199,7 @@ def worst_day(stack):
          + f" ({', '.join(sorted(uncounted))}: not counted yet, taken for the dearest)" * bool(uncounted),
          free("read_unit", total["read"]) + free("write_unit", total["write"])),
         ("logs", f"{total['logged'] / 1e9:,.0f} GB", free("log_gb", total["logged"] / 1e9)),
-        ("traces", f"{TRACED:.0%} of the calls", free("trace", total["functions"] * TRACED)),
+        ("traces", "each call: its `X-Amzn-Trace-Id` may ask for it", free("trace", total["functions"])),
         ("replies", f"{total['out'] / 1e9:,.0f} GB, uncompressed", free("gb_out", total["out"] / 1e9)),
         ("e-mails", f"{mails:,}: `EmailsPerDay` and `AccountMailsPerDay`", free("email", mails)),
         ("models", "`DollarsPerDay`, where a provider is chosen", models),

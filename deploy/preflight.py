@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Asks AWS, reading only, what would stop a deployment or leave a part of it dead, and says what to do.
 
-Usage: just preflight ENVIRONMENT [Name=value …]     credentials and region come from the environment, as for SAM CLI
+Usage: just preflight ENVIRONMENT [Name=value …]     credentials and region come from the environment (AWS_PROFILE, AWS_REGION)
 
 Ends with 1 if something would stop it, with 2 if nothing would but something could not be asked, else with 0.
 """
@@ -11,6 +11,8 @@ from tools import in_sams_environment
 
 # Zones without Lambda or without ElastiCache Serverless, by their ids (docs/configuration.md, `Zones`).
 UNSERVED_ZONES = {"use1-az3"}
+# What becomes of e-mails that SES refuses for their sender (docs/jobs.md).
+WAIT = "e-mails wait; after a day they fail, mail about accounts after seven"
 # What Lambda keeps unreserved in each account.
 UNRESERVED = 100
 STOPS, NOTE, UNKNOWN = "stops", "note", "not known"
@@ -84,7 +86,7 @@ class Preflight:
     def state(self):
         status = self.stack["StackStatus"] if self.stack else None
         if status in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED"):
-            yield STOPS, f"the stack is {status}: look at its events for why, then `sam delete --stack-name {self.name}`"
+            yield STOPS, f"the stack is {status}: look at its events for why, then `just take-down {self.values['Environment']}`"
         elif status == "UPDATE_ROLLBACK_FAILED":
             yield STOPS, f"the stack is {status}: `aws cloudformation continue-update-rollback --stack-name {self.name}`"
         elif status and status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS":
@@ -128,7 +130,10 @@ class Preflight:
         identity, new = self.values["MailIdentity"], False
         if identity and not (domain == identity or domain.endswith(f".{identity}")):
             yield STOPS, f"MailFrom={sender} is not of MailIdentity={identity}: SES would refuse each e-mail"
-        if identity and self.has("MailSender") is None:
+        bounces = self.values["MailFromDomain"]
+        if identity and bounces and not bounces.endswith(f".{identity}"):
+            yield STOPS, f"MailFromDomain={bounces} is no subdomain of MailIdentity={identity}: SES makes no such identity"
+        if identity and (self.has("MailSender") is None or self.before.get("MailIdentity", identity) != identity):
             try:
                 self.ask("sesv2", "get_email_identity", EmailIdentity=identity)
                 yield STOPS, f"SES has the identity {identity} already, and the stack would make it: leave MailIdentity out"
@@ -142,12 +147,12 @@ class Preflight:
             except Absent:
                 continue
         if new:
-            yield NOTE, f"after the deployment, put the stack's outputs DkimRecord1 to 3 into the DNS of {identity}; until then each e-mail fails"
+            yield NOTE, f"after the deployment, put the stack's outputs DkimRecord1 to 3 into the DNS of {identity}; until then {WAIT}"
         elif not found:
             dev = self.values["Environment"] == "dev"
-            yield (NOTE if dev else STOPS), f"SES knows no identity for MailFrom={sender}: say MailIdentity, or each e-mail fails"
+            yield (NOTE if dev else STOPS), f"SES knows no identity for MailFrom={sender}: say MailIdentity; until SES does, {WAIT}"
         elif not found[1].get("VerifiedForSendingStatus"):
-            yield STOPS, f"SES has not verified {found[0]}, and each e-mail fails{records(*found)}"
+            yield STOPS, f"SES has not verified {found[0]}; until then {WAIT}{records(*found)}"
         elif found[1].get("DkimAttributes", {}).get("Status") not in ("SUCCESS", None) and "@" not in found[0]:
             yield NOTE, f"e-mails of {found[0]} are not signed{records(*found)}"
         yield from self.bounces(found[1] if found and not new else {})
@@ -179,7 +184,7 @@ class Preflight:
             value = ""
         # As the worker wants it (functions/analysis-worker/src/secret.rs). It is shown nowhere.
         if not re.fullmatch(r"[A-Za-z0-9._~+/=-]+", key_of(value)):
-            yield STOPS, f"the secret has no usable key, and each analysis fails: {put}"
+            yield STOPS, f"the secret has no usable key; until then analyses wait, and after a day they fail: {put}"
 
     def network(self):
         if self.values["CacheUrl"] != "serverless:":

@@ -182,20 +182,26 @@ def rotate(deployment, folder):
 
 
 def rest(deployment):
-    """A function that rests answers nobody and takes no job, and goes on with those that waited."""
+    """A function that rests answers nobody, a worker that rests takes no job, and both go on; with the jobs that waited."""
     functions, (health, worker) = deployment.client("lambda"), (function(deployment, one) for one in ("Health", "AnalysisWorker"))
     _, session = deployment.call("POST", "/auth/register", {"email": "waits@example.com", "name": "W", "org_name": "W",
                                                             "password": "correct horse battery"})
-    for name in (health, worker):
-        functions.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+    functions.put_function_concurrency(FunctionName=health, ReservedConcurrentExecutions=0)
+    # By its queue's mapping: what polls a queue does so without environments too, until its messages are dead letters.
+    (mapping,) = functions.list_event_source_mappings(FunctionName=f"{worker}:live")["EventSourceMappings"]
+    polls = lambda enabled: functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=enabled)
+    polls(False)
     status, job = deployment.call("POST", "/analyze", {"text": "A short text."}, session["token"])
     assert status == 202, job
     time.sleep(5)
     state = lambda: deployment.call("GET", f"/jobs/{job['id']}", token=session["token"])[1]["state"]
     # API Gateway makes a 5xx of it, MiniStack shows Lambda's own.
     assert state() == "queued" and deployment.call("GET", "/health")[0] in (429, 500, 502)
-    for name in (health, worker):
-        functions.delete_function_concurrency(FunctionName=name)
+    taken = deployment.client("sqs").get_queue_attributes(QueueUrl=deployment.outputs["AnalysesQueueUrl"],
+                                                          AttributeNames=["ApproximateNumberOfMessagesNotVisible"])["Attributes"]
+    assert taken["ApproximateNumberOfMessagesNotVisible"] == "0", "somebody takes messages of a worker that rests"
+    functions.delete_function_concurrency(FunctionName=health)
+    polls(True)
     wait_for("the job that waited", lambda: state() == "succeeded")
     well(deployment)
 

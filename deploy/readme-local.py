@@ -9,7 +9,7 @@ from tools import ROOT, in_sams_environment
 
 # What each block prints at its end, in the page's order.
 PRINTS = [r"Successfully created/updated stack - citizen-dev", r"has the prices of [\s\S]*all well$", r"health answers from version [\s\S]*  dev  live\nnone  staging\nnone  prod$",
-          r"Deleted successfully"]
+          r"citizen-dev is deleted"]
 SHELL = """set -euo pipefail
 just() {
     case $1 in
@@ -29,7 +29,11 @@ def main():
     folder = pathlib.Path(tempfile.mkdtemp(prefix="readme-local-"))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     deployment = Deployment(folder)
-    environment = deployment.environment | {"PATH": f"{TOOLS}/venv/bin:{deployment.environment['PATH']}"}
+    # Credentials as `aws configure` leaves them: in a file, and not in the environment.
+    credentials = folder / "credentials"
+    credentials.write_text("[citizen]\naws_access_key_id = test\naws_secret_access_key = test\n")
+    environment = {name: value for name, value in deployment.environment.items() if name not in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")} | {
+        "PATH": f"{TOOLS}/venv/bin:{deployment.environment['PATH']}", "AWS_SHARED_CREDENTIALS_FILE": str(credentials), "AWS_PROFILE": "citizen"}
     try:
         deployment.begin()
         for number, (block, prints) in enumerate(zip(blocks, PRINTS), 1):

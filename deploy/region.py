@@ -55,7 +55,7 @@ def main():
         print(f"{table} is copied to {options.region}; that takes from minutes to hours", flush=True)
     tables.waited(table, lambda found: replicas(found).get(options.region) == "ACTIVE")
     stream = tables.finish(table, boto3.client("dynamodb", region_name=options.region))
-    environment = os.environ | {"AWS_REGION": options.region, "AWS_DEFAULT_REGION": options.region}
+    environment = os.environ | {"AWS_REGION": options.region}
     there = boto3.client("cloudformation", region_name=options.region)
     deploy, given = pathlib.Path(__file__).with_name("deploy.py"), changed(options.changes, table, stream, parameters(there, stack.name))
     subprocess.run([sys.executable, str(deploy), options.environment, *["--yes"] * options.yes, *given], check=True, env=environment)

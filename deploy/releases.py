@@ -62,12 +62,16 @@ def package(stack, release, parameters, functions):
     return named
 
 
+def valued(template, parameters):
+    """The parameters of a release, each with its value: what is not given has its template's default."""
+    return {name: str(one["Default"]) for name, one in yaml_parse(template)["Parameters"].items() if "Default" in one} | parameters
+
+
 def overrides(template, parameters):
-    """The parameters of a release for SAM CLI, each with its value: what is not given has its template's default. Of what is not
-    named, SAM CLI has CloudFormation keep the value that the stack has (https://github.com/aws/aws-sam-cli/issues/4180)."""
-    all_of = {name: str(one["Default"]) for name, one in yaml_parse(template)["Parameters"].items() if "Default" in one} | parameters
+    """The parameters of a release for SAM CLI, each with its value. Of what is not named, SAM CLI has CloudFormation keep the value that
+    the stack has (https://github.com/aws/aws-sam-cli/issues/4180)."""
     # An empty value stands in quotes, or SAM CLI takes it for no value at all.
-    return [f'{one}="{value}"' if value == "" else f"{one}={value}" for one, value in all_of.items()]
+    return [f'{one}="{value}"' if value == "" else f"{one}={value}" for one, value in valued(template, parameters).items()]
 
 
 def deploy(environment, stack, template, parameters, *options):
@@ -95,6 +99,11 @@ def read(stack, release):
     """The template of a kept release, and its parameters."""
     get = lambda file: client("s3").get_object(Bucket=bucket(), Key=f"{PREFIX}/{stack}/{release}/{file}")["Body"].read().decode()
     return get("template.yaml"), json.loads(get("parameters.json"))
+
+
+def forget(stack, release):
+    """A release that was not deployed is not kept. What only it names goes when releases are pruned."""
+    client("s3").delete_object(Bucket=bucket(), Key=f"{PREFIX}/{stack}/{release}/parameters.json")
 
 
 def prune(stack, stay):

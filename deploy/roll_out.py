@@ -24,6 +24,12 @@ def closed(values, account):
     off = lambda name: not values[name].strip("0")
     if off("FailedLogInsPerMinute"):
         return "FailedLogInsPerMinute=0 closes log-ins, so nobody can walk through it: just deploy"
+    if off("SessionRequestsPerSecond"):
+        return "SessionRequestsPerSecond=0 closes all that wants a session, so nobody can walk through it: just deploy"
+    # By plan. A new organization has the first; which one an account's has, nobody knows here.
+    rates = values["OrgRequestsPerSecond"].split(",")
+    if not any(rate.strip("0") for rate in (rates if account else rates[:1])):
+        return f"OrgRequestsPerSecond={','.join(rates)} closes organizations, so nobody can walk through it: just deploy"
     zero = [name for name in ("RegistrationsPerMinute", "RegistrationsPerDay") if off(name)]
     if account or not zero:
         return None

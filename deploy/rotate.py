@@ -42,8 +42,9 @@ def security_log_key(stack, what):
 
 def cursor_key(stack, what):
     """By the operator's command, which knows the record's copies (docs/decisions/0087-copies-of-a-busy-organization.md)."""
+    import boto3, operate
     command = ["cargo", "run", "--quiet", "--", "rotate-cursor-key", "--table", stack.outputs()["TableName"], "--org", what]
-    subprocess.run(command, cwd=ROOT, check=True)
+    subprocess.run(command, cwd=ROOT, check=True, env=operate.variables(boto3.Session(), dict(os.environ)))
     print(f"cursors of {what} that callers hold are refused now; pages in the cache have old ones until they end, half a minute at most")
 
 

@@ -6,12 +6,14 @@ Usage: just smoke URL [--without-email] [--account FILE]      URL: the stack's o
 It makes an account, whose address is the mailbox of Amazon SES that takes everything, and removes what it creates in it. The account
 stays, and the organization that it founds. With FILE it takes the account that stands there instead, as {"email": …, "password": …}:
 where nobody may register, or to send e-mails, which wants a proven address. That account is for this alone: its items and its other
-sessions go. `cargo run -- account --verified` makes one. Half a minute at most.
+sessions go. `cargo run -- account --verified` makes one. Half a minute at most; longer where a small rate has it wait.
 """
 import argparse, json, pathlib, secrets, sys, time, urllib.error, urllib.request
 
 # An analysis or an e-mail has this long.
 JOB_SECONDS = 60
+# Whoever asks too often in a second is told to come again. A call waits for that, and for no limit of a minute or a day.
+RATE_SECONDS, CALL_SECONDS = 5, 60
 
 
 class Broken(Exception):
@@ -27,22 +29,31 @@ class Walk:
 
     def read(self, method, path, expected, body=None, headers=(), token=None):
         """The reply's text and headers; Broken where its status is another, or none of several."""
-        token = token or self.token
-        headers = dict(headers) | ({"Authorization": f"Bearer {token}"} if token else {})
+        token, end = token or self.token, time.monotonic() + CALL_SECONDS
+        sent = dict(headers) | ({"Authorization": f"Bearer {token}"} if token else {})
         if body is not None:
-            headers["Content-Type"] = "application/json"
+            sent["Content-Type"] = "application/json"
         data = None if body is None else json.dumps(body).encode()
-        try:
-            request = urllib.request.Request(self.url + path, data, headers, method=method)
-            with urllib.request.urlopen(request, timeout=30) as reply:
-                status, text, headers = reply.status, reply.read(), reply.headers
-        except urllib.error.HTTPError as error:
-            status, text, headers = error.code, error.read(), error.headers
-        except OSError as error:
-            raise Broken(f"{method} {path}: {error}") from None
+        while True:
+            status, text, headers = self.answered(method, path, data, sent)
+            seconds = seconds_to_wait(status, headers)
+            if seconds is None or time.monotonic() + seconds > end:
+                break
+            time.sleep(seconds)
         if status not in (expected if isinstance(expected, tuple) else (expected,)):
             raise Broken(f"{method} {path}: {status} instead of {expected}: {text[:300].decode(errors='replace')}")
         return text, headers
+
+    def answered(self, method, path, data, headers):
+        """The reply's status, text and headers, whatever it is."""
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as reply:
+                return reply.status, reply.read(), reply.headers
+        except urllib.error.HTTPError as error:
+            return error.code, error.read(), error.headers
+        except OSError as error:
+            raise Broken(f"{method} {path}: {error}") from None
 
     def call(self, method, path, expected, body=None, headers=(), token=None):
         """The reply's body and headers; Broken where its status is another, or it is no JSON."""
@@ -263,6 +274,12 @@ def account_in(file):
     if set(account) != {"email", "password"}:
         raise SystemExit(f"{file}: has to be {{\"email\": …, \"password\": …}}")
     return account
+
+
+def seconds_to_wait(status, headers):
+    """When a reply says that its call may come again, if that is soon; None where there is nothing to wait for."""
+    after = headers.get("Retry-After") or ""
+    return int(after) if status == 429 and after.isdigit() and int(after) <= RATE_SECONDS else None
 
 
 def same(found, expected, what):

@@ -1,10 +1,12 @@
-"""A deployed stack, as AWS tells of it. Credentials and region come from the environment, as for SAM CLI."""
+"""A deployed stack, as AWS tells of it. Credentials and region come from the environment (AWS_PROFILE, AWS_REGION)."""
 import functools, sys, time
 import boto3
 from botocore.exceptions import ClientError
 from environments import environments
 
 ALIAS = "live"
+# What a stack is whose creation failed.
+NOT_MADE = ("CREATE_FAILED", "ROLLBACK_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED")
 
 
 @functools.cache
@@ -13,6 +15,15 @@ def client(service):
     if not session.region_name:
         sys.exit("no region: set AWS_REGION, for example to us-east-1")
     return session.client(service)
+
+
+def has_identity(name):
+    """Whether SES has this identity. Where AWS lets nobody ask, CloudFormation will say it."""
+    try:
+        client("sesv2").get_email_identity(EmailIdentity=name)
+        return True
+    except ClientError:
+        return False
 
 
 class Stack:
@@ -34,6 +45,10 @@ class Stack:
     def parameters(self):
         found = self.described() or {}
         return {one["ParameterKey"]: one["ParameterValue"] for one in found.get("Parameters", [])}
+
+    def has(self, release):
+        """Whether it has this release, or may have it yet. A stack whose creation failed says still what it was to have."""
+        return self.parameters().get("Release") == release and self.described()["StackStatus"] not in NOT_MADE
 
     def outputs(self):
         found = self.described()

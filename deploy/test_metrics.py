@@ -113,7 +113,7 @@ def behind(resources):
 
 class Wanted(unittest.TestCase):
     """What there is to watch is made of the template, so that neither an alarm goes nor a queue, rule or worker comes unnoticed."""
-    # What no resource's kind tells (issue 19): ours by what the code writes, the account's by AWS's name.
+    # What no resource's kind tells: ours by what the code writes, the account's by AWS's name.
     OF_THE_WHOLE = {
         "renewals lost": ("CitizenApp/Cache", "RenewalsLost"), "the breaker": ("CitizenApp/Cache", "BreakerOpen"),
         "the oldest due": ("CitizenApp/Jobs", "OldestDueSeconds"), "what a sweep left": ("CitizenApp/Jobs", "SweepLeft"),

@@ -60,6 +60,9 @@ class Sums(unittest.TestCase):
         self.assertLessEqual(second, methods * 100)
         self.assertGreater(second, methods * 10)
         total = lambda day: sum(one[2] for one in day[2])
+        # A caller's header asks for the trace of each of its calls.
+        of_lambda, traces = (next(one for one in lines if one[0] == what) for what in ("Lambda", "traces"))
+        self.assertAlmostEqual(traces[2], money.usd("trace", float(of_lambda[1].split()[0]) * 1e6), delta=5)
         self.assertLess(total(of("50")), total(of("100")))
         self.assertLess(total(of("100")), total(of("1000")))
 

@@ -26,6 +26,13 @@ class Pages(unittest.TestCase):
         self.assertGreaterEqual(len(named), 2)
         self.assertEqual([one for one in named if f"{one[1]}Function" not in self.TEMPLATE["Resources"]], [])
 
+    def test_a_worker_rests_by_its_mapping(self):
+        """Without environments, its queue would be polled all the same, and its messages would be dead letters after a while."""
+        told = [(page, line) for page, text in PAGES.items() for line in code(text)]
+        self.assertEqual([one for one in told if "put-function-concurrency" in one[1] and "Worker" in one[1]], [])
+        for page in ("docs/procedures.md", "docs/first-deployment.md"):
+            self.assertTrue([line for where, line in told if where == page and "update-event-source-mapping" in line and "--no-enabled" in line], page)
+
     def test_a_deployment_that_is_written_out_would_be_begun(self):
         tried = 0
         for page, text in PAGES.items():

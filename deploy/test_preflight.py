@@ -119,7 +119,7 @@ class NotReady(unittest.TestCase):
             self.assertIn(word, said[0][1])
 
     def test_a_stack_that_cannot_be_deployed_over(self):
-        for status, remedy in (("ROLLBACK_COMPLETE", "sam delete"), ("UPDATE_ROLLBACK_FAILED", "continue-update-rollback"), ("UPDATE_IN_PROGRESS", "wait")):
+        for status, remedy in (("ROLLBACK_COMPLETE", "just take-down prod"), ("UPDATE_ROLLBACK_FAILED", "continue-update-rollback"), ("UPDATE_IN_PROGRESS", "wait")):
             self.one(STOPS, [status, remedy], {("cloudformation", "describe_stacks"): stack(status)})
 
     def test_a_new_account_reserves_nothing(self):
@@ -152,11 +152,11 @@ class NotReady(unittest.TestCase):
 
     def test_e_mail(self):
         nothing = {("sesv2", "get_email_identity"): Absent}
-        self.one(STOPS, ["no identity", "MailIdentity"], nothing)
+        self.one(STOPS, ["no identity", "MailIdentity", "e-mails wait"], nothing)
         self.one(NOTE, ["no identity"], nothing, Environment="dev")
-        self.one(NOTE, ["DkimRecord1"], nothing, MailIdentity=DOMAIN)
+        self.one(NOTE, ["DkimRecord1", "e-mails wait"], nothing, MailIdentity=DOMAIN)
         self.one(STOPS, ["already", "leave MailIdentity out"], MailIdentity=DOMAIN)
-        self.one(STOPS, ["one._domainkey.a.example CNAME one.dkim.amazonses.com"], {("sesv2", "get_email_identity"): identity(False, "PENDING")})
+        self.one(STOPS, ["e-mails wait; after a day", "one._domainkey.a.example CNAME one.dkim.amazonses.com"], {("sesv2", "get_email_identity"): identity(False, "PENDING")})
         self.one(STOPS, ["link to click"], {("sesv2", "get_email_identity"): identity(False, "NOT_STARTED", f"us@mail.{DOMAIN}")})
         self.one(NOTE, ["not signed", "three._domainkey"], {("sesv2", "get_email_identity"): identity(True, "FAILED")})
         self.one(NOTE, ["sandbox", "production-access"], {("sesv2", "get_account"): {"ProductionAccessEnabled": False}})
@@ -170,12 +170,24 @@ class NotReady(unittest.TestCase):
         self.assertEqual(found({("sesv2", "get_email_identity"): identity(bounces="PENDING")}), [], "nobody asked for it here")
         self.assertIn("is not of MailIdentity", str(found(nothing, MailIdentity="b.example")))
 
+    def test_another_domain_that_ses_has_already(self):
+        """One that was the stack's own before, too."""
+        there = {("cloudformation", "describe_stacks"): stack(MailIdentity="b.example"), ("cloudformation", "describe_stack_resource"): has("MailSender")}
+        self.one(STOPS, ["already", "leave MailIdentity out"], there, MailIdentity=DOMAIN)
+        self.assertEqual(found(there | {("cloudformation", "describe_stacks"): stack(MailIdentity=DOMAIN)}, MailIdentity=DOMAIN), [])
+
+    def test_bounces_go_to_a_subdomain(self):
+        own = {("cloudformation", "describe_stack_resource"): has("MailSender")}
+        for wrong in (DOMAIN, "bounces.b.example", f"bounces{DOMAIN}"):
+            self.one(STOPS, ["no subdomain of MailIdentity=a.example"], own, MailIdentity=DOMAIN, MailFromDomain=wrong)
+        self.assertEqual(found(own, MailIdentity=DOMAIN, MailFromDomain=f"bounces.{DOMAIN}"), [])
+
     def test_the_model_providers_key(self):
         self.one(NOTE, ["put-secret-value"], AnalysisProvider="anthropic")
         there = {("cloudformation", "describe_stack_resource"): has("AnthropicApiKey")}
         for value in (Absent, {"SecretString": " \n"}, {"SecretString": "two words"}, {"SecretString": "schlüssel"},
                       {"SecretString": "{}"}, {"SecretString": '["sk-ant-key"]'}, {"SecretString": '{"a": "sk", "b": "sk"}'}):
-            self.one(STOPS, ["no usable key"], there | {("secretsmanager", "get_secret_value"): value}, AnalysisProvider="anthropic")
+            self.one(STOPS, ["no usable key", "analyses wait"], there | {("secretsmanager", "get_secret_value"): value}, AnalysisProvider="anthropic")
         for value in ('{"ANTHROPIC_API_KEY": "sk-ant-key", "note": 1}', '{"key": "sk-ant-key"}'):
             self.assertNotIn("no usable key", str(found(there | {("secretsmanager", "get_secret_value"): {"SecretString": value}}, AnalysisProvider="anthropic")))
         self.assertNotIn("schl", str(found(there | {("secretsmanager", "get_secret_value"): {"SecretString": "schlüssel"}}, AnalysisProvider="anthropic")))

@@ -1,8 +1,23 @@
 """What the recipes decide before they ask AWS."""
-import os, pathlib, subprocess, sys, tempfile, unittest, unittest.mock
-import back, deploy, environments, push, releases, roll_out, smoke, stack, tables
+import contextlib, email.message, io, os, pathlib, re, subprocess, sys, tempfile, unittest, unittest.mock, urllib.error
+import back, deploy, environments, push, releases, roll_out, rotate, smoke, stack, tables, take_down, tools
 
 HERE = pathlib.Path(deploy.__file__).parent
+
+
+class RegionOfAll(unittest.TestCase):
+    def test_it_is_aws_region(self):
+        """What the pages say to set, and all but the SDK for Python and SAM CLI go by."""
+        import boto3
+        for before in ({"AWS_DEFAULT_REGION": "us-east-1"}, {}):
+            nowhere = before | {"AWS_REGION": "eu-west-1", "AWS_CONFIG_FILE": "/nonexistent"}
+            with unittest.mock.patch.dict(os.environ, nowhere), unittest.mock.patch.object(tools.os, "execv"):
+                tools.in_sams_environment()
+                self.assertEqual(boto3.Session().region_name, "eu-west-1")
+        with unittest.mock.patch.dict(os.environ, {"AWS_DEFAULT_REGION": "us-east-1"}), unittest.mock.patch.object(tools.os, "execv"):
+            os.environ.pop("AWS_REGION", None)
+            tools.in_sams_environment()
+            self.assertEqual(boto3.Session().region_name, "us-east-1")
 
 
 class Table(unittest.TestCase):
@@ -28,6 +43,30 @@ class Table(unittest.TestCase):
                                  "GradualDeployment": "false"})
 
 
+OLD = "Parameters:\n  Release: { Type: String }\n  CacheUrl: { Type: String, Default: 'off:' }\n"
+TEMPLATE = OLD + "  DeletionProtection:\n    Default: 'true'\n  NetworkStays:\n    Default: 'false'\n"
+
+
+def updated(current, given, template=TEMPLATE, answers="yy"):
+    """What a deployment does to a stack, with the value of NetworkStays for each update that somebody is asked about, and how it ends."""
+    done, has, left = [], dict(current), list(answers)
+    there = unittest.mock.Mock(**{"parameters.side_effect": lambda: dict(has)})
+    there.settle.side_effect = lambda keep: done.append(f"keeps {keep}")
+    there.leave_network.side_effect = lambda: done.append("waits")
+
+    def carried_out(environment, name, template, one):
+        values = releases.valued(template, one)
+        done.append(values.get("NetworkStays"))
+        has.update(values if left.pop(0) == "y" else {})
+
+    with unittest.mock.patch.object(releases, "deploy", carried_out):
+        try:
+            deploy.update("dev", there, template, current, given)
+        except SystemExit as ended:
+            return done, str(ended)
+    return done, None
+
+
 class Creation(unittest.TestCase):
     """A creation that fails is taken back whole, which CloudFormation could not do with a protected table."""
 
@@ -49,28 +88,29 @@ class Network(unittest.TestCase):
     INSIDE = {"CacheUrl": "serverless:"}
 
     def test_functions_leave_it_before_it_goes(self):
-        for current in (self.INSIDE, {"CacheUrl": "off:", "NetworkStays": "true"}):  # the second is one that was cut off
-            for given in ({}, {"CacheUrl": "off:"}, {"CacheUrl": "redis://a.example:6379"}):
-                self.assertEqual(deploy.in_turn(current, given), [given | {"NetworkStays": "true"}, given])
+        cut_off = {"CacheUrl": "off:", "NetworkStays": "true"}
+        for current, given in ((self.INSIDE, {}), (self.INSIDE, {"CacheUrl": "off:"}), (cut_off, {}), (cut_off, {"CacheUrl": "off:"}),
+                               (cut_off, {"CacheUrl": "redis://a.example:6379"})):
+            self.assertEqual(deploy.in_turn(current, given), [given | {"NetworkStays": "true"}, given])
         for current, given in ((self.INSIDE, self.INSIDE), ({"CacheUrl": "off:"}, {"CacheUrl": "off:"}), ({"CacheUrl": "off:"}, self.INSIDE)):
             self.assertEqual(deploy.in_turn(current, given), [given])
 
     def test_between_both_updates_no_version_is_left_inside(self):
-        done, there = [], unittest.mock.Mock()
-        there.settle.side_effect = lambda keep: done.append(f"keeps {keep}")
-        there.leave_network.side_effect = lambda: done.append("waits")
-        with unittest.mock.patch.object(releases, "deploy", lambda *given: done.append(given[3].get("NetworkStays"))):
-            given, there.parameters.return_value = {"CacheUrl": "off:", "Release": "b"}, {"Release": "b"}
-            deploy.update("dev", there, "Parameters:\n  NetworkStays:\n", self.INSIDE, given)
-            self.assertEqual(done, ["true", "keeps 0", "waits", None, "keeps 3"])
-            done.clear()
-            deploy.update("dev", there, "Parameters:\n  Release:\n", self.INSIDE, given)
-            self.assertEqual(done, [None, "keeps 3"], "a release from before the parameter")
-            done.clear()
-            there.parameters.return_value = {"Release": "a"}
-            with self.assertRaisesRegex(SystemExit, "is as it was"):
-                deploy.update("dev", there, "Parameters:\n  NetworkStays:\n", self.INSIDE, given)
-            self.assertEqual(done, ["true"], "somebody said no to the change set")
+        given = {"CacheUrl": "off:", "Release": "b"}
+        self.assertEqual(updated(self.INSIDE, given), (["true", "keeps 0", "waits", "false", "keeps 3"], None))
+        self.assertEqual(updated(self.INSIDE, given, template=OLD), ([None, "keeps 3"], None), "a release from before the parameter")
+        done, said = updated(self.INSIDE, given, answers="n")
+        self.assertEqual(done, ["true"], "somebody said no to the change set")
+        self.assertIn("no Release=b", said)
+
+    def test_no_to_the_second_update_is_no(self):
+        done, said = updated(self.INSIDE, {"CacheUrl": "off:", "Release": "b"}, answers="yn")
+        self.assertEqual(done, ["true", "keeps 0", "waits", "false"])
+        self.assertIn("no NetworkStays=false", said)
+        done, said = updated({}, {"Release": "b"}, answers="yn")
+        self.assertEqual(done, ["false", "keeps 3", "false"])
+        self.assertIn("no DeletionProtection=true", said, "the table of a first deployment is protected by the second")
+        self.assertEqual(updated({}, {"Release": "b"})[1], None)
 
     def test_it_goes_when_lambda_has_given_back_its_interfaces(self):
         replies = [{"NetworkInterfaces": [{}]}, {"NetworkInterfaces": [{}]}, {"NetworkInterfaces": []}]
@@ -81,6 +121,12 @@ class Network(unittest.TestCase):
             stack.Stack("dev").leave_network()
         self.assertEqual(sleep.call_count, 2)
         self.assertIn({"Name": "subnet-id", "Values": ["subnet-a"]}, network.describe_network_interfaces.call_args.kwargs["Filters"])
+
+    def test_until_it_goes_it_is_in_its_zones(self):
+        """Who is told to turn the cache off before the zones are others has named those already."""
+        for current in (self.INSIDE, {"CacheUrl": "off:", "NetworkStays": "true"}):
+            given = {"CacheUrl": "off:", "Zones": "three,four"}
+            self.assertEqual(deploy.in_turn(current | {"Zones": "one,two"}, given), [given | {"NetworkStays": "true", "Zones": "one,two"}, given])
 
     def test_its_zones_stay(self):
         """Two subnets with the same addresses cannot be at once, and one cannot move."""
@@ -94,6 +140,47 @@ class Network(unittest.TestCase):
         self.assertEqual(back.parameters(then, {"CacheUrl": "off:", "Zones": ""})["Zones"], "one,two")
         for current, given in ((self.INSIDE, self.INSIDE), ({"CacheUrl": "off:"}, self.INSIDE | {"Zones": "one,two"}), (self.INSIDE, {"Zones": "one,two"}), ({}, self.INSIDE)):
             self.assertEqual(objects(current, **given), [])
+
+
+class Cache(unittest.TestCase):
+    """Functions change one after the other: with two caches at a time, one would not hear of what is written by those that have the other."""
+    CACHES = ("serverless:", "redis://a.example:6379", "redis://b.example:6379", "redis://a.example:6379/1", "rediss://u@?iam=prod&name=prod")
+    NONE = ("off:", "memory:")
+
+    def test_another_one_is_reached_by_way_of_none(self):
+        objects = lambda current, then: deploy.cache_objection(current, environments.defaults() | {"CacheUrl": then})
+        for now in self.CACHES:
+            for then in self.CACHES:
+                said = objects({"CacheUrl": now}, then)
+                self.assertEqual([one for one in said if "CacheUrl=off: first" in one], said)
+                self.assertEqual(len(said), int(now != then), f"{now} {then}")
+            for none in self.NONE:
+                self.assertEqual(objects({"CacheUrl": now}, none) + objects({"CacheUrl": none}, now), [], f"{now} {none}")
+            self.assertEqual(objects({}, now), [], "a first deployment")
+
+    def test_another_password_is_no_other_cache(self):
+        now = {"CacheUrl": "redis://us:old//@a.example:6379"}
+        for then in ("redis://us:new@a.example:6379", "rediss://a.example:6379"):
+            self.assertEqual(deploy.cache_objection(now, {"CacheUrl": then}), [], then)
+        self.assertNotIn("old", deploy.cache_objection(now, {"CacheUrl": "redis://us:old@b.example:6379"})[0])
+
+    def test_nothing_is_deployed_before_that_is_known(self):
+        there = unittest.mock.Mock(**{"parameters.return_value": {"CacheUrl": "redis://a.example:6379"}})
+        with unittest.mock.patch.object(stack, "Stack", lambda _: there), unittest.mock.patch.object(deploy.release, "built", side_effect=AssertionError("begun")), \
+                unittest.mock.patch.object(sys, "argv", ["deploy.py", "dev", "CacheUrl=redis://b.example:6379"]):
+            with self.assertRaisesRegex(SystemExit, "CacheUrl: the stack has another cache"):
+                deploy.main()
+
+    def test_going_back_keeps_it(self):
+        """What was written since, only the cache of now has heard."""
+        for now in self.CACHES:
+            for then in self.CACHES:
+                self.assertEqual(back.parameters({"CacheUrl": then, "Release": "a"}, {"CacheUrl": now, "Release": "b"}), {"CacheUrl": now, "Release": "a"})
+            for none in self.NONE:
+                self.assertEqual(back.parameters({"CacheUrl": none}, {"CacheUrl": now}), {"CacheUrl": none})
+                self.assertEqual(back.parameters({"CacheUrl": now}, {"CacheUrl": none}), {"CacheUrl": now})
+        inside = {"CacheUrl": "serverless:", "Zones": "one,two"}
+        self.assertEqual(back.parameters({"CacheUrl": "redis://a.example:6379", "Zones": ""}, inside), inside, "with its network, which stays in its zones")
 
 
 class Region(unittest.TestCase):
@@ -122,6 +209,72 @@ class Recovery(unittest.TestCase):
             with unittest.mock.patch.object(tables.time, "sleep"):
                 self.assertEqual(tables.switch_recovery_on("restored", table), "on")
             self.assertEqual(table.update_continuous_backups.call_count, refusals + 1)
+
+
+class Mail(unittest.TestCase):
+    """CloudFormation makes no identity that SES has, and leaves the one of before there when a stack has another or none."""
+
+    def test_an_identity_that_is_there_is_not_made(self):
+        objects = lambda current, identity, there: deploy.mail_objection(current, {"MailIdentity": identity}, there.__contains__)
+        for current in ({}, {"MailIdentity": ""}, {"MailIdentity": "b.example"}):
+            self.assertIn("leave MailIdentity out", objects(current, "a.example", {"a.example"})[0])
+            self.assertEqual(objects(current, "a.example", {"b.example"}), [])
+        for current, identity in (({"MailIdentity": "a.example"}, "a.example"), ({"MailIdentity": "a.example"}, ""), ({}, "")):
+            self.assertEqual(objects(current, identity, {"a.example", ""}), [], "the stack's own, and none")
+
+    def test_ses_is_asked(self):
+        error = stack.ClientError({"Error": {"Code": "NotFoundException"}}, "GetEmailIdentity")
+        ses = unittest.mock.Mock(**{"get_email_identity.side_effect": [{}, error]})
+        with unittest.mock.patch.object(stack, "client", lambda service: {"sesv2": ses}[service]):
+            self.assertEqual([stack.has_identity("a.example") for _ in range(2)], [True, False])
+
+    def test_who_mails_are_from_is_not_gone_back_on_once_it_is_another_domain(self):
+        of = lambda domain, bounces="": {"MailIdentity": domain, "MailFrom": f"us@{domain}", "MailFromDomain": bounces}
+        first, second = of("a.example", "bounces.a.example"), of("b.example")
+        for then, now in ((first, second), ({"MailFrom": "us@a.example"}, second), (of(""), second), (first, of(""))):
+            self.assertEqual(back.parameters(then, now), then | now)
+        self.assertEqual(back.parameters(first, of("a.example")), first, "a domain that stays is no hindrance")
+        self.assertEqual(back.parameters(first, {}), first)
+
+
+class Forgotten(unittest.TestCase):
+    """A release that was not deployed is none to go back to."""
+
+    def ended(self, status, release, kept=(), error=SystemExit("no")):
+        there = unittest.mock.Mock(name="stack", has=lambda given: stack.Stack.has(there, given))
+        there.parameters.return_value, there.described.return_value = {"Release": release}, {"StackStatus": status}
+        with unittest.mock.patch.object(deploy, "update", side_effect=error), unittest.mock.patch.object(releases, "forget") as forget:
+            with self.assertRaises(type(error)):
+                deploy.update_or_forget("dev", there, TEMPLATE, {}, {"Release": "b"}, kept)
+        return forget.called
+
+    def test_it_is_forgotten_unless_the_stack_has_it_or_had_it_before(self):
+        failed = subprocess.CalledProcessError(1, "sam")
+        self.assertTrue(self.ended("UPDATE_ROLLBACK_COMPLETE", "a", error=failed))
+        self.assertTrue(self.ended("UPDATE_COMPLETE", "a"), "somebody said no")
+        self.assertTrue(self.ended("ROLLBACK_COMPLETE", "b", error=failed), "a creation that failed")
+        self.assertFalse(self.ended("UPDATE_COMPLETE", "b"), "the second update was refused")
+        self.assertFalse(self.ended("UPDATE_IN_PROGRESS", "b", error=failed), "it may succeed yet")
+        self.assertFalse(self.ended("UPDATE_COMPLETE", "a", kept=["b"]), "it was deployed before")
+        self.assertFalse(self.ended("UPDATE_COMPLETE", "a", error=KeyboardInterrupt()), "CloudFormation goes on")
+
+
+class TakingDown(unittest.TestCase):
+    def test_cloudformation_does_it_alone_and_is_waited_for(self):
+        """SAM CLI would delete the code of the kept releases."""
+        cloudformation = unittest.mock.Mock()
+        with unittest.mock.patch.object(stack, "client", lambda service: {"cloudformation": cloudformation}[service]):
+            take_down.take_down(stack.Stack("dev"))
+            cloudformation.delete_stack.assert_called_once_with(StackName="citizen-dev")
+            cloudformation.get_waiter.assert_called_once_with("stack_delete_complete")
+            from botocore.exceptions import WaiterError
+            cloudformation.get_waiter.return_value.wait.side_effect = WaiterError("StackDeleteComplete", "DELETE_FAILED", {})
+            with self.assertRaisesRegex(SystemExit, "citizen-dev is not deleted"):
+                take_down.take_down(stack.Stack("dev"))
+
+    def test_nobody_is_told_to_have_sam_do_it(self):
+        for file in (HERE.parent / "README.md", *sorted((HERE.parent / "docs").glob("*.md")), *sorted(HERE.glob("[!t]*.py"))):
+            self.assertIsNone(re.search(r"sam delete --|\.sam\(\"delete\"", file.read_text()), file.name)
 
 
 class Back(unittest.TestCase):
@@ -158,12 +311,46 @@ class Walk(unittest.TestCase):
     """Where nobody may register, a walk that does would take every good release back."""
 
     def test_closed_registration_wants_an_account(self):
-        opened = {"RegistrationsPerMinute": "5", "RegistrationsPerDay": "20", "FailedLogInsPerMinute": "10"}
+        opened = environments.defaults()
         self.assertIsNone(roll_out.closed(opened, None))
         self.assertIn("closes log-ins", roll_out.closed(opened | {"FailedLogInsPerMinute": "0"}, {"email": "a@a.example", "password": "…"}))
         for name in ("RegistrationsPerMinute", "RegistrationsPerDay"):
             self.assertIn(f"{name}=0", roll_out.closed(opened | {name: "0"}, None))
             self.assertIsNone(roll_out.closed(opened | {name: "0"}, {"email": "a@a.example", "password": "…"}))
+
+    def test_a_rate_of_nothing_closes_too(self):
+        """Whoever shuts the door in an incident would have it opened again by the walk."""
+        opened, account = environments.defaults(), {"email": "a@a.example", "password": "…"}
+        for given in (None, account):
+            self.assertIn("SessionRequestsPerSecond=0 closes", roll_out.closed(opened | {"SessionRequestsPerSecond": "0"}, given))
+            self.assertIn("OrgRequestsPerSecond=0,0,0 closes", roll_out.closed(opened | {"OrgRequestsPerSecond": "0,0,0"}, given))
+        free = opened | {"OrgRequestsPerSecond": "0,50,100"}
+        self.assertIn("OrgRequestsPerSecond", roll_out.closed(free, None), "a new organization's plan is the free one")
+        self.assertIsNone(roll_out.closed(free, account))
+        self.assertIsNone(roll_out.closed(opened | {"OrgRequestsPerSecond": "10,0,0", "SessionRequestsPerSecond": "5"}, None))
+
+    def test_a_rate_is_waited_out_and_a_limit_is_not(self):
+        """With a rate of 5 a second the walk asks more often than it may."""
+        def refusal(after):
+            headers = email.message.Message()
+            headers["Retry-After"] = after
+            return urllib.error.HTTPError("", 429, "", headers, io.BytesIO(b'{"code":"rate_limited"}'))
+
+        reply = unittest.mock.MagicMock(status=200, headers={})
+        reply.__enter__.return_value, reply.read.return_value = reply, b"{}"
+        for answers, waited in (([refusal("1"), refusal("2"), reply], [1, 2]), ([reply], [])):
+            with unittest.mock.patch.object(smoke.urllib.request, "urlopen", side_effect=answers), \
+                    unittest.mock.patch.object(smoke.time, "sleep") as sleep:
+                smoke.Walk("http://a.example").read("GET", "/me", 200)
+                self.assertEqual([one.args[0] for one in sleep.call_args_list], waited)
+        # A minute's and a day's; and who is never let in.
+        for after, most in (("10", 0), ("", 0), ("1", 61)):
+            clock = iter(range(100))
+            with unittest.mock.patch.object(smoke.urllib.request, "urlopen", side_effect=lambda *_, **__: (_ for _ in ()).throw(refusal(after))), \
+                    unittest.mock.patch.object(smoke.time, "monotonic", lambda: next(clock)), unittest.mock.patch.object(smoke.time, "sleep") as sleep:
+                with self.assertRaisesRegex(smoke.Broken, "429 instead of 200"):
+                    smoke.Walk("http://a.example").read("GET", "/me", 200)
+                self.assertLessEqual(sleep.call_count, most)
 
     def test_nothing_is_deployed_before_that_is_known(self):
         said = subprocess.run([sys.executable, HERE / "roll_out.py", "dev", "RegistrationsPerDay=0"], capture_output=True, text=True, timeout=120,
@@ -180,6 +367,37 @@ class Walk(unittest.TestCase):
                 file.flush()
                 with self.assertRaises((SystemExit, ValueError), msg=text):
                     smoke.account_in(file.name)
+
+
+class Operator(unittest.TestCase):
+    """The operator's commands know the environment's variables alone; a person has credentials wherever AWS's tools keep them."""
+
+    def test_a_cursor_key_is_rotated_with_them_too(self):
+        import operate
+        there = unittest.mock.Mock(**{"outputs.return_value": {"TableName": "table"}})
+        with unittest.mock.patch.object(operate, "variables", lambda *_: {"AWS_ACCESS_KEY_ID": "key"}), unittest.mock.patch.object(rotate.subprocess, "run") as run:
+            with contextlib.redirect_stdout(io.StringIO()):
+                rotate.cursor_key(there, "org_1")
+        self.assertEqual(run.call_args.kwargs["env"], {"AWS_ACCESS_KEY_ID": "key"})
+
+    def test_a_profile_will_do(self):
+        import boto3, operate
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder, "aws")
+            there = {"AWS_SHARED_CREDENTIALS_FILE": str(file), "AWS_CONFIG_FILE": str(file), "AWS_PROFILE": "citizen", "AWS_SESSION_TOKEN": "of before"}
+            keys = "aws_access_key_id = key\naws_secret_access_key = secret\nregion = eu-west-1\n"
+            for more, token in (("", None), ("aws_session_token = token\n", "token")):
+                file.write_text("".join(f"[{name}]\n{keys}{more}" for name in ("citizen", "profile citizen")))
+                with unittest.mock.patch.dict(os.environ, there, clear=True):
+                    given = operate.variables(boto3.Session(), dict(os.environ))
+                found = [given.get(f"AWS_{name}") for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "REGION", "PROFILE")]
+                self.assertEqual(found, ["key", "secret", token, "eu-west-1", "citizen"])
+
+    def test_without_credentials_it_says_so(self):
+        import boto3, operate
+        nowhere = {"AWS_SHARED_CREDENTIALS_FILE": "/nonexistent", "AWS_CONFIG_FILE": "/nonexistent", "AWS_EC2_METADATA_DISABLED": "true"}
+        with unittest.mock.patch.dict(os.environ, nowhere, clear=True), self.assertRaisesRegex(SystemExit, "no credentials"):
+            operate.variables(boto3.Session(), dict(os.environ))
 
 
 class Address(unittest.TestCase):

@@ -39,7 +39,9 @@ class Bucket:
     def get_object(self, Bucket, Key):
         return {"Body": io.BytesIO(self.versions[Key][-1][1].encode())}
 
-    def delete_object(self, Bucket, Key, VersionId):
+    def delete_object(self, Bucket, Key, VersionId=None):
+        if VersionId is None:
+            return self.put(Key, None)
         self.versions[Key] = [one for one in self.versions[Key] if one[0] != VersionId]
 
 
@@ -77,6 +79,16 @@ class Prune(unittest.TestCase):
             self.assertTrue(all(f"{releases.PREFIX}/{STACK}/code/{one.split('/code/')[1]}" in self.bucket.keys() for one in template.split()[1::2]))
             self.assertEqual(given, {"Release": f"r{number:02}"})
         self.assertEqual(self.there("citizen-prod"), {"code/aa", "code/dd", "templates/theirs.template", "theirs/template.yaml", "theirs/parameters.json"})
+
+    def test_what_is_forgotten_is_not_kept_and_goes_with_the_next_one(self):
+        """Nor does it take the place of one that was deployed."""
+        self.release("one", "aa")
+        self.release("two", "aa", "bb")
+        releases.forget(STACK, "two")
+        self.assertEqual(releases.kept(STACK), ["one"])
+        self.release("three", "aa")
+        self.assertEqual(releases.prune(STACK, {"three", "one"}), 2)
+        self.assertEqual(self.there(), {"code/aa", "templates/three.template", *(f"{one}/{file}" for one in ("one", "three") for file in ("template.yaml", "parameters.json"))})
 
     def test_older_versions_of_what_stays_go(self):
         self.release("one", "aa")

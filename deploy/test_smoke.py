@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The smoke walk passes over a whole system, and fails over one in which any one thing is broken. Over a local system:
 .ci/with-local.sh deploy/test_smoke.py"""
-import http.client, http.server, json, os, pathlib, re, secrets, subprocess, tempfile, threading, unittest, unittest.mock, urllib.error, urllib.request
+import http.client, http.server, itertools, json, os, pathlib, re, secrets, subprocess, tempfile, threading, unittest, unittest.mock, urllib.error, urllib.request
 import smoke
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -30,11 +30,15 @@ ELSEWHERE = urllib.request.build_opener(Elsewhere)
 class Proxy(http.server.BaseHTTPRequestHandler):
     """Passes calls on to the system, but for what is broken: a function of method, path and reply, which gives another reply."""
     broken, called = None, set()
+    # Whether a call comes too early, in the second that it comes in.
+    too_early = None
 
     def answer(self):
         Proxy.called.add(f"{self.command} {self.path.split('?')[0]}")
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length) if length else None
+        if Proxy.too_early and Proxy.too_early():
+            return self.reply(429, b'{"code":"rate_limited"}', "application/problem+json", {"Retry-After": "1"})
         headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection", "content-length")}
         request = urllib.request.Request(os.environ["URL"] + self.path, body, headers, method=self.command)
         try:
@@ -43,8 +47,12 @@ class Proxy(http.server.BaseHTTPRequestHandler):
         except urllib.error.HTTPError as error:
             status, text, headers = error.code, error.read(), error.headers
         kind = headers.get_content_type()
-        status, text, kind = (Proxy.broken or (lambda _method, _path, *same: same))(self.command, self.path, status, text, kind)
+        self.reply(*(Proxy.broken or (lambda _method, _path, *same: same))(self.command, self.path, status, text, kind))
+
+    def reply(self, status, text, kind, headers={}):
         self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
@@ -134,7 +142,7 @@ class Smoke(unittest.TestCase):
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
     def tearDown(self):
-        Proxy.broken = None
+        Proxy.broken = Proxy.too_early = None
         self.server.shutdown()
         self.server.server_close()
 
@@ -161,6 +169,14 @@ class Smoke(unittest.TestCase):
             self.assertIsNone(smoke.walk(self.url, say=said.append), code)
             # The walk's own new account has proven no address, and so sends no mail.
             self.assertEqual({one.split(":")[0] for one in said if "NOT TRIED" in one}, {"mail", step})
+
+    def test_a_small_rate_is_waited_out(self):
+        """As with SessionRequestsPerSecond=3: each fourth call comes too early."""
+        calls, sleep, said = itertools.count(1), smoke.time.sleep, []
+        Proxy.too_early = lambda: next(calls) % 4 == 0
+        with unittest.mock.patch.object(smoke.time, "sleep", lambda seconds: sleep(min(seconds, 0.05))):
+            self.assertIsNone(smoke.walk(self.url, say=said.append))
+        self.assertEqual(len(said), len(smoke.STEPS))
 
     def test_an_account_is_walked_with_again_and_again_where_nobody_may_register(self):
         Proxy.broken = changed("POST", "/auth/register", lambda status, text, kind: (429, b'{"code":"rate_limited"}', kind))

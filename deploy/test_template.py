@@ -73,6 +73,16 @@ class Variables(unittest.TestCase):
         self.assertEqual(found, {})
 
 
+class Traces(unittest.TestCase):
+    def test_x_ray_has_functions_calls_and_nothing_of_api_gateways(self):
+        """Its segments have the caller's address and the real path, under the `trace_id` of the security log's lines, which hash both."""
+        stack = Stack(TEMPLATE, ALL_ON)
+        (stage,) = stack.of("AWS::ApiGateway::Stage").values()
+        self.assertIs(stage["Properties"].get("TracingEnabled", False), False)
+        self.assertNotIn("xray", stage["Properties"]["AccessLogSetting"]["Format"], "there is none without tracing")
+        self.assertEqual({one["Properties"]["TracingConfig"]["Mode"] for one in stack.of("AWS::Lambda::Function").values()}, {"Active"})
+
+
 class Size(unittest.TestCase):
     def test_with_every_parameter_on_the_stack_stays_under_the_limit(self):
         # Whatever a condition could make: more than any stack has.

@@ -39,6 +39,25 @@ class Workflows(unittest.TestCase):
             self.assertIs(concurrency["cancel-in-progress"], False)
         self.assertEqual(WORKFLOWS["roll-out.yml"]["jobs"]["roll-out"]["environment"], "${{ inputs.environment }}")
 
+    def test_what_is_built_lasts_as_long_as_an_approval_may_take(self):
+        """"Reviewing deployments", GitHub Docs: a job that nobody approves in 30 days fails. It is not the artifact's first day by then."""
+        kept = [step["with"]["retention-days"] for _, job in JOBS for step in job.get("steps", []) if "upload-artifact" in step.get("uses", "")]
+        self.assertEqual(len(kept), 1)
+        self.assertGreater(kept[0], 30)
+
+    def test_what_root_has_written_the_runner_writes_to(self):
+        """Root installs tools with the runner's HOME: crates, toolchains and caches are root's then."""
+        steps = [step["run"] for step in WORKFLOWS["release.yml"]["jobs"]["build"]["steps"] if "run" in step]
+        as_root = next(at for at, step in enumerate(steps) if step.startswith("sudo --preserve-env"))
+        self.assertEqual(set(re.findall(r"\$HOME/(\S+?)\"", steps[as_root + 1])), {".cache", ".cargo", ".rustup"})
+        self.assertTrue(steps[as_root + 1].startswith('sudo chown -R "$USER" '), steps)
+
+    def test_an_older_commit_follows_no_newer_one(self):
+        """One run is in its group until its approval is given or refused, and the page says so."""
+        self.assertEqual(WORKFLOWS["release.yml"]["concurrency"]["group"], "release")
+        page = (ROOT / "docs/deployment.md").read_text()
+        self.assertIn("reject", page[page.index("## From GitHub"):page.index("## On this machine")])
+
     def test_each_step_is_a_script_that_runs_here(self):
         for name, job in JOBS:
             for command in (step["run"] for step in job.get("steps", []) if "run" in step):
@@ -91,7 +110,8 @@ class Role(unittest.TestCase):
         self.assertGreaterEqual(len(called), 6)
         statements = [one for policy in self.ROLE["DeployRole"]["Properties"]["Policies"] for one in policy["PolicyDocument"]["Statement"]]
         may = {action for one in statements for action in ([one["Action"]] if isinstance(one["Action"], str) else one["Action"])}
-        named = {f"{service}:{''.join(word.title() for word in operation.split('_'))}" for service, operation in called}
+        of_iam = {"sesv2": "ses"}
+        named = {f"{of_iam.get(service, service)}:{''.join(word.title() for word in operation.split('_'))}" for service, operation in called}
         self.assertLessEqual(named, may)
 
     def test_cloudformation_may_run_the_templates_transform(self):

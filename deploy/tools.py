@@ -17,7 +17,10 @@ def copied(folder):
 
 
 def in_sams_environment():
-    """Begins the running script anew in SAM CLI's environment, unless it runs there."""
+    """Begins the running script anew in SAM CLI's environment, unless it runs there. AWS_REGION is the region there, too: AWS's SDK
+    for Python, and SAM CLI with it, read AWS_DEFAULT_REGION alone, and else the region of ~/.aws/config."""
+    if region := os.environ.get("AWS_REGION"):
+        os.environ["AWS_DEFAULT_REGION"] = region
     if sys.prefix != str(TOOLS / "venv"):
         python = TOOLS / "venv/bin/python"
         if not python.exists():
