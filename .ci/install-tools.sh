@@ -37,7 +37,7 @@ if ! command -v valgrind >/dev/null; then
     DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends valgrind libc6-dbg
 fi
 
-# Puts together what functions count, for `just build`: the compiler's own tool, or Debian's, whose older format it reads.
+# Puts together what functions count, for `just build --release`: the compiler's own tool, or Debian's, whose older format it reads.
 if ! find "$(rustc --print sysroot)" -name llvm-profdata | grep -q . && ! command -v llvm-profdata-19 >/dev/null; then
     rustup component add llvm-tools || {
         apt-get update -q

@@ -13,8 +13,8 @@ PASSWORD = "a stranger's own long word"
 FAILED_LOG_INS, REGISTRATIONS, GUESSES_FROM_ONE, GUESSES = 10, 5, 10, 100
 # E-mails: a free organization's part of the day (`CapShares`); nothing at all before its address is proven.
 EMAILS_OF_FREE, ANALYSES_OF_FREE, INVITATIONS, MEMBERS_OF_FREE, SESSION_RATE = 50, 100, 20, 5, 50
-# To one address: the code of the registration and one more a minute, links of an hour, changes of a day.
-CODES, LINKS, CHANGES = 2, 3, 3
+# To one address: the code of the registration and one more a minute, codes of a day, links of an hour, changes of a day.
+CODES, CODES_OF_DAY, LINKS, CHANGES = 2, 6, 3, 3
 # What one network asks for in a day.
 LINKS_ASKED = 20
 
@@ -87,17 +87,21 @@ class World:
         if not self.local:
             return None
         account = self.account()
+        status = self.call("POST", "/auth/verify-email", {"token": self.mailed(account.email, "citv")}, token=account.token)[0]
+        return account if status == 200 else sys.exit(f"the stranger's own address is not proven: {status}")
+
+    def mailed(self, email, kind):
+        """The token of this kind in the newest mail to one of the stranger's own addresses, where the system is on this machine."""
         for _ in range(100):
             try:
-                with urllib.request.urlopen(f"{self.url.scheme}://{self.url.netloc}/_local/mail-to/{account.email}", timeout=30) as mail:
-                    token = re.search(r"#(citv_[\w-]+)", mail.read().decode())
+                with urllib.request.urlopen(f"{self.url.scheme}://{self.url.netloc}/_local/mail-to/{email}", timeout=30) as mail:
+                    token = re.search(rf"#({kind}_[\w-]+)", mail.read().decode())
             except urllib.error.HTTPError:  # no mail yet
                 token = None
             if token:
-                status = self.call("POST", "/auth/verify-email", {"token": token[1]}, token=account.token)[0]
-                return account if status == 200 else sys.exit(f"the stranger's own address is not proven: {status}")
+                return token[1]
             time.sleep(0.2)
-        sys.exit("no mail to the stranger's own address")
+        sys.exit(f"no mail to the stranger's own address {email}")
 
     def mails_to(self, email):
         """What an address got: texts, where the system is on this machine."""
@@ -266,14 +270,42 @@ def mail(world):
         got["#citv_"] > CODES or got["#citr_"] > LINKS or got["#citc_"] > 0
     changes = len(world.mails_to(victim))
     yield "mail to the second, which has none", f"{changes} changes", changes > CHANGES
+    # Registered, moved on to an address of the stranger's own, and free to be registered again.
+    third, moved = f"victim-{secrets.token_hex(8)}@example.com", []
+    for _ in range(10):
+        status, account = world.register(email=third)
+        if account is None:
+            moved.append(status)
+            continue
+        own = f"stranger-{secrets.token_hex(8)}@example.com"
+        world.call("PUT", "/me/email", {"email": own}, token=account.token)
+        moved.append(world.call("POST", "/auth/verify-email", {"token": world.mailed(own, "citc")}, token=account.token)[0])
+    world.until_mail_is_out()
+    codes = len(world.mails_to(third))
+    yield "ten accounts of a third victim's address, each moved on", f"{tally(moved)}; {codes} codes", codes > CODES_OF_DAY
+
+
+def addresses(world):
+    """Who has an account: by the code of an address of one's own that was asked for before another one."""
+    if not world.local:
+        return
+    holder, answers = world.account(), []
+    for other in (holder.email, f"nobody-{secrets.token_hex(8)}@example.com"):
+        mine, own = world.account(), f"stranger-{secrets.token_hex(8)}@example.com"
+        world.call("PUT", "/me/email", {"email": own}, token=mine.token)
+        token = world.mailed(own, "citc")
+        world.call("PUT", "/me/email", {"email": other}, token=mine.token)
+        world.until_mail_is_out()
+        answers.append(world.call("POST", "/auth/verify-email", {"token": token}, token=mine.token)[0])
+    yield "one's own code after asking for an address that is taken, and for one that is free", tally(answers), answers != [400, 400]
 
 
 def proofs(world):
     """Proofs: codes and links guessed."""
     mine = world.account()
-    code = lambda: "".join(random.choice("ABCDEFGHJKLMNPQRSTUVWXYZ234567") for _ in range(8))
+    code = lambda: "".join(random.choice("0123456789ABCDEFGHJKMNPQRSTVWXYZ") for _ in range(8))
     found = world.at_once(40, lambda _: world.call("POST", "/auth/verify-email", {"code": code()}, token=mine.token)[0])
-    yield "40 codes guessed", tally(found), 200 in found
+    yield "40 codes guessed", tally(found), 200 in found or found.count(400) > GUESSES_FROM_ONE
     for path, more in (("/auth/verify-email", {}), ("/auth/reset-password", {"password": PASSWORD}), ("/invitations/accept", {})):
         found = [world.call("POST", path, {"token": token} | more, token=mine.token)[0]
                  for token in ("", "citv_", "citr_" + secrets.token_urlsafe(32), "citv_" + secrets.token_urlsafe(32), mine.token)]
@@ -326,7 +358,7 @@ def surface(world):
         any(status >= 500 for status, *_ in found) or any(leaks.search(one) for one in said) or any("Set-Cookie" in h for _, h, _ in found)
 
 
-ATTEMPTS = {one.__name__: one for one in (accounts, guesses, tokens, others, roles, mail, proofs, money, surface)}
+ATTEMPTS = {one.__name__: one for one in (accounts, guesses, tokens, others, roles, mail, addresses, proofs, money, surface)}
 
 
 def main():

@@ -106,7 +106,7 @@ def all_scenarios(system, accept):
         "reauthenticate": Scenario("reauthenticate", same(at("reauthenticate", {
             "password": "correct horse battery"})), most=20),
         "sessions": Scenario("sessions", same(at("sessions"))),
-        "verify-email": Scenario("verify-email", same(at("verify-email", {"code": "0000-0000"})), (400,), queue=idle),
+        "verify-email": Scenario("verify-email", same(at("verify-email", {"token": "citv_"})), (400,), queue=idle),
         "forgot-password": Scenario("forgot-password", same(ask("forgot-password", body={"email": "bench@example.com"})), queue=idle),
         "reset-password": Scenario("reset-password", same(ask("reset-password", body={
             "token": "citr_", "password": "nine wooden barrels"})), (400,), queue=idle),

@@ -158,7 +158,8 @@ pub(crate) enum Operator {
 /// The system that a command works on.
 #[derive(Args)]
 pub(crate) struct At {
-    /// The table of a deployed system, reached by AWS's own environment variables [default: the system on this machine].
+    /// The table of a deployed system, reached by AWS's own environment variables, which `just operate` finds [default: the system on this
+    /// machine].
     #[arg(long)]
     table: Option<String>,
 }

@@ -1,5 +1,7 @@
-//! Listens on the loopback addresses and answers the requests of each connection. A caller who sends nothing more, and one who
-//! opens connections without end, run into [`Limits`].
+//! Listens on the loopback addresses and answers the requests of each connection. A caller who sends nothing more, one who takes
+//! nothing of what is sent, and one who opens connections without end, run into [`Limits`].
+
+mod impatient;
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -23,6 +25,7 @@ use tokio::task::JoinSet;
 use tokio::time::Sleep;
 
 use crate::own_name;
+use impatient::Impatient;
 
 /// How often a free port is looked for that is free on both loopback addresses.
 const PORTS_TRIED: u32 = 20;
@@ -34,11 +37,15 @@ const BACKLOG: u32 = 4_096;
 /// How long accepting rests when the process has no file descriptor left.
 const REST: Duration = Duration::from_secs(1);
 
+/// Headers of a request that are read. More than 100, so that the gateway refuses by their length, as API Gateway does; hyper's own
+/// answer to more has no body.
+const MAX_HEADERS: usize = 1_024;
+
 /// What callers may take of a server.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// How long a request's head may take, counted from the connection's opening or its last reply on, so that an idle
-    /// connection is closed after it too; and once more, how long its body may take.
+    /// connection is closed after it too; once more, how long its body may take; and how long what is sent may wait to be taken.
     pub patience: Duration,
     /// Most connections at a time; later ones wait until one ends.
     pub connections: usize,
@@ -50,6 +57,15 @@ impl Default for Limits {
     fn default() -> Self {
         Self { patience: Duration::from_secs(30), connections: 4_000 }
     }
+}
+
+/// What becomes of a request whose caller goes away before it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Abandoned {
+    /// It runs to its end, as a function in AWS does, which does not hear of it. A caller that only sends no more gets its answer.
+    RunsOn,
+    /// It ends where it stands: what a long poll takes from a queue then would be nobody's.
+    Ends,
 }
 
 /// Listens at a port of both loopback addresses, since `localhost` may be either; 0 takes a port that is free on both. A machine
@@ -89,6 +105,7 @@ pub(crate) async fn serve(
     listeners: Vec<TcpListener>,
     router: Router,
     limits: Limits,
+    abandoned: Abandoned,
     stop: impl Future<Output = ()> + Send,
 ) {
     let router = own_name::only(router);
@@ -97,6 +114,8 @@ pub(crate) async fn serve(
     let mut connections = JoinSet::new();
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.patience);
+    // Otherwise hyper looks for the caller's end while a request is under way, and drops what answers it.
+    http.half_close(abandoned == Abandoned::RunsOn).max_headers(MAX_HEADERS);
     let mut stop = pin!(stop);
     loop {
         let next = async {
@@ -116,7 +135,8 @@ pub(crate) async fn serve(
             request.extensions_mut().insert(ConnectInfo(peer));
             router.clone().oneshot(request)
         });
-        let connection = http.serve_connection(TokioIo::new(stream), service);
+        let stream = TokioIo::new(Impatient::new(stream, limits.patience));
+        let connection = http.serve_connection(stream, service);
         let mut closing = closing.subscribe();
         connections.spawn(async move {
             let mut connection = pin!(connection);

@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use axum::routing::post;
+use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::*;
 
@@ -15,9 +15,13 @@ const FOR_EVER: Duration = Duration::from_secs(60);
 
 async fn started(limits: Limits) -> (u16, oneshot::Sender<()>) {
     let router = Router::new().route("/", post(async |body: Result<Bytes, _>| body.is_ok().to_string()));
+    serving(router, limits)
+}
+
+fn serving(router: Router, limits: Limits) -> (u16, oneshot::Sender<()>) {
     let (port, listeners) = loopback(0).expect("a free port");
     let (stop, stopped) = oneshot::channel();
-    tokio::spawn(serve(listeners, router, limits, async {
+    tokio::spawn(serve(listeners, router, limits, Abandoned::RunsOn, async {
         let _ = stopped.await;
     }));
     (port, stop)
@@ -91,6 +95,66 @@ async fn no_more_connections_are_served_at_a_time_than_the_limit() {
     drop(first);
     assert!(matches!(tokio::time::timeout(FOR_EVER, second.read_exact(&mut reply)).await, Ok(Ok(_))));
     assert_eq!(&reply, b"HTTP/1.1 200");
+}
+
+/// As a function does in AWS. One caller is gone, and another one only sends no more.
+#[tokio::test]
+async fn a_request_runs_to_its_end_though_its_caller_goes_away() {
+    let [begun, goes_on, ended] = [(); 3].map(|()| Arc::new(Notify::new()));
+    let (begins, waits, ends) = (begun.clone(), goes_on.clone(), ended.clone());
+    let works = get(async move || {
+        begins.notify_one();
+        waits.notified().await;
+        ends.notify_one();
+        "done"
+    });
+    let router = Router::new().route("/work", works).route("/", get(async || "here"));
+    let (port, _running) = serving(router, Limits::default());
+    for is_gone in [true, false] {
+        let mut stream = connected(port).await;
+        stream.write_all(b"GET /work HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
+        begun.notified().await;
+        stream.shutdown().await.expect("it sends no more");
+        let listening = (!is_gone).then_some(stream);
+        // What it would see of that end it has seen when it has answered others.
+        for _ in 0..20 {
+            let mut other = connected(port).await;
+            other.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.expect("sent");
+            assert!(until_closed(other).await.ends_with("here"));
+        }
+        goes_on.notify_one();
+        tokio::time::timeout(FOR_EVER, ended.notified()).await.expect("it runs to its end");
+        if let Some(stream) = listening {
+            let reply = until_closed(stream).await;
+            assert!(reply.starts_with("HTTP/1.1 200 ") && reply.ends_with("done"), "{reply}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_takes_nothing_of_its_reply_makes_room_for_another() {
+    // More than the operating system keeps for both ends.
+    let large = Bytes::from(vec![b'x'; 64 << 20]);
+    let router = Router::new().route("/", post(async || "small").get(async move || large));
+    let (port, _running) = serving(router, Limits { patience: MOMENT, connections: 1 });
+    let mut silent = connected(port).await;
+    silent.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
+    let mut other = connected(port).await;
+    other.write_all(WHOLE).await.expect("sent");
+    let received = until_closed(other).await;
+    assert!(received.starts_with("HTTP/1.1 200 ") && received.ends_with("small"), "{received}");
+}
+
+/// The gateway counts their bytes, as API Gateway does, and refuses with a problem.
+#[tokio::test]
+async fn many_short_headers_are_read() {
+    let (port, _running) = started(Limits::default()).await;
+    let mut stream = connected(port).await;
+    let headers = "X: 1\r\n".repeat(1_000);
+    let head = format!("POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 2\r\n{headers}\r\n");
+    stream.write_all(format!("{head}{{}}").as_bytes()).await.expect("sent");
+    let received = until_closed(stream).await;
+    assert!(received.starts_with("HTTP/1.1 200 ") && received.ends_with("true"), "{received}");
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use serde_json::{Value as Json, json};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::connections::{self, Limits};
+use crate::connections::{self, Abandoned, Limits};
 use crate::{clock::Clock, layers::embedded::EmbeddedDatabase, table_stream, template::Table};
 
 /// How often expired records are deleted. DynamoDB itself promises "within a few days".
@@ -144,10 +144,11 @@ async fn serve(listener: TcpListener, engine: Dynoxide, stopped: oneshot::Receiv
         let _ = closed.await;
     }));
     let (closing, mut is_closing) = oneshot::channel();
-    let before = connections::serve(vec![listener], passed_on(address), Limits::default(), async move {
+    let stop = async move {
         let _ = stopped.await;
         let _ = closing.send(());
-    });
+    };
+    let before = connections::serve(vec![listener], passed_on(address), Limits::default(), Abandoned::Ends, stop);
     tokio::pin!(before);
     tokio::select! {
         () = &mut before => {}

@@ -140,10 +140,13 @@ async fn serve(
     let begun = Instant::now();
     let (mut parts, body) = request.into_parts();
     let request_id = Uuid::now_v7();
+    // The function gets the headers.
+    let trace_id = event::trace_id(&parts.headers, request_id);
     let invoked = resource.invoke(&mut parts, body, peer, request_id).await;
     let response = invoked.unwrap_or_else(|kind| resource.api.refuse(kind, &parts.headers, request_id));
     let function = resource.method(&parts.method).map(|method| method.function.as_str());
-    log::answered(request_id, function, (&parts.method, Some(&resource.path)), &response, begun);
+    let about = (request_id, trace_id.as_deref());
+    log::answered(about, function, (&parts.method, Some(&resource.path)), &response, begun);
     response
 }
 
@@ -151,7 +154,8 @@ async fn serve(
 async fn unknown(State(api): State<Arc<Api>>, method: Method, headers: HeaderMap) -> Response<Body> {
     let (begun, request_id) = (Instant::now(), Uuid::now_v7());
     let response = api.refuse(ResponseType::of_no_method(&headers), &headers, request_id);
-    log::answered(request_id, None, (&method, None), &response, begun);
+    let trace_id = event::trace_id(&headers, request_id);
+    log::answered((request_id, trace_id.as_deref()), None, (&method, None), &response, begun);
     response
 }
 

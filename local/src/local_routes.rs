@@ -1,18 +1,20 @@
 //! What a system on this machine says of itself, to load tests, to the operator's commands and to whoever walks through it. No
 //! paths of the API, and not in AWS, where CloudWatch has such figures and CloudFormation such names. `/` leads to the
-//! documentation: in AWS the stage's root is no address that anybody is told, and leading on from it would cost a function.
+//! documentation: in AWS the stage's root is no address that anybody is told, and leading on from it would cost a function. By any other
+//! method it is what it is there, a path that the API has not.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::Path;
-use axum::http::StatusCode;
+use axum::extract::{Path, Request};
 use axum::http::header::{CONTENT_TYPE, HeaderName, LOCATION};
-use axum::response::AppendHeaders;
-use axum::routing::{get, post};
+use axum::http::{Method, StatusCode};
+use axum::response::{AppendHeaders, IntoResponse as _};
+use axum::routing::{any, get, post};
 use axum::{Json, Router};
+use lambda_http::tower::ServiceExt as _;
 use serde_json::json;
 use shared::ids::JobId;
 use shared::model::job::JobKind;
@@ -79,11 +81,19 @@ pub fn add_to(
         (status, json, error.map(AppendHeaders), answered.body)
     });
     let router = router.route(&format!("{MAIL_SERVICE}{}", mail_service::PATH), send);
-    let program =
-        get(async || std::env::current_exe().map(|path| path.display().to_string()).map_err(|_| StatusCode::NOT_FOUND));
-    // Relative, so that it holds behind a path too.
-    let documentation = get(async || (StatusCode::FOUND, [(LOCATION, "docs")]));
-    let router = router.route("/", documentation).route(PROGRAM, program);
+    // Asked once, at the start: of one that has been built anew since, Linux says that it is deleted.
+    let program = std::env::current_exe().map(|path| path.display().to_string()).map_err(|_| StatusCode::NOT_FOUND);
+    let program = get(async move || program);
+    let api = router.clone();
+    let root = any(async move |request: Request| {
+        if ![Method::GET, Method::HEAD].contains(request.method()) {
+            let Ok(refused) = api.oneshot(request).await;
+            return refused;
+        }
+        // Relative, so that it holds behind a path too.
+        (StatusCode::FOUND, [(LOCATION, "docs")]).into_response()
+    });
+    let router = router.route("/", root).route(PROGRAM, program);
     let router = router.route(MAIL, mail).route(MAIL_TO, mail_to).route(MAILS_TO, mails_to);
     router.route(FIGURES, figures).route(ENDPOINTS, get(async move || Json(endpoints)))
 }

@@ -55,16 +55,24 @@ impl MailFolder {
 /// The e-mails to an address, the oldest first: files are named after their jobs, whose ids sort by time. Links are in one piece: a mail's
 /// coding breaks long lines (RFC 2045, 6.7).
 pub(crate) async fn all_to(folder: &Path, address: &str) -> Vec<String> {
-    let (folder, wanted) = (folder.to_owned(), format!("to: <{address}>").to_ascii_lowercase());
+    let (folder, address) = (folder.to_owned(), address.to_owned());
     let look = move || {
         let paths = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
         let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|of| of == "eml")).collect();
         paths.sort();
         let texts = paths.into_iter().filter_map(|path| fs::read_to_string(path).ok());
-        let is_to = |text: &String| text.lines().any(|line| line.to_ascii_lowercase().trim_end() == wanted);
-        texts.filter(is_to).map(|text| text.replace("=\r\n", "")).collect()
+        texts.filter(|text| is_to(text, &address)).map(|text| text.replace("=\r\n", "")).collect()
     };
     tokio::task::spawn_blocking(look).await.unwrap_or_default()
+}
+
+/// Whether an e-mail is to an address, among others maybe: its header `To` says so, which goes on in lines that begin with white space
+/// (RFC 5322, 2.2.3). What the mail itself says counts for nothing.
+fn is_to(text: &str, address: &str) -> bool {
+    let head = text.split("\r\n\r\n").next().unwrap_or_default().to_ascii_lowercase();
+    let head = head.replace("\r\n ", " ").replace("\r\n\t", " ");
+    let mut to = head.lines().filter_map(|header| header.strip_prefix("to:"));
+    to.any(|addresses| addresses.contains(&format!("<{}>", address.to_ascii_lowercase())))
 }
 
 /// Removes what systems left that were killed. What cannot be removed, another user's say, stays.
@@ -85,6 +93,40 @@ fn remove_abandoned(parent: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail_service::MailService;
+    use serde_json::json;
+    use shared::ids::JobId;
+
+    /// Sends an e-mail through the mail service of this folder.
+    async fn deliver(folder: &Path, to: &[&str], text: &str) {
+        let words = |text: &str| json!({"Data": text});
+        let simple = json!({"Subject": words("Hello"), "Body": {"Text": words(text)}});
+        let email = json!({
+            "FromEmailAddress": "no-reply@example.com", "Destination": {"ToAddresses": to}, "Content": {"Simple": simple},
+            "EmailTags": [{"Name": "job_id", "Value": JobId::new().to_string()}],
+        });
+        let service = MailService::open(folder).expect("a folder");
+        assert_eq!(service.answer(email.to_string().into_bytes()).await.status, 200);
+    }
+
+    #[tokio::test]
+    async fn an_email_is_found_for_each_it_is_to_and_for_nobody_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let long = format!("{}@{}.example.com", "a".repeat(64), "b".repeat(60));
+        let all = ["ada@example.com", "bob@example.com", long.as_str()];
+        deliver(folder.path(), &all, "to all\r\nTo: <eve@example.com>\r\n").await;
+        deliver(folder.path(), &[&long], "to one").await;
+        deliver(folder.path(), &["data@example.com"], "to another").await;
+        for (address, found) in [
+            ("ADA@example.com", 1),
+            ("bob@example.com", 1),
+            (&*long, 2),
+            ("eve@example.com", 0),
+            ("no-reply@example.com", 0),
+        ] {
+            assert_eq!(all_to(folder.path(), address).await.len(), found, "{address}");
+        }
+    }
 
     #[test]
     fn a_temporary_folder_goes_with_its_system_and_an_abandoned_one_at_the_next_start() {

@@ -25,6 +25,7 @@ use local::system::project_folder;
 use local::{Options, Storage, System, functions, openapi};
 use shared::caps::{CAP_SHARES, Cap};
 use shared::config::{NoOrigin, parse_origins};
+use shared::error::chain;
 use shared::limits::NetworkLimit;
 use shared::telemetry::logs::{self, Crates};
 use testkit::providers::Scene;
@@ -97,7 +98,7 @@ async fn run(arguments: Arguments) -> Result<(), String> {
             Ok(())
         }
         Some(Command::Operator(command)) => {
-            commands::operate(command, arguments.port).await.map_err(|error| error.to_string())
+            commands::operate(command, arguments.port).await.map_err(|error| chain(&*error))
         }
         None => serve(options(arguments)?).await.map_err(|error| error.to_string()),
     }
@@ -121,10 +122,10 @@ fn options(arguments: Arguments) -> Result<Options, String> {
         mailbox,
         template: arguments.template.unwrap_or_else(|| folder.join("template.yaml")),
         catalogue: commands::catalogue_file(None),
-        cache_url: env::var("CACHE_URL").unwrap_or_else(|_| "memory:".to_owned()),
+        cache_url: variable("CACHE_URL").unwrap_or_else(|| "memory:".to_owned()),
         allowed_origins: arguments.allowed_origins,
         environment: chosen(),
-        anthropic_api_key: anthropic_api_key(|name| env::var(name).ok())?,
+        anthropic_api_key: anthropic_api_key()?,
         without_rates: false,
         limits: Limits::default(),
         background: true,
@@ -132,6 +133,11 @@ fn options(arguments: Arguments) -> Result<Options, String> {
         unkind: arguments.unkind,
         like_aws: arguments.like_aws.then(LikeAws::default),
     })
+}
+
+/// A variable of the process's environment. An empty one is none, as the functions take it.
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
 /// The providers that the process's environment chooses and what they need, and other limits than the template's.
@@ -153,12 +159,12 @@ fn chosen() -> BTreeMap<String, String> {
         .chain(limits)
         .chain(caps)
         .chain(rates)
-        .filter_map(|name| Some((name.to_owned(), env::var(name).ok()?)))
+        .filter_map(|name| Some((name.to_owned(), variable(name)?)))
         .collect()
 }
 
 /// The model provider's key, where that provider is chosen and no secret of AWS's has it.
-fn anthropic_api_key(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Secret>, String> {
+fn anthropic_api_key() -> Result<Option<Secret>, String> {
     let is_chosen = variable("ANALYSIS_PROVIDER").is_some_and(|provider| provider == "anthropic");
     if !is_chosen || variable("ANTHROPIC_SECRET_ID").is_some() {
         return Ok(None);
@@ -174,7 +180,7 @@ async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
         stops.push(signal(kind)?);
     }
-    if let Ok(level) = env::var("LOG_LEVEL").as_deref().unwrap_or("info").parse() {
+    if let Ok(level) = variable("LOG_LEVEL").as_deref().unwrap_or("info").parse() {
         // The embedded database warns of each condition that does not hold.
         let ours = functions::crates().chain(["local", "shared"].map(str::to_owned)).collect();
         logs::init(level, Crates { ours, quiet: vec!["dynoxide".to_owned()] }, io::stdout);

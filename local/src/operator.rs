@@ -28,12 +28,12 @@ pub fn context(table: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result
         "TABLE_NAME" => Some(table.to_owned()),
         // Nothing here is called from a browser.
         "ALLOWED_ORIGINS" => Some("http://localhost".to_owned()),
-        // An operator is seldom in the cache's network; the table's stream renews what is cached.
         // No caller is verified here.
         "SESSION_REQUESTS_PER_SECOND" => Some("0".to_owned()),
         "ORG_REQUESTS_PER_SECOND" => Some("0,0,0".to_owned()),
         // What an operator has run again is counted in the day, and never refused for it.
         "DOLLARS_PER_DAY" => Some("1000000000".to_owned()),
+        // An operator is seldom in the cache's network; the table's stream renews what is cached.
         "CACHE_URL" => variable(name).or_else(|| Some("off:".to_owned())),
         _ => variable(name),
     })?;

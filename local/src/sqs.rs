@@ -28,7 +28,7 @@ pub use protocol::Answer;
 pub use queue::Counts;
 
 use crate::clock::Clock;
-use crate::connections::{self, Limits};
+use crate::connections::{self, Abandoned, Limits};
 use crate::names::ACCOUNT_ID;
 use attributes::{VISIBILITY_SECONDS_MAX, WAIT_SECONDS_MAX};
 use error::in_range;
@@ -213,7 +213,8 @@ impl Sqs {
             stop.await;
             self.service.open.send_replace(false);
         };
-        connections::serve(vec![listener], protocol::router(self.clone()), Limits::default(), stop).await;
+        let router = protocol::router(self.clone());
+        connections::serve(vec![listener], router, Limits::default(), Abandoned::Ends, stop).await;
     }
 
     fn queues(&self) -> MutexGuard<'_, Queues> {

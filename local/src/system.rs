@@ -24,7 +24,7 @@ use crate::{
     ablation::Ablation,
     background::{self, Background, BackgroundError, Surroundings},
     clock::Clock,
-    connections::{self, Limits},
+    connections::{self, Abandoned, Limits},
     database::{Database, DatabaseError, Storage},
     environment::Contexts,
     event_source::EventSource,
@@ -188,9 +188,11 @@ impl System {
         let events = if options.background { template.event_functions.as_slice() } else { &[] };
         let background = Background::start(queues, database.in_process(), events, &around)?;
         let (stop, stopped) = oneshot::channel::<()>();
-        let server = tokio::spawn(connections::serve(listeners, router.clone(), options.limits, async {
+        let stopped = async {
             let _ = stopped.await;
-        }));
+        };
+        let abandoned = Abandoned::RunsOn;
+        let server = tokio::spawn(connections::serve(listeners, router.clone(), options.limits, abandoned, stopped));
         Ok(Self {
             port,
             stop,

@@ -1,5 +1,10 @@
 //! Starting, stopping and starting again.
 
+use std::{
+    fs::File,
+    time::{Duration, SystemTime},
+};
+
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, ToSocketAddrs},
@@ -117,6 +122,20 @@ async fn the_root_leads_to_the_documentation() {
     system.shutdown().await;
 }
 
+/// As in AWS, where it has none at all.
+#[tokio::test]
+async fn the_root_has_no_other_method() {
+    let system = System::start(Options::ephemeral()).await.expect("starts");
+    for method in ["POST", "OPTIONS", "DELETE"] {
+        let reply = call(&system, method, "/", "").await;
+        assert!(reply.starts_with("HTTP/1.1 404 ") && !reply.contains("\r\nallow: "), "{method}: {reply}");
+        for part in ["\r\ncontent-type: application/problem+json\r\n", "\r\nx-request-id: ", r#""code":"not_found""#] {
+            assert!(reply.contains(part), "{method}: {reply}");
+        }
+    }
+    system.shutdown().await;
+}
+
 #[tokio::test]
 async fn a_body_that_is_announced_as_too_large_is_refused_before_it_is_sent() {
     let system = System::start(Options::ephemeral()).await.expect("starts");
@@ -134,14 +153,43 @@ async fn a_body_that_is_announced_as_too_large_is_refused_before_it_is_sent() {
     system.shutdown().await;
 }
 
+/// The folder is locked before anything in it is touched.
+#[tokio::test]
+async fn the_mail_of_a_system_that_runs_is_left_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mail = folder.path().join("mail");
+    let options = Options {
+        storage: Storage::Folder(folder.path().to_owned()),
+        mailbox: Some(mail.clone()),
+        ..Options::ephemeral()
+    };
+    let running = System::start(options.clone()).await.expect("starts");
+    let unfinished = mail.join(".unfinished").join("one");
+    let file = File::create_new(&unfinished).expect("its mail service made the folder");
+    file.set_modified(SystemTime::now() - Duration::from_secs(7_200)).expect("a time");
+    let error = System::start(options).await.expect_err("in use").to_string();
+    assert!(error.contains("in use by another running system"), "{error}");
+    assert!(unfinished.exists());
+    running.shutdown().await;
+}
+
 #[tokio::test]
 async fn what_cannot_start_says_why() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let (data_dir, mail) = (file.path().to_owned(), file.path().join("mail"));
+    let (no_folder, no_mail) = (format!("{}: ", data_dir.display()), format!("{}: ", mail.display()));
+    let in_a_file = Options { storage: Storage::Folder(data_dir), mailbox: Some(mail.clone()), ..Options::ephemeral() };
+    let mail_in_a_file = Options { mailbox: Some(mail), ..Options::ephemeral() };
     let no_template = Options { template: "/nonexistent.yaml".into(), ..Options::ephemeral() };
     let no_catalogue = Options { catalogue: "/nonexistent.json".into(), ..Options::ephemeral() };
     let any_origin = Options { allowed_origins: Some("*".to_owned()), ..Options::ephemeral() };
-    for (options, cause) in
-        [(no_template, "/nonexistent.yaml: "), (no_catalogue, "/nonexistent.json: "), (any_origin, "ALLOWED_ORIGINS")]
-    {
+    for (options, cause) in [
+        (no_template, "/nonexistent.yaml: "),
+        (no_catalogue, "/nonexistent.json: "),
+        (any_origin, "ALLOWED_ORIGINS"),
+        (in_a_file, no_folder.as_str()),
+        (mail_in_a_file, no_mail.as_str()),
+    ] {
         let error = System::start(options).await.expect_err("cannot start").to_string();
         assert!(error.contains(cause), "{error}");
     }

@@ -28,7 +28,11 @@ impl Drop for Program {
 }
 
 fn command(temporary: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_local"));
+    command_of(Path::new(env!("CARGO_BIN_EXE_local")), temporary)
+}
+
+fn command_of(program: &Path, temporary: &Path) -> Command {
+    let mut command = Command::new(program);
     command.args(["--ephemeral", "--port", "0"]).env_clear().env("TMPDIR", temporary).current_dir(temporary);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -215,6 +219,74 @@ fn it_names_an_address_where_browsers_keep_its_cookie_and_logs_each_request_with
     let time = member(&line, "timestamp");
     assert!(line.starts_with(r#"{"timestamp":""#) && time.len() == 24 && time.ends_with('Z'), "{line}");
     assert_eq!((member(&line, "method"), member(&line, "function")), ("GET", "get-me"));
+    // The job that a request leaves to a worker has its trace.
+    let id = member(&line, "request_id").replace('-', "");
+    assert_eq!(member(&line, "trace_id"), format!("Root=1-{}-{}", &id[..8], &id[8..]));
+    let trace = "Root=1-5759e988-bd862e3fe1be46a994272793";
+    program.call("GET", "/me", &[&format!("X-Amzn-Trace-Id: {trace};Name=Ada")], "");
+    assert_eq!(member(&program.line(r#""path":"/me""#), "trace_id"), trace);
+}
+
+/// Also after `cargo` has put another one into its place.
+#[test]
+fn it_says_where_its_program_is() {
+    let temporary = tempfile::tempdir().unwrap();
+    let built = Path::new(env!("CARGO_BIN_EXE_local"));
+    // Beside it, for a link stays on its file system.
+    let folder = tempfile::tempdir_in(built.parent().unwrap()).unwrap();
+    let path = folder.path().canonicalize().unwrap().join("local");
+    fs::hard_link(built, &path).unwrap();
+    let program = Program::start(&mut command_of(&path, temporary.path()));
+    fs::remove_file(&path).unwrap();
+    let reply = program.call("GET", "/_local/program", &[], "");
+    assert_eq!(reply.rsplit("\r\n").next().unwrap(), path.to_str().unwrap());
+}
+
+#[test]
+fn an_operator_is_told_why_a_command_failed() {
+    let temporary = tempfile::tempdir().unwrap();
+    let program = Program::start(&mut command(temporary.path()));
+    let (_, registered) = program.session();
+    let (_, org) = registered.split_once(r#""org":{"id":""#).unwrap();
+    let endpoints = program.call("GET", "/_local/endpoints", &[], "");
+    let variables = ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+    let failed = Command::new(env!("CARGO_BIN_EXE_local"))
+        .args(["plan", "--table", "nope", "--org", org.split('"').next().unwrap(), "--plan", "pro"])
+        .env_clear()
+        .envs(variables.map(|name| (name, member(&endpoints, name))))
+        .output()
+        .unwrap();
+    let said = String::from_utf8(failed.stderr).unwrap();
+    assert!(!failed.status.success() && said.contains("ResourceNotFoundException"), "{said}");
+}
+
+/// As in the functions' own environment: the template's value, or none, counts.
+#[test]
+fn an_empty_variable_is_none() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut command = command(temporary.path());
+    let empty = [
+        "LOG_LEVEL",
+        "CACHE_URL",
+        "REGISTRATIONS_PER_MINUTE",
+        "REGISTRATIONS_PER_DAY",
+        "EMAILS_PER_DAY",
+        "CAP_SHARES",
+        "MAIL_FROM",
+        "AWS_ENDPOINT_URL_SESV2",
+        "ANTHROPIC_SECRET_ID",
+    ];
+    command.envs(empty.map(|name| (name, " "))).env("EMAILS_PER_DAY", "");
+    command.env("ANALYSIS_PROVIDER", "anthropic").env("ANTHROPIC_API_KEY", "sk-ant-key");
+    let mut program = Program::start(&mut command);
+    let (session, registered) = program.session();
+    assert!(registered.starts_with("HTTP/1.1 201 "), "{registered}");
+    let email = r#"{"to":"ada@example.com","subject":"Hello","text":"The engine runs."}"#;
+    let accepted = program.call("POST", "/send-email", &[&session], email);
+    let job = program.ended(member(&accepted, "job_id"), &session);
+    assert_eq!(member(&job, "state"), "succeeded", "{job}");
+    program.end("-TERM");
+    assert!(program.printed.contains(r#""path":"/send-email""#), "it logs nothing:\n{}", program.printed);
 }
 
 /// The model provider, for one call: answers it as `claude` would, and gives its head and body.

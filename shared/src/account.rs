@@ -89,6 +89,7 @@ pub async fn register(
         email_verified_at: mail.is_none().then_some(now),
         created_at: now,
         version: 1,
+        memberships_made: 0,
     };
     let token = Token::generate(user_id, place.org().org_id).map_err(ApiError::internal)?;
     // A browser's is known from the start.

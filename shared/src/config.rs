@@ -10,7 +10,7 @@ use crate::model::job::JobKind;
 use crate::model::limiter::Rate;
 use crate::model::settings::BUILTIN;
 use crate::request_rates::RequestRates;
-use lambda_http::http::HeaderValue;
+use lambda_http::http::{HeaderValue, Uri};
 use platform::aws::{self, AwsConfig, Credentials};
 use platform::cache::{CacheUrl, CacheUrlError};
 use std::collections::HashMap;
@@ -140,14 +140,18 @@ impl Config {
     /// # Errors
     /// As [`Config::from_env`].
     pub fn from_lookup(get: impl Fn(&'static str) -> Option<String>) -> Result<Self, ConfigError> {
-        let optional = |name| get(name).filter(|value| !value.is_empty());
+        let optional = |name| get(name).filter(|value| !value.trim().is_empty());
         let required = |name| optional(name).ok_or(ConfigError::Missing(name));
         let number = |name| optional(name).map(|text| whole(name, &text)).transpose();
         let rate = |name, time| match number(name)? {
             Some(0) => Err(ConfigError::Invalid { name, reason: "it is none".to_owned() }),
             calls => Ok(calls.map(|calls| Rate::of(calls, time))),
         };
-        let endpoint_url = |of_service| optional(of_service).or_else(|| optional("AWS_ENDPOINT_URL"));
+        let url = |name| optional(name).map(|text| address(name, text)).transpose();
+        let endpoint_url = |of_service| match url(of_service) {
+            Ok(None) => url("AWS_ENDPOINT_URL"),
+            of_service => of_service,
+        };
         let allowed_origins = parse_origins(&required("ALLOWED_ORIGINS")?)
             .map_err(|error| ConfigError::Invalid { name: "ALLOWED_ORIGINS", reason: error.to_string() })?;
         let level = optional("LOG_LEVEL").unwrap_or_else(|| "info".to_owned());
@@ -158,24 +162,27 @@ impl Config {
                 name: "LOG_LEVEL",
                 reason: format!("{level} is none of error, warn, info, debug, trace"),
             })?,
-            elasticache_endpoint_url: endpoint_url("AWS_ENDPOINT_URL_ELASTICACHE"),
-            sqs_endpoint_url: endpoint_url("AWS_ENDPOINT_URL_SQS"),
-            queue_urls: JobKind::ALL
-                .into_iter()
-                .filter_map(|kind| Some((kind, optional(kind.queue_variable())?)))
-                .collect(),
+            elasticache_endpoint_url: endpoint_url("AWS_ENDPOINT_URL_ELASTICACHE")?,
+            sqs_endpoint_url: endpoint_url("AWS_ENDPOINT_URL_SQS")?,
+            queue_urls: queue_urls(&optional)?,
             analysis_provider: optional("ANALYSIS_PROVIDER").map(|name| analysis_provider(&name)).transpose()?,
             waiting_places: optional(WAITING_PLACES).map(|text| whole(WAITING_PLACES, &text)).transpose()?,
-            anthropic: optional("ANTHROPIC_SECRET_ID").map(|secret_id| AnthropicConfig {
-                secret_id,
-                base_url: optional("ANTHROPIC_BASE_URL"),
-                secrets_manager_endpoint_url: endpoint_url("AWS_ENDPOINT_URL_SECRETS_MANAGER"),
-            }),
-            mail: optional("MAIL_FROM").map(|from| MailConfig {
-                from,
-                configuration_set: optional("SES_CONFIGURATION_SET"),
-                endpoint_url: endpoint_url("AWS_ENDPOINT_URL_SESV2"),
-            }),
+            anthropic: match optional("ANTHROPIC_SECRET_ID") {
+                None => None,
+                Some(secret_id) => Some(AnthropicConfig {
+                    secret_id,
+                    base_url: url("ANTHROPIC_BASE_URL")?,
+                    secrets_manager_endpoint_url: endpoint_url("AWS_ENDPOINT_URL_SECRETS_MANAGER")?,
+                }),
+            },
+            mail: match optional("MAIL_FROM") {
+                None => None,
+                Some(from) => Some(MailConfig {
+                    from,
+                    configuration_set: optional("SES_CONFIGURATION_SET"),
+                    endpoint_url: endpoint_url("AWS_ENDPOINT_URL_SESV2")?,
+                }),
+            },
             rate_of_analyses: rate(ANALYSES_PER_MINUTE, Duration::from_secs(60))?,
             rate_of_emails: rate(EMAILS_PER_SECOND, Duration::from_secs(1))?,
             request_rates: RequestRates::from_lookup(&required)?,
@@ -193,7 +200,7 @@ impl Config {
             allowed_origins,
             aws: AwsConfig {
                 region: required("AWS_REGION")?,
-                endpoint_url: endpoint_url("AWS_ENDPOINT_URL_DYNAMODB"),
+                endpoint_url: endpoint_url("AWS_ENDPOINT_URL_DYNAMODB")?,
                 credentials: Credentials::new(
                     required("AWS_ACCESS_KEY_ID")?,
                     required("AWS_SECRET_ACCESS_KEY")?,
@@ -301,6 +308,27 @@ fn app_url(text: &str, allowed: &[HeaderValue]) -> Result<String, ConfigError> {
 
 pub(crate) fn whole<Number: FromStr>(name: &'static str, text: &str) -> Result<Number, ConfigError> {
     text.parse().map_err(|_| ConfigError::Invalid { name, reason: format!("{text} is no whole number") })
+}
+
+/// An address of the web. The SDK's clients take any text for one, and fail at each call.
+fn address(name: &'static str, text: String) -> Result<String, ConfigError> {
+    let is_one = text.parse::<Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
+    });
+    match is_one {
+        true => Ok(text),
+        false => Err(ConfigError::Invalid { name, reason: format!("{text} is no address such as https://a.example") }),
+    }
+}
+
+/// Where the queues are that are named.
+fn queue_urls(variable: &impl Fn(&'static str) -> Option<String>) -> Result<HashMap<JobKind, String>, ConfigError> {
+    let mut urls = HashMap::new();
+    for kind in JobKind::ALL {
+        let Some(text) = variable(kind.queue_variable()) else { continue };
+        urls.insert(kind, address(kind.queue_variable(), text)?);
+    }
+    Ok(urls)
 }
 
 fn network_limits(

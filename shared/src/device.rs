@@ -37,7 +37,8 @@ impl Device {
     }
 
     /// That of a request. None of several, nor what cannot be one: it is then no known device.
-    pub(crate) fn of(request: &Request) -> Option<Self> {
+    #[must_use]
+    pub fn of(request: &Request) -> Option<Self> {
         let mut values = cookies::named(request.headers(), DEVICE_COOKIE);
         let (value, other) = (values.next()?, values.next());
         let mut bytes = [0; LENGTH];

@@ -69,7 +69,7 @@ pub enum ApiError {
     JobUnreadable,
     #[error("the month's budget is used up")]
     BudgetExceeded,
-    #[error("too many failed log-ins")]
+    #[error("too many wrong passwords or codes")]
     TooManyAttempts { limit: u64, retry_after_seconds: u64 },
     #[error("the limit of {limit} {what} is reached")]
     RateLimited { what: &'static str, limit: u64, retry_after_seconds: u64 },
@@ -198,7 +198,7 @@ impl ApiError {
                 (S::PAYMENT_REQUIRED, "budget_exceeded", "Your organization's budget of this month has no room for it.")
             }
             Self::TooManyAttempts { .. } => {
-                (S::TOO_MANY_REQUESTS, "too_many_attempts", "Too many failed log-ins for this account. Wait.")
+                (S::TOO_MANY_REQUESTS, "too_many_attempts", "Too many wrong passwords or codes for this account. Wait.")
             }
             Self::RateLimited { .. } => (S::TOO_MANY_REQUESTS, "rate_limited", "This was asked for too often. Wait."),
             Self::OperatorCapReached { .. } => (

@@ -1,4 +1,4 @@
-//! Comparing a password: wherever that is done, the same limits hold. `docs/security.md` has them.
+//! Comparing a password or a code: wherever that is done, the same limits hold. `docs/security.md` has them.
 
 use crate::context::Context;
 use crate::device::Device;
@@ -13,7 +13,7 @@ use crate::network::Network;
 use crate::password;
 use crate::store::accounts::LoginRecord;
 use crate::store::devices::LoginLookup;
-use crate::store::guesses::Guesser;
+use crate::store::guesses::{Guessed, Guesser};
 use lambda_http::Request;
 
 /// Who gives a password.
@@ -86,7 +86,7 @@ pub async fn compare(
     let closed = lookup.old_attempts.as_ref().filter(|_| device.is_none()).and_then(|old| old.refusal(context.now()));
     let taken = match closed {
         Some(error) => Err(error),
-        None => Box::pin(store.take_guess(email, from)).await,
+        None => Box::pin(store.take_guess(Guessed::Password(email), from)).await,
     };
     let taken = match taken {
         Ok(taken) => taken,
@@ -104,7 +104,7 @@ pub async fn compare(
             Ok(Guess::Right(Box::new(Account { login, user, memberships, device, lookup })))
         }
         (Ok(_), login) => {
-            claim.failed().await;
+            tokio::join!(Box::pin(store.note_wrong(&taken)), Box::pin(claim.failed()));
             Ok(Guess::Wrong(login.map(|login| login.user_id)))
         }
         (Err(error), _) => {
@@ -112,4 +112,28 @@ pub async fn compare(
             Err(error)
         }
     }
+}
+
+/// What comes of a code that a user's session gives. A guess is taken before it is compared, of the account's from this network; only a wrong
+/// code uses it up.
+///
+/// # Errors
+/// [`ApiError::TooManyAttempts`]; those of `compared`, of which [`ApiError::InvalidLink`] says that the code is wrong.
+pub async fn compare_code<T>(
+    context: &Context,
+    request: &Request,
+    user: UserId,
+    compared: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    let store = context.store();
+    let from = Guesser::Network(Network::of(request));
+    let taken = Box::pin(store.take_guess(Guessed::Code(user), from)).await?;
+    let outcome = compared.await;
+    let is_wrong = matches!(outcome, Err(ApiError::InvalidLink));
+    if is_wrong {
+        Box::pin(store.note_wrong(&taken)).await;
+    } else {
+        Box::pin(store.give_back(&taken)).await;
+    }
+    outcome
 }

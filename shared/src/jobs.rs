@@ -210,17 +210,32 @@ pub async fn accept<'k>(
         Begin::First(()) => {}
         Begin::Replay(first) => return Ok(Begin::Replay(first)),
         Begin::Resume(abandoned) => {
-            let job_id = abandoned.record.work.as_deref().unwrap_or_default().parse().map_err(ApiError::internal)?;
-            let lease = replies_within.unwrap_or(RESUMED_LEASE);
-            let held = context.store().resume_key(org.org_id, &abandoned, lease).await?;
-            let job = context.store().job(org.org_id, job_id).await?;
-            let reply = with_location(reply(&job), &job)?;
-            return Ok(Begin::Resume(AcceptedJob { job: Box::new(job), reply, held: Some(held) }));
+            let resumed = resume(context, org.org_id, &abandoned, replies_within, reply).await?;
+            return Ok(Begin::Resume(resumed));
         }
     }
     put_on_queue(context, &job).await?;
     let held = claim.filter(|claim| claim.record.reply.is_none());
     Ok(Begin::First(AcceptedJob { job: Box::new(job), reply: first, held }))
+}
+
+/// Takes over the key of a request that died, and the job that was accepted under it. `reply` makes the answer to its acceptance.
+///
+/// # Errors
+/// [`ApiError::IdempotencyInFlight`] when somebody else was faster.
+pub async fn resume<'k>(
+    context: &Context,
+    org: OrgId,
+    abandoned: &KeyClaim<'k>,
+    replies_within: Option<Duration>,
+    reply: impl Fn(&JobRecord) -> Reply,
+) -> Result<AcceptedJob<'k>, ApiError> {
+    let job_id = abandoned.record.work.as_deref().unwrap_or_default().parse().map_err(ApiError::internal)?;
+    let lease = replies_within.unwrap_or(RESUMED_LEASE);
+    let held = context.store().resume_key(org, abandoned, lease).await?;
+    let job = context.store().job(org, job_id).await?;
+    let reply = with_location(reply(&job), &job)?;
+    Ok(AcceptedJob { job: Box::new(job), reply, held: Some(held) })
 }
 
 /// The operator's cap on a kind of jobs.
@@ -241,6 +256,8 @@ fn certainly_not_accepted(begun: &Result<Begun<'_>, ApiError>) -> bool {
             error,
             ApiError::QuotaExceeded { .. }
                 | ApiError::BudgetExceeded
+                | ApiError::ForbiddenRole
+                | ApiError::InvalidToken
                 | ApiError::Contended
                 | ApiError::IdempotencyMismatch
                 | ApiError::IdempotencyInFlight { .. }

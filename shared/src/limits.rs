@@ -6,14 +6,12 @@ use crate::error::ApiError;
 use crate::model::time::Moment;
 use crate::network::Network;
 use crate::store::Store;
-use crate::store::rates::{Counted, Counter};
+use crate::store::rates::{Counted, Counter, PATIENCE_MS};
 use futures_util::future::join_all;
 use std::time::Duration;
 
 /// How much more a /48 may do than each /64 in it.
 const WIDER: u64 = 10;
-/// How long a log-in waits for those of its network that are under way, and may yet turn out to be right.
-const PATIENCE_MS: [u64; 6] = [50, 100, 200, 400, 800, 1600];
 
 /// A limit on what one network does: an IPv4 address or an IPv6 /64, and a /48 ten times as much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

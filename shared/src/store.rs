@@ -7,6 +7,7 @@ pub mod authority;
 pub mod caps;
 pub mod devices;
 pub mod email_changes;
+mod email_requests;
 pub mod guesses;
 pub mod idempotency;
 pub mod invitations;
@@ -15,7 +16,8 @@ pub mod jobs;
 pub mod joining;
 mod kept_lanes;
 pub mod keys;
-pub mod limiters;
+mod limiters;
+mod marks;
 pub mod members;
 mod newest;
 mod org_copies;
@@ -132,8 +134,7 @@ impl Store {
     /// # Errors
     /// [`ApiError::Unavailable`] or [`ApiError::Internal`].
     pub async fn ping(&self) -> Result<(), ApiError> {
-        let probe = Key { pk: "HEALTH".to_owned(), sk: "HEALTH".to_owned() };
-        timed(Part::Db, self.get::<serde::de::IgnoredAny>(probe)).await.map(|_| ())
+        timed(Part::Db, self.get::<serde::de::IgnoredAny>(Key::health())).await.map(|_| ())
     }
 
     /// Runs a transaction; one that met another on the same record is tried again with jittered backoff.

@@ -321,6 +321,27 @@ async fn what_is_looked_up_is_named_with_what_is_not() {
     assert_eq!(pointers(&api.post(&owner, "/send-email", mail).await), ["/subject", "/to"]);
 }
 
+/// Beside an `Idempotency-Key` that is none, too.
+#[tokio::test]
+async fn what_is_wrong_beside_a_key_is_named_with_it() {
+    let api = Api::new();
+    let owner = api.register().await;
+    let invitations = format!("/orgs/{}/invitations", owner.org_id);
+    for (path, body, named) in [
+        ("/items", json!({"name": 5, "x": 1}), &["/name", "/x"][..]),
+        ("/analyze", json!({"text": " ", "model": "gpt-99"}), &["/model", "/text"]),
+        ("/send-email", json!({"to": [owner.email], "subject": "", "text": 5}), &["/subject", "/text"]),
+        (&invitations, json!({"email": "x", "role": "root"}), &["/email", "/role"]),
+        ("/items", json!({"name": "a"}), &[]),
+    ] {
+        let request = api.request(Method::POST, path).bearer_auth(&owner.token).header("Idempotency-Key", "a b");
+        let reply = send(request.json(&body)).await;
+        let all: Vec<&str> = named.iter().copied().chain(["header/Idempotency-Key"]).collect();
+        assert_eq!(pointers(&reply), all, "{path} {body}");
+    }
+    assert_eq!(item_count(&api, &owner).await, 0);
+}
+
 #[tokio::test]
 async fn all_that_is_wrong_with_a_query_is_named_at_once() {
     let api = Api::new();

@@ -50,6 +50,26 @@ fn no_function_imports_another() {
     }
 }
 
+/// The laboratory may use anything, and nothing else uses the laboratory, in its tests either.
+#[test]
+fn nothing_outside_of_the_laboratory_imports_it() {
+    let root = project_folder();
+    let workspace = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let members = workspace.lines().find(|line| line.starts_with("members = ")).unwrap();
+    let members = members.split('"').skip(1).step_by(2);
+    let (lab, others): (Vec<&str>, Vec<&str>) = members.partition(|member| member.starts_with("lab/"));
+    let packages: Vec<&str> = lab.iter().filter_map(|member| member.strip_prefix("lab/")).collect();
+    assert!(packages.contains(&"load"), "{packages:?}");
+    let of_functions = folders().into_iter().map(|name| format!("functions/{name}"));
+    let others = others.into_iter().filter(|member| *member != "functions/*").map(str::to_owned);
+    for folder in of_functions.chain(others) {
+        let text = fs::read_to_string(root.join(&folder).join("Cargo.toml")).unwrap();
+        let names = text.lines().filter_map(|line| line.split(['.', ' ', '=']).next());
+        let of_lab: Vec<&str> = names.filter(|name| packages.contains(name)).collect();
+        assert!(of_lab.is_empty(), "{folder} depends on {of_lab:?}");
+    }
+}
+
 #[test]
 fn the_committed_document_is_current() {
     let committed = fs::read_to_string(project_folder().join("functions/docs/openapi.json")).unwrap();

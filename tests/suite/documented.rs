@@ -4,8 +4,10 @@
 use crate::api::{Api, Reply, send};
 use local::openapi;
 use local::system::project_folder;
+use regex_lite::Regex;
 use reqwest::Method;
 use serde_json::{Value, json};
+use shared::model::text::Name;
 use std::collections::BTreeSet;
 use std::fs;
 use std::sync::LazyLock;
@@ -220,9 +222,41 @@ fn limits_are_as_the_server_counts_them() {
     }
     assert_eq!((keys, cursors), (5, 5));
     let schemas = &DOCUMENT["components"]["schemas"];
-    for text in [&schemas["EmailText"], &schemas["NewAnalysis"]["properties"]["text"]] {
+    for text in [&schemas["EmailText"], &schemas["NewAnalysis"]["properties"]["text"], &schemas["PasswordAttempt"]] {
         assert!(text["maxLength"].is_null() && text["type"] == "string", "{text}");
     }
+    let name = Regex::new(schemas["Name"]["pattern"].as_str().unwrap()).unwrap();
+    for (text, fits) in
+        [("Ada", true), ("\u{2003}Ada Lovelace ", true), ("é", true), (" \u{2003}\u{a0}", false), ("a\nb", false)]
+    {
+        assert_eq!(name.is_match(text), fits, "{text:?}");
+        assert_eq!(text.parse::<Name>().is_ok(), fits, "{text:?}");
+    }
+}
+
+/// What is written on condition of what was read may have changed each time.
+#[test]
+fn conflicts_name_what_keeps_changing() {
+    let named =
+        ["change_password", "end_other_sessions", "login", "put_org_settings", "reset_password", "verify_email"];
+    let mut found = 0;
+    for (path, method, operation) in operations().filter(|(_, method, _)| *method != Method::GET) {
+        let (conflict, is_named) = (&operation["responses"]["409"], named.map(|id| operation["operationId"] == id));
+        if conflict.is_null() && !is_named.contains(&true) {
+            continue;
+        }
+        let says = conflict["description"].as_str().unwrap_or_default();
+        assert!(says.contains("kept changing meanwhile"), "{method} {path}: {says}");
+        found += 1;
+    }
+    assert_eq!(found, 16);
+}
+
+/// Mail about accounts is a kind of job that no organization has, and no caller sees.
+#[test]
+fn kinds_are_those_that_callers_see() {
+    assert_eq!(DOCUMENT["components"]["schemas"]["JobKind"]["enum"], json!(["analyze", "send_email"]));
+    assert!(!openapi::document().contains("account_mail"));
 }
 
 /// Each code that a source can answer with is in the document, and no other.

@@ -63,6 +63,26 @@ fn the_recipes_they_name_are_there() {
     assert!(named > 50 && gone.is_empty(), "of {named} recipes are gone:\n  {}", gone.join("\n  "));
 }
 
+/// A row has its record's title, date and status.
+#[test]
+fn the_index_of_decisions_says_what_the_records_say() {
+    let folder = project_folder().join("docs/decisions");
+    let index = fs::read_to_string(folder.join("README.md")).unwrap();
+    let rows: BTreeSet<String> = index.lines().filter(|line| line.starts_with("| [")).map(str::to_owned).collect();
+    let mut records = BTreeSet::new();
+    for path in files(&folder, "md") {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if name.starts_with(|first: char| first.is_ascii_digit()) {
+            let text = fs::read_to_string(&path).unwrap();
+            let said = |what: &str| text.lines().find_map(|line| line.strip_prefix(what)).unwrap();
+            let (number, title) = said("# ").split_once(". ").unwrap();
+            records.insert(format!("| [{number}]({name}) | {title} | {} | {} |", said("- Date: "), said("- Status: ")));
+        }
+    }
+    let differ: Vec<&str> = rows.symmetric_difference(&records).map(String::as_str).collect();
+    assert!(records.len() > 50 && differ.is_empty(), "index and records differ:\n  {}", differ.join("\n  "));
+}
+
 /// They tell of what was.
 const PAST: [&str; 2] = ["NOTEBOOK.md", "CHANGELOG.md"];
 

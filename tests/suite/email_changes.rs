@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use local::{Options, System};
 use reqwest::Method;
 use serde_json::{Value, json};
+use shared::ids::{JobId, SessionId};
 use shared::store::accounts::UNPROVEN_LIFETIME;
 use shared::store::email_changes::UNDO_FOR;
 use shared::store::verification::VERIFICATION_LIFETIME;
@@ -130,6 +131,54 @@ async fn a_taken_address_is_answered_as_any_other() {
     assert_eq!(email_of(&rig.api, &Actor::of(&registered.body, &later)).await, later);
 }
 
+/// By the code of an address of its own, which it asked for before, nobody sees whether another one got a code. Nor where the worker has both
+/// to do at once, in whatever order.
+#[tokio::test]
+async fn a_code_of_before_is_void_whosever_the_next_address_is() {
+    let rig = Rig::new().await;
+    let (holder, mover) = (rig.api.register().await, rig.api.register().await);
+    let (reserved, wanted) = (mover.email.clone(), unique_email());
+    moved(&rig, &mover, &reserved, &unique_email()).await;
+    for _ in 0..3 {
+        letter(&rig, &rig.api.register().await, &wanted).await;
+    }
+    for at_once in [false, true] {
+        for next in [unique_email(), holder.email.clone(), reserved.clone(), wanted.clone()] {
+            let (actor, own) = (rig.api.register().await, unique_email());
+            ask(&rig.api, &actor, &own).await;
+            if at_once {
+                ask(&rig.api, &actor, &next).await;
+                rig.deliver_account_mail().await;
+                assert!(!Letters::of(&rig).is_there(&own), "it would confirm nothing");
+                continue;
+            }
+            rig.deliver_account_mail().await;
+            let text = Letters::of(&rig).newest_to(&own);
+            ask(&rig.api, &actor, &next).await;
+            for proof in [json!({"code": code_of(&text)}), json!({"token": token_of(&text)})] {
+                confirm(&rig.api, &actor, proof.clone()).await.is_problem(400, "invalid_link");
+                rig.deliver_account_mail().await;
+                confirm(&rig.api, &actor, proof).await.is_problem(400, "invalid_link");
+            }
+            assert_eq!(email_of(&rig.api, &actor).await, actor.email, "{next}");
+        }
+    }
+}
+
+/// What is asked for while the mail of another address is being written.
+#[tokio::test]
+async fn what_is_asked_for_meanwhile_voids_what_is_being_written() {
+    let rig = Rig::new().await;
+    let store = rig.system.context().store();
+    let (actor, holder, own) = (rig.api.register().await, rig.api.register().await, unique_email());
+    ask(&rig.api, &actor, &own).await;
+    ask(&rig.api, &actor, &holder.email).await;
+    // The worker has looked before that.
+    let user = store.user(actor.user_id.parse().unwrap()).await.unwrap().unwrap();
+    let made = store.new_email_change(&user, SessionId::new(), &own, JobId::new()).await.unwrap();
+    assert!(made.is_none());
+}
+
 /// Its owner may undo the change for seven days, and a code would confirm nothing.
 #[tokio::test]
 async fn an_address_that_may_be_given_back_gets_no_code() {
@@ -248,6 +297,11 @@ async fn the_address_before_undoes_it_whatever_came_after() {
         assert_eq!(log_in(&rig.api, email, "a thief's own password").await, 401);
     }
     assert_eq!(log_in(&rig.api, &victim, ANOTHER).await, 200);
+    // Who has lost it is told, and gets nothing to undo that.
+    rig.deliver_account_mail().await;
+    let told = Letters::of(&rig).newest_to(&second);
+    assert!(told.starts_with("Your account has another e-mail address again") && !told.contains("://"), "{told}");
+    assert!(!Letters::of(&rig).newest_to(&first).starts_with("Your account has another"), "it had lost it before");
     for void in [&link, &of_thief] {
         undo(&rig.api, void).await.is_problem(400, "invalid_link");
     }
@@ -327,13 +381,13 @@ async fn an_address_gets_three_a_day_and_an_account_sends_ten_a_week() {
     let others = [rig.api.register().await, rig.api.register().await];
     for who in [&actor, &others[0], &others[1], &actor] {
         ask(&rig.api, who, &to).await;
+        rig.deliver_account_mail().await;
     }
-    rig.deliver_account_mail().await;
     assert_eq!(Letters::of(&rig).count(), 3);
     for _ in 0..10 {
         ask(&rig.api, &actor, &unique_email()).await;
+        rig.deliver_account_mail().await;
     }
-    rig.deliver_account_mail().await;
     assert_eq!(Letters::of(&rig).count(), 3 + 8, "two of the ten went to the first");
     rig.system.clock().jump(7 * DAY);
     let session = Actor::of(&rig.api.login(&actor.email, None).await.body, &actor.email);

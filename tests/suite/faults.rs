@@ -1,7 +1,9 @@
 //! A database that counts, refuses and leaves work undone: a proxy before the embedded one.
 
+use local::names::TABLE_NAME;
 use local::{Options, System};
 use serde_json::{Value, json};
+use shared::store::keys::Key;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -22,8 +24,10 @@ pub(crate) enum Fault {
     LoseReply(u32),
     /// So many times, done, but answered with an internal error, and only after [`FaultyDatabase::release`].
     HoldLostReply(u32),
-    /// `TransactWriteItems`: so many times, cancelled for a conflict with another transaction.
+    /// `TransactWriteItems`: so many times, cancelled for a conflict with another transaction on the first write.
     Conflict(u32),
+    /// The same for a conflict on the write of this number, from 0.
+    ConflictOn(u32, usize),
     /// `TransactWriteItems`: so many times, cancelled for want of units.
     Starve(u32),
     /// `PutItem`, `UpdateItem`, `DeleteItem`: so many times, refused because a transaction holds the record.
@@ -41,12 +45,16 @@ const DONE: &str = ", done";
 /// What queries are counted as that go on with another page.
 const NEXT_PAGE: &str = "Query, next page";
 
+/// The `UpdateItem` of somebody else before each transaction, by the transaction's number.
+type Interference = Arc<dyn Fn(u32) -> Value + Send + Sync>;
+
 #[derive(Clone)]
 pub(crate) struct FaultyDatabase {
     origin: Origin,
     calls: Arc<Mutex<HashMap<String, u32>>>,
     callers: Arc<Mutex<Vec<String>>>,
     faults: Arc<Mutex<HashMap<String, Fault>>>,
+    interference: Arc<Mutex<Option<Interference>>>,
     released: Arc<Notify>,
     pub(crate) url: String,
 }
@@ -60,6 +68,7 @@ impl FaultyDatabase {
             calls: Arc::default(),
             callers: Arc::default(),
             faults: Arc::default(),
+            interference: Arc::default(),
             released: Arc::default(),
             url: server.url.clone(),
         };
@@ -76,6 +85,29 @@ impl FaultyDatabase {
     /// From now on.
     pub(crate) fn inject(&self, operation: &str, fault: Fault) {
         self.faults.lock().unwrap().insert(operation.to_owned(), fault);
+    }
+
+    /// Before each transaction from now on, somebody else changes a record: its version grows.
+    pub(crate) fn keep_changing(&self, key: Key) {
+        self.keep_raising(key, "version");
+    }
+
+    /// The same of another number in it.
+    pub(crate) fn keep_raising(&self, Key { pk, sk }: Key, number: &str) {
+        let grows = json!({"TableName": TABLE_NAME, "Key": {"pk": {"S": pk}, "sk": {"S": sk}},
+            "UpdateExpression": "ADD #number :one", "ExpressionAttributeNames": {"#number": number},
+            "ExpressionAttributeValues": {":one": {"N": "1"}}});
+        *self.interference.lock().unwrap() = Some(Arc::new(move |_| grows.clone()));
+    }
+
+    /// The same of a membership, which gets another mark.
+    pub(crate) fn keep_marking(&self, Key { pk, sk }: Key) {
+        let marked = move |number: u32| {
+            json!({"TableName": TABLE_NAME, "Key": {"pk": {"S": pk}, "sk": {"S": sk}},
+                "UpdateExpression": "SET #mark = :mark", "ExpressionAttributeNames": {"#mark": "mark"},
+                "ExpressionAttributeValues": {":mark": {"S": format!("{number:022}")}}})
+        };
+        *self.interference.lock().unwrap() = Some(Arc::new(marked));
     }
 
     /// Waits until an operation that is held has arrived.
@@ -139,6 +171,7 @@ impl FaultyDatabase {
             Fault::LeaveUnprocessed(left)
             | Fault::Throttle(left)
             | Fault::Conflict(left)
+            | Fault::ConflictOn(left, _)
             | Fault::Starve(left)
             | Fault::Held(left)
             | Fault::LoseReply(left)
@@ -162,6 +195,11 @@ async fn answer(proxy: FaultyDatabase, mut call: Call) -> Result<Reply, Cut> {
     let released = proxy.released.clone().notified_owned();
     *proxy.calls.lock().unwrap().entry(operation.clone()).or_default() += 1;
     proxy.callers.lock().unwrap().push(aws::caller(&call).to_owned());
+    let interference = proxy.interference.lock().unwrap().clone();
+    if let Some(update) = interference.filter(|_| operation == "TransactWriteItems") {
+        let update = update(proxy.calls(&operation));
+        proxy.call("UpdateItem", &update).await;
+    }
     Ok(match proxy.due(&operation) {
         None => proxy.origin.pass(call).await,
         Some(Fault::Delay(_, delay)) => {
@@ -197,12 +235,13 @@ async fn answer(proxy: FaultyDatabase, mut call: Call) -> Result<Reply, Cut> {
         Some(Fault::Held(_)) => {
             error(StatusCode::BAD_REQUEST, "TransactionConflictException", json!({"message": "held"}))
         }
-        Some(fault @ (Fault::Conflict(_) | Fault::Starve(_))) => {
+        Some(fault @ (Fault::Conflict(_) | Fault::ConflictOn(..) | Fault::Starve(_))) => {
             let code = if matches!(fault, Fault::Starve(_)) { "ThrottlingError" } else { "TransactionConflict" };
+            let refused = if let Fault::ConflictOn(_, write) = fault { write } else { 0 };
             let request: Value = serde_json::from_slice(call.body()).unwrap();
             let writes = request["TransactItems"].as_array().unwrap().len();
             let reasons: Vec<Value> =
-                (0..writes).map(|at| json!({"Code": if at == 0 { code } else { "None" }})).collect();
+                (0..writes).map(|at| json!({"Code": if at == refused { code } else { "None" }})).collect();
             let body = json!({"Message": "cancelled", "CancellationReasons": reasons});
             error(StatusCode::BAD_REQUEST, "TransactionCanceledException", body)
         }

@@ -5,6 +5,7 @@ use crate::faults::{Fault, FaultyDatabase};
 use crate::letters::{Letters, token_of};
 use crate::networks::{ELSEWHERE, HOME, Networks, Reply};
 use futures_util::future::join_all;
+use local::{Options, System};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -228,6 +229,63 @@ async fn a_log_in_under_way_takes_no_device_from_a_new_password() {
     join_all((0..12).map(|_| networks.guess(ELSEWHERE, "nobody@example.com", WRONG))).await;
     let reply = self::log_in(&networks, ELSEWHERE, &email, "nine wooden barrels", &browser.device).await;
     assert_eq!(reply.status, 200, "the device of the reset is known: {}", reply.body);
+}
+
+/// Who ends all other sessions, as after a theft, is not kept from the own device by the next guesses. The others are strangers' from then on.
+#[tokio::test]
+async fn the_device_that_ends_the_other_sessions_stays_known() {
+    let networks = Networks::new().await;
+    let (email, browser) = account(&networks).await;
+    let other = Browser::of(&log_in(&networks, ELSEWHERE, &email, PASSWORD, "").await);
+    let both = format!("{}; {}", browser.session, browser.device);
+    let headers = [("cookie", both.as_str()), ("origin", "http://localhost:5173")];
+    let ended = networks.send("DELETE", HOME, "/me/sessions", Value::Null, &headers).await;
+    assert_eq!(ended.status, 204, "{}", ended.body);
+    join_all((0..12).map(|_| networks.guess(HOME, "nobody@example.com", WRONG))).await;
+    let again = log_in(&networks, HOME, &email, PASSWORD, &browser.device).await;
+    assert_eq!((again.status, Browser::of(&again).device), (200, browser.device.clone()), "{}", again.body);
+    assert_eq!(log_in(&networks, HOME, &email, PASSWORD, &other.device).await.body["code"], "rate_limited");
+    // What is no device of the account stays none.
+    let both = format!("{}; {}", Browser::of(&again).session, other.device);
+    let headers = [("cookie", both.as_str()), ("origin", "http://localhost:5173")];
+    assert_eq!(networks.send("DELETE", HOME, "/me/sessions", Value::Null, &headers).await.status, 204);
+    for device in [&other.device, &browser.device] {
+        assert_eq!(log_in(&networks, HOME, &email, PASSWORD, device).await.body["code"], "rate_limited");
+    }
+}
+
+/// A right password uses no guess up, also while it is compared: whoever comes eleventh waits for ten others.
+#[tokio::test]
+async fn right_passwords_at_once_are_all_taken() {
+    let networks = Networks::new().await;
+    let (email, browser) = account(&networks).await;
+    let headers = [("cookie", browser.session.as_str()), ("origin", "http://localhost:5173")];
+    let right =
+        (0..20).map(|_| networks.post(ELSEWHERE, "/auth/reauthenticate", json!({"password": PASSWORD}), &headers));
+    let statuses: Vec<u16> = join_all(right).await.iter().map(|reply| reply.status).collect();
+    assert!(statuses.iter().all(|status| *status == 204), "{statuses:?}");
+    // Many at once from a network that may fail more often.
+    let networks = Networks::with([("FAILED_LOG_INS_PER_MINUTE", 100)]).await;
+    let registered = networks.post(HOME, "/auth/register", registration(&email), &[]).await;
+    assert_eq!(registered.status, 201, "{}", registered.body);
+    let replies = join_all((0..12).map(|_| networks.guess(HOME, &email, PASSWORD))).await;
+    assert!(replies.iter().all(|reply| reply.status == 200));
+}
+
+/// Wrong ones are not waited for.
+#[tokio::test]
+async fn what_has_failed_is_not_waited_for() {
+    let system = System::start(Options { background: false, ..Options::ephemeral() }).await.unwrap();
+    let database = FaultyDatabase::before(&system.database_url()).await;
+    let counted = database.system().await;
+    let (owner, late) = (Api::of(&system).register().await, Api::at(counted.url()));
+    let guess = async |password: &str| late.post(&owner, "/auth/reauthenticate", json!({"password": password})).await;
+    for _ in 0..10 {
+        guess(WRONG).await.is_problem(401, "wrong_credentials");
+    }
+    let before = database.calls("UpdateItem");
+    guess(PASSWORD).await.is_problem(429, "too_many_attempts");
+    assert_eq!(database.calls("UpdateItem") - before, 3, "one refuses it; of the other it is taken and given back");
 }
 
 /// Wherever a password is compared; the session of whoever guesses has no network's limit.

@@ -3,6 +3,7 @@
 mod room;
 
 use crate::api::{Actor, Api, Reply, registration, unique_email};
+use crate::email_changes;
 use crate::faults::{Fault, FaultyDatabase};
 use crate::jobs::rig::Rig;
 use crate::letters::{Letters, token_of};
@@ -352,6 +353,31 @@ async fn nobody_belongs_to_more_than_fifty_organizations() {
     assert!(me.text.len() < 50 * 1024, "{}", me.text.len());
 }
 
+/// An operator adds somebody who was invited, or a member moves to an address that was: its removal voids the invitation, and no other.
+#[tokio::test]
+async fn a_removed_member_comes_back_by_no_invitation_of_before() {
+    let rig = Rig::new().await;
+    for moves in [false, true] {
+        let (owner, mut user, other) = (rig.api.register().await, rig.api.register().await, rig.api.register().await);
+        let to = if moves { unique_email() } else { user.email.clone() };
+        let token = invited(&rig, &owner, &to, "member").await;
+        let of_other = invited(&rig, &owner, &other.email, "member").await;
+        rig.api.add(&owner, &user, "member").await;
+        if moves {
+            email_changes::moved(&rig, &user, &user.email, &to).await;
+            user.email = to;
+        }
+        let member = format!("/orgs/{}/members/{}", owner.org_id, user.user_id);
+        assert_eq!(rig.api.delete(&owner, &member).await.status, 204);
+        accept(&rig, &user, &token).await.is_problem(400, "invalid_link");
+        assert_eq!(orgs(&rig, &user).await, 1);
+        assert_eq!(accept(&rig, &other, &of_other).await.status, 200);
+        // It may be invited again.
+        let again = invited(&rig, &owner, &user.email, "member").await;
+        assert_eq!(accept(&rig, &user, &again).await.status, 200);
+    }
+}
+
 #[tokio::test]
 async fn they_are_listed_by_pages() {
     let rig = Rig::new().await;
@@ -365,6 +391,8 @@ async fn they_are_listed_by_pages() {
     let rest = rig.api.get(&owner, &format!("{}?limit=2&cursor={cursor}", path(&owner))).await;
     assert_eq!((&first.body["data"][1], &rest.body["data"][0]), (&all[1], &all[2]));
     assert_eq!(rest.body["next_cursor"], Value::Null);
+    let full = rig.api.get(&owner, &format!("{}?limit=3", path(&owner))).await;
+    assert_eq!((full.body["data"].as_array().map(Vec::len), &full.body["next_cursor"]), (Some(3), &Value::Null));
     let members = format!("/orgs/{}/members?cursor={cursor}", owner.org_id);
     assert_eq!(rig.api.get(&owner, &members).await.pointer(), "query/cursor");
 }

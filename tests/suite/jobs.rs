@@ -13,6 +13,7 @@ pub(crate) mod idempotency;
 pub(crate) mod limits;
 mod lists;
 mod mail_rates;
+mod outages;
 mod plans;
 mod prefer_wait;
 mod provider_rates;

@@ -1,8 +1,11 @@
 //! Members and roles; authority counts from the next request on.
 
 use crate::api::{Api, redacted};
+use crate::faults::FaultyDatabase;
+use crate::jobs::rig::Rig;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use shared::store::keys::Key;
 
 fn path(org: &str, user: &str) -> String {
     format!("/orgs/{org}/members/{user}")
@@ -19,7 +22,9 @@ async fn members_are_listed_with_names_and_roles() {
     let page = api.get(&admin, &format!("/orgs/{}/members?limit=1", owner.org_id)).await;
     let cursor = page.body["next_cursor"].as_str().unwrap();
     let rest = api.get(&admin, &format!("/orgs/{}/members?limit=1&cursor={cursor}", owner.org_id)).await;
-    assert_eq!(rest.body["data"][0], list.body["data"][1]);
+    assert_eq!((&rest.body["data"][0], &rest.body["next_cursor"]), (&list.body["data"][1], &Value::Null));
+    let both = api.get(&admin, &format!("/orgs/{}/members?limit=2", owner.org_id)).await;
+    assert_eq!(both.body, list.body, "a full page is the last one where nothing is behind it");
     let me = api.get(&admin, "/me").await;
     let roles: Vec<&Value> = me.body["orgs"].as_array().unwrap().iter().map(|org| &org["role"]).collect();
     assert_eq!(roles, ["owner", "admin"]);
@@ -41,6 +46,25 @@ async fn a_changed_role_and_a_removal_count_from_the_next_request_on() {
     assert_eq!(api.delete(&owner, &path(&owner.org_id, &member.user_id)).await.status, 204);
     api.get(&member, &settings).await.is_problem(401, "invalid_token");
     api.delete(&owner, &path(&owner.org_id, &member.user_id)).await.is_problem(404, "not_found");
+}
+
+/// A member can end its other sessions all the time, which gives its membership another mark. It is demoted and removed all the same.
+#[tokio::test]
+async fn a_member_that_ends_its_sessions_all_the_time_is_removed() {
+    let rig = Rig::new().await;
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    let busy = database.system().await;
+    let late = Api::at(busy.url());
+    let owner = rig.api.register().await;
+    let member = rig.api.join(&owner, "admin").await;
+    let of_member = path(&owner.org_id, &member.user_id);
+    database.keep_marking(Key::membership(member.user_id.parse().unwrap(), owner.org_id.parse().unwrap()));
+    let demoted = late.put(&owner, &of_member, json!({"role": "member"})).await;
+    assert_eq!((demoted.status, &demoted.body["role"]), (200, &json!("member")), "{}", demoted.text);
+    let removed = late.delete(&owner, &of_member).await;
+    assert_eq!(removed.status, 204, "{}", removed.text);
+    let list = rig.api.get(&owner, &format!("/orgs/{}/members", owner.org_id)).await;
+    assert_eq!(list.body["data"].as_array().unwrap().len(), 1, "{}", list.text);
 }
 
 #[tokio::test]

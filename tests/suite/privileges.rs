@@ -448,8 +448,8 @@ async fn what_is_not_granted_is_refused_as_aws_refuses_it() {
 
 #[tokio::test]
 async fn a_transaction_is_refused_for_one_part_and_writes_nothing() {
-    let statement = "dynamodb:DeleteItem, dynamodb:UpdateItem";
-    let system = changed("DeleteMemberFunction", statement, "dynamodb:DeleteItem").await.unwrap();
+    let statement = "dynamodb:Query, dynamodb:UpdateItem";
+    let system = changed("DeleteMemberFunction", statement, "dynamodb:Query").await.unwrap();
     let api = Api::of(&system);
     let owner = api.register().await;
     let member = api.join(&owner, "member").await;

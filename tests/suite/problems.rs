@@ -2,11 +2,14 @@
 
 use crate::api::{Api, Reply, send};
 use crate::documented::DOCUMENT;
+use crate::faults::FaultyDatabase;
+use crate::jobs::rig::Rig;
 use lambda_http::Body;
 use reqwest::{Method, header};
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::StatusCode;
 use shared::response::Problem;
+use shared::store::keys::Key;
 use std::collections::HashMap;
 use std::sync::Mutex;
 
@@ -81,6 +84,33 @@ async fn what_the_gateway_refuses_is_a_problem_too() {
         reply.is_problem(status, code);
         assert_eq!(reply.header("cache-control"), "no-store", "as a function's {code}");
     }
+}
+
+/// The gateway reads the body of any request, also where the operation takes none.
+#[tokio::test]
+async fn a_body_that_no_operation_takes_is_read_all_the_same() {
+    let api = Api::new();
+    let owner = api.register().await;
+    let retry = format!("/jobs/job_{}/retry", "0".repeat(32));
+    for path in ["/auth/logout", &retry] {
+        let asked = || api.request(Method::POST, path).bearer_auth(&owner.token);
+        let coded = send(asked().header("Content-Encoding", "br").body("x")).await;
+        coded.is_problem(415, "unsupported_content_encoding");
+        send(asked().body(vec![b' '; 7 * 1024 * 1024])).await.is_problem(413, "payload_too_large");
+    }
+}
+
+/// Somebody else changes them before each attempt.
+#[tokio::test]
+async fn settings_that_keep_changing_are_a_conflict() {
+    let rig = Rig::new().await;
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    let busy = database.system().await;
+    let owner = rig.api.register().await;
+    database.keep_changing(Key::settings(owner.org_id.parse().unwrap()));
+    let path = format!("/orgs/{}/settings", owner.org_id);
+    let reply = Api::at(busy.url()).put(&owner, &path, json!({"settings": {}})).await;
+    reply.is_problem(409, "concurrent_change");
 }
 
 /// The template's own answers, those among them that only AWS can give.

@@ -198,16 +198,36 @@ async fn a_link_outlives_the_end_of_the_other_sessions() {
     rig.api.get(&thief, "/me").await.is_problem(401, "invalid_token");
 }
 
-/// Whoever registered a stranger's address knows its password, and could change that for ever: the link of an address that is not proven is
-/// void with the address only.
+/// Whoever registered a stranger's address knows its password, and each change of that voids a link. There are three a day, and three links an
+/// hour.
 #[tokio::test]
-async fn a_squatter_voids_no_link() {
+async fn a_squatter_voids_three_links_a_day_and_no_more() {
     let rig = Rig::new().await;
     let squatter = rig.api.register_as_everybody().await;
+    // At noon: the day is UTC's.
+    let today = u64::try_from(rig.system.context().now().as_millis()).unwrap() % 86_400_000;
+    rig.system.clock().jump(36 * HOUR - Duration::from_millis(today));
+    let squatter = Actor::of(&rig.api.login(&squatter.email, None).await.body, &squatter.email);
+    let change = async |password: &str| {
+        let change = json!({"current": password, "password": "a squatter's password"});
+        rig.api.put(&squatter, "/me/password", change).await
+    };
+    for password in [PASSWORD, "a squatter's password", "a squatter's password"] {
+        let token = link(&rig, &squatter.email).await;
+        assert_eq!(change(password).await.status, 204);
+        reset(&rig.api, &token, ANOTHER).await.is_problem(400, "invalid_link");
+    }
+    rig.system.clock().jump(HOUR);
     let token = link(&rig, &squatter.email).await;
+    // It voids nothing that the other sessions end.
+    let again = json!({"password": "a squatter's password"});
+    assert_eq!(rig.api.post(&squatter, "/auth/reauthenticate", again).await.status, 204);
     assert_eq!(rig.api.delete(&squatter, "/me/sessions").await.status, 204);
-    let change = json!({"current": PASSWORD, "password": "a squatter's password"});
-    assert_eq!(rig.api.put(&squatter, "/me/password", change).await.status, 204);
+    let refused = change("a squatter's password").await;
+    refused.is_problem(429, "rate_limited");
+    assert_eq!(refused.header("ratelimit-policy"), "\"password-changes\";q=3");
+    let wait: u64 = refused.header("retry-after").parse().unwrap();
+    assert!((1..=11 * 60 * 60).contains(&wait), "{wait}");
     let done = reset(&rig.api, &token, ANOTHER).await;
     assert_eq!((done.status, &done.body["user"]["email_verified"]), (200, &json!(true)), "{}", done.text);
     rig.api.get(&squatter, "/me").await.is_problem(401, "invalid_token");
@@ -227,7 +247,7 @@ async fn what_an_account_does_while_its_link_is_used_is_seen() {
         (true, "/me/sessions", 200),
         (true, "/me/password", 400),
         (false, "/me/sessions", 200),
-        (false, "/me/password", 200),
+        (false, "/me/password", 400),
     ] {
         let actor = if is_proven { rig.api.register().await } else { rig.api.register_as_everybody().await };
         let token = link(&rig, &actor.email).await;

@@ -1,17 +1,44 @@
 //! Sessions that begin while all sessions of their user are being ended.
 
-use crate::api::{Actor, Api, PASSWORD, unique_email};
+use crate::api::{Actor, Api, PASSWORD, Reply, unique_email};
 use crate::faults::{Fault, FaultyDatabase};
 use crate::jobs::rig::Rig;
 use crate::letters::{code_of, token_of};
 use crate::{email_changes, resets};
+use local::operator;
 use serde_json::json;
+use shared::store::keys::Key;
 
 const ANOTHER: &str = "nine wooden barrels";
 const WRITE: &str = "TransactWriteItems";
 
 /// What ends a user's sessions.
 const ENDS: [&str; 5] = ["a new password", "the other sessions", "a reset", "another address", "its undoing"];
+
+/// What a mail gives that it takes, if any. What is undone is done with it.
+async fn proof_of(rig: &Rig, by: &str, actor: &mut Actor) -> String {
+    let (first, second) = (actor.email.clone(), unique_email());
+    match by {
+        "a reset" => resets::link(rig, &first).await,
+        "another address" => code_of(&email_changes::letter(rig, actor, &second).await),
+        "its undoing" => {
+            let told = email_changes::moved(rig, actor, &first, &second).await;
+            actor.email = second;
+            token_of(&told)
+        }
+        _ => String::new(),
+    }
+}
+
+async fn end(api: &Api, by: &str, actor: &Actor, proof: &str) -> Reply {
+    match by {
+        "a new password" => api.put(actor, "/me/password", json!({"current": PASSWORD, "password": ANOTHER})).await,
+        "the other sessions" => api.delete(actor, "/me/sessions").await,
+        "a reset" => resets::reset(api, proof, ANOTHER).await,
+        "another address" => email_changes::confirm(api, actor, json!({"code": proof})).await,
+        _ => email_changes::undo(api, proof).await,
+    }
+}
 
 /// The memberships are read, another one is joined and logged in to with the password that is about to go, and only then is the end of
 /// the sessions written.
@@ -24,28 +51,10 @@ async fn what_is_joined_while_sessions_end_keeps_none_of_before() {
     let mut outlived = Vec::new();
     for by in ENDS {
         let (owner, mut actor) = (api.register().await, api.register().await);
-        let (first, second) = (actor.email.clone(), unique_email());
-        let proof = match by {
-            "a reset" => resets::link(&rig, &first).await,
-            "another address" => code_of(&email_changes::letter(&rig, &actor, &second).await),
-            "its undoing" => token_of(&email_changes::moved(&rig, &actor, &first, &second).await),
-            _ => String::new(),
-        };
-        if by == "its undoing" {
-            actor.email = second.clone();
-        }
+        let first = actor.email.clone();
+        let proof = proof_of(&rig, by, &mut actor).await;
         database.inject(WRITE, Fault::Hold);
-        let end = async {
-            match by {
-                "a new password" => {
-                    late.put(&actor, "/me/password", json!({"current": PASSWORD, "password": ANOTHER})).await
-                }
-                "the other sessions" => late.delete(&actor, "/me/sessions").await,
-                "a reset" => resets::reset(&late, &proof, ANOTHER).await,
-                "another address" => email_changes::confirm(&late, &actor, json!({"code": proof})).await,
-                _ => email_changes::undo(&late, &proof).await,
-            }
-        };
+        let end = end(&late, by, &actor, &proof);
         let meanwhile = async {
             database.holds(WRITE).await;
             api.add(&owner, &actor, "member").await;
@@ -65,6 +74,93 @@ async fn what_is_joined_while_sessions_end_keeps_none_of_before() {
         assert_eq!((me.status, me.body["orgs"].as_array().map(Vec::len)), (200, Some(2)), "{by}: {}", me.text);
     }
     assert_eq!(outlived, [""; 0], "a session of before is left");
+}
+
+/// The account joins something before each attempt. That the document has such a reply, whoever sends looks.
+#[tokio::test]
+async fn an_account_that_keeps_changing_is_a_conflict() {
+    let rig = Rig::new().await;
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    let busy = database.system().await;
+    let late = Api::at(busy.url());
+    for by in ENDS {
+        let mut actor = rig.api.register().await;
+        let proof = proof_of(&rig, by, &mut actor).await;
+        database.keep_raising(Key::user(actor.user_id.parse().unwrap()), "memberships_made");
+        end(&late, by, &actor, &proof).await.is_problem(409, "concurrent_change");
+    }
+}
+
+/// Whoever is in an account that is not its own can give it another name all the time. That keeps nobody from ending the sessions.
+#[tokio::test]
+async fn an_account_that_is_renamed_all_the_time_is_no_conflict() {
+    let rig = Rig::new().await;
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    let busy = database.system().await;
+    let late = Api::at(busy.url());
+    for by in ENDS {
+        let mut actor = rig.api.register().await;
+        let proof = proof_of(&rig, by, &mut actor).await;
+        database.keep_changing(Key::user(actor.user_id.parse().unwrap()));
+        let ended = end(&late, by, &actor, &proof).await;
+        assert!(matches!(ended.status, 200 | 204), "{by}: {} {}", ended.status, ended.text);
+    }
+}
+
+/// It can also end the other sessions all the time: each membership gets another mark, and the log-in record another version. That keeps
+/// nobody out who has a link, nor an operator.
+#[tokio::test]
+async fn an_account_that_ends_its_sessions_all_the_time_is_taken_from_whoever_does() {
+    let rig = Rig::new().await;
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    let busy = database.system().await;
+    let late = Api::at(busy.url());
+    for (by, with) in
+        ["a reset", "its undoing", "an operator"].into_iter().flat_map(|by| [(by, "marks"), (by, "versions")])
+    {
+        let mut actor = rig.api.register().await;
+        let proof = proof_of(&rig, by, &mut actor).await;
+        match with {
+            "marks" => {
+                database.keep_marking(Key::membership(actor.user_id.parse().unwrap(), actor.org_id.parse().unwrap()))
+            }
+            _ => database.keep_changing(Key::login(&actor.email)),
+        }
+        if by == "an operator" {
+            operator::end_sessions(busy.context(), &actor.email.parse().unwrap()).await.unwrap();
+        } else {
+            let ended = end(&late, by, &actor, &proof).await;
+            assert_eq!(ended.status, 200, "{by} {with}: {}", ended.text);
+        }
+        assert_eq!(rig.api.get(&actor, "/me").await.status, 401, "{by} {with}");
+    }
+}
+
+/// A session that has ended while it was about to end the others ends none, and does not come back.
+#[tokio::test]
+async fn a_session_that_ends_meanwhile_ends_no_other() {
+    let rig = Rig::new().await;
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    let slow = database.system().await;
+    let (api, late) = (&rig.api, Api::at(slow.url()));
+    // It has read nothing of the account yet, or all.
+    for (held, by) in [("Query", "the other sessions"), (WRITE, "the other sessions"), (WRITE, "a reset")] {
+        let mut thief = api.register().await;
+        let owner = Actor::of(&api.login(&thief.email, None).await.body, &thief.email);
+        let proof = proof_of(&rig, by, &mut thief).await;
+        database.inject(held, Fault::Hold);
+        let meanwhile = async {
+            database.holds(held).await;
+            let ended = end(api, by, &owner, &proof).await;
+            assert!(matches!(ended.status, 200 | 204), "{held} {by}: {}", ended.text);
+            database.release(held);
+            if by == "a reset" { Actor::of(&ended.body, &owner.email) } else { owner.clone() }
+        };
+        let (ended, owner) = tokio::join!(late.delete(&thief, "/me/sessions"), meanwhile);
+        ended.is_problem(401, "invalid_token");
+        let statuses = (api.get(&thief, "/me").await.status, api.get(&owner, "/me").await.status);
+        assert_eq!(statuses, (401, 200), "{held} {by}");
+    }
 }
 
 /// The memberships are read, and their user with the version that is checked later: an organization that is joined between two pages of

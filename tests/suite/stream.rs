@@ -2,6 +2,7 @@
 //! twice or in another order brings an old value back.
 
 use crate::api::{Actor, Api};
+use futures_util::FutureExt as _;
 use local::stream_source::StreamSource;
 use local::system::project_folder;
 use local::template::{StreamMapping, Template, Trigger};
@@ -182,6 +183,8 @@ async fn a_cache_that_is_away_has_the_batch_come_again() {
     };
     let first = &changes.iter().find(is_told).unwrap()["dynamodb"]["SequenceNumber"];
     assert_eq!(world.deliver(&changes).await, json!({"batchItemFailures": [{"itemIdentifier": first}]}));
+    let cache = world.system.contexts().get("invalidator").unwrap().cache();
+    assert!(cache.settle().now_or_never().is_some(), "nothing goes on by itself");
     let nothing: Vec<Value> = changes.iter().filter(|change| !is_told(change)).cloned().collect();
     assert_eq!(world.deliver(&nothing).await, json!({"batchItemFailures": []}), "what concerns no cache needs none");
 }

@@ -34,7 +34,7 @@ pub struct Acceptance {
 #[utoipa::path(post, path = "/invitations/accept", operation_id = "accept_invitation", tag = "members", request_body = Acceptance,
     responses((status = 200, description = "The organization, and the role in it", body = Membership, headers(("Cache-Control"))),
         (status = 400, description = "The link opens nothing to this account", body = shared::response::ProblemBody),
-        (status = 409, description = "A member already", body = shared::response::ProblemBody)),
+        (status = 409, description = "A member already, or the members kept changing meanwhile", body = shared::response::ProblemBody)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify_user(context, &request).await?;

@@ -1,6 +1,6 @@
 //! What account mail says. Nothing that somebody chose (names) stands in it: whoever gets it may be a stranger to whoever caused it.
 
-use shared::ids::{SessionId, UserId};
+use shared::ids::{JobId, SessionId, UserId};
 use shared::model::email::{Message, Recipients, Subject, Text};
 use shared::model::invitation::InvitationRecord;
 use shared::model::text::Email;
@@ -19,12 +19,14 @@ pub(crate) enum Letter {
     PasswordChanged(String),
     /// Invites whoever has an address, in the name of whoever made the invitation: by that one's proven address, and by no name.
     Invitation(InvitationRecord, UserRecord),
-    /// Confirms another address of this account, in this session.
-    EmailChange(UserRecord, SessionId, String),
+    /// Confirms another address of this account, in this session; with the job that it is.
+    EmailChange(UserRecord, SessionId, String, JobId),
     /// Tells this address that it was an account's until this moment.
     EmailChanged(UserId, String, Moment),
     /// The same, when somebody has asked for a link for that address.
     EmailUndo(UserId, String, Moment),
+    /// Tells this address that it was an account's until now, which has the one of before again.
+    EmailUndone(String),
 }
 
 impl Letter {
@@ -33,9 +35,10 @@ impl Letter {
         match self {
             Self::Verification(user) | Self::PasswordReset(user) => &user.email,
             Self::PasswordChanged(to)
-            | Self::EmailChange(_, _, to)
+            | Self::EmailChange(_, _, to, _)
             | Self::EmailChanged(_, to, _)
-            | Self::EmailUndo(_, to, _) => to,
+            | Self::EmailUndo(_, to, _)
+            | Self::EmailUndone(to) => to,
             Self::Invitation(invitation, _) => &invitation.email,
         }
     }
@@ -44,7 +47,7 @@ impl Letter {
     pub(crate) fn is_to_a_proven_address(&self) -> bool {
         match self {
             Self::PasswordReset(user) => user.is_verified(),
-            Self::PasswordChanged(_) | Self::EmailChanged(..) | Self::EmailUndo(..) => true,
+            Self::PasswordChanged(_) | Self::EmailChanged(..) | Self::EmailUndo(..) | Self::EmailUndone(_) => true,
             Self::Verification(_) | Self::Invitation(..) | Self::EmailChange(..) => false,
         }
     }
@@ -52,8 +55,11 @@ impl Letter {
     /// How much of it the address gets.
     pub(crate) fn limit(&self) -> Option<MailLimit> {
         match self {
-            // Whoever asks for another is held to the limit there.
-            Self::Verification(_) | Self::Invitation(..) => None,
+            Self::Verification(_) => Some(MailLimit::VERIFICATION),
+            // It is held to a limit where it is made.
+            Self::Invitation(..) => None,
+            // As many as there are changes.
+            Self::EmailUndone(_) => None,
             // It can be undone: each is told.
             Self::EmailChanged(..) => None,
             Self::EmailChange(..) => Some(MailLimit::EMAIL_CHANGE),
@@ -78,8 +84,8 @@ impl Letter {
                 let text = include_str!("letters/password-reset.txt");
                 message(&user.email, text, &[("{link}", link(app_url, "reset-password", token.reveal()))]).map(Some)
             }
-            Self::EmailChange(user, session, to) => {
-                let made = context.store().new_email_change(&user, session, &to).await?;
+            Self::EmailChange(user, session, to, job) => {
+                let made = context.store().new_email_change(&user, session, &to, job).await?;
                 let Some((code, token)) = made else { return Ok(None) };
                 let text = include_str!("letters/email-change.txt");
                 let filled = [("{code}", code.reveal()), ("{link}", link(app_url, "verify-email", token.reveal()))];
@@ -90,6 +96,7 @@ impl Letter {
                 let text = include_str!("letters/email-changed.txt");
                 message(&to, text, &[("{link}", link(app_url, "undo-email", token.reveal()))]).map(Some)
             }
+            Self::EmailUndone(to) => message(&to, include_str!("letters/email-undone.txt"), &[]).map(Some),
             Self::PasswordChanged(to) => {
                 let text = include_str!("letters/password-changed.txt");
                 message(&to, text, &[("{link}", format!("{app_url}/forgot-password"))]).map(Some)

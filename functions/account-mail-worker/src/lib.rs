@@ -6,6 +6,7 @@ mod letter;
 use aws_lambda_events::event::sqs::SqsBatchResponse;
 use letter::Letter;
 use shared::config::{AccountMailConfig, Config, ConfigError};
+use shared::ids::JobId;
 use shared::model::account_mail::{AccountMail, MailDay};
 use shared::model::analysis::Cost;
 use shared::model::job::{JobError, JobKind, JobRecord, JobState};
@@ -96,8 +97,8 @@ impl AccountMails {
             Err(ApiError::NotFound) => return Ok(Err(RunOutcome::expired())),
             text => serde_json::from_str(&text?).map_err(ApiError::internal)?,
         };
-        let letter =
-            if job.created_at.plus(mail.useful_for()) < context.now() { None } else { wanted(context, &mail).await? };
+        let is_late = job.created_at.plus(mail.useful_for()) < context.now();
+        let letter = if is_late { None } else { wanted(context, &mail, job.job_id).await? };
         let Some(letter) = letter else { return Ok(Err(not_needed())) };
         // Taken before there is a call for it: of many that are asked for at once, each would lease one.
         if !is_within_limit(context, job, &letter).await? {
@@ -140,7 +141,7 @@ impl AccountMails {
 }
 
 /// The mail, if it is still wanted: the account is there and has not done meanwhile what the mail is for.
-async fn wanted(context: &Context, mail: &AccountMail) -> Result<Option<Letter>, ApiError> {
+async fn wanted(context: &Context, mail: &AccountMail, job: JobId) -> Result<Option<Letter>, ApiError> {
     let store = context.store();
     let letter = match mail {
         AccountMail::Verification { user_id } => {
@@ -174,14 +175,16 @@ async fn wanted(context: &Context, mail: &AccountMail) -> Result<Option<Letter>,
         }
         AccountMail::EmailChange { user_id, session_id, email } => {
             let to = Email::stored(email.clone()).map_err(ApiError::internal)?;
-            // Somebody else's is not written to: its code would confirm nothing.
-            let is_free = !store.is_anothers_address(&to, *user_id).await?;
+            // Somebody else's is not written to: its code would confirm nothing. Nor would that of one that was asked for before another.
+            let is_free =
+                store.is_asked_last(*user_id, job).await? && !store.is_anothers_address(&to, *user_id).await?;
             let user = store.user(*user_id).await?.filter(|user| is_free && user.email != *email);
-            user.map(|user| Letter::EmailChange(user, *session_id, email.clone()))
+            user.map(|user| Letter::EmailChange(user, *session_id, email.clone(), job))
         }
         AccountMail::EmailChanged { user_id, email, changed_at } => {
             Some(Letter::EmailChanged(*user_id, email.clone(), *changed_at))
         }
+        AccountMail::EmailUndone { email } => Some(Letter::EmailUndone(email.clone())),
     };
     let Some(letter) = letter else { return Ok(None) };
     let to = Email::stored(letter.to().to_owned()).map_err(ApiError::internal)?;

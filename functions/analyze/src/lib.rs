@@ -7,7 +7,8 @@ use deserr::Deserr;
 use serde::Serialize;
 use shared::cache::Uncached;
 use shared::caller::Caller;
-use shared::idempotency::{Begin, IdempotencyKey};
+use shared::idempotency::{Begin, IdempotencyKey, KeyClaim};
+use shared::ids::OrgId;
 use shared::jobs::{AcceptedJob, NewJob};
 use shared::model::analysis::{Analysis, OUTPUT_TOKENS_MAX, TokenUsage, input_tokens_max, input_tokens_min};
 use shared::model::job::{Job, JobKind, JobRecord, JobUsage};
@@ -63,14 +64,41 @@ pub struct DoneAnalysis {
     responses((status = 200, description = "Done in time", body = DoneAnalysis, headers(("Cache-Control"), ("Preference-Applied"))),
         (status = 202, description = "Accepted, with the job as it is by then", body = Job, headers(("Location"))),
         (status = 402, description = "The organization's budget has no room", body = shared::response::ProblemBody),
-        (status = 409, description = "A request with this Idempotency-Key is under way, or the default model is no longer on offer or in the plan",
+        (status = 409, description = "A request with this Idempotency-Key is under way, the default model is no longer on offer or in the \
+                plan, or the organization kept changing meanwhile",
             body = shared::response::ProblemBody)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let (caller, org, settings, user) = Caller::verify_with_account(context, &request).await?;
-    let key = IdempotencyKey::of(ENDPOINT, &request)?;
+    let key = match IdempotencyKey::of(ENDPOINT, &request) {
+        Ok(key) => key,
+        Err(wrong) => {
+            let wrong = wrong.beside(read(&request, &org));
+            return Err(models::and_not_on_offer(context, &request, wrong, "/model").await.into());
+        }
+    };
     let outcome = create(context, &request, (&caller, &user), (&org, &settings), key.as_ref()).await;
-    context.store().replay_or(org.org_id, key.as_ref(), Uncached, outcome).await.into_result()
+    let Err(refusal) = &outcome else { return outcome };
+    let begun = context.store().begun_before(org.org_id, key.as_ref(), refusal).await?;
+    match begun {
+        Begin::First(()) => outcome,
+        Begin::Replay(first) => first.replayed(Uncached).into_result(),
+        Begin::Resume(abandoned) => go_on(context, &request, org.org_id, &abandoned).await,
+    }
+}
+
+/// Goes on for a request that died, whose job was accepted: what refuses this one does not concern that.
+async fn go_on(context: &Context, request: &Request, org: OrgId, abandoned: &KeyClaim<'_>) -> ApiResult {
+    let wait = Wait::of(context, request, org).await;
+    let lease = wait.as_ref().map(Wait::replies_within);
+    let reply = match jobs::resume(context, org, abandoned, lease, accepted_reply).await {
+        Ok(accepted) => reply_to(context, accepted, wait.as_ref()).await,
+        Err(error) => Err(error),
+    };
+    if let Some(wait) = wait {
+        wait.end(context).await;
+    }
+    reply
 }
 
 async fn create(
@@ -102,17 +130,22 @@ async fn accept(
     new: NewJob<'_>,
     wait: Option<&Wait>,
 ) -> ApiResult {
-    let accepted = match jobs::accept(context, request, caller, org, new, accepted_reply).await? {
-        Begin::First(accepted) | Begin::Resume(accepted) => accepted,
-        Begin::Replay(first) => return first.replayed(Uncached).into_result(),
-    };
+    match jobs::accept(context, request, caller, org, new, accepted_reply).await? {
+        Begin::First(accepted) | Begin::Resume(accepted) => reply_to(context, accepted, wait).await,
+        Begin::Replay(first) => first.replayed(Uncached).into_result(),
+    }
+}
+
+/// The reply, once the wait is over, which a key keeps that still waits for it.
+async fn reply_to(context: &Context, accepted: AcceptedJob<'_>, wait: Option<&Wait>) -> ApiResult {
     let AcceptedJob { job, reply, held } = accepted;
+    let org = job.org_id;
     let reply = match wait {
         None => reply,
         Some(wait) => wait.reply(context, *job, reply).await?,
     };
     match held {
-        Some(held) => context.store().complete_key(org.org_id, &held, reply).await,
+        Some(held) => context.store().complete_key(org, &held, reply).await,
         None => Ok(reply),
     }
 }

@@ -15,7 +15,7 @@ use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, respons
     params(("job_id" = JobId, Path, description = "The job")),
     responses((status = 200, description = "The cancelled job", body = Job, headers(("Cache-Control"))),
         (status = 202, description = "The running job, which will take no effect", body = Job, headers(("Cache-Control"))),
-        (status = 409, description = "The job has ended, or its e-mail is on its way",
+        (status = 409, description = "The job has ended, its e-mail is on its way, or it kept changing meanwhile",
             body = shared::response::ProblemBody)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {

@@ -23,8 +23,9 @@ pub struct NewAddress {
 /// Change the own address
 ///
 /// A code and a link go to the new address. `POST /auth/verify-email` takes either, in the session that asked, for 24 hours; then the address
-/// changes, and all other sessions of the user end. The address before is told, and for 7 days a link there undoes it. The reply is the
-/// same whether an account has the address or not, and however often it is asked: at most 10 are sent for an account in 7 days.
+/// changes, and all other sessions of the user end. The address before is told, and for 7 days a link there undoes it. What was sent for
+/// an address that was asked for before is void. The reply is the same whether an account has the address or not, and however often it is
+/// asked: at most 10 are sent for an account in 7 days.
 ///
 /// # Errors
 /// `403 reauthentication_required`.
@@ -38,12 +39,13 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let NewAddress { email } = request::json(&request)?;
     request::untagged(&request)?;
 
-    // Whose address it is by now, nobody looks here: the worker does, and the change itself.
+    // Whose address it is by now, nobody looks here: the worker does, and the change itself. Nor does it matter for what was asked before.
     let (user_id, session_id) = (caller.user_id, caller.session_id());
     let mail = AccountMail::EmailChange { user_id, session_id, email: email.as_str().to_owned() };
     let mail = PendingMail::new(context, &mail, Some(&request))?;
     if context.store().take_mail_of_user(user_id, MailLimit::EMAIL_CHANGES, mail.job_id()).await? {
-        mail.store_and_send(context).await?;
+        context.store().ask_for_email_change(user_id, session_id, &mail).await?;
+        mail.send(context).await?;
     }
 
     security_log::record(context, &request, SecurityEvent::EmailChangeRequested { by: &caller }).await;

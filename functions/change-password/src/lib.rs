@@ -1,5 +1,5 @@
 //! `PUT /me/password`, session: `204`; all other sessions of the user end. `401` for a wrong current password, `429` after too
-//! many of those.
+//! many of those, or too many changes of an account whose address is not proven.
 
 use deserr::Deserr;
 use shared::account_mail::PendingMail;
@@ -23,12 +23,14 @@ pub struct PasswordChange {
 
 /// Change the own password
 ///
-/// All other sessions of the user end. Its address is told, if that is proven.
+/// All other sessions of the user end, no device is known any more, and links to choose another password are void. Its address is told, if that
+/// is proven; before it is, the password changes three times a day at most.
 ///
 /// # Errors
-/// `401 wrong_credentials` for a wrong current password, `429 too_many_attempts`.
+/// `401 wrong_credentials` for a wrong current password, `429 too_many_attempts`, `429 rate_limited` before the address is proven.
 #[utoipa::path(put, path = "/me/password", operation_id = "change_password", tag = "users",
-    request_body = PasswordChange, responses((status = 204, description = "Changed")),
+    request_body = PasswordChange, responses((status = 204, description = "Changed"),
+        (status = 409, description = "The account kept changing meanwhile", body = shared::response::ProblemBody)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify_user(context, &request).await?;
@@ -37,6 +39,9 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let account = account::prove(context, &request, &caller, change.current).await?;
     let own_words = account::own_words(&account.user, &account.memberships);
     let password_hash = password::hash(change.password, &own_words).await?;
+    if !account.user.is_verified() {
+        context.store().take_unproven_password(caller.user_id).await?;
+    }
 
     // An address that nobody has proven may be a stranger's, who has nothing to do with it.
     let told =

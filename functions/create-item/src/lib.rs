@@ -74,13 +74,14 @@ pub enum Created {
                 same if their canonical forms (RFC 8785) are")),
     responses((status = 201, description = "Created; one item with its `Location` and `ETag`", body = Created,
             headers(("Location"), ("ETag"))),
-        (status = 409, description = "A request with this Idempotency-Key is under way",
+        (status = 409, description = "A request with this Idempotency-Key is under way, or the organization kept changing meanwhile",
             body = shared::response::ProblemBody)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     context.cache().connect();
     let (_, org) = Caller::verify_with_org(context, &request).await?;
-    let key = IdempotencyKey::of(ENDPOINT, &request)?;
+    let key = IdempotencyKey::of(ENDPOINT, &request);
+    let key = key.map_err(|wrong| wrong.beside(request::json::<NewItems>(&request)))?;
     let outcome = create(context, &request, &org, key.as_ref()).await;
     let pages = ItemPagesKey(org.org_id);
     context.store().replay_or(org.org_id, key.as_ref(), pages, outcome).await.publish(context.cache()).await

@@ -18,7 +18,8 @@ use shared::{ApiResult, Context, Request, request, response};
     params(("org_id" = OrgId, Path, description = "The session's organization"),
         ("user_id" = UserId, Path, description = "A member")),
     responses((status = 204, description = "Removed"),
-        (status = 409, description = "The last owner cannot go", body = shared::response::ProblemBody)),
+        (status = 409, description = "The last owner cannot go, or the members kept changing meanwhile",
+            body = shared::response::ProblemBody)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify(context, &request).await?;

@@ -1,4 +1,4 @@
-//! `POST /auth/forgot-password`, anyone: `202` always, the same for every address; `429` after twenty from one network in a day.
+//! `POST /auth/forgot-password`, anyone: `202` always, the same for every address; `429` after too many from one network in a day.
 
 use deserr::Deserr;
 use shared::account_mail;

@@ -1,5 +1,5 @@
-//! `GET /health`, anyone: `200` when this function runs; with `?deep=1` names each dependency and its
-//! state, `503` when one that nothing works without is down.
+//! `GET /health`, anyone: `200` when this function runs; with `?deep=1` names the database and the cache
+//! with their states, `503` when one that nothing works without is down.
 
 use deserr::Deserr;
 use serde::Serialize;
@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 #[deserr(error = FieldErrors, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Depth {
-    /// `1` asks each dependency.
+    /// `1` asks the database and the cache.
     #[param(pattern = "^[01]$")]
     #[deserr(default)]
     deep: Option<String>,
@@ -41,7 +41,7 @@ pub enum Status {
     Down,
 }
 
-/// What the service depends on.
+/// Something that the service depends on, and that replies wait for.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Dependency {
     name: &'static str,
@@ -64,6 +64,8 @@ pub enum State {
 }
 
 /// Tell whether the service is well
+///
+/// Queues, the mail service and model providers are not asked: without them requests are answered, and jobs wait.
 ///
 /// # Errors
 /// `503` when a dependency that nothing works without is down.

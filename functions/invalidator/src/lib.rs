@@ -60,6 +60,8 @@ pub async fn handle(context: &Context, event: StreamEvent, _deadline_ms: u64) ->
         }
         None => StreamReply::default(),
     };
+    // What was lost comes again. By itself it would go on when this environment wakes, too late, and say that nobody was told.
+    cache.abandon();
     cache.report();
     reply
 }

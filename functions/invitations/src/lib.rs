@@ -51,7 +51,8 @@ pub struct NewInvitation {
             description = "1 to 255 visible ASCII characters. The same key and body take effect once; JSON bodies are the \
                 same if their canonical forms (RFC 8785) are")),
     responses((status = 201, description = "Invited", body = Invitation),
-        (status = 409, description = "The address is a member's, or a request with this Idempotency-Key is under way",
+        (status = 409, description = "The address is a member's, the organization kept changing meanwhile, or a request with this \
+                Idempotency-Key is under way",
             body = shared::response::ProblemBody)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
@@ -63,7 +64,8 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify(context, &request).await?;
     let org_id = caller.in_org(request::path(&request, "org_id"))?;
     let by = caller.at_least(Role::Admin)?;
-    let key = IdempotencyKey::of(ENDPOINT, &request)?;
+    let key = IdempotencyKey::of(ENDPOINT, &request);
+    let key = key.map_err(|wrong| wrong.beside(request::json::<NewInvitation>(&request)))?;
     let outcome = invite(context, &request, (&caller, by), key.as_ref()).await;
     context.store().replay_or(org_id, key.as_ref(), Uncached, outcome).await.into_result()
 }

@@ -58,6 +58,11 @@ struct Word<T: Words>(T);
 /// A type whose values are words.
 trait Words: DeserializeOwned {
     const RULE: &'static str;
+
+    /// Whether an organization's job can have it.
+    fn is_of_an_organization(&self) -> bool {
+        true
+    }
 }
 
 impl Words for JobState {
@@ -66,13 +71,17 @@ impl Words for JobState {
 
 impl Words for JobKind {
     const RULE: &'static str = "must be analyze or send_email";
+
+    fn is_of_an_organization(&self) -> bool {
+        self.is_counted()
+    }
 }
 
 impl<T: Words> Deserr<FieldErrors> for Word<T> {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, at: ValuePointerRef<'_>) -> Result<Self, FieldErrors> {
         let text = String::deserialize_from_value(value, at)?;
-        let word = T::deserialize(IntoDeserializer::<Error>::into_deserializer(text.as_str()));
-        word.map(Self).map_err(|_: Error| FieldErrors::at(at, T::RULE))
+        let word = T::deserialize(IntoDeserializer::<Error>::into_deserializer(text.as_str())).ok();
+        word.filter(T::is_of_an_organization).map(Self).ok_or_else(|| FieldErrors::at(at, T::RULE))
     }
 }
 

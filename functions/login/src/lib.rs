@@ -44,7 +44,8 @@ pub struct Credentials {
 #[utoipa::path(post, path = "/auth/login", operation_id = "login", tag = "auth", request_body = Credentials,
     responses((status = 200, description = "Logged in", body = Session, headers(("Cache-Control"), ("Set-Cookie"))),
         (status = 401, description = "Unknown user or wrong password", body = shared::response::ProblemBody),
-        (status = 404, description = "Not a member of the named organization", body = shared::response::ProblemBody)))]
+        (status = 404, description = "Not a member of the named organization", body = shared::response::ProblemBody),
+        (status = 409, description = "The account kept changing meanwhile", body = shared::response::ProblemBody)))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let Credentials { email, password, org_id, session: carrier } = request::json(&request)?;
     let email = &email;

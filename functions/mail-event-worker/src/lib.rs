@@ -31,7 +31,7 @@ async fn returns(context: &Context, record: Record) -> bool {
     let notice = match message::read(record.body.as_deref()) {
         Ok(notice) => notice,
         Err(reason) => {
-            // Nobody can make sense of it: after as many receives as all others it rests in the dead-letter queue.
+            // Nobody can make sense of it: after five receives it rests in the dead-letter queue.
             tracing::error!(message_id = record.message_id(), %reason, "a message cannot be read");
             return true;
         }

@@ -36,7 +36,8 @@ pub struct SettingsChange {
     params(("org_id" = OrgId, Path, description = "The session's organization"),
         ("If-Match" = Option<String>, Header, description = "The `ETag` of what is to be changed; an empty one matches nothing"),
         ("If-None-Match" = Option<String>, Header, description = "An `ETag`, or `*`, of what is not to be changed")),
-    responses((status = 200, description = "The new settings", body = SettingsView)),
+    responses((status = 200, description = "The new settings", body = SettingsView),
+        (status = 409, description = "The settings kept changing meanwhile", body = shared::response::ProblemBody)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     context.cache().connect();

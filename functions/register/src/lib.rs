@@ -1,5 +1,5 @@
 //! `POST /auth/register`, anyone: `201` with user, organization and token; `409` if the address is taken; `429` after
-//! five from one network in a minute, or twenty in a day.
+//! too many from one network in a minute or a day.
 
 use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 use shared::account::{self, Joins, Proven, Registrant};
@@ -48,7 +48,8 @@ pub const LIMITS: [NetworkLimit; 2] = [NetworkLimit::RegistrationsPerMinute, Net
 #[utoipa::path(post, path = "/auth/register", operation_id = "register", tag = "auth", request_body = NewAccount,
     responses((status = 201, description = "Registered and logged in", body = Session, headers(("Cache-Control"), ("Set-Cookie"))),
         (status = 400, description = "The invitation is none, was used or withdrawn, is too old, or is for another address", body = shared::response::ProblemBody),
-        (status = 409, description = "The e-mail address is taken", body = shared::response::ProblemBody)))]
+        (status = 409, description = "The e-mail address is taken, or the invitation's organization kept changing meanwhile",
+            body = shared::response::ProblemBody)))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let NewAccount { email, password, name, org_name, invitation, session: carrier } = request::json(&request)?;
     let joins = joins(org_name, invitation);

@@ -35,16 +35,18 @@ pub struct PasswordByLink {
 
 /// Change a forgotten password
 ///
-/// The link works once, for 30 minutes, while password and address are what they were; one to an address that is not proven yet, while the
-/// address is. All sessions of the user end and no device is known any more; the one that this gives begins. It proves the address.
+/// The link works once, for 30 minutes, while password and address are what they were. All sessions of the user end and no device is known any
+/// more; the one that this gives begins. It proves the address.
 ///
-/// The link that goes to the address before when an address is changed does the same for 7 days, and gives the account back to it.
+/// The link that goes to the address before when an address is changed does the same for 7 days, and gives the account back to it. The
+/// address that loses the account is told.
 ///
 /// # Errors
 /// `400 invalid_link`.
 #[utoipa::path(post, path = "/auth/reset-password", operation_id = "reset_password", tag = "auth", request_body = PasswordByLink,
     responses((status = 200, description = "Changed, and logged in", body = Session, headers(("Cache-Control"), ("Set-Cookie"))),
-        (status = 400, description = "The link is wrong, used, void or too old", body = shared::response::ProblemBody)))]
+        (status = 400, description = "The link is wrong, used, void or too old", body = shared::response::ProblemBody),
+        (status = 409, description = "The account kept changing meanwhile", body = shared::response::ProblemBody)))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let PasswordByLink { token, password, session: carrier } = request::json(&request)?;
     let store = context.store();
@@ -61,14 +63,25 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
 
     let told = AccountMail::PasswordChanged { email: opened.address().to_owned() };
     let notice = PendingMail::new(context, &told, Some(&request))?;
+    let loss = opened.loses().map(|email| AccountMail::EmailUndone { email: email.to_owned() });
+    let loss = loss.map(|mail| PendingMail::new(context, &mail, Some(&request))).transpose()?;
     let device = carrier.map(|SessionCarrier::Cookie| Device::generate()).transpose().map_err(ApiError::internal)?;
-    let reset = PasswordReset { password_hash, origin: Origin::of(&request), device: device.as_ref(), notice: &notice };
+    let reset = PasswordReset {
+        password_hash,
+        origin: Origin::of(&request),
+        device: device.as_ref(),
+        notice: &notice,
+        loss: loss.as_ref(),
+    };
     let is_undone = opened.is_undone();
     let begun = Box::pin(store.reset_password(opened, &reset)).await?;
     let OnlySession { user, org_id, session_id, token, expires_at } = begun;
     let org = async { if org_id == OrgId::NONE { Ok(None) } else { store.org(org_id).await } };
     let (sent, org) = tokio::join!(notice.send(context), Box::pin(org));
     sent?;
+    if let Some(loss) = loss {
+        loss.send(context).await?;
+    }
 
     let by = Actor { user_id: user.user_id, org_id, session_id };
     let undone = SecurityEvent::EmailChangeUndone { by };

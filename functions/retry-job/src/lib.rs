@@ -27,7 +27,8 @@ const ENDPOINT: &str = "retry-job";
             description = "1 to 255 visible ASCII characters. The same key takes effect once for one job")),
     responses((status = 202, description = "The job, in the queue again", body = Job),
         (status = 402, description = "The organization's budget has no room", body = shared::response::ProblemBody),
-        (status = 409, description = "The job did not fail, it can no longer be run, or a request with this Idempotency-Key is under way",
+        (status = 409, description = "The job did not fail, it can no longer be run, it kept changing meanwhile, or a request with this \
+                Idempotency-Key is under way",
             body = shared::response::ProblemBody),
         (status = 422, description = "The organization's settings exclude a recipient, or the Idempotency-Key came with another job before",
             body = shared::response::ProblemBody),

@@ -35,7 +35,7 @@ pub enum SendEmail {
 #[schema(examples(json!({"to": "ada@example.com", "subject": "Good morning", "text": "The engine is ready."})))]
 pub struct TextEmail {
     pub to: To,
-    /// One line of 1 to 255 characters.
+    /// One line of 1 to 255 characters, without `=?`.
     pub subject: Subject,
     /// At most 65,536 bytes in UTF-8.
     pub text: Text,
@@ -108,12 +108,18 @@ pub struct QueuedEmail {
             description = "1 to 255 visible ASCII characters. The same key and body take effect once; JSON bodies are the \
                 same if their canonical forms (RFC 8785) are")),
     responses((status = 202, description = "Accepted", body = QueuedEmail, headers(("Location"))),
-        (status = 409, description = "A request with this Idempotency-Key is under way",
+        (status = 409, description = "A request with this Idempotency-Key is under way, or the organization kept changing meanwhile",
             body = shared::response::ProblemBody)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let (caller, org, SettingsRecord { settings, .. }, user) = Caller::verify_with_account(context, &request).await?;
-    let key = IdempotencyKey::of(ENDPOINT, &request)?;
+    let key = match IdempotencyKey::of(ENDPOINT, &request) {
+        Ok(key) => key,
+        Err(wrong) => {
+            let wrong = wrong.beside(request::json::<Message>(&request));
+            return Err(and_strangers(context, &request, (&org, &settings), wrong).await.into());
+        }
+    };
     let outcome = create(context, &request, (&caller, &user), (&org, &settings), key.as_ref()).await;
     context.store().replay_or(org.org_id, key.as_ref(), Uncached, outcome).await.into_result()
 }

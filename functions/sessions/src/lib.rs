@@ -4,6 +4,7 @@
 use lambda_http::http::Method;
 use shared::caller::Caller;
 use shared::cursor::{Page, PageQuery};
+use shared::device::Device;
 use shared::ids::SessionId;
 use shared::model::session::ActiveSession;
 use shared::security_log::{self, SecurityEvent};
@@ -54,19 +55,21 @@ pub async fn end(context: &Context, request: Request) -> ApiResult {
 
 /// End all other sessions
 ///
-/// All sessions of the user but the one that asks, in all organizations; log-ins under way, too.
+/// All sessions of the user but the one that asks, in all organizations; log-ins under way, too. Of the devices that the account knows, only
+/// the one that asks stays known.
 ///
 /// # Errors
 /// `403 reauthentication_required`.
 #[utoipa::path(delete, path = "/me/sessions", operation_id = "end_other_sessions", tag = "users",
     responses((status = 204, description = "Ended"),
-        (status = 403, description = "The password was not given recently", body = shared::response::ProblemBody)),
+        (status = 403, description = "The password was not given recently", body = shared::response::ProblemBody),
+        (status = 409, description = "The account kept changing meanwhile", body = shared::response::ProblemBody)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn end_others(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify_user(context, &request).await?;
     let fresh = caller.fresh_session(context)?;
     request::untagged(&request)?;
-    context.store().end_other_sessions(fresh).await?;
+    context.store().end_other_sessions(fresh, Device::of(&request).as_ref()).await?;
     security_log::record(context, &request, SecurityEvent::OtherSessionsEnded { by: &caller }).await;
     Ok(response::no_content())
 }

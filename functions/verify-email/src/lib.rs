@@ -4,6 +4,7 @@
 use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 use shared::account_mail::PendingMail;
 use shared::caller::Caller;
+use shared::guesses;
 use shared::model::account_mail::AccountMail;
 use shared::model::proof::{Code, LinkToken, Purpose};
 use shared::model::user::{User, UserRecord};
@@ -33,10 +34,11 @@ pub struct EmailProof {
 /// 24 hours; that of a new address in the session that asked for it. All other sessions of the user end with a new address.
 ///
 /// # Errors
-/// `400 invalid_link`.
+/// `400 invalid_link`, `429 too_many_attempts` after too many wrong codes.
 #[utoipa::path(post, path = "/auth/verify-email", operation_id = "verify_email", tag = "auth", request_body = EmailProof,
     responses((status = 200, description = "The address is proven", body = User, headers(("Cache-Control"))),
-        (status = 400, description = "The code or token is wrong, used, void or too old", body = shared::response::ProblemBody)),
+        (status = 400, description = "The code or token is wrong, used, void or too old", body = shared::response::ProblemBody),
+        (status = 409, description = "The account kept changing meanwhile", body = shared::response::ProblemBody)),
     security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     if request.uri().path().trim_end_matches('/').ends_with("/resend") {
@@ -49,17 +51,10 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let (user, event) = match given {
         Given::OfVerification(token) => verify(context, &caller, user, &Proof::Token(token)).await?,
         Given::OfChange(token) => change(context, &request, &caller, user, &Proof::Token(token)).await?,
-        // It does not say what it is for.
         Given::Code(code) => {
             let proof = Proof::Code(code);
-            let verified = match user.email_verified_at {
-                None => Box::pin(verify(context, &caller, user.clone(), &proof)).await,
-                Some(_) => Err(ApiError::InvalidLink),
-            };
-            match verified {
-                Err(ApiError::InvalidLink) => Box::pin(change(context, &request, &caller, user, &proof)).await?,
-                verified => verified?,
-            }
+            let compared = Box::pin(by_code(context, &request, &caller, user, &proof));
+            guesses::compare_code(context, &request, caller.user_id, compared).await?
         }
     };
 
@@ -98,6 +93,24 @@ async fn verify<'a>(
 ) -> Result<(UserRecord, SecurityEvent<'a>), ApiError> {
     let user = context.store().verify_email(user, proof).await?;
     Ok((user, SecurityEvent::EmailVerified { by: caller }))
+}
+
+/// What a code is for, which it does not say: the address that the account has, if that is not proven, or the one that it is to have.
+async fn by_code<'a>(
+    context: &Context,
+    request: &Request,
+    caller: &'a Caller,
+    user: UserRecord,
+    proof: &Proof,
+) -> Result<(UserRecord, SecurityEvent<'a>), ApiError> {
+    let verified = match user.email_verified_at {
+        None => Box::pin(verify(context, caller, user.clone(), proof)).await,
+        Some(_) => Err(ApiError::InvalidLink),
+    };
+    match verified {
+        Err(ApiError::InvalidLink) => Box::pin(change(context, request, caller, user, proof)).await,
+        verified => verified,
+    }
 }
 
 /// Moves the account to the address that is confirmed. The one before is told, if it was proven.

@@ -9,6 +9,7 @@ use axum::{
 };
 use lambda_http::Body;
 use shared::runtime::event::{Parts, PathParameters};
+use shared::telemetry::trace;
 use uuid::Uuid;
 
 /// A request's target as it came, beside the one that it is routed by.
@@ -47,7 +48,19 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_AMZN_TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+
+/// The trace of a request, as its function's log lines have it: the caller's, if that is one, or the gateway's.
+pub(super) fn trace_id(headers: &HeaderMap, request_id: Uuid) -> Option<String> {
+    match headers.get(&trace::HEADER) {
+        Some(sent) => trace::header(sent.to_str().ok()?),
+        None => Some(new_trace(request_id)),
+    }
+}
+
+fn new_trace(request_id: Uuid) -> String {
+    let id = request_id.as_u128();
+    format!("Root=1-{:08x}-{:024x}", id >> 96, id & ((1 << 96) - 1))
+}
 
 /// What the gateway knows about a request besides the request.
 pub(super) struct Arrival<'a> {
@@ -103,12 +116,10 @@ impl Arrival<'_> {
         }
         headers.insert(X_FORWARDED_PORT, HeaderValue::from(self.port));
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
-        if !headers.contains_key(&X_AMZN_TRACE_ID) {
-            let id = self.request_id.as_u128();
-            let trace = format!("Root=1-{:08x}-{:024x}", id >> 96, id & ((1 << 96) - 1));
-            if let Ok(value) = HeaderValue::try_from(trace) {
-                headers.insert(X_AMZN_TRACE_ID, value);
-            }
+        if !headers.contains_key(&trace::HEADER)
+            && let Ok(value) = HeaderValue::try_from(new_trace(self.request_id))
+        {
+            headers.insert(trace::HEADER, value);
         }
         headers
     }

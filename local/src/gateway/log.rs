@@ -25,9 +25,9 @@ pub(super) fn keep_code(parts: &mut Parts, body: &str) {
     }
 }
 
-/// Logs that a request of a method and a route (none for an unknown path) has been answered.
+/// Logs that a request, of a trace maybe, of a method and a route (none for an unknown path) has been answered.
 pub(super) fn answered(
-    request_id: Uuid,
+    (request_id, trace_id): (Uuid, Option<&str>),
     function: Option<&str>,
     (method, path): (&Method, Option<&str>),
     response: &Response<Body>,
@@ -36,7 +36,7 @@ pub(super) fn answered(
     let ms = (begun.elapsed().as_secs_f64() * 1e6).round() / 1e3;
     let (status, code) = (response.status().as_u16(), response.extensions().get::<Code>().map(|code| code.0.as_str()));
     let request_id = request_id.hyphenated();
-    tracing::info!(%request_id, function, method = known(method), path, status, code, ms, "answered");
+    tracing::info!(%request_id, trace_id, function, method = known(method), path, status, code, ms, "answered");
 }
 
 /// A method's name if HTTP defines it: a caller may send any word.

@@ -94,8 +94,8 @@ pub(super) fn complete(method: &HttpMethod, operation: &mut Operation, anyone: b
         let possible = match *status {
             "401" => !anyone,
             "404" => parts.path,
-            "413" | "415" => parts.body,
             "422" => parts.body || parts.query || parts.idempotency_key,
+            // 413 and 415 too: a body is read, and its coding undone, before anybody asks whether the operation takes one.
             _ => true,
         };
         if possible {

@@ -8,24 +8,24 @@ use std::{
 
 use shared::{ApiError, error::chain, model::price::Catalogue, store::Store};
 
-/// Why the catalogue was not loaded.
+/// Why the catalogue was not loaded. Each says its cause itself.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
     /// The file cannot be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {said}", path.display())]
     File {
         /// The file.
         path: PathBuf,
         /// What the operating system said.
-        source: io::Error,
+        said: io::Error,
     },
     /// The file is no catalogue.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {wrong}", path.display())]
     Format {
         /// The file.
         path: PathBuf,
         /// What is wrong, and where.
-        source: serde_json::Error,
+        wrong: serde_json::Error,
     },
     /// The table did not take it.
     #[error("the price catalogue: {}", chain(.0))]
@@ -38,9 +38,9 @@ pub enum CatalogueError {
 /// # Errors
 /// See [`CatalogueError`].
 pub async fn load(path: &Path, store: &Store) -> Result<usize, CatalogueError> {
-    let text = fs::read(path).map_err(|source| CatalogueError::File { path: path.to_owned(), source })?;
+    let text = fs::read(path).map_err(|said| CatalogueError::File { path: path.to_owned(), said })?;
     let catalogue: Catalogue =
-        serde_json::from_slice(&text).map_err(|source| CatalogueError::Format { path: path.to_owned(), source })?;
+        serde_json::from_slice(&text).map_err(|wrong| CatalogueError::Format { path: path.to_owned(), wrong })?;
     let stored = store.catalogue().await.map_err(CatalogueError::Store)?;
     if stored.as_ref() != Some(&catalogue) {
         store.seed_catalogue(&catalogue).await.map_err(CatalogueError::Store)?;

@@ -1,6 +1,6 @@
 //! What a system stands on: the embedded engines, and what is in the place of the world outside.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, env, sync::Arc};
 
 use shared::config::{Config, ConfigError};
 use testkit::providers::Providers;
@@ -46,10 +46,13 @@ pub(super) struct Engines {
 
 impl Engines {
     pub(super) async fn open(options: &Options, template: &Template, port: u16) -> Result<Self, StartError> {
-        let mail_folder = MailFolder::open(options.mailbox.clone()).map_err(StartError::MailFolder)?;
-        let mail = MailService::open(mail_folder.path()).map_err(StartError::MailFolder)?;
-        let mail_url = format!("http://127.0.0.1:{port}{}", local_routes::MAIL_SERVICE);
+        // First: it locks the folder, which the mail is in too.
         let database = Database::open(&options.storage, TABLE_NAME, &template.table, &options.clock)?;
+        let mail_folder = MailFolder::open(options.mailbox.clone())
+            .map_err(|source| StartError::MailFolder { path: env::temp_dir(), source })?;
+        let mail = MailService::open(mail_folder.path())
+            .map_err(|source| StartError::MailFolder { path: mail_folder.path().to_owned(), source })?;
+        let mail_url = format!("http://127.0.0.1:{port}{}", local_routes::MAIL_SERVICE);
         let queues = Queues::open(template, options.clock.clone()).await?;
         let mut chosen = options.environment.clone();
         let providers = match options.unkind {

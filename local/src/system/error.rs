@@ -39,9 +39,14 @@ pub enum StartError {
         /// What the operating system said.
         source: io::Error,
     },
-    /// No temporary folder can be made for e-mails.
-    #[error("the temporary folder for e-mails: {0}")]
-    MailFolder(#[source] io::Error),
+    /// The folder for e-mails cannot be used, or no temporary one be made.
+    #[error("the folder for e-mails {}: {source}", path.display())]
+    MailFolder {
+        /// The folder, or where it was to be made.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
     /// No port for the way to the cache.
     #[error("the way to the cache: {0}")]
     CacheProxy(#[source] io::Error),

@@ -108,7 +108,7 @@ pub struct Options {
     pub key_prefix: String,
     /// How long a reader waits for an operation on the server.
     pub patience: Duration,
-    /// How long a writer does.
+    /// How long a writer does, and who asks whether the server answers.
     pub write_patience: Duration,
     /// How long a connection is used before another takes its place.
     pub connection_age: Duration,
@@ -187,11 +187,11 @@ impl Cache {
         Box::pin(self.fetch_once(key, &address, asked, lease, budget, fetch)).await
     }
 
-    /// Whether the server answers; `None` where there is none.
+    /// Whether the server answers within what a writer waits: whoever asks may have to connect first, as that does. `None` where there is none.
     pub async fn ping(&self) -> Option<bool> {
         match &self.0.backend {
             Backend::Server(connection) => {
-                Some(timed(Part::Cache, server::ping(connection, self.0.options.patience)).await.is_ok())
+                Some(timed(Part::Cache, server::ping(connection, self.0.options.write_patience)).await.is_ok())
             }
             Backend::Memory(_) => Some(true),
             Backend::Off => None,

@@ -60,6 +60,15 @@ impl Rejection {
             (first, _) => first,
         }
     }
+
+    /// With what is wrong beside it, if anything is.
+    #[must_use]
+    pub fn beside<T>(self, other: Result<T, Self>) -> Self {
+        match other {
+            Ok(_) => self,
+            Err(other) => self.and(other),
+        }
+    }
 }
 
 /// The query parameters, parsed into a type that refuses unknown ones. Each may be given once.
@@ -173,6 +182,8 @@ mod tests {
         assert_eq!(both.iter().map(|error| error.pointer.as_str()).collect::<Vec<_>>(), ["/a", "/b"]);
         assert_eq!(Rejection::NotJson.and(one.clone()), Rejection::NotJson);
         assert_eq!(one.clone().and(Rejection::TooLarge), one);
+        assert_eq!(one.clone().beside(Ok(1)), one);
+        assert_eq!(one.clone().beside::<()>(Err(Rejection::field("/b", "wrong"))), Rejection::Invalid(both));
     }
 
     #[test]

@@ -24,8 +24,41 @@ fn with(changes: &[(&str, &str)]) -> Result<Config, ConfigError> {
 fn what_is_missing_is_named() {
     assert!(with(&[]).is_ok());
     for (name, _) in COMPLETE {
-        assert_eq!(with(&[(name, "")]).expect_err("missing"), ConfigError::Missing(name));
+        for nothing in ["", " ", "\t\n"] {
+            assert_eq!(with(&[(name, nothing)]).expect_err("missing"), ConfigError::Missing(name));
+        }
     }
+    let blank = with(&[("ANTHROPIC_SECRET_ID", " "), ("MAIL_FROM", "a@a.example"), ("SES_CONFIGURATION_SET", " ")]);
+    let blank = blank.expect("they are not needed everywhere");
+    assert_eq!(blank.anthropic(), Err(ConfigError::Missing("ANTHROPIC_SECRET_ID")));
+    assert_eq!(blank.mail().expect("there").configuration_set, None);
+}
+
+#[test]
+fn addresses_are_of_the_web_and_have_a_host() {
+    let needed = [("ANTHROPIC_SECRET_ID", "key"), ("MAIL_FROM", "a@a.example")];
+    let services =
+        ["DYNAMODB", "ELASTICACHE", "SECRETS_MANAGER", "SESV2", "SQS"].map(|of| format!("AWS_ENDPOINT_URL_{of}"));
+    let others =
+        JobKind::ALL.map(JobKind::queue_variable).into_iter().chain(["AWS_ENDPOINT_URL", "ANTHROPIC_BASE_URL"]);
+    for name in services.iter().map(String::as_str).chain(others) {
+        let at = |url| with(&[needed[0], needed[1], (name, url)]);
+        for wrong in
+            ["nonsense", "a.example", "//a.example", "ftp://a.example", "https://", "http:///queue", "http://a b"]
+        {
+            let error = at(wrong).expect_err(wrong).to_string();
+            assert!(error.contains(name) && error.contains(wrong), "{wrong}: {error}");
+        }
+        for right in
+            ["https://sqs.eu-west-1.amazonaws.com/1/Queue", "http://127.0.0.1:4566", "http://[::1]:1/", "HTTP://a"]
+        {
+            assert!(at(right).is_ok(), "{name}: {right}");
+        }
+    }
+    let one = ("AWS_ENDPOINT_URL_SQS", "http://one.example");
+    let config = with(&[("AWS_ENDPOINT_URL", "http://all.example"), one]).expect("valid");
+    assert_eq!(config.sqs_endpoint_url.as_deref(), Some("http://one.example"));
+    assert_eq!(config.aws.endpoint_url.as_deref(), Some("http://all.example"));
 }
 
 #[test]

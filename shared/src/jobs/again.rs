@@ -74,6 +74,8 @@ pub async fn redrive(context: &Context, org_id: OrgId, job_id: JobId) -> Result<
     let store = context.store();
     for _ in 0..ATTEMPTS {
         let job = store.job(org_id, job_id).await?;
+        // Looked for before anything is written: what is said to stay does.
+        context.queue(job.kind)?;
         let (again, is_done) = if job.kind.is_counted() {
             let org = store.org(org_id).await?.ok_or(ApiError::NotFound)?;
             let settings = store.org_settings(org_id).await?.unwrap_or_default();

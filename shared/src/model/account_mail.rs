@@ -22,6 +22,8 @@ pub enum AccountMail {
     EmailChange { user_id: UserId, session_id: SessionId, email: String },
     /// Says to the address that the account had before that it has another one since, with a link that undoes it.
     EmailChanged { user_id: UserId, email: String, changed_at: Moment },
+    /// Says to the address that the account had until then that it has the one of before again.
+    EmailUndone { email: String },
 }
 
 impl AccountMail {
@@ -32,6 +34,7 @@ impl AccountMail {
             Self::Verification { .. }
             | Self::PasswordChanged { .. }
             | Self::EmailChanged { .. }
+            | Self::EmailUndone { .. }
             | Self::Invitation { .. } => Duration::from_secs(7 * 24 * 60 * 60),
             Self::PasswordReset { .. } | Self::EmailChange { .. } => Duration::from_secs(24 * 60 * 60),
         }

@@ -62,7 +62,7 @@ impl From<Recipients> for Vec<Email> {
     }
 }
 
-/// A subject: one line of 1 to 255 characters, no control characters.
+/// A subject: one line of 1 to 255 characters, no control characters and no `=?`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Deserr, ToSchema)]
 #[serde(try_from = "String", into = "String")]
 #[deserr(try_from(String) = Self::try_from -> &'static str)]

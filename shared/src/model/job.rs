@@ -19,8 +19,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use utoipa::ToSchema;
 
-/// Runs of a job at most, not counting those that were refused at no cost; its message goes to the dead-letter queue after as many
-/// receives.
+/// Runs of a job at most, not counting those that were refused at no cost; a worker that gets its message after as many receives sends it anew.
 pub const ATTEMPTS_MAX: u32 = 5;
 /// How long a run may hold a job. Longer than the worker's time limit, shorter than the queue's visibility
 /// timeout: who lives never loses it, and a message that comes back finds it free.

@@ -136,8 +136,10 @@ pub struct LimiterRecord {
 /// What the bucket has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tokens {
-    /// So many for now; the bucket is full, or was last used at a time.
-    Now(u64, Option<Moment>),
+    /// All that it takes.
+    Full,
+    /// At least one for now.
+    Left,
     /// None before a moment.
     From(Moment),
 }
@@ -149,20 +151,17 @@ impl LimiterRecord {
         self.interval_ms.map_or(configured, Rate::every)
     }
 
-    /// What a bucket with this rate has for one who wants so many.
-    pub(crate) fn tokens(&self, provider: &Provider, rate: Rate, wanted: u64, now: Moment) -> Tokens {
+    /// What a bucket with this rate has.
+    pub(crate) fn tokens(&self, provider: &Provider, rate: Rate, now: Moment) -> Tokens {
         let next_at = match provider {
             Provider::Mail | Provider::Model(_) => self.next_at,
             Provider::AccountMail => self.account_next_at,
         };
-        let next_at = next_at.filter(|at| *at >= now);
-        let latest = now.plus(rate.tolerance());
-        let at = next_at.unwrap_or(now);
-        if at > latest {
-            return Tokens::From(at.minus(rate.tolerance()));
+        match next_at.filter(|at| *at >= now) {
+            None => Tokens::Full,
+            Some(at) if at <= now.plus(rate.tolerance()) => Tokens::Left,
+            Some(at) => Tokens::From(at.minus(rate.tolerance())),
         }
-        let more = u64::try_from(at.until(latest).as_millis()).unwrap_or(u64::MAX) / rate.as_millis();
-        Tokens::Now(wanted.clamp(1, more.saturating_add(1)), next_at)
     }
 
     /// Whether calls of before are not to be made: the breaker has opened, or the provider said that it takes none.
@@ -179,22 +178,12 @@ impl LimiterRecord {
     }
 }
 
-/// What is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
-    /// So many calls.
-    Calls(u64),
-    /// One call that the provider counts for so many, as the mail service does with recipients
-    /// (<https://docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas.html>).
-    OneFor(u64),
-}
-
-/// What asking for calls gives.
+/// What asking for a call gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lease {
-    /// So many calls, now.
-    Calls(u64),
-    /// One call at this time, which is kept for whoever asked.
+    /// It may be made now.
+    Now,
+    /// It may be made at this time, which is kept for whoever asked.
     At(Moment),
     /// None in the time that was asked for; the next one is at this time.
     Nothing(Moment),
@@ -276,25 +265,18 @@ mod tests {
     #[test]
     fn a_bucket_has_a_second_of_calls_and_fills_evenly() {
         let rate = Rate::of(14, Duration::from_secs(1));
-        let after = |next_at| LimiterRecord { next_at, ..LimiterRecord::default() };
-        assert_eq!(after(None).tokens(&Provider::Mail, rate, 10, at(5_000)), Tokens::Now(10, None));
-        assert_eq!(
-            after(Some(at(4_000))).tokens(&Provider::Mail, rate, 100, at(5_000)),
-            Tokens::Now(13, None),
-            "what is not used is lost"
-        );
-        assert_eq!(
-            after(Some(at(5_720))).tokens(&Provider::Mail, rate, 100, at(5_000)),
-            Tokens::Now(3, Some(at(5_720)))
-        );
-        assert_eq!(
-            after(Some(at(5_928))).tokens(&Provider::Mail, rate, 100, at(5_000)),
-            Tokens::Now(1, Some(at(5_928)))
-        );
-        assert_eq!(after(Some(at(6_000))).tokens(&Provider::Mail, rate, 1, at(5_000)), Tokens::From(at(5_072)));
+        let tokens = |rate, next_at, now| {
+            LimiterRecord { next_at, ..LimiterRecord::default() }.tokens(&Provider::Mail, rate, at(now))
+        };
+        assert_eq!(tokens(rate, None, 5_000), Tokens::Full);
+        assert_eq!(tokens(rate, Some(at(4_000)), 5_000), Tokens::Full, "what is not used is lost");
+        let after = |calls: i64| tokens(rate, Some(at(5_000 + 72 * calls)), 5_000);
+        assert_eq!((1..100).take_while(|calls| after(*calls) == Tokens::Left).count(), 12, "thirteen at once");
+        assert_eq!(tokens(rate, Some(at(5_928)), 5_000), Tokens::Left);
+        assert_eq!(tokens(rate, Some(at(6_000)), 5_000), Tokens::From(at(5_072)));
         let slow = Rate::of(50, Duration::from_secs(60));
-        assert_eq!(after(None).tokens(&Provider::Mail, slow, 5, at(0)), Tokens::Now(1, None));
-        assert_eq!(after(Some(at(1_200))).tokens(&Provider::Mail, slow, 5, at(0)), Tokens::From(at(1_200)));
+        assert_eq!(tokens(slow, None, 0), Tokens::Full);
+        assert_eq!(tokens(slow, Some(at(1_200)), 0), Tokens::From(at(1_200)), "one at a time");
     }
 
     /// Also where a rate is too low for both of them to have a call in one second.
@@ -311,7 +293,7 @@ mod tests {
         let model = Provider::Model("m".to_owned());
         assert_eq!(model.share(Rate::every(72)), Rate::every(72));
         let record = LimiterRecord { next_at: Some(at(99_000)), ..LimiterRecord::default() };
-        assert_eq!(record.tokens(&Provider::AccountMail, Rate::every(360), 2, at(0)), Tokens::Now(2, None));
+        assert_eq!(record.tokens(&Provider::AccountMail, Rate::every(360), at(0)), Tokens::Full);
     }
 
     #[test]

@@ -26,10 +26,10 @@ const COMMON: &str = include_str!("../../../data/common-passwords.txt");
 #[schema(value_type = String, format = "password", min_length = 8, max_length = 256)]
 pub struct NewPassword(String);
 
-/// A password to compare: 1–4,096 bytes, so that a long one costs nothing.
+/// A password to compare: 1 to 4,096 bytes in UTF-8, so that a long one costs nothing.
 #[derive(Clone, Deserr, ToSchema)]
 #[deserr(try_from(String) = Self::try_from -> &'static str)]
-#[schema(value_type = String, format = "password", min_length = 1, max_length = 4096)]
+#[schema(value_type = String, format = "password", min_length = 1)]
 pub struct PasswordAttempt(String);
 
 /// The one form of a text that can be typed in several (Unicode Standard Annex 15).

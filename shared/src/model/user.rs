@@ -17,6 +17,14 @@ pub struct UserRecord {
     pub email_verified_at: Option<Moment>,
     pub created_at: Moment,
     pub version: u64,
+    /// How often it became a member of an organization since it was registered, or got its place outside: who is about to end all sessions
+    /// of the memberships that were read before sees that there is one more, and nothing else that changes in the account.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub memberships_made: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl UserRecord {
@@ -75,14 +83,16 @@ pub struct Profile {
 
 impl From<UserRecord> for User {
     fn from(user: UserRecord) -> Self {
-        let UserRecord { user_id: id, name, email, email_verified_at, created_at, version: _ } = user;
+        let UserRecord { user_id: id, name, email, email_verified_at, created_at, version: _, memberships_made: _ } =
+            user;
         Self { id, name, email, email_verified: email_verified_at.is_some(), created_at: created_at.rfc3339() }
     }
 }
 
 impl From<UserRecord> for Profile {
     fn from(user: UserRecord) -> Self {
-        let UserRecord { user_id, name, email: _, email_verified_at: _, created_at, version } = user;
+        let UserRecord { user_id, name, email: _, email_verified_at: _, created_at, version, memberships_made: _ } =
+            user;
         Self { user_id, name, created_at, version }
     }
 }

@@ -34,7 +34,10 @@ impl MailLimit {
     /// Invitations, of whatever organization: beyond five a day the inviters are not told so, and no mail goes out.
     pub const INVITATION: Self = Self { purpose: "INVITATION", most: 5, window: DAY, apart: Duration::ZERO };
 
-    /// Another code or link: once a minute, five times a day.
+    /// A code and a link that prove it: six a day to one, however many accounts were registered for it. That of a registration, and those that
+    /// its account may ask for.
+    pub const VERIFICATION: Self = Self { purpose: "PROOF", most: 6, window: DAY, apart: Duration::ZERO };
+    /// Another code or link that its account asks for: once a minute, five times a day.
     pub const RESENT_VERIFICATION: Self =
         Self { purpose: "VERIFICATION", most: 5, window: DAY, apart: Duration::from_secs(60) };
     /// A link to choose another password: three an hour, whoever asked.

@@ -180,8 +180,8 @@ impl Store {
 
     /// A user with the organizations it is a member of, in the order of their founding, in one query.
     ///
-    /// The user comes first. A query is no snapshot: what is joined while it runs may be missing, and then the user's version, which each
-    /// join raises, is one of before. A transaction that checks that version is refused.
+    /// The user comes first. A query is no snapshot: what is joined while it runs may be missing, and then the user's count of memberships that
+    /// were made is one of before. A transaction that checks that count is refused.
     ///
     /// # Errors
     /// When the database is away.

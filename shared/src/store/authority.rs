@@ -64,7 +64,7 @@ impl Store {
         for found in self.get_all(keys).await? {
             match sort_key(&found) {
                 keys::PROFILE => authority.user = Some(record(found)?),
-                "SETTINGS" => authority.settings = Some(record(found)?),
+                keys::SETTINGS => authority.settings = Some(record(found)?),
                 keys::ORG | keys::COPY => authority.org = Some(record(found)?),
                 sk if sk.starts_with(MEMBERSHIP) => membership = Some(record::<MembershipRecord>(found)?),
                 _ => session = Some(record::<SessionRecord>(found)?),

@@ -12,7 +12,7 @@ use crate::store::accounts::LoginRecord;
 use crate::store::authority::sort_key;
 use crate::store::guesses::OldAttempts;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 use platform::telemetry::{Part, timed};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -28,7 +28,7 @@ const KEPT: Duration = Duration::from_secs(DEVICE_DAYS * 24 * 60 * 60);
 const TRIES: u32 = 3;
 
 /// Devices as stored. They count for the user and the version of the log-in record that they were noted under: with a new password, or
-/// for another account of the same address, none is known.
+/// for another account of the same address, none is known. Where only the other sessions end, the one that acts is noted anew.
 #[derive(Clone, Serialize, Deserialize)]
 struct DevicesRecord {
     user_id: UserId,
@@ -146,6 +146,32 @@ impl Store {
         if let Err(error) = timed(Part::Db, self.put_devices(email, before.revision, &after)).await {
             tracing::warn!(cause = chain(&error), "a device's log-in was not noted");
         }
+    }
+
+    /// What keeps a device known when the log-in record gets its next version, if the account knows it: it alone is, then.
+    pub(super) async fn still_known(
+        &self,
+        email: &str,
+        login: &LoginRecord,
+        device: &Device,
+    ) -> Result<Option<TransactWriteItem>, ApiError> {
+        let hash = device.hash();
+        let known: Option<DevicesRecord> = timed(Part::Db, self.get(Key::devices(email))).await?;
+        if known.is_none_or(|known| !known.is_of(login) || !known.devices.contains(&hash)) {
+            return Ok(None);
+        }
+        let noted = Update::builder()
+            .set_key(Some(Key::devices(email).attributes()))
+            .update_expression("SET login_version = :next, devices = :devices, #ttl = :ttl ADD revision :one")
+            .condition_expression("user_id = :user AND login_version = :version")
+            .expression_attribute_names("#ttl", keys::TTL)
+            .expression_attribute_values(":user", string(login.user_id))
+            .expression_attribute_values(":version", number(login.version))
+            .expression_attribute_values(":next", number(login.version + 1))
+            .expression_attribute_values(":devices", AttributeValue::L(vec![string(hash.as_str())]))
+            .expression_attribute_values(":ttl", number(self.now().plus(KEPT).as_ttl_seconds()))
+            .expression_attribute_values(":one", number(1));
+        self.update(noted).map(Some)
     }
 
     async fn put_devices(&self, email: &Email, read: u64, after: &DevicesRecord) -> Result<bool, ApiError> {

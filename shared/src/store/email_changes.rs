@@ -1,15 +1,16 @@
-//! Another address for an account: what confirms it, its move in one transaction with the end of the other sessions, and what is kept so
+//! Another address for an account: its move in one transaction with the end of the other sessions, and what is kept so
 //! that the address before can undo it.
 
+use super::email_requests::EmailChangeRecord;
 use super::keys::{self, Key};
+use super::marks::as_read;
 use super::session_ends::ActingSession;
-use super::single::SingleWrite as _;
-use super::verification::{Proof, VERIFICATION_LIFETIME};
+use super::verification::Proof;
 use super::{Attributes, Store, Transaction, attributes, backoff, classify, condition_failed, number, record, string};
 use crate::account_mail::PendingMail;
 use crate::error::ApiError;
 use crate::ids::{SessionId, UserId};
-use crate::model::proof::{Code, LinkToken, Purpose, SecretHash};
+use crate::model::proof::{LinkToken, Purpose, SecretHash};
 use crate::model::text::Email;
 use crate::model::time::Moment;
 use crate::model::user::UserRecord;
@@ -24,25 +25,6 @@ use std::time::Duration;
 pub const UNDO_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// How often it is tried while the account's memberships change.
 const ATTEMPTS: u32 = 6;
-
-/// What confirms a new address, as stored. A new one takes its place.
-#[derive(Serialize, Deserialize)]
-struct EmailChangeRecord {
-    /// The address that it was sent to.
-    email: String,
-    /// The account's address then, and of its password: with others it is void.
-    from: String,
-    #[serde(default)]
-    password_digest: String,
-    /// The session that asked: no other may confirm it.
-    session_id: SessionId,
-    code_hash: String,
-    token_hash: String,
-    /// Codes that were compared.
-    tries: u32,
-    expires_at: Moment,
-    ttl: i64,
-}
 
 /// What gives an account back to the address before, as stored.
 #[derive(Serialize, Deserialize)]
@@ -83,38 +65,6 @@ impl EmailMove {
 }
 
 impl Store {
-    /// Makes a code and a token that confirm a new address, and voids those of before. None if the account has changed.
-    ///
-    /// # Errors
-    /// When the database is away.
-    pub async fn new_email_change(
-        &self,
-        user: &UserRecord,
-        session_id: SessionId,
-        to: &str,
-    ) -> Result<Option<(Code, LinkToken)>, ApiError> {
-        let login: Option<LoginRecord> = timed(Part::Db, self.get(Key::login(&user.email))).await?;
-        let Some(login) = login.filter(|login| login.user_id == user.user_id) else { return Ok(None) };
-        let code = Code::generate().map_err(ApiError::internal)?;
-        let token = LinkToken::generate(Purpose::EmailChange, user.user_id).map_err(ApiError::internal)?;
-        let expires_at = self.now().plus(VERIFICATION_LIFETIME);
-        let made = EmailChangeRecord {
-            email: to.to_owned(),
-            from: user.email.clone(),
-            password_digest: login.password_digest().as_str().to_owned(),
-            session_id,
-            code_hash: code.hash(user.user_id).as_str().to_owned(),
-            token_hash: token.hash().as_str().to_owned(),
-            tries: 0,
-            expires_at,
-            ttl: expires_at.as_ttl_seconds(),
-        };
-        let item = attributes(Key::email_change(user.user_id), &made)?;
-        let put = self.client.put_item().table_name(&self.table).set_item(Some(item)).send_unless_held();
-        timed(Part::Db, put).await.map_err(classify)?;
-        Ok(Some((code, token)))
-    }
-
     /// What a proof moves an account's address to.
     ///
     /// # Errors
@@ -222,7 +172,7 @@ impl Store {
         let login = self.moved_login(&moved.login, moved.version, &moved.to, None)?;
         Ok(vec![
             TransactWriteItem::builder().delete(used).build(),
-            self.delete_login(&moved.user.email, moved.user.user_id, moved.version)?,
+            self.delete_login(&moved.user.email, moved.user.user_id, Some(moved.version))?,
             self.put_login(login, at)?,
             self.is_not_reserved(&moved.to, Some(moved.user.user_id))?,
         ])
@@ -246,17 +196,25 @@ impl Store {
         Ok(login)
     }
 
-    /// Takes an address away from its account, whose log-in record must be as it was read.
-    pub(super) fn delete_login(&self, email: &str, user: UserId, version: u64) -> Result<TransactWriteItem, ApiError> {
+    /// Takes an address away from its account, whose log-in record must have this version, if one is named.
+    pub(super) fn delete_login(
+        &self,
+        email: &str,
+        user: UserId,
+        version: Option<u64>,
+    ) -> Result<TransactWriteItem, ApiError> {
         let delete = Delete::builder()
             .table_name(&self.table)
             .set_key(Some(Key::login(email).attributes()))
-            .expression_attribute_names("#version", "version")
             .expression_attribute_values(":user", string(user));
         let delete = match version {
-            0 => delete.condition_expression("user_id = :user AND attribute_not_exists(#version)"),
-            version => delete
+            None => delete.condition_expression("user_id = :user"),
+            Some(0) => delete
+                .condition_expression("user_id = :user AND attribute_not_exists(#version)")
+                .expression_attribute_names("#version", "version"),
+            Some(version) => delete
                 .condition_expression("user_id = :user AND #version = :version")
+                .expression_attribute_names("#version", "version")
                 .expression_attribute_values(":version", number(version)),
         };
         Ok(TransactWriteItem::builder().delete(delete.build().map_err(ApiError::internal)?).build())
@@ -346,16 +304,16 @@ impl Store {
     }
 }
 
-/// Gives an account the address, which is proven by that, if it is as it was read with its memberships.
+/// Gives an account the address, which is proven by that, if it is as it was read with its memberships ([`as_read`]).
 pub(super) fn readdressed(user: &UserRecord, to: &str, at: Moment) -> UpdateBuilder {
+    let (condition, values) = as_read(user);
     Update::builder()
         .set_key(Some(Key::user(user.user_id).attributes()))
         .update_expression("SET email = :new, email_verified_at = :now ADD #version :one")
-        .condition_expression("email = :email AND #version = :version")
+        .condition_expression(condition)
         .expression_attribute_names("#version", "version")
+        .set_expression_attribute_values(Some(values))
         .expression_attribute_values(":new", string(to))
-        .expression_attribute_values(":email", string(&user.email))
-        .expression_attribute_values(":version", number(user.version))
         .expression_attribute_values(":now", number(at.as_millis()))
         .expression_attribute_values(":one", number(1))
 }

@@ -1,14 +1,18 @@
-//! Guesses at an account's password: so many wrong ones in a window, whether an account has the address or not.
+//! Guesses at an account's password, whether an account has the address or not, and at the codes that are sent for it: so many wrong ones in a
+//! window.
 //!
-//! A guess is taken before a password is compared, so that no number of simultaneous ones gets more compared than may be, and is
-//! given back unless the password was wrong. The guesses of a window are a set of ids: to take or to give back one twice, as
-//! the SDK does when a reply is lost, is to do it once, and what was taken in one window is not given back to the next.
+//! A guess is taken before a password or a code is compared, so that no number of simultaneous ones gets more compared than may be. It is
+//! given back if that was right, and noted if it was wrong; while a window is full of those that may yet turn out to be right, others wait for
+//! them a little. The guesses of a window are sets of ids: to take, to note or to give back one twice, as the SDK does when a reply is lost, is
+//! to do it once, and what was taken in one window is not given back to the next.
 
 use super::keys::{self, Key};
+use super::rates::PATIENCE_MS;
 use super::single::SingleWrite as _;
 use super::{Attributes, Store, classify, number};
 use crate::device::DeviceHash;
 use crate::error::{ApiError, chain};
+use crate::ids::UserId;
 use crate::model::text::Email;
 use crate::model::time::Moment;
 use crate::network::Network;
@@ -21,18 +25,51 @@ use futures_util::future::join_all;
 use platform::telemetry::{Part, timed};
 use std::time::Duration;
 
-/// Wrong passwords for an account from one network, or from one device that it knows.
+/// Wrong passwords or codes for an account from one network, or from one device that it knows.
 const FROM_ONE: u64 = 10;
 const FROM_ONE_WINDOW: Duration = Duration::from_secs(15 * 60);
-/// Wrong passwords for an account from all devices together that it does not know.
+/// Wrong passwords or codes for an account from all devices together that it does not know.
 const FROM_ALL: u64 = 100;
 const FROM_ALL_WINDOW: Duration = Duration::from_secs(60 * 60);
 
-/// How many wrong passwords may be tried in a window, which begins with the first.
+/// How many wrong guesses may be made in a window, which begins with the first that is compared, right or wrong.
 struct GuessLimit {
     key: Key,
     most: u64,
     window: Duration,
+}
+
+/// A window that gives no guess: it is full, or over.
+struct Closed {
+    /// The epoch if there never was one.
+    ends: i64,
+    /// How many of its guesses are known to have been wrong.
+    wrong: u64,
+}
+
+/// What is guessed.
+#[derive(Clone, Copy)]
+pub enum Guessed<'a> {
+    /// The password of whoever has an address.
+    Password(&'a Email),
+    /// A code that was sent for an account, by a session of it.
+    Code(UserId),
+}
+
+impl Guessed<'_> {
+    fn key(self) -> Key {
+        match self {
+            Self::Password(email) => Key::guesses(email.as_str()),
+            Self::Code(user) => Key::code_guesses(user),
+        }
+    }
+
+    fn key_from(self, from: &str) -> Key {
+        match self {
+            Self::Password(email) => Key::guesses_from(email.as_str(), from),
+            Self::Code(user) => Key::code_guesses_from(user, from),
+        }
+    }
 }
 
 /// Who guesses.
@@ -74,16 +111,12 @@ impl OldAttempts {
 }
 
 impl Guesser<'_> {
-    fn limits(self, email: &Email) -> Vec<GuessLimit> {
-        let one = |from: &str| GuessLimit {
-            key: Key::guesses_from(email.as_str(), from),
-            most: FROM_ONE,
-            window: FROM_ONE_WINDOW,
-        };
+    fn limits(self, of: Guessed<'_>) -> Vec<GuessLimit> {
+        let one = |from: &str| GuessLimit { key: of.key_from(from), most: FROM_ONE, window: FROM_ONE_WINDOW };
         match self {
             Self::Known(device) => vec![one(device.as_str())],
             Self::Network(network) => {
-                let all = GuessLimit { key: Key::guesses(email.as_str()), most: FROM_ALL, window: FROM_ALL_WINDOW };
+                let all = GuessLimit { key: of.key(), most: FROM_ALL, window: FROM_ALL_WINDOW };
                 vec![one(&network.map_or_else(|| "none".to_owned(), |network| network.to_string())), all]
             }
         }
@@ -91,13 +124,13 @@ impl Guesser<'_> {
 }
 
 impl Store {
-    /// Takes a guess at the account of an address, of all limits that there are on it, or of none.
+    /// Takes a guess at a password or a code, of all limits that there are on it, or of none.
     ///
     /// # Errors
     /// [`ApiError::TooManyAttempts`] until the last window that is full has ended.
-    pub async fn take_guess(&self, email: &Email, from: Guesser<'_>) -> Result<Guesses, ApiError> {
+    pub async fn take_guess(&self, of: Guessed<'_>, from: Guesser<'_>) -> Result<Guesses, ApiError> {
         let id = getrandom::u64().map_err(ApiError::internal)?;
-        let mut guesses = Guesses { id: AttributeValue::Ss(vec![format!("{id:016x}")]), limits: from.limits(email) };
+        let mut guesses = Guesses { id: AttributeValue::Ss(vec![format!("{id:016x}")]), limits: from.limits(of) };
         // Boxed: the SDK's futures are large, and unoptimised builds copy them about on the stack.
         let taking = guesses.limits.iter().map(|limit| Box::pin(self.take(limit, &guesses.id)));
         let outcomes = timed(Part::Db, join_all(taking)).await;
@@ -124,28 +157,33 @@ impl Store {
         }
     }
 
-    /// Takes a guess of the running window, or opens a new window; if another guess has opened one meanwhile, takes it of that.
+    /// Takes a guess of the running window, or opens a new window; if another guess has opened one meanwhile, takes it of that. While guesses
+    /// that are under way fill the window, waits for them a little.
     async fn take(&self, limit: &GuessLimit, id: &AttributeValue) -> Result<(), ApiError> {
+        let mut patience = PATIENCE_MS.into_iter();
         loop {
             let now = self.now();
-            let Some(window_ends) = self.take_of_window(limit, id, now).await? else { return Ok(()) };
-            if window_ends > now.as_millis() {
-                return Err(too_many(limit.most, window_ends - now.as_millis()));
-            }
-            if self.open_window(limit, id, now).await? {
+            let Some(closed) = self.take_of_window(limit, id, now).await? else { return Ok(()) };
+            if closed.ends > now.as_millis() {
+                match patience.next() {
+                    Some(wait_ms) if closed.wrong < limit.most => {
+                        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+                    }
+                    _ => return Err(too_many(limit.most, closed.ends - now.as_millis())),
+                }
+            } else if self.open_window(limit, id, now).await? {
                 return Ok(());
             }
         }
     }
 
-    /// Takes a guess of the running window. If there is none, or it is full, returns when the last one ends: the epoch if there
-    /// never was one.
+    /// Takes a guess of the running window. If there is none, or it is full, returns the last one.
     async fn take_of_window(
         &self,
         limit: &GuessLimit,
         id: &AttributeValue,
         now: Moment,
-    ) -> Result<Option<i64>, ApiError> {
+    ) -> Result<Option<Closed>, ApiError> {
         let taken = self
             .update_guesses(limit)
             .update_expression("ADD taken :guess")
@@ -162,7 +200,8 @@ impl Store {
         let Err(error) = taken else { return Ok(None) };
         let Some(window) = refused(&error) else { return Err(classify(error)) };
         let ends = window.as_ref().and_then(|item| item.get("window_ends")?.as_n().ok()?.parse().ok());
-        Ok(Some(ends.unwrap_or(0)))
+        let wrong = window.as_ref().and_then(|item| item.get("failed")?.as_ss().ok()).map_or(0, |ids| ids.len() as u64);
+        Ok(Some(Closed { ends: ends.unwrap_or(0), wrong }))
     }
 
     /// Opens a window with one guess in it, unless one is open.
@@ -170,7 +209,7 @@ impl Store {
         let ends = now.plus(limit.window);
         let opened = self
             .update_guesses(limit)
-            .update_expression("SET taken = :guess, window_ends = :ends, #ttl = :ttl")
+            .update_expression("SET taken = :guess, window_ends = :ends, #ttl = :ttl REMOVE failed")
             .condition_expression("attribute_not_exists(pk) OR window_ends <= :now")
             .expression_attribute_names("#ttl", keys::TTL)
             .expression_attribute_values(":guess", id.clone())
@@ -188,24 +227,31 @@ impl Store {
 
     /// Gives guesses back, if they were taken. A failure is logged: they count until the window ends.
     pub(crate) async fn give_back(&self, guesses: &Guesses) {
-        let giving = guesses.limits.iter().map(|limit| {
-            let given_back = self
+        if let Some(error) = self.settle(guesses, "DELETE taken :guess").await {
+            tracing::warn!(cause = chain(&error), "a log-in attempt was not given back");
+        }
+    }
+
+    /// Notes that guesses were wrong: nobody waits for them. A failure is logged: whoever meets them waits in vain.
+    pub async fn note_wrong(&self, guesses: &Guesses) {
+        if let Some(error) = self.settle(guesses, "ADD failed :guess").await {
+            tracing::warn!(cause = chain(&error), "a wrong guess was not noted");
+        }
+    }
+
+    /// Writes this of guesses where they were taken. Returns a failure, if there was one.
+    async fn settle(&self, guesses: &Guesses, expression: &str) -> Option<SdkError<UpdateItemError, HttpResponse>> {
+        let settling = guesses.limits.iter().map(|limit| {
+            let settled = self
                 .update_guesses(limit)
-                .update_expression("DELETE taken :guess")
+                .update_expression(expression)
                 .condition_expression("contains(taken, :id)")
                 .expression_attribute_values(":guess", guesses.id.clone())
                 .expression_attribute_values(":id", own(&guesses.id))
                 .send_unless_held();
-            Box::pin(timed(Part::Db, given_back))
+            Box::pin(timed(Part::Db, settled))
         });
-        for outcome in join_all(giving).await {
-            match outcome {
-                Err(error) if refused(&error).is_none() => {
-                    tracing::warn!(cause = chain(&error), "a log-in attempt was not given back");
-                }
-                _ => {}
-            }
-        }
+        join_all(settling).await.into_iter().filter_map(Result::err).find(|error| refused(error).is_none())
     }
 
     fn update_guesses(&self, limit: &GuessLimit) -> UpdateItemFluentBuilder {

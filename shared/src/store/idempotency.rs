@@ -321,16 +321,39 @@ impl Store {
         }
     }
 
-    /// The outcome of a request that writes what is cached as `written`, or where that is a refusal, the first reply under its
-    /// key. The cache knows of the outcome already. A repetition that would
-    /// be refused by now (the limit is reached, the text has become too long for the plan) still gets the first
-    /// reply, and a key that came with another body is told so before anything else.
+    /// What a request that was refused is to its key; [`Begin::First`] where the refusal stands. A repetition that would be refused by
+    /// now (the limit is reached, the text has become too long for the plan) still gets the first reply or goes on with what was begun, and
+    /// a key that came with another body is told so before anything else.
     ///
     /// The key is looked up here, and not before the request is begun, because a request that succeeds has
     /// looked at it in its own transaction: it pays no read for this.
     ///
     /// # Errors
-    /// The outcome's own, or [`ApiError::IdempotencyMismatch`], [`ApiError::IdempotencyInFlight`].
+    /// [`ApiError::IdempotencyMismatch`], [`ApiError::IdempotencyInFlight`].
+    pub async fn begun_before<'k>(
+        &self,
+        org: OrgId,
+        key: Option<&'k IdempotencyKey>,
+        refusal: &ApiError,
+    ) -> Result<Begun<'k>, ApiError> {
+        let settled = matches!(
+            refusal,
+            ApiError::IdempotencyMismatch
+                | ApiError::IdempotencyInFlight { .. }
+                | ApiError::Unavailable(_)
+                | ApiError::Internal(_)
+        );
+        match key.filter(|_| !settled) {
+            Some(key) => self.begun(key, self.key(org, key).await?),
+            None => Ok(Begin::First(())),
+        }
+    }
+
+    /// The outcome of a request that writes what is cached as `written`, or where that is a refusal, the first reply under its key. The
+    /// cache knows of the outcome already.
+    ///
+    /// # Errors
+    /// The outcome's own, or those of [`Self::begun_before`].
     pub async fn replay_or<N>(
         &self,
         org: OrgId,
@@ -338,20 +361,11 @@ impl Store {
         written: N,
         outcome: ApiResult,
     ) -> Invalidation<N, Reply, ApiError> {
-        let (Err(error), Some(key)) = (&outcome, key) else { return Invalidation::published(written, outcome) };
-        let settled = matches!(
-            error,
-            ApiError::IdempotencyMismatch
-                | ApiError::IdempotencyInFlight { .. }
-                | ApiError::Unavailable(_)
-                | ApiError::Internal(_)
-        );
-        if settled {
-            return Invalidation::published(written, outcome);
-        }
-        match self.first_reply(org, key).await {
-            Ok(Some(first)) => first.replayed(written),
-            Ok(None) => Invalidation::published(written, outcome),
+        let Err(refusal) = &outcome else { return Invalidation::published(written, outcome) };
+        let begun = self.begun_before(org, key, refusal).await;
+        match begun {
+            Ok(Begin::Replay(first)) => first.replayed(written),
+            Ok(Begin::First(()) | Begin::Resume(_)) => Invalidation::published(written, outcome),
             Err(error) => Invalidation::published(written, Err(error)),
         }
     }

@@ -127,7 +127,7 @@ impl Store {
     }
 
     /// All that have not expired. A day's number bounds them: 8 days of it at most.
-    async fn living_invitations(&self, org: OrgId) -> Result<Vec<InvitationRecord>, ApiError> {
+    pub(super) async fn living_invitations(&self, org: OrgId) -> Result<Vec<InvitationRecord>, ApiError> {
         let (mut living, mut after) = (Vec::new(), None);
         loop {
             let (some, next) = self.invitations(org, 100, after).await?;
@@ -208,7 +208,7 @@ impl Store {
     }
 
     /// Removes one that is still there.
-    fn remove_invitation(&self, one: &InvitationRecord) -> Result<TransactWriteItem, ApiError> {
+    pub(super) fn remove_invitation(&self, one: &InvitationRecord) -> Result<TransactWriteItem, ApiError> {
         let delete = Delete::builder()
             .table_name(&self.table)
             .set_key(Some(Key::invitation(one.org_id, one.invitation_id).attributes()))

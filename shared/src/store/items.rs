@@ -1,7 +1,10 @@
 //! Items. The room that one takes of its plan's limit is taken in the same transaction, so the limit is exact.
 
 use super::keys::{self, Key};
-use super::{CONFLICT_ATTEMPTS, Store, Transaction, attributes, backoff, contended, number, string, versioned};
+use super::{
+    Attempt, CONFLICT_ATTEMPTS, Store, Transaction, attributes, backoff, contended, is_conflict, number, string,
+    versioned,
+};
 use crate::conditional::Expected;
 use crate::error::ApiError;
 use crate::ids::{ITEM_PARTITIONS, ItemId, OrgId};
@@ -112,21 +115,33 @@ impl Store {
             .build()
             .map_err(ApiError::internal)?;
         let delete = TransactWriteItem::builder().delete(delete).build();
-        let mut in_lanes = item.partition().is_some();
+        let (mut in_lanes, mut heat) = (item.partition().is_some(), 0);
         for attempt in 0..CONFLICT_ATTEMPTS {
             let back = if in_lanes { room::give_to_a_lane(org, 1) } else { room::count_fewer(org, 1) };
             let mut writes = vec![delete.clone(), self.update(back)?];
             writes.extend(self.note_deleted(org, item)?);
-            let Some(ended) = timed(Part::Db, self.transact_once(writes)).await? else {
-                // Its record may be hot because it has lanes: then the room goes there.
-                in_lanes = in_lanes || self.org(org).await?.is_some_and(|org| org.spread_from.is_some());
-                tokio::time::sleep(backoff(attempt)).await;
-                continue;
+            let met = match timed(Part::Db, self.attempt(writes)).await? {
+                Attempt::Ended(Transaction::Done) => return Ok(()),
+                Attempt::Ended(Transaction::Refused(reasons)) => {
+                    let found = reasons.first().and_then(|reason| reason.item.as_ref());
+                    let exists = found.is_some_and(|item| !item.is_empty());
+                    return Err(if exists { ApiError::PreconditionFailed } else { ApiError::NotFound });
+                }
+                Attempt::Conflict(reasons) => reasons,
+                Attempt::Throttled => Vec::new(),
             };
-            let Transaction::Refused(reasons) = ended else { return Ok(()) };
-            let exists =
-                reasons.first().is_some_and(|reason| reason.item.as_ref().is_some_and(|item| !item.is_empty()));
-            return Err(if exists { ApiError::PreconditionFailed } else { ApiError::NotFound });
+            if !in_lanes {
+                let is_heat = met.get(1).is_some_and(is_conflict);
+                heat += u32::from(is_heat);
+                let now = if is_heat && heat % room::HOT == 0 {
+                    Box::pin(timed(Part::Db, self.spread_by_heat(org))).await
+                } else {
+                    self.org(org).await?
+                };
+                // Others may have found it hot: then it has lanes, and the room goes there.
+                in_lanes = now.is_some_and(|org| org.spread_from.is_some());
+            }
+            tokio::time::sleep(backoff(attempt)).await;
         }
         Err(contended())
     }

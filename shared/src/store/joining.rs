@@ -50,7 +50,7 @@ impl Invited {
 pub(crate) const USING: usize = 2;
 
 impl Store {
-    /// Makes a user a member. Its sessions go on as they are; it logs in to the organization for one there. The user's version grows: who
+    /// Makes a user a member. Its sessions go on as they are; it logs in to the organization for one there. It is counted with the user: who
     /// is about to end all sessions of the memberships that were read before sees that there is one more.
     ///
     /// # Errors
@@ -152,12 +152,12 @@ impl Store {
         ])
     }
 
-    /// A user's version grows, if the user is as it was read: so two that join at once count each other.
+    /// Counts one more membership of a user, if the user is as it was read: so two that join at once count each other.
     fn unchanged_user(&self, user: &UserRecord) -> Result<TransactWriteItem, ApiError> {
         self.update(
             Update::builder()
                 .set_key(Some(Key::user(user.user_id).attributes()))
-                .update_expression("ADD #version :one")
+                .update_expression("ADD #version :one, memberships_made :one")
                 .condition_expression("#version = :version AND email = :email")
                 .expression_attribute_names("#version", "version")
                 .expression_attribute_values(":version", number(user.version))

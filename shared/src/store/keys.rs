@@ -1,4 +1,4 @@
-//! Every key of the table. Access patterns: `docs/data-model.md`.
+//! Every key of the table. Access patterns: `docs/access-patterns.md`.
 //!
 //! | record | pk | sk |
 //! |---|---|---|
@@ -9,6 +9,8 @@
 //! | devices that an account knows | `EMAIL#<address>` | `DEVICES` |
 //! | wrong passwords from unknown devices | `EMAIL#<address>` | `GUESSES` |
 //! | wrong passwords from one network, or from one device | `EMAIL#<address>` | `GUESSES#<network, or device>` |
+//! | wrong codes of an account | `USER#<user>` | `GUESSES` |
+//! | wrong codes from one network | `USER#<user>` | `GUESSES#<network>` |
 //! | mail to an address about its account | `EMAIL#<address>` | `MAIL#<purpose>` |
 //! | proof of an address, asked for | `USER#<user>` | `VERIFICATION` |
 //! | proof of another address, asked for | `USER#<user>` | `TOKEN#EMAIL_CHANGE` |
@@ -38,7 +40,7 @@
 //! | lane of a month's usage | `USAGE#<org>#<partition, 0–7>` | `<YYYY-MM>#<what>#<lane, 3 digits>` |
 //! | idempotency key | `IDEMPOTENCY#<org>#<endpoint>` | `<sha-256 of the key>` |
 //! | piece of a kept reply | `REPLY#<org>#<endpoint>#<sha-256 of the key>#<number>` | `REPLY` |
-//! | counter of what a network or an organization does | `RATE#<purpose>#<network or organization>#<window's begin, epoch seconds>` | `RATE` |
+//! | counter of what a network, an organization or a user does | `RATE#<purpose>#<network, organization or user>#<window's begin, epoch seconds>` | `RATE` |
 //! | what is out of the operator's cap of a day | `CAP#<what>#<YYYY-MM-DD>` | `CAP` |
 //! | an organization's part of it | `CAP#<what>#<YYYY-MM-DD>#<org>` | `CAP` |
 //! | place of a caller that waits | `WAITING#<number>` | `PLACE` |
@@ -47,6 +49,8 @@
 //! | key of the security log | `SECURITY_LOG` | `KEY` |
 //! | catalogue's manifest | `PRICES` | `MANIFEST` |
 //! | catalogue's chunk | `PRICES#<version>` | `<number, 4 digits>` |
+//!
+//! Version 0.1 counted failed log-ins at `EMAIL#<address>`, `ATTEMPTS`; that is read, and written no more.
 
 mod cached_record;
 mod partitions;
@@ -95,7 +99,7 @@ pub(super) const EMAIL_UNDO: &str = "TOKEN#EMAIL_UNDO#";
 pub const ORG: &str = "ORG";
 /// The sort key of each copy of an organization's record.
 pub const COPY: &str = "COPY";
-const SETTINGS: &str = "SETTINGS";
+pub(super) const SETTINGS: &str = "SETTINGS";
 /// Between the time and the batch: a version that knows no batches passes over such an entry.
 pub(super) const BATCH: &str = "#BATCH#";
 /// The catalogue's partition key and its manifest's sort key.
@@ -150,6 +154,17 @@ impl Key {
     #[must_use]
     pub fn guesses_from(email: &str, from: &str) -> Self {
         Self::new(format!("EMAIL#{email}"), format!("{GUESSES}#{from}"))
+    }
+
+    /// Sorts before the memberships.
+    #[must_use]
+    pub fn code_guesses(user: UserId) -> Self {
+        Self::new(user_pk(user), GUESSES)
+    }
+
+    #[must_use]
+    pub fn code_guesses_from(user: UserId, from: &str) -> Self {
+        Self::new(user_pk(user), format!("{GUESSES}#{from}"))
     }
 
     #[must_use]
@@ -340,6 +355,11 @@ impl Key {
     #[must_use]
     pub fn partitions_known() -> Self {
         Self::new("PARTITIONS".to_owned(), "KNOWN")
+    }
+
+    /// No record has it.
+    pub(super) fn health() -> Self {
+        Self::new("HEALTH".to_owned(), "HEALTH")
     }
 
     #[must_use]

@@ -8,7 +8,7 @@ use super::{Attributes, Store, classify, contended, number, record, string};
 use crate::error::ApiError;
 use crate::ids::OrgId;
 use crate::model::job::WaitingFor;
-use crate::model::limiter::{Lease, LimiterRecord, Provider, Rate, Tokens, Wanted};
+use crate::model::limiter::{Lease, LimiterRecord, Provider, Rate, Tokens};
 use crate::model::time::Moment;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
@@ -62,18 +62,19 @@ impl BacklogRecord {
 }
 
 impl Store {
-    /// Leases calls of a provider: so many as are wanted and there for now, or one that comes within `ahead` (at any time if `None`). One
-    /// that counts for several is there when one is; whoever comes next waits for the others.
+    /// Leases a call of a provider: now, if one is there, or one that comes within `ahead` (at any time if `None`). The provider counts it for
+    /// `units`, as the mail service does with recipients (<https://docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas.html>); it is
+    /// there when one unit is, and whoever comes next waits for the others.
     /// `known` is the record as it was seen last, and is renewed; `configured` holds where the provider has said nothing of its rate.
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn lease_calls(
+    pub async fn lease_call(
         &self,
         provider: &Provider,
         configured: Rate,
         known: &mut LimiterRecord,
-        wanted: Wanted,
+        units: u64,
         ahead: Option<Duration>,
     ) -> Result<Lease, ApiError> {
         let lease = async {
@@ -84,7 +85,7 @@ impl Store {
                 let (update, lease) = match known.open_until.filter(|_| known.failures > 0) {
                     Some(until) if until > now => (None, Lease::Open(until, known.why())),
                     Some(until) => (Some(self.probing(provider, until, now)), Lease::Probe(known.failures)),
-                    None => self.lease_of(provider, rate, known, wanted, ahead, now),
+                    None => self.lease_of(provider, rate, known, units, ahead, now),
                 };
                 let Some(update) = update else {
                     if is_fresh {
@@ -108,13 +109,13 @@ impl Store {
         timed(Part::Db, lease).await
     }
 
-    /// The update that takes calls out of a closed breaker's bucket, and what it gives; none if there is nothing to take.
+    /// The update that takes a call out of a closed breaker's bucket, and what it gives; none if there is nothing to take.
     fn lease_of(
         &self,
         provider: &Provider,
         rate: Rate,
         known: &LimiterRecord,
-        wanted: Wanted,
+        units: u64,
         ahead: Option<Duration>,
         now: Moment,
     ) -> (Option<UpdateItemFluentBuilder>, Lease) {
@@ -123,35 +124,30 @@ impl Store {
             .expression_attribute_names("#next", provider.bucket())
             .expression_attribute_values(":interval", number(rate.as_millis()));
         let rate = provider.share(rate);
-        let (wanted, time_of) = match wanted {
-            Wanted::Calls(calls) => (calls, rate.time_of(1)),
-            Wanted::OneFor(units) => (1, rate.time_of(units)),
-        };
-        let time_of = |calls: u64| time_of.saturating_mul(u32::try_from(calls).unwrap_or(u32::MAX));
-        match known.tokens(provider, rate, wanted, now) {
-            Tokens::Now(calls, None) => {
+        let takes = rate.time_of(units);
+        match known.tokens(provider, rate, now) {
+            Tokens::Full => {
                 let update = update
                     .update_expression("SET #next = :next")
                     .condition_expression(format!("{CLOSED} AND (attribute_not_exists(#next) OR #next < :now)"))
-                    .expression_attribute_values(":next", number(now.plus(time_of(calls)).as_millis()))
+                    .expression_attribute_values(":next", number(now.plus(takes).as_millis()))
                     .expression_attribute_values(":now", number(now.as_millis()));
-                (Some(update), Lease::Calls(calls))
+                (Some(update), Lease::Now)
             }
-            Tokens::Now(calls, Some(_)) => {
-                let latest = now.plus(rate.tolerance()).minus(rate.time_of(calls - 1));
+            Tokens::Left => {
                 let update = update
                     .update_expression("ADD #next :taken")
                     .condition_expression(format!("{CLOSED} AND #next BETWEEN :now AND :latest"))
-                    .expression_attribute_values(":taken", number(time_of(calls).as_millis()))
+                    .expression_attribute_values(":taken", number(takes.as_millis()))
                     .expression_attribute_values(":now", number(now.as_millis()))
-                    .expression_attribute_values(":latest", number(latest.as_millis()));
-                (Some(update), Lease::Calls(calls))
+                    .expression_attribute_values(":latest", number(now.plus(rate.tolerance()).as_millis()));
+                (Some(update), Lease::Now)
             }
             Tokens::From(at) if ahead.is_none_or(|ahead| at <= now.plus(ahead)) => {
                 let update = update
                     .update_expression("ADD #next :taken")
                     .condition_expression(format!("{CLOSED} AND #next = :read"))
-                    .expression_attribute_values(":taken", number(time_of(1).as_millis()))
+                    .expression_attribute_values(":taken", number(takes.as_millis()))
                     .expression_attribute_values(":read", number(at.plus(rate.tolerance()).as_millis()));
                 (Some(update), Lease::At(at))
             }

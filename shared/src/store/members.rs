@@ -2,7 +2,7 @@
 //! the organization, where it is listed); both change in one transaction with the counters.
 
 use super::keys::{self, Key};
-use super::{Store, number, record, string};
+use super::{Store, backoff, number, record, string};
 use crate::error::ApiError;
 use crate::ids::{OrgId, UserId};
 use crate::model::org::{MembershipRecord, NamedMembership, OrgRecord, Role};
@@ -105,16 +105,17 @@ impl Store {
         role: Role,
     ) -> Result<(NamedMembership, Role), ApiError> {
         timed(Part::Db, async {
-            for _ in 0..ATTEMPTS {
+            for attempt in 0..ATTEMPTS {
                 let snapshot = self.snapshot(by.org_id(), user).await?;
                 let old = snapshot.membership.as_ref().ok_or(ApiError::NotFound)?;
                 let by = by.needing(Role::needed_to_change(Some(old.role), Some(role)))?;
                 let was = old.role;
                 let membership = MembershipRecord { role, ..old.clone() };
-                let writes = if was == role { Vec::new() } else { self.changing(&snapshot, old, role)? };
+                let writes = if was == role { Vec::new() } else { self.changing(by, &snapshot, old, role)? };
                 if writes.is_empty() || self.change_member(by, &snapshot, writes).await? {
                     return Ok((NamedMembership { membership, name: snapshot.user.name }, was));
                 }
+                tokio::time::sleep(backoff(attempt)).await;
             }
             Err(ApiError::Contended)
         })
@@ -122,29 +123,35 @@ impl Store {
     }
 
     /// Removes a member from the caller's organization, if the caller's own role suffices ([`Role::needed_to_change`])
-    /// when it is written; its sessions in the organization are worth nothing from then on. Oneself everybody may remove.
-    /// Returns the role that the member had.
+    /// when it is written; its sessions in the organization are worth nothing from then on, and so is an invitation that its address has: it
+    /// would make it a member again. Oneself everybody may remove. Returns the role that the member had.
     ///
     /// # Errors
     /// [`ApiError::NotFound`] for no such member, [`ApiError::ForbiddenRole`], [`ApiError::LastOwner`],
     /// [`ApiError::InvalidToken`] for a caller that was removed meanwhile.
     pub async fn delete_member(&self, by: RoleCheck<'_>, user: UserId) -> Result<Role, ApiError> {
         timed(Part::Db, async {
-            for _ in 0..ATTEMPTS {
+            for attempt in 0..ATTEMPTS {
                 let snapshot = self.snapshot(by.org_id(), user).await?;
                 let old = snapshot.membership.as_ref().ok_or(ApiError::NotFound)?;
                 let itself = user == by.user_id();
                 let needed = if itself { Role::Member } else { Role::needed_to_change(Some(old.role), None) };
                 let by = by.needing(needed)?;
                 let owners = if old.role == Role::Owner { -1 } else { 0 };
-                let writes = vec![
-                    self.delete_if(Key::membership(user, by.org_id()), RoleCondition::one_of(old, &[old.role]))?,
+                let mut writes = vec![
+                    self.delete_if(Key::membership(user, by.org_id()), still(by, old))?,
                     self.delete_if(Key::member(by.org_id(), user), RoleCondition::listed(old.role))?,
                     self.update(counting(&snapshot.org, -1, owners)?)?,
                 ];
+                for one in self.living_invitations(by.org_id()).await? {
+                    if one.email == snapshot.user.email {
+                        writes.push(self.remove_invitation(&one)?);
+                    }
+                }
                 if self.change_member(by, &snapshot, writes).await? {
                     return Ok(old.role);
                 }
+                tokio::time::sleep(backoff(attempt)).await;
             }
             Err(ApiError::Contended)
         })
@@ -173,7 +180,7 @@ impl Store {
         let (mut found_org, mut found_user, mut membership) = (None, None, None);
         for found in self.get_all(keys.map(Key::attributes).into()).await? {
             match sort_key(&found) {
-                "ORG" => found_org = Some(record(found)?),
+                keys::ORG => found_org = Some(record(found)?),
                 keys::PROFILE => found_user = Some(record(found)?),
                 _ => membership = Some(record(found)?),
             }
@@ -187,6 +194,7 @@ impl Store {
 
     fn changing(
         &self,
+        by: RoleCheck<'_>,
         snapshot: &MembershipSnapshot,
         old: &MembershipRecord,
         role: Role,
@@ -202,7 +210,7 @@ impl Store {
         };
         let owners = i64::from(role == Role::Owner) - i64::from(old.role == Role::Owner);
         let mut writes = vec![
-            self.update(set(Key::membership(old.user_id, old.org_id), RoleCondition::one_of(old, &[old.role])))?,
+            self.update(set(Key::membership(old.user_id, old.org_id), still(by, old)))?,
             self.update(set(Key::member(old.org_id, old.user_id), RoleCondition::listed(old.role)))?,
         ];
         if owners != 0 {
@@ -221,6 +229,16 @@ impl Store {
             .build()
             .map_err(ApiError::internal)?;
         Ok(TransactWriteItem::builder().delete(delete).build())
+    }
+}
+
+/// What is asked of a member's own record: that it is the membership that was read, with its role. Another's may have got another mark since,
+/// which its user could give it all the time and so stay, or keep its role; the caller's own must be the one that its session counts for.
+fn still(by: RoleCheck<'_>, old: &MembershipRecord) -> RoleCondition {
+    if old.user_id == by.user_id() {
+        RoleCondition::one_of(old, &[old.role])
+    } else {
+        RoleCondition::joined(old, &[old.role])
     }
 }
 

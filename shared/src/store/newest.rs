@@ -23,7 +23,7 @@ struct Run<T> {
 
 impl Store {
     /// Up to `limit` records of all `partitions`, whose sort keys are their ids, newest first, those before `after`; and the id to go on
-    /// after.
+    /// after, if there are more.
     pub(super) async fn newest<T: DeserializeOwned, I: Copy + Ord + Display>(
         &self,
         partitions: Vec<Partition>,
@@ -38,18 +38,19 @@ impl Store {
         loop {
             let mut page: Vec<I> = runs.iter().flat_map(|run| &run.read).map(&id).collect();
             page.sort_unstable_by_key(|id| Reverse(*id));
+            // Only a record beyond the page says that there is another one.
+            let more = page.len() > limit;
             page.truncate(limit);
-            // A partition has to be read further if something in it may be newer than the page's last.
-            let last = page.last().filter(|_| page.len() == limit).copied();
+            let end = page.last().copied();
+            let next = end.filter(|_| more);
+            // A partition has to be read further if something in it may be newer than the page's last, or be the one beyond it.
             let is_open =
-                |run: &Run<T>| !run.ended && (last.is_none() || oldest(run).is_none_or(|oldest| Some(oldest) > last));
+                |run: &Run<T>| !run.ended && (next.is_none() || oldest(run).is_none_or(|oldest| Some(oldest) > next));
             if !runs.iter().any(is_open) {
-                let more = runs.iter().any(|run| !run.ended || oldest(run).is_some_and(|oldest| Some(oldest) < last));
-                let end = page.last().copied();
                 let mut found: Vec<T> = runs.into_iter().flat_map(|run| run.read).collect();
                 found.retain(|one| Some(id(one)) >= end);
                 found.sort_unstable_by_key(|one| Reverse(id(one)));
-                return Ok((found, last.filter(|_| more)));
+                return Ok((found, next));
             }
             let reading = runs.iter_mut().filter(|run| is_open(run)).map(|run| {
                 let before = run.seen.clone().or_else(|| after.map(|id| id.to_string()));

@@ -96,7 +96,8 @@ impl Store {
         Ok(organizations)
     }
 
-    /// A page of an organization's records whose sort keys begin so, behind one of them, and whether there are more.
+    /// A page of an organization's records whose sort keys begin so, behind one of them, and whether there are more: one record beyond the
+    /// page is asked for, since DynamoDB does not say what is behind the last that it was asked for.
     pub(super) async fn page_of_org<T: DeserializeOwned>(
         &self,
         org: OrgId,
@@ -109,15 +110,16 @@ impl Store {
             .query()
             .table_name(&self.table)
             .consistent_read(true)
-            .limit(i32::from(limit))
+            .limit(i32::from(limit) + 1)
             .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
             .expression_attribute_values(":pk", string(keys::org_pk(org)))
             .expression_attribute_values(":prefix", string(prefix))
             .set_exclusive_start_key(after.map(Key::attributes))
             .send();
         let page = timed(Part::Db, query).await.map_err(classify)?;
-        let more = page.last_evaluated_key.is_some();
-        let records = page.items.unwrap_or_default().into_iter().map(record).collect::<Result<_, _>>()?;
+        let (found, limit) = (page.items.unwrap_or_default(), usize::from(limit));
+        let more = found.len() > limit || page.last_evaluated_key.is_some();
+        let records = found.into_iter().take(limit).map(record).collect::<Result<_, _>>()?;
         Ok((records, more))
     }
 

@@ -14,7 +14,7 @@ use platform::telemetry::{Part, timed};
 const ATTEMPTS: u32 = 2;
 
 impl Store {
-    /// The user's place outside. It is made by the first log-in that needs it, and stays. The user's version grows with it: who is
+    /// The user's place outside. It is made by the first log-in that needs it, and stays. It counts as a membership that was made: who is
     /// about to end all sessions of the memberships that were read before sees that there is one more.
     ///
     /// # Errors
@@ -36,7 +36,7 @@ impl Store {
                 };
                 let grown = Update::builder()
                     .set_key(Some(Key::user(user).attributes()))
-                    .update_expression("ADD #version :one")
+                    .update_expression("ADD #version :one, memberships_made :one")
                     .condition_expression("attribute_exists(pk)")
                     .expression_attribute_names("#version", "version")
                     .expression_attribute_values(":one", number(1));

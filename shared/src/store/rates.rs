@@ -1,15 +1,25 @@
-//! Counters of what networks and organizations do. Each belongs to a purpose, to one of those and to a window, and goes with its window: nothing is reset. It
-//! is one plain update beside the first read; a reply that is lost may count one twice, which is for the window's rest.
+//! Counters of what networks, organizations and accounts do. Each belongs to a purpose, to one of those and to a window, and goes with its
+//! window: nothing is reset. It is one plain update beside the first read; a reply that is lost may count one twice, which is for the window's
+//! rest.
 
 use super::keys::{self, Key};
 use super::single::SingleWrite as _;
 use super::{Store, classify, number};
 use crate::error::{ApiError, chain};
+use crate::ids::UserId;
 use crate::model::time::Moment;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use platform::telemetry::{Part, timed};
+use std::time::Duration;
+
+/// How long somebody waits for what is under way, which fills a limit on failures and may yet turn out to be none.
+pub(crate) const PATIENCE_MS: [u64; 6] = [50, 100, 200, 400, 800, 1600];
+/// How often a day (UTC) the password changes of an account whose address is not proven. Whoever registered a stranger's address knows it, and
+/// each change voids the stranger's link to another one, of which there are three an hour.
+const UNPROVEN_PASSWORDS: u64 = 3;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A counter, and how far it goes.
 pub(crate) struct Counter {
@@ -34,6 +44,26 @@ pub(crate) enum Counted {
 }
 
 impl Store {
+    /// Takes one of the day's changes of the password of an account whose address is not proven.
+    ///
+    /// # Errors
+    /// [`ApiError::RateLimited`] until midnight.
+    pub async fn take_unproven_password(&self, user: UserId) -> Result<(), ApiError> {
+        let (what, now) = ("password-changes", self.now());
+        let day_ms = i64::try_from(DAY.as_millis()).unwrap_or(i64::MAX);
+        let begins = Moment::from_millis(now.as_millis().div_euclid(day_ms) * day_ms);
+        let ends = begins.plus(DAY);
+        let counter = Counter::new(what, &user.to_string(), begins, ends, UNPROVEN_PASSWORDS);
+        match self.count(&counter).await? {
+            Counted::Within => Ok(()),
+            Counted::Over { .. } => {
+                let left_ms = u64::try_from(ends.as_millis() - now.as_millis()).unwrap_or(0);
+                let retry_after_seconds = left_ms.div_ceil(1000);
+                Err(ApiError::RateLimited { what, limit: UNPROVEN_PASSWORDS, retry_after_seconds })
+            }
+        }
+    }
+
     /// Counts one more, unless the counter is full.
     pub(crate) async fn count(&self, counter: &Counter) -> Result<Counted, ApiError> {
         if counter.most == 0 {

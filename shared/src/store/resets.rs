@@ -1,10 +1,11 @@
-//! Another password for whoever has forgotten it, or whose address was changed: a link's token, of which only the hash is stored, and its one use, in the transaction that
-//! gives the password, ends all sessions and begins one.
+//! Another password for whoever has forgotten it, or whose address was changed: a link's token, of which only the hash is stored, and its one
+//! use, in the transaction that gives the password, ends all sessions and begins one. What that is conditional on is no more than what the
+//! link is for: whoever is in an account that is not its own may write all else of it all the time.
 
 use super::account_mail::MailLimit;
 use super::email_changes::{EmailUndoRecord, readdressed};
 use super::keys::Key;
-use super::session_ends::{next_version, remarked};
+use super::marks::{as_read, remarked};
 use super::sessions::SessionRecord;
 use super::single::SingleWrite as _;
 use super::verification::proven;
@@ -20,7 +21,7 @@ use crate::model::user::UserRecord;
 use crate::network::Origin;
 use crate::store::accounts::LoginRecord;
 use crate::token::Token;
-use aws_sdk_dynamodb::types::{Delete, TransactWriteItem};
+use aws_sdk_dynamodb::types::{Delete, TransactWriteItem, Update};
 use platform::telemetry::{Part, timed};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -35,7 +36,7 @@ const ATTEMPTS: u32 = 6;
 struct PasswordResetRecord {
     /// The address that it was sent to: with another one it is void.
     email: String,
-    /// Of the password: with another one it is void, if the address is proven.
+    /// Of the password: with another one it is void.
     #[serde(default)]
     password_digest: String,
     token_hash: String,
@@ -83,6 +84,12 @@ impl OpenedAccount {
         matches!(self.by, OpenedBy::EmailUndo { .. })
     }
 
+    /// The address that the account has until then, where it loses it and is told so: it is proven.
+    #[must_use]
+    pub fn loses(&self) -> Option<&str> {
+        (self.is_undone() && self.user.is_verified()).then_some(self.user.email.as_str())
+    }
+
     /// Whether nothing is left of the changes of the address that others may have made: the account may ask for as many then as a new one.
     /// While an earlier change may be undone it may not. Whoever took the account could undo its own last change again and again, and have
     /// more of them than the one transaction has room for that undoes the first and with it all of them.
@@ -109,6 +116,8 @@ pub struct PasswordReset<'a> {
     pub device: Option<&'a Device>,
     /// Tells the account's address.
     pub notice: &'a PendingMail,
+    /// Tells the address that it loses.
+    pub loss: Option<&'a PendingMail>,
 }
 
 /// The one session of the account.
@@ -157,8 +166,7 @@ impl Store {
         let made = made.filter(is_good).ok_or(ApiError::InvalidLink)?;
         let (user, memberships) = self.user_with_memberships(token.user_id).await?.ok_or(ApiError::InvalidLink)?;
         let opened = self.opened(user, memberships, token, OpenedBy::PasswordReset).await?;
-        // Whoever registered a stranger's address knows its password, and would void each link of the stranger's by changing it.
-        let is_void = opened.user.is_verified() && opened.login.password_digest().as_str() != made.password_digest;
+        let is_void = opened.login.password_digest().as_str() != made.password_digest;
         (opened.user.email == made.email && !is_void).then_some(opened).ok_or(ApiError::InvalidLink)
     }
 
@@ -210,8 +218,7 @@ impl Store {
     /// Gives an account another password, by a link's token that is used with it. All its sessions and known devices end; one session
     /// begins, in the organization that it joined first, if any. Whoever got the link has the address.
     ///
-    /// What has changed since the account was read is read again, also its log-in record: whoever is in an account that is not its own could
-    /// otherwise keep its owner out by changing that all the time.
+    /// Where the password has changed since the account was read, or its address or memberships, it is read again, and judged by its link.
     ///
     /// # Errors
     /// [`ApiError::InvalidLink`] if the token has been used, or does not open the account any more.
@@ -241,7 +248,7 @@ impl Store {
         let orgs = memberships.iter().filter(|membership| !membership.is_outside());
         let org_id = orgs.min_by_key(|membership| membership.joined_at).map_or(OrgId::NONE, |first| first.org_id);
         if memberships.iter().all(|membership| membership.org_id != org_id) {
-            // It makes the user's version grow: the next attempt reads both.
+            // It counts as one that was made: the next attempt reads both.
             self.outside(user.user_id).await?;
             return Ok(None);
         }
@@ -275,7 +282,9 @@ impl Store {
             };
             writes.push(self.put_over(self.first_device(account.address(), &login, device)?)?);
         }
-        writes.extend(self.mail_writes(reset.notice)?);
+        for mail in [Some(reset.notice), reset.loss].into_iter().flatten() {
+            writes.extend(self.mail_writes(mail)?);
+        }
         match timed(Part::Db, self.transact(writes)).await? {
             Transaction::Refused(reasons) if condition_failed(&reasons[0]) => Err(ApiError::InvalidLink),
             Transaction::Refused(_) => Ok(None),
@@ -301,15 +310,20 @@ impl Store {
         let OpenedAccount { user, login, login_item, by, .. } = account;
         match by {
             OpenedBy::PasswordReset => {
-                let changed = next_version(&user.email, login)
-                    .update_expression("SET #version = :next, password_hash = :hash REMOVE unproven_until")
-                    .expression_attribute_values(":hash", string(password_hash));
+                let changed = Update::builder()
+                    .set_key(Some(Key::login(&user.email).attributes()))
+                    .update_expression("SET password_hash = :hash REMOVE unproven_until ADD #version :one")
+                    .condition_expression("user_id = :user AND password_hash = :before")
+                    .expression_attribute_names("#version", "version")
+                    .expression_attribute_values(":user", string(user.user_id))
+                    .expression_attribute_values(":before", string(&login.password_hash))
+                    .expression_attribute_values(":hash", string(password_hash))
+                    .expression_attribute_values(":one", number(1));
                 Ok(vec![self.update(changed)?])
             }
             OpenedBy::EmailUndo { email, later, .. } => {
                 let moved = self.moved_login(login_item, login.version, email, Some(password_hash))?;
-                let mut writes =
-                    vec![self.delete_login(&user.email, user.user_id, login.version)?, self.put_login(moved, now)?];
+                let mut writes = vec![self.delete_login(&user.email, user.user_id, None)?, self.put_login(moved, now)?];
                 for key in later {
                     let void = Delete::builder().table_name(&self.table).set_key(Some(key.clone().attributes()));
                     let void = void.build().map_err(ApiError::internal)?;
@@ -329,11 +343,15 @@ impl Store {
     ) -> Result<TransactWriteItem, ApiError> {
         match &account.by {
             OpenedBy::EmailUndo { email, .. } => self.update(readdressed(user, email, now)),
-            OpenedBy::PasswordReset if user.email_verified_at.is_none() => self.update(
-                proven(user, now)
-                    .condition_expression("email = :email AND #version = :version")
-                    .expression_attribute_values(":version", number(user.version)),
-            ),
+            OpenedBy::PasswordReset if user.email_verified_at.is_none() => {
+                let (condition, values) = as_read(user);
+                let proven = proven(user, now).condition_expression(condition);
+                self.update(
+                    values
+                        .into_iter()
+                        .fold(proven, |proven, (name, value)| proven.expression_attribute_values(name, value)),
+                )
+            }
             OpenedBy::PasswordReset => self.is_as_read(user),
         }
     }

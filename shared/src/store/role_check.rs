@@ -94,6 +94,15 @@ impl RoleCondition {
         }
     }
 
+    /// The same, by the time of joining: whatever mark the membership has got since it was read.
+    pub(crate) fn joined(membership: &MembershipRecord, roles: &[Role]) -> Self {
+        let operands: Vec<String> = (0..roles.len()).map(|at| format!(":role{at}")).collect();
+        let condition = format!("#role IN ({}) AND joined_at = :joined_at", operands.join(", "));
+        let mut values: Attributes = operands.into_iter().zip(roles.iter().map(|role| string(role.as_str()))).collect();
+        values.insert(":joined_at".to_owned(), number(membership.joined_at.as_millis()));
+        Self { condition, names: HashMap::from([("#role".to_owned(), "role".to_owned())]), values }
+    }
+
     pub(crate) fn one_of(membership: &MembershipRecord, roles: &[Role]) -> Self {
         let named = |(at, role): (usize, &Role)| (format!(":role{at}"), string(role.as_str()));
         let mut values: Attributes = roles.iter().enumerate().map(named).collect();

@@ -1,32 +1,31 @@
 //! Ending a user's sessions. All memberships get a new mark in one transaction, with the log-in record and the session that
-//! acts, which is written anew; all other sessions, and the log-ins under way, are worth nothing when it is done. The user's version
-//! is checked there: a membership that is joined meanwhile is among them.
+//! acts, which is written anew; all other sessions, and the log-ins under way, are worth nothing when it is done. How many memberships the
+//! user was ever given is checked there: one that is joined meanwhile is among them. The user's version is not: whoever is in an account that
+//! is not its own could rename it all the time, and keep its owner from ending anything.
 
 use super::keys::{self, Key};
-use super::role_check::RoleCondition;
+use super::marks::{remarked, remarked_as_read};
 use super::sessions::SessionRecord;
 use super::single::SingleWrite as _;
 use super::{Store, Transaction, backoff, classify, condition_failed, number, record, string};
 use crate::account_mail::PendingMail;
+use crate::device::Device;
 use crate::error::ApiError;
 use crate::guesses::Account;
 use crate::ids::{OrgId, SessionId, UserId};
 use crate::model::mark::MembershipMark;
-use crate::model::org::{MembershipRecord, Role};
+use crate::model::org::MembershipRecord;
 use crate::model::time::Moment;
 use crate::model::user::UserRecord;
 use crate::store::accounts::LoginRecord;
 use crate::store::authority::sort_key;
 use crate::token::TokenHash;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
-use aws_sdk_dynamodb::types::{ConditionCheck, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
 use platform::telemetry::{Part, timed};
 
 /// How often sessions are ended whose memberships change meanwhile.
 const ATTEMPTS: u32 = 6;
-/// Most memberships that get their marks in the transaction: it takes 100 writes, among them the log-in record, the session, and the job
-/// of the mail that says so. From before there was a bound a user may have more.
-const AT_ONCE: usize = 60;
 /// Most records of a user's sessions that are read to list them or to find one, dead ones too: they go after 30 days, and nothing bounds how
 /// often somebody logs in to an own account. It is some 110 read units at most. Which ones are read is by chance where there are more; the
 /// acting session is always among them.
@@ -121,11 +120,11 @@ impl Store {
         Err(ApiError::Contended)
     }
 
-    /// Ends all sessions of a user but the acting one.
+    /// Ends all sessions of a user but the acting one. The device that acts stays known, if it is; no other does.
     ///
     /// # Errors
     /// [`ApiError::InvalidToken`] if the session has ended.
-    pub async fn end_other_sessions(&self, by: FreshSession<'_>) -> Result<(), ApiError> {
+    pub async fn end_other_sessions(&self, by: FreshSession<'_>, device: Option<&Device>) -> Result<(), ApiError> {
         let FreshSession(acting) = by;
         for attempt in 0..ATTEMPTS {
             let found = self.user_with_memberships(acting.user_id).await?;
@@ -133,8 +132,12 @@ impl Store {
             let email = read.0.email.clone();
             let login: LoginRecord =
                 timed(Part::Db, self.get(Key::login(&email))).await?.ok_or(ApiError::InvalidToken)?;
+            let known = match device {
+                Some(device) => self.still_known(&email, &login, device).await?,
+                None => None,
+            };
             let set = |update: UpdateBuilder| update.update_expression("SET #version = :next");
-            let ended = self.end_sessions_as_read(acting, None, (&email, &login), read, set, &[]).await?;
+            let ended = self.end_sessions_as_read(acting, None, (&email, &login), read, set, known.as_slice()).await?;
             if ended == EndAttempt::Done {
                 return Ok(());
             }
@@ -143,7 +146,8 @@ impl Store {
         Err(ApiError::Contended)
     }
 
-    /// Ends all sessions of a user, and the log-ins under way, on an operator's word. Its devices are known no more.
+    /// Ends all sessions of a user, and the log-ins under way, on an operator's word. Its devices are known no more. What is written meanwhile
+    /// to the log-in record, or as marks, is not asked for: the account may be in hands that write all the time.
     ///
     /// # Errors
     /// [`ApiError::NotFound`] when there is no such user.
@@ -151,9 +155,15 @@ impl Store {
         for attempt in 0..ATTEMPTS {
             let (user, memberships) = self.user_with_memberships(user).await?.ok_or(ApiError::NotFound)?;
             let login: Option<LoginRecord> = timed(Part::Db, self.get(Key::login(&user.email))).await?;
-            let login = login.filter(|login| login.user_id == user.user_id).ok_or(ApiError::NotFound)?;
+            login.filter(|login| login.user_id == user.user_id).ok_or(ApiError::NotFound)?;
             if let Some(memberships) = self.mark_beyond(memberships).await? {
-                let version = next_version(&user.email, &login).update_expression("SET #version = :next");
+                let version = Update::builder()
+                    .set_key(Some(Key::login(&user.email).attributes()))
+                    .update_expression("ADD #version :one")
+                    .condition_expression("user_id = :user")
+                    .expression_attribute_names("#version", "version")
+                    .expression_attribute_values(":user", string(user.user_id))
+                    .expression_attribute_values(":one", number(1));
                 let mut writes = vec![self.update(version)?, self.is_as_read(&user)?];
                 for membership in &memberships {
                     writes.push(self.update(remarked(membership)?.0)?);
@@ -252,26 +262,12 @@ impl Store {
         Ok((sessions, memberships))
     }
 
-    /// Gives new marks to the memberships that one transaction has no room for, and returns the others; `None` if one of those has
-    /// changed. The one joined first is among the others.
-    pub(super) async fn mark_beyond(
-        &self,
-        mut memberships: Vec<MembershipRecord>,
-    ) -> Result<Option<Vec<MembershipRecord>>, ApiError> {
-        memberships.sort_by_key(|membership| std::cmp::Reverse(membership.joined_at));
-        let last = memberships.split_off(memberships.len().saturating_sub(AT_ONCE - 1));
-        for some in memberships.chunks(AT_ONCE) {
-            let marks = some.iter().map(|membership| self.update(remarked(membership)?.0));
-            let marked = timed(Part::Db, self.transact(marks.collect::<Result<_, ApiError>>()?)).await?;
-            if !marked.is_done() {
-                return Ok(None);
-            }
-        }
-        Ok(Some(last))
-    }
-
     /// The writes that end all sessions but the acting one, the first two of which are its own and that of its membership; `None` if
-    /// memberships that one transaction has no room for have changed. Notes when the password was given, if it was.
+    /// memberships that one transaction has no room for have ended. Notes when the password was given, if it was.
+    ///
+    /// # Errors
+    /// [`ApiError::InvalidToken`] if the acting session has ended since it was verified, as by another one that ended the others: it would
+    /// come back with the new mark.
     pub(super) async fn ending_writes(
         &self,
         acting: ActingSession<'_>,
@@ -280,26 +276,16 @@ impl Store {
     ) -> Result<Option<Vec<TransactWriteItem>>, ApiError> {
         let own = memberships.iter().position(|membership| membership.org_id == acting.org_id);
         let own = memberships.remove(own.ok_or(ApiError::InvalidToken)?);
+        if own.mark.as_ref() != acting.mark {
+            return Err(ApiError::InvalidToken);
+        }
         let Some(others) = self.mark_beyond(memberships).await? else { return Ok(None) };
-        let (of_own, mark) = remarked(&own)?;
+        let (of_own, mark) = remarked_as_read(&own)?;
         let mut writes = vec![self.update(acting.rewritten(Some(&mark), password_at)?)?, self.update(of_own)?];
         for membership in &others {
             writes.push(self.update(remarked(membership)?.0)?);
         }
         Ok(Some(writes))
-    }
-
-    /// Checks that a user is as it was read with its memberships. It has joined nothing since: that makes its version grow.
-    pub(super) fn is_as_read(&self, user: &UserRecord) -> Result<TransactWriteItem, ApiError> {
-        let check = ConditionCheck::builder()
-            .table_name(&self.table)
-            .set_key(Some(Key::user(user.user_id).attributes()))
-            .condition_expression("#version = :version")
-            .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":version", number(user.version))
-            .build()
-            .map_err(ApiError::internal)?;
-        Ok(TransactWriteItem::builder().condition_check(check).build())
     }
 
     /// Gives the memberships new marks, the log-in record its next version and what `set` says, and the acting session the mark
@@ -344,7 +330,7 @@ enum EndAttempt {
 }
 
 /// A write of a log-in record that must be as it was read, without what is set. `:next` is the version that follows.
-pub(super) fn next_version(email: &str, login: &LoginRecord) -> UpdateBuilder {
+fn next_version(email: &str, login: &LoginRecord) -> UpdateBuilder {
     let update = Update::builder()
         .set_key(Some(Key::login(email).attributes()))
         .expression_attribute_names("#version", "version")
@@ -356,18 +342,4 @@ pub(super) fn next_version(email: &str, login: &LoginRecord) -> UpdateBuilder {
             .condition_expression("user_id = :user AND #version = :version")
             .expression_attribute_values(":version", number(version)),
     }
-}
-
-/// The write that gives a membership a new mark, if it is still the one that was read.
-pub(super) fn remarked(membership: &MembershipRecord) -> Result<(UpdateBuilder, MembershipMark), ApiError> {
-    let mark = MembershipMark::generate().map_err(ApiError::internal)?;
-    let mut still = RoleCondition::one_of(membership, &[Role::Member, Role::Admin, Role::Owner]);
-    still.values.insert(":new".to_owned(), string(mark.as_str()));
-    let update = Update::builder()
-        .set_key(Some(Key::membership(membership.user_id, membership.org_id).attributes()))
-        .update_expression("SET #mark = :new")
-        .condition_expression(still.condition)
-        .set_expression_attribute_names(Some(still.names))
-        .set_expression_attribute_values(Some(still.values));
-    Ok((update, mark))
 }

@@ -30,7 +30,7 @@ use shared::runtime::event::object;
 use shared::{ApiError, Context};
 use std::time::Duration;
 
-/// When a message comes again whose job could not be read as often as a message may be received.
+/// When a message comes again that is sent anew.
 const AWAY: Duration = Duration::from_secs(300);
 
 /// One kind of job, and how it is done.
@@ -122,8 +122,7 @@ impl<W: Work> Environment for Worker<W> {
 /// Runs the jobs of a batch until `deadline_ms` (epoch milliseconds), and names the messages that are to come again.
 pub async fn handle<W: Work>(worker: &Worker<W>, batch: Batch, deadline_ms: u64) -> SqsBatchResponse {
     let time = TimeLeft::until(&worker.context, deadline_ms, W::LONGEST_CALL);
-    let messages = batch.0.as_ref().map_or(0, Vec::len);
-    let calls = Calls::for_batch(worker.work.limiter(), messages);
+    let calls = Calls::for_batch(worker.work.limiter());
     batch::handle(W::FUNCTION, batch, W::AT_ONCE, |record| returns(worker, record, &calls, &time)).await
 }
 
@@ -141,7 +140,7 @@ async fn returns<W: Work>(worker: &Worker<W>, record: Record, calls: &Calls<'_>,
 
 async fn receive<W: Work>(worker: &Worker<W>, record: &Record, calls: &Calls<'_>, time: &TimeLeft<'_>) -> Verdict {
     let Some(message) = record.body.as_deref().and_then(object::<JobMessage>) else {
-        // Nobody can make sense of it: after as many receives as all others it rests in the dead-letter queue.
+        // This version can make no sense of it. It comes again for a day, in case another one can, and then rests in the dead-letter queue.
         tracing::error!(message_id = record.message_id(), "a message names no job");
         return Verdict::Return(None);
     };
@@ -163,7 +162,8 @@ async fn receive<W: Work>(worker: &Worker<W>, record: &Record, calls: &Calls<'_>
     }
 }
 
-/// Sends a message anew that would be buried if it was received once more: its job is nobody's fault.
+/// Sends a message anew that was received often: its receives are counted from none again. So the queue buries only what no worker has got
+/// for a day, and what none could read.
 async fn replace<W: Work>(worker: &Worker<W>, message: JobMessage, record: &Record) -> Verdict {
     let Ok(queue) = worker.context.queue(W::KIND) else { return Verdict::Return(None) };
     let again = message.outgoing(record.trace_header().map(str::to_owned), AWAY);

@@ -2,16 +2,16 @@
 //! without one waits in the index of what is due, at the cost of no run.
 
 use crate::RunOutcome;
-use crate::run::delay;
+use crate::run::{budget_of_now, delay, over_budget, over_cap};
 use futures_util::lock::Mutex as AsyncMutex;
 use shared::ids::OrgId;
-use shared::model::job::{Claim, JobRecord, JobState, Turn, UsageDelta, WaitingFor};
-use shared::model::limiter::{Fault, Lease, LimiterRecord, Provider, Rate, Wanted};
+use shared::model::analysis::Cost;
+use shared::model::job::{Claim, JobRecord, JobState, Turn, WaitingFor};
+use shared::model::limiter::{Fault, Lease, LimiterRecord, Provider, Rate};
 use shared::model::time::Moment;
 use shared::store::jobs::Change;
 use shared::{ApiError, Context};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -51,12 +51,11 @@ pub struct RateLimits {
     pub empty_for: Option<Duration>,
 }
 
-/// The calls that an invocation has leased: one update for a batch, and they go with it.
+/// The calls of an invocation, leased one by one: which of a batch's jobs call a provider, and which one, is known only when each is looked at.
 pub(crate) struct Calls<'w> {
     limiter: &'w Limiter,
-    /// Messages of the batch that may still ask for one.
-    unasked: AtomicU64,
-    leased: AsyncMutex<HashMap<Provider, u64>>,
+    /// One asks at a time: what the record said to it is good for the next.
+    asks: AsyncMutex<()>,
 }
 
 /// What comes of asking for a call.
@@ -92,18 +91,18 @@ impl Limiter {
         change(known.entry(provider.clone()).or_default())
     }
 
-    /// Leases calls of a provider, or else what the lender of its calls has over now.
+    /// Leases a call of a provider, which counts it for `units`, or else one that the lender of its calls has over now.
     async fn lease(
         &self,
         context: &Context,
         provider: &Provider,
-        wanted: Wanted,
+        units: u64,
         ahead: Option<Duration>,
     ) -> Result<(Lease, Rate), ApiError> {
         // Boxed, as the whole way to the database would stand in each of a batch's runs twice.
-        let (lease, rate) = Box::pin(self.lease_own(context, provider, wanted, ahead)).await?;
+        let (lease, rate) = Box::pin(self.lease_own(context, provider, units, ahead)).await?;
         let (Lease::Nothing(_), Some(lender)) = (&lease, provider.lender()) else { return Ok((lease, rate)) };
-        Ok(match Box::pin(self.lease_own(context, &lender, wanted, Some(Duration::ZERO))).await? {
+        Ok(match Box::pin(self.lease_own(context, &lender, units, Some(Duration::ZERO))).await? {
             (Lease::Nothing(_), _) => (lease, rate),
             (lent, _) => (lent, rate),
         })
@@ -113,11 +112,11 @@ impl Limiter {
         &self,
         context: &Context,
         provider: &Provider,
-        wanted: Wanted,
+        units: u64,
         ahead: Option<Duration>,
     ) -> Result<(Lease, Rate), ApiError> {
         let mut record = self.with(provider, |known| known.record.clone());
-        let lease = context.store().lease_calls(provider, self.configured, &mut record, wanted, ahead).await?;
+        let lease = context.store().lease_call(provider, self.configured, &mut record, units, ahead).await?;
         let rate = provider.share(record.rate(self.configured));
         self.know(provider, record, context.now());
         Ok((lease, rate))
@@ -203,9 +202,9 @@ impl Limiter {
 }
 
 impl<'w> Calls<'w> {
-    /// None yet, for a batch of so many messages.
-    pub(crate) fn for_batch(limiter: &'w Limiter, messages: usize) -> Self {
-        Self { limiter, unasked: AtomicU64::new(messages as u64), leased: AsyncMutex::default() }
+    /// None yet.
+    pub(crate) fn for_batch(limiter: &'w Limiter) -> Self {
+        Self { limiter, asks: AsyncMutex::default() }
     }
 
     /// Whether a job may call its provider now. At the end of its time it may in any case: that is its last try.
@@ -215,8 +214,6 @@ impl<'w> Calls<'w> {
         job: &JobRecord,
         provider: &Provider,
     ) -> Result<Admission, ApiError> {
-        let unasked =
-            self.unasked.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(1)));
         let now = context.now();
         let is_last_try = job.give_up_at.is_some_and(|at| at <= now);
         if is_last_try || (job.has_call(now) && !self.limiter.is_stopped(context, provider).await?) {
@@ -226,23 +223,8 @@ impl<'w> Calls<'w> {
         // Who has waited in a backlog may take one that comes soon. Others leave that to them.
         let soon = if job.turn.is_some() { self.limiter.soon(provider) } else { Duration::ZERO };
         let (lease, rate) = {
-            let mut leased = self.leased.lock().await;
-            let left = leased.entry(provider.clone()).or_default();
-            let wanted = match recipients {
-                1 if *left > 0 => {
-                    *left -= 1;
-                    return Ok(Admission::Call(None));
-                }
-                // Which of the batch's others send a mail at all is known only when each is looked at.
-                1 if *provider == Provider::AccountMail => Wanted::Calls(1),
-                1 => Wanted::Calls(unasked.unwrap_or(1).max(1)),
-                several => Wanted::OneFor(several),
-            };
-            let (lease, rate) = self.limiter.lease(context, provider, wanted, Some(soon)).await?;
-            if let Lease::Calls(calls) = lease {
-                *left += calls - 1;
-            }
-            (lease, rate)
+            let _alone = self.asks.lock().await;
+            self.limiter.lease(context, provider, recipients, Some(soon)).await?
         };
         let takes = rate.time_of(recipients);
         let patience = job.turn.map(|_| soon.max(takes).saturating_mul(PATIENCE));
@@ -257,7 +239,7 @@ impl<'w> Calls<'w> {
             lease => lease,
         };
         let waits = match lease {
-            Lease::Calls(_) => return Ok(Admission::Call(None)),
+            Lease::Now => return Ok(Admission::Call(None)),
             Lease::Probe(failures) => return Ok(Admission::Call(Some(failures))),
             Lease::At(until) => Wait { until, turn: Turn::Call, refused: None },
             Lease::Nothing(until) => Wait { until, turn: Turn::Backlog, refused: None },
@@ -282,7 +264,7 @@ impl Limiter {
         recipients: u64,
         expected: Moment,
     ) -> Result<Lease, ApiError> {
-        let (lease, rate) = self.lease(context, provider, Wanted::OneFor(recipients), None).await?;
+        let (lease, rate) = self.lease(context, provider, recipients, None).await?;
         if let Lease::At(at) = lease
             && at > expected
         {
@@ -297,18 +279,22 @@ impl Limiter {
     }
 }
 
-/// Has a job wait, unless it went on meanwhile.
+/// Has a job wait, unless it went on meanwhile. One whose run died is queued again, and charged with what that may have cost.
 async fn wait(context: &Context, job: &JobRecord, wait: Wait) -> Result<Admission, ApiError> {
     let detail = "Its provider takes so many calls in a time, and others come before it.";
     let why = wait.refused.clone().unwrap_or_else(|| WaitingFor::new("turn", detail));
+    let budget = budget_of_now(context, job, job.takeover_charge().cost_nanos).await?;
     let waits = context.store().change_job_as_read(job.clone(), |job| {
-        let now = context.now();
+        let (now, job) = (context.now(), &budget.judges(job));
         if !matches!(job.claim(now), Claim::Run(_)) {
             return Ok(Change::none(false));
         }
-        let waits = job.waits_for_turn(wait.until, wait.turn, why.clone(), now);
+        let (back, charged) = job.back_from_a_dead_run(now);
+        let waits = back.waits_for_turn(wait.until, wait.turn, why.clone(), now);
         let waits = if wait.refused.is_some() { waits.held_back() } else { waits };
-        Ok(Change::to((waits, UsageDelta::default()), true))
+        Ok(Change::to((waits, charged), true)
+            .or_over_budget(Change::to(over_budget(job, Cost::Unknown, now), true))
+            .or_over_cap(over_cap(job, Cost::Unknown, now, true)))
     });
     let (job, is_written) = waits.await?;
     Ok(Admission::Waits(is_written.then(|| Box::new(job))))

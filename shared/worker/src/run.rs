@@ -191,22 +191,22 @@ async fn claim(context: &Context, found: JobRecord) -> Result<Option<JobRecord>,
     }
 }
 
-fn over_budget(job: &JobRecord, cost: Cost, now: Moment) -> (JobRecord, UsageDelta) {
+pub(crate) fn over_budget(job: &JobRecord, cost: Cost, now: Moment) -> (JobRecord, UsageDelta) {
     let error = JobError::new("budget_exceeded", "The month's budget has no room for another run.");
     job.end(JobState::Failed, Err(Some(error)), cost, now)
 }
 
 /// It waits for a day that has room, if the month has.
-fn over_cap<T: Copy>(job: &JobRecord, cost: Cost, now: Moment, answer: T) -> Change<T> {
+pub(crate) fn over_cap<T: Copy>(job: &JobRecord, cost: Cost, now: Moment, answer: T) -> Change<T> {
     let waits = Change::to(job.waits_for_cap(cost, now), answer);
     waits.or_over_budget(Change::to(over_budget(job, cost, now), answer))
 }
 
 /// The budget that another run is judged by: that of now, not of the job's acceptance.
-struct Budget(Option<(Option<u64>, u64)>);
+pub(crate) struct Budget(Option<(Option<u64>, u64)>);
 
 impl Budget {
-    fn judges(&self, job: &JobRecord) -> JobRecord {
+    pub(crate) fn judges(&self, job: &JobRecord) -> JobRecord {
         match self.0 {
             Some((budget_nanos, budget_version)) => JobRecord { budget_nanos, budget_version, ..job.clone() },
             None => job.clone(),
@@ -215,7 +215,7 @@ impl Budget {
 }
 
 /// Reads it where something is charged.
-async fn budget_of_now(context: &Context, job: &JobRecord, charged_nanos: u64) -> Result<Budget, ApiError> {
+pub(crate) async fn budget_of_now(context: &Context, job: &JobRecord, charged_nanos: u64) -> Result<Budget, ApiError> {
     if charged_nanos == 0 {
         return Ok(Budget(None));
     }
@@ -331,10 +331,15 @@ fn after_run(job: &JobRecord, ended: &RunOutcome, receives: u32, now: Moment) ->
             (job.end(JobState::Failed, Err(Some(error)), *cost, now), Then::Delete)
         }
         RunOutcome::Retry { retry_after, detail, cost } => {
-            let delay = delay(job.attempts).max(retry_after.unwrap_or_default());
-            let waits = job.retry(delay, *cost, detail, now);
-            // A message that was received as often would be buried, and the job has runs left.
-            (waits, if receives < ATTEMPTS_MAX { Then::Return(delay) } else { Then::SendAnother })
+            // Once its time is over, nobody's word holds up the runs that it has left.
+            let asked_for = retry_after.filter(|_| job.give_up_at.is_none_or(|at| now < at));
+            let delay = delay(job.attempts).max(asked_for.unwrap_or_default());
+            let (waits, charged) = job.retry(delay, *cost, detail, now);
+            let then = match waits.sent_ahead_by(now) {
+                Some(hidden) if receives < ATTEMPTS_MAX => Then::Return(hidden),
+                _ => Then::SendAnother,
+            };
+            ((waits, charged), then)
         }
     }
 }
@@ -362,12 +367,12 @@ mod tests {
         serde_json::from_value(job).expect("a job")
     }
 
-    /// A message that would be buried with its next receive is deleted, and another one sent.
+    /// A message that was received often is deleted, and another one sent. So is one that would have to be hidden for too long.
     #[test]
     fn no_message_of_a_job_that_goes_on_is_buried() {
         let (now, detail) = (Moment::from_millis(1_000), "why".to_owned());
-        let later = || RunOutcome::Retry {
-            retry_after: Some(Duration::from_secs(9)),
+        let later = |seconds| RunOutcome::Retry {
+            retry_after: Some(Duration::from_secs(seconds)),
             detail: "why".into(),
             cost: Cost::Nothing,
         };
@@ -378,12 +383,13 @@ mod tests {
         let last = ATTEMPTS_MAX - 1;
         assert_eq!(then(running(1), RunOutcome::NoTime, last), (JobState::Queued, Then::Return(Duration::ZERO)));
         assert_eq!(then(running(1), RunOutcome::NoTime, ATTEMPTS_MAX), (JobState::Queued, Then::SendAnother));
-        assert_eq!(then(running(1), later(), last), (JobState::Queued, Then::Return(Duration::from_secs(9))));
-        assert_eq!(then(running(1), later(), ATTEMPTS_MAX), (JobState::Queued, Then::SendAnother));
-        assert_eq!(then(running(ATTEMPTS_MAX), later(), 1), (JobState::Failed, Then::Delete));
+        assert_eq!(then(running(1), later(9), last), (JobState::Queued, Then::Return(Duration::from_secs(10))));
+        assert_eq!(then(running(1), later(3_600), 1), (JobState::Queued, Then::SendAnother));
+        assert_eq!(then(running(1), later(9), ATTEMPTS_MAX), (JobState::Queued, Then::SendAnother));
+        assert_eq!(then(running(ATTEMPTS_MAX), later(9), 1), (JobState::Failed, Then::Delete));
         let refused = RunOutcome::Refused { code: "provider", retry_after: None, detail };
         assert_eq!(then(running(1), refused, 1), (JobState::Queued, Then::SendAnother));
-        for ended in [RunOutcome::NoTime, later()] {
+        for ended in [RunOutcome::NoTime, later(9)] {
             let cancelled = JobRecord { cancel_requested: true, ..running(1) };
             assert_eq!(then(cancelled, ended, 1), (JobState::Cancelled, Then::Delete));
         }

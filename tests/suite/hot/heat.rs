@@ -149,3 +149,20 @@ async fn jobs_that_meet_spread_an_organization_too() {
     let partition = |job: &serde_json::Value| text(&job["id"]).parse::<shared::ids::JobId>().unwrap().partition();
     assert_eq!((partition(&first), partition(&second).is_some()), (None, true));
 }
+
+#[tokio::test]
+async fn deletions_that_meet_on_the_count_spread_an_organization_too() {
+    let rig = Rig::new().await;
+    let (first, second) = (rig.create(rig.here()).await.unwrap(), rig.create(rig.here()).await.unwrap());
+    rig.minutes_pass(20).await;
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    let context = rig.environment(&database.url);
+    // The first write is the item's, which one caller may repeat.
+    database.inject("TransactWriteItems", Fault::Conflict(7));
+    assert_eq!(rig.delete(context, &first).await, 204);
+    assert_eq!(rig.org().await.spread_from, None, "only its item is busy");
+    database.inject("TransactWriteItems", Fault::ConflictOn(3, 1));
+    assert_eq!(rig.delete(context, &second).await, 204);
+    assert!(rig.org().await.spread_from.is_some(), "it is hot");
+    assert_eq!(rig.balanced().await, 0);
+}

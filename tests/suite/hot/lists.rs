@@ -48,6 +48,27 @@ async fn pages_of_spread_items_hold_each_once_newest_first() {
     assert_eq!(rig.listed(here, 9).await, left);
 }
 
+/// `next_cursor` is null on a last page that is full, wherever its items lie.
+#[tokio::test]
+async fn a_full_last_page_of_spread_items_is_the_last() {
+    for together in 0..3 {
+        let rig = Rig::new().await;
+        let here = rig.here();
+        for _ in 0..together {
+            rig.create(here).await.unwrap();
+        }
+        rig.spread().await;
+        let count = together + rig.create_many(here, 3).await.unwrap().len();
+        for limit in 1..=count + 1 {
+            let (status, page) =
+                rig.call(here, "list-items", &Value::Null, &[], &[("limit", &limit.to_string())]).await;
+            let shown = page["data"].as_array().map(Vec::len);
+            let said = (status, shown, page["next_cursor"].is_null());
+            assert_eq!(said, (200, Some(limit.min(count)), limit >= count), "{together} together, limit {limit}");
+        }
+    }
+}
+
 /// A page costs one small read of each partition, however many items there are.
 #[tokio::test]
 async fn a_page_of_spread_items_is_read_at_one_look() {

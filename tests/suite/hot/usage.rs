@@ -8,6 +8,8 @@ use crate::jobs::providers::{Answer, Providers};
 use crate::jobs::rig::{MODEL, Rig};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use shared::ApiError;
+use shared::model::job::JobRecord;
 use shared::model::usage::month_of;
 use std::time::Duration;
 
@@ -203,6 +205,31 @@ async fn the_last_of_a_budget_is_taken_from_however_many_lanes() {
     assert_eq!(accepted.status, 202, "{}", accepted.text);
     let refused = rig.api.post(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await;
     refused.is_problem(402, "budget_exceeded");
+}
+
+/// So is it by those who read the organization's record before it was spread.
+#[tokio::test]
+async fn who_read_it_before_it_was_spread_finds_the_last_of_a_month_in_the_lanes() {
+    let (_origin, database, _providers, rig) = world().await;
+    let owner = rig.owner("pro").await;
+    rig.settings(&owner, json!({"monthly_budget_usd": "0.10"})).await;
+    let first = rig.accepted(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await;
+    let (store, org) = (rig.system.context().store(), owner.org_id.parse().unwrap());
+    let before = store.org(org).await.unwrap().unwrap();
+    let first = store.job(org, first.parse().unwrap()).await.unwrap();
+    rig.spread_if(true, &owner).await;
+    let (limit, budget) = (before.plan.limits().analyses_per_month, first.budget_nanos.unwrap());
+    let month = Month { database: &database, org: owner.org_id.clone(), month: first.month.clone() };
+    month.out(limit, budget).await;
+    month.lane("analyses", 239, 1, &format!("{}/{limit}", before.plan_version)).await;
+    month.lane("spent", 239, 40_000_000, &format!("{}/{budget}", first.budget_version)).await;
+    let accept = async || {
+        let job_id = before.new_job_id(rig.system.context().now());
+        store.accept_job(&before, &JobRecord { job_id, ..first.clone() }, "a", None).await.map(drop)
+    };
+    accept().await.expect("there is one left");
+    assert!(matches!(accept().await, Err(ApiError::QuotaExceeded { .. })));
+    assert_eq!(rig.usage(&owner).await["analyses"]["used"], limit);
 }
 
 /// What lanes give back while a month is read was used no less for that.

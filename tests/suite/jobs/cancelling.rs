@@ -5,9 +5,11 @@ use super::rig::{MODEL, Rig};
 use crate::api::{Actor, Reply};
 use reqwest::Method;
 use serde_json::json;
-use shared::model::job::Claim;
+use shared::model::job::{Claim, JobRecord, UsageDelta};
+use shared::model::limiter::{Provider, Rate};
 use shared::store::jobs::Change;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Notify;
 
 /// Cancels a job once its provider has been called, and then has the provider answer.
@@ -87,13 +89,13 @@ async fn another_change_of_a_claimed_job_does_not_cancel_it() {
     for is_cancelled in [false, true] {
         let letter = json!({"to": owner.email, "subject": "s", "text": "t"});
         let id = rig.accepted(&owner, "/send-email", letter).await;
-        let claim = |job: &shared::model::job::JobRecord| match job.claim(context.now()) {
+        let claim = |job: &JobRecord| match job.claim(context.now()) {
             Claim::Run(mine) => Ok(Change::to((*mine, Default::default()), ())),
             other => panic!("{other:?}"),
         };
         let (mine, ()) = store.change_job(org, id.parse().unwrap(), claim).await.unwrap();
-        let later = |job: &shared::model::job::JobRecord| {
-            let at = job.due_at.unwrap().plus(std::time::Duration::from_secs(1));
+        let later = |job: &JobRecord| {
+            let at = job.due_at.unwrap().plus(Duration::from_secs(1));
             Ok(Change::to((job.due(at), Default::default()), ()))
         };
         store.change_job(org, mine.job_id, later).await.unwrap();
@@ -126,4 +128,54 @@ async fn a_job_that_is_cancelled_while_it_is_refused_was_never_run() {
     assert_eq!((&job["state"], &job["attempts"]), (&json!("cancelled"), &json!(0)), "{job}");
     let usage = rig.usage(&owner).await;
     assert_eq!((&usage["analyses"]["used"], &usage["cost_usd"]), (&json!(0), &json!("0")), "{usage}");
+}
+
+/// The id of an analysis whose worker died. The month's budget has room for two runs, and for no third.
+async fn dead_run(rig: &Rig, owner: &Actor) -> String {
+    rig.settings(owner, json!({"monthly_budget_usd": "0.08"})).await;
+    let id = rig.accepted(owner, "/analyze", json!({"text": "a text", "model": MODEL})).await;
+    let context = rig.system.context();
+    let claim = |job: &JobRecord| match job.claim(context.now()) {
+        Claim::Run(mine) => Ok(Change::to((*mine, UsageDelta::default()), ())),
+        other => panic!("{other:?}"),
+    };
+    context.store().change_job(owner.org_id.parse().unwrap(), id.parse().unwrap(), claim).await.unwrap();
+    rig.time_passes(owner, &id).await;
+    id
+}
+
+/// Nothing comes of it any more, so nothing is waited for, also where its worker stays away. Its run may have cost all that it held.
+#[tokio::test]
+async fn a_job_whose_run_died_is_cancelled_at_once() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("pro").await;
+    let id = dead_run(&rig, &owner).await;
+    let cancelled = rig.api.call(Some(&owner), Method::POST, &format!("/jobs/{id}/cancel"), None).await;
+    assert_eq!((cancelled.status, cancelled.body["state"].as_str()), (200, Some("cancelled")), "{}", cancelled.text);
+    assert_eq!(rig.usage(&owner).await["cost_usd"], "0.031518");
+    rig.deliver_all().await;
+    assert_eq!(providers.analyses().len(), 0);
+}
+
+/// It is queued again, says until when it waits and why, and what it holds comes back when it is cancelled.
+#[tokio::test]
+async fn a_job_whose_run_died_waits_for_its_turn_like_any_other() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("pro").await;
+    let id = dead_run(&rig, &owner).await;
+    let (store, now) = (rig.system.context().store(), rig.system.context().now());
+    let stored = store.job(owner.org_id.parse().unwrap(), id.parse().unwrap()).await.unwrap();
+    let (model, rate) = (Provider::Model(stored.model.unwrap()), Rate::of(60_000, Duration::from_secs(60)));
+    store.empty_bucket(&model, rate, now.plus(Duration::from_secs(3 * 3_600))).await.unwrap();
+    assert_eq!(rig.deliver().await.deleted.len(), 1);
+    let job = rig.job(&owner, &id).await;
+    assert_eq!((&job["state"], &job["attempts"]), (&json!("queued"), &json!(1)), "{job}");
+    assert_eq!((job["not_before"].is_string(), &job["waiting_for"]["code"]), (true, &json!("turn")), "{job}");
+    let another = || rig.api.post(&owner, "/analyze", json!({"text": "a text", "model": MODEL}));
+    another().await.is_problem(402, "budget_exceeded");
+    let cancelled = rig.api.call(Some(&owner), Method::POST, &format!("/jobs/{id}/cancel"), None).await;
+    assert_eq!((cancelled.status, cancelled.body["state"].as_str()), (200, Some("cancelled")), "{}", cancelled.text);
+    assert_eq!(another().await.status, 202);
 }

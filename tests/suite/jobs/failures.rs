@@ -8,9 +8,14 @@ use local::operator::redrive::{Report, Which, redrive_failed};
 use local::sqs::Draft;
 use reqwest::Method;
 use serde_json::json;
+use shared::Context;
+use shared::config::Config;
 use shared::model::job::JobKind;
 use shared::model::time::Moment;
+use std::collections::HashMap;
 use std::time::Duration;
+
+const HOUR: Duration = Duration::from_secs(3_600);
 
 /// Each may have cost what a run may cost.
 fn failures(count: usize) -> Vec<Answer> {
@@ -48,6 +53,29 @@ async fn a_transient_failure_waits_as_long_as_the_provider_asks_for() {
     assert_eq!(rig.job(&owner, &id).await["state"], "succeeded");
 }
 
+/// However long it asks for: at the end of its time the job is tried, and then as often as it has runs left, without that word.
+#[tokio::test]
+async fn a_failed_run_waits_no_longer_than_its_job_has_time() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("pro").await;
+    let id = rig.accepted(&owner, "/analyze", json!({"text": "a text", "model": MODEL})).await;
+    rig.system.clock().jump(HOUR);
+    providers.will(vec![Answer::Refuse(500, Some(86_400)); 5]);
+    assert_eq!(rig.deliver().await.deleted.len(), 1, "no message can be hidden for so long");
+    let job = rig.job(&owner, &id).await;
+    assert_eq!((job["state"].as_str(), job["attempts"].as_u64()), (Some("queued"), Some(1)), "{job}");
+    assert_eq!(job["not_before"], job["give_up_at"]);
+    rig.system.clock().jump(23 * HOUR);
+    for _ in 0..6 {
+        rig.system.clock().jump(HOUR / 6);
+        rig.sweep_once().await;
+        rig.deliver_all().await;
+    }
+    let job = rig.job(&owner, &id).await;
+    assert_eq!((job["state"].as_str(), job["attempts"].as_u64()), (Some("failed"), Some(5)), "{job}");
+}
+
 #[tokio::test]
 async fn a_permanent_failure_ends_the_job_at_once_with_its_reason() {
     let providers = Providers::start().await;
@@ -62,7 +90,7 @@ async fn a_permanent_failure_ends_the_job_at_once_with_its_reason() {
     assert_eq!(rig.dead_letters(), 0);
 }
 
-/// A message that names no job: the others of its batch are done, and it is buried after five receives.
+/// A message that names no job: the others of its batch are done. Another version may be able to read it, so it comes again for a day.
 #[tokio::test]
 async fn a_poison_message_never_takes_its_batch_with_it() {
     let rig = Rig::new().await;
@@ -80,8 +108,14 @@ async fn a_poison_message_never_takes_its_batch_with_it() {
     for id in &ids {
         assert_eq!(rig.job(&owner, id).await["state"], "succeeded");
     }
-    rig.drain().await;
-    assert_eq!(rig.dead_letters(), 1);
+    let queue = rig.system.context().queue(JobKind::Analyze).unwrap();
+    let (begin, hidden) = (rig.system.context().now(), Duration::from_secs(360));
+    while rig.dead_letters() == 0 {
+        rig.system.clock().jump(hidden);
+        queue.receive(hidden, Duration::ZERO).await.unwrap();
+    }
+    let rests_after = begin.until(rig.system.context().now());
+    assert!((24 * HOUR..26 * HOUR).contains(&rests_after), "{rests_after:?}");
 }
 
 /// Every way in which the jobs of a batch of five can fail: exactly the failures return, in the real worker.
@@ -131,7 +165,7 @@ async fn the_worker_begins_nothing_it_cannot_end_in_time() {
     assert_eq!(rig.job(&owner, &id).await["state"], "succeeded");
 }
 
-/// All are redriven by the operator's command, and what they cost is counted; only what names no job is a letter.
+/// All are redriven by the operator's command, and what they cost is counted.
 #[tokio::test]
 async fn what_failed_is_redriven_by_a_command() {
     let providers = Providers::start().await;
@@ -142,10 +176,8 @@ async fn what_failed_is_redriven_by_a_command() {
     for text in ["one", "two"] {
         ids.push(rig.accepted(&owner, "/analyze", json!({"text": text, "model": MODEL})).await);
     }
-    let poison = Draft { message_body: "poison".into(), ..Draft::default() };
-    rig.system.sqs().send(queue_of(JobKind::Analyze), poison).unwrap();
     rig.drain().await;
-    assert_eq!(rig.dead_letters(), 1);
+    assert_eq!(rig.dead_letters(), 0);
 
     let report = redrive_failed(rig.system.context(), Which::All(Moment::from_millis(0))).await.unwrap();
     assert_eq!(report, Report { queued: 2, ..Report::default() });
@@ -165,4 +197,21 @@ async fn what_failed_is_redriven_by_a_command() {
     );
     let cancel = rig.api.call(Some(&owner), Method::POST, &format!("/jobs/{}/cancel", ids[0]), None).await;
     cancel.is_problem(409, "job_ended");
+}
+
+/// A command that does not know a job's queue leaves it as it is, and says why.
+#[tokio::test]
+async fn without_its_queue_no_job_is_redriven() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("pro").await;
+    providers.will([Answer::Refuse(400, None)]);
+    let id = rig.accepted(&owner, "/analyze", json!({"text": "a text", "model": MODEL})).await;
+    rig.deliver().await;
+    let config = Config { queue_urls: HashMap::new(), ..rig.system.context().config().clone() };
+    let operator = Context::new(config, rig.system.clock().into());
+    let report = redrive_failed(&operator, Which::All(Moment::from_millis(0))).await.unwrap();
+    assert_eq!((report.queued, report.not_needed, report.stay.len()), (0, 0, 1));
+    assert!(report.stay[0].1.contains("ANALYSES_QUEUE_URL"), "{report:?}");
+    assert_eq!(rig.job(&owner, &id).await["state"], "failed");
 }

@@ -4,6 +4,7 @@ use super::providers::{Answer, Providers};
 use super::rig::{MODEL, Rig};
 use crate::api::{Actor, Reply};
 use futures_util::future::join_all;
+use local::Options;
 use reqwest::Method;
 use serde_json::json;
 use shared::idempotency::{Begin, IdempotencyKey, KeyClaim, KeyRecord};
@@ -143,19 +144,48 @@ async fn a_dead_waiters_work_is_gone_on_with() {
     let owner = rig.owner("free").await;
     let headers = [("Idempotency-Key", "k"), ("Prefer", "wait=20")];
     let body = r#"{"text":"a text"}"#;
-    let died = async {
-        while rig.visible() == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let request = rig.post_with(&owner, "/analyze", &headers, body);
-    tokio::select! { reply = request => panic!("{}", reply.text), () = died => {} }
-    rig.deliver().await;
-    lease_ends(&rig, &owner, "analyze", "k", body).await;
-    let reply = rig.post_with(&owner, "/analyze", &headers, body).await;
-    assert_eq!((reply.status, reply.body["job"]["state"].as_str()), (200, Some("succeeded")), "{}", reply.text);
-    is_replay(&reply, &rig.post_with(&owner, "/analyze", &headers, body).await);
+    left_by_a_dead_waiter(&rig, &owner, &headers, body).await;
+    is_gone_on_with(&rig, &owner, &headers, body).await;
     assert_eq!(rig.usage(&owner).await["analyses"]["used"], 1);
+}
+
+/// A job whose caller, who waits, dies. It is done by the time that the key may be taken over.
+async fn left_by_a_dead_waiter(rig: &Rig, owner: &Actor, headers: &[(&str, &str); 2], body: &str) {
+    rig.post_to_the_dying(owner, "/analyze", headers, body).await;
+    rig.deliver().await;
+    lease_ends(rig, owner, "analyze", headers[0].1, body).await;
+}
+
+async fn is_gone_on_with(rig: &Rig, owner: &Actor, headers: &[(&str, &str); 2], body: &str) {
+    let reply = rig.post_with(owner, "/analyze", headers, body).await;
+    assert_eq!((reply.status, reply.body["job"]["state"].as_str()), (200, Some("succeeded")), "{}", reply.text);
+    is_replay(&reply, &rig.post_with(owner, "/analyze", headers, body).await);
+}
+
+/// Also where a new one is refused by now: its plan has no such model, or the day has no room for another run.
+#[tokio::test]
+async fn a_dead_waiters_work_is_gone_on_with_though_a_new_one_is_refused() {
+    let providers = Providers::start().await;
+    let caps = [("DOLLARS_PER_DAY", "0.05".to_owned()), ("CAP_SHARES", "100,100,100".to_owned())];
+    let environment = providers.environment().into_iter().chain(caps);
+    let environment = environment.map(|(name, value)| (name.to_owned(), value)).collect();
+    let rig = Rig::start(Options { environment, ..Options::ephemeral() }).await;
+    let owner = rig.owner("pro").await;
+    let body = json!({"text": "a", "model": MODEL}).to_string();
+    let headers = [("Idempotency-Key", "plan"), ("Prefer", "wait=20")];
+    left_by_a_dead_waiter(&rig, &owner, &headers, &body).await;
+    rig.give_plan(&owner, "free").await;
+    rig.post_with(&owner, "/analyze", &[], &body).await.is_problem(403, "plan_forbids");
+    is_gone_on_with(&rig, &owner, &headers, &body).await;
+
+    rig.give_plan(&owner, "pro").await;
+    let headers = [("Idempotency-Key", "cap"), ("Prefer", "wait=20")];
+    left_by_a_dead_waiter(&rig, &owner, &headers, &body).await;
+    // What the two cost, a seventh of what they held, leaves room for one.
+    rig.accepted(&owner, "/analyze", json!({"text": "another", "model": MODEL})).await;
+    rig.post_with(&owner, "/analyze", &[], &body).await.is_problem(429, "operator_cap_reached");
+    is_gone_on_with(&rig, &owner, &headers, &body).await;
+    assert_eq!(providers.analyses().len(), 2, "nobody pays for another");
 }
 
 pub(crate) fn key_of(endpoint: &'static str, key: &str, body: &str) -> IdempotencyKey {

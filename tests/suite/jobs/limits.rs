@@ -2,8 +2,11 @@
 
 use super::providers::{Answer, Providers};
 use super::rig::{MODEL, Rig};
+use crate::api::Api;
+use crate::faults::{Fault, FaultyDatabase};
 use futures_util::future::join_all;
-use serde_json::json;
+use local::{Clock, Options};
+use serde_json::{Value, json};
 
 /// A plan with 100 analyses a month: of 1,000 calls at once exactly 100 are accepted, and the others are told
 /// until when they wait.
@@ -107,4 +110,39 @@ pub(crate) async fn runs_use_up_the_budget(is_spread: bool) {
     assert_eq!(job["state"], "failed", "{job}");
     let cost: f64 = rig.usage(&owner).await["cost_usd"].as_str().unwrap().parse().unwrap();
     assert!(cost <= 0.05, "{cost}");
+}
+
+/// Between the request's authority read and its write the caller loses the role. Nothing was accepted, so nothing of the day stays taken.
+#[tokio::test]
+async fn a_retry_that_is_refused_for_its_role_takes_nothing_of_the_day() {
+    let providers = Providers::start().await;
+    let origin = Rig::start(Options { clock: Clock::stopped(), ..Options::ephemeral() }).await;
+    let database = FaultyDatabase::before(&origin.system.database_url()).await;
+    let others = [("AWS_ENDPOINT_URL_DYNAMODB", database.url.as_str()), ("EMAILS_PER_DAY", "3")];
+    let others = others.into_iter().chain([("DOLLARS_PER_DAY", "1"), ("CAP_SHARES", "100,100,100")]);
+    let environment = providers.environment().into_iter().chain(others.map(|(name, value)| (name, value.to_owned())));
+    let environment = environment.map(|(name, value)| (name.to_owned(), value)).collect();
+    let rig = Rig::start(Options { environment, clock: Clock::stopped(), ..Options::ephemeral() }).await;
+    let owner = rig.owner("pro").await;
+    let admin = rig.api.join(&owner, "admin").await;
+    let letter = json!({"to": owner.email, "subject": "s", "text": "t"});
+    providers.will([Answer::Refuse(400, None)]);
+    let id = rig.accepted(&owner, "/send-email", letter.clone()).await;
+    rig.deliver().await;
+    assert_eq!(rig.job(&owner, &id).await["state"], "failed");
+    database.inject("TransactWriteItems", Fault::Hold);
+    let demotion = async {
+        database.holds("TransactWriteItems").await;
+        let member = format!("/orgs/{}/members/{}", owner.org_id, admin.user_id);
+        let demoted = Api::of(&origin.system).put(&owner, &member, json!({"role": "member"})).await;
+        assert_eq!(demoted.status, 200, "{}", demoted.text);
+        database.release("TransactWriteItems");
+    };
+    let retry = format!("/jobs/{id}/retry");
+    let (late, ()) = tokio::join!(rig.api.post(&admin, &retry, Value::Null), demotion);
+    late.is_problem(403, "forbidden_role");
+    for _ in 0..2 {
+        rig.accepted(&owner, "/send-email", letter.clone()).await;
+    }
+    rig.api.post(&owner, "/send-email", letter).await.is_problem(429, "operator_cap_reached");
 }

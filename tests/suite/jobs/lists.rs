@@ -45,7 +45,25 @@ async fn a_list_of_one_state_or_kind_has_all_of_them_and_no_others() {
         assert_eq!(listed(&rig, &owner, "&state=cancelled").await.0, cancelled, "{is_spread}");
         assert_eq!(listed(&rig, &owner, "&state=cancelled&kind=analyze").await.0, cancelled, "{is_spread}");
         assert_eq!(listed(&rig, &owner, "&state=unknown").await, (Vec::new(), 1), "{is_spread}");
-        assert_eq!(listed(&rig, &owner, "").await.0.len(), 24, "{is_spread}");
+        let (all, pages) = listed(&rig, &owner, "").await;
+        assert_eq!((all.len(), pages), (24, 8), "{is_spread}");
+    }
+}
+
+/// `next_cursor` is null on a last page that is full, with a filter too.
+#[tokio::test]
+async fn a_full_last_page_is_the_last() {
+    for is_spread in [false, true] {
+        let rig = Rig::new().await;
+        let owner = rig.owner("free").await;
+        rig.spread_if(is_spread, &owner).await;
+        for text in ["one", "two", "three"] {
+            rig.accepted(&owner, "/analyze", json!({"text": text})).await;
+        }
+        for filter in ["", "&state=queued", "&kind=analyze"] {
+            let (ids, pages) = listed(&rig, &owner, filter).await;
+            assert_eq!((ids.len(), pages), (3, 1), "{is_spread} {filter}");
+        }
     }
 }
 
@@ -70,6 +88,8 @@ async fn a_cursor_is_bound_to_its_filter() {
         ("state=", "query/state"),
         ("state=Queued", "query/state"),
         ("kind=account", "query/kind"),
+        // Nobody's to see.
+        ("kind=account_mail", "query/kind"),
         ("kind=analyze&kind=send_email", "query/kind"),
         ("states=queued", "query/states"),
     ] {

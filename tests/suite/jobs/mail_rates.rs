@@ -78,7 +78,7 @@ async fn mail_that_is_never_sent_takes_no_call() {
     assert_eq!(to(&owners[1]) - before[1], 3);
 }
 
-/// Nor are calls leased for it beside one that is sent.
+/// Nor are calls leased for it beside one that is sent: that takes one of 2.8 a second.
 #[tokio::test]
 async fn a_mail_beside_others_that_are_not_sent_takes_one_call() {
     let (_providers, rig, owner) = fourteen_emails_a_second().await;
@@ -93,8 +93,9 @@ async fn a_mail_beside_others_that_are_not_sent_takes_one_call() {
         let (record, now) = (store.limiter_record(&Provider::AccountMail).await.unwrap(), rig.system.context().now());
         record.account_next_at.unwrap().as_millis() - now.as_millis()
     };
-    let alone = taken_beside(0).await;
-    assert_eq!(taken_beside(9).await, alone);
+    for others in [0, 9] {
+        assert_eq!(taken_beside(others).await, 360, "beside {others}");
+    }
 }
 
 /// What waits for another day takes no call when it is looked at, each hour.
@@ -114,22 +115,27 @@ async fn mail_that_waits_for_the_day_takes_no_call() {
     for _ in 0..8 {
         assert!(context.store().take_mail_of_day(10).await.unwrap().is_some());
     }
-    let unproven = rig.api.register_as_everybody().await;
-    let mail = AccountMail::Verification { user_id: unproven.user_id.parse().unwrap() };
-    for _ in 0..99 {
-        account_mail::send(context, &mail, None).await.unwrap();
+    // Each has six mails of the day's.
+    let mut unproven = Vec::new();
+    for _ in 0..17 {
+        let one = rig.api.register_as_everybody().await;
+        let mail = AccountMail::Verification { user_id: one.user_id.parse().unwrap() };
+        for _ in 0..5 {
+            account_mail::send(context, &mail, None).await.unwrap();
+        }
+        unproven.push(one);
     }
     Box::pin(rig.deliver_account_mail()).await;
     rig.system.clock().jump(61 * MINUTE);
     Box::pin(rig.sweep_once()).await;
-    assert_eq!(rig.account_mail(), 100, "their hour has come");
+    assert_eq!(rig.account_mail(), 102, "their hour has come");
     send_newsletters(&rig, &owners).await;
     Box::pin(rig.deliver_account_mail()).await;
     let is_to = |to: &Actor| providers.emails().iter().any(|mail| mail.to_string().contains(&to.email));
     let owner = std::slice::from_ref(&owners[0]);
     let took = Box::pin(links_to_all(&rig, owner, async || is_to(&owners[0]))).await;
     assert!(took <= 3 * SECOND, "{took:?}");
-    assert!(!is_to(&unproven), "the day has none left for it");
+    assert!(!unproven.iter().any(is_to), "the day has none left for them");
 }
 
 /// Each forgets the password. How long it takes until `are_sent`.

@@ -9,6 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use shared::jobs::JobMessage;
 use shared::model::job::JobKind;
+use shared::model::limiter::Provider;
 use std::time::Duration;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -128,6 +129,23 @@ async fn a_burst_beyond_the_providers_rate_waits_its_turn() {
     assert!(providers.refused() <= count_all / 50, "{} calls were refused", providers.refused());
     let ideal = MINUTE * count_all as u32 / 50;
     assert!(took < ideal + ideal / 5 + 10 * SECOND, "{took:?}: the rate is made use of");
+}
+
+/// Jobs of a batch that need no call, or another model's, have none leased for them.
+#[tokio::test]
+async fn a_batch_leases_no_more_calls_than_it_makes() {
+    let providers = Providers::start().await;
+    let rig = rig_of(&providers, 600, 14).await;
+    let owner = rig.owner("pro").await;
+    for number in 0..4 {
+        rig.accepted(&owner, "/analyze", json!({"text": format!("text {number}")})).await;
+    }
+    let id = analyses(&rig, &owner, 1).await.remove(0);
+    assert_eq!(rig.deliver().await.deleted.len(), 5);
+    let (store, now) = (rig.system.context().store(), rig.system.context().now());
+    let job = store.job(owner.org_id.parse().unwrap(), id.parse().unwrap()).await.unwrap();
+    let record = store.limiter_record(&Provider::Model(job.model.unwrap())).await.unwrap();
+    assert_eq!((record.next_at, providers.analyses().len()), (Some(now.plus(SECOND / 10)), 1));
 }
 
 /// The configuration says too much: the provider's own word counts.

@@ -51,7 +51,7 @@ async fn redriven(rig: &Rig, which: Which) -> (u32, u32, usize) {
     (queued, not_needed, stay.len())
 }
 
-/// A job with two messages whose five runs they share: neither becomes a letter (finding F3 a).
+/// A job with two messages whose five runs they share: neither becomes a letter.
 #[tokio::test]
 async fn a_job_that_failed_is_found_without_a_letter() {
     let providers = Providers::start().await;
@@ -246,7 +246,7 @@ async fn a_full_month_takes_no_retry_but_an_operators() {
         rig.drain().await;
         retry(&rig, &owner, &id).await.is_problem(429, "quota_exceeded");
         assert_eq!(redriven(&rig, Which::Job(message(&owner, &id))).await, (1, 0, 0));
-        // A place that earlier runs used up does not come back (finding F8 e).
+        // A place that earlier runs used up does not come back.
         let cancelled = rig.api.post(&owner, &format!("/jobs/{id}/cancel"), Value::Null).await;
         assert_eq!(cancelled.status, 200, "{}", cancelled.text);
         assert_eq!(rig.usage(&owner).await["emails"]["used"], 200, "spread: {is_spread}");

@@ -2,6 +2,9 @@
 
 use super::providers::Providers;
 use crate::api::{Actor, Api, Reply};
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::Request;
 use local::event_source::{Delivery, EventSource};
 use local::names::{DEAD_LETTER_QUEUE, MAIL_EVENTS_QUEUE, queue_of};
 use local::sqs::Counts;
@@ -12,7 +15,9 @@ use shared::model::job::{JobKind, JobRecord};
 use shared::model::time::Moment;
 use shared::store::items::SPREAD_BY_OPERATOR_AFTER;
 use shared::store::jobs::Advance;
+use std::net::SocketAddr;
 use std::time::Duration;
+use tower::ServiceExt as _;
 
 /// More batches than any test has messages.
 const MANY_BATCHES: usize = 5_000;
@@ -210,6 +215,26 @@ impl Rig {
             request = request.header(*name, *value);
         }
         crate::api::send(request).await
+    }
+
+    /// A `POST` to an environment that dies as soon as its job is on a queue. Not over a connection: a function that runs does not hear
+    /// that its caller is gone.
+    pub(crate) async fn post_to_the_dying(&self, actor: &Actor, path: &str, headers: &[(&str, &str)], body: &str) {
+        let mut request = Request::post(path).header("authorization", format!("Bearer {}", actor.token));
+        for (name, value) in [("content-type", "application/json")].iter().chain(headers) {
+            request = request.header(*name, *value);
+        }
+        let request = request.extension(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 5555))));
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let died = async {
+            while self.visible() == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            reply = self.system.router().oneshot(request) => panic!("answered {:?}", reply.map(|reply| reply.status())),
+            () = died => {}
+        }
     }
 }
 

@@ -14,11 +14,11 @@ use shared::ids::{ItemId, JobId, OrgId};
 use shared::model::analysis::Cost;
 use shared::model::item::NewItem;
 use shared::model::job::{Claim, JobRecord, Turn, UsageDelta, WaitingFor};
-use shared::model::limiter::{Lease, LimiterRecord, Provider, Rate, Wanted};
+use shared::model::limiter::{Lease, LimiterRecord, Provider, Rate};
 use shared::model::org::Plan;
 use shared::model::price::Catalogue;
 use shared::model::text::Email;
-use shared::store::guesses::Guesser;
+use shared::store::guesses::{Guessed, Guesser};
 use shared::store::items::{BatchWork, SPREAD_BY_OPERATOR_AFTER};
 use shared::store::jobs::{Advance, Change};
 use shared::store::keys::Key;
@@ -156,13 +156,7 @@ impl Scenario {
         self.calls.push(answered(call, waited.status, waited.body));
 
         // One who waited for its analysis died.
-        let request = self.rig.post_with(owner, "/analyze", &WAIT, body);
-        let stored = async {
-            while self.rig.visible() == 0 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::select! { reply = request => panic!("{}", reply.text), () = stored => {} }
+        self.rig.post_to_the_dying(owner, "/analyze", &WAIT, body).await;
         let headers = json!({WAIT[0].0: WAIT[0].1, WAIT[1].0: WAIT[1].1});
         let call = call_of(Some(owner), "POST", "/analyze", headers, Some(body));
         self.expect_later(call, 200, json!({"job": {"state": "succeeded"}}));
@@ -287,12 +281,11 @@ impl Scenario {
         let first = store.join_backlog(org, &provider, now, rate.interval(), None).await.unwrap();
         assert_eq!(first, None, "nobody is before it");
         store.note_rate(&provider, rate).await.unwrap();
-        let lease =
-            store.lease_calls(&provider, rate, &mut LimiterRecord::default(), Wanted::Calls(1), None).await.unwrap();
-        assert_eq!(lease, Lease::Calls(1));
+        let lease = store.lease_call(&provider, rate, &mut LimiterRecord::default(), 1, None).await.unwrap();
+        assert_eq!(lease, Lease::Now);
         store.empty_bucket(&provider, rate, now.plus(Duration::from_secs(30))).await.unwrap();
         let (account, known) = (Provider::AccountMail, &mut LimiterRecord::default());
-        store.lease_calls(&account, Rate::of(1, Duration::from_secs(1)), known, Wanted::Calls(1), None).await.unwrap();
+        store.lease_call(&account, Rate::of(1, Duration::from_secs(1)), known, 1, None).await.unwrap();
         let why = WaitingFor::new("provider_billing", "No credit.");
         assert!(store.open_breaker(&provider, 1, now.plus(Duration::from_secs(30)), &why).await.unwrap());
     }
@@ -364,6 +357,8 @@ impl Scenario {
         self.rig.deliver_account_mail().await;
         let again = self.rig.api.post(&stranger, "/auth/verify-email/resend", Value::Null).await;
         assert_eq!(again.status, 202, "{}", again.text);
+        let wrong = self.rig.api.post(&stranger, "/auth/verify-email", json!({"code": "0000-0000"})).await;
+        assert_eq!(wrong.status, 400, "{}", wrong.text);
         // One that has another address now, and is to have a third.
         let mover = self.rig.api.register().await;
         for confirmed in [true, false] {
@@ -391,7 +386,9 @@ impl Scenario {
         let email = Email::try_from(unique_email()).unwrap();
         for network in 0..100 {
             let network = IpAddr::from([198, 51, 100, network]).into();
-            self.rig.system.context().store().take_guess(&email, Guesser::Network(Some(network))).await.unwrap();
+            let store = self.rig.system.context().store();
+            let (of, from) = (Guessed::Password(&email), Guesser::Network(Some(network)));
+            store.note_wrong(&store.take_guess(of, from).await.unwrap()).await;
         }
         let body = json!({"email": email, "password": "a wrong password"}).to_string();
         let call = call_of(None, "POST", "/auth/login", json!({}), Some(&body));

@@ -134,6 +134,7 @@ impl Scene {
             email_verified_at: Some(now),
             created_at: now,
             version: 1,
+            memberships_made: 0,
         };
         let hot: OrgId = self.hot[0].org_id.parse().unwrap();
         let template = self.system.context().store().org(hot).await.unwrap().unwrap();

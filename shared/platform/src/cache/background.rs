@@ -17,6 +17,12 @@ impl Cache {
         running.spawn(task);
     }
 
+    /// Ends what runs beside the requests, done or not: for whoever is given all of it again.
+    pub fn abandon(&self) {
+        let running = std::mem::take(&mut *self.0.running.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(running);
+    }
+
     /// Waits until the stores, refreshes and late renewals that this process started have ended, or for 10 s; and for a look at where the
     /// server is, if one is under way.
     pub async fn settle(&self) {

@@ -158,7 +158,8 @@ pub(super) async fn ping(connection: &Connection, patience: Duration) -> Result<
     connection.run(&redis::cmd("PING"), Access::Read, patience, true).await.map(drop)
 }
 
-/// Runs a script by its hash, and by its text where the server does not know it yet.
+/// Runs a script by its hash, and by its text where the server does not know it yet. The breaker admits both as one:
+/// the first may be its only probe of this second.
 async fn run(
     connection: &Connection,
     script: &Script,
@@ -175,7 +176,7 @@ async fn run(
     };
     match connection.run(&command("EVALSHA", &script.sha), Access::Write, patience, insist).await {
         Err(ConnectionError::Refused(error)) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-            connection.run(&command("EVAL", script.code), Access::Write, patience, insist).await
+            connection.run(&command("EVAL", script.code), Access::Write, patience, true).await
         }
         other => other,
     }

@@ -152,6 +152,31 @@ async fn wrong_password() {
     suffers(server::open(&url), || password("other"), || password("right")).await;
 }
 
+/// As the new primary of a failover does. Where each request counts first, the count takes each of the breaker's probes.
+#[tokio::test]
+async fn a_server_that_comes_back_without_its_scripts_is_used_again() {
+    let server = RedisServer::start();
+    let proxy = TcpProxy::start(server.port);
+    let cache = server::open(&server::url(proxy.port));
+    let ask = async |key: u32| {
+        tokio::join!(cache.count("session:1:rate", Duration::from_secs(1)), read(&cache, key));
+    };
+    ask(0).await;
+    proxy.set(Fault::Hang);
+    for key in (1..CALLS).take_while(|_| !cache.breaker_is_open()) {
+        ask(key).await;
+    }
+    assert!(cache.breaker_is_open(), "the breaker never opens");
+    server.command(&["SCRIPT", "FLUSH"]);
+    proxy.set(Fault::None);
+    let since = Instant::now();
+    for key in (CALLS..).take_while(|_| cache.breaker_is_open()) {
+        assert!(since.elapsed() < Duration::from_secs(5), "the cache is not used again");
+        ask(key).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// The origin is protected: no more than so many fetches at a time, and whoever does not get a turn is told when
 /// to come back.
 #[tokio::test]

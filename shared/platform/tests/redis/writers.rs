@@ -19,17 +19,31 @@ async fn with_version_1() -> (RedisServer, Cache) {
     (server, reader)
 }
 
-/// A connection takes DNS, TCP, TLS and a log-in, each a round trip or two, and this writer has none yet.
-#[tokio::test]
-async fn a_cold_writers_renewal_is_delivered_though_logging_in_takes_longer_than_a_reader_waits() {
-    let (server, _) = with_version_1().await;
+/// A way to a server on which logging in takes longer than a reader waits, and its address.
+fn slow_login(server: &RedisServer) -> (TcpProxy, String) {
     server.command(&["CONFIG", "SET", "requirepass", "right"]);
     let proxy = TcpProxy::start(server.port);
     proxy.set(Fault::Slow(Duration::from_millis(40)));
     let url = format!("redis://:right@127.0.0.1:{}", proxy.port);
+    (proxy, url)
+}
+
+/// A connection takes DNS, TCP, TLS and a log-in, each a round trip or two, and this writer has none yet.
+#[tokio::test]
+async fn a_cold_writers_renewal_is_delivered_though_logging_in_takes_longer_than_a_reader_waits() {
+    let (server, _) = with_version_1().await;
+    let (_proxy, url) = slow_login(&server);
     assert_eq!(server::open(&url).renew(&Plan(1), &Record::new(2)).await, Delivery::Delivered);
     let reader = server::open_patient(&format!("redis://:right@127.0.0.1:{}", server.port));
     assert_eq!(server::cached(&reader, &Plan(1)).await, Some(Record::new(2)));
+}
+
+/// As cold is an environment that is asked for the server's health.
+#[tokio::test]
+async fn a_cold_ping_is_answered_though_logging_in_takes_longer_than_a_reader_waits() {
+    let server = RedisServer::start();
+    let (_proxy, url) = slow_login(&server);
+    assert_eq!(server::open(&url).ping().await, Some(true));
 }
 
 #[tokio::test]

@@ -84,7 +84,7 @@ pub struct AnalysisReady {
     pub summary: Passage,
 }
 
-/// One line of 1 to 100 characters, no control characters.
+/// One line of 1 to 100 characters, no control characters and no `=?`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserr, ToSchema)]
 #[deserr(try_from(String) = Self::try_from -> &'static str)]
 #[schema(as = EmailLine, value_type = String, min_length = 1, max_length = 100)]
@@ -223,6 +223,15 @@ mod tests {
         for template in filled('ß') {
             let (subject, text) = template.render().expect("a template renders");
             assert!(!subject.as_str().contains("{{") && !text.as_str().contains("{{"));
+        }
+    }
+
+    /// Members are made by invitations, whose link comes in a mail of its own (`POST /orgs/{org_id}/invitations`).
+    #[test]
+    fn no_template_says_that_somebody_is_added() {
+        for template in filled('x') {
+            let source = template.name().source();
+            assert!(!source.contains("add you") && !source.contains("organisation"), "{source}");
         }
     }
 

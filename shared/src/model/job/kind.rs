@@ -3,10 +3,12 @@
 use crate::model::org::Plan;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// What a job does. Each kind has a queue and a worker of its own, so that a slow provider holds up no other's jobs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobKind {
     /// Done by `analysis-worker`.
@@ -77,6 +79,22 @@ impl JobKind {
         !matches!(self, Self::AccountMail)
     }
 }
+
+/// By hand: what no organization has, no caller sees.
+impl PartialSchema for JobKind {
+    fn schema() -> RefOr<Schema> {
+        let words = Self::ALL.into_iter().filter(|kind| kind.is_counted()).map(|kind| serde_json::json!(kind));
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some(
+                "What a job does. Each kind has a queue and a worker of its own, so that a slow provider holds up no other's jobs.",
+            ))
+            .enum_values(Some(words))
+            .into()
+    }
+}
+
+impl ToSchema for JobKind {}
 
 #[cfg(test)]
 mod tests {

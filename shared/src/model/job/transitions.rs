@@ -144,6 +144,8 @@ impl JobRecord {
     pub fn retry(&self, delay: Duration, cost: Cost, why: &str, now: Moment) -> (Self, UsageDelta) {
         let (nanos, tokens) = self.price(cost);
         let not_before = now.plus(delay);
+        // At the end of its time it comes in any case.
+        let not_before = self.give_up_at.filter(|at| *at > now).map_or(not_before, |at| not_before.min(at));
         let job = Self {
             state: JobState::Queued,
             lease_until: None,
@@ -210,11 +212,15 @@ impl JobRecord {
         }
     }
 
-    /// Cancels the job: a queued one ends, a running one is asked to stop before it takes effect. `None` when it is too late.
+    /// Cancels the job: a queued one ends, and one whose run died; a running one is asked to stop before it takes effect. `None` when it is
+    /// too late.
     #[must_use]
     pub fn cancel(&self, now: Moment) -> Option<(Self, UsageDelta)> {
         match self.state {
             JobState::Queued => Some(self.end(JobState::Cancelled, Err(None), Cost::Nothing, now)),
+            JobState::Running if !self.sending && self.lease_until.is_none_or(|until| until <= now) => {
+                Some(self.end(JobState::Cancelled, Err(None), Cost::Unknown, now))
+            }
             JobState::Running if !self.sending => {
                 let job = Self { cancel_requested: true, version: self.version + 1, ..self.clone() };
                 Some((job, UsageDelta::default()))

@@ -129,14 +129,21 @@ impl JobRecord {
         (job, delta)
     }
 
-    /// The same job, which nobody has begun, to come again at a time and with what it has then; at the end of its own time it comes in any
-    /// case. A dead run is looked at then.
+    /// Back in the queue, where its run died: that may have cost all that is held for it. One that is queued stays as it is.
+    #[must_use]
+    pub fn back_from_a_dead_run(&self, now: Moment) -> (Self, UsageDelta) {
+        match self.state {
+            JobState::Running => {
+                self.retry(Duration::ZERO, Cost::Unknown, "Its last run ended without an outcome.", now)
+            }
+            _ => (self.clone(), UsageDelta::default()),
+        }
+    }
+
+    /// The same job, which is queued, to come again at a time and with what it has then; at the end of its own time it comes in any case.
     #[must_use]
     pub fn waits_for_turn(&self, at: Moment, turn: Turn, why: WaitingFor, now: Moment) -> Self {
         let at = self.give_up_at.map_or(at, |give_up_at| at.min(give_up_at));
-        if self.state != JobState::Queued {
-            return self.due(at);
-        }
         Self {
             due_at: Some(looked_at(at, now)),
             // The margin is the other way round here: a message at this very time is not too early.

@@ -18,7 +18,7 @@ const ROOT_ATTEMPTS: u32 = 8;
 const LANE_ATTEMPTS: u32 = 16;
 /// An organization is hot once a single request has had this many conflicts on its count. To be throttled is none: another organization
 /// in the same partition may be why.
-const HOT: u32 = 3;
+pub(super) const HOT: u32 = 3;
 
 /// What came of taking room from the count in the organization's record.
 enum Rooted<'k> {

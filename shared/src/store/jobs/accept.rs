@@ -1,6 +1,7 @@
 //! A job's acceptance: its place in the month's limit and budget is taken, and it is written, in one transaction.
 
 use super::super::idempotency::{Begun, Keyed};
+use super::super::keys::Key;
 use super::super::slices::{Reservation, lane_backoff};
 use super::super::{Store, backoff, condition_failed, contended, usage};
 use super::LANE_ATTEMPTS;
@@ -69,6 +70,11 @@ impl Store {
             let of_usage = reasons.remove(0);
             if reasons.iter().any(condition_failed) {
                 return Ok(Accepted::Refused(reasons));
+            }
+            // It may have been spread since it was read: then lanes hold units that the month's record counts as used.
+            let now: Option<OrgRecord> = self.get(Key::org(org.org_id)).await?;
+            if let Some(now) = now.filter(|now| now.spreads_items(self.now())) {
+                return self.accept_in_lanes(&now, job, job_writes, claim).await;
             }
             return usage::refused(job, org.plan, of_usage.item, self.now()).and_then(Err);
         }

@@ -22,7 +22,7 @@ pub fn items_pk(org: OrgId) -> String {
     format!("ITEMS#{org}")
 }
 
-/// A partition of a list, and how many of the page's records it is asked for first.
+/// A partition of a list, and how many records it is asked for first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Partition {
     pub pk: String,
@@ -34,7 +34,8 @@ pub struct Partition {
 /// record is enough to see that it holds nothing newer.
 #[must_use]
 pub fn partitions(org: &OrgRecord, together: String, count: u8, limit: u8, before: Moment) -> Vec<Partition> {
-    let limit = usize::from(limit);
+    // One record beyond the page says whether there is another one.
+    let limit = usize::from(limit) + 1;
     let Some(from) = org.spread_from else { return vec![Partition { pk: together, first: limit }] };
     // Twice what each has on average, and four: one page in fifty needs more of one of them.
     let share = limit.min(2 * limit / usize::from(count.max(1)) + 4);

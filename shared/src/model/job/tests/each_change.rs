@@ -123,6 +123,18 @@ fn another_run() {
     assert_eq!(again, JobRecord { charged_nanos: 100 + delta.cost_nanos, ..of_before });
 }
 
+/// However long a provider asks for, a job that failed comes at the end of its time.
+#[test]
+fn another_run_within_its_time() {
+    let not_before = |delay, now| busy().retry(seconds(delay), Cost::Nothing, "it failed", at(now)).0.not_before;
+    assert_eq!(not_before(86_400, 3_600_000), Some(at(DAY_MS)));
+    assert_eq!(not_before(10, DAY_MS - 1), Some(at(DAY_MS)));
+    // A run of after that is one of the last, and waits as it is told.
+    assert_eq!(not_before(10, DAY_MS), Some(at(DAY_MS + 10_000)));
+    let of_before = JobRecord { give_up_at: None, ..busy() }.retry(seconds(86_400), Cost::Nothing, "it failed", at(1));
+    assert_eq!(of_before.0.not_before, Some(at(DAY_MS + 1)));
+}
+
 #[test]
 fn a_wait_for_the_operators_cap() {
     let waits = JobRecord {
@@ -258,8 +270,35 @@ fn a_turn() {
     assert_eq!(turn(&queued(), 2_000_000), far, "its message is sent five minutes before");
     let last = JobRecord { due_at: Some(at(DAY_MS - 300_000)), not_before: Some(at(DAY_MS - 1_000)), ..waits };
     assert_eq!(turn(&queued(), 2 * DAY_MS), last, "at the end of its time it comes in any case");
-    let dead = JobRecord { due_at: Some(at(100_000)), version: 2, ..busy() };
-    assert_eq!(turn(&busy(), 100_000), dead, "a dead run stays one");
+}
+
+#[test]
+fn a_way_back_from_a_dead_run() {
+    let back = JobRecord {
+        state: JobState::Queued,
+        lease_until: None,
+        sending: false,
+        due_at: Some(at(110_000)),
+        not_before: Some(at(80_000)),
+        waiting_for: Some(WaitingFor::new("next_run", "Its last run ended without an outcome.")),
+        charged_nanos: 5_100,
+        cap_day: Some("1970-01-01".into()),
+        version: 2,
+        ..busy()
+    };
+    assert_eq!(busy().back_from_a_dead_run(at(80_000)), (back, all_of_it()));
+    assert_eq!(queued().back_from_a_dead_run(at(80_000)), (queued(), UsageDelta::default()));
+}
+
+#[test]
+fn a_cancellation_of_a_dead_run() {
+    let run = JobRecord { sending: false, ..busy() };
+    let Claim::End(ended, delta) = JobRecord { cancel_requested: true, ..run.clone() }.claim(at(75_000)) else {
+        panic!("it runs again")
+    };
+    let cancelled = JobRecord { cancel_requested: false, ..*ended };
+    assert_eq!(run.cancel(at(75_000)), Some((cancelled, delta)), "as whoever takes it over would end it");
+    assert_eq!(busy().cancel(at(75_000)), None, "its e-mail may be out");
 }
 
 #[test]

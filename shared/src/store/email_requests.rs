@@ -1,0 +1,127 @@
+//! Another address that an account asks for: its mail, and the code and the token in it.
+
+use super::keys::Key;
+use super::single::SingleWrite as _;
+use super::verification::VERIFICATION_LIFETIME;
+use super::{Store, attributes, classify, string};
+use crate::account_mail::PendingMail;
+use crate::error::ApiError;
+use crate::ids::{JobId, SessionId, UserId};
+use crate::model::proof::{Code, LinkToken, Purpose};
+use crate::model::time::Moment;
+use crate::model::user::UserRecord;
+use crate::store::accounts::LoginRecord;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use platform::telemetry::{Part, timed};
+use serde::{Deserialize, Serialize};
+
+/// What confirms a new address, as stored. A new one takes its place, from the request on that asks for it: before its mail is written it
+/// has neither code nor token.
+#[derive(Serialize, Deserialize)]
+pub(super) struct EmailChangeRecord {
+    /// The address that it was sent to.
+    pub(super) email: String,
+    /// The account's address then, and of its password: with others it is void.
+    pub(super) from: String,
+    #[serde(default)]
+    pub(super) password_digest: String,
+    /// The session that asked: no other may confirm it.
+    pub(super) session_id: SessionId,
+    pub(super) code_hash: String,
+    pub(super) token_hash: String,
+    /// Codes that were compared.
+    tries: u32,
+    pub(super) expires_at: Moment,
+    ttl: i64,
+    /// The job of its mail. Those from before it was noted have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    job_id: Option<JobId>,
+}
+
+impl Store {
+    /// Stores the mail that is to confirm a new address, and voids what confirms the one that was asked for before: whether that still counts
+    /// would tell whose the new one is, if it were voided by the mail, which a taken address does not get.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn ask_for_email_change(
+        &self,
+        user: UserId,
+        session_id: SessionId,
+        mail: &PendingMail,
+    ) -> Result<(), ApiError> {
+        let expires_at = self.now().plus(VERIFICATION_LIFETIME);
+        let asked = EmailChangeRecord {
+            email: String::new(),
+            from: String::new(),
+            password_digest: String::new(),
+            session_id,
+            // Nothing has this for its hash.
+            code_hash: String::new(),
+            token_hash: String::new(),
+            tries: 0,
+            expires_at,
+            ttl: expires_at.as_ttl_seconds(),
+            job_id: Some(mail.job_id()),
+        };
+        let mut writes = self.mail_writes(mail)?;
+        writes.push(self.put_over(attributes(Key::email_change(user), &asked)?)?);
+        let outcome = timed(Part::Db, self.transact(writes)).await?;
+        outcome.is_done().then_some(()).ok_or_else(|| ApiError::internal("a job's id was not new"))
+    }
+
+    /// Whether an account has asked for no other address since it asked for the one whose mail a job is.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn is_asked_last(&self, user: UserId, job: JobId) -> Result<bool, ApiError> {
+        let asked: Option<EmailChangeRecord> = timed(Part::Db, self.get(Key::email_change(user))).await?;
+        Ok(asked.and_then(|asked| asked.job_id).is_none_or(|last| last == job))
+    }
+
+    /// Makes a code and a token that confirm a new address, for the mail that a job is. None if the account has changed, or has asked for
+    /// another address since.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn new_email_change(
+        &self,
+        user: &UserRecord,
+        session_id: SessionId,
+        to: &str,
+        job: JobId,
+    ) -> Result<Option<(Code, LinkToken)>, ApiError> {
+        let login: Option<LoginRecord> = timed(Part::Db, self.get(Key::login(&user.email))).await?;
+        let Some(login) = login.filter(|login| login.user_id == user.user_id) else { return Ok(None) };
+        let code = Code::generate().map_err(ApiError::internal)?;
+        let token = LinkToken::generate(Purpose::EmailChange, user.user_id).map_err(ApiError::internal)?;
+        let expires_at = self.now().plus(VERIFICATION_LIFETIME);
+        let made = EmailChangeRecord {
+            email: to.to_owned(),
+            from: user.email.clone(),
+            password_digest: login.password_digest().as_str().to_owned(),
+            session_id,
+            code_hash: code.hash(user.user_id).as_str().to_owned(),
+            token_hash: token.hash().as_str().to_owned(),
+            tries: 0,
+            expires_at,
+            ttl: expires_at.as_ttl_seconds(),
+            job_id: Some(job),
+        };
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(attributes(Key::email_change(user.user_id), &made)?))
+            .condition_expression("attribute_not_exists(job_id) OR job_id = :job")
+            .expression_attribute_values(":job", string(job))
+            .send_unless_held();
+        match timed(Part::Db, put).await {
+            Ok(_) => Ok(Some((code, token))),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(None),
+                _ => Err(classify(error)),
+            },
+        }
+    }
+}
