@@ -8,7 +8,7 @@ The table stays the one that the stack has now, a region that stands by goes on 
 e-mails are from stays. So does a cache, where that of then is another. Nothing is gradual: an alarm that is on would stop the way back.
 """
 import argparse, sys
-from deploy import OWN_CACHE, another_cache, has_network, update
+from deploy import OWN_CACHE, another_cache, has_network, mail_objection, update
 from tools import in_sams_environment
 
 # Where the data are, and which region runs the jobs, is no part of a release.
@@ -29,7 +29,7 @@ def found(part, kept):
 def parameters(then, now):
     """The parameters of a release, for a stack that has others now. A cache is not given up for another, which has not heard of what was
     written since, and a network that is there stays in its zones."""
-    given = then | ({"CacheUrl": now["CacheUrl"]} if another_cache(now, then) else {})
+    given = then | ({one: now[one] for one in ("CacheUrl", "Environment") if one in now} if another_cache(now, then) else {})
     stays = (*STAYS, "Zones") if has_network(now) and given.get("CacheUrl") == OWN_CACHE else STAYS
     stays += OF_MAIL if then.get("MailIdentity", "") != now.get("MailIdentity", "") else ()
     given |= {one: now[one] for one in stays if one in now}
@@ -39,7 +39,7 @@ def parameters(then, now):
 def back(environment, release, *options):
     """Deploys a kept release to its environment."""
     import releases
-    from stack import Stack
+    from stack import Stack, has_identity
     stack = Stack(environment)
     template, then = releases.read(stack.name, release)
     now = stack.parameters()
@@ -49,7 +49,10 @@ def back(environment, release, *options):
         sys.exit(f"{release} cannot stand by: it would run the jobs of a table that another region runs")
     if another_cache(now, then):
         print('the cache of then is another, and that of now stays (docs/procedures.md, "Another cache")', flush=True)
-    update(environment, stack, template, now, parameters(then, now), *options)
+    given = parameters(then, now)
+    for one in mail_objection(now, {"MailIdentity": ""} | given, has_identity):
+        sys.exit(one)
+    update(environment, stack, template, now, given, *options)
 
 
 def main():

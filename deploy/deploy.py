@@ -41,6 +41,8 @@ def network_objection(current, values):
 def cache_of(parameters):
     """Which cache the environments share with these parameters, whoever logs in there, and by TLS or not; None where they share none."""
     url = parameters.get("CacheUrl", "off:")
+    if url == OWN_CACHE:
+        return f"{url}{parameters.get('Environment', 'dev')}"  # its name has the environment's
     return None if url in ("memory:", "off:") else url.partition("//")[2].rpartition("@")[2] or url
 
 

@@ -6,7 +6,7 @@ Usage: just preflight ENVIRONMENT [Name=value …]     credentials and region co
 Ends with 1 if something would stop it, with 2 if nothing would but something could not be asked, else with 0.
 """
 import argparse, json, re, sys
-from deploy import network_objection
+from deploy import cache_objection, network_objection
 from tools import in_sams_environment
 
 # Zones without Lambda or without ElastiCache Serverless, by their ids (docs/configuration.md, `Zones`).
@@ -186,6 +186,9 @@ class Preflight:
         if not re.fullmatch(r"[A-Za-z0-9._~+/=-]+", key_of(value)):
             yield STOPS, f"the secret has no usable key; until then analyses wait, and after a day they fail: {put}"
 
+    def cache(self):
+        yield from ((STOPS, one) for one in cache_objection(self.before, self.values))
+
     def network(self):
         if self.values["CacheUrl"] != "serverless:":
             return
@@ -274,7 +277,7 @@ class Preflight:
                 yield NOTE, f"nobody hears of alarms: {self.values['AlarmEmail']} has not confirmed its subscription (the link in SNS's e-mail)"
 
     def findings(self):
-        checks = [self.state, self.environments, self.logging, self.mail, self.secret, self.network, self.domain, self.leftovers, self.alarms]
+        checks = [self.state, self.environments, self.logging, self.mail, self.secret, self.cache, self.network, self.domain, self.leftovers, self.alarms]
         for check in checks:
             try:
                 yield from ((check.__name__, *one) for one in check())

@@ -10,15 +10,15 @@ from tools import in_sams_environment
 
 def take_down(stack):
     """Deletes a stack."""
-    from botocore.exceptions import WaiterError
+    from botocore.exceptions import ClientError, WaiterError
     from stack import client
     cloudformation = client("cloudformation")
-    cloudformation.delete_stack(StackName=stack.name)
     try:
+        cloudformation.delete_stack(StackName=stack.name)
         # An hour: functions leave the cache's network slowly.
         cloudformation.get_waiter("stack_delete_complete").wait(StackName=stack.name, WaiterConfig={"Delay": 5, "MaxAttempts": 720})
-    except WaiterError as error:
-        sys.exit(f"{stack.name} is not deleted, and its events say why: {error}")
+    except (ClientError, WaiterError) as error:
+        sys.exit(f"{stack.name} is not deleted; where it was begun, its events say why: {error}")
 
 
 def main():
@@ -35,7 +35,7 @@ def main():
     if not options.yes and input(f"Delete the stack {stack.name} in {region}? [y/N] ").strip().lower() != "y":
         sys.exit(f"{stack.name} is as it was")
     take_down(stack)
-    print(f"{stack.name} is deleted; its table, its dead letters and its releases are kept")
+    print(f"{stack.name} is deleted; what holds data, and its releases, are kept (docs/procedures.md)")
 
 
 if __name__ == "__main__":

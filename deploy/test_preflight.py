@@ -199,9 +199,13 @@ class NotReady(unittest.TestCase):
         self.one(STOPS, ["no zone eu-west-1a"], Zones="eu-west-1a,us-east-1a")
         self.one(STOPS, ["names 1 zones"], Zones="us-east-1a")
         self.assertEqual(found(first, CacheUrl="off:"), [], "without the network it does not matter")
-        there = {("cloudformation", "describe_stacks"): stack(CacheUrl="serverless:", Zones="us-east-1a,us-east-1b")}
+        there = {("cloudformation", "describe_stacks"): stack(Environment="prod", CacheUrl="serverless:", Zones="us-east-1a,us-east-1b")}
         self.one(STOPS, ["subnets stay in theirs"], there, Zones="us-east-1b,us-east-1a")
         self.assertEqual(found(there, Zones="us-east-1a,us-east-1b"), [])
+
+    def test_another_cache(self):
+        there = {("cloudformation", "describe_stacks"): stack(CacheUrl="redis://a.example:6379")}
+        self.one(STOPS, ["CacheUrl=off: first"], there, CacheUrl="redis://b.example:6379")
 
     def test_too_many_networks(self):
         self.one(STOPS, ["5 of 5", "L-F678F1CE"], {("ec2", "describe_vpcs"): {"Vpcs": [{}] * 5}})

@@ -157,6 +157,9 @@ class Cache(unittest.TestCase):
             for none in self.NONE:
                 self.assertEqual(objects({"CacheUrl": now}, none) + objects({"CacheUrl": none}, now), [], f"{now} {none}")
             self.assertEqual(objects({}, now), [], "a first deployment")
+        own = {"CacheUrl": "serverless:", "Environment": "dev"}
+        self.assertEqual(len(deploy.cache_objection(own, own | {"Environment": "other"})), 1, "the stack's own has the environment's name")
+        self.assertEqual(back.parameters(own | {"Environment": "other"}, own), own)
 
     def test_another_password_is_no_other_cache(self):
         now = {"CacheUrl": "redis://us:old//@a.example:6379"}
@@ -270,6 +273,10 @@ class TakingDown(unittest.TestCase):
             from botocore.exceptions import WaiterError
             cloudformation.get_waiter.return_value.wait.side_effect = WaiterError("StackDeleteComplete", "DELETE_FAILED", {})
             with self.assertRaisesRegex(SystemExit, "citizen-dev is not deleted"):
+                take_down.take_down(stack.Stack("dev"))
+            from botocore.exceptions import ClientError
+            cloudformation.delete_stack.side_effect = ClientError({"Error": {"Code": "ValidationError", "Message": "TerminationProtection"}}, "DeleteStack")
+            with self.assertRaisesRegex(SystemExit, "citizen-dev is not deleted.*TerminationProtection"):
                 take_down.take_down(stack.Stack("dev"))
 
     def test_nobody_is_told_to_have_sam_do_it(self):

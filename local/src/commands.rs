@@ -1,6 +1,5 @@
 //! The operator's commands: each works on the system on this machine, or on a deployed one by its table.
 
-use std::env;
 use std::error::Error;
 use std::path::PathBuf;
 
@@ -291,7 +290,7 @@ impl At {
     /// What the system's variables are: AWS's own for a table, else those of the system on this machine.
     async fn variables(&self, port: u16) -> Result<Box<dyn Fn(&str) -> Option<String>>, NotRunning> {
         if self.table.is_some() {
-            return Ok(Box::new(|name| env::var(name).ok()));
+            return Ok(Box::new(crate::variable));
         }
         let variables = running::variables(port).await?;
         Ok(Box::new(move |name| variables.get(name).cloned()))

@@ -37,8 +37,8 @@ const BACKLOG: u32 = 4_096;
 /// How long accepting rests when the process has no file descriptor left.
 const REST: Duration = Duration::from_secs(1);
 
-/// Headers of a request that are read. More than 100, so that the gateway refuses by their length, as API Gateway does; hyper's own
-/// answer to more has no body.
+/// Headers of a request that are read. More than 100, so that the gateway refuses by their length, as API Gateway does. To more,
+/// and to a target of over 65,534 bytes, hyper's own answer has no body.
 const MAX_HEADERS: usize = 1_024;
 
 /// What callers may take of a server.

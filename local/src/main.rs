@@ -136,7 +136,7 @@ fn options(arguments: Arguments) -> Result<Options, String> {
 }
 
 /// A variable of the process's environment. An empty one is none, as the functions take it.
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 

@@ -10,6 +10,7 @@ use crate::model::job::JobKind;
 use crate::model::limiter::Rate;
 use crate::model::settings::BUILTIN;
 use crate::request_rates::RequestRates;
+use lambda_http::http::uri::Authority;
 use lambda_http::http::{HeaderValue, Uri};
 use platform::aws::{self, AwsConfig, Credentials};
 use platform::cache::{CacheUrl, CacheUrlError};
@@ -313,7 +314,10 @@ pub(crate) fn whole<Number: FromStr>(name: &'static str, text: &str) -> Result<N
 /// An address of the web. The SDK's clients take any text for one, and fail at each call.
 fn address(name: &'static str, text: String) -> Result<String, ConfigError> {
     let is_one = text.parse::<Uri>().is_ok_and(|uri| {
-        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
+        // `Uri` takes any text for a port.
+        let is_whole =
+            |of: &Authority| !of.host().is_empty() && (of.port_u16().is_some() || of.as_str().ends_with(of.host()));
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some_and(is_whole)
     });
     match is_one {
         true => Ok(text),

@@ -8,6 +8,10 @@ use futures_util::future::join_all;
 use local::{Options, System};
 use reqwest::Method;
 use serde_json::{Value, json};
+use shared::ApiError;
+use shared::model::text::Email;
+use shared::store::guesses::{Guessed, Guesser};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Not the password.
@@ -286,6 +290,33 @@ async fn what_has_failed_is_not_waited_for() {
     let before = database.calls("UpdateItem");
     guess(PASSWORD).await.is_problem(429, "too_many_attempts");
     assert_eq!(database.calls("UpdateItem") - before, 3, "one refuses it; of the other it is taken and given back");
+}
+
+/// What is under way from a network may yet turn out to be right. Where the limit of all is full of wrong ones, that helps nobody.
+#[tokio::test]
+async fn a_limit_full_of_wrong_ones_waits_for_no_other() {
+    let system = System::start(Options { background: false, ..Options::ephemeral() }).await.unwrap();
+    let database = FaultyDatabase::before(&system.database_url()).await;
+    let counted = database.system().await;
+    let store = counted.context().store();
+    let email = Email::try_from(unique_email()).unwrap();
+    let take = async |host: u8| {
+        let network = IpAddr::from([198, 51, 100, host]).into();
+        store.take_guess(Guessed::Password(&email), Guesser::Network(Some(network))).await
+    };
+    // The hour of all ends before the quarter of the network.
+    take(100).await.unwrap();
+    counted.clock().jump(59 * MINUTE);
+    for _ in 0..10 {
+        take(101).await.unwrap();
+    }
+    counted.clock().jump(MINUTE);
+    for host in 0..100 {
+        store.note_wrong(&take(host).await.unwrap()).await;
+    }
+    let before = database.calls("UpdateItem");
+    assert!(matches!(take(101).await, Err(ApiError::TooManyAttempts { limit: 100, .. })));
+    assert_eq!(database.calls("UpdateItem") - before, 2, "it is asked for once, of each");
 }
 
 /// Wherever a password is compared; the session of whoever guesses has no network's limit.

@@ -353,11 +353,12 @@ async fn nobody_belongs_to_more_than_fifty_organizations() {
     assert!(me.text.len() < 50 * 1024, "{}", me.text.len());
 }
 
-/// An operator adds somebody who was invited, or a member moves to an address that was: its removal voids the invitation, and no other.
+/// An operator adds somebody who was invited, or a member moves to an address that was: the invitation is void once it is removed, and no
+/// other. Also where it has another address by then, and comes back to that one.
 #[tokio::test]
 async fn a_removed_member_comes_back_by_no_invitation_of_before() {
     let rig = Rig::new().await;
-    for moves in [false, true] {
+    for (moves, comes_back) in [(false, false), (true, false), (false, true)] {
         let (owner, mut user, other) = (rig.api.register().await, rig.api.register().await, rig.api.register().await);
         let to = if moves { unique_email() } else { user.email.clone() };
         let token = invited(&rig, &owner, &to, "member").await;
@@ -367,8 +368,15 @@ async fn a_removed_member_comes_back_by_no_invitation_of_before() {
             email_changes::moved(&rig, &user, &user.email, &to).await;
             user.email = to;
         }
+        let elsewhere = unique_email();
+        if comes_back {
+            email_changes::moved(&rig, &user, &user.email, &elsewhere).await;
+        }
         let member = format!("/orgs/{}/members/{}", owner.org_id, user.user_id);
         assert_eq!(rig.api.delete(&owner, &member).await.status, 204);
+        if comes_back {
+            email_changes::moved(&rig, &user, &elsewhere, &user.email).await;
+        }
         accept(&rig, &user, &token).await.is_problem(400, "invalid_link");
         assert_eq!(orgs(&rig, &user).await, 1);
         assert_eq!(accept(&rig, &other, &of_other).await.status, 200);

@@ -1,6 +1,7 @@
 //! Forgotten passwords: the mail, its link, and who tries to get by without.
 
 use crate::api::{Actor, Api, PASSWORD, Reply, registration, unique_email};
+use crate::email_changes;
 use crate::faults::{Fault, FaultyDatabase};
 use crate::guesses::Browser;
 use crate::jobs::providers::{Answer, Providers};
@@ -198,16 +199,20 @@ async fn a_link_outlives_the_end_of_the_other_sessions() {
     rig.api.get(&thief, "/me").await.is_problem(401, "invalid_token");
 }
 
+/// An account of a stranger's address. The day is UTC's.
+async fn squatter_at_noon(rig: &Rig) -> Actor {
+    let squatter = rig.api.register_as_everybody().await;
+    let today = u64::try_from(rig.system.context().now().as_millis()).unwrap() % 86_400_000;
+    rig.system.clock().jump(36 * HOUR - Duration::from_millis(today));
+    Actor::of(&rig.api.login(&squatter.email, None).await.body, &squatter.email)
+}
+
 /// Whoever registered a stranger's address knows its password, and each change of that voids a link. There are three a day, and three links an
 /// hour.
 #[tokio::test]
 async fn a_squatter_voids_three_links_a_day_and_no_more() {
     let rig = Rig::new().await;
-    let squatter = rig.api.register_as_everybody().await;
-    // At noon: the day is UTC's.
-    let today = u64::try_from(rig.system.context().now().as_millis()).unwrap() % 86_400_000;
-    rig.system.clock().jump(36 * HOUR - Duration::from_millis(today));
-    let squatter = Actor::of(&rig.api.login(&squatter.email, None).await.body, &squatter.email);
+    let squatter = squatter_at_noon(&rig).await;
     let change = async |password: &str| {
         let change = json!({"current": password, "password": "a squatter's password"});
         rig.api.put(&squatter, "/me/password", change).await
@@ -234,6 +239,29 @@ async fn a_squatter_voids_three_links_a_day_and_no_more() {
     for password in [PASSWORD, "a squatter's password"] {
         assert_eq!(log_in(&rig.api, &squatter.email, password).await, 401);
     }
+}
+
+/// Nor are there three more for another account, which the address may have once the one of before has moved away from it.
+#[tokio::test]
+async fn an_address_that_is_registered_again_has_no_more_passwords() {
+    let rig = Rig::new().await;
+    let squatter = squatter_at_noon(&rig).await;
+    let address = squatter.email.as_str();
+    let change =
+        async |by: &Actor| rig.api.put(by, "/me/password", json!({"current": PASSWORD, "password": PASSWORD})).await;
+    for _ in 0..3 {
+        assert_eq!(change(&squatter).await.status, 204);
+    }
+    email_changes::moved(&rig, &squatter, address, &unique_email()).await;
+    let registered = rig.api.elsewhere().call(None, Method::POST, "/auth/register", Some(registration(address))).await;
+    assert_eq!(registered.status, 201, "{}", registered.text);
+    let again = Actor::of(&registered.body, address);
+    rig.deliver_account_mail().await;
+    let token = link(&rig, address).await;
+    change(&again).await.is_problem(429, "rate_limited");
+    assert_eq!(reset(&rig.api, &token, ANOTHER).await.status, 200);
+    // The one that has moved is held by nothing.
+    assert_eq!(change(&squatter).await.status, 204);
 }
 
 /// What is done between the look-up of a link and its use voids it as what was done before: another password does, and ended sessions do not.

@@ -163,6 +163,40 @@ async fn a_session_that_ends_meanwhile_ends_no_other() {
     }
 }
 
+/// Nor does it end a single one by its id, as that of whoever has ended it.
+#[tokio::test]
+async fn a_session_that_ends_meanwhile_ends_none_by_its_id() {
+    let rig = Rig::new().await;
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    let slow = database.system().await;
+    let (api, late) = (&rig.api, Api::at(slow.url()));
+    let own_path = async |of: &Actor| {
+        let listed = api.get(of, "/me/sessions").await;
+        let sessions = listed.body["data"].as_array().unwrap();
+        let own = sessions.iter().find(|session| session["is_current"] == true).unwrap();
+        format!("/me/sessions/{}", own["id"].as_str().unwrap())
+    };
+    for by in ["a new password", "the other sessions", "its id", "nobody"] {
+        let thief = api.register().await;
+        let owner = Actor::of(&api.login(&thief.email, None).await.body, &thief.email);
+        let (of_owner, of_thief) = (own_path(&owner).await, own_path(&thief).await);
+        database.inject("Query", Fault::Hold);
+        let meanwhile = async {
+            database.holds("Query").await;
+            let ended = match by {
+                "nobody" => 204,
+                "its id" => api.delete(&owner, &of_thief).await.status,
+                _ => end(api, by, &owner, "").await.status,
+            };
+            assert_eq!(ended, 204, "{by}");
+            database.release("Query");
+        };
+        let (ended, ()) = tokio::join!(late.delete(&thief, &of_owner), meanwhile);
+        let statuses = (ended.status, api.get(&thief, "/me").await.status, api.get(&owner, "/me").await.status);
+        assert_eq!(statuses, if by == "nobody" { (204, 200, 401) } else { (401, 401, 200) }, "{by}: {}", ended.text);
+    }
+}
+
 /// The memberships are read, and their user with the version that is checked later: an organization that is joined between two pages of
 /// that query is in neither of what was read, and its join has to be seen in the version.
 #[tokio::test]

@@ -269,6 +269,16 @@ fn what_leaves_old_values_raises_an_alarm() {
     }
 }
 
+/// The message of one job comes each six minutes to a worker that does not start: its alarm sees three of them.
+#[test]
+fn a_worker_that_fails_for_one_job_raises_an_alarm() {
+    for kind in ["Analysis", "Email", "AccountMail"] {
+        let alarm = alarm(&format!("{kind}WorkerErrorsAlarm"));
+        let number = |name: &str| alarm[name].split(' ').next().unwrap().parse::<u32>().unwrap();
+        assert!(number("Period") * number("EvaluationPeriods") >= number("DatapointsToAlarm") * 360, "{kind}");
+    }
+}
+
 #[test]
 fn a_message_is_hidden_for_six_times_the_time_that_its_worker_has() {
     let template = Template::read(&project_folder().join("template.yaml")).unwrap();

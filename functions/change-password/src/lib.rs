@@ -40,7 +40,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let own_words = account::own_words(&account.user, &account.memberships);
     let password_hash = password::hash(change.password, &own_words).await?;
     if !account.user.is_verified() {
-        context.store().take_unproven_password(caller.user_id).await?;
+        context.store().take_unproven_password(&account.user.email).await?;
     }
 
     // An address that nobody has proven may be a stranger's, who has nothing to do with it.

@@ -1,5 +1,5 @@
-//! `GET /health`, anyone: `200` when this function runs; with `?deep=1` names the database and the cache
-//! with their states, `503` when one that nothing works without is down.
+//! `GET /health`, anyone: `200` when this function runs; with `?deep=1` names the database, the cache and
+//! its control plane with their states, `503` when one that nothing works without is down.
 
 use deserr::Deserr;
 use serde::Serialize;
@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 #[deserr(error = FieldErrors, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Depth {
-    /// `1` asks the database and the cache.
+    /// `1` asks the database, the cache and, where it has a name, the cache's control plane.
     #[param(pattern = "^[01]$")]
     #[deserr(default)]
     deep: Option<String>,

@@ -45,6 +45,8 @@ fn addresses_are_of_the_web_and_have_a_host() {
         let at = |url| with(&[needed[0], needed[1], (name, url)]);
         for wrong in
             ["nonsense", "a.example", "//a.example", "ftp://a.example", "https://", "http:///queue", "http://a b"]
+                .into_iter()
+                .chain(["https://a.example:", "http://a:99999", "http://a:port"])
         {
             let error = at(wrong).expect_err(wrong).to_string();
             assert!(error.contains(name) && error.contains(wrong), "{wrong}: {error}");

@@ -47,6 +47,21 @@ struct Closed {
     wrong: u64,
 }
 
+/// Why a guess was not taken.
+struct Refusal {
+    error: ApiError,
+    /// What fills the windows that refuse it may yet turn out to be right.
+    may_clear: bool,
+}
+
+impl Refusal {
+    /// That of two limits, of which the first may have given a guess.
+    fn of_both(one: Option<Self>, other: Self) -> Self {
+        let may_clear = other.may_clear && one.as_ref().is_none_or(|one| one.may_clear);
+        Self { error: ApiError::longer(one.map(|one| one.error), other.error), may_clear }
+    }
+}
+
 /// What is guessed.
 #[derive(Clone, Copy)]
 pub enum Guessed<'a> {
@@ -124,55 +139,60 @@ impl Guesser<'_> {
 }
 
 impl Store {
-    /// Takes a guess at a password or a code, of all limits that there are on it, or of none.
+    /// Takes a guess at a password or a code, of all limits that there are on it, or of none. While only guesses that are under way stand
+    /// against it, waits for them a little, and holds nothing meanwhile.
     ///
     /// # Errors
     /// [`ApiError::TooManyAttempts`] until the last window that is full has ended.
     pub async fn take_guess(&self, of: Guessed<'_>, from: Guesser<'_>) -> Result<Guesses, ApiError> {
-        let id = getrandom::u64().map_err(ApiError::internal)?;
-        let mut guesses = Guesses { id: AttributeValue::Ss(vec![format!("{id:016x}")]), limits: from.limits(of) };
-        // Boxed: the SDK's futures are large, and unoptimised builds copy them about on the stack.
-        let taking = guesses.limits.iter().map(|limit| Box::pin(self.take(limit, &guesses.id)));
-        let outcomes = timed(Part::Db, join_all(taking)).await;
-        let mut refused = None;
-        let mut taken = Vec::new();
-        for (limit, outcome) in guesses.limits.drain(..).zip(outcomes) {
-            match outcome {
-                Err(error @ ApiError::TooManyAttempts { .. }) => refused = Some(ApiError::longer(refused, error)),
-                // What may have been taken is given back too.
-                Err(error) => {
-                    taken.push(limit);
-                    refused = Some(ApiError::longer(refused, error));
-                }
-                Ok(()) => taken.push(limit),
-            }
-        }
-        guesses.limits = taken;
-        match refused {
-            None => Ok(guesses),
-            Some(error) => {
-                self.give_back(&guesses).await;
-                Err(error)
+        let mut patience = PATIENCE_MS.into_iter();
+        loop {
+            let (taken, refusal) = self.take_of_each(from.limits(of)).await?;
+            let Some(Refusal { error, may_clear }) = refusal else { return Ok(taken) };
+            self.give_back(&taken).await;
+            match patience.next() {
+                Some(wait_ms) if may_clear => tokio::time::sleep(Duration::from_millis(wait_ms)).await,
+                _ => return Err(error),
             }
         }
     }
 
-    /// Takes a guess of the running window, or opens a new window; if another guess has opened one meanwhile, takes it of that. While guesses
-    /// that are under way fill the window, waits for them a little.
-    async fn take(&self, limit: &GuessLimit, id: &AttributeValue) -> Result<(), ApiError> {
-        let mut patience = PATIENCE_MS.into_iter();
+    /// Takes one guess of each limit that has one. Returns what was taken, or may have been, and why it was not all.
+    async fn take_of_each(&self, limits: Vec<GuessLimit>) -> Result<(Guesses, Option<Refusal>), ApiError> {
+        // Another one each time: what is given back late is none that was taken since.
+        let id = getrandom::u64().map_err(ApiError::internal)?;
+        let id = AttributeValue::Ss(vec![format!("{id:016x}")]);
+        // Boxed: the SDK's futures are large, and unoptimised builds copy them about on the stack.
+        let taking = limits.iter().map(|limit| Box::pin(self.take(limit, &id)));
+        let outcomes = timed(Part::Db, join_all(taking)).await;
+        let (mut taken, mut refusal) = (Vec::new(), None);
+        for (limit, outcome) in limits.into_iter().zip(outcomes) {
+            match outcome {
+                Ok(None) => taken.push(limit),
+                Ok(Some(full)) => refusal = Some(Refusal::of_both(refusal, full)),
+                // What may have been taken is given back too.
+                Err(error) => {
+                    taken.push(limit);
+                    refusal = Some(Refusal::of_both(refusal, Refusal { error, may_clear: false }));
+                }
+            }
+        }
+        Ok((Guesses { id, limits: taken }, refusal))
+    }
+
+    /// Takes a guess of the running window, or opens a new window; if another guess has opened one meanwhile, takes it of that. Returns why
+    /// there is none.
+    async fn take(&self, limit: &GuessLimit, id: &AttributeValue) -> Result<Option<Refusal>, ApiError> {
         loop {
             let now = self.now();
-            let Some(closed) = self.take_of_window(limit, id, now).await? else { return Ok(()) };
-            if closed.ends > now.as_millis() {
-                match patience.next() {
-                    Some(wait_ms) if closed.wrong < limit.most => {
-                        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
-                    }
-                    _ => return Err(too_many(limit.most, closed.ends - now.as_millis())),
-                }
-            } else if self.open_window(limit, id, now).await? {
-                return Ok(());
+            let Some(closed) = self.take_of_window(limit, id, now).await? else { return Ok(None) };
+            let left_ms = closed.ends - now.as_millis();
+            if left_ms > 0 {
+                let error = too_many(limit.most, left_ms);
+                return Ok(Some(Refusal { error, may_clear: closed.wrong < limit.most }));
+            }
+            if self.open_window(limit, id, now).await? {
+                return Ok(None);
             }
         }
     }

@@ -207,8 +207,18 @@ impl Store {
         Ok(given.then_some(token))
     }
 
+    /// What removes the invitations that an address has, living ones: they would make its reader a member once more.
+    pub(super) async fn removing_invitations(
+        &self,
+        org: OrgId,
+        email: &str,
+    ) -> Result<Vec<TransactWriteItem>, ApiError> {
+        let living = self.living_invitations(org).await?;
+        living.iter().filter(|one| one.email == email).map(|one| self.remove_invitation(one)).collect()
+    }
+
     /// Removes one that is still there.
-    pub(super) fn remove_invitation(&self, one: &InvitationRecord) -> Result<TransactWriteItem, ApiError> {
+    fn remove_invitation(&self, one: &InvitationRecord) -> Result<TransactWriteItem, ApiError> {
         let delete = Delete::builder()
             .table_name(&self.table)
             .set_key(Some(Key::invitation(one.org_id, one.invitation_id).attributes()))

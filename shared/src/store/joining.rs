@@ -51,7 +51,8 @@ pub(crate) const USING: usize = 2;
 
 impl Store {
     /// Makes a user a member. Its sessions go on as they are; it logs in to the organization for one there. It is counted with the user: who
-    /// is about to end all sessions of the memberships that were read before sees that there is one more.
+    /// is about to end all sessions of the memberships that were read before sees that there is one more. By an operator's word, an
+    /// invitation that its address has goes, as an accepted one does: by it, it could come back once it is removed.
     ///
     /// # Errors
     /// [`ApiError::InvalidLink`] for an invitation that is none, was used or withdrawn, is too old, or is for another address;
@@ -85,6 +86,9 @@ impl Store {
                 let using = writes.len();
                 writes.push(self.unchanged_user(&user)?);
                 writes.extend(self.adding(&org, &new)?);
+                if matches!(by, JoinsBy::Operator(..)) {
+                    writes.extend(self.removing_invitations(org.org_id, &user.email).await?);
+                }
                 match self.transact_once(writes).await? {
                     Some(Transaction::Done) => return Ok(new),
                     Some(Transaction::Refused(reasons)) if reasons[..using].iter().any(condition_failed) => {

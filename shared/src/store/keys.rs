@@ -40,7 +40,7 @@
 //! | lane of a month's usage | `USAGE#<org>#<partition, 0–7>` | `<YYYY-MM>#<what>#<lane, 3 digits>` |
 //! | idempotency key | `IDEMPOTENCY#<org>#<endpoint>` | `<sha-256 of the key>` |
 //! | piece of a kept reply | `REPLY#<org>#<endpoint>#<sha-256 of the key>#<number>` | `REPLY` |
-//! | counter of what a network, an organization or a user does | `RATE#<purpose>#<network, organization or user>#<window's begin, epoch seconds>` | `RATE` |
+//! | counter of what a network, an organization or an address does | `RATE#<purpose>#<network, organization or address>#<window's begin, epoch seconds>` | `RATE` |
 //! | what is out of the operator's cap of a day | `CAP#<what>#<YYYY-MM-DD>` | `CAP` |
 //! | an organization's part of it | `CAP#<what>#<YYYY-MM-DD>#<org>` | `CAP` |
 //! | place of a caller that waits | `WAITING#<number>` | `PLACE` |

@@ -143,11 +143,7 @@ impl Store {
                     self.delete_if(Key::member(by.org_id(), user), RoleCondition::listed(old.role))?,
                     self.update(counting(&snapshot.org, -1, owners)?)?,
                 ];
-                for one in self.living_invitations(by.org_id()).await? {
-                    if one.email == snapshot.user.email {
-                        writes.push(self.remove_invitation(&one)?);
-                    }
-                }
+                writes.extend(self.removing_invitations(by.org_id(), &snapshot.user.email).await?);
                 if self.change_member(by, &snapshot, writes).await? {
                     return Ok(old.role);
                 }

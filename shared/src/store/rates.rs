@@ -1,12 +1,11 @@
-//! Counters of what networks, organizations and accounts do. Each belongs to a purpose, to one of those and to a window, and goes with its
-//! window: nothing is reset. It is one plain update beside the first read; a reply that is lost may count one twice, which is for the window's
-//! rest.
+//! Counters of what networks, organizations and the accounts of an address do. Each belongs to a purpose, to one of those and to a window, and
+//! goes with its window: nothing is reset. It is one plain update beside the first read; a reply that is lost may count one twice, which is for
+//! the window's rest.
 
 use super::keys::{self, Key};
 use super::single::SingleWrite as _;
 use super::{Store, classify, number};
 use crate::error::{ApiError, chain};
-use crate::ids::UserId;
 use crate::model::time::Moment;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
@@ -16,8 +15,9 @@ use std::time::Duration;
 
 /// How long somebody waits for what is under way, which fills a limit on failures and may yet turn out to be none.
 pub(crate) const PATIENCE_MS: [u64; 6] = [50, 100, 200, 400, 800, 1600];
-/// How often a day (UTC) the password changes of an account whose address is not proven. Whoever registered a stranger's address knows it, and
-/// each change voids the stranger's link to another one, of which there are three an hour.
+/// How often a day (UTC) the passwords change of the accounts of an address that is not proven. Whoever registered a stranger's address knows
+/// the password, and each change voids the stranger's link to another one, of which there are three an hour. It has no more for another account:
+/// it moves the one of before to an address of its own, and registers the stranger's again.
 const UNPROVEN_PASSWORDS: u64 = 3;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -44,16 +44,16 @@ pub(crate) enum Counted {
 }
 
 impl Store {
-    /// Takes one of the day's changes of the password of an account whose address is not proven.
+    /// Takes one of the day's changes of the passwords of the accounts of an address that is not proven.
     ///
     /// # Errors
     /// [`ApiError::RateLimited`] until midnight.
-    pub async fn take_unproven_password(&self, user: UserId) -> Result<(), ApiError> {
+    pub async fn take_unproven_password(&self, email: &str) -> Result<(), ApiError> {
         let (what, now) = ("password-changes", self.now());
         let day_ms = i64::try_from(DAY.as_millis()).unwrap_or(i64::MAX);
         let begins = Moment::from_millis(now.as_millis().div_euclid(day_ms) * day_ms);
         let ends = begins.plus(DAY);
-        let counter = Counter::new(what, &user.to_string(), begins, ends, UNPROVEN_PASSWORDS);
+        let counter = Counter::new(what, email, begins, ends, UNPROVEN_PASSWORDS);
         match self.count(&counter).await? {
             Counted::Within => Ok(()),
             Counted::Over { .. } => {

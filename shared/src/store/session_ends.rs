@@ -180,10 +180,15 @@ impl Store {
     /// Ends one session of the user, by its id.
     ///
     /// # Errors
-    /// [`ApiError::NotFound`] if the user has no such session, or so many that it was not read.
+    /// [`ApiError::NotFound`] if the user has no such session, or so many that it was not read; [`ApiError::InvalidToken`] if the acting
+    /// session has ended since it was verified.
     pub async fn end_session_by_id(&self, by: FreshSession<'_>, session: SessionId) -> Result<(), ApiError> {
         let FreshSession(acting) = by;
-        let (sessions, _) = self.sessions_and_memberships(acting).await?;
+        let (sessions, memberships) = self.sessions_and_memberships(acting).await?;
+        let (own, now) = (Key::session(acting.user_id, acting.token), self.now());
+        if !sessions.iter().any(|(key, session)| *key == own && is_on(session, &memberships, now)) {
+            return Err(ApiError::InvalidToken);
+        }
         let found = sessions.into_iter().find(|(_, of)| of.session_id == session);
         let (key, _) = found.ok_or(ApiError::NotFound)?;
         let delete =
@@ -205,11 +210,10 @@ impl Store {
     ) -> Result<(Vec<SessionRecord>, Option<SessionId>), ApiError> {
         let (sessions, memberships) = self.sessions_and_memberships(acting).await?;
         let now = self.now();
-        let is_on = |session: &SessionRecord| {
-            let of = memberships.iter().find(|membership| membership.org_id == session.org_id);
-            after.is_none_or(|after| session.session_id < after) && of.is_some_and(|of| session.counts(of, now))
+        let is_of_page = |session: &SessionRecord| {
+            after.is_none_or(|after| session.session_id < after) && is_on(session, &memberships, now)
         };
-        let mut page: Vec<_> = sessions.into_iter().map(|(_, session)| session).filter(is_on).collect();
+        let mut page: Vec<_> = sessions.into_iter().map(|(_, session)| session).filter(is_of_page).collect();
         page.sort_unstable_by_key(|session| std::cmp::Reverse(session.session_id));
         let more = page.len() > usize::from(limit);
         page.truncate(usize::from(limit));
@@ -318,6 +322,12 @@ impl Store {
         }
         Ok(EndAttempt::UserChanged)
     }
+}
+
+/// Whether a session counts for the membership that it is of, among those that were read with it.
+fn is_on(session: &SessionRecord, memberships: &[MembershipRecord], now: Moment) -> bool {
+    let of = memberships.iter().find(|membership| membership.org_id == session.org_id);
+    of.is_some_and(|of| session.counts(of, now))
 }
 
 /// How an attempt to end sessions ended.

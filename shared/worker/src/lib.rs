@@ -150,23 +150,23 @@ async fn receive<W: Work>(worker: &Worker<W>, record: &Record, calls: &Calls<'_>
         return if receives < ATTEMPTS_MAX {
             Verdict::Return(Some(Duration::ZERO))
         } else {
-            replace(worker, message, record).await
+            replace(worker, message, record, Duration::ZERO).await
         };
     }
     match run::run(worker, message, receives, calls, time).await {
         Ok(verdict) => verdict,
         Err(error) => {
             tracing::warn!(%error, "a job's state could not be read or written");
-            if receives < ATTEMPTS_MAX { Verdict::Return(None) } else { replace(worker, message, record).await }
+            if receives < ATTEMPTS_MAX { Verdict::Return(None) } else { replace(worker, message, record, AWAY).await }
         }
     }
 }
 
 /// Sends a message anew that was received often: its receives are counted from none again. So the queue buries only what no worker has got
 /// for a day, and what none could read.
-async fn replace<W: Work>(worker: &Worker<W>, message: JobMessage, record: &Record) -> Verdict {
+async fn replace<W: Work>(worker: &Worker<W>, message: JobMessage, record: &Record, delay: Duration) -> Verdict {
     let Ok(queue) = worker.context.queue(W::KIND) else { return Verdict::Return(None) };
-    let again = message.outgoing(record.trace_header().map(str::to_owned), AWAY);
+    let again = message.outgoing(record.trace_header().map(str::to_owned), delay);
     match queue.send(&again).await {
         Ok(_) => Verdict::Delete,
         Err(error) => {

@@ -82,8 +82,8 @@ async fn a_message_that_there_is_no_time_for_is_not_buried() {
     let deadline = u64::try_from(rig.system.context().now().plus(Duration::from_secs(5)).as_millis()).unwrap();
     let returned = Workers::of(&rig.system).returned("email-worker", &event.to_string(), deadline).await;
     assert!(returned.is_empty(), "{returned:?}");
-    rig.system.clock().jump(Duration::from_secs(400));
-    assert_eq!((rig.visible(), rig.dead_letters()), (before + 1, 0), "another one is there");
+    rig.system.clock().jump(Duration::from_secs(2));
+    assert_eq!((rig.visible(), rig.dead_letters()), (before + 1, 0), "another one is there, at once");
     rig.deliver_all().await;
     assert_eq!((rig.job(&owner, &id).await["state"].as_str(), providers.emails().len()), (Some("succeeded"), 1));
 }
