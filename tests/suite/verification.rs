@@ -6,6 +6,7 @@ use crate::jobs::providers::{Answer, Providers};
 use crate::jobs::rig::Rig;
 use crate::letters::{Letters, code_of, token_of};
 use crate::{email_changes, resets};
+use futures_util::future::join_all;
 use local::Options;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -317,6 +318,15 @@ async fn mail_beyond_the_days_number_waits_for_the_next_day() {
     rig.sweep_once().await;
     rig.deliver_account_mail().await;
     assert_eq!(Letters::of(&rig).count(), 3, "it has only waited");
+}
+
+/// A worker looks at the day first, and several may see its last place.
+#[tokio::test]
+async fn mails_at_once_take_no_more_than_the_days_number() {
+    let rig = Rig::new().await;
+    let store = rig.system.context().store();
+    let taken = join_all((0..10).map(|_| store.take_mail_of_day(3))).await;
+    assert_eq!(taken.into_iter().filter(|one| matches!(one, Ok(Some(_)))).count(), 3);
 }
 
 /// A refusal of the mail service sends nothing, so it takes none of the day's number, however often it comes.
