@@ -76,33 +76,35 @@ async fn what_is_joined_while_sessions_end_keeps_none_of_before() {
     assert_eq!(outlived, [""; 0], "a session of before is left");
 }
 
-/// The account joins something before each attempt. That the document has such a reply, whoever sends looks.
-#[tokio::test]
-async fn an_account_that_keeps_changing_is_a_conflict() {
+/// What each way to end sessions answers while somebody interferes with the user's record.
+async fn ended_while(interfere: impl Fn(&FaultyDatabase, Key)) -> Vec<(&'static str, Reply)> {
     let rig = Rig::new().await;
     let database = FaultyDatabase::before(&rig.system.database_url()).await;
     let busy = database.system().await;
     let late = Api::at(busy.url());
+    let mut replies = Vec::new();
     for by in ENDS {
         let mut actor = rig.api.register().await;
         let proof = proof_of(&rig, by, &mut actor).await;
-        database.keep_raising(Key::user(actor.user_id.parse().unwrap()), "memberships_made");
-        end(&late, by, &actor, &proof).await.is_problem(409, "concurrent_change");
+        interfere(&database, Key::user(actor.user_id.parse().unwrap()));
+        replies.push((by, end(&late, by, &actor, &proof).await));
+    }
+    replies
+}
+
+/// The account joins something before each attempt. That the document has such a reply, whoever sends looks.
+#[tokio::test]
+async fn an_account_that_keeps_changing_is_a_conflict() {
+    for (by, ended) in ended_while(|database, user| database.keep_raising(user, "memberships_made")).await {
+        assert!(ended.status == 409, "{by}: {}", ended.text);
+        ended.is_problem(409, "concurrent_change");
     }
 }
 
 /// Whoever is in an account that is not its own can give it another name all the time. That keeps nobody from ending the sessions.
 #[tokio::test]
 async fn an_account_that_is_renamed_all_the_time_is_no_conflict() {
-    let rig = Rig::new().await;
-    let database = FaultyDatabase::before(&rig.system.database_url()).await;
-    let busy = database.system().await;
-    let late = Api::at(busy.url());
-    for by in ENDS {
-        let mut actor = rig.api.register().await;
-        let proof = proof_of(&rig, by, &mut actor).await;
-        database.keep_changing(Key::user(actor.user_id.parse().unwrap()));
-        let ended = end(&late, by, &actor, &proof).await;
+    for (by, ended) in ended_while(FaultyDatabase::keep_changing).await {
         assert!(matches!(ended.status, 200 | 204), "{by}: {} {}", ended.status, ended.text);
     }
 }
