@@ -212,7 +212,7 @@ kill-test *arguments:
 # Providers and a database on bad days, in full: hours of virtual time in some minutes (docs/providers.md, "Rates and breakers").
 unkind *arguments="--full":
     UNKIND=full cargo test --workspace --test suite -- jobs::provider_rates --nocapture
-    CARGO_PROFILE_DEV_OPT_LEVEL=1 cargo test --workspace --test unkind -- {{arguments}}
+    cargo test --workspace --test unkind -- {{arguments}}
 
 # The races for idempotency keys in full: 10,000 keys with eight callers each.
 idempotency-test keys="10000":
@@ -250,4 +250,4 @@ hot-tenant *arguments="--full":
 # How the cost of each function grows with 10³ to 10⁶ items, 10 to 10⁵ organizations, 1 to 10⁵ queued jobs: into
 # target/load/growth.md and growth.json (ten minutes, 2 GB under TMPDIR; without `--full`, as `cargo test` runs it, seconds).
 growth *arguments="--full":
-    CARGO_PROFILE_DEV_OPT_LEVEL=1 cargo test --workspace --test growth -- {{arguments}}
+    cargo test --workspace --test growth -- {{arguments}}

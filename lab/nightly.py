@@ -6,9 +6,9 @@ A step that has passed for the present commit is not run again, so that a night 
 it is. Results stay in target/nightly/<commit>: a log for each step, and its seconds once it has passed. With uncommitted changes
 nothing is kept.
 
-Most steps are builds, which take every processor for a while, or programs that take one. So they run in two lanes: those of BESIDE, which
-take one and judge no time, beside all others; those of ALONE, which do judge it, when both lanes are through. What both lanes compile is
-compiled before them, once.
+Most steps are builds, which take every processor for a while, programs that take one, or scripts that mostly wait. Each kind is a lane of
+its own beside the others: CHANGES plants bugs in a copy, TESTS runs what the first step compiled, SCRIPTS the functions of `quick`. The
+release builds wait for SCRIPTS, whose functions they overwrite. What judges time runs at the end, by itself.
 """
 import argparse, concurrent.futures, json, os, pathlib, shutil, subprocess, sys, time
 
@@ -20,38 +20,38 @@ MEASURED = ["get-user", "get-org-plan", "list-items", "create-item", "analyze"]
 RATIO = ["just", "bench", "--no-build", "--only", "get-user", "--local", "target/debug/local"]
 
 SUITE = ["cargo", "test", "--workspace", "--locked", "--test", "suite", "--"]
-# By name: what it guards, its command, and variables. In this order, for builds leave their functions in one place: `sam-local` and
-# `procedures` take those of `quick`, what is measured those of `release`; those of `untrained` lie apart.
+# By name: what it guards, its command, and variables. In each lane they run in this order: `sam-local` and `procedures` take the functions
+# of `quick`, what is measured those of `release`; those of `untrained` lie apart.
 STEPS = {
     "build": ("all tests compile", ["cargo", "test", "--workspace", "--locked", "--no-run"], {}),
     "planted-suite": ("the suite finds each planted bug that is its to find, many in one build", ["lab/planted-bugs.py", "--together"], {}),
     "planted-others": ("all other tests find each planted bug, many of a test program in one build", ["lab/planted-bugs.py", "--others"], {}),
+    "planted-scripts": ("scripts find each planted bug that is theirs to find", ["lab/planted-bugs.py", "--scripts"],
+                        {"CARGO_TARGET_DIR": "target/planted-scripts"}),
     "racers": ("1,000 racers for the last unit of a limit", [*SUITE, "hot::room::of_many_racers"], {"CITIZEN_RACERS": "1000"}),
     "kill": ("nothing is lost or done twice while processes are killed",
              ["cargo", "test", "--workspace", "--locked", "--test", "kill", "--", "--jobs", "2000", "--kills", "400", "--outage", "10000", "--unkind"], {}),
     "keys": ("10,000 idempotency keys with eight callers each", [*SUITE, "jobs::idempotency::of_eight_racing"], {"CITIZEN_KEYS": "10000"}),
     "shards": ("2,000 live jobs are swept when the index of what is due has twice the shards",
                [*SUITE, "jobs::sweeping::when_the_shards"], {"CITIZEN_DUE_JOBS": "2000"}),
-    "unkind": ("jobs under providers and a database on bad days, for hours of virtual time; 2,000 of them at a rate, in place of 10,000",
-               ["just", "unkind", "--full", "--jobs", "2000"], {}),
+    "unkind": ("jobs under providers and a database on bad days, for hours of virtual time: `just unkind` with a fifth of its jobs",
+               ["just", "unkind", "--night"], {}),
     "history": ("no stale read in a million cache operations",
                 ["cargo", "test", "--workspace", "--locked", "--features", "shared/discovery", "--test", "redis", "consistency"],
                 {"CACHE_OPERATIONS": "1000000"}),
-    "redis": ("the whole suite over a real Redis", [".ci/test-redis.sh", "--all"], {}),
+    "redis": ("the whole suite in the like-aws world, over a real Redis", [".ci/test-redis.sh", "--all"], {"CITIZEN_LIKE_AWS": "1"}),
     "queue-features": ("the embedded queues are like MiniStack's", [".ci/test-ministack-sqs.sh"], {}),
     "clients": ("clients generated from the document compile strictly and make a walk", [".ci/with-local.sh", "lab/clients/run.sh"], {}),
     "browser": ("a real browser keeps the session's cookie, and /docs works as it stands", ["lab/browser/run.sh"], {}),
-    "stranger": ("nothing gets through that a stranger tries who knows the address and the documents",
-                 [".ci/with-local.sh", "sh", "-c", "lab/stranger.py $URL --seconds 120"], {}),
-    "stranger-like-aws": ("the same in the like-aws world, where 16 callers at once have an environment each",
-                          [".ci/with-local.sh", "sh", "-c", "lab/stranger.py $URL --seconds 120 --environments 16"], {"LOCAL_OPTIONS": "--like-aws"}),
+    "stranger": ("nothing gets through that a stranger tries who knows the address and the documents, in the like-aws world",
+                 [".ci/with-local.sh", "sh", "-c", "lab/stranger.py $URL --seconds 120 --environments 16"], {"LOCAL_OPTIONS": "--like-aws"}),
     "schemathesis": ("generated requests, five times as many", [".ci/schemathesis.sh", "1000"], {}),
     "growth": ("no endpoint's cost grows with what is stored", ["just", "growth"], {}),
-    "like-aws": ("the suite in the like-aws world", SUITE[:-1], {"CITIZEN_LIKE_AWS": "1"}),
     "like-aws-kill": ("nothing is lost or done twice in the like-aws world",
                       ["cargo", "test", "--workspace", "--locked", "--test", "kill", "--", "--jobs", "400", "--kills", "80", "--outage", "0", "--unkind"],
                       {"CITIZEN_LIKE_AWS": "1"}),
     "load": ("the truth holds under load", ["just", "load"], {}),
+    "hot-tenant": ("one organization bears 5,500 requests a second in the like-aws world and its time", ["just", "hot-tenant"], {}),
     "quick": ("all functions as the tests have them, for the three steps below", ["deploy/build-functions.py", "--quick", "--quiet", "--locked"], {}),
     "readme": ("the README's Deploy, pasted, on MiniStack", ["deploy/readme-local.py"], {}),
     "procedures": ("going back, restoring, rotating, raising limits and another region, on MiniStack", ["deploy/procedures-local.py"], {}),
@@ -60,7 +60,6 @@ STEPS = {
     "release": ("the release build: link-time optimization and training",
                 ["deploy/build-functions.py", "--release", "--quiet", "--locked", *(word for name in MEASURED for word in ("--bin", name))], {}),
     "yardstick": ("the hand-written function as a release", ["cargo", "build", "--release", "--locked", "--package", "yardstick"], {}),
-    "hot-tenant": ("one organization bears 5,500 requests a second in the like-aws world", ["just", "hot-tenant"], {}),
     "instructions": ("instruction counts of the release build", ["lab/bench/instructions.py"], {}),
     "ratio": ("at most 0.70 of the hand-written function's CPU, by turns", [*RATIO, "--at-most", "0.70"], {}),
     "untrained": ("the release build of get-user without training",
@@ -70,9 +69,12 @@ STEPS = {
 }
 
 FIRST = {"build"}
-BESIDE = {"racers", "keys", "shards", "history", "redis", "queue-features", "kill", "unkind", "growth", "like-aws", "like-aws-kill",
-          "stranger", "stranger-like-aws", "schemathesis", "load"}
-ALONE = {"hot-tenant", "instructions", "ratio", "ratio-untrained"}
+CHANGES = {"planted-suite", "planted-others"}
+TESTS = {"racers", "keys", "shards", "history", "redis", "queue-features", "kill", "unkind", "growth", "like-aws-kill", "stranger",
+         "schemathesis", "load", "hot-tenant"}
+SCRIPTS = {"quick", "readme", "procedures", "sam-local", "clients", "browser", "planted-scripts"}
+ALONE = {"instructions", "ratio", "ratio-untrained"}
+RELEASES = set(STEPS) - FIRST - CHANGES - TESTS - SCRIPTS - ALONE
 
 
 def say(*words):
@@ -122,12 +124,12 @@ def main():
         kept.unlink(missing_ok=True)
         todo.append(name)
     begun = time.monotonic()
-    lane = lambda names: [name for name in names if run(name, folder, environment) is None]
-    failed = lane([name for name in todo if name in FIRST])
+    lane = lambda names: [name for name in todo if name in names and run(name, folder, environment) is None]
+    failed = lane(FIRST)
     with concurrent.futures.ThreadPoolExecutor() as lanes:
-        beside = lanes.submit(lane, [name for name in todo if name in BESIDE])
-        failed += lane([name for name in todo if name not in FIRST | BESIDE | ALONE]) + beside.result()
-    failed += lane([name for name in todo if name in ALONE])
+        tests, scripts = lanes.submit(lane, TESTS), lanes.submit(lane, SCRIPTS)
+        failed += lane(CHANGES) + scripts.result() + lane(RELEASES) + tests.result()
+    failed += lane(ALONE)
     passed = len(list(folder.glob("*.json")))
     print(f"::: {commit}: {passed} of {len(STEPS)} steps have passed; {len(todo)} ran, in {time.monotonic() - begun:.0f} s")
     if failed:

@@ -4,7 +4,8 @@
 
 Usage: lab/planted-bugs.py GROUP [PART]      one bug at a time; PART is of a patch's name
        lab/planted-bugs.py --together        those of all groups that the suite finds, up to twenty in one build
-       lab/planted-bugs.py --others          all that are not among those: as many of one test program in one build, scripts' alone
+       lab/planted-bugs.py --others          those of other tests: as many of one test program in one build
+       lab/planted-bugs.py --scripts         those that scripts find, one at a time
 
 Together they take fewer builds, and fewer runs: their tests run side by side, as they do without bugs. What is not found so is tried
 alone. A test could also fail for a neighbour's bug and hide that its own is not found. So no two of them touch the same file or are found by the same
@@ -38,7 +39,8 @@ class Bug:
         self.program = self.test.split(" -- ")[0] if " -- " in self.test else self.test.rpartition(" ")[0]
         self.wanted = self.test.split()[-1]
         self.is_exact = "--exact" in self.test.split()
-        self.module = self.wanted.rpartition("::")[0]
+        # A test that is in no module has nothing in common with the others.
+        self.module = self.wanted.rpartition("::")[0] or self.wanted
 
 
 class Copy:
@@ -46,7 +48,7 @@ class Copy:
 
     def __init__(self, folder):
         self.folder = folder
-        target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target/planted-bugs"))
+        target = ROOT / os.environ.get("CARGO_TARGET_DIR", "target/planted-bugs")
         take_over(target)
         # A bug changes one function, so what was compiled before is of use.
         self.environment = os.environ | {
@@ -103,7 +105,8 @@ def take_over(target):
         return
     metadata = subprocess.run(["cargo", "metadata", "--no-deps", "--offline", "--format-version", "1"], cwd=ROOT, capture_output=True, check=True, text=True)
     own = {name.replace("-", "_") for name in re.findall(r'"name":"([^"]*)","version":"[^"]*","id":"path', metadata.stdout)} | {"suite"}
-    for part in ("build", "deps", ".fingerprint"):
+    # What says that a crate is compiled comes first: others may compile meanwhile.
+    for part in (".fingerprint", "build", "deps"):
         (target / "debug" / part).mkdir(parents=True)
         for entry in (built / part).iterdir():
             crate = re.match(r"(?:lib)?(.+)-[0-9a-f]{16}", entry.name)
@@ -119,8 +122,12 @@ def pass_without(copy, bugs):
     commands = {}
     for bug in bugs:
         head, _, name = bug.test.rpartition(" ")
-        head += "" if " -- " in bug.test else " --"
-        commands.setdefault(bug.test if bug.is_script else f"cargo test --quiet {head}", set()).add("" if bug.is_script else name)
+        if bug.is_script:
+            # Names of tests that one script runs.
+            head, name = (head, name) if head == "deploy/test.sh" else (bug.test, "")
+        else:
+            head = f"cargo test --quiet {head}" + ("" if " -- " in bug.test else " --")
+        commands.setdefault(head, set()).add(name)
     for command, names in commands.items():
         passed, said = copy.run(f"{command} {' '.join(sorted(names))}")
         if not passed:
@@ -178,14 +185,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--together", action="store_true")
     parser.add_argument("--others", action="store_true")
+    parser.add_argument("--scripts", action="store_true")
     parser.add_argument("group", nargs="?", choices=sorted(one.name for one in BUGS.iterdir() if one.is_dir()))
     parser.add_argument("part", nargs="?", default="")
     options = parser.parse_args()
     bugs = [Bug(path) for path in sorted(BUGS.glob("*/*.patch"))]
     if options.together:
         batches = neighbours([bug for bug in bugs if bug.of_suite])
-    elif options.others:
+    elif options.scripts:
         batches = [[bug] for bug in bugs if bug.is_script]
+    elif options.others:
+        batches = []
         others = [bug for bug in bugs if not bug.of_suite and not bug.is_script]
         for program in sorted({bug.program for bug in others}):
             batches += neighbours([bug for bug in others if bug.program == program])

@@ -1,7 +1,8 @@
 //! `just unkind`: jobs under providers and a database on bad days, in the like-aws world and in virtual time. What was accepted
 //! ends as its owner would expect, if the world comes back within a day.
 //!
-//! Without `--full` (as in `cargo test`) a hundredth of the jobs and minutes in place of hours.
+//! Without `--full` (as in `cargo test`) a hundredth of the jobs and minutes in place of hours; with `--night`, for `just nightly`, a fifth
+//! of the jobs and the longest outages a third as long.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #[path = "../ask.rs"]
@@ -19,12 +20,12 @@ struct Arguments {
     /// The whole table.
     #[arg(long)]
     full: bool,
+    /// A fifth of the jobs, and the longest outages a third as long.
+    #[arg(long, conflicts_with = "full")]
+    night: bool,
     /// One scene of it: rates, overloaded, unreachable, suspended, database or hanging [default: all].
     #[arg(long)]
     scene: Option<String>,
-    /// Jobs of each kind in the scene of rates [default: 10,000, without --full 60].
-    #[arg(long)]
-    jobs: Option<usize>,
     /// Replays what chance did.
     #[arg(long, default_value_t = 21)]
     seed: u64,
@@ -43,11 +44,16 @@ fn main() -> ExitCode {
     let chosen = |name: &str| arguments.scene.as_ref().is_none_or(|scene| scene == name);
     let scenes: Vec<_> = scenes::ALL.into_iter().filter(|name| chosen(name)).collect();
     assert!(!scenes.is_empty(), "there is no such scene");
+    let size = match (arguments.full, arguments.night) {
+        (true, _) => &scenes::FULL,
+        (false, true) => &scenes::NIGHT,
+        (false, false) => &scenes::SMALL,
+    };
     let mut broken = 0;
     for name in scenes {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         let begun = Instant::now();
-        let report = runtime.block_on(scenes::run(name, (arguments.full, arguments.jobs), arguments.seed));
+        let report = runtime.block_on(scenes::run(name, size, arguments.seed));
         println!("{name}: {} ({:.0} s of the machine's time)", report.text, begun.elapsed().as_secs_f64());
         report.wrong.iter().for_each(|what| println!("WRONG: {name}: {what}"));
         broken += report.wrong.len();

@@ -6,6 +6,38 @@ use testkit::providers::{Manner, Scene};
 
 pub(crate) const ALL: [&str; 6] = ["rates", "overloaded", "unreachable", "suspended", "database", "hanging"];
 
+/// How much of it.
+pub(crate) struct Size {
+    /// Jobs of each kind in the scene of rates.
+    jobs: usize,
+    overloaded: Duration,
+    unreachable: Duration,
+    suspended: Duration,
+    database: Duration,
+    hanging: Duration,
+}
+
+pub(crate) const FULL: Size = Size {
+    jobs: 10_000,
+    overloaded: HOUR,
+    unreachable: HOUR.saturating_mul(6),
+    suspended: HOUR.saturating_mul(12),
+    database: MINUTE.saturating_mul(30),
+    hanging: MINUTE.saturating_mul(10),
+};
+
+pub(crate) const NIGHT: Size =
+    Size { jobs: 2_000, unreachable: HOUR.saturating_mul(2), suspended: HOUR.saturating_mul(4), ..FULL };
+
+pub(crate) const SMALL: Size = Size {
+    jobs: 60,
+    overloaded: MINUTE.saturating_mul(10),
+    unreachable: MINUTE.saturating_mul(10),
+    suspended: MINUTE.saturating_mul(10),
+    database: MINUTE,
+    hanging: MINUTE,
+};
+
 /// What was seen, and what of it should not have been.
 #[derive(Default)]
 pub(crate) struct Report {
@@ -22,15 +54,15 @@ impl Report {
     }
 }
 
-pub(crate) async fn run(name: &str, (full, jobs): (bool, Option<usize>), seed: u64) -> Report {
+pub(crate) async fn run(name: &str, size: &Size, seed: u64) -> Report {
     let world = World::start(seed).await;
     match name {
-        "rates" => rates(&world, jobs.unwrap_or(if full { 10_000 } else { 60 })).await,
-        "overloaded" => outage(&world, Some(Scene::Overloaded), if full { HOUR } else { 10 * MINUTE }, 2).await,
-        "unreachable" => outage(&world, Some(Scene::Unreachable), if full { 6 * HOUR } else { 10 * MINUTE }, 1).await,
-        "suspended" => outage(&world, Some(Scene::Suspended), if full { 12 * HOUR } else { 10 * MINUTE }, 1).await,
-        "database" => outage(&world, None, if full { 30 * MINUTE } else { MINUTE }, 30).await,
-        "hanging" => hanging(&world, if full { 10 * MINUTE } else { MINUTE }).await,
+        "rates" => rates(&world, size.jobs).await,
+        "overloaded" => outage(&world, Some(Scene::Overloaded), size.overloaded, 2).await,
+        "unreachable" => outage(&world, Some(Scene::Unreachable), size.unreachable, 1).await,
+        "suspended" => outage(&world, Some(Scene::Suspended), size.suspended, 1).await,
+        "database" => outage(&world, None, size.database, 30).await,
+        "hanging" => hanging(&world, size.hanging).await,
         other => panic!("no scene {other}"),
     }
 }
