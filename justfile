@@ -212,7 +212,7 @@ kill-test *arguments:
 # Providers and a database on bad days, in full: hours of virtual time in some minutes (docs/providers.md, "Rates and breakers").
 unkind *arguments="--full":
     UNKIND=full cargo test --workspace --test suite -- jobs::provider_rates --nocapture
-    cargo test --workspace --test unkind -- {{arguments}}
+    CARGO_PROFILE_DEV_OPT_LEVEL=1 cargo test --workspace --test unkind -- {{arguments}}
 
 # The races for idempotency keys in full: 10,000 keys with eight callers each.
 idempotency-test keys="10000":
@@ -245,9 +245,9 @@ sam-local:
 # Drive one organization with 5,500 requests a second beside 1,000 others, in the like-aws world and its time (docs/like-aws.md);
 # fails below its targets. Into target/load/hot-tenant.md (ten minutes; without `--full`, as `cargo test` runs it, seconds).
 hot-tenant *arguments="--full":
-    cargo test --quiet --workspace --test hot-tenant -- {{arguments}}
+    CARGO_PROFILE_DEV_OPT_LEVEL=1 cargo test --quiet --workspace --test hot-tenant -- {{arguments}}
 
 # How the cost of each function grows with 10³ to 10⁶ items, 10 to 10⁵ organizations, 1 to 10⁵ queued jobs: into
 # target/load/growth.md and growth.json (ten minutes, 2 GB under TMPDIR; without `--full`, as `cargo test` runs it, seconds).
 growth *arguments="--full":
-    cargo test --workspace --test growth -- {{arguments}}
+    CARGO_PROFILE_DEV_OPT_LEVEL=1 cargo test --workspace --test growth -- {{arguments}}

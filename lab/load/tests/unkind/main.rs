@@ -1,8 +1,7 @@
 //! `just unkind`: jobs under providers and a database on bad days, in the like-aws world and in virtual time. What was accepted
 //! ends as its owner would expect, if the world comes back within a day.
 //!
-//! Without `--full` (as in `cargo test`) a hundredth of the jobs and minutes in place of hours; with `--night`, for `just nightly`, a fifth
-//! of the jobs and the longest outages a third as long.
+//! Without `--full` (as in `cargo test`) a hundredth of the jobs and minutes in place of hours.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #[path = "../ask.rs"]
@@ -20,9 +19,6 @@ struct Arguments {
     /// The whole table.
     #[arg(long)]
     full: bool,
-    /// A fifth of the jobs, and the longest outages a third as long.
-    #[arg(long, conflicts_with = "full")]
-    night: bool,
     /// One scene of it: rates, overloaded, unreachable, suspended, database or hanging [default: all].
     #[arg(long)]
     scene: Option<String>,
@@ -44,11 +40,7 @@ fn main() -> ExitCode {
     let chosen = |name: &str| arguments.scene.as_ref().is_none_or(|scene| scene == name);
     let scenes: Vec<_> = scenes::ALL.into_iter().filter(|name| chosen(name)).collect();
     assert!(!scenes.is_empty(), "there is no such scene");
-    let size = match (arguments.full, arguments.night) {
-        (true, _) => &scenes::FULL,
-        (false, true) => &scenes::NIGHT,
-        (false, false) => &scenes::SMALL,
-    };
+    let size = if arguments.full { &scenes::FULL } else { &scenes::SMALL };
     let mut broken = 0;
     for name in scenes {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();

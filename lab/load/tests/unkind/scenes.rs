@@ -26,9 +26,6 @@ pub(crate) const FULL: Size = Size {
     hanging: MINUTE.saturating_mul(10),
 };
 
-pub(crate) const NIGHT: Size =
-    Size { jobs: 2_000, unreachable: HOUR.saturating_mul(2), suspended: HOUR.saturating_mul(4), ..FULL };
-
 pub(crate) const SMALL: Size = Size {
     jobs: 60,
     overloaded: MINUTE.saturating_mul(10),
