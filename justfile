@@ -94,7 +94,7 @@ build *arguments:
 preflight environment *changes:
     deploy/preflight.py "$@"
 
-# Deploy what is built to an environment of samconfig.toml, with parameters changed by Name=value.
+# Deploy what is built to an environment of samconfig.toml, with parameters changed by Name=value; with `--live` what is live, in its place.
 [positional-arguments]
 deploy environment *changes:
     deploy/deploy.py "$@"

@@ -2,10 +2,11 @@
 """Deploys what `just build` has built to an environment of samconfig.toml.
 
 Usage: just deploy ENVIRONMENT [--yes] [--again] [--functions FOLDER] [Name=value …]
+       just deploy ENVIRONMENT --live [--yes] [--again] [Name=value …]      what is live, with other parameters: nothing is built
 
-The values override the environment's parameters. The release is named after the commit, the functions and all parameters, so
-that whatever changes arrives: each function gets a new version, and the stage the API as it is. Before AWS is asked, what the
-owner has not said and what the template would not take is named. What was deployed is kept (`just back` lists it).
+The values override the environment's parameters, with --live those that the stack has. The release is named after the commit, the
+functions and all parameters, so that whatever changes arrives: each function gets a new version, and the stage the API as it is. Before
+AWS is asked, what the owner has not said and what the template would not take is named. What was deployed is kept (`just back` lists it).
 """
 import argparse, pathlib, subprocess, sys, time
 import release
@@ -124,9 +125,39 @@ def update_or_forget(environment, stack, template, current, given, kept, *option
         raise
 
 
+def of_live(stack, region=None):
+    """The template and the parameters of what is live, here or in another region. Where only parameters change nothing is gradual: an
+    alarm that is on would stop it."""
+    import releases
+    from region import brought
+    if region:
+        template, now = brought(stack.name, region)
+    elif (now := stack.parameters()).get("Release") in releases.kept(stack.name):
+        template = releases.read(stack.name, now["Release"])[0]
+        now = now | {name: "false" for name in ("GradualDeployment",) if name in now}
+    else:
+        sys.exit(f"{stack.name} has no release that is kept: `just build`, and then the same without --live")
+    return template, {name: value for name, value in now.items() if name != "NetworkStays"}  # `in_turn` says that
+
+
+def gradually(stack, current, template, given, kept):
+    """The parameters of a deployment, which is not gradual where callers would fail meanwhile."""
+    import releases
+    values = releases.valued(template, given)
+    if not current or values.get("GradualDeployment") != "true":
+        return given
+    import canaries
+    live = releases.read(stack.name, current["Release"])[0] if current.get("Release") in kept else template
+    if why := canaries.objection(live, current, template, values):
+        print(f"not gradual: {why}", flush=True)
+        return given | {"GradualDeployment": "false"}
+    return given
+
+
 def main():
     import releases
     from environments import defaults, environments, objections, parameters
+    from samtranslator.yaml_helper import yaml_parse
     from stack import Stack, has_identity
 
     parser = argparse.ArgumentParser(prog="just deploy", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -135,24 +166,35 @@ def main():
     parser.add_argument("--yes", action="store_true", help="do not ask before the change set is carried out")
     parser.add_argument("--again", action="store_true", help="publish all anew though nothing has changed: every environment begins again")
     parser.add_argument("--functions", type=pathlib.Path, default=ROOT / "target/lambda", help="where the built functions are")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--live", action="store_true", help="what is live, with the parameters that the stack has, but for those said here")
+    which.add_argument("--live-in", metavar="REGION", help="what is live in another region, likewise (`just region`)")
     options = parser.parse_intermixed_args()
-    given = parameters(environments()[options.environment], options.changes)
-    stopped = objections(given)
+    stack, said, live = Stack(options.environment), parameters({"parameter_overrides": []}, options.changes), None
+    if options.live or options.live_in:
+        template, given = of_live(stack, options.live_in)
+        live, given = given["Release"], {name: value for name, value in given.items() if name != "Release"} | said
+    else:
+        template, given = (ROOT / "template.yaml").read_text(), parameters(environments()[options.environment], options.changes)
+    stopped = objections(given, yaml_parse(template) if live else None)
     if not stopped:
-        stack = Stack(options.environment)
         current = stack.parameters()
         given = with_what_stays(current, given)
-        stopped = table_objection(current, given, parameters({"parameter_overrides": []}, options.changes))
-        stopped += network_objection(current, defaults() | given)
-        stopped += cache_objection(current, defaults() | given)
-        stopped += mail_objection(current, defaults() | given, has_identity)
+        values = defaults() | releases.valued(template, given)
+        stopped = table_objection(current, given, said)
+        stopped += network_objection(current, values)
+        stopped += cache_objection(current, values)
+        stopped += mail_objection(current, values, has_identity)
     if stopped:
         sys.exit(f"{options.environment} is not deployed:\n  " + "\n  ".join(stopped))
-    functions = release.built(options.functions)
-    given["Release"] = release.name(given | ({"again": time.time()} if options.again else {}), functions)
-    print(f"release {given['Release']}", flush=True)
+    functions = None if live else release.built(options.functions)
     kept = releases.kept(stack.name)
-    template = releases.package(stack.name, given["Release"], given, functions)
+    given = gradually(stack, current, template, given, kept)
+    named = given | ({"again": time.time()} if options.again else {})
+    given["Release"] = release.renamed(live, template, named) if live else release.name(named, functions)
+    print(f"release {given['Release']}", flush=True)
+    template = (releases.keep(stack.name, given["Release"], given, template) if live
+                else releases.package(stack.name, given["Release"], given, functions))
     unasked = ["--no-confirm-changeset"] if options.yes else []
     moved, deleted = update_or_forget(options.environment, stack, template, current, given, kept, *unasked)
     for one in moved:

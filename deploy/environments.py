@@ -1,9 +1,12 @@
 """The environments of samconfig.toml: their parameters as SAM CLI reads them, and what the template says against them."""
-import functools, pathlib, re, tomllib, urllib.parse
+import functools, ipaddress, pathlib, re, tomllib, urllib.parse
+import idna
 from samcli.cli.types import CfnParameterOverridesType
 from samtranslator.yaml_helper import yaml_parse
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+LOCAL_PART = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(\.[\w!#$%&'*+/=?^`{|}~-]+)*", re.ASCII)
 
 
 def environments():
@@ -101,7 +104,59 @@ def objections(given, template=None):
             found += [one["AssertDescription"] for one in rule["Assertions"] if not holds(one["Assert"], values)]
     if {"AllowedOrigins", "AppUrl"} <= set(values) and not [one for one in found if one.startswith(("AllowedOrigins:", "AppUrl:"))]:
         found += of_origins(values["AllowedOrigins"].split(","), values["AppUrl"])
+    if "CacheUrl" in values and not [one for one in found if one.startswith("CacheUrl:")]:
+        found += of_cache(values["CacheUrl"])
+    if "MailFrom" in values and not [one for one in found if one.startswith("MailFrom:")]:
+        found += of_sender(values["MailFrom"])
     return found
+
+
+def of_cache(given):
+    """What no pattern says of the cache's address: a function that cannot read it ends at its start. The address may hold a password."""
+    if given in ("serverless:", "memory:", "off:") or (says := as_cache(given)) == "endpoint":
+        return []
+    if says is None:
+        return ["CacheUrl: no address that functions take: iam goes with rediss://, a user and no password; ports and numbers end at 65535"]
+    return [] if finds_by_name() else ["CacheUrl: without a host it is found by functions built with `--features shared/discovery` alone"]
+
+
+def finds_by_name():
+    """Whether what is built can look a cache up by its name (docs/decisions/0023-discovery-is-a-feature.md)."""
+    built = next((ROOT / "target/lambda").glob("get-user/bootstrap"), None)
+    return built is not None and b"DescribeServerlessCaches" in built.read_bytes()
+
+
+def as_cache(text):
+    """What a cache's address says, its "endpoint" or a "name", as shared/platform/src/cache/url.rs reads it; None for what is none."""
+    scheme, _, rest = text.partition("://")
+    rest, asks, query = rest.partition("?")
+    login, _, place = rest.rpartition("@")
+    address, _, database = place.partition("/")
+    user, _, password = login.partition(":")
+    read = re.fullmatch(r"(?:\[([^\]]*)\]|([A-Za-z0-9._-]+))(?::(\d+))?", address, re.ASCII)
+    named = [re.fullmatch(r"(iam|name)=([A-Za-z0-9._-]+)", one) for one in query.split("&")] if asks else []
+    try:
+        for part in (user, password):
+            urllib.parse.unquote(part, errors="strict")
+        if read and read[1] is not None:
+            ipaddress.IPv6Address(read[1])
+    except ValueError:
+        return None
+    says = {one[1] for one in named if one}
+    is_whole = scheme in ("redis", "rediss") and all(named) and not re.search("%(?![0-9A-Fa-f]{2})", login)
+    is_numbered = re.fullmatch(r"\d*", database, re.ASCII) and int(database or 0) <= 65535 and int((read and read[3]) or 0) <= 65535
+    logs_in = "iam" not in says or scheme == "rediss" and user and not password
+    if not (is_whole and is_numbered and logs_in and (read or not address and "name" in says)):
+        return None
+    return "endpoint" if read else "name"
+
+
+def of_sender(given):
+    """What no pattern says of the address that e-mails are from: the workers' policies compare it as text with what they send."""
+    sent = as_sender(given)
+    if sent == given:
+        return []
+    return [f"MailFrom: {given} is {f'{sent} in what the workers send' if sent else 'no address that the workers take'}"]
 
 
 def of_origins(allowed, app):
@@ -127,6 +182,21 @@ def as_sent(text):
         return None
     own = {"http": 80, "https": 443}[scheme.lower()]
     return f"{scheme.lower()}://{host}" + (f":{port}" if port not in (None, own) else "")
+
+
+def as_sender(text):
+    """An address as the workers send from it, as shared/src/model/text.rs reads it (`Email`); None for what is none."""
+    local, _, domain = text.lower().rpartition("@")
+    try:
+        # Of plain names, idna would refuse some that functions take.
+        domain = domain if domain.isascii() else idna.encode(domain, uts46=True, std3_rules=True).decode()
+        labels = domain.split(".")
+        foreign = [label[4:].encode().decode("punycode") for label in labels if label.startswith("xn--")]
+    except UnicodeError:
+        return None
+    is_host = len(labels) > 1 and all(map(LABEL.fullmatch, labels)) and not labels[-1].isdigit() and not any(map(str.isascii, foreign))
+    is_address = is_host and LOCAL_PART.fullmatch(local) and len(local) <= 64 and len(domain) <= 253 and len(f"{local}@{domain}") <= 254
+    return f"{local}@{domain}" if is_address else None
 
 
 def holds(condition, values):

@@ -6,7 +6,7 @@ Usage: just preflight ENVIRONMENT [Name=value …]     credentials and region co
 Ends with 1 if something would stop it, with 2 if nothing would but something could not be asked, else with 0.
 """
 import argparse, json, re, sys
-from deploy import cache_objection, network_objection
+from deploy import cache_objection, network_objection, table_objection
 from tools import in_sams_environment
 
 # Zones without Lambda or without ElastiCache Serverless, by their ids (docs/configuration.md, `Zones`).
@@ -67,8 +67,9 @@ def asks_aws(region):
 class Preflight:
     """The checks. Each yields what it found: one of the levels above, and what to do."""
 
-    def __init__(self, ask, region, name, values, reserved, queues):
-        self.ask, self.region, self.name, self.values, self.reserved, self.queues = ask, region, name, values, reserved, queues
+    def __init__(self, ask, region, name, values, reserved, queues, said=()):
+        """`said` has the names of the parameters that stand behind the command."""
+        self.ask, self.region, self.name, self.values, self.reserved, self.queues, self.said = ask, region, name, values, reserved, queues, said
         try:
             self.stack = ask("cloudformation", "describe_stacks", StackName=name)["Stacks"][0]
         except Absent:
@@ -97,7 +98,7 @@ class Preflight:
         limit, free = settings["AccountLimit"]["ConcurrentExecutions"], settings["AccountLimit"]["UnreservedConcurrentExecutions"]
         raise_it = "ask Service Quotas for more concurrent executions of Lambda (L-B99A9384)"
         if self.values["ReservedConcurrency"] == "true":
-            own = self.reserved if self.before.get("ReservedConcurrency") == "true" else 0
+            own = self.reserved_now() if self.before.get("ReservedConcurrency") == "true" else 0
             if free + own - self.reserved < UNRESERVED:
                 yield STOPS, (f"{self.reserved} environments are to be reserved, and {max(0, free + own - UNRESERVED)} of the account's {limit} can be: "
                               f"ReservedConcurrency=false, or {raise_it}")
@@ -108,6 +109,23 @@ class Preflight:
         used, of = settings["AccountUsage"]["TotalCodeSize"], settings["AccountLimit"]["TotalCodeSize"]
         if used > of * 0.9:
             yield STOPS, f"the account's code storage is {100 * used // of} % full: delete old versions of functions"
+
+    def reserved_now(self):
+        """How many environments the stack's functions have reserved: another release's, or by hand, than this one would reserve."""
+        found, further = [], {}
+        while True:
+            page = self.ask("cloudformation", "list_stack_resources", StackName=self.name, **further)
+            found += [one["PhysicalResourceId"] for one in page["StackResourceSummaries"]
+                      if one["ResourceType"] == "AWS::Lambda::Function" and one.get("PhysicalResourceId")]
+            if "NextToken" not in page:
+                return sum(self.reserved_by(function) for function in found)
+            further = {"NextToken": page["NextToken"]}
+
+    def reserved_by(self, function):
+        try:
+            return self.ask("lambda", "get_function_concurrency", FunctionName=function).get("ReservedConcurrentExecutions", 0)
+        except Absent:
+            return 0
 
     def logging(self):
         role = self.ask("apigateway", "get_account").get("cloudwatchRoleArn")
@@ -186,6 +204,9 @@ class Preflight:
         if not re.fullmatch(r"[A-Za-z0-9._~+/=-]+", key_of(value)):
             yield STOPS, f"the secret has no usable key; until then analyses wait, and after a day they fail: {put}"
 
+    def table(self):
+        yield from ((STOPS, one) for one in table_objection(self.before, self.values, self.said))
+
     def cache(self):
         yield from ((STOPS, one) for one in cache_objection(self.before, self.values))
 
@@ -235,6 +256,8 @@ class Preflight:
                     yield STOPS, f"HostedZoneId is the zone {zone}, which has no {name}"
             except Absent:
                 yield STOPS, "there is no zone HostedZoneId"
+            else:
+                yield from self.record(name)
         if self.has("Domain") is None:
             try:
                 self.ask("apigateway", "get_domain_name", domainName=name)
@@ -242,6 +265,17 @@ class Preflight:
             except Absent:
                 if not self.values["HostedZoneId"]:
                     yield NOTE, f"after the deployment, point {name} at the output DomainTarget (CNAME)"
+
+    def record(self, name):
+        """CloudFormation makes no record of a name that points somewhere already."""
+        new = any(self.before.get(one, self.values[one]) != self.values[one] for one in ("DomainName", "HostedZoneId"))
+        if not new and self.has("DomainRecord") is not None:
+            return
+        found = self.ask("route53", "list_resource_record_sets", HostedZoneId=self.values["HostedZoneId"], StartRecordName=name)["ResourceRecordSets"]
+        for one in found:
+            if one["Name"].rstrip(".") == name and one["Type"] in ("A", "CNAME"):
+                yield STOPS, (f"HostedZoneId has a record {name} {one['Type']} already, and the stack would make it: leave HostedZoneId out, or delete "
+                              "that record right before, and nobody finds the API until the deployment has made its own")
 
     def leftovers(self):
         """Things with names of their own that the stack would make, and that are there without it."""
@@ -277,7 +311,7 @@ class Preflight:
                 yield NOTE, f"nobody hears of alarms: {self.values['AlarmEmail']} has not confirmed its subscription (the link in SNS's e-mail)"
 
     def findings(self):
-        checks = [self.state, self.environments, self.logging, self.mail, self.secret, self.cache, self.network, self.domain, self.leftovers, self.alarms]
+        checks = [self.state, self.environments, self.logging, self.mail, self.secret, self.table, self.cache, self.network, self.domain, self.leftovers, self.alarms]
         for check in checks:
             try:
                 yield from ((check.__name__, *one) for one in check())
@@ -316,7 +350,8 @@ def main():
     ask = asks_aws(region)
     try:
         account = ask("sts", "get_caller_identity")["Account"]
-        preflight = Preflight(ask, region, environment["stack_name"], defaults() | given, reservations(), queues())
+        preflight = Preflight(ask, region, environment["stack_name"], defaults() | given, reservations(), queues(),
+                              parameters({"parameter_overrides": []}, options.changes))
     except Unanswered as error:
         sys.exit(f"AWS does not answer: {error}")
     print(f"{environment['stack_name']}, account {account}, {region}")

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Carries out each procedure of docs/procedures.md on MiniStack: a release that does not work, going back, pushing one function,
-restoring the table, rotating secrets, resting functions, raising limits, another region.
+"""Carries out each procedure of docs/procedures.md on MiniStack: a release that does not work, going back, another parameter of what is
+live, pushing one function, restoring the table, rotating secrets, resting functions, raising limits, another region.
 
 Usage: just procedures-local      after `just build --quick`; some minutes
 """
@@ -22,6 +22,11 @@ def origin(deployment, url=None):
 def parameters(deployment):
     stack, = deployment.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
     return {one["ParameterKey"]: one["ParameterValue"] for one in stack["Parameters"]}
+
+
+def programs(functions):
+    """A digest of each function's code, by the function's name."""
+    return {one["FunctionName"]: one["CodeSha256"] for page in functions.get_paginator("list_functions").paginate() for one in page["Functions"]}
 
 
 def live(deployment):
@@ -57,8 +62,7 @@ def back(deployment, folder, first):
     for bootstrap in other.glob("*/bootstrap"):
         with bootstrap.open("ab") as file:
             file.write(b"\nanother\n")
-    code = lambda: {one["FunctionName"]: one["CodeSha256"] for page in deployment.client("lambda").get_paginator("list_functions").paginate()
-                    for one in page["Functions"]}
+    code = lambda: programs(deployment.client("lambda"))
     of_first = code()
     deployment.deploy("AllowedOrigins=https://b.example", "AppUrl=https://b.example", built=other)
     second, of_second = live(deployment), code()
@@ -87,6 +91,20 @@ def unsaid(deployment, first):
     deployment.deploy(*both, "LogLevel=debug")
     deployment.run("back.py", first, "--yes")
     assert parameters(deployment) == of_first
+    deployment.look()
+
+
+def of_live(deployment, folder, first):
+    """What is live gets another parameter without a build, and is as it was but for that."""
+    before, of_first, versions = programs(deployment.client("lambda")), parameters(deployment), deployment.versions()
+    deployment.run("deploy.py", "dev", "--yes", "--live", "--functions", folder / "nothing", "RegistrationsPerMinute=0")
+    deployment.look()
+    after = parameters(deployment)
+    assert {name: after[name] for name in after if after[name] != of_first[name]} == {"RegistrationsPerMinute": "0", "Release": live(deployment)}, after
+    assert programs(deployment.client("lambda")) == before and not set(versions.items()) & set(deployment.versions().items())
+    status, _ = deployment.call("POST", "/auth/register", {"email": "late@example.com", "name": "L", "org_name": "L", "password": "correct horse battery"})
+    assert status == 429, status
+    deployment.run("back.py", first, "--yes")
     deployment.look()
 
 
@@ -132,6 +150,9 @@ def restore(deployment, first):
     assert recovery["PointInTimeRecoveryStatus"] == "ENABLED", recovery
     old = deployment.outputs["TableName"]
     said = [f"ExistingTable={table}", f"ExistingTableStream={stream}"]
+    deployment.run("deploy.py", "dev", "--yes", "--live", *said)
+    deployment.look()
+    assert deployment.outputs["TableName"] == table and kept()["name"] == "kept" and origin(deployment) == "https://a.example"
     deployment.deploy("AllowedOrigins=https://b.example", "AppUrl=https://b.example", *said)
     assert deployment.outputs["TableName"] == table and old in database.list_tables()["TableNames"]
     assert kept()["name"] == "kept"
@@ -246,15 +267,15 @@ def region(deployment):
 
     def add(*changes):
         """Adds the region, or changes it; where it answers."""
-        said = deployment.run("region.py", "dev", "eu-west-1", "--yes", *deployment.limits, "AllowedOrigins=https://b.example",
-                              "AppUrl=https://b.example", *changes)
+        said = deployment.run("region.py", "dev", "eu-west-1", "--yes", "CacheUrl=off:", "ReservedConcurrency=false",
+                              "AllowedOrigins=https://b.example", "AppUrl=https://b.example", *changes)
         api = re.search(r"answers at https://([^.]+)\.execute-api\.eu-west-1", said)[1]
         return f"{deployment.endpoint}/restapis/{api}/v1/_user_request_"
 
     here, deployment.url = deployment.url, add()
     assert deployment.call("GET", "/me", token=session["token"])[1]["email"] == made["email"]
     assert origin(deployment, deployment.url) == "https://b.example" and origin(deployment, here) == "https://a.example"
-
+    assert set(programs(there("lambda")).values()) == set(programs(deployment.client("lambda")).values())
     rule = there("cloudformation").describe_stack_resource(StackName=STACK, LogicalResourceId="SweeperFunctionEveryMinute")
     state = lambda: there("events").describe_rule(Name=rule["StackResourceDetail"]["PhysicalResourceId"])["State"]
     assert state() == "DISABLED"
@@ -290,6 +311,8 @@ def main():
             back(deployment, folder, first)
         with Part("what is not said"):
             unsaid(deployment, first)
+        with Part("another parameter of what is live"):
+            of_live(deployment, folder, first)
         with Part("push"):
             push(deployment)
         with Part("restore"):

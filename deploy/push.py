@@ -5,10 +5,11 @@ Usage: just push FUNCTION           its folder's name
        just push FUNCTION --undo    the alias names the stack's version again
 
 For the account's Lambda it is built as `just build` does; for an emulator on this machine (AWS_ENDPOINT_URL) as `just build --quick`
-does. Only the alias names what was pushed: the function itself has the stack's code again afterwards, so that the next `just deploy`
-publishes what it deploys. Other environments get releases only.
+does. Only the alias names what was pushed: the function itself has the stack's code again afterwards, also where this is interrupted, so
+that the next `just deploy` publishes what it deploys. Where it was killed, --undo puts the code back too. Other environments get releases
+only.
 """
-import argparse, os, pathlib, subprocess, sys, tempfile, time, urllib.parse
+import argparse, contextlib, os, pathlib, subprocess, sys, tempfile, time, urllib.parse
 from tools import ROOT, in_sams_environment
 
 ENVIRONMENT = "dev"
@@ -39,9 +40,29 @@ def objection(stack, parameters):
     return None if parameters["Environment"] == ENVIRONMENT else f"{stack} is {parameters['Environment']}: only {ENVIRONMENT} is pushed to"
 
 
+def code_of(template, logical):
+    """Where the code of a function is, by a kept release's template."""
+    from samtranslator.yaml_helper import yaml_parse
+    place = yaml_parse(template)["Resources"][logical]["Properties"]["CodeUri"].removeprefix("s3://")
+    return dict(zip(("S3Bucket", "S3Key"), place.split("/", 1)))
+
+
+def update(functions, name, **code):
+    """Gives a function other code."""
+    functions.update_function_code(FunctionName=name, **code)
+    functions.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+
+
+def put_back(functions, name, code):
+    """Gives a function the stack's code, once it has what it was given before: Lambda refuses two updates at a time."""
+    from botocore.exceptions import WaiterError
+    with contextlib.suppress(WaiterError):  # an update that failed is over, too
+        functions.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+    update(functions, name, **code)
+
+
 def main():
     import releases
-    from samtranslator.yaml_helper import yaml_parse
     from stack import ALIAS, Stack, client
 
     parser = argparse.ArgumentParser(prog="just push", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -58,21 +79,20 @@ def main():
     name = there[logical][0]
     if options.undo:
         functions.update_alias(FunctionName=name, Name=ALIAS, FunctionVersion=stack.published()[name])
+        put_back(functions, name, code_of(releases.read(stack.name, now["Release"])[0], logical))
         print(f"{options.function} is the stack's again")
         return
+    of_stack = code_of(releases.read(stack.name, now["Release"])[0], logical)
     program = releases.zipped(built(options.function))
     seconds = time.monotonic() - start
-    ready = functions.get_waiter("function_updated_v2")
-    functions.update_function_code(FunctionName=name, ZipFile=program)
-    ready.wait(FunctionName=name, WaiterConfig={"Delay": 1})
-    version = functions.publish_version(FunctionName=name, Description="pushed")["Version"]
-    functions.update_alias(FunctionName=name, Name=ALIAS, FunctionVersion=version)
-    print(f"{options.function} answers from version {version} after {time.monotonic() - start:.1f} s, {seconds:.1f} of them the build",
-          flush=True)
-    code = yaml_parse(releases.read(stack.name, now["Release"])[0])["Resources"][logical]["Properties"]["CodeUri"]
-    bucket, key = code.removeprefix("s3://").split("/", 1)
-    functions.update_function_code(FunctionName=name, S3Bucket=bucket, S3Key=key)
-    ready.wait(FunctionName=name, WaiterConfig={"Delay": 1})
+    try:
+        update(functions, name, ZipFile=program)
+        version = functions.publish_version(FunctionName=name, Description="pushed")["Version"]
+        functions.update_alias(FunctionName=name, Name=ALIAS, FunctionVersion=version)
+        print(f"{options.function} answers from version {version} after {time.monotonic() - start:.1f} s, {seconds:.1f} of them the build",
+              flush=True)
+    finally:
+        put_back(functions, name, of_stack)
 
 
 if __name__ == "__main__":

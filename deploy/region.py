@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """Adds a region: a replica of the stack's table there, and a stack of the same release over it, standing by.
 
-Usage: just region ENVIRONMENT REGION [--yes] [Name=value …]      after `just build`, with AWS_REGION naming the first region
+Usage: just region ENVIRONMENT REGION [--yes] [Name=value …]      with AWS_REGION naming the first region
+
+The release is what is live in the first region: its template, its functions and its parameters, but for what is said here. Nothing is
+built.
 
 What is exact in one region (quotas, unique addresses, idempotency keys, jobs) is exact in each of two, not over both: so the new one
 stands by (StandsBy=true), and runs no jobs, until callers are sent there. docs/procedures.md says what to do then.
 """
-import argparse, os, pathlib, shlex, subprocess, sys
+import argparse, concurrent.futures, os, pathlib, re, subprocess, sys
 from tools import in_sams_environment
 
 # What there is once, in the first region: the account's budget, the domain's record, and what runs the jobs.
@@ -14,7 +17,7 @@ OF_THE_FIRST = {"MonthlyBudgetUsd": "0", "HostedZoneId": '""', "StandsBy": "true
 
 
 def changed(changes, table, stream, now={}):
-    """The parameters of the second region's stack, beside the environment's own. Which region runs the jobs stays as it is `now`."""
+    """The parameters of the second region's stack, beside those of the first one's. Which region runs the jobs stays as it is `now`."""
     said = {change.split("=")[0] for change in changes}
     off = OF_THE_FIRST | {name: value for name, value in now.items() if name == "StandsBy"}
     return [*changes, *(f"{name}={value}" for name, value in off.items() if name not in said),
@@ -30,6 +33,23 @@ def parameters(cloudformation, name):
             return {}
         raise
     return {one["ParameterKey"]: one["ParameterValue"] for one in found.get("Parameters", [])}
+
+
+def brought(name, first):
+    """The template and the parameters of what is live in another region, with its functions in this region's bucket: Lambda takes code from
+    its own region alone."""
+    import boto3, releases
+    now, s3 = parameters(boto3.client("cloudformation", region_name=first), name), boto3.client("s3", region_name=first)
+    theirs, ours, here = releases.bucket(first), releases.bucket(), releases.client("s3")
+    try:
+        template, _ = releases.read(name, now.get("Release"), s3, theirs)
+    except s3.exceptions.NoSuchKey:
+        sys.exit(f"{name} has no release in {first} that is kept: deploy one there first")
+    there = {one["Key"] for one in releases.objects(ours, f"{releases.PREFIX}/{name}/code/")}
+    copied = lambda key: here.put_object(Bucket=ours, Key=key, Body=s3.get_object(Bucket=theirs, Key=key)["Body"].read())
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        list(threads.map(copied, sorted(set(re.findall(rf"s3://{re.escape(theirs)}/(\S+)", template)) - there)))
+    return template.replace(f"s3://{theirs}/", f"s3://{ours}/"), now
 
 
 def main():
@@ -58,13 +78,13 @@ def main():
     environment = os.environ | {"AWS_REGION": options.region}
     there = boto3.client("cloudformation", region_name=options.region)
     deploy, given = pathlib.Path(__file__).with_name("deploy.py"), changed(options.changes, table, stream, parameters(there, stack.name))
-    subprocess.run([sys.executable, str(deploy), options.environment, *["--yes"] * options.yes, *given], check=True, env=environment)
+    subprocess.run([sys.executable, str(deploy), options.environment, "--live-in", here.meta.region_name, *["--yes"] * options.yes, *given],
+                   check=True, env=environment)
     outputs = there.describe_stacks(StackName=stack.name)["Stacks"][0]["Outputs"]
     print(f"{options.region} answers at {next(one['OutputValue'] for one in outputs if one['OutputKey'] == 'ApiUrl')}")
     if "StandsBy=true" in given:
         print(f"it stands by, and {here.meta.region_name} runs the jobs: docs/procedures.md, \"Another region\", says how to switch over")
-    switched = shlex.join([*(one for one in given if not one.startswith("StandsBy=")), "StandsBy=false"])
-    print(f"Keep this for a day on which {here.meta.region_name} is down:\n\n  AWS_REGION={options.region} just deploy {options.environment} {switched}")
+    print(f"On a day on which {here.meta.region_name} is down:\n\n  AWS_REGION={options.region} just deploy {options.environment} --live StandsBy=false")
 
 
 if __name__ == "__main__":

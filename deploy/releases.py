@@ -21,10 +21,10 @@ def sam(*arguments):
     subprocess.run([str(SAM), *map(str, arguments)], cwd=ROOT, check=True, env=environment)
 
 
-def bucket():
-    """SAM CLI's bucket for this account and region, which it makes where it is not."""
+def bucket(region=None):
+    """SAM CLI's bucket for this account and a region, or this one, which it makes where it is not."""
     from samcli.lib.bootstrap.bootstrap import manage_stack
-    return manage_stack(profile=os.environ.get("AWS_PROFILE"), region=client("s3").meta.region_name)
+    return manage_stack(profile=os.environ.get("AWS_PROFILE"), region=region or client("s3").meta.region_name)
 
 
 def zipped(program):
@@ -53,9 +53,16 @@ def package(stack, release, parameters, functions):
     of it what CloudFormation reads."""
     where = bucket()
     keys = upload(where, stack, functions)
-    # It names itself, so that it can be deployed by itself.
-    named = re.sub(r"(?m)^  Release:\n", f"\\g<0>    Default: {release}\n", (ROOT / "template.yaml").read_text())
-    named = re.sub(r"(CodeUri: )target/lambda/([^/\s]+)/?", lambda found: f"{found[1]}s3://{where}/{keys[found[2]]}", named)
+    template = re.sub(r"(CodeUri: )target/lambda/([^/\s]+)/?", lambda found: f"{found[1]}s3://{where}/{keys[found[2]]}",
+                      (ROOT / "template.yaml").read_text())
+    return keep(stack, release, parameters, template)
+
+
+def keep(stack, release, parameters, template):
+    """Keeps a release, whose template says where its code is. Returns its template's text, which names it, so that it can be deployed by
+    itself."""
+    where = bucket()
+    named = re.sub(r"(?m)^  Release:\n(    Default: .*\n)?", f"  Release:\n    Default: {release}\n", template)
     put = lambda file, body: client("s3").put_object(Bucket=where, Key=f"{PREFIX}/{stack}/{release}/{file}", Body=body.encode())
     put("template.yaml", named)
     put("parameters.json", json.dumps(parameters, indent=1, sort_keys=True))
@@ -95,9 +102,10 @@ def kept(stack):
     return [one["Key"].split("/")[2] for one in sorted(found, key=lambda one: one["LastModified"], reverse=True)]
 
 
-def read(stack, release):
-    """The template of a kept release, and its parameters."""
-    get = lambda file: client("s3").get_object(Bucket=bucket(), Key=f"{PREFIX}/{stack}/{release}/{file}")["Body"].read().decode()
+def read(stack, release, s3=None, where=None):
+    """The template of a kept release, and its parameters; of another region with its client and bucket."""
+    s3, where = s3 or client("s3"), where or bucket()
+    get = lambda file: s3.get_object(Bucket=where, Key=f"{PREFIX}/{stack}/{release}/{file}")["Body"].read().decode()
     return get("template.yaml"), json.loads(get("parameters.json"))
 
 

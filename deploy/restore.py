@@ -42,9 +42,9 @@ def main():
     stream = tables.finish(target)
     print(f"""{target} is whole: time to live, recovery, stream and protection are on. Look into it, and then:
 
-  just deploy {options.environment} ExistingTable={target} ExistingTableStream={stream}
+  just deploy {options.environment} --live ExistingTable={target} ExistingTableStream={stream}
 
-and write both into samconfig.toml. Back again: the same with the table of before, {source}.""")
+and write both into samconfig.toml. For a minute or two callers get 5xx. Back again: the same with the table of before, {source}.""")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 
 Usage: just roll-out ENVIRONMENT [--functions FOLDER] [--without-email] [--account FILE] [Name=value …]
 
-The first release of a stack has none before it to go back to; it stays, and this fails all the same. FILE has the account that the walk
-logs in with (`just smoke`); where nobody may register, nothing is deployed without one.
+The first release of a stack has none before it to go back to; it stays, and this fails all the same. So does a release whose walk a limit
+ends, which others may have used up. FILE has the account that the walk logs in with (`just smoke`); where nobody may register, nothing is
+deployed without one.
 """
 import argparse, os, pathlib, subprocess, sys
 from tools import ROOT, in_sams_environment
@@ -24,6 +25,10 @@ def closed(values, account):
     off = lambda name: not values[name].strip("0")
     if off("FailedLogInsPerMinute"):
         return "FailedLogInsPerMinute=0 closes log-ins, so nobody can walk through it: just deploy"
+    if values["FailedLogInsPerMinute"].lstrip("0") == "1":
+        return "FailedLogInsPerMinute=1 refuses the log-in that the walk tries after a wrong one: just deploy"
+    if values["StandsBy"] == "true":
+        return "StandsBy=true leaves jobs to another region, which has them too late for the walk: just deploy"
     if off("SessionRequestsPerSecond"):
         return "SessionRequestsPerSecond=0 closes all that wants a session, so nobody can walk through it: just deploy"
     # By plan. A new organization has the first; which one an account's has, nobody knows here.
@@ -36,9 +41,30 @@ def closed(values, account):
     return f"{zero[0]}=0 closes registration, so the walk needs an account: --account FILE (deploy/smoke.py)"
 
 
+def refuse(environment, values, account):
+    """Ends where the walk could not begin."""
+    if said := closed(values, account):
+        sys.exit(f"{environment} is not rolled out: {said}")
+
+
+def walk_or_go_back(environment, stack, before, walk):
+    """Walks through what is deployed; where that fails, goes back to the release before and ends."""
+    from back import back
+    fault = walk()
+    if not fault:
+        print(f"{environment} has release {stack.parameters()['Release']}, and all is well")
+        return
+    print(f"NOT WELL: {fault}", flush=True)
+    if before is None:
+        sys.exit("there was no release before this one to go back to")
+    back(environment, before, "--no-confirm-changeset")
+    fault = walk()
+    sys.exit(f"went back to release {before}, " + (f"which is not well either: {fault}" if fault else "and all is well there"))
+
+
 def main():
     import smoke
-    from back import back
+    from deploy import with_what_stays
     from environments import defaults, environments, parameters
     from stack import Stack
 
@@ -49,24 +75,20 @@ def main():
     parser.add_argument("--without-email", action="store_true", help="where SES is not set up")
     parser.add_argument("--account", type=smoke.account_in, metavar="FILE", help="the account to walk with, in place of a new one")
     options = parser.parse_intermixed_args()
-    if said := closed(defaults() | parameters(environments()[options.environment], options.changes), options.account):
-        sys.exit(f"{options.environment} is not rolled out: {said}")
+    given = parameters(environments()[options.environment], options.changes)
+    refuse(options.environment, defaults() | given, options.account)
     stack = Stack(options.environment)
-    before = stack.parameters().get("Release")
+    current = stack.parameters()
+    refuse(options.environment, defaults() | with_what_stays(current, given), options.account)
     deploy = pathlib.Path(__file__).with_name("deploy.py")
     subprocess.run([sys.executable, str(deploy), options.environment, "--yes", "--functions", str(options.functions), *options.changes],
                    check=True)
-    walk = lambda: smoke.walk(address(stack.outputs(), os.environ.get("AWS_ENDPOINT_URL")), options.account, options.without_email)
-    fault = walk()
-    if not fault:
-        print(f"{options.environment} has release {stack.parameters()['Release']}, and all is well")
-        return
-    print(f"NOT WELL: {fault}", flush=True)
-    if before is None:
-        sys.exit("there was no release before this one to go back to")
-    back(options.environment, before, "--no-confirm-changeset")
-    fault = walk()
-    sys.exit(f"went back to release {before}, " + (f"which is not well either: {fault}" if fault else "and all is well there"))
+    url = lambda: address(stack.outputs(), os.environ.get("AWS_ENDPOINT_URL"))
+    try:
+        walk_or_go_back(options.environment, stack, current.get("Release"), lambda: smoke.walk(url(), options.account, options.without_email))
+    except smoke.Limited as limit:
+        sys.exit(f"NOT WALKED to the end, for a limit: {limit}\n{options.environment} has release {stack.parameters()['Release']}; "
+                 f"when the limit has room again: just smoke {url()}")
 
 
 if __name__ == "__main__":

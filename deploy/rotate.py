@@ -25,19 +25,35 @@ def provider_key(stack, what):
           "provider now. The file is not needed any more")
 
 
+def keep(file, secret):
+    """Writes a secret into a file for its owner alone, where it lasts. A file of another secret stays as it is."""
+    if file.exists() and file.read_text() not in ("", secret):
+        sys.exit(f"{file} has something else: name another file")
+    with os.fdopen(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as out:
+        os.fchmod(out.fileno(), 0o600)
+        out.write(secret)
+        out.flush()
+        os.fsync(out.fileno())
+
+
 def security_log_key(stack, what):
-    """Removes the record; the next log-in of a new environment makes another (shared/src/store/security_log.rs)."""
+    """Removes the record, once its key is in the file; the next log-in of a new environment makes another
+    (shared/src/store/security_log.rs)."""
     from stack import client
-    file = pathlib.Path(what)
-    key = {"pk": {"S": "SECURITY_LOG"}, "sk": {"S": "KEY"}}
-    with os.fdopen(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as out:
-        found = client("dynamodb").delete_item(TableName=stack.outputs()["TableName"], Key=key, ReturnValues="ALL_OLD")
-        out.write(found["Attributes"]["key"]["S"] if "Attributes" in found else "")
-    if "Attributes" not in found:
-        file.unlink()
+    file, database = pathlib.Path(what), client("dynamodb")
+    record = {"TableName": stack.outputs()["TableName"], "Key": {"pk": {"S": "SECURITY_LOG"}, "sk": {"S": "KEY"}}}
+    found = database.get_item(**record, ConsistentRead=True).get("Item")
+    if found is None:
         sys.exit("there is no key yet: the first log-in makes it")
+    keep(file, found["key"]["S"])
+    try:
+        database.delete_item(**record, ConditionExpression="#key = :old", ExpressionAttributeNames={"#key": "key"},
+                             ExpressionAttributeValues={":old": found["key"]})
+    except database.exceptions.ConditionalCheckFailedException:
+        # The SDK repeats what it has no reply to: the first request removed it, or somebody else did.
+        pass
     print(f"the old key is in {file}: with it, lines of before are looked through. Environments that have read it keep it until they end; "
-          f"`just deploy {stack.environment} --again` ends them all")
+          f"`just deploy {stack.environment} --live --again` ends them all")
 
 
 def cursor_key(stack, what):

@@ -17,7 +17,11 @@ RATE_SECONDS, CALL_SECONDS = 5, 60
 
 
 class Broken(Exception):
-    pass
+    """A step is not answered as it should be."""
+
+
+class Limited(Exception):
+    """A limit is used up by what was asked before, or by others: that says nothing of the system."""
 
 
 class Walk:
@@ -28,7 +32,7 @@ class Walk:
         self.password = account["password"] if account else secrets.token_urlsafe(24)
 
     def read(self, method, path, expected, body=None, headers=(), token=None):
-        """The reply's text and headers; Broken where its status is another, or none of several."""
+        """The reply's text and headers; Broken where its status is another, or none of several, and Limited where it is that of a limit."""
         token, end = token or self.token, time.monotonic() + CALL_SECONDS
         sent = dict(headers) | ({"Authorization": f"Bearer {token}"} if token else {})
         if body is not None:
@@ -41,7 +45,8 @@ class Walk:
                 break
             time.sleep(seconds)
         if status not in (expected if isinstance(expected, tuple) else (expected,)):
-            raise Broken(f"{method} {path}: {status} instead of {expected}: {text[:300].decode(errors='replace')}")
+            kind = Limited if is_limited(status, headers) else Broken
+            raise kind(f"{method} {path}: {status} instead of {expected}: {text[:300].decode(errors='replace')}")
         return text, headers
 
     def answered(self, method, path, data, headers):
@@ -282,18 +287,26 @@ def seconds_to_wait(status, headers):
     return int(after) if status == 429 and after.isdigit() and int(after) <= RATE_SECONDS else None
 
 
+def is_limited(status, headers):
+    """Whether a reply is the refusal of a limit of minutes or a day: a network's, an address's, an account's or the operator's."""
+    after = headers.get("Retry-After") or ""
+    return status == 429 and after.isdigit() and int(after) > RATE_SECONDS
+
+
 def same(found, expected, what):
     if found != expected:
         raise Broken(f"{what}: {found!r} instead of {expected!r}")
 
 
 def walk(url, account=None, without_email=False, say=print):
-    """Walks; the step that failed and why, or None."""
+    """Walks; the step that failed and why, or None. Limited, with the step, where a limit ends it."""
     one = Walk(url, account)
     for name in steps(account, without_email):
         start, step = time.monotonic(), getattr(one, name)
         try:
             note = step()
+        except Limited as limit:
+            raise Limited(f"{name} ({step.__doc__}): {limit}") from None
         except (Broken, KeyError, TypeError, ValueError, IndexError, AttributeError) as fault:
             return f"{name} ({step.__doc__}): {fault if isinstance(fault, Broken) else f'the reply is no such one: {fault!r}'}"
         say(f"{name}: {note or step.__doc__} ({time.monotonic() - start:.1f} s)")
@@ -306,7 +319,11 @@ def main():
     parser.add_argument("--without-email", action="store_true", help="where SES is not set up")
     parser.add_argument("--account", type=account_in, metavar="FILE", help="the account to walk with, in place of a new one")
     options = parser.parse_args()
-    if fault := walk(options.url, options.account, options.without_email):
+    try:
+        fault = walk(options.url, options.account, options.without_email)
+    except Limited as limit:
+        sys.exit(f"NOT WALKED to the end, for a limit: {limit}")
+    if fault:
         sys.exit(f"NOT WELL: {fault}")
     print("all well")
 

@@ -1,9 +1,9 @@
 """`just deploy` reads samconfig.toml as SAM CLI does, and stops where its owner has not said what is his to say."""
-import os, pathlib, re, subprocess, sys, tempfile, unittest
+import os, pathlib, re, subprocess, sys, tempfile, unittest, unittest.mock
 from samcli.cli.types import CfnTags
 import deploy, release
 from tools import ROOT, copied
-from environments import as_sent, defaults, environments, in_variables, objections, parameters, template_of
+from environments import as_cache, as_sender, as_sent, defaults, environments, in_variables, objections, parameters, template_of
 
 SAID = ["AllowedOrigins=https://app.a.example", "AppUrl=https://app.a.example", "MailFrom=no-reply@a.example", "AlarmEmail=ops@a.example"]
 # All that samconfig.toml leaves to its owner.
@@ -44,12 +44,17 @@ class Environments(unittest.TestCase):
     def test_a_caches_address_is_one_that_functions_read(self):
         """shared/platform/src/cache/url.rs."""
         dev = environments()["dev"]
-        for good in ("redis://127.0.0.1:6379", "rediss://user:pass@cache.example:6380/2", "redis://[::1]:7000", "rediss://u@a.example?iam=citizen",
-                     "rediss://u@a.example:6379/?iam=citizen&name=citizen", "rediss://u@?iam=citizen&name=citizen", "rediss:///?name=citizen"):
-            self.assertEqual(objections(parameters(dev, [f"CacheUrl={good}"])), [], good)
-        for wrong in ("redis://", "redis://a.example:port", "redis://a.example?tls=1", "redis://a.example/one", "redis://a b", "redis://a.example/?name=",
-                      "redis://?iam=citizen", "memory", "rediss://a.example:123456"):
-            self.assertEqual([one.split(":")[0] for one in objections(parameters(dev, [f'CacheUrl="{wrong}"']))], ["CacheUrl"], wrong)
+        lines = [one.split(" ") for one in (ROOT / "deploy/caches.txt").read_text().splitlines() if not one.startswith("# ")]
+        self.assertGreater(len(lines), 40)
+        for given, *says in lines:
+            self.assertEqual([as_cache(given)], says or [None], given)
+            for finds in (False, True):
+                stops = not says or says == ["name"] and not finds
+                with unittest.mock.patch("environments.finds_by_name", lambda: finds):
+                    stopped = objections(parameters(dev, [f'CacheUrl="{given}"']))
+                self.assertEqual([one.split(":")[0] for one in stopped], ["CacheUrl"] * stops, given)
+        for given in ("serverless:", "memory:", "off:"):
+            self.assertEqual(objections(parameters(dev, [f"CacheUrl={given}"])), [], given)
 
     def test_what_the_template_does_not_take_is_named(self):
         dev = environments()["dev"]
@@ -104,6 +109,16 @@ class Environments(unittest.TestCase):
         for wrong in ("", "*", "https://", "https://a/", "https://*.a.example", "a.example", "null", "https:a", "file://a", "https://u@a",
                       "https://a?", "https://a#", "https://a\\b", "https://a:", "https://a:99999", "https://a b", "https://[::1", "https://%61"):
             self.assertIsNone(as_sent(wrong), wrong)
+
+    def test_e_mails_are_from_the_address_that_the_policies_have(self):
+        """SES compares it as text with what the workers send, which shared/worker/src/mail/sender.rs has the same list for."""
+        lines = [one.split(" ") for one in (ROOT / "deploy/senders.txt").read_text().splitlines() if not one.startswith("# ")]
+        self.assertGreater(len(lines), 20)
+        for given, *sent in lines:
+            self.assertEqual([as_sender(given)], sent or [None])
+            stopped = objections(parameters(environments()["dev"], [f"MailFrom='{given}'"]))
+            self.assertEqual([one.split(":")[0] for one in stopped], ["MailFrom"] * (sent != [given]), given)
+            self.assertIn(sent[0] if sent and stopped else "", " ".join(stopped))
 
     def test_half_a_door_is_none(self):
         dev, certificate = environments()["dev"], "arn:aws:acm:us-east-1:000000000000:certificate/0"

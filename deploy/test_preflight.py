@@ -67,10 +67,25 @@ def role(there=True):
     return reply
 
 
+def records(*points):
+    """A zone whose other names have records, and these, of a name and a type."""
+    there = [(f"www.{DOMAIN}", "A"), *points]
+    return {"ResourceRecordSets": [{"Name": f"{name}.", "Type": kind} for name, kind in there], "IsTruncated": False, "MaxItems": "300"}
+
+
+def resources(*functions, further=None):
+    """A page of a stack that has these functions, and what names the page after it."""
+    there = {name: "AWS::Lambda::Function" for name in functions} | {f"{STACK}-jobs": "AWS::SQS::Queue"}
+    page = [{"LogicalResourceId": "Any", "PhysicalResourceId": name, "ResourceType": kind, "ResourceStatus": "CREATE_COMPLETE",
+             "LastUpdatedTimestamp": "2026-01-01"} for name, kind in there.items()]
+    return {"StackResourceSummaries": page} | ({"NextToken": further} if further else {})
+
+
 # An account that has all that is needed, and no stack.
 GOOD = {
     ("cloudformation", "describe_stacks"): Absent, ("cloudformation", "describe_stack_resource"): Absent,
-    ("lambda", "get_account_settings"): lambdas(), ("apigateway", "get_account"): {}, ("iam", "get_role"): role(),
+    ("lambda", "get_account_settings"): lambdas(), ("lambda", "get_function_concurrency"): {}, ("apigateway", "get_account"): {},
+    ("iam", "get_role"): role(),
     ("sesv2", "get_account"): {"ProductionAccessEnabled": True, "SendingEnabled": True}, ("sesv2", "get_email_identity"): identity(),
     ("secretsmanager", "get_secret_value"): {"SecretString": "sk-ant-key\n"},
     ("ec2", "describe_availability_zones"): {"AvailabilityZones": [zone("us-east-1a", "use1-az1"), zone("us-east-1b", "use1-az2"), zone("us-east-1c", "use1-az3")]},
@@ -79,16 +94,17 @@ GOOD = {
     ("elasticache", "describe_user_groups"): Absent, ("elasticache", "describe_users"): Absent,
     ("acm", "describe_certificate"): {"Certificate": {"DomainName": DOMAIN, "SubjectAlternativeNames": [f"*.{DOMAIN}"], "Status": "ISSUED"}},
     ("route53", "get_hosted_zone"): {"HostedZone": {"Id": "Z1", "Name": f"{DOMAIN}.", "CallerReference": "1"}}, ("apigateway", "get_domain_name"): Absent,
+    ("route53", "list_resource_record_sets"): records(), ("cloudformation", "list_stack_resources"): resources(),
     ("dynamodb", "list_tables"): {"TableNames": []}, ("sns", "list_subscriptions_by_topic"): {"Subscriptions": []},
 }
 SAID = {"Environment": "prod", "MailFrom": f"us@mail.{DOMAIN}", "AlarmEmail": f"ops@{DOMAIN}", "CacheUrl": "serverless:"}
 
 
-def found(replies=None, **values):
-    """What is found where these replies and values are others."""
+def found(replies=None, said=(), **values):
+    """What is found where these replies and values are others, and these stand behind the command."""
     replies = GOOD | (replies or {})
     ask = lambda service, operation, **arguments: made(service, operation, replies[service, operation])(arguments)
-    preflight = Preflight(ask, "us-east-1", STACK, DEFAULTS | SAID | values, RESERVED, {"JobsQueue": "-jobs"})
+    preflight = Preflight(ask, "us-east-1", STACK, DEFAULTS | SAID | values, RESERVED, {"JobsQueue": "-jobs"}, said)
     return [(level, f"{check}: {text}") for check, level, text in preflight.findings()]
 
 
@@ -137,8 +153,21 @@ class NotReady(unittest.TestCase):
 
     def test_what_other_stacks_reserve_counts_and_the_own_does_not(self):
         self.one(STOPS, ["800 of the account's 1000"], {("lambda", "get_account_settings"): lambdas(1000, 900)}, ReservedConcurrency="true")
-        own = {("lambda", "get_account_settings"): lambdas(1000, 144), ("cloudformation", "describe_stacks"): stack(ReservedConcurrency="true")}
+        own = {("lambda", "get_account_settings"): lambdas(1000, 144), ("cloudformation", "describe_stacks"): stack(ReservedConcurrency="true"),
+               ("cloudformation", "list_stack_resources"): resources("all"),
+               ("lambda", "get_function_concurrency"): {"ReservedConcurrentExecutions": RESERVED}}
         self.assertEqual(found(own, ReservedConcurrency="true"), [])
+
+    def test_what_the_stack_has_reserved_is_asked(self):
+        """A release that reserves more than the one that is there: others have 60, the stack 800 and 30, and 16 are not to be had."""
+        pages = {None: resources("one", "none", further="more"), "more": resources("other", "gone")}
+        reserved = {"one": {"ReservedConcurrentExecutions": 800}, "other": {"ReservedConcurrentExecutions": 30}, "none": {}, "gone": Absent}
+        there = {("lambda", "get_account_settings"): lambdas(1000, 110), ("cloudformation", "describe_stacks"): stack(ReservedConcurrency="true"),
+                 ("cloudformation", "list_stack_resources"): lambda StackName, NextToken=None: pages[NextToken],
+                 ("lambda", "get_function_concurrency"): lambda FunctionName: reserved[FunctionName]}
+        self.one(STOPS, ["856 environments", "840 of the account's 1000"], there, ReservedConcurrency="true")
+        there |= {("lambda", "get_account_settings"): lambdas(1000, 126)}
+        self.assertEqual(found(there, ReservedConcurrency="true"), [], "100 are left")
 
     def test_code_storage_that_is_full(self):
         self.one(STOPS, ["95 % full"], {("lambda", "get_account_settings"): lambdas(used=95)})
@@ -203,6 +232,12 @@ class NotReady(unittest.TestCase):
         self.one(STOPS, ["subnets stay in theirs"], there, Zones="us-east-1b,us-east-1a")
         self.assertEqual(found(there, Zones="us-east-1a,us-east-1b"), [])
 
+    def test_another_table(self):
+        there = {("cloudformation", "describe_stacks"): stack(ExistingTable="restored")}
+        self.one(STOPS, ["the stack's table is restored"], there)
+        self.assertEqual(found(there, ExistingTable="restored"), [])
+        self.assertEqual(found(there, said={"ExistingTable"}), [])
+
     def test_another_cache(self):
         there = {("cloudformation", "describe_stacks"): stack(CacheUrl="redis://a.example:6379")}
         self.one(STOPS, ["CacheUrl=off: first"], there, CacheUrl="redis://b.example:6379")
@@ -221,6 +256,18 @@ class NotReady(unittest.TestCase):
         self.one(STOPS, ["no zone"], {("route53", "get_hosted_zone"): Absent}, **given)
         self.one(STOPS, ["the zone b.example"], {("route53", "get_hosted_zone"): {"HostedZone": {"Id": "Z1", "Name": "b.example.", "CallerReference": "1"}}}, **given)
         self.one(STOPS, ["already"], {("apigateway", "get_domain_name"): {"domainName": f"api.{DOMAIN}"}}, **given)
+
+    def test_a_name_that_points_somewhere_already(self):
+        given = {"DomainName": f"api.{DOMAIN}", "CertificateArn": "arn:aws:acm:us-east-1:000000000000:certificate/0", "HostedZoneId": "Z1"}
+        own = {("cloudformation", "describe_stack_resource"): has("Domain", "DomainRecord")}
+        for kind in ("A", "CNAME"):
+            there = {("route53", "list_resource_record_sets"): records((f"api.{DOMAIN}", kind))}
+            by_hand = there | {("cloudformation", "describe_stacks"): stack(**given | {"HostedZoneId": ""}), ("cloudformation", "describe_stack_resource"): has("Domain")}
+            self.one(STOPS, [f"api.a.example {kind} already", "leave HostedZoneId out"], by_hand, **given)
+            self.one(STOPS, ["already"], there | own | {("cloudformation", "describe_stacks"): stack(**given | {"DomainName": f"old.{DOMAIN}"})}, **given)
+            self.assertEqual(found(there | own | {("cloudformation", "describe_stacks"): stack(**given)}, **given), [], "the stack's own")
+            self.assertNotIn("leave HostedZoneId out", str(found(there, **given | {"HostedZoneId": ""})))
+        self.assertEqual(found({("route53", "list_resource_record_sets"): records((f"api.{DOMAIN}", "TXT"))}, **given), [])
 
     def test_what_an_earlier_stack_left(self):
         self.one(STOPS, ["queue citizen-prod-jobs"], {("sqs", "get_queue_url"): {"QueueUrl": "there"}})

@@ -1,6 +1,6 @@
 """What the recipes decide before they ask AWS."""
-import contextlib, email.message, io, os, pathlib, re, subprocess, sys, tempfile, unittest, unittest.mock, urllib.error
-import back, deploy, environments, push, releases, roll_out, rotate, smoke, stack, tables, take_down, tools
+import contextlib, email.message, functools, io, os, pathlib, re, subprocess, sys, tempfile, unittest, unittest.mock, urllib.error
+import back, boto3, canaries, deploy, environments, push, region, release, releases, roll_out, rotate, smoke, stack, tables, take_down, tools
 
 HERE = pathlib.Path(deploy.__file__).parent
 
@@ -351,11 +351,11 @@ class Walk(unittest.TestCase):
                 smoke.Walk("http://a.example").read("GET", "/me", 200)
                 self.assertEqual([one.args[0] for one in sleep.call_args_list], waited)
         # A minute's and a day's; and who is never let in.
-        for after, most in (("10", 0), ("", 0), ("1", 61)):
+        for after, most, kind in (("10", 0, smoke.Limited), ("", 0, smoke.Broken), ("1", 61, smoke.Broken)):
             clock = iter(range(100))
             with unittest.mock.patch.object(smoke.urllib.request, "urlopen", side_effect=lambda *_, **__: (_ for _ in ()).throw(refusal(after))), \
                     unittest.mock.patch.object(smoke.time, "monotonic", lambda: next(clock)), unittest.mock.patch.object(smoke.time, "sleep") as sleep:
-                with self.assertRaisesRegex(smoke.Broken, "429 instead of 200"):
+                with self.assertRaisesRegex(kind, "429 instead of 200"):
                     smoke.Walk("http://a.example").read("GET", "/me", 200)
                 self.assertLessEqual(sleep.call_count, most)
 
@@ -412,6 +412,308 @@ class Address(unittest.TestCase):
         outputs = {"ApiUrl": "https://abc.execute-api.us-east-1.amazonaws.com/v1"}
         self.assertEqual(roll_out.address(outputs, None), outputs["ApiUrl"])
         self.assertEqual(roll_out.address(outputs, "http://127.0.0.1:1"), "http://127.0.0.1:1/restapis/abc/v1/_user_request_")
+
+
+# mender A
+LIVE = "0123456789abcdef-c1"
+OF_NOW = (HERE.parent / "template.yaml").read_text()
+
+
+@functools.cache
+def translated(template, **parameters):
+    return canaries.translated(template, {"GradualDeployment": "true"} | parameters)
+
+
+class Gradual(unittest.TestCase):
+    """What a canary leaves callers on runs for ten minutes with the role of the release that comes."""
+    BUSY = ["CreateItem", "GetOrgPlan", "GetUser", "ListItems"]
+    ALL = sorted([*BUSY, "AnalysisWorker", "EmailWorker"])
+
+    def losing(self, before, after, template=OF_NOW):
+        return canaries.losing(translated(OF_NOW, **before), translated(template, **after))
+
+    def test_a_parameter_that_takes_what_the_versions_before_need_is_known(self):
+        own = {"CacheUrl": "serverless:"}
+        for before, after, names in (({}, {"ExistingTable": "restored"}, self.ALL), ({}, {"MailFrom": "us@b.example"}, ["EmailWorker"]),
+                                     ({"AnalysisProvider": "anthropic"}, {}, ["AnalysisWorker"]), (own, {}, self.BUSY),
+                                     (own, own | {"Environment": "other"}, self.BUSY)):
+            self.assertEqual(self.losing(before, after), names, f"{before} {after}")
+        for before, after in (({}, {"AnalysisProvider": "anthropic"}), ({}, own), ({}, {"LogLevel": "debug", "ReservedConcurrency": "true"})):
+            self.assertEqual(self.losing(before, after), [], f"{before} {after}")
+
+    def test_so_is_a_release_that_takes_a_grant(self):
+        start = OF_NOW.index("\n  ListItemsFunction:")
+        other = lambda actions: OF_NOW[:start] + OF_NOW[start:].replace("Action: [dynamodb:BatchGetItem, dynamodb:Query]", f"Action: [{actions}]", 1)
+        self.assertEqual(self.losing({}, {}, other("dynamodb:BatchGetItem")), ["ListItems"])
+        self.assertEqual(self.losing({}, {}, other("dynamodb:BatchGetItem, dynamodb:GetItem, dynamodb:Query")), [])
+
+    def test_who_runs_the_jobs_is_switched_at_once(self):
+        self.assertIn("StandsBy", canaries.objection(OF_NOW, {"StandsBy": "true"}, OF_NOW, {"StandsBy": "false"}))
+
+    def test_a_deployment_that_would_fail_its_canaries_has_none(self):
+        now = environments.defaults() | {"GradualDeployment": "true", "Release": LIVE}
+        for changes, gradual in ((["ExistingTable=restored", "ExistingTableStream=1"], "false"), (["LogLevel=debug"], "true")):
+            _, given, said = deployed("GradualDeployment=true", *changes, current=now)
+            self.assertEqual((given["GradualDeployment"], "not gradual" in said), (gradual, gradual == "false"), changes)
+        _, given, _ = deployed("GradualDeployment=true", current={})
+        self.assertEqual(given["GradualDeployment"], "true", "a first deployment has no version of before")
+
+
+def deployed(*words, current, kept=(LIVE,), built=lambda folder: {"health": b"built"}):
+    """What `just deploy dev` deploys where the stack has these parameters: the template, the parameters, and what was printed."""
+    there, done = unittest.mock.Mock(**{"parameters.side_effect": lambda: dict(current)}), []
+    there.name = "citizen-dev"
+    live = OF_NOW.replace("CodeUri: target/lambda/", "CodeUri: s3://b/").replace("\n  Release:\n", f"\n  Release:\n    Default: {LIVE}\n")
+
+    def update(environment, stack, template, current, given, kept, *options):
+        done.append((template, given))
+        return [], 0
+
+    fakes = ((stack, "Stack", lambda _: there), (stack, "has_identity", lambda _: False), (releases, "kept", lambda _: list(kept)),
+             (releases, "read", lambda *_: (live, {})), (releases, "package", lambda *_: "what was built"), (releases, "prune", lambda *_: 1),
+             (releases, "keep", lambda stack, release, given, template: template), (deploy.release, "built", built),
+             (deploy, "update_or_forget", update), (sys, "argv", ["deploy.py", "dev", *words]))
+    with contextlib.ExitStack() as patched, contextlib.redirect_stdout(io.StringIO()) as said:
+        for module, name, value in fakes:
+            patched.enter_context(unittest.mock.patch.object(module, name, value))
+        deploy.main()
+    return *done[0], said.getvalue()
+
+
+class OfLive(unittest.TestCase):
+    """Where another machine has built what is live, or nobody any more, another parameter needs no build."""
+    NOW = environments.defaults() | {"Release": LIVE, "RegistrationsPerDay": "7", "GradualDeployment": "true", "NetworkStays": "true"}
+
+    def live(self, *words, **beside):
+        return deployed("--live", *words, current=self.NOW, built=unittest.mock.Mock(side_effect=AssertionError("built")), **beside)
+
+    def test_it_has_the_template_the_functions_and_the_parameters_of_what_is_live(self):
+        template, given, _ = self.live("LogLevel=debug")
+        self.assertIn(f"Default: {LIVE}\n", template)
+        self.assertRegex(given["Release"], r"^[0-9a-f]{16}-c1$")
+        self.assertNotEqual(given["Release"], LIVE)
+        changed = {"LogLevel": "debug", "GradualDeployment": "false", "Release": given["Release"]}
+        self.assertEqual(given, {name: value for name, value in (self.NOW | changed).items() if name != "NetworkStays"})
+
+    def test_a_canary_is_there_where_somebody_says_so(self):
+        self.assertEqual(self.live("GradualDeployment=true")[1]["GradualDeployment"], "true")
+
+    def test_the_same_parameters_are_the_same_release(self):
+        template, given, _ = self.live("LogLevel=debug")
+        unnamed = {name: value for name, value in given.items() if name != "Release"}
+        self.assertEqual(release.renamed(given["Release"], template.replace(LIVE, given["Release"]), unnamed), given["Release"])
+        self.assertNotEqual(self.live("LogLevel=debug", "--again")[1]["Release"], given["Release"])
+
+    def test_what_it_cannot_be_is_said(self):
+        with self.assertRaisesRegex(SystemExit, "no release that is kept"):
+            self.live(kept=())
+        with self.assertRaisesRegex(SystemExit, "Colour: is no parameter"):
+            self.live("Colour=red")
+
+
+class RegionOfLive(unittest.TestCase):
+    def test_another_region_gets_what_is_live_in_the_first(self):
+        here, there = unittest.mock.Mock(), unittest.mock.Mock()
+        here.meta.region_name = "us-east-1"
+        here.describe_table.return_value = {"Table": {"Replicas": [{"RegionName": "eu-west-1", "ReplicaStatus": "ACTIVE"}]}}
+        there.describe_stacks.return_value = {"Stacks": [{"Outputs": [{"OutputKey": "ApiUrl", "OutputValue": "https://a.example"}]}]}
+        first = unittest.mock.Mock(**{"outputs.return_value": {"TableName": "table"}})
+        fakes = ((stack, "client", lambda _: here), (stack, "Stack", lambda _: first), (tables, "finish", lambda *_: "label"),
+                 (tables, "waited", lambda *_: None), (boto3, "client", lambda service, region_name: there),
+                 (sys, "argv", ["region.py", "dev", "eu-west-1", "--yes", "LogLevel=debug"]))
+        with contextlib.ExitStack() as patched, contextlib.redirect_stdout(io.StringIO()) as said:
+            for module, name, value in fakes:
+                patched.enter_context(unittest.mock.patch.object(module, name, value))
+            run = patched.enter_context(unittest.mock.patch.object(region.subprocess, "run"))
+            region.main()
+        command = run.call_args.args[0]
+        self.assertEqual(command[2:6], ["dev", "--live-in", "us-east-1", "--yes"])
+        self.assertLessEqual({"LogLevel=debug", "StandsBy=true", "ExistingTable=table", "ExistingTableStream=label"}, set(command))
+        self.assertEqual(run.call_args.kwargs["env"]["AWS_REGION"], "eu-west-1")
+        self.assertIn("AWS_REGION=eu-west-1 just deploy dev --live StandsBy=false\n", said.getvalue())
+
+
+class PushedCode(unittest.TestCase):
+    """A function that still has what was pushed would have it published as the next release's: CloudFormation changes nothing there."""
+    OF_STACK = {"FunctionName": "health", "S3Bucket": "b", "S3Key": "code/aa"}
+
+    def push(self, *words, functions):
+        there = unittest.mock.Mock(**{"parameters.return_value": {"Environment": "dev", "Release": LIVE}, "published.return_value": {"health": "3"},
+                                      "resources.return_value": {"HealthFunction": ("health", "AWS::Lambda::Function")}})
+        kept = "Resources:\n  HealthFunction:\n    Properties:\n      CodeUri: s3://b/code/aa\n"
+        fakes = ((stack, "Stack", lambda _: there), (stack, "client", lambda _: functions), (releases, "read", lambda *_: (kept, {})),
+                 (push, "built", lambda _: b"pushed"), (sys, "argv", ["push.py", "health", *words]))
+        with contextlib.ExitStack() as patched, contextlib.redirect_stdout(io.StringIO()):
+            for module, name, value in fakes:
+                patched.enter_context(unittest.mock.patch.object(module, name, value))
+            push.main()
+
+    def given(self, functions):
+        return [one.kwargs for one in functions.update_function_code.call_args_list]
+
+    def test_the_stacks_is_put_back_also_where_somebody_stops_it(self):
+        for ended in (None, KeyboardInterrupt()):
+            functions = unittest.mock.MagicMock(**{"update_alias.side_effect": ended})
+            with self.assertRaises(KeyboardInterrupt) if ended else contextlib.nullcontext():
+                self.push(functions=functions)
+            pushed, put_back = self.given(functions)
+            self.assertIn("ZipFile", pushed)
+            self.assertEqual(put_back, self.OF_STACK)
+
+    def test_what_is_pushed_still_is_waited_for(self):
+        functions = unittest.mock.MagicMock()
+        waited = functions.get_waiter.return_value.wait
+        waited.side_effect = [KeyboardInterrupt(), failed_update(), None]
+        with self.assertRaises(KeyboardInterrupt):
+            self.push(functions=functions)
+        self.assertEqual((self.given(functions)[-1], waited.call_count), (self.OF_STACK, 3))
+
+    def test_undo_puts_it_back_too(self):
+        functions = unittest.mock.MagicMock()
+        self.push("--undo", functions=functions)
+        self.assertEqual(functions.update_alias.call_args.kwargs["FunctionVersion"], "3")
+        self.assertEqual(self.given(functions), [self.OF_STACK])
+
+
+def failed_update():
+    from botocore.exceptions import WaiterError
+    return WaiterError("FunctionUpdatedV2", "it failed", {})
+
+
+class Stage(unittest.TestCase):
+    def test_its_name_is_one_that_api_gateway_takes(self):
+        """It takes no other character, and would say so in the middle of an update."""
+        said = lambda name: [one for one in environments.malformed({"StageName": name}) if one.startswith("StageName:")]
+        for name in ("v1", "v1_0", "a-b"):
+            self.assertEqual(said(name), [])
+        for name in ("v1.0", "", "a/b", "v" * 129):
+            self.assertEqual(len(said(name)), 1, name)
+
+
+# mender B
+
+class RollingOut(unittest.TestCase):
+    """A good release stays, whatever the walk met that is no fault of the release."""
+    ACCOUNT = {"email": "a@a.example", "password": "…"}
+
+    def ended(self, *walks, current={"Release": "a"}, changes=()):
+        """How a roll-out with these walks ends, and whether it deployed and went back."""
+        there = unittest.mock.Mock(**{"parameters.return_value": dict(current), "outputs.return_value": {"ApiUrl": "https://a.example/v1"}})
+        with unittest.mock.patch.object(stack, "Stack", lambda _: there), unittest.mock.patch.object(smoke, "walk", side_effect=walks), \
+                unittest.mock.patch.object(roll_out.subprocess, "run") as run, unittest.mock.patch.object(back, "back") as gone, \
+                unittest.mock.patch.object(sys, "argv", ["roll_out.py", "dev", *changes]), contextlib.redirect_stdout(io.StringIO()):
+            try:
+                roll_out.main()
+                said = None
+            except SystemExit as end:
+                said = str(end)
+        return said, run.called, gone.called
+
+    def test_a_limit_takes_no_release_back(self):
+        said, *done = self.ended(smoke.Limited("register: 429 instead of 201"))
+        self.assertEqual(done, [True, False])
+        for words in ("NOT WALKED", "register: 429", "dev has release a", "just smoke https://a.example/v1"):
+            self.assertIn(words, said)
+        self.assertEqual(self.ended(None), (None, True, False))
+        said, *done = self.ended("items: 500", None)
+        self.assertEqual(done, [True, True])
+        self.assertIn("went back to release a, and all is well there", said)
+        said, *done = self.ended("items: 500", smoke.Limited("log_in: 429"))
+        self.assertEqual((done, "NOT WALKED" in said), ([True, True], True), "the second walk is ended by a limit")
+
+    def test_a_limit_names_its_step(self):
+        headers = email.message.Message()
+        headers["Retry-After"] = "3600"
+        refusal = urllib.error.HTTPError("", 429, "", headers, io.BytesIO(b'{"code":"rate_limited"}'))
+        with unittest.mock.patch.object(smoke.urllib.request, "urlopen", side_effect=refusal), \
+                self.assertRaisesRegex(smoke.Limited, r"health \(.*429 instead of 200.*rate_limited"):
+            smoke.walk("http://a.example", self.ACCOUNT)
+
+    def test_one_failed_log_in_is_the_walks_own(self):
+        opened = environments.defaults()
+        for given in (None, self.ACCOUNT):
+            self.assertIn("FailedLogInsPerMinute=1", roll_out.closed(opened | {"FailedLogInsPerMinute": "1"}, given))
+            for several in ("2", "10", "11"):
+                self.assertIsNone(roll_out.closed(opened | {"FailedLogInsPerMinute": several}, given), several)
+
+    def test_a_region_that_stands_by_is_not_walked_through(self):
+        """Its jobs wait for the other region longer than the walk does; a stack keeps it that nobody says otherwise of."""
+        for current, changes in (({"StandsBy": "true", "Release": "a"}, []), ({"Release": "a"}, ["StandsBy=true"]), ({}, ["StandsBy=true"])):
+            said, *done = self.ended(current=current, changes=changes)
+            self.assertEqual(done, [False, False])
+            self.assertIn("StandsBy=true", said)
+        self.assertEqual(self.ended(None, current={"StandsBy": "true", "Release": "a"}, changes=["StandsBy=false"]), (None, True, False))
+
+
+class SecurityLogKey(unittest.TestCase):
+    """The old key is needed to look through lines of before: it is in the file before it is gone from the table."""
+
+    class Gone(Exception):
+        pass
+
+    def table(self, key, replies_lost=0, denied=()):
+        """DynamoDB with this key. The SDK asks again where a reply to a deletion is lost."""
+        item = {"key": {"S": key}} if key else {}
+
+        def get_item(ConsistentRead, **_):
+            if "get" in denied:
+                raise PermissionError
+            return {"Item": dict(item)} if item and ConsistentRead else {}
+
+        def delete_item(ConditionExpression, ExpressionAttributeNames, ExpressionAttributeValues, **_):
+            if "delete" in denied:
+                raise PermissionError
+            self.assertEqual((ConditionExpression, ExpressionAttributeNames), ("#key = :old", {"#key": "key"}))
+            for _ in range(1 + replies_lost):
+                if item.get("key") != ExpressionAttributeValues[":old"]:
+                    raise self.Gone
+                item.clear()
+            return {}
+
+        there = unittest.mock.Mock(**{"get_item.side_effect": get_item, "delete_item.side_effect": delete_item})
+        there.exceptions.ConditionalCheckFailedException = self.Gone
+        return there, item
+
+    def rotated(self, file, table):
+        there = unittest.mock.Mock(environment="dev", **{"outputs.return_value": {"TableName": "table"}})
+        with unittest.mock.patch.object(stack, "client", lambda _: table), contextlib.redirect_stdout(io.StringIO()) as said:
+            rotate.security_log_key(there, file)
+        return said.getvalue()
+
+    def test_a_lost_reply_loses_no_key(self):
+        for lost in (0, 1):
+            with tempfile.TemporaryDirectory() as folder:
+                file, (table, item) = pathlib.Path(folder, "old"), self.table("one", lost)
+                self.assertIn("the old key is in", self.rotated(file, table))
+                self.assertEqual((file.read_text(), file.stat().st_mode & 0o777, item), ("one", 0o600, {}))
+
+    def test_it_goes_on_after_an_attempt_that_failed(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder, "old")
+            with self.assertRaises(PermissionError):
+                self.rotated(file, self.table("one", denied=["get"])[0])
+            self.assertFalse(file.exists())
+            with self.assertRaises(PermissionError):
+                self.rotated(file, self.table("one", denied=["delete"])[0])
+            self.assertEqual(file.read_text(), "one", "before anything is gone")
+            self.rotated(file, self.table("one")[0])
+            self.assertEqual(file.read_text(), "one")
+            # An empty file, as it was left by an attempt that the disk had no room for.
+            file.write_text("")
+            file.chmod(0o644)
+            self.rotated(file, self.table("two")[0])
+            self.assertEqual((file.read_text(), file.stat().st_mode & 0o777), ("two", 0o600))
+
+    def test_no_other_key_is_written_over(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file, (table, item) = pathlib.Path(folder, "old"), self.table("two")
+            file.write_text("one")
+            with self.assertRaisesRegex(SystemExit, "has something else"):
+                self.rotated(file, table)
+            self.assertEqual((file.read_text(), item), ("one", {"key": {"S": "two"}}))
+            with self.assertRaisesRegex(SystemExit, "no key yet"):
+                self.rotated(pathlib.Path(folder, "new"), self.table(None)[0])
+            self.assertEqual([one.name for one in pathlib.Path(folder).iterdir()], ["old"])
 
 
 if __name__ == "__main__":

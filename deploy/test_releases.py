@@ -1,7 +1,7 @@
 """What is cleared away after a deployment, over a bucket and functions that are none."""
 import datetime, io, json, re, unittest, unittest.mock, zipfile
 from samcli.cli.types import CfnParameterOverridesType
-import environments, releases, stack
+import boto3, environments, region, releases, stack
 
 TEMPLATE = (releases.ROOT / "template.yaml").read_text()
 STACK, BUCKET = "citizen-dev", "the-bucket"
@@ -37,7 +37,8 @@ class Bucket:
         return [{"Versions": found[at:at + 7]} for at in range(0, len(found), 7)] or [{}]
 
     def get_object(self, Bucket, Key):
-        return {"Body": io.BytesIO(self.versions[Key][-1][1].encode())}
+        body = self.versions[Key][-1][1]
+        return {"Body": io.BytesIO(body if isinstance(body, bytes) else body.encode())}
 
     def delete_object(self, Bucket, Key, VersionId=None):
         if VersionId is None:
@@ -145,6 +146,57 @@ class Upload(unittest.TestCase):
         with unittest.mock.patch("time.time", lambda: 2e9):
             later = releases.zipped(b"a program")
         self.assertEqual(releases.zipped(b"a program"), later)
+
+
+class Kept(unittest.TestCase):
+    """A release with other parameters, or in another region, has the functions of the one that it comes from."""
+    FIRST, OTHER = "0123456789abcdef-c1", "fedcba9876543210-c1"
+    FUNCTIONS = {manifest.parent.name: manifest.parent.name.encode() for manifest in releases.ROOT.glob("functions/*/Cargo.toml")}
+
+    def within(self, where, own):
+        """This region's bucket, and that of every other region."""
+        for name, value in (("client", lambda service: where), ("bucket", lambda region=None: "theirs" if region else own)):
+            patch = unittest.mock.patch.object(releases, name, value)
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def test_it_names_itself_in_the_template_of_then(self):
+        where = Bucket()
+        self.within(where, BUCKET)
+        template = releases.package(STACK, self.FIRST, {"LogLevel": "info"}, self.FUNCTIONS)
+        before = where.keys()
+        other = releases.keep(STACK, self.OTHER, {"LogLevel": "debug"}, template)
+        self.assertEqual(other, template.replace(self.FIRST, self.OTHER))
+        self.assertEqual(releases.read(STACK, self.OTHER), (other, {"LogLevel": "debug"}))
+        self.assertEqual({key.split("/")[2] for key in where.keys() - before}, {self.OTHER}, "no code is uploaded")
+
+    def brought(self, release):
+        """What is live in another region, as this one gets it."""
+        theirs, ours = Bucket(), Bucket()
+        theirs.exceptions = unittest.mock.Mock(NoSuchKey=KeyError)
+        self.within(theirs, "theirs")
+        releases.package(STACK, self.FIRST, {}, self.FUNCTIONS)
+        self.within(ours, BUCKET)
+        ours.put(next(key for key in theirs.keys() if "/code/" in key), "is there")
+        now = [{"ParameterKey": "Release", "ParameterValue": release}, {"ParameterKey": "LogLevel", "ParameterValue": "warn"}]
+        cloudformation = unittest.mock.Mock(**{"describe_stacks.return_value": {"Stacks": [{"Parameters": now}]}})
+        with unittest.mock.patch.object(boto3, "client", lambda service, region_name: {"s3": theirs, "cloudformation": cloudformation}[service]):
+            return region.brought(STACK, "us-east-1"), theirs, ours
+
+    def test_another_regions_code_comes_into_this_ones_bucket(self):
+        """Lambda takes code from its own region alone."""
+        (template, given), theirs, ours = self.brought(self.FIRST)
+        self.assertEqual(given, {"Release": self.FIRST, "LogLevel": "warn"})
+        self.assertNotIn("s3://theirs/", template)
+        found = set(re.findall(rf"CodeUri: s3://{BUCKET}/(\S+)", template))
+        self.assertEqual((len(found), found), (len(self.FUNCTIONS), ours.keys()))
+        bodies = [{key: body[0][1] for key, body in where.versions.items() if "/code/" in key} for where in (theirs, ours)]
+        self.assertEqual({key for key in found if bodies[0][key] != bodies[1][key]}, {key for key in found if bodies[1][key] == "is there"})
+        self.assertEqual({len(ours.versions[key]) for key in found}, {1}, "what is there is not sent again")
+
+    def test_a_release_that_is_not_kept_is_none_to_bring(self):
+        with self.assertRaisesRegex(SystemExit, "no release in us-east-1 that is kept"):
+            self.brought(self.OTHER)
 
 
 class Said(unittest.TestCase):

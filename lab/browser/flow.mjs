@@ -18,11 +18,10 @@ const freePort = () => new Promise((found) => {
   });
 });
 
-/** The local system, which lets a page of this script's and its own page write with a cookie. */
-async function startSystem(program, pagePort) {
+/** A local system. Its own page writes with a cookie as it stands, and pages at other origins do where they are given. */
+async function startSystem(program, options = []) {
   const port = await freePort();
-  const origins = `http://localhost:${pagePort},http://localhost:${port}`;
-  const system = spawn(program, ["--ephemeral", "--port", String(port), "--allowed-origins", origins]);
+  const system = spawn(program, ["--ephemeral", "--port", String(port), ...options]);
   let log = "";
   await new Promise((started, failed) => {
     const hear = (bytes) => {
@@ -36,7 +35,7 @@ async function startSystem(program, pagePort) {
   return { system, url: `http://localhost:${port}` };
 }
 
-/** From a page at another, allowed origin: register with a cookie, read and write with it, log out. */
+/** From a page at another origin, which is allowed: register with a cookie, read and write with it, log out. */
 async function cookieSession(browser, url, pagePort) {
   const context = await browser.newContext();
   const page = await context.newPage();
@@ -78,8 +77,8 @@ class Docs {
     page.on("pageerror", (error) => this.complaints.push(String(error)));
   }
 
-  async open() {
-    await this.page.goto(`${this.url}/docs`);
+  async open(slashes = "") {
+    await this.page.goto(`${this.url}/docs${slashes}`);
     await this.page.locator("#get_me").waitFor();
   }
 
@@ -166,6 +165,19 @@ async function firstSteps(browser, url) {
   await context.close();
 }
 
+/** The page at /docs/, which the gateway takes for /docs. */
+async function slashesBehind(browser, url) {
+  const context = await browser.newContext();
+  for (const slashes of ["/", "//"]) {
+    const docs = new Docs(await context.newPage(), url);
+    await docs.open(slashes);
+    const health = await docs.send("health");
+    check(health.status === 200, `health, sent from /docs${slashes}: ${health.text}`);
+    check(docs.complaints.length === 0, docs.complaints.join("\n"));
+  }
+  await context.close();
+}
+
 /** The page with the cookie alone, and on a phone. */
 async function cookieOnThePage(browser, url) {
   const context = await browser.newContext({ viewport: { width: 390, height: 800 } });
@@ -192,12 +204,14 @@ async function cookieOnThePage(browser, url) {
 const pages = createServer((_, reply) => reply.setHeader("Content-Type", "text/html").end("<!doctype html><title>page</title>"));
 await new Promise((listening) => pages.listen(0, "localhost", listening));
 const pagePort = pages.address().port;
-const { system, url } = await startSystem(process.argv[2], pagePort);
+const program = process.argv[2];
+const { system, url } = await startSystem(program);
+const other = await startSystem(program, ["--allowed-origins", `http://localhost:${pagePort}`]);
 const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: FLAGS });
 let failed = false;
-for (const [name, part] of Object.entries({ cookieSession, firstSteps, cookieOnThePage })) {
+for (const [name, part] of Object.entries({ cookieSession, firstSteps, slashesBehind, cookieOnThePage })) {
   try {
-    await part(browser, url, pagePort);
+    await part(browser, part === cookieSession ? other.url : url, pagePort);
     console.log(`${name}: as it should be`);
   } catch (error) {
     failed = true;
@@ -206,5 +220,6 @@ for (const [name, part] of Object.entries({ cookieSession, firstSteps, cookieOnT
 }
 await browser.close();
 system.kill();
+other.system.kill();
 pages.close();
 process.exit(failed ? 1 : 0);

@@ -16,12 +16,12 @@ from citizen_app_api_client.api.users import get_me
 from citizen_app_api_client.models import (
     AnalysisResult,
     CreatedItems,
+    FoundingAccount,
     Item,
     ItemChanges,
     ItemPage,
     Job,
     JobState,
-    NewAccount,
     NewAnalysis,
     NewItem,
     NewItemBatch,
@@ -41,7 +41,7 @@ URL = sys.argv[1]
 anyone = Client(base_url=URL)
 email = f"py-{uuid.uuid4()}@example.com"
 session = register.sync(
-    client=anyone, body=NewAccount(email=email, password="correct horse battery", name="Ada", org_name="Engines")
+    client=anyone, body=FoundingAccount(email=email, password="correct horse battery", name="Ada", org_name="Engines")
 )
 assert isinstance(session, Session) and not isinstance(session.token, Unset), session
 api = AuthenticatedClient(base_url=URL, token=session.token)

@@ -69,6 +69,12 @@ impl Clock {
         Self { origin: None, ..Self::of_tests() }
     }
 
+    /// Whether it stands still until it is moved: whoever sleeps on it waits for that.
+    #[must_use]
+    pub fn stands_still(&self) -> bool {
+        self.origin.is_none()
+    }
+
     /// The current time in milliseconds since the Unix epoch.
     pub fn now_ms(&self) -> u64 {
         let passed = self.origin.map(|origin| origin.elapsed()).unwrap_or_default();

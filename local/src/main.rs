@@ -30,6 +30,9 @@ use shared::limits::NetworkLimit;
 use shared::telemetry::logs::{self, Crates};
 use testkit::providers::Scene;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::Level;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
 
 /// A page, a transaction and a compressor are many allocations; glibc's take a tenth more of a request (lab/NOTEBOOK.md, "tried").
 #[global_allocator]
@@ -50,7 +53,7 @@ struct Arguments {
     /// Folder for the records [default: .citizen in the project's folder].
     #[arg(long)]
     data_dir: Option<PathBuf>,
-    /// Exact origins whose pages may call, separated by commas [default: the template's].
+    /// Exact origins whose pages may call, separated by commas [default: the template's, and this system's own].
     #[arg(long, value_parser = origins)]
     allowed_origins: Option<String>,
     /// SAM template to read [default: the project's template.yaml].
@@ -173,6 +176,14 @@ fn anthropic_api_key() -> Result<Option<Secret>, String> {
     Secret::new(&key).map(Some).map_err(|_| "ANTHROPIC_API_KEY is no key: it is empty or has a space in it".to_owned())
 }
 
+/// The functions' logs, but for what the embedded database warns of: each condition that does not hold.
+fn init_logs(level: Level) {
+    let ours = functions::crates().chain(["local", "shared"].map(str::to_owned)).collect();
+    let quiet = filter_fn(|line| *line.level() == Level::ERROR || !line.target().starts_with("dynoxide"));
+    let _already_set = tracing::subscriber::set_global_default(logs::subscriber(level, Crates { ours }).with(quiet));
+    logs::init_panics();
+}
+
 /// Serves until Ctrl-C, SIGTERM or the terminal's end.
 async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     // Before anything is made that has to be taken away again.
@@ -181,10 +192,7 @@ async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
         stops.push(signal(kind)?);
     }
     if let Ok(level) = variable("LOG_LEVEL").as_deref().unwrap_or("info").parse() {
-        // The embedded database warns of each condition that does not hold.
-        let ours = functions::crates().chain(["local", "shared"].map(str::to_owned)).collect();
-        logs::init(level, Crates { ours, quiet: vec!["dynoxide".to_owned()] }, io::stdout);
-        logs::init_panics();
+        init_logs(level);
     }
     let system = System::start(options).await?;
     let url = system.url();

@@ -61,7 +61,7 @@ pub struct Options {
     pub cache_url: String,
     /// Where e-mails are delivered to, as `.eml` files; none is a temporary folder that goes with the system.
     pub mailbox: Option<PathBuf>,
-    /// In place of the template's default origins, separated by commas.
+    /// In place of the template's default origins and this system's own, separated by commas.
     pub allowed_origins: Option<String>,
     /// Variables of the functions that count before this system's own: another analysis provider, say.
     pub environment: BTreeMap<String, String>,
@@ -155,7 +155,7 @@ impl System {
             _ => StartError::Port { port: options.port, source },
         })?;
         let engines = Engines::open(&options, &template, port).await?;
-        let (config, endpoints) = engines.configuration(&options, &template)?;
+        let (config, endpoints) = engines.configuration(&options, &template, port)?;
         let privileges = Arc::new(Privileges::new(&template, &config));
         template.event_functions.iter().try_for_each(|event| privileges.poll(event))?;
         let database_calls = Arc::new(DatabaseCalls::default());

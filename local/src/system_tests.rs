@@ -122,6 +122,22 @@ async fn the_root_leads_to_the_documentation() {
     system.shutdown().await;
 }
 
+/// The documents' page is there, and writes with the session's cookie.
+#[tokio::test]
+async fn its_own_origin_is_allowed_at_any_port() {
+    let chosen = Options { allowed_origins: Some("https://a.example".to_owned()), ..Options::ephemeral() };
+    for (options, is_allowed) in [(Options::ephemeral(), true), (chosen, false)] {
+        let system = System::start(options).await.expect("starts");
+        for (origin, is_allowed) in [(system.url(), is_allowed), ("http://localhost:5173".to_owned(), is_allowed)] {
+            let headers = format!("Host: localhost\r\nOrigin: {origin}");
+            let reply = call_at(("localhost", system.port), &headers, "GET", "/health", "").await;
+            let names_it = reply.contains(&format!("\r\naccess-control-allow-origin: {origin}\r\n"));
+            assert_eq!(names_it, is_allowed, "{origin}: {reply}");
+        }
+        system.shutdown().await;
+    }
+}
+
 /// As in AWS, where it has none at all.
 #[tokio::test]
 async fn the_root_has_no_other_method() {

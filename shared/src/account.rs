@@ -203,6 +203,23 @@ pub async fn prove(
     }
 }
 
+/// Notes where the log-in record has changed since the password was compared: that is answered as a wrong password.
+///
+/// # Errors
+/// That of `outcome`.
+pub async fn note_if_changed<T>(
+    context: &Context,
+    request: &Request,
+    (user, address): (UserId, &str),
+    outcome: Result<T, ApiError>,
+) -> Result<T, ApiError> {
+    if let Err(ApiError::WrongCredentials) = outcome {
+        let email = Email::stored(address.to_owned()).map_err(ApiError::internal)?;
+        security_log::record(context, request, SecurityEvent::LoginFailed { user: Some(user), email: &email }).await;
+    }
+    outcome
+}
+
 /// A page of the user's sessions that count, the newest first.
 ///
 /// # Errors

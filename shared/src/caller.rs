@@ -44,7 +44,7 @@ impl Caller {
     ///
     /// # Errors
     /// `401` without a valid session, `403` for one in no organization and for a write by cookie from a foreign origin, `400` for
-    /// several credentials, `412` for a `POST` that names a tag.
+    /// several credentials, `412` for a `POST` that names a tag, `422` for a `DELETE` with a body.
     pub async fn verify(context: &Context, request: &Request) -> Result<Self, ApiError> {
         Self::verify_user(context, request).await?.in_an_org()
     }
@@ -128,6 +128,10 @@ impl Caller {
         // A POST has nothing with a tag; what else has none says so itself.
         if request.method() == Method::POST {
             request::untagged(request)?;
+        }
+        // Nor does a DELETE take a body; of the POSTs without one each says so itself.
+        if request.method() == Method::DELETE {
+            request::no_body(request)?;
         }
         let token_hash = token.hash();
         let caller = Self {

@@ -1,7 +1,7 @@
 //! Comparing a password or a code: wherever that is done, the same limits hold. `docs/security.md` has them.
 
 use crate::context::Context;
-use crate::device::Device;
+use crate::device::{Device, DeviceHash};
 use crate::error::ApiError;
 use crate::ids::UserId;
 use crate::limits::{Claim, NetworkLimit};
@@ -114,19 +114,20 @@ pub async fn compare(
     }
 }
 
-/// What comes of a code that a user's session gives. A guess is taken before it is compared, of the account's from this network; only a wrong
-/// code uses it up.
+/// What comes of a code that a user's session gives. A guess is taken before it is compared: of the device's own, if the account knows it by
+/// its address, else of the account's from this network. Only a wrong code uses it up.
 ///
 /// # Errors
 /// [`ApiError::TooManyAttempts`]; those of `compared`, of which [`ApiError::InvalidLink`] says that the code is wrong.
 pub async fn compare_code<T>(
     context: &Context,
     request: &Request,
-    user: UserId,
+    (user, address): (UserId, &str),
     compared: impl Future<Output = Result<T, ApiError>>,
 ) -> Result<T, ApiError> {
     let store = context.store();
-    let from = Guesser::Network(Network::of(request));
+    let device = Box::pin(known_device(context, request, (user, address))).await?;
+    let from = device.as_ref().map_or_else(|| Guesser::Network(Network::of(request)), Guesser::Known);
     let taken = Box::pin(store.take_guess(Guessed::Code(user), from)).await?;
     let outcome = compared.await;
     let is_wrong = matches!(outcome, Err(ApiError::InvalidLink));
@@ -136,4 +137,17 @@ pub async fn compare_code<T>(
         Box::pin(store.give_back(&taken)).await;
     }
     outcome
+}
+
+/// The device that a request comes from, if the account that has an address knows it. For a request without one, nothing is read.
+async fn known_device(
+    context: &Context,
+    request: &Request,
+    (user, address): (UserId, &str),
+) -> Result<Option<DeviceHash>, ApiError> {
+    let Some(device) = Device::of(request) else { return Ok(None) };
+    let email = Email::stored(address.to_owned()).map_err(ApiError::internal)?;
+    let lookup = Box::pin(context.store().login_lookup(&email)).await?;
+    let is_its_own = lookup.login.as_ref().is_some_and(|login| login.user_id == user);
+    Ok((is_its_own && lookup.knows(&device)).then(|| device.hash()))
 }

@@ -19,7 +19,7 @@ use crate::model::time::Moment;
 use crate::model::usage::month_of;
 use crate::store::idempotency::Begun;
 use crate::store::is_contended;
-use crate::store::jobs::{Change, piece_count};
+use crate::store::jobs::{Change, is_unwritten_input, piece_count};
 use crate::store::keys;
 use lambda_http::Request;
 use lambda_http::http::HeaderValue;
@@ -156,6 +156,7 @@ impl NewJob<'_> {
             give_up_at: Some(now.plus(kind.gives_up_after())),
             waiting_for: None,
             turn: None,
+            place: None,
             refusals: 0,
             month: month_of(now).0,
             model,
@@ -248,6 +249,9 @@ const fn cap_of(kind: JobKind) -> Cap {
 
 /// Whether nothing new came of a request. After any other failure the job may be there all the same: what it took stays taken.
 fn certainly_not_accepted(begun: &Result<Begun<'_>, ApiError>) -> bool {
+    if begun.as_ref().is_err_and(is_unwritten_input) {
+        return true;
+    }
     match begun {
         Ok(Begin::First(())) => false,
         Ok(Begin::Replay(_) | Begin::Resume(_)) => true,

@@ -6,7 +6,9 @@ use crate::error::ApiError;
 use crate::model::cached::{CachedCatalogue, CatalogueKey};
 use crate::model::price::Priced;
 use crate::model::settings::{BUILTIN, ModelName};
+use crate::store::Store;
 use lambda_http::Request;
+use platform::cache::Cache;
 use platform::request::{self, Rejection};
 
 /// What is said of a model that is not.
@@ -22,6 +24,16 @@ pub enum Offer {
     No,
 }
 
+/// The catalogue of prices, which may be stale; `None` before one was seeded.
+///
+/// # Errors
+/// When it cannot be read.
+pub async fn catalogue(cache: &Cache, store: &Store) -> Result<Option<CachedCatalogue>, ApiError> {
+    let store = store.clone();
+    let read = || async move { Ok::<_, ApiError>(store.catalogue().await?.map(CachedCatalogue::new)) };
+    cache.get_or_refresh(CatalogueKey, read).await
+}
+
 /// Looks a model up in the catalogue of the deployment's provider.
 ///
 /// # Errors
@@ -34,13 +46,7 @@ pub async fn offer(context: &Context, model: &str) -> Result<Offer, ApiError> {
     if provider == AnalysisProvider::Builtin {
         return Ok(Offer::No);
     }
-    let store = context.store().clone();
-    let catalogue = context
-        .cache()
-        .get_or_refresh(CatalogueKey, || async move {
-            Ok::<_, ApiError>(store.catalogue().await?.map(CachedCatalogue::new))
-        })
-        .await?;
+    let catalogue = catalogue(context.cache(), context.store()).await?;
     let priced = catalogue.and_then(|catalogue| catalogue.priced(provider.name(), model));
     Ok(priced.map_or(Offer::No, |priced| Offer::At(Box::new(priced))))
 }

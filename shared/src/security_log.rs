@@ -72,6 +72,10 @@ pub enum SecurityEvent<'a> {
     RegistrationLimitReached {
         email: &'a Email,
     },
+    /// A registration was refused because an account has the address: it told so.
+    AddressTaken {
+        email: &'a Email,
+    },
     /// A caller was refused what it may not do: the code of its reply, or `foreign_organization`. Without a session that was known by
     /// then, nobody knows who.
     Denied {
@@ -89,8 +93,20 @@ pub enum SecurityEvent<'a> {
     EmailVerified {
         by: &'a Caller,
     },
+    /// A code was wrong, or void.
+    CodeFailed {
+        by: &'a Caller,
+    },
+    /// A code was not compared because too many before it were wrong.
+    CodeLimitReached {
+        by: &'a Caller,
+    },
     /// Somebody asked for a link by which an account's password is changed, whether an account has the address or not.
     PasswordResetRequested {
+        email: &'a Email,
+    },
+    /// A link was not sent because too many were asked for from its network.
+    ResetLimitReached {
         email: &'a Email,
     },
     /// A new password by such a link; all sessions have ended but this new one.
@@ -220,12 +236,18 @@ impl<'a> SecurityEvent<'a> {
             Self::RegistrationLimitReached { email } => {
                 ("registration_limit_reached", Fields { email: Some(email), ..Fields::default() })
             }
+            Self::AddressTaken { email } => ("address_taken", Fields { email: Some(email), ..Fields::default() }),
             Self::Denied { code, by } => ("denied", Fields { code: Some(code), by, ..Fields::default() }),
             Self::LoggedOut { by } => ("logged_out", of(by)),
             Self::Reauthenticated { by } => ("reauthenticated", of(by)),
             Self::EmailVerified { by } => ("email_verified", of(by)),
+            Self::CodeFailed { by } => ("code_failed", of(by)),
+            Self::CodeLimitReached { by } => ("code_limit_reached", of(by)),
             Self::PasswordResetRequested { email } => {
                 ("password_reset_requested", Fields { email: Some(email), ..Fields::default() })
+            }
+            Self::ResetLimitReached { email } => {
+                ("reset_limit_reached", Fields { email: Some(email), ..Fields::default() })
             }
             Self::PasswordReset { by } => ("password_reset", Fields { by: Some(by), ..Fields::default() }),
             Self::EmailChangeRequested { by } => ("email_change_requested", of(by)),

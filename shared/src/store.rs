@@ -159,11 +159,16 @@ impl Store {
 
     /// The same, with which of the two it was.
     pub(crate) async fn attempt(&self, writes: Vec<TransactWriteItem>) -> Result<Attempt, ApiError> {
+        self.attempt_under(&request_token(), writes).await
+    }
+
+    /// The same under a token: DynamoDB runs it once, and says for ten minutes how it ended to whoever sends it again.
+    pub(crate) async fn attempt_under(&self, token: &str, writes: Vec<TransactWriteItem>) -> Result<Attempt, ApiError> {
         let outcome = self
             .client
             .transact_write_items()
             .set_transact_items(Some(writes))
-            .client_request_token(uuid::Uuid::now_v7().simple().to_string())
+            .client_request_token(token)
             .send()
             .await;
         let Err(error) = outcome else { return Ok(Attempt::Ended(Transaction::Done)) };
@@ -182,6 +187,11 @@ impl Store {
         }
         Ok(if reasons.iter().any(is_conflict) { Attempt::Conflict(reasons.to_vec()) } else { Attempt::Throttled })
     }
+}
+
+/// A new name for a transaction.
+pub(crate) fn request_token() -> String {
+    uuid::Uuid::now_v7().simple().to_string()
 }
 
 /// Each attempt at a transaction met others: nothing was written, which is certain of no other failure.

@@ -35,7 +35,7 @@ const REQUESTS: [&str; 4] = ["shared::error", "platform::runtime", "shared::jobs
 #[ignore = "a role of the other test"]
 fn logging_process() {
     let ours = local::functions::crates().chain(["local", "shared", "suite"].map(str::to_owned)).collect();
-    logs::init(tracing::Level::TRACE, Crates { ours, quiet: Vec::new() }, std::io::stdout);
+    logs::init(tracing::Level::TRACE, Crates { ours });
     logs::init_panics();
     metrics::init("canary");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();

@@ -190,8 +190,10 @@ async fn preflights_have_a_request_id_of_their_own() {
 async fn live_data_is_not_stored_by_caches() {
     let api = Api::new();
     let actor = api.register().await;
-    let paths = ["/me".to_owned(), format!("/orgs/{}/members", actor.org_id), "/health".to_owned()];
-    for path in paths {
+    let of_org = ["members", "invitations"].map(|list| format!("/orgs/{}/{list}", actor.org_id));
+    let job = format!("/jobs/{}", api.ended_job(&actor).await);
+    let all = ["/me", "/me/sessions", "/jobs", &job, "/usage", "/health"].map(str::to_owned);
+    for path in all.into_iter().chain(of_org) {
         assert_eq!(api.get(&actor, &path).await.header("cache-control"), "no-store", "{path}");
     }
 }

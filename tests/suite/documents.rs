@@ -1,6 +1,7 @@
 //! What a machine can tell of the documents: their links lead somewhere, and the tests that they name are there.
 
 use local::system::project_folder;
+use local::template::Template;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -109,4 +110,88 @@ fn the_tests_they_name_are_there() {
         }
     }
     assert!(names > 50 && gone.is_empty(), "of {names} names are gone:\n  {}", gone.join("\n  "));
+}
+
+/// `local` is a package, which is on nobody's path, and a word of the shell. Decisions tell of what was, too.
+#[test]
+fn no_command_begins_with_the_package() {
+    let template = project_folder().join("template.yaml");
+    let described = fs::read_to_string(&template).unwrap();
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for (path, text) in documents().into_iter().chain([(template, described)]) {
+        if PAST.iter().any(|name| path.ends_with(name)) || path.parent().unwrap().ends_with("docs/decisions") {
+            continue;
+        }
+        for code in text.split('`').skip(1).step_by(2) {
+            seen += usize::from(code.starts_with("just ") || code.starts_with("cargo "));
+            if code.starts_with("local ") {
+                wrong.push(format!("{}: {code}", path.display()));
+            }
+        }
+    }
+    let wrong = wrong.join("\n  ");
+    assert!(seen > 50 && wrong.is_empty(), "`just operate …` or `cargo run --release -- …` can be typed:\n  {wrong}");
+}
+
+#[test]
+fn the_calls_of_each_function_are_told() {
+    let page = fs::read_to_string(project_folder().join("docs/access-patterns.md")).unwrap();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    let named: BTreeSet<&str> =
+        rows.flat_map(|row| row.split('`').skip(1).step_by(2)).filter_map(|name| name.split('?').next()).collect();
+    let template = Template::read(&project_folder().join("template.yaml")).unwrap();
+    let untold: Vec<&String> = template.functions.iter().filter(|name| !named.contains(name.as_str())).collect();
+    assert!(untold.is_empty(), "docs/access-patterns.md has no row of {untold:?}");
+}
+
+/// Of one organization that is most of the traffic, and of a thousand others.
+#[test]
+fn the_readme_has_the_figures_of_the_page_on_hot_tenants() {
+    let read = |path: &str| fs::read_to_string(project_folder().join(path)).unwrap();
+    let (readme, page) = (read("README.md"), read("docs/hot-tenants.md"));
+    let readme = readme.split_whitespace().collect::<Vec<_>>().join(" ");
+    let measured = page.split_once("**After**").unwrap().1;
+    let p99 = |name: &str| {
+        let mut rows = measured.lines().map(|line| line.split('|').map(str::trim).collect::<Vec<_>>());
+        rows.find(|cells| cells.get(1) == Some(&name)).unwrap()[6].to_owned()
+    };
+    let hot = format!("p99 {}.", p99("**the hot organization**"));
+    let (beside, alone) = (p99("other organizations, beside it"), p99("the same without it"));
+    let others = format!("500 requests a second: all are answered, p99 {beside} beside it, {alone} without it.");
+    for figure in [hot, others] {
+        assert!(figure.contains(" ms") && readme.contains(&figure), "the README lacks: {figure}");
+    }
+}
+
+/// What calls the system under test is tried on a deployed stack too, or the reason stands beside.
+#[test]
+fn what_a_deployed_stack_is_not_tried_with_has_its_reason() {
+    let runner = fs::read_to_string(project_folder().join("deploy/deploy-local.py")).unwrap();
+    let folder = project_folder().join("tests/suite");
+    let (mut unlisted, mut listed) = (Vec::new(), 0);
+    // `Api` itself is no test.
+    for path in files(&folder, "rs").into_iter().filter(|path| !path.ends_with("suite/api.rs")) {
+        let calls = ["Api", "::", "new()"].concat();
+        if !fs::read_to_string(&path).unwrap().contains(&calls) {
+            continue;
+        }
+        let module = path.strip_prefix(&folder).unwrap().with_extension("");
+        let module = module.to_str().unwrap().replace('/', "::") + "::";
+        let is_listed = module.match_indices("::").any(|(at, _)| runner.contains(&format!("\"{}::\"", &module[..at])));
+        if is_listed {
+            listed += 1;
+        } else {
+            unlisted.push(module);
+        }
+    }
+    assert!(listed > 10 && unlisted.is_empty(), "in SUITE of deploy/deploy-local.py, or in NOT_HERE: {unlisted:?}");
+}
+
+/// Nothing in production exists for `local`, nor knows what that is made of.
+#[test]
+fn production_names_nothing_of_the_local_system() {
+    let sources = ["shared", "functions"].map(|folder| files(&project_folder().join(folder), "rs")).concat();
+    let knows = |path: &&PathBuf| fs::read_to_string(path).unwrap().contains("dynoxide");
+    let known: Vec<&PathBuf> = sources.iter().filter(knows).collect();
+    assert!(sources.len() > 100 && known.is_empty(), "the embedded database is named in {known:?}");
 }

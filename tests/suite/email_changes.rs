@@ -180,6 +180,37 @@ async fn what_is_asked_for_meanwhile_voids_what_is_being_written() {
     assert!(made.is_none());
 }
 
+/// The mail of the first waits, as on a day that is full, while the second is asked for and confirmed.
+#[tokio::test]
+async fn what_was_asked_for_before_stays_void_when_the_next_is_confirmed() {
+    let rig = Rig::with([("ACCOUNT_MAILS_PER_DAY", "5".to_owned())]).await;
+    let store = rig.system.context().store();
+    let (actor, first, second) = (rig.api.register().await, unique_email(), unique_email());
+    // Four of the five are for addresses that are not proven.
+    let mut taken = Vec::new();
+    for _ in 0..4 {
+        taken.push(store.take_mail_of_day(5).await.unwrap().unwrap());
+    }
+    ask(&rig.api, &actor, &first).await;
+    rig.deliver_account_mail().await;
+    assert!(!Letters::of(&rig).is_there(&first), "it waits");
+    for one in taken {
+        store.give_mail_of_day_back(one).await;
+    }
+    let text = letter(&rig, &actor, &second).await;
+    assert_eq!(confirm(&rig.api, &actor, json!({"code": code_of(&text)})).await.status, 200);
+    for _ in 0..3 {
+        rig.system.clock().jump(Duration::from_secs(62 * 60));
+        rig.sweep_once().await;
+        rig.deliver_account_mail().await;
+    }
+    assert!(!Letters::of(&rig).is_there(&first), "it would confirm an address that is void");
+    // Nor where the worker had looked before that.
+    let user = store.user(actor.user_id.parse().unwrap()).await.unwrap().unwrap();
+    let made = store.new_email_change(&user, SessionId::new(), &first, JobId::new()).await.unwrap();
+    assert!(made.is_none());
+}
+
 /// Its owner may undo the change for seven days, and a code would confirm nothing.
 #[tokio::test]
 async fn an_address_that_may_be_given_back_gets_no_code() {

@@ -2,7 +2,7 @@
 
 use crate::api::{Api, PASSWORD, registration, unique_email};
 use crate::faults::{Fault, FaultyDatabase};
-use crate::letters::{Letters, token_of};
+use crate::letters::{Letters, code_of, token_of};
 use crate::networks::{ELSEWHERE, HOME, Networks, Reply};
 use futures_util::future::join_all;
 use local::{Options, System};
@@ -64,6 +64,14 @@ fn network(number: usize) -> String {
     format!("198.18.{}.{}", number / 250, number % 250 + 1)
 }
 
+/// Hands all account mail that is on its queue to its worker.
+async fn deliver_account_mail(networks: &Networks) {
+    let worker = networks.system.event_source("account-mail-worker").unwrap();
+    while networks.system.sqs().counts("AccountMailQueue").unwrap().visible > 0 {
+        worker.deliver().await.unwrap();
+    }
+}
+
 #[track_caller]
 fn is_closed(reply: &Reply, limit: u64, seconds: u64) {
     assert_eq!((reply.status, reply.body["code"].as_str()), (429, Some("too_many_attempts")), "{}", reply.body);
@@ -95,6 +103,27 @@ async fn a_thousand_networks_get_a_hundred_guesses_an_hour_and_the_owner_comes_i
     is_closed(&networks.guess(ELSEWHERE, &email, PASSWORD).await, 100, 60);
     networks.clock.jump(MINUTE);
     assert_eq!(networks.guess(ELSEWHERE, &email, PASSWORD).await.status, 200);
+}
+
+/// How long a stranger is to wait says nothing of when an account's owner logged in, nor whether anybody has the address.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_does_not_say_when_the_owner_logged_in() {
+    let networks = Networks::new().await;
+    let (email, _) = account(&networks).await;
+    assert_eq!(networks.guess(HOME, &email, PASSWORD).await.status, 200);
+    networks.clock.jump(30 * MINUTE);
+    let mut waits = Vec::new();
+    for address in [email, unique_email()] {
+        let guesses = (0..100).map(|number| {
+            let (networks, address) = (&networks, &address);
+            async move { networks.guess(&network(number), address, WRONG).await }
+        });
+        assert!(join_all(guesses).await.iter().all(|reply| reply.status == 401));
+        let refused = networks.guess(ELSEWHERE, &address, WRONG).await;
+        is_closed(&refused, 100, 60 * 60);
+        waits.push(refused.headers["retry-after"].clone());
+    }
+    assert_eq!(waits, ["3600", "3600"], "each window begins with the first wrong one");
 }
 
 #[tokio::test]
@@ -210,11 +239,8 @@ async fn a_log_in_under_way_takes_no_device_from_a_new_password() {
     let (email, _) = account(&networks).await;
     let database = FaultyDatabase::before(&networks.system.database_url()).await;
     let slow = database.system().await;
-    let worker = networks.system.event_source("account-mail-worker").unwrap();
     assert_eq!(networks.post(HOME, "/auth/forgot-password", json!({"email": email}), &[]).await.status, 202);
-    while networks.system.sqs().counts("AccountMailQueue").unwrap().visible > 0 {
-        worker.deliver().await.unwrap();
-    }
+    deliver_account_mail(&networks).await;
     let token = token_of(&Letters::of_system(&networks.system).newest_to(&email));
     // The password is compared, and its account is read.
     database.inject("Query", Fault::Hold);
@@ -256,6 +282,83 @@ async fn the_device_that_ends_the_other_sessions_stays_known() {
     for device in [&other.device, &browser.device] {
         assert_eq!(log_in(&networks, HOME, &email, PASSWORD, device).await.body["code"], "rate_limited");
     }
+}
+
+/// Who moves to another address is not kept from the own device by those who guess there. The others are strangers' from then on.
+#[tokio::test]
+async fn the_device_that_confirms_another_address_stays_known() {
+    let networks = Networks::new().await;
+    let (email, browser) = account(&networks).await;
+    let other = Browser::of(&log_in(&networks, ELSEWHERE, &email, PASSWORD, "").await);
+    let moves = async |session: &str, device: &str, to: &str| {
+        let both = format!("{session}; {device}");
+        let headers = [("cookie", both.as_str()), ("origin", "http://localhost:5173")];
+        let asked = networks.send("PUT", HOME, "/me/email", json!({"email": to}), &headers).await;
+        assert_eq!(asked.status, 202, "{}", asked.body);
+        deliver_account_mail(&networks).await;
+        let code = code_of(&Letters::of_system(&networks.system).newest_to(to));
+        let moved = networks.post(HOME, "/auth/verify-email", json!({"code": code}), &headers).await;
+        assert_eq!((moved.status, moved.body["email"].as_str()), (200, Some(to)), "{}", moved.body);
+    };
+    let (second, third) = (unique_email(), unique_email());
+    moves(&browser.session, &browser.device, &second).await;
+    join_all((0..12).map(|_| networks.guess(HOME, "nobody@example.com", WRONG))).await;
+    let again = log_in(&networks, HOME, &second, PASSWORD, &browser.device).await;
+    assert_eq!((again.status, Browser::of(&again).device), (200, browser.device.clone()), "{}", again.body);
+    assert_eq!(log_in(&networks, HOME, &second, PASSWORD, &other.device).await.body["code"], "rate_limited");
+    // What is no device of the account stays none.
+    moves(&Browser::of(&again).session, &other.device, &third).await;
+    for device in [&other.device, &browser.device] {
+        assert_eq!(log_in(&networks, HOME, &third, PASSWORD, device).await.body["code"], "rate_limited");
+    }
+}
+
+/// Whatever others have guessed from its network, and whoever has its session elsewhere.
+#[tokio::test]
+async fn a_known_device_has_ten_codes_of_its_own() {
+    let networks = Networks::new().await;
+    let (email, browser) = account(&networks).await;
+    let both = format!("{}; {}", browser.session, browser.device);
+    let prove = async |proof: &Value, cookies: &str| {
+        let headers = [("cookie", cookies), ("origin", "http://localhost:5173")];
+        networks.post(HOME, "/auth/verify-email", proof.clone(), &headers).await
+    };
+    deliver_account_mail(&networks).await;
+    for _ in 0..10 {
+        assert_eq!(prove(&json!({"code": "0000-0000"}), &browser.session).await.status, 400);
+    }
+    let headers = [("cookie", browser.session.as_str()), ("origin", "http://localhost:5173")];
+    assert_eq!(networks.post(HOME, "/auth/verify-email/resend", Value::Null, &headers).await.status, 202);
+    deliver_account_mail(&networks).await;
+    let code = json!({"code": code_of(&Letters::of_system(&networks.system).newest_to(&email))});
+    is_closed(&prove(&code, &browser.session).await, 10, 15 * 60);
+    // What the account does not know is no device of it.
+    let (_, another) = account(&networks).await;
+    is_closed(&prove(&code, &format!("{}; {}", browser.session, another.device)).await, 10, 15 * 60);
+    let proven = prove(&code, &both).await;
+    assert_eq!((proven.status, &proven.body["email_verified"]), (200, &json!(true)), "{}", proven.body);
+    for _ in 0..10 {
+        assert_eq!(prove(&code, &both).await.status, 400);
+    }
+    is_closed(&prove(&code, &both).await, 10, 15 * 60);
+}
+
+/// From however many networks its session comes.
+#[tokio::test]
+async fn a_hundred_wrong_codes_of_an_account_are_compared_in_an_hour() {
+    let networks = Networks::new().await;
+    let (_, browser) = account(&networks).await;
+    let headers = [("cookie", browser.session.as_str()), ("origin", "http://localhost:5173")];
+    let guess = async |number: usize| {
+        let code = json!({"code": "0000-0000"});
+        networks.post(&network(number), "/auth/verify-email", code, &headers).await
+    };
+    for number in 0..100 {
+        assert_eq!(guess(number / 10).await.status, 400);
+    }
+    is_closed(&guess(10).await, 100, 60 * 60);
+    networks.clock.jump(60 * MINUTE);
+    assert_eq!(guess(10).await.status, 400);
 }
 
 /// A right password uses no guess up, also while it is compared: whoever comes eleventh waits for ten others.

@@ -260,6 +260,30 @@ async fn only_owners_invite_owners_and_nobody_members_or_itself() {
     assert_eq!(rig.account_mail(), 1, "what was refused sends none");
 }
 
+/// Who may not withdraw an invitation does not replace it either, and what is refused counts nowhere.
+#[tokio::test]
+async fn an_admin_replaces_no_owners_invitation() {
+    let rig = Rig::with([("INVITATIONS_PER_DAY", "3".to_owned())]).await;
+    let owner = rig.owner("pro").await;
+    let (admin, user, other) =
+        (rig.api.join(&owner, "admin").await, rig.api.register().await, rig.api.register().await);
+    let token = invited(&rig, &owner, &user.email, "owner").await;
+    for role in ["member", "admin", "member", "admin", "member"] {
+        invite(&rig, &admin, &user.email, role).await.is_problem(403, "forbidden_role");
+    }
+    let listed = list(&rig, &owner).await;
+    assert_eq!((listed.len(), &listed[0]["role"]), (1, &json!("owner")));
+    // The address has mails left, and the day two invitations.
+    assert_eq!(invite(&rig, &other, &user.email, "member").await.status, 201);
+    assert_eq!(rig.account_mail(), 1, "of the other organization");
+    for role in ["admin", "member"] {
+        assert_eq!(invite(&rig, &admin, &unique_email(), role).await.status, 201);
+    }
+    invite(&rig, &admin, &unique_email(), "member").await.is_problem(429, "rate_limited");
+    let accepted = accept(&rig, &user, &token).await;
+    assert_eq!((accepted.status, &accepted.body["role"]), (200, &json!("owner")), "{}", accepted.text);
+}
+
 /// What stands before the `@` of the inviter's address may be nearly anything, and behind it a domain of the inviter's choice.
 #[tokio::test]
 async fn an_inviters_address_that_could_be_a_link_is_not_named() {

@@ -2,6 +2,7 @@
 
 mod acceptance;
 mod analyses;
+mod backlogs;
 mod bad_days;
 mod cancelling;
 mod counted;
@@ -10,6 +11,7 @@ pub(crate) mod emails;
 mod failures;
 mod fairness;
 pub(crate) mod idempotency;
+mod inputs;
 pub(crate) mod limits;
 mod lists;
 mod mail_rates;

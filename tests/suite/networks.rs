@@ -1,6 +1,7 @@
 //! What one network may do without a session. Networks call the gateway in this process, each from an address of its own.
 
 use crate::api::{PASSWORD, registration, unique_email};
+use crate::faults::{Fault, FaultyDatabase};
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request};
@@ -203,6 +204,52 @@ async fn a_site_of_many_networks_may_do_ten_times_as_much() {
     assert_eq!(networks.register("2001:db8:8::1").await.status, 201);
     assert_eq!(networks.registered("::ffff:192.0.2.7", 5).await, 5);
     networks.register(HOME).await.is_limited("registrations", 5, 60);
+}
+
+#[tokio::test]
+async fn a_hundred_log_ins_of_a_minute_may_fail_from_a_site_of_many_networks() {
+    let networks = Networks::new().await;
+    let replies = join_all((0..120).map(|network| {
+        let (networks, from) = (&networks, format!("2001:db8:7:{network:x}::1"));
+        async move { networks.guess(&from, &unique_email(), "a wrong password").await }
+    }));
+    let replies = replies.await;
+    assert_eq!(replies.iter().filter(|reply| reply.status == 401).count(), 100);
+    replies.iter().find(|reply| reply.status != 401).unwrap().is_limited("failed-log-ins", 100, 60);
+    assert_eq!(networks.guess("2001:db8:8::1", &unique_email(), "a wrong password").await.status, 401);
+}
+
+/// What a right log-in took goes back once, also where the reply to that is lost.
+#[tokio::test]
+async fn a_lost_reply_gives_no_failed_log_in_back_twice() {
+    let origin = Networks::new().await;
+    let database = FaultyDatabase::before(&origin.system.database_url()).await;
+    let environment =
+        [("AWS_ENDPOINT_URL_DYNAMODB", database.url.clone()), ("FAILED_LOG_INS_PER_MINUTE", "2".to_owned())];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value)).into();
+    let clock = Clock::stopped();
+    let options = Options { clock: clock.clone(), environment, background: false, ..Options::ephemeral() };
+    let networks = Networks { system: System::start(options).await.unwrap(), clock };
+    let owner = unique_email();
+    assert_eq!(networks.post(ELSEWHERE, "/auth/register", registration(&owner), &[]).await.status, 201);
+    assert_eq!(networks.guess(HOME, &owner, "a wrong password").await.status, 401);
+    database.inject("UpdateItem", Fault::Hold);
+    let before = database.calls("UpdateItem");
+    // One is taken of the network's counter, then one of each of the account's limits. What comes next gives them back.
+    let lose = async {
+        for (taken, next) in [(1, Fault::Hold), (3, Fault::LoseReply(5))] {
+            while database.calls("UpdateItem") < before + taken {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            database.release("UpdateItem");
+            database.inject("UpdateItem", next);
+        }
+    };
+    let (right, ()) = tokio::join!(networks.guess(HOME, &owner, PASSWORD), lose);
+    assert_eq!(right.status, 200, "{}", right.body);
+    database.release("UpdateItem");
+    assert_eq!(networks.guess(HOME, &owner, "a wrong password").await.status, 401);
+    networks.guess(HOME, &owner, "a wrong password").await.is_limited("failed-log-ins", 2, 60);
 }
 
 #[tokio::test]

@@ -25,7 +25,21 @@ pub(crate) fn fits(reply: &Reply) {
         panic!("{}: {why}: {}", reply.url, reply.text);
     }
     assert_eq!(reply.body["status"], reply.status, "{}", reply.text);
+    for error in reply.body["errors"].as_array().into_iter().flatten() {
+        let pointer = error["pointer"].as_str().unwrap();
+        // A parameter with a very long name is not repeated.
+        let is_known = ["", "query"].contains(&pointer)
+            || ["/", "query/", "header/"].iter().any(|place| pointer.starts_with(place));
+        assert!(is_known, "{pointer} is no place that the document knows: {}", reply.text);
+    }
     let text = |member: &str| reply.body[member].as_str().unwrap().to_owned();
+    // The gateway's own says how long to wait, and knows no limit.
+    if reply.status == 429 && text("code") != "throttled" {
+        let limit = (reply.header("ratelimit-policy"), reply.header("ratelimit"), reply.header("retry-after"));
+        let seconds = limit.2.parse::<u64>().unwrap_or_else(|_| panic!("when to come again: {limit:?}"));
+        let (policy, left) = (limit.0.split_once(";q="), limit.1.strip_suffix(&format!(";r=0;t={seconds}")));
+        assert!(seconds > 0 && left.is_some() && policy.map(|(name, _)| name) == left, "{limit:?}: {}", reply.text);
+    }
     assert_eq!(text("type"), format!("urn:problem:{}", text("code")));
     let mut titles = TITLES.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let known = titles.get_or_insert_default().entry(text("code")).or_insert_with(|| text("title")).clone();

@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use shared::model::org::Plan;
 use shared::store::items::SPREAD_BY_OPERATOR_AFTER;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -45,6 +45,17 @@ fn is_listed(listed: &[(String, Option<String>)], key: &RecordKey) -> bool {
     let kind = key.kind();
     let (pk, sk) = kind.split_once(" / ").unwrap();
     listed.iter().any(|(known, of_it)| known == pk && of_it.as_deref().is_none_or(|known| known == sk))
+}
+
+/// The partitions that were written to, each with its kind. Numbered ones are one: which of them it is is chance, and they share a bound.
+fn partitions(written: &BTreeSet<RecordKey>) -> BTreeMap<String, String> {
+    let partition = |key: &RecordKey| {
+        let is_number = |end: &str| end.len() <= 3 && end.bytes().all(|one| one.is_ascii_digit());
+        let numbered = key.pk.rsplit_once('#').filter(|(_, end)| is_number(end));
+        let kind = key.kind().split_once(" / ").unwrap().0.to_owned();
+        (numbered.map_or_else(|| key.pk.clone(), |(whole, _)| format!("{whole}#*")), kind)
+    };
+    written.iter().map(partition).collect()
 }
 
 /// A caller, and what is asked.
@@ -233,6 +244,11 @@ async fn callers_meet_on_listed_records(is_spread: bool) {
     let listed = listed();
     let kinds: BTreeSet<String> = met.iter().filter(|key| !is_listed(&listed, key)).map(|key| key.kind()).collect();
     assert!(kinds.is_empty(), "two callers write or check these, and \"{HEADING}\" does not list them: {kinds:?}");
+    // Records of their own in one partition share what that takes.
+    let (first, second) = (partitions(&written[0]), partitions(&written[1]));
+    let both = first.iter().filter(|(partition, _)| second.contains_key(*partition)).map(|(_, kind)| kind);
+    let unlisted: BTreeSet<&String> = both.filter(|kind| !listed.iter().any(|(known, _)| known == *kind)).collect();
+    assert!(unlisted.is_empty(), "two callers write to these partitions, and \"{HEADING}\" lists none: {unlisted:?}");
     // As long as there is one, so that the ledger is known to note.
     assert!(!met.is_empty() && !written[0].is_empty());
     let kinds: BTreeSet<String> = written.iter().flatten().map(RecordKey::kind).collect();

@@ -257,6 +257,7 @@ async fn the_filter_lets_through_what_something_is_cached_of_and_nothing_else() 
         Key::spread_job(org, 1, job),
         Key::job(org, job),
         Key::job_input(org, job, 1),
+        Key::input_apart(org, job, 1),
         Key::due(1, job, now),
         Key::usage(org, "2026-11"),
         Key::suppression("ada@example.com"),

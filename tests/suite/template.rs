@@ -292,3 +292,16 @@ fn a_message_is_hidden_for_six_times_the_time_that_its_worker_has() {
     }
     assert_eq!(mapped, 4, "a queue for each kind of work");
 }
+
+/// What the mail service says is not lost where its queue refuses it: the command for dead letters reads it.
+#[test]
+fn what_the_queue_of_mail_events_refuses_is_kept() {
+    let template = template();
+    let block = |name: &str| template.split_once(&format!("\n  {name}:\n")).unwrap().1.split("\n\n").next().unwrap();
+    let rule = block("MailEventsRule");
+    assert!(rule.contains("DeadLetterConfig: { Arn: !GetAtt JobsDeadLetterQueue.Arn }"), "{rule}");
+    let policy = block("JobsDeadLetterQueuePolicy");
+    for said in ["Principal: { Service: events.amazonaws.com }", r#""aws:SourceArn": !GetAtt MailEventsRule.Arn"#] {
+        assert!(policy.contains(said), "{said} in {policy}");
+    }
+}

@@ -21,6 +21,7 @@ use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, respons
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify(context, &request).await?;
     let job_id: JobId = request::id(&request, "job_id")?;
+    request::no_body(&request)?;
 
     let cancel = |job: &JobRecord| Ok(Change::to(job.cancel(context.now()).ok_or(ApiError::JobEnded)?, ()));
     let (job, ()) = context.store().change_job(caller.org_id, job_id, cancel).await?;

@@ -47,7 +47,9 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let told =
         account.user.email_verified_at.map(|_| AccountMail::PasswordChanged { email: account.user.email.clone() });
     let notice = told.map(|mail| PendingMail::new(context, &mail, Some(&request))).transpose()?;
-    context.store().change_password(caller.acting_session(), account, &password_hash, notice.as_ref()).await?;
+    let (store, address) = (context.store(), account.user.email.clone());
+    let changed = store.change_password(caller.acting_session(), account, &password_hash, notice.as_ref()).await;
+    account::note_if_changed(context, &request, (caller.user_id, &address), changed).await?;
     if let Some(notice) = notice {
         notice.send(context).await?;
     }

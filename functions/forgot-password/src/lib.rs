@@ -8,7 +8,7 @@ use shared::model::text::Email;
 use shared::network::Network;
 use shared::request::FieldErrors;
 use shared::security_log::{self, SecurityEvent};
-use shared::{ApiResult, Context, Request, request, response};
+use shared::{ApiError, ApiResult, Context, Request, request, response};
 use utoipa::ToSchema;
 
 /// Whose password is forgotten.
@@ -35,7 +35,12 @@ pub const LIMITS: [NetworkLimit; 1] = [NetworkLimit::ResetLinksPerDay];
     request_body = ForgottenPassword, responses((status = 202, description = "It is sent, if an account has the address")))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let ForgottenPassword { email } = request::json(&request)?;
-    Claim::take(context, Network::of(&request), &LIMITS).await?;
+    let claim = Claim::take(context, Network::of(&request), &LIMITS).await;
+    if let Err(ApiError::RateLimited { .. }) = claim {
+        let event = SecurityEvent::ResetLimitReached { email: &email };
+        security_log::record(context, &request, event).await;
+    }
+    claim?;
 
     // Nothing is looked up here: whoever asks would be told by the time that it takes.
     let mail = AccountMail::PasswordReset { email: email.as_str().to_owned() };

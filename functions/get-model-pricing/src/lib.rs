@@ -2,10 +2,9 @@
 //! Fresh for an hour, served stale up to a day while one caller refreshes it.
 
 use deserr::Deserr;
-use shared::model::cached::{CachedCatalogue, CatalogueKey};
 use shared::model::price::Catalogue;
 use shared::request::{FieldErrors, Rejection};
-use shared::{ApiError, ApiResult, Context, Request, request, response};
+use shared::{ApiError, ApiResult, Context, Request, models, request, response};
 use utoipa::IntoParams;
 
 /// As fresh as the cache's class promises.
@@ -37,12 +36,7 @@ pub struct Filter {
         (status = 304, description = "The copy held is current")))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let filter: Filter = request::query(&request)?;
-    let store = context.store().clone();
-    let catalogue = context
-        .cache()
-        .get_or_refresh(CatalogueKey, || async move {
-            Ok::<_, ApiError>(store.catalogue().await?.map(CachedCatalogue::new))
-        })
+    let catalogue = models::catalogue(context.cache(), context.store())
         .await?
         .ok_or_else(|| ApiError::Unavailable("no catalogue was seeded".into()))?;
 

@@ -54,6 +54,16 @@ impl Change {
         }
     }
 
+    /// The record that was changed.
+    pub(crate) fn source(&self) -> CachedRecord {
+        match self {
+            Self::Profile(profile) => CachedRecord::User(profile.user_id),
+            Self::OrgPlan(org_id, _) => CachedRecord::Org(*org_id),
+            Self::OrgSettings(org_id, _) => CachedRecord::Settings(*org_id),
+            Self::Removed(source) => *source,
+        }
+    }
+
     /// Leaves nothing older in the cache.
     pub(crate) async fn apply(&self, cache: &Cache) -> Delivery {
         match self {

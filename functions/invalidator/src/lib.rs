@@ -24,6 +24,9 @@ pub use event::StreamEvent;
 /// Operations on the cache at a time: they share a connection.
 const AT_ONCE: usize = 32;
 
+/// A record's sequence number, and the plan that it gave.
+type Given = (String, Option<(OrgId, OrgPlan)>);
+
 /// Tells the cache of a batch of changes. If the cache is away, it says from which record on the batch is to come again:
 /// Lambda brings it until it is older than anything that could still be cached.
 pub async fn handle(context: &Context, event: StreamEvent, _deadline_ms: u64) -> StreamReply {
@@ -39,21 +42,28 @@ pub async fn handle(context: &Context, event: StreamEvent, _deadline_ms: u64) ->
         }
     };
     let cache = context.cache();
-    // Each of them, whatever the cache is told: of what is removed that is once for a batch.
-    let given: Vec<(OrgId, OrgPlan)> = records.iter().filter_map(given_plan).collect();
-    for (org, plan) in given {
-        security_log::note(context, SecurityEvent::PlanChanged { org, plan }).await;
-    }
+    // Of each record, whatever the cache is told: of what is removed that is once for a batch.
+    let given: Vec<Given> =
+        records.iter().map(|record| (record.dynamodb.sequence_number.clone(), given_plan(record))).collect();
     let changes: Vec<(String, Change)> = changes(records).collect();
+    if !changes.is_empty() && cache.breaker_is_open() {
+        // A writer that finds it open is short with the cache, since this function comes after it. Nothing comes after this one: it waits for
+        // a connection.
+        let _answers = cache.ping().await;
+    }
     let operations = changes
         .into_iter()
         .map(|(sequence_number, change)| async move { (sequence_number, change.apply(cache).await) });
     // In the order of the records: the first that is lost is the one to begin at again.
     let told = stream::iter(operations).buffered(AT_ONCE);
-    let mut lost = std::pin::pin!(told.filter_map(|(sequence_number, delivery)| async move {
+    let mut losses = std::pin::pin!(told.filter_map(|(sequence_number, delivery)| async move {
         (delivery == Delivery::Lost).then_some(sequence_number)
     }));
-    let reply = match lost.next().await {
+    let lost = losses.next().await;
+    for (org, plan) in known(given, lost.as_deref()) {
+        security_log::note(context, SecurityEvent::PlanChanged { org, plan }).await;
+    }
+    let reply = match lost {
         Some(sequence_number) => {
             tracing::warn!(sequence_number, "the cache could not be told of a change: it comes again");
             StreamReply::failed_at(sequence_number)
@@ -66,16 +76,24 @@ pub async fn handle(context: &Context, event: StreamEvent, _deadline_ms: u64) ->
     reply
 }
 
+/// The plans that were given before the record at which the batch begins again: the others come with it, and would be noted twice.
+fn known(given: Vec<Given>, lost: Option<&str>) -> impl Iterator<Item = (OrgId, OrgPlan)> {
+    given.into_iter().take_while(move |(number, _)| lost != Some(number.as_str())).filter_map(|(_, plan)| plan)
+}
+
 /// What the cache is to be told, and the record that says so first: what is removed is removed once for a batch, since
-/// all its changes are committed before it is read.
+/// all its changes are committed before it is read. What is renewed in between is removed once more.
 fn changes(records: Vec<StreamRecord>) -> impl Iterator<Item = (String, Change)> {
     let mut removed: HashSet<CachedRecord> = HashSet::new();
     records.into_iter().filter_map(move |record| {
         let sequence_number = record.dynamodb.sequence_number.clone();
         let change = Change::of(record)?;
-        let is_new = match &change {
-            Change::Removed(source) => removed.insert(*source),
-            _ => true,
+        let source = change.source();
+        let is_new = if matches!(change, Change::Removed(_)) {
+            removed.insert(source)
+        } else {
+            removed.remove(&source);
+            true
         };
         is_new.then_some((sequence_number, change))
     })

@@ -57,8 +57,15 @@ fn told(records: &[Value]) -> Vec<(u32, Change)> {
 }
 
 fn given(records: &[Value]) -> Vec<(OrgId, OrgPlan)> {
+    given_before(records, None)
+}
+
+/// What is noted of a batch whose record of this number could not be told to the cache.
+fn given_before(records: &[Value], lost: Option<u32>) -> Vec<(OrgId, OrgPlan)> {
     let StreamEvent(records) = StreamEvent::read(&json!({ "Records": records }).to_string());
-    records.expect("a batch").iter().filter_map(given_plan).collect()
+    let given = |record: &StreamRecord| (record.dynamodb.sequence_number.clone(), given_plan(record));
+    let lost = lost.map(|number| format!("{number:021}"));
+    known(records.expect("a batch").iter().map(given).collect(), lost.as_deref()).collect()
 }
 
 fn org_id() -> OrgId {
@@ -120,10 +127,32 @@ fn each_plan_that_is_given_is_known_whatever_the_cache_is_told() {
     assert_eq!(given(&[first, org(2, (2, 5), (2, 6)), user(3, [Some(1), Some(2)]), item(4)]), [], "nobody gave one");
 }
 
+/// While the cache is away the same batch comes often. A line of each time would be one event that is many.
+#[test]
+fn a_plan_is_noted_once_though_its_batch_comes_again() {
+    let batch = [user(1, [Some(1), Some(2)]), org(2, (1, 5), (2, 5)), item(3)];
+    let plan = (org_id(), OrgPlan { plan: Plan::Pro, version: 2 });
+    for lost in [1, 1, 2] {
+        assert_eq!(given_before(&batch, Some(lost)), [], "it comes again, from {lost} on");
+    }
+    assert_eq!(given_before(&batch[1..], Some(3)), [plan], "only what follows comes again");
+    assert_eq!(given_before(&batch[2..], None), []);
+}
+
 #[test]
 fn what_is_removed_is_removed_once_for_a_batch() {
     let items: Vec<Value> = (1..=100).map(item).collect();
     assert_eq!(told(&items), [(1, Change::Removed(CachedRecord::Items(org_id())))]);
+}
+
+/// The renewal could put back what a region's lower version has replaced meanwhile.
+#[test]
+fn what_is_renewed_between_two_removals_is_removed_once_more() {
+    let batch = [user(1, [Some(4), Some(2)]), user(2, [Some(2), Some(5)]), user(3, [Some(5), Some(3)])];
+    let told = told(&batch);
+    let removed = |number: u32| (number, Change::Removed(CachedRecord::User(user_id())));
+    let [first, (2, Change::Profile(renewed)), last] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((first, renewed.version, last), (&removed(1), 5, &removed(3)));
 }
 
 #[test]

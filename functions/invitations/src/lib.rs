@@ -39,8 +39,8 @@ pub struct NewInvitation {
 ///
 /// A mail with a link goes to the address: whoever opens it and has, or registers, an account with that address becomes a member. It is
 /// good for 7 days. One that the address had from the organization before is void. Members and invitations together have the plan's
-/// room. Only owners invite owners. An address that gets too many invitations from anywhere gets no more mail that day; the
-/// reply is the same, and the invitation that it has stays as it is, if the role is the same.
+/// room. Only owners invite owners, or replace the invitation of one. An address that gets too many invitations from anywhere gets no
+/// more mail that day; the reply is the same, and the invitation that it has stays as it is, if the role is the same.
 ///
 /// # Errors
 /// `403 email_unverified` before the own address is proven, `403 plan_limit_reached`, `409 already_member` for the address of a member or

@@ -4,7 +4,7 @@ use lambda_http::http::header::SET_COOKIE;
 use shared::caller::Caller;
 use shared::model::session;
 use shared::security_log::{self, SecurityEvent};
-use shared::{ApiResult, Context, Request, response};
+use shared::{ApiResult, Context, Request, request, response};
 
 /// Log out
 ///
@@ -16,6 +16,7 @@ use shared::{ApiResult, Context, Request, response};
     responses((status = 204, description = "Logged out", headers(("Set-Cookie")))), security(("session" = []), ("cookie" = [])))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify_user(context, &request).await?;
+    request::no_body(&request)?;
     caller.end_session(context).await?;
     security_log::record(context, &request, SecurityEvent::LoggedOut { by: &caller }).await;
     let mut reply = response::no_content();

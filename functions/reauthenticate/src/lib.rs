@@ -32,8 +32,9 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let body: Reauthentication = request::json(&request)?;
     let account = account::prove(context, &request, &caller, body.password).await?;
 
-    let store = context.store();
-    store.refresh_session(caller.acting_session(), &account.user.email, &account.login).await?;
+    let address = &account.user.email;
+    let refreshed = context.store().refresh_session(caller.acting_session(), address, &account.login).await;
+    account::note_if_changed(context, &request, (caller.user_id, address), refreshed).await?;
 
     security_log::record(context, &request, SecurityEvent::Reauthenticated { by: &caller }).await;
     Ok(response::no_content())

@@ -15,21 +15,53 @@ use shared::{ApiError, ApiResult, Context, Request, StatusCode, request};
 use utoipa::ToSchema;
 
 /// Who registers, and the organization that it founds or is invited to: one of the two.
-#[derive(Debug, ToSchema)]
+#[derive(ToSchema)]
+#[serde(untagged)]
+pub enum NewAccount {
+    Founding(FoundingAccount),
+    Invited(InvitedAccount),
+}
+
+/// Who registers and founds an organization.
+#[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(examples(json!({"email": "ada@example.com", "password": "correct horse battery", "name": "Ada Lovelace",
     "org_name": "Analytical Engines"})))]
-pub struct NewAccount {
+pub struct FoundingAccount {
+    pub email: Email,
+    pub password: NewPassword,
+    pub name: Name,
+    /// Founds an organization of this name.
+    pub org_name: Name,
+    /// `cookie` sets the cookie `__Host-session` and leaves the token out of the body. Otherwise the token is in the body, and no
+    /// cookie is set.
+    pub session: Option<SessionCarrier>,
+}
+
+/// Who registers and joins the organization that invites it.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(examples(json!({"email": "grace@example.com", "password": "correct horse battery", "name": "Grace Hopper",
+    "invitation": "citi_AZPgobLDfU6PkKGyw9Tl9wGT4KGyw31Oj5Chssg"})))]
+pub struct InvitedAccount {
+    pub email: Email,
+    pub password: NewPassword,
+    pub name: Name,
+    /// What stands behind the `#` of an invitation's link. The address must be the invited one, which it proves.
+    #[schema(max_length = 120)]
+    pub invitation: String,
+    /// As of an account that founds an organization.
+    pub session: Option<SessionCarrier>,
+}
+
+/// Either, as it is read.
+#[derive(Debug)]
+struct Registration {
     email: Email,
     password: NewPassword,
     name: Name,
-    /// Founds an organization of this name.
     org_name: Option<Name>,
-    /// What stands behind the `#` of an invitation's link. The address must be the invited one, which it proves.
-    #[schema(max_length = 120)]
     invitation: Option<String>,
-    /// `cookie` sets the cookie `__Host-session` and leaves the token out of the body. Otherwise the token is in the body, and no
-    /// cookie is set.
     session: Option<SessionCarrier>,
 }
 
@@ -51,7 +83,7 @@ pub const LIMITS: [NetworkLimit; 2] = [NetworkLimit::RegistrationsPerMinute, Net
         (status = 409, description = "The e-mail address is taken, or the invitation's organization kept changing meanwhile",
             body = shared::response::ProblemBody)))]
 pub async fn handle(context: &Context, request: Request) -> ApiResult {
-    let NewAccount { email, password, name, org_name, invitation, session: carrier } = request::json(&request)?;
+    let Registration { email, password, name, org_name, invitation, session: carrier } = request::json(&request)?;
     let joins = joins(org_name, invitation);
     let claim = Claim::take(context, Network::of(&request), &LIMITS).await;
     if let Err(ApiError::RateLimited { .. }) = claim {
@@ -62,7 +94,11 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let joins = joins?;
     let is_invited = matches!(joins, Joins::Invited(_));
     let new = Registrant { email: email.clone(), password, name, joins };
-    let begun = account::register(context, new, Proven::ByMail(&request), carrier).await?;
+    let begun = account::register(context, new, Proven::ByMail(&request), carrier).await;
+    if let Err(ApiError::EmailTaken) = begun {
+        security_log::record(context, &request, SecurityEvent::AddressTaken { email: &email }).await;
+    }
+    let begun = begun?;
 
     let event = SecurityEvent::Registered { by: begun.actor, email: &email };
     security_log::record(context, &request, event).await;
@@ -83,7 +119,7 @@ fn joins(org_name: Option<Name>, invitation: Option<String>) -> Result<Joins, Ap
 }
 
 // By hand: of what the rules between the fields ask, too, all is told at once.
-impl Deserr<FieldErrors> for NewAccount {
+impl Deserr<FieldErrors> for Registration {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, at: ValuePointerRef<'_>) -> Result<Self, FieldErrors> {
         let mut members = request::members(value, at)?;
         let mut errors = FieldErrors::default();
@@ -144,14 +180,14 @@ mod tests {
             (of("engines1837", r#","org_name":"Analytical Engines""#), "/password"),
             (of("lovelace1815", &format!(",{joining}")), "/password"),
         ] {
-            let Err(Rejection::Invalid(errors)) = request::parse::<NewAccount>(body.as_bytes()) else {
+            let Err(Rejection::Invalid(errors)) = request::parse::<Registration>(body.as_bytes()) else {
                 panic!("{body}")
             };
             let found: Vec<_> = errors.into_iter().map(|error| error.pointer).collect();
             assert_eq!(found.join(" "), pointers, "{body}");
         }
         for rest in [r#","org_name":"Engines","invitation":null"#, r#","invitation":"x","session":"cookie""#] {
-            assert!(request::parse::<NewAccount>(of("nine wooden barrels", rest).as_bytes()).is_ok(), "{rest}");
+            assert!(request::parse::<Registration>(of("nine wooden barrels", rest).as_bytes()).is_ok(), "{rest}");
         }
     }
 }

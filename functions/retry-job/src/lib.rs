@@ -30,7 +30,7 @@ const ENDPOINT: &str = "retry-job";
         (status = 409, description = "The job did not fail, it can no longer be run, it kept changing meanwhile, or a request with this \
                 Idempotency-Key is under way",
             body = shared::response::ProblemBody),
-        (status = 422, description = "The organization's settings exclude a recipient, or the Idempotency-Key came with another job before",
+        (status = 422, description = "The organization's settings exclude a recipient, the Idempotency-Key came with another job before, or there is a body",
             body = shared::response::ProblemBody),
         (status = 429, description = "The month's limit, or the operator's cap of the day, is reached", body = shared::response::ProblemBody)),
     security(("session" = []), ("cookie" = [])))]
@@ -38,7 +38,9 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let (caller, org, settings, user) = Caller::verify_with_account(context, &request).await?;
     let by = caller.at_least(Role::Admin)?;
     let job_id: JobId = request::id(&request, "job_id")?;
-    let key = IdempotencyKey::of(ENDPOINT, &request)?.map(|key| key.about(&job_id.to_string()));
+    let key = IdempotencyKey::of(ENDPOINT, &request).map_err(|wrong| wrong.beside(request::no_body(&request)))?;
+    request::no_body(&request)?;
+    let key = key.map(|key| key.about(&job_id.to_string()));
 
     let asked = Retry { by, user: &user, org: &org, settings: &settings, key: key.as_ref() };
     let outcome = jobs::retry(context, asked, job_id, accepted).await;

@@ -4,6 +4,7 @@
 use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 use shared::error::chain;
+use shared::ids::JobId;
 use shared::jobs::JobMessage;
 use shared::model::job::{Claim, JobKind, JobRecord, JobState};
 use shared::model::time::Moment;
@@ -14,6 +15,8 @@ use shared::store::keys::DUE_SHARDS;
 use shared::telemetry::metrics::{Metric, metrics};
 use shared::telemetry::{self, About};
 use shared::{ApiError, Context};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Entries of a shard that are read at a time.
@@ -75,18 +78,33 @@ impl Round {
     }
 }
 
+/// The messages that this sweep has sent and could not note: of which job, and when that was due. As long as it is due at that time, only the
+/// note is written again.
+#[derive(Default)]
+struct Unnoted(Mutex<BTreeSet<(JobId, Option<Moment>)>>);
+
+impl Unnoted {
+    fn has(&self, job: &JobRecord) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&(job.job_id, job.due_at))
+    }
+
+    fn add(&self, job: &JobRecord) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert((job.job_id, job.due_at));
+    }
+}
+
 /// Deals with all that is due, until `deadline_ms` (epoch milliseconds). While something is left because the
 /// queue or the database is away, it goes on trying: what comes back is not made to wait for the next minute.
 pub async fn handle(context: &Context, _tick: Tick, deadline_ms: u64) -> Swept {
     let deadline = Moment::from_millis(i64::try_from(deadline_ms).unwrap_or(i64::MAX));
-    let mut swept = Swept::default();
+    let (mut swept, unnoted) = (Swept::default(), Unnoted::default());
     if let Err(error) = context.store().note_partitions_known().await {
         tracing::warn!(%error, "that this version serves could not be noted");
     }
     // Each minute another one is first: what takes all the time of one sweep does not take it of all.
     let first = context.now().as_millis().div_euclid(60_000).rem_euclid(i64::from(DUE_SHARDS)) as usize;
     loop {
-        let shards: Vec<_> = (0..DUE_SHARDS).map(|shard| sweep_shard(context, shard, deadline)).collect();
+        let shards: Vec<_> = (0..DUE_SHARDS).map(|shard| sweep_shard(context, &unnoted, shard, deadline)).collect();
         let shards = stream::iter(in_turn(shards, first)).buffer_unordered(SHARDS_AT_ONCE);
         let round = shards.fold(Round::default(), |mut round, shard| async move {
             round.add(shard);
@@ -122,7 +140,7 @@ fn report(swept: Swept, oldest_due: Duration) {
 }
 
 /// Deals with what is due in one shard, page by page. What a page leaves holds up none of the next.
-async fn sweep_shard(context: &Context, shard: u8, deadline: Moment) -> Round {
+async fn sweep_shard(context: &Context, unnoted: &Unnoted, shard: u8, deadline: Moment) -> Round {
     let (mut round, mut from, mut last) = (Round::default(), None, None);
     let now = context.now();
     loop {
@@ -140,7 +158,7 @@ async fn sweep_shard(context: &Context, shard: u8, deadline: Moment) -> Round {
         };
         let ends = [page.due.last().map(|due| due.at), page.batches.last().map(|batch| batch.at)];
         last = ends.into_iter().flatten().max().or(last);
-        round.add(sweep_page(context, &page.due, now).await);
+        round.add(sweep_page(context, unnoted, &page.due, now).await);
         round.add(settle(context, &page.batches).await);
         from = page.next;
         if from.is_none() {
@@ -169,7 +187,7 @@ async fn settle(context: &Context, batches: &[PendingBatch]) -> Round {
     round
 }
 
-async fn sweep_page(context: &Context, due: &[DueJob], now: Moment) -> Round {
+async fn sweep_page(context: &Context, unnoted: &Unnoted, due: &[DueJob], now: Moment) -> Round {
     let mut round = Round::default();
     if due.is_empty() {
         return round;
@@ -208,32 +226,40 @@ async fn sweep_page(context: &Context, due: &[DueJob], now: Moment) -> Round {
             Err(_) => round.leave(Some(at), true),
         }
     }
-    round.add(send_again(context, &waiting).await);
+    round.add(send_again(context, unnoted, &waiting).await);
     round
 }
 
 /// Sends the messages of jobs, and notes which are on their queue.
-async fn send_again(context: &Context, waiting: &[JobRecord]) -> Round {
+async fn send_again(context: &Context, unnoted: &Unnoted, waiting: &[JobRecord]) -> Round {
     let mut round = Round::default();
-    let mut sent = Vec::new();
+    let (mut sent, waiting): (Vec<&JobRecord>, Vec<&JobRecord>) = waiting.iter().partition(|job| unnoted.has(job));
     for kind in JobKind::ALL {
-        let (kinds, outcomes) = send(context, kind, waiting).await;
+        let (kinds, outcomes) = send(context, kind, &waiting).await;
         for (job, is_sent) in kinds.into_iter().zip(outcomes) {
-            if is_sent { sent.push(job) } else { round.leave(job.due_at, true) }
+            if is_sent {
+                round.swept.queued += 1;
+                sent.push(job);
+            } else {
+                round.leave(job.due_at, true);
+            }
         }
     }
-    round.swept.queued = sent.len() as u64;
     // Sent first, noted then: a crash between the two sends a message twice, which a claim bears.
     let notes: Vec<_> =
         sent.into_iter().map(|job| telemetry::during(About::function("sweeper"), note_sent(context, job))).collect();
-    let noted: Vec<Result<(), Option<Moment>>> = stream::iter(notes).buffer_unordered(AT_ONCE).collect().await;
-    noted.into_iter().filter_map(Result::err).for_each(|due_at| round.leave(due_at, true));
+    let noted: Vec<(&JobRecord, bool)> = stream::iter(notes).buffer_unordered(AT_ONCE).collect().await;
+    for (job, _) in noted.into_iter().filter(|(_, is_noted)| !is_noted) {
+        // Its message is on the queue: nothing is waited for that another try of this sweep could do better.
+        unnoted.add(job);
+        round.leave(job.due_at, false);
+    }
     round
 }
 
 /// Sends the messages of the jobs of one kind; gives these, and of each whether its message is on the queue.
-async fn send<'j>(context: &Context, kind: JobKind, jobs: &'j [JobRecord]) -> (Vec<&'j JobRecord>, Vec<bool>) {
-    let jobs: Vec<&JobRecord> = jobs.iter().filter(|job| job.kind == kind).collect();
+async fn send<'j>(context: &Context, kind: JobKind, jobs: &[&'j JobRecord]) -> (Vec<&'j JobRecord>, Vec<bool>) {
+    let jobs: Vec<&JobRecord> = jobs.iter().copied().filter(|job| job.kind == kind).collect();
     if jobs.is_empty() {
         return Default::default();
     }
@@ -291,14 +317,12 @@ async fn look(context: &Context, due: &DueJob, found: Option<&Found>, now: Momen
     }
 }
 
-/// The message is on the queue: look again when it has had time to be received. If that could not be noted, says what is still due.
-async fn note_sent(context: &Context, job: &JobRecord) -> Result<(), Option<Moment>> {
+/// The message is on the queue: look again when it has had time to be received. Says whether that could be noted.
+async fn note_sent<'j>(context: &Context, job: &'j JobRecord) -> (&'j JobRecord, bool) {
     JobMessage { org_id: job.org_id, job_id: job.job_id }.note();
     let later = job.sent_again(context.now());
     // If the job went on meanwhile, all the better.
     let noted = context.store().advance_job(job, &later, &Default::default()).await;
-    noted.map(|_| ()).map_err(|error| {
-        tracing::warn!(%error, "a job was queued and may be once more");
-        job.due_at
-    })
+    let noted = noted.inspect_err(|error| tracing::warn!(%error, "a job was queued and may be once more"));
+    (job, noted.is_ok())
 }

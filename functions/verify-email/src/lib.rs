@@ -4,6 +4,7 @@
 use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 use shared::account_mail::PendingMail;
 use shared::caller::Caller;
+use shared::device::Device;
 use shared::guesses;
 use shared::model::account_mail::AccountMail;
 use shared::model::proof::{Code, LinkToken, Purpose};
@@ -16,15 +17,37 @@ use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, respons
 use utoipa::ToSchema;
 
 /// What the mail said: its code or the token of its link, one of the two.
-#[derive(Debug, ToSchema)]
+#[derive(ToSchema)]
+#[serde(untagged)]
+pub enum EmailProof {
+    Code(EmailCode),
+    Token(EmailToken),
+}
+
+/// The code of the mail.
+#[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(examples(json!({"code": "K7M2-9QXD"})))]
-pub struct EmailProof {
+pub struct EmailCode {
     /// The code, in any case, with or without hyphens and spaces. After 5 codes of an account all are void until another is sent.
     #[schema(max_length = 16)]
-    code: Option<String>,
+    pub code: String,
+}
+
+/// The token of the mail's link.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(examples(json!({"token": "citv_…"})))]
+pub struct EmailToken {
     /// What stands behind the `#` of the link.
     #[schema(max_length = 100)]
+    pub token: String,
+}
+
+/// Either, as it is read.
+#[derive(Debug)]
+struct CodeOrToken {
+    code: Option<String>,
     token: Option<String>,
 }
 
@@ -51,11 +74,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let (user, event) = match given {
         Given::OfVerification(token) => verify(context, &caller, user, &Proof::Token(token)).await?,
         Given::OfChange(token) => change(context, &request, &caller, user, &Proof::Token(token)).await?,
-        Given::Code(code) => {
-            let proof = Proof::Code(code);
-            let compared = Box::pin(by_code(context, &request, &caller, user, &proof));
-            guesses::compare_code(context, &request, caller.user_id, compared).await?
-        }
+        Given::Code(code) => Box::pin(compare(context, &request, &caller, user, code)).await?,
     };
 
     security_log::record(context, &request, event).await;
@@ -74,6 +93,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     security(("session" = []), ("cookie" = [])))]
 pub async fn resend(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify_user(context, &request).await?;
+    request::no_body(&request)?;
     let user = context.store().user(caller.user_id).await?.ok_or(ApiError::InvalidToken)?;
     let mail = PendingMail::new(context, &AccountMail::Verification { user_id: user.user_id }, Some(&request))?;
     if user.email_verified_at.is_none()
@@ -93,6 +113,28 @@ async fn verify<'a>(
 ) -> Result<(UserRecord, SecurityEvent<'a>), ApiError> {
     let user = context.store().verify_email(user, proof).await?;
     Ok((user, SecurityEvent::EmailVerified { by: caller }))
+}
+
+/// Compares a code. A wrong one, and one too many, stand in the security log.
+async fn compare<'a>(
+    context: &Context,
+    request: &Request,
+    caller: &'a Caller,
+    user: UserRecord,
+    code: Code,
+) -> Result<(UserRecord, SecurityEvent<'a>), ApiError> {
+    let (proof, address) = (Proof::Code(code), user.email.clone());
+    let compared = Box::pin(by_code(context, request, caller, user, &proof));
+    let outcome = guesses::compare_code(context, request, (caller.user_id, &address), compared).await;
+    let event = match &outcome {
+        Err(ApiError::InvalidLink) => Some(SecurityEvent::CodeFailed { by: caller }),
+        Err(ApiError::TooManyAttempts { .. }) => Some(SecurityEvent::CodeLimitReached { by: caller }),
+        _ => None,
+    };
+    if let Some(event) = event {
+        security_log::record(context, request, event).await;
+    }
+    outcome
 }
 
 /// What a code is for, which it does not say: the address that the account has, if that is not proven, or the one that it is to have.
@@ -125,7 +167,8 @@ async fn change<'a>(
     let moved = store.email_move(user, caller.session_id(), proof).await?;
     let told = moved.told().map(|email| AccountMail::EmailChanged { user_id, email: email.to_owned(), changed_at });
     let notice = told.map(|mail| PendingMail::new(context, &mail, Some(request))).transpose()?;
-    let user = Box::pin(store.move_email(caller.acting_session(), &moved, changed_at, notice.as_ref())).await?;
+    let (acting, device) = (caller.acting_session(), Device::of(request));
+    let user = Box::pin(store.move_email(acting, &moved, changed_at, notice.as_ref(), device.as_ref())).await?;
     if let Some(notice) = notice {
         notice.send(context).await?;
     }
@@ -140,7 +183,7 @@ enum Given {
 }
 
 /// The body has one of the two. A text that cannot be one is wrong as any other is.
-fn given(EmailProof { code, token }: EmailProof) -> Result<Given, ApiError> {
+fn given(CodeOrToken { code, token }: CodeOrToken) -> Result<Given, ApiError> {
     if let Some(code) = code {
         return Code::parse(&code).map(Given::Code).ok_or(ApiError::InvalidLink);
     }
@@ -150,7 +193,7 @@ fn given(EmailProof { code, token }: EmailProof) -> Result<Given, ApiError> {
 }
 
 // By hand: that it has one of the two is told with all else that is wrong.
-impl Deserr<FieldErrors> for EmailProof {
+impl Deserr<FieldErrors> for CodeOrToken {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, at: ValuePointerRef<'_>) -> Result<Self, FieldErrors> {
         let mut members = request::members(value, at)?;
         let mut errors = FieldErrors::default();
@@ -177,11 +220,11 @@ mod tests {
             (r#"{"code":5,"token":"x"}"#, vec!["", "/code"]),
             (r#"{"code":"x","token":null,"x":1}"#, vec!["/x"]),
         ] {
-            let Err(Rejection::Invalid(errors)) = request::parse::<EmailProof>(body.as_bytes()) else {
+            let Err(Rejection::Invalid(errors)) = request::parse::<CodeOrToken>(body.as_bytes()) else {
                 panic!("{body}")
             };
             assert_eq!(errors.iter().map(|error| error.pointer.as_str()).collect::<Vec<_>>(), pointers, "{body}");
         }
-        assert!(request::parse::<EmailProof>(br#"{"code":null,"token":"x"}"#).is_ok());
+        assert!(request::parse::<CodeOrToken>(br#"{"code":null,"token":"x"}"#).is_ok());
     }
 }

@@ -15,6 +15,24 @@ pub struct Cost {
     pub write_units: f64,
 }
 
+/// What a call costs at most.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Most {
+    Calls(u64),
+    ReadUnits(f64),
+    WriteUnits(f64),
+}
+
+impl Most {
+    fn allows(self, cost: &Cost) -> bool {
+        match self {
+            Self::Calls(most) => cost.calls <= most,
+            Self::ReadUnits(most) => cost.read_units <= most,
+            Self::WriteUnits(most) => cost.write_units <= most,
+        }
+    }
+}
+
 /// What something took here; medians, in µs.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Timing {
@@ -70,6 +88,23 @@ impl Dimension {
             }
         }
         grown
+    }
+
+    /// What costs more than it may, at any size. An endpoint that nobody called is one.
+    #[must_use]
+    pub fn beyond(&self, bounds: &[(&str, Most)]) -> Vec<String> {
+        let mut beyond = Vec::new();
+        for (endpoint, most) in bounds {
+            let Some(row) = self.rows.iter().find(|row| row.endpoint == *endpoint) else {
+                beyond.push(format!("{endpoint} was not called, and may cost {most:?}"));
+                continue;
+            };
+            let costs = self.sizes.iter().zip(&row.costs).filter(|(_, cost)| !most.allows(cost));
+            beyond.extend(costs.map(|(size, cost)| {
+                format!("{endpoint} with {size} {} costs {cost:?}, more than {most:?}", self.what)
+            }));
+        }
+        beyond
     }
 
     /// A Markdown table of the exact figures and of the times, each at the smallest size, with the largest size's ratio.
@@ -171,6 +206,19 @@ mod tests {
             assert_eq!(grown.len(), 1, "{larger:?}");
             assert!(grown[0].starts_with("list-items with 2000 items"), "{grown:?}");
         }
+    }
+
+    #[test]
+    fn what_costs_more_than_it_may_is_found() {
+        let larger = dimension(Cost { calls: 4, ..COST });
+        let beyond = |most| larger.beyond(&[("list-items", most)]);
+        for enough in [Most::Calls(4), Most::ReadUnits(3.0), Most::WriteUnits(0.0)] {
+            assert_eq!(beyond(enough), Vec::<String>::new());
+        }
+        assert_eq!(beyond(Most::Calls(3)).len(), 1, "the larger one");
+        assert_eq!(beyond(Most::ReadUnits(2.5)).len(), 2);
+        assert!(beyond(Most::Calls(1))[0].starts_with("list-items with 100 items costs"));
+        assert_eq!(larger.beyond(&[("list-jobs", Most::Calls(9))]).len(), 1, "none of that name");
     }
 
     #[test]

@@ -8,8 +8,10 @@ mod buckets;
 mod replies;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod units;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,11 +22,12 @@ use serde_json::Value as Json;
 
 use super::conflicts::read;
 use super::ledger::{Ledger, Refusal, Units};
-use super::record::{RecordKey, reads, writes};
+use super::record::{RecordKey, Write, reads, writes};
 use crate::clock::Clock;
 use crate::layers::embedded::EmbeddedDatabase;
 use crate::layers::{Call, Layer};
 use buckets::Buckets;
+use tokens::Tokens;
 
 /// Write units that a partition gives in a second. Documented.
 pub const WRITE_UNITS: f64 = 1000.0;
@@ -91,6 +94,7 @@ pub(crate) enum ThrottledBy {
 #[derive(Clone, Debug)]
 pub(crate) struct Throttle {
     buckets: Arc<Mutex<Buckets>>,
+    tokens: Arc<Mutex<Tokens>>,
     /// Knows how large records are.
     database: EmbeddedDatabase,
     clock: Clock,
@@ -105,7 +109,7 @@ impl Throttle {
         ledger: Option<Arc<Ledger>>,
     ) -> Self {
         let buckets = Arc::new(Mutex::new(Buckets::new(capacity, clock.now_ms())));
-        Self { buckets, database, clock, ledger }
+        Self { buckets, tokens: Arc::default(), database, clock, ledger }
     }
 
     /// Whether a record's partition has anything left: what a call takes may be more, and is then owed.
@@ -135,16 +139,46 @@ impl Throttle {
         }
     }
 
+    /// The token of a transaction, and whether one with that is done.
+    fn token(&self, operation: &str, body: &Json) -> (Option<String>, bool) {
+        let token = body["ClientRequestToken"].as_str().filter(|_| operation == "TransactWriteItems");
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        (token.map(str::to_owned), token.is_some_and(|token| tokens.knows(token, self.clock.now_ms())))
+    }
+
+    fn note_done(&self, token: Option<String>, reply: &Reply) {
+        if let Some(token) = token.filter(|_| reply.as_ref().is_ok_and(|reply| reply.status().is_success())) {
+            let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+            tokens.note(token, self.clock.now_ms());
+        }
+    }
+
     /// A call that writes: its units are known before.
     async fn write(self, request: HttpRequest, (operation, body): (String, Json), next: SharedHttpConnector) -> Reply {
         let table = Call::of(&request).map(|call| units::table(call.body)).unwrap_or_default();
         let is_batch = operation == "BatchWriteItem";
+        let (token, is_done) = self.token(&operation, &body);
+        if is_done {
+            for write in writes(&operation, &body) {
+                let units = units::of_repetition(&write.key, &self.database, &table);
+                self.take(Kind::Read, &write.key, units);
+            }
+            return next.call(request).await;
+        }
+        let asked: Vec<(Write<'_>, f64)> = writes(&operation, &body)
+            .into_iter()
+            .map(|write| {
+                let units = units::of_write(&operation, &write, &self.database, &table);
+                (write, units)
+            })
+            .collect();
+        let too_large = if is_batch { BTreeSet::new() } else { more_than_a_second(&asked) };
         let (mut short, mut taken) = (Vec::new(), Vec::new());
-        for write in writes(&operation, &body) {
-            match self.refuses(Kind::Write, &write.key) {
+        for (write, units) in asked {
+            let never = too_large.contains(&write.key.pk).then_some(ThrottledBy::Partition);
+            match self.refuses(Kind::Write, &write.key).or(never) {
                 Some(what) => short.push((write.place.0.to_owned(), write.place.1, what)),
                 None => {
-                    let units = units::of_write(&operation, &write, &self.database, &table);
                     if is_batch {
                         // Each write of a batch is one for itself: the next one finds what this leaves.
                         self.take(Kind::Write, &write.key, units);
@@ -161,7 +195,11 @@ impl Throttle {
             taken.iter().for_each(|(key, units)| self.take(Kind::Write, key, *units));
         }
         match short.first() {
-            None => next.call(request).await,
+            None => {
+                let reply = next.call(request).await;
+                self.note_done(token, &reply);
+                reply
+            }
             Some(_) if is_batch && !taken.is_empty() => {
                 let places = short.into_iter().map(|(table, position, _)| (table, position)).collect();
                 super::conflicts::without(request, body, places, next).await
@@ -218,6 +256,15 @@ impl Throttle {
 }
 
 type Reply = Result<HttpResponse, ConnectorError>;
+
+/// The partition keys of which one call asks more than a partition gives in a second, however long it has rested: no wait makes room for that.
+fn more_than_a_second(asked: &[(Write<'_>, f64)]) -> BTreeSet<String> {
+    let mut of_keys: BTreeMap<&str, f64> = BTreeMap::new();
+    for (write, units) in asked {
+        *of_keys.entry(&write.key.pk).or_default() += units;
+    }
+    of_keys.into_iter().filter(|(_, units)| *units > WRITE_UNITS).map(|(pk, _)| pk.to_owned()).collect()
+}
 
 impl Layer for Throttle {
     fn call(&self, request: HttpRequest, next: &SharedHttpConnector) -> HttpConnectorFuture {

@@ -29,7 +29,7 @@ use crate::clock::{Clock, millis};
 use crate::layers::{Call, Layer};
 
 /// How long a finished transaction's token is known (API Reference, `TransactWriteItems`, `ClientRequestToken`).
-const TOKEN_WINDOW: Duration = Duration::from_secs(600);
+pub(super) const TOKEN_WINDOW: Duration = Duration::from_secs(600);
 
 /// How long transactions hold their records.
 #[derive(Clone, Debug)]

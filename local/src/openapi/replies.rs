@@ -94,7 +94,8 @@ pub(super) fn complete(method: &HttpMethod, operation: &mut Operation, anyone: b
         let possible = match *status {
             "401" => !anyone,
             "404" => parts.path,
-            "422" => parts.body || parts.query || parts.idempotency_key,
+            // Where no body is taken, one is refused.
+            "422" => parts.query || !parts.get,
             // 413 and 415 too: a body is read, and its coding undone, before anybody asks whether the operation takes one.
             _ => true,
         };
@@ -156,7 +157,6 @@ struct Parts {
     get: bool,
     path: bool,
     query: bool,
-    body: bool,
     if_match: bool,
     if_none_match: bool,
     idempotency_key: bool,
@@ -177,7 +177,6 @@ impl Parts {
             get: matches!(method, HttpMethod::Get),
             path: at(ParameterIn::Path),
             query: at(ParameterIn::Query),
-            body: operation.request_body.is_some(),
             if_match: named("If-Match"),
             if_none_match: named("If-None-Match"),
             idempotency_key: named("Idempotency-Key"),

@@ -76,8 +76,9 @@ impl Engines {
         &self,
         options: &Options,
         template: &Template,
+        port: u16,
     ) -> Result<(Config, BTreeMap<&'static str, String>), ConfigError> {
-        let origins = options.allowed_origins.clone().unwrap_or_else(|| template.allowed_origins.join(","));
+        let origins = options.allowed_origins.clone().unwrap_or_else(|| default_origins(template, port));
         let environment = Environment {
             database_url: &self.database.endpoint_url(),
             sqs_url: self.queues.url(),
@@ -123,4 +124,13 @@ impl Engines {
     fn queued(&self) -> Arc<dyn Layer> {
         Arc::new(EmbeddedQueues::new(self.queues.url().to_owned(), self.queues.sqs().clone()))
     }
+}
+
+/// The template's, and this system's own: the documents' page is there, and writes with a cookie as pages elsewhere do.
+fn default_origins(template: &Template, port: u16) -> String {
+    let (mut origins, own) = (template.allowed_origins.clone(), format!("http://localhost:{port}"));
+    if !origins.contains(&own) {
+        origins.push(own);
+    }
+    origins.join(",")
 }

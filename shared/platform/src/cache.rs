@@ -255,12 +255,10 @@ impl Cache {
     /// The same, and the lease too where there is nothing, as far as one command can do both.
     async fn lookup_or_acquire<K: Key>(&self, address: &EntryAddress, budget: &mut Budget) -> Lookup<K::Value> {
         let now = now_ms();
-        let fence = Fence::unique();
-        let lease = entry::of_lease(K::Value::SCHEMA, fence);
-        let found = self.0.backend.read_or_acquire(address, &lease, LEASE_TIME, budget).await;
+        let found = self.0.backend.read_or_acquire(address, K::Value::SCHEMA, LEASE_TIME, budget).await;
         self.looked_up::<K>(found.map(|found| match found {
             Read::Found(bytes) => decode::<K>(&bytes, now),
-            Read::Leased => Lookup::Leased(fence),
+            Read::Leased(fence) => Lookup::Leased(fence),
             Read::Nothing => Lookup::Miss,
         }))
     }

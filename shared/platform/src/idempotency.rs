@@ -56,12 +56,13 @@ impl IdempotencyKey {
         }))
     }
 
-    /// The same key of a request whose path names a resource: to send it for another one is to send something else.
+    /// The same key of a request whose path names a resource and that takes no body: to send it for another one is to send something
+    /// else, and `{}` is what nothing is.
     #[must_use]
     pub fn about(self, resource: &str) -> Self {
-        let both = |fingerprint: String| sha256(format!("{resource}\n{fingerprint}").as_bytes());
-        let canonical_fingerprint = self.canonical_fingerprint.map(both);
-        Self { fingerprint: both(self.fingerprint), canonical_fingerprint, ..self }
+        // As of an empty body, which counted once: keys from then are still theirs.
+        let fingerprint = sha256(format!("{resource}\n{}", sha256(b"")).as_bytes());
+        Self { fingerprint, canonical_fingerprint: None, ..self }
     }
 
     /// A claim on the key, together with its reply.
@@ -317,6 +318,15 @@ mod tests {
         let text = sent(r#"{"a":1}"#, "text/plain").begin(None, Duration::ZERO, 0).record;
         assert_eq!(says(&text, &key(r#"{"a":1}"#)), KeyState::Mismatch, "another type of content");
         assert_eq!(says(&text, &sent(r#"{"a": 1}"#, "text/plain")), KeyState::Mismatch);
+    }
+
+    #[test]
+    fn a_key_about_a_resource_leaves_the_body_out() {
+        let of = |body: &str, resource: &str| key(body).about(resource);
+        assert_eq!(of("", "job_1"), of("{}", "job_1"));
+        let first = of("", "job_1").begin(None, Duration::ZERO, 0).record;
+        assert!(matches!(first.clone().state(&of("{}", "job_1"), 0), KeyState::Abandoned(_)));
+        assert_eq!(first.state(&of("", "job_2"), 0), KeyState::Mismatch);
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod fields;
 mod json;
 
 pub(crate) use body::fingerprinted;
-pub use body::{field, json, parse, text};
+pub use body::{field, json, no_body, parse, text};
 pub use fields::{FieldErrors, REQUIRED, member, members, optional};
 
 use crate::etag::Conditions;

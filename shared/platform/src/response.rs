@@ -133,7 +133,7 @@ pub struct Problem {
 /// One thing wrong with one part of the input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
-    /// Where: a JSON pointer (RFC 6901) into the body, or `query/name`, `header/name`, `path/name`.
+    /// Where: a JSON pointer (RFC 6901) into the body, or `query/name` or `header/name`.
     pub pointer: String,
     /// What is wrong with it.
     pub message: String,

@@ -160,7 +160,7 @@ where
 /// What a deployed function's process does once it has its environment.
 fn begin<C: Environment, H>(context: &C, _handler: &H) {
     let ours = C::CRATES.iter().copied().chain([crate_of::<H>()]).map(str::to_owned).collect();
-    logs::init(context.log_level(), Crates { ours, quiet: Vec::new() }, std::io::stdout);
+    logs::init(context.log_level(), Crates { ours });
     logs::init_panics();
     metrics::init(context.deployment());
 }

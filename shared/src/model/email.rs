@@ -75,17 +75,7 @@ impl Subject {
     /// # Errors
     /// What is wrong with it, in words for the caller.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        if text.chars().any(breaks_line) {
-            return Err("must be one line without control characters");
-        }
-        if text.contains(ENCODED_WORD) {
-            return Err("must not contain =? (it starts an encoded word in mail headers)");
-        }
-        let text = text.trim();
-        if text.is_empty() || text.chars().count() > SUBJECT_MAX_CHARS {
-            return Err("must have 1 to 255 characters");
-        }
-        Ok(Self(text.to_owned()))
+        one_line(text, SUBJECT_MAX_CHARS, "must have 1 to 255 characters").map(Self)
     }
 
     /// The subject, not encoded.
@@ -161,6 +151,21 @@ const ENCODED_WORD: &str = "=?";
 /// What mail software may take for the end of a line, or may not write in a header.
 fn breaks_line(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+/// A text of one line, without white space around it; `lengths` says what is wrong with an empty one and one of more than `most` characters.
+fn one_line(text: &str, most: usize, lengths: &'static str) -> Result<String, &'static str> {
+    if text.chars().any(breaks_line) {
+        return Err("must be one line without control characters");
+    }
+    if text.contains(ENCODED_WORD) {
+        return Err("must not contain =? (it starts an encoded word in mail headers)");
+    }
+    let text = text.trim();
+    if text.is_empty() || text.chars().count() > most {
+        return Err(lengths);
+    }
+    Ok(text.to_owned())
 }
 
 /// An e-mail that may be sent: what a `send_email` job carries.

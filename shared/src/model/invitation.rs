@@ -55,7 +55,17 @@ impl InvitationRecord {
     /// As admins see it.
     #[must_use]
     pub fn view(self, now: Moment) -> Invitation {
-        let Self { invitation_id: id, email, role, expires_at, .. } = self;
+        let Self {
+            invitation_id: id,
+            org_id: _,
+            email,
+            role,
+            invited_by: _,
+            inviter_joined_at: _,
+            expires_at,
+            token_hash: _,
+            ttl: _,
+        } = self;
         let state = if expires_at > now { InvitationState::Pending } else { InvitationState::Expired };
         Invitation { id, email, role, state, expires_at: expires_at.rfc3339() }
     }

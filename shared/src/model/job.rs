@@ -9,7 +9,7 @@ mod waiting;
 pub use again::RetryTerms;
 pub use kind::JobKind;
 pub use transitions::{Claim, EmailOutcome, UsageDelta};
-pub use waiting::{Turn, WaitingFor};
+pub use waiting::{BacklogPlace, Turn, WaitingFor};
 
 use crate::ids::{JobId, OrgId, UserId};
 use crate::model::analysis::Analysis;
@@ -129,6 +129,9 @@ pub struct JobRecord {
     /// What it has at its provider until `not_before`, where it waits for its turn there.
     #[serde(default)]
     pub turn: Option<Turn>,
+    /// Its place in a backlog, where it waits in one; none in records of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<BacklogPlace>,
     /// Runs that were refused at no cost, since it was last accepted: the next wait grows with them.
     #[serde(default)]
     pub refusals: u32,
@@ -235,6 +238,7 @@ impl From<&JobRecord> for Job {
             give_up_at,
             ref waiting_for,
             turn: _,
+            place: _,
             refusals: _,
             month: _,
             model: _,

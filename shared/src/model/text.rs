@@ -28,6 +28,10 @@ pub struct Description(String);
 #[schema(value_type = String, format = "email", min_length = 3, max_length = 254, examples("ada@example.com"))]
 pub struct Email(String);
 
+/// The longest text that is read for an address, in bytes: one of 254 ASCII characters is shorter, whatever letters it is written in.
+/// A domain is converted label by label, and costs as much as it is long.
+const EMAIL_TEXT_MAX_BYTES: usize = 1_024;
+
 macro_rules! text {
     ($name:ident) => {
         impl $name {
@@ -108,7 +112,11 @@ impl TryFrom<String> for Email {
 
     fn try_from(text: String) -> Result<Self, &'static str> {
         const WRONG: &str = "must be an e-mail address";
-        let (local, domain) = text.trim().rsplit_once('@').ok_or(WRONG)?;
+        let text = text.trim();
+        if text.len() > EMAIL_TEXT_MAX_BYTES {
+            return Err(WRONG);
+        }
+        let (local, domain) = text.rsplit_once('@').ok_or(WRONG)?;
         let domain = Uts46::new()
             .to_ascii(domain.as_bytes(), AsciiDenyList::STD3, Hyphens::CheckFirstLast, DnsLength::Verify)
             .map_err(|_| WRONG)?;
@@ -226,6 +234,11 @@ mod tests {
         ] {
             assert!(form(wrong).is_err(), "{wrong:?}");
         }
+        // A domain may have characters that the conversion drops.
+        let with_soft_hyphens = |count: usize| format!("a@exa{}mple.com", "\u{ad}".repeat(count));
+        assert_eq!(form(&with_soft_hyphens(300)).as_deref(), Ok("a@example.com"));
+        let long = with_soft_hyphens(600);
+        assert!(form(&long).is_err() && Email::known(long).is_err(), "it is counted before it is converted");
         let known = |text: &str| Email::known(text.to_owned()).map(Email::into_string);
         assert_eq!(known(" A@Ex_ample.com ").as_deref(), Ok("a@ex_ample.com"), "as it was registered");
         assert_eq!(known("a@MÜNCHEN.de").as_deref(), Ok("a@xn--mnchen-3ya.de"));

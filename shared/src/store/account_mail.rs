@@ -90,7 +90,7 @@ impl Store {
     /// # Errors
     /// When the database is away.
     pub async fn take_mail(&self, email: &str, limit: MailLimit, job: JobId) -> Result<bool, ApiError> {
-        self.take_mail_of(&Key::mails_to(email, limit.purpose), limit, job).await
+        self.take_mail_of(&Key::mails_to(email, limit.purpose), limit, &job.to_string()).await
     }
 
     /// Gives one back that a job took and that will not go out, if the job has one. A failure is logged.
@@ -112,7 +112,12 @@ impl Store {
     /// # Errors
     /// When the database is away.
     pub async fn take_mail_of_user(&self, user: UserId, limit: MailLimit, job: JobId) -> Result<bool, ApiError> {
-        self.take_mail_of(&Key::mails_of(user, limit.purpose), limit, job).await
+        self.take_mail_of(&Key::mails_of(user, limit.purpose), limit, &job.to_string()).await
+    }
+
+    /// Takes one of a user's for what a link does, if there is one left: the same one, however often the link is tried.
+    pub(super) async fn take_of_user_for(&self, user: UserId, limit: MailLimit, link: &Key) -> Result<bool, ApiError> {
+        self.take_mail_of(&Key::mails_of(user, limit.purpose), limit, &link.sk).await
     }
 
     /// Lets a user have as many sent as if none had been, for the transaction of what allows that.
@@ -122,8 +127,8 @@ impl Store {
         Ok(TransactWriteItem::builder().delete(delete.build().map_err(ApiError::internal)?).build())
     }
 
-    /// `taken` has the jobs that `count` counts. In a record from before they were noted, it has fewer.
-    async fn take_mail_of(&self, key: &Key, limit: MailLimit, job: JobId) -> Result<bool, ApiError> {
+    /// `taken` has the jobs that `count` counts, or the links. In a record from before they were noted, it has fewer.
+    async fn take_mail_of(&self, key: &Key, limit: MailLimit, job: &str) -> Result<bool, ApiError> {
         timed(Part::Db, async {
             // Opened by another in between, the window is looked at once more.
             for _ in 0..2 {
@@ -244,7 +249,7 @@ impl Store {
 }
 
 /// Takes one of a window for a job; also `true` where the job has taken one of it before.
-async fn takes_or_has(take: UpdateItemFluentBuilder, job: JobId, now: Moment) -> Result<bool, ApiError> {
+async fn takes_or_has(take: UpdateItemFluentBuilder, job: &str, now: Moment) -> Result<bool, ApiError> {
     let take = take.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
     let Err(error) = take.send_unless_held().await else { return Ok(true) };
     let Some(UpdateItemError::ConditionalCheckFailedException(refused)) = error.as_service_error() else {
@@ -253,11 +258,11 @@ async fn takes_or_has(take: UpdateItemFluentBuilder, job: JobId, now: Moment) ->
     let Some(window) = &refused.item else { return Ok(false) };
     let ends: Option<i64> = window.get("window_ends").and_then(|ends| ends.as_n().ok()?.parse().ok());
     let has = window.get("taken").and_then(|taken| taken.as_ss().ok());
-    Ok(ends.is_some_and(|ends| ends > now.as_millis()) && has.is_some_and(|has| has.contains(&job.to_string())))
+    Ok(ends.is_some_and(|ends| ends > now.as_millis()) && has.is_some_and(|has| has.iter().any(|one| one == job)))
 }
 
 /// A set with a job's id.
-fn set_of(job: JobId) -> AttributeValue {
+fn set_of(job: impl ToString) -> AttributeValue {
     AttributeValue::Ss(vec![job.to_string()])
 }
 

@@ -28,7 +28,8 @@ const KEPT: Duration = Duration::from_secs(DEVICE_DAYS * 24 * 60 * 60);
 const TRIES: u32 = 3;
 
 /// Devices as stored. They count for the user and the version of the log-in record that they were noted under: with a new password, or
-/// for another account of the same address, none is known. Where only the other sessions end, the one that acts is noted anew.
+/// for another account of the same address, none is known. Where only the other sessions end, or the address changes, the one that acts is
+/// noted anew.
 #[derive(Clone, Serialize, Deserialize)]
 struct DevicesRecord {
     user_id: UserId,
@@ -156,8 +157,7 @@ impl Store {
         device: &Device,
     ) -> Result<Option<TransactWriteItem>, ApiError> {
         let hash = device.hash();
-        let known: Option<DevicesRecord> = timed(Part::Db, self.get(Key::devices(email))).await?;
-        if known.is_none_or(|known| !known.is_of(login) || !known.devices.contains(&hash)) {
+        if !self.is_known(email, login, &hash).await? {
             return Ok(None);
         }
         let noted = Update::builder()
@@ -172,6 +172,33 @@ impl Store {
             .expression_attribute_values(":ttl", number(self.now().plus(KEPT).as_ttl_seconds()))
             .expression_attribute_values(":one", number(1));
         self.update(noted).map(Some)
+    }
+
+    /// The same when the log-in record gets its next version under another address.
+    pub(super) async fn still_known_at(
+        &self,
+        (before, to): (&str, &str),
+        login: &LoginRecord,
+        device: &Device,
+    ) -> Result<Option<TransactWriteItem>, ApiError> {
+        let hash = device.hash();
+        if !self.is_known(before, login, &hash).await? {
+            return Ok(None);
+        }
+        let moved = DevicesRecord {
+            user_id: login.user_id,
+            login_version: login.version + 1,
+            devices: vec![hash],
+            revision: 1,
+            ttl: self.now().plus(KEPT).as_ttl_seconds(),
+        };
+        self.put_over(attributes(Key::devices(to), &moved)?).map(Some)
+    }
+
+    /// Whether the account of an address, whose log-in record was read, knows a device.
+    async fn is_known(&self, email: &str, login: &LoginRecord, device: &DeviceHash) -> Result<bool, ApiError> {
+        let known: Option<DevicesRecord> = timed(Part::Db, self.get(Key::devices(email))).await?;
+        Ok(known.is_some_and(|known| known.is_of(login) && known.devices.contains(device)))
     }
 
     async fn put_devices(&self, email: &Email, read: u64, after: &DevicesRecord) -> Result<bool, ApiError> {

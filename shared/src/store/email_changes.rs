@@ -8,6 +8,7 @@ use super::session_ends::ActingSession;
 use super::verification::Proof;
 use super::{Attributes, Store, Transaction, attributes, backoff, classify, condition_failed, number, record, string};
 use crate::account_mail::PendingMail;
+use crate::device::Device;
 use crate::error::ApiError;
 use crate::ids::{SessionId, UserId};
 use crate::model::proof::{LinkToken, Purpose, SecretHash};
@@ -113,8 +114,8 @@ impl Store {
     }
 
     /// Moves an account to the address, in one transaction with the proof's only use; all its sessions but the acting one end with it. Where the
-    /// address before was proven, it is kept for the account so that it can undo it, and the mail that tells it is stored. Returns the
-    /// account as it is then.
+    /// address before was proven, it is kept for the account so that it can undo it, and the mail that tells it is stored. The device that
+    /// acts stays known, if it is; no other does. Returns the account as it is then.
     ///
     /// # Errors
     /// [`ApiError::InvalidLink`] if the proof has been used, the account has changed since it was read, or another one has the address;
@@ -125,7 +126,15 @@ impl Store {
         moved: &EmailMove,
         at: Moment,
         notice: Option<&PendingMail>,
+        device: Option<&Device>,
     ) -> Result<UserRecord, ApiError> {
+        let known = match device {
+            Some(device) => {
+                let login: LoginRecord = record(moved.login.clone())?;
+                self.still_known_at((&moved.user.email, &moved.to), &login, device).await?
+            }
+            None => None,
+        };
         for attempt in 0..ATTEMPTS {
             let found = self.user_with_memberships(moved.user.user_id).await?;
             let (user, memberships) = found.ok_or(ApiError::InvalidToken)?;
@@ -141,6 +150,7 @@ impl Store {
                     writes.extend(self.kept_for_undo(moved, at)?);
                     writes.extend(self.mail_writes(notice)?);
                 }
+                writes.extend(known.clone());
                 let Transaction::Refused(reasons) = timed(Part::Db, self.transact(writes)).await? else {
                     let version = user.version + 1;
                     return Ok(UserRecord { email: moved.to.clone(), email_verified_at: Some(at), version, ..user });

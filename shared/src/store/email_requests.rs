@@ -70,17 +70,17 @@ impl Store {
         outcome.is_done().then_some(()).ok_or_else(|| ApiError::internal("a job's id was not new"))
     }
 
-    /// Whether an account has asked for no other address since it asked for the one whose mail a job is.
+    /// Whether an account has asked for no other address since it asked for the one whose mail a job is, nor confirmed one.
     ///
     /// # Errors
     /// When the database is away.
     pub async fn is_asked_last(&self, user: UserId, job: JobId) -> Result<bool, ApiError> {
         let asked: Option<EmailChangeRecord> = timed(Part::Db, self.get(Key::email_change(user))).await?;
-        Ok(asked.and_then(|asked| asked.job_id).is_none_or(|last| last == job))
+        Ok(asked.is_some_and(|asked| asked.job_id.is_none_or(|last| last == job)))
     }
 
     /// Makes a code and a token that confirm a new address, for the mail that a job is. None if the account has changed, or has asked for
-    /// another address since.
+    /// another address since: also where it has confirmed that one, which leaves no record.
     ///
     /// # Errors
     /// When the database is away.
@@ -113,7 +113,7 @@ impl Store {
             .put_item()
             .table_name(&self.table)
             .set_item(Some(attributes(Key::email_change(user.user_id), &made)?))
-            .condition_expression("attribute_not_exists(job_id) OR job_id = :job")
+            .condition_expression("attribute_exists(pk) AND (attribute_not_exists(job_id) OR job_id = :job)")
             .expression_attribute_values(":job", string(job))
             .send_unless_held();
         match timed(Part::Db, put).await {

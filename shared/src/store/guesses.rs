@@ -32,7 +32,8 @@ const FROM_ONE_WINDOW: Duration = Duration::from_secs(15 * 60);
 const FROM_ALL: u64 = 100;
 const FROM_ALL_WINDOW: Duration = Duration::from_secs(60 * 60);
 
-/// How many wrong guesses may be made in a window, which begins with the first that is compared, right or wrong.
+/// How many wrong guesses may be made in a window. It begins with the first of those that count, and is none while none does: when it ends
+/// would tell when the account's owner logged in.
 struct GuessLimit {
     key: Key,
     most: u64,
@@ -41,7 +42,7 @@ struct GuessLimit {
 
 /// A window that gives no guess: it is full, or over.
 struct Closed {
-    /// The epoch if there never was one.
+    /// The epoch if there never was one, or no guess counts in it.
     ends: i64,
     /// How many of its guesses are known to have been wrong.
     wrong: u64,
@@ -208,7 +209,7 @@ impl Store {
             .update_guesses(limit)
             .update_expression("ADD taken :guess")
             .condition_expression(
-                "window_ends > :now AND (attribute_not_exists(taken) OR size(taken) < :max OR contains(taken, :id))",
+                "window_ends > :now AND attribute_exists(taken) AND (size(taken) < :max OR contains(taken, :id))",
             )
             .expression_attribute_values(":guess", id.clone())
             .expression_attribute_values(":id", own(id))
@@ -219,18 +220,19 @@ impl Store {
             .await;
         let Err(error) = taken else { return Ok(None) };
         let Some(window) = refused(&error) else { return Err(classify(error)) };
-        let ends = window.as_ref().and_then(|item| item.get("window_ends")?.as_n().ok()?.parse().ok());
+        let counting = window.as_ref().filter(|item| item.contains_key("taken"));
+        let ends = counting.and_then(|item| item.get("window_ends")?.as_n().ok()?.parse().ok());
         let wrong = window.as_ref().and_then(|item| item.get("failed")?.as_ss().ok()).map_or(0, |ids| ids.len() as u64);
         Ok(Some(Closed { ends: ends.unwrap_or(0), wrong }))
     }
 
-    /// Opens a window with one guess in it, unless one is open.
+    /// Opens a window with one guess in it, unless one is open in which a guess counts.
     async fn open_window(&self, limit: &GuessLimit, id: &AttributeValue, now: Moment) -> Result<bool, ApiError> {
         let ends = now.plus(limit.window);
         let opened = self
             .update_guesses(limit)
             .update_expression("SET taken = :guess, window_ends = :ends, #ttl = :ttl REMOVE failed")
-            .condition_expression("attribute_not_exists(pk) OR window_ends <= :now")
+            .condition_expression("attribute_not_exists(taken) OR window_ends <= :now")
             .expression_attribute_names("#ttl", keys::TTL)
             .expression_attribute_values(":guess", id.clone())
             .expression_attribute_values(":now", number(now.as_millis()))

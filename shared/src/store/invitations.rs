@@ -55,7 +55,7 @@ impl Store {
     }
 
     /// Stores an invitation with its mail and the request's key, if the plan has room for all who are members or may become so. Another
-    /// one for the same address goes: there is one at most.
+    /// one for the same address goes: there is one at most. Whoever may not withdraw that one may not replace it.
     ///
     /// # Errors
     /// [`ApiError::PlanLimitReached`], [`ApiError::ForbiddenRole`], those of the key; [`ApiError::InvalidToken`] for a caller that was
@@ -70,6 +70,7 @@ impl Store {
         timed(Part::Db, async {
             for attempt in 0..ATTEMPTS {
                 let living = self.living_invitations(by.org_id()).await?;
+                let by = by.needing(self.needed_to_replace(&living, new).await?)?;
                 let org: OrgRecord = self.get(Key::org(by.org_id())).await?.ok_or(ApiError::NotFound)?;
                 let (replaced, others): (Vec<_>, Vec<_>) = living.into_iter().partition(|one| one.email == new.email);
                 let limit = org.plan.limits().members;
@@ -108,6 +109,18 @@ impl Store {
         let one = living.into_iter().find(|one| one.email == like.email && one.role == like.role);
         let Some(one) = one else { return Ok(None) };
         Ok(self.inviter(&one).await?.map(|_| one))
+    }
+
+    /// The least role that may make an invitation and withdraw those that its address has. What nobody can accept is in nobody's way.
+    async fn needed_to_replace(&self, living: &[InvitationRecord], new: &InvitationRecord) -> Result<Role, ApiError> {
+        let needed = |role: Role| Role::needed_to_change(None, Some(role));
+        let mut least = needed(new.role);
+        for one in living.iter().filter(|one| one.email == new.email) {
+            if needed(one.role) > least && self.inviter(one).await?.is_some() {
+                least = needed(one.role);
+            }
+        }
+        Ok(least)
     }
 
     /// How many of these can be accepted: their makers could still make them.

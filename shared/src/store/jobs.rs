@@ -6,40 +6,36 @@ mod again;
 mod change;
 mod due;
 mod failed;
+mod inputs;
 
 pub use again::Again;
 pub use change::{Advance, Change};
 pub use due::{DueJob, DuePage, Found};
 pub use failed::FailedPage;
+pub(crate) use inputs::is_unwritten_input;
+pub use inputs::piece_count;
 
 use accept::Accepted;
 
 use super::idempotency::Begun;
 use super::keys::{self, Key};
-use super::pieces::pieces;
 use super::{Store, attributes, record, string};
 use crate::error::{ApiError, chain};
 use crate::ids::{JOB_PARTITIONS, JobId, OrgId};
 use crate::model::job::JobRecord;
 use crate::model::org::OrgRecord;
 use crate::model::time::Moment;
-use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem};
 use platform::idempotency::KeyClaim;
 use platform::telemetry::{Part, timed};
 
 /// How often a job is written where there are other lanes to try.
 const LANE_ATTEMPTS: u32 = 16;
 
-/// How many pieces an input takes.
-#[must_use]
-pub fn piece_count(input: &str) -> u32 {
-    u32::try_from(pieces(input).len()).unwrap_or(u32::MAX)
-}
-
 impl Store {
-    /// Accepts a job: the job, its input, its place in the month's limit and budget, and the idempotency key
-    /// with its reply are stored together, or nothing is. The plan is that of the authority read: a check of it here would meet those of
-    /// all other jobs of the organization.
+    /// Accepts a job: the job, its place in the month's limit and budget, and the idempotency key with its reply are stored together, or
+    /// nothing is. A small input is stored with them, a large one before them. The plan is that of the authority read: a check of it here
+    /// would meet those of all other jobs of the organization.
     ///
     /// # Errors
     /// [`ApiError::QuotaExceeded`], [`ApiError::BudgetExceeded`], [`ApiError::IdempotencyMismatch`].
@@ -60,30 +56,26 @@ impl Store {
         input: &str,
         claim: Option<&KeyClaim<'k>>,
     ) -> Result<Begun<'k>, ApiError> {
+        self.check_budget(org, job)?;
+        if inputs::is_large(input) {
+            Box::pin(self.write_large_input(job, input)).await?;
+        }
         match self.accept(org, job, self.first_writes(job, input)?, claim).await? {
             Accepted::Begun(begun) => Ok(begun),
             Accepted::Refused(_) => Err(ApiError::internal("a job's id was not new")),
         }
     }
 
-    /// The job, its entry in the index and its input.
+    /// The job, its entry in the index and its input, if that is small.
     pub(super) fn first_writes(&self, job: &JobRecord, input: &str) -> Result<Vec<TransactWriteItem>, ApiError> {
-        let ttl = job.input_kept_until().as_ttl_seconds();
         let mut stored = attributes(Key::job(job.org_id, job.job_id), job)?;
         if !job.kind.is_counted() {
             // No organization has it, and none could ever remove it.
-            stored.insert(keys::TTL.to_owned(), super::number(ttl));
+            stored.insert(keys::TTL.to_owned(), super::number(job.input_kept_until().as_ttl_seconds()));
         }
         let mut writes = vec![self.put_new(stored)?];
         writes.extend(job.due_at.map(|at| self.put_due(job, at)).transpose()?);
-        for (number, piece) in (0..).zip(pieces(input)) {
-            let mut item = Key::job_input(job.org_id, job.job_id, number).attributes();
-            item.insert("text".to_owned(), string(piece));
-            item.insert(keys::TTL.to_owned(), super::number(ttl));
-            let put =
-                Put::builder().table_name(&self.table).set_item(Some(item)).build().map_err(ApiError::internal)?;
-            writes.push(TransactWriteItem::builder().put(put).build());
-        }
+        writes.extend(self.put_small_input(job, input)?);
         Ok(writes)
     }
 
@@ -110,26 +102,6 @@ impl Store {
             tracing::error!(error = chain(&error), "a job cannot be read");
             ApiError::JobUnreadable
         })
-    }
-
-    /// What a job works on.
-    ///
-    /// # Errors
-    /// [`ApiError::NotFound`] when it is no longer kept.
-    pub async fn job_input(&self, job: &JobRecord) -> Result<String, ApiError> {
-        let key = |number| Key::job_input(job.org_id, job.job_id, number).attributes();
-        let mut found = timed(Part::Db, self.get_all((0..job.input_pieces).map(key).collect())).await?;
-        if found.len() != job.input_pieces as usize {
-            return Err(ApiError::NotFound);
-        }
-        found.sort_by(|one, other| super::authority::sort_key(one).cmp(super::authority::sort_key(other)));
-        let mut input = String::new();
-        for piece in &found {
-            if let Some(AttributeValue::S(text)) = piece.get("text") {
-                input.push_str(text);
-            }
-        }
-        Ok(input)
     }
 
     /// Up to `limit` jobs, newest first, those before `after` in the order of creation, and the id to go on after.

@@ -30,6 +30,7 @@
 //! | job | `JOBS#<org>` | `<job>` |
 //! | job of an organization that is spread | `JOBS#<org>#<partition, 0–15>` | `<job>` |
 //! | piece of a job's input | `INPUT#<org>#<job>` | `<number, 4 digits>` |
+//! | piece of an input that has several | `INPUT#<org>#<job>#<number>` | `INPUT` |
 //! | job to be looked at | `DUE#<shard, 00–15>` | `<epoch ms, 13 digits>#<job>` |
 //! | batch of items to be looked at | `DUE#<shard, 00–15>` | `<epoch ms, 13 digits>#BATCH#<first item>` |
 //! | deleted item of a batch | `DELETED#<org>#<item>` | `DELETED` |
@@ -288,6 +289,12 @@ impl Key {
     #[must_use]
     pub fn job_input(org: OrgId, job: JobId, piece: u32) -> Self {
         Self::new(format!("INPUT#{org}#{job}"), format!("{piece:04}"))
+    }
+
+    /// Each piece in a partition of its own: one takes 1,000 units a second, and all pieces of the largest input cost as much.
+    #[must_use]
+    pub fn input_apart(org: OrgId, job: JobId, piece: u32) -> Self {
+        Self::new(format!("INPUT#{org}#{job}#{piece}"), "INPUT")
     }
 
     #[must_use]

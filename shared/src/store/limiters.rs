@@ -1,20 +1,21 @@
 //! The bucket and the breaker of each provider: one small record, changed by plain conditional updates and by no transaction. An
-//! organization with jobs that wait for a provider has a record beside it, which says when the last of them has its turn, and when one had a call
-//! ahead.
+//! organization with jobs that wait for a provider has a record beside it ([`backlog`]).
 
-use super::keys::{self, Key};
+mod backlog;
+
+use super::keys::Key;
 use super::single::SingleWrite as _;
 use super::{Attributes, Store, classify, contended, number, record, string};
 use crate::error::ApiError;
-use crate::ids::OrgId;
 use crate::model::job::WaitingFor;
 use crate::model::limiter::{Lease, LimiterRecord, Provider, Rate, Tokens};
 use crate::model::time::Moment;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::config::http::HttpResponse;
+use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
 use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
 use platform::telemetry::{Part, timed};
-use serde::Deserialize;
 use std::time::Duration;
 
 /// How often it is tried while others change the same record.
@@ -29,37 +30,6 @@ const CLOSED: &str =
 
 /// What became of an update: the record after it, or the one that its condition refused.
 type Updated = Result<Attributes, Attributes>;
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct BacklogRecord {
-    ends_at: Option<Moment>,
-    /// When the last call came, or comes, that one of its jobs had ahead. Records from before this was noted have none.
-    call_at: Option<Moment>,
-}
-
-/// Where a job stands among those of its organization.
-#[derive(Debug, Clone, Copy)]
-enum Place {
-    /// Behind the others.
-    Last,
-    /// It is alone, and has the next call.
-    First,
-    /// Its turn has come, and others have been called instead for too long: it has the next call. The backlog ended then.
-    Next(Moment),
-}
-
-impl BacklogRecord {
-    /// The place of a job, whose turn has come if it has a `patience`.
-    fn place(&self, patience: Option<Duration>, now: Moment) -> Place {
-        let is_passed = |patience: Duration| self.call_at.is_none_or(|at| at.plus(patience) <= now);
-        match self.ends_at.filter(|at| *at > now) {
-            None => Place::First,
-            Some(ends_at) if patience.is_some_and(is_passed) => Place::Next(ends_at),
-            Some(_) => Place::Last,
-        }
-    }
-}
 
 impl Store {
     /// Leases a call of a provider: now, if one is there, or one that comes within `ahead` (at any time if `None`). The provider counts it for
@@ -273,123 +243,22 @@ impl Store {
     fn limiter(&self, provider: &Provider) -> UpdateItemFluentBuilder {
         self.client.update_item().table_name(&self.table).set_key(Some(Key::limiter(provider).attributes()))
     }
-
-    /// Adds a job to those of its organization that wait for a provider, which is busy with it for `takes`: when its turn comes if the provider
-    /// serves nobody else, or `None` if none waits before it. It is then taken to have the provider's `next` call, and others come after that.
-    /// So it is with one whose turn has come, where none of them has had a call ahead for its `patience`.
-    ///
-    /// # Errors
-    /// When the database is away.
-    pub async fn join_backlog(
-        &self,
-        org: OrgId,
-        provider: &Provider,
-        next: Moment,
-        takes: Duration,
-        patience: Option<Duration>,
-    ) -> Result<Option<Moment>, ApiError> {
-        let joined = async {
-            let mut place = Place::Last;
-            for _ in 0..ATTEMPTS {
-                let now = self.now();
-                let update = taking(self.backlog(org, provider), place, (next.max(now), takes), patience, now);
-                match (updated(update).await?, place) {
-                    (Ok(after), Place::Last) => {
-                        let BacklogRecord { ends_at, .. } = record(after)?;
-                        return Ok(ends_at.map(|ends_at| ends_at.minus(takes)));
-                    }
-                    (Ok(_), Place::First | Place::Next(_)) => return Ok(None),
-                    (Err(found), _) => place = record::<BacklogRecord>(found)?.place(patience, now),
-                }
-            }
-            Err(contended())
-        };
-        timed(Part::Db, joined).await
-    }
-
-    /// Has a backlog end `takes` after a call at a moment, or later: one of the organization's jobs has that call.
-    ///
-    /// # Errors
-    /// When the database is away.
-    pub async fn extend_backlog(
-        &self,
-        org: OrgId,
-        provider: &Provider,
-        call: Moment,
-        takes: Duration,
-    ) -> Result<(), ApiError> {
-        let (until, call) = (number(call.plus(takes).as_millis()), number(call.as_millis()));
-        let longer = self
-            .backlog(org, provider)
-            .update_expression("SET ends_at = :until, call_at = :call, #ttl = :ttl")
-            .condition_expression("attribute_not_exists(ends_at) OR ends_at < :until")
-            .expression_attribute_values(":until", until)
-            .expression_attribute_values(":call", call.clone());
-        if timed(Part::Db, updated(longer)).await?.is_ok() {
-            return Ok(());
-        }
-        // Others stand beyond that already.
-        let noted = self
-            .backlog(org, provider)
-            .update_expression("SET call_at = :call, #ttl = :ttl")
-            .expression_attribute_values(":call", call);
-        timed(Part::Db, updated(noted)).await.map(drop)
-    }
-
-    /// An update of a backlog, whose expression sets `#ttl` to `:ttl`.
-    fn backlog(&self, org: OrgId, provider: &Provider) -> UpdateItemFluentBuilder {
-        self.client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(Key::backlog(org, provider).attributes()))
-            .expression_attribute_names("#ttl", keys::TTL)
-            .expression_attribute_values(":ttl", number(self.now().plus(BACKLOG_KEPT).as_ttl_seconds()))
-    }
-}
-
-/// The update that gives a job its place in a backlog, if it can still be had. The call that is next takes its time.
-fn taking(
-    update: UpdateItemFluentBuilder,
-    place: Place,
-    (call, takes): (Moment, Duration),
-    patience: Option<Duration>,
-    now: Moment,
-) -> UpdateItemFluentBuilder {
-    let with_call = |update: UpdateItemFluentBuilder, ends: Moment| {
-        update
-            .update_expression("SET ends_at = :ends, call_at = :call, #ttl = :ttl")
-            .expression_attribute_values(":ends", number(ends.as_millis()))
-            .expression_attribute_values(":call", number(call.as_millis()))
-    };
-    let passed = number(now.minus(patience.unwrap_or_default()).as_millis());
-    match (place, patience) {
-        (Place::Last, None) => update
-            .update_expression("SET ends_at = ends_at + :takes, #ttl = :ttl")
-            .condition_expression("ends_at > :now")
-            .expression_attribute_values(":now", number(now.as_millis()))
-            .expression_attribute_values(":takes", number(takes.as_millis())),
-        (Place::Last, Some(_)) => update
-            .update_expression("SET ends_at = ends_at + :takes, #ttl = :ttl")
-            .condition_expression("ends_at > :now AND call_at > :passed")
-            .expression_attribute_values(":now", number(now.as_millis()))
-            .expression_attribute_values(":passed", passed)
-            .expression_attribute_values(":takes", number(takes.as_millis())),
-        (Place::First, _) => with_call(update, call.plus(takes))
-            .condition_expression("attribute_not_exists(ends_at) OR ends_at <= :now")
-            .expression_attribute_values(":now", number(now.as_millis())),
-        (Place::Next(ended), _) => with_call(update, call.plus(takes).max(ended))
-            .condition_expression("ends_at = :read AND (attribute_not_exists(call_at) OR call_at <= :passed)")
-            .expression_attribute_values(":passed", passed)
-            .expression_attribute_values(":read", number(ended.as_millis())),
-    }
 }
 
 /// Sends an update, and says how the record is after it.
 async fn updated(update: UpdateItemFluentBuilder) -> Result<Updated, ApiError> {
-    let update = update
+    told(with_record(update).send_unless_held().await)
+}
+
+/// The same update, whose reply has the record.
+fn with_record(update: UpdateItemFluentBuilder) -> UpdateItemFluentBuilder {
+    update
         .return_values(ReturnValue::AllNew)
-        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-    match update.send_unless_held().await {
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+}
+
+fn told(sent: Result<UpdateItemOutput, SdkError<UpdateItemError, HttpResponse>>) -> Result<Updated, ApiError> {
+    match sent {
         Ok(done) => Ok(Ok(done.attributes.unwrap_or_default())),
         Err(error) => match error.as_service_error() {
             Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {

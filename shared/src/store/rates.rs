@@ -1,14 +1,16 @@
 //! Counters of what networks, organizations and the accounts of an address do. Each belongs to a purpose, to one of those and to a window, and
 //! goes with its window: nothing is reset. It is one plain update beside the first read; a reply that is lost may count one twice, which is for
-//! the window's rest.
+//! the window's rest. What goes back is sent at most once, so no limit is passed.
 
 use super::keys::{self, Key};
-use super::single::SingleWrite as _;
+use super::single::{SingleWrite as _, send_at_most_once};
 use super::{Store, classify, number};
 use crate::error::{ApiError, chain};
 use crate::model::time::Moment;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::config::http::HttpResponse;
+use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use platform::telemetry::{Part, timed};
 use std::time::Duration;
@@ -89,34 +91,34 @@ impl Store {
         }
     }
 
-    /// Counts one less. A failure is logged.
+    /// Counts one less. It is sent once: what is lost on the way stays counted. A failure is logged.
     pub(crate) async fn count_back(&self, counter: &Counter) {
-        self.settle_counter(counter, "ADD taken :by", -1).await;
+        let back = self.settling(counter, "ADD taken :by", -1);
+        log_failure(timed(Part::Db, Box::pin(send_at_most_once(back))).await);
     }
 
     /// Notes that one of those counted has failed. A failure to note it is logged.
     pub(crate) async fn count_failure(&self, counter: &Counter) {
-        self.settle_counter(counter, "ADD failed :by", 1).await;
+        let failed = self.settling(counter, "ADD failed :by", 1);
+        log_failure(timed(Part::Db, failed.send_unless_held()).await);
     }
 
-    async fn settle_counter(&self, counter: &Counter, expression: &str, by: i64) {
-        let settled = self
-            .update_counter(counter)
+    fn settling(&self, counter: &Counter, expression: &str, by: i64) -> UpdateItemFluentBuilder {
+        self.update_counter(counter)
             .update_expression(expression)
             .condition_expression("attribute_exists(taken)")
             .expression_attribute_values(":by", number(by))
-            .send_unless_held();
-        match timed(Part::Db, settled).await {
-            Err(error)
-                if !matches!(error.as_service_error(), Some(UpdateItemError::ConditionalCheckFailedException(_))) =>
-            {
-                tracing::warn!(cause = chain(&error), "a counter was not settled");
-            }
-            _ => {}
-        }
     }
 
     fn update_counter(&self, counter: &Counter) -> UpdateItemFluentBuilder {
         self.client.update_item().table_name(&self.table).set_key(Some(counter.key.clone().attributes()))
+    }
+}
+
+/// Logs that a counter was not settled, unless it has gone with its window.
+fn log_failure(settled: Result<UpdateItemOutput, SdkError<UpdateItemError, HttpResponse>>) {
+    let Err(error) = settled else { return };
+    if !matches!(error.as_service_error(), Some(UpdateItemError::ConditionalCheckFailedException(_))) {
+        tracing::warn!(cause = chain(&error), "a counter was not settled");
     }
 }

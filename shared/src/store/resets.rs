@@ -269,7 +269,7 @@ impl Store {
         let session = session.ok_or_else(|| ApiError::internal("the first membership is not the last marked"))?;
         writes.push(self.put_new(session.stored(&token)?)?);
         if account.ends_changes()
-            && self.take_mail_of_user(user.user_id, MailLimit::CHANGES_GIVEN_BACK, reset.notice.job_id()).await?
+            && self.take_of_user_for(user.user_id, MailLimit::CHANGES_GIVEN_BACK, &account.link()).await?
         {
             writes.push(self.forget_mail_of_user(user.user_id, MailLimit::EMAIL_CHANGES)?);
         }

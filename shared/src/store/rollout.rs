@@ -1,6 +1,6 @@
-//! Since when every version that serves has looked for items and jobs in partitions. Version 0.1 does not; it serves beside its
-//! successor during a gradual deployment, and again after going back. Each later version's sweeper writes a note every minute. A gap
-//! in the notes means that another version may have served, so the time is counted anew
+//! Since when every version that serves has looked for items and jobs in partitions, and for the pieces of an input each under a key of its
+//! own. Version 0.1 does not; it serves beside its successor during a gradual deployment, and again after going back. Each later version's
+//! sweeper writes a note every minute. A gap in the notes means that another version may have served, so the time is counted anew
 //! (`docs/decisions/0089-spread-within-a-second.md`).
 
 use super::keys::Key;

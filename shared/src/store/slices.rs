@@ -1,7 +1,7 @@
 //! A limit that many requests count against at once: exact, and without one record that all of them write. The root record counts
 //! the units that have been given out. Those are either used or held by lanes, and a lane gives only what it holds (escrow: P. O'Neil,
-//! "The Escrow Transactional Method", ACM TODS 1986). A lane that is empty leases a slice from the root. A request is refused only
-//! when no lane holds a unit any more (`docs/decisions/0085-room-is-leased-in-slices.md`).
+//! "The Escrow Transactional Method", ACM TODS 1986). A lane that is empty leases a slice from the root; where the terms change, thirty
+//! lanes do at once. A request is refused only when no lane holds a unit any more (`docs/decisions/0085-room-is-leased-in-slices.md`).
 //!
 //! Units move in one transaction over both sides, so a crash loses none. DynamoDB refuses a transaction at once when another holds the
 //! same record. On the root this is rare; on a lane the request tries another lane.
@@ -155,14 +155,20 @@ impl Slices {
             .expression_attribute_values(":terms", string(&self.terms))
     }
 
-    /// Gives a lane its first slice, if it never had one. Units may have been given back to it before.
-    fn first(&self, lane: u8, units: u64) -> UpdateBuilder {
-        Update::builder()
+    /// Puts a lane under the present terms and adds units to it, unless its terms have changed since it was read. What it holds may have
+    /// changed: that counts as out under any terms.
+    fn renew(&self, lane: u8, found: Option<&Lane>, units: u64) -> UpdateBuilder {
+        let update = Update::builder()
             .set_key(Some((self.lane)(lane).attributes()))
             .update_expression("SET terms = :terms ADD free_units :units")
-            .condition_expression("attribute_not_exists(terms)")
             .expression_attribute_values(":units", number(units))
-            .expression_attribute_values(":terms", string(&self.terms))
+            .expression_attribute_values(":terms", string(&self.terms));
+        match found.and_then(|lane| lane.terms.as_ref()) {
+            None => update.condition_expression("attribute_not_exists(terms)"),
+            Some(terms) => update
+                .condition_expression("terms = :found_terms")
+                .expression_attribute_values(":found_terms", string(terms)),
+        }
     }
 
     /// Adds units to a lane that holds none under other terms.
@@ -279,28 +285,31 @@ impl Store {
 
     /// All lanes.
     async fn lanes(&self, slices: &Slices) -> Result<Vec<(u8, Lane)>, ApiError> {
-        let read = |partition: u8| async move {
-            let query = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .consistent_read(true)
-                .expression_attribute_values(":pk", string((slices.lane)(partition).pk));
-            let query = if slices.prefix.is_empty() {
-                query.key_condition_expression("pk = :pk")
-            } else {
-                let query = query.key_condition_expression("pk = :pk AND begins_with(sk, :prefix)");
-                query.expression_attribute_values(":prefix", string(&slices.prefix))
-            };
-            let page = query.send().await.map_err(classify)?;
-            let lane = |item: Attributes| {
-                let sk = super::authority::sort_key(&item);
-                let number = sk.strip_prefix(&slices.prefix).unwrap_or(sk).parse().map_err(ApiError::internal)?;
-                Ok((number, record(item)?))
-            };
-            page.items.unwrap_or_default().into_iter().map(lane).collect::<Result<Vec<(u8, Lane)>, ApiError>>()
+        let read = (0..LANE_PARTITIONS).map(|partition| self.lanes_in(slices, partition));
+        Ok(try_join_all(read).await?.into_iter().flatten().collect())
+    }
+
+    /// Those of one partition.
+    async fn lanes_in(&self, slices: &Slices, partition: u8) -> Result<Vec<(u8, Lane)>, ApiError> {
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .expression_attribute_values(":pk", string((slices.lane)(partition).pk));
+        let query = if slices.prefix.is_empty() {
+            query.key_condition_expression("pk = :pk")
+        } else {
+            let query = query.key_condition_expression("pk = :pk AND begins_with(sk, :prefix)");
+            query.expression_attribute_values(":prefix", string(&slices.prefix))
         };
-        Ok(try_join_all((0..LANE_PARTITIONS).map(read)).await?.into_iter().flatten().collect())
+        let page = query.send().await.map_err(classify)?;
+        let lane = |item: Attributes| {
+            let sk = super::authority::sort_key(&item);
+            let number = sk.strip_prefix(&slices.prefix).unwrap_or(sk).parse().map_err(ApiError::internal)?;
+            Ok((number, record(item)?))
+        };
+        page.items.unwrap_or_default().into_iter().map(lane).collect()
     }
 
     /// Moves what lanes hold back to the root, if they have not changed since they were read. Whoever loses that race reads again.

@@ -6,7 +6,7 @@ use crate::run::{budget_of_now, delay, over_budget, over_cap};
 use futures_util::lock::Mutex as AsyncMutex;
 use shared::ids::OrgId;
 use shared::model::analysis::Cost;
-use shared::model::job::{Claim, JobRecord, JobState, Turn, WaitingFor};
+use shared::model::job::{BacklogPlace, Claim, JobRecord, JobState, Turn, WaitingFor};
 use shared::model::limiter::{Fault, Lease, LimiterRecord, Provider, Rate};
 use shared::model::time::Moment;
 use shared::store::jobs::Change;
@@ -72,6 +72,8 @@ struct Wait {
     turn: Turn,
     /// What refused others, where the breaker is open.
     refused: Option<WaitingFor>,
+    /// Its place in the backlog of its organization, where it has one.
+    place: Option<BacklogPlace>,
 }
 
 impl Limiter {
@@ -228,28 +230,38 @@ impl<'w> Calls<'w> {
         };
         let takes = rate.time_of(recipients);
         let patience = job.turn.map(|_| soon.max(takes).saturating_mul(PATIENCE));
-        let lease = match lease {
+        let (lease, place) = match lease {
             Lease::Nothing(next) => {
-                match context.store().join_backlog(job.org_id, provider, next, takes, patience).await? {
-                    Some(turn) => Lease::Nothing(turn),
+                let place =
+                    context.store().join_backlog(job.org_id, provider, next, (rate, recipients), patience).await?;
+                match place {
+                    Some(place) => (Lease::Nothing(place.turn), Some(place)),
                     // Nobody of its own is before it, or others have passed it for too long: the next call is its.
-                    None => self.limiter.next_call(context, job.org_id, provider, recipients, next).await?,
+                    None => (self.limiter.next_call(context, job.org_id, provider, recipients, next).await?, None),
                 }
             }
-            lease => lease,
+            lease => (lease, None),
         };
         let waits = match lease {
             Lease::Now => return Ok(Admission::Call(None)),
             Lease::Probe(failures) => return Ok(Admission::Call(Some(failures))),
-            Lease::At(until) => Wait { until, turn: Turn::Call, refused: None },
-            Lease::Nothing(until) => Wait { until, turn: Turn::Backlog, refused: None },
+            Lease::At(until) => Wait { until, turn: Turn::Call, refused: None, place: None },
+            Lease::Nothing(until) => Wait { until, turn: Turn::Backlog, refused: None, place },
             Lease::Open(until, why) => {
-                let turn = context.store().join_backlog(job.org_id, provider, now, takes, None).await?.unwrap_or(now);
+                let place = context.store().join_backlog(job.org_id, provider, now, (rate, recipients), None).await?;
+                let turn = place.map_or(now, |place| place.turn);
                 let until = until.max(turn).max(now.plus(delay(job.refusals.saturating_add(1))));
-                Wait { until, turn: Turn::Backlog, refused: Some(why) }
+                Wait { until, turn: Turn::Backlog, refused: Some(why), place }
             }
         };
-        wait(context, job, waits).await
+        let place = waits.place;
+        let admission = wait(context, job, waits).await?;
+        let is_kept = matches!(&admission, Admission::Waits(Some(waits)) if waits.place == place);
+        if let Some(place) = place.filter(|_| !is_kept) {
+            // Another message of the job was faster, or the job has ended.
+            Box::pin(context.store().leave_backlog(job, place)).await;
+        }
+        Ok(admission)
     }
 }
 
@@ -290,7 +302,7 @@ async fn wait(context: &Context, job: &JobRecord, wait: Wait) -> Result<Admissio
             return Ok(Change::none(false));
         }
         let (back, charged) = job.back_from_a_dead_run(now);
-        let waits = back.waits_for_turn(wait.until, wait.turn, why.clone(), now);
+        let waits = back.waits_for_turn(wait.until, wait.turn, why.clone(), now).standing_at(wait.place);
         let waits = if wait.refused.is_some() { waits.held_back() } else { waits };
         Ok(Change::to((waits, charged), true)
             .or_over_budget(Change::to(over_budget(job, Cost::Unknown, now), true))

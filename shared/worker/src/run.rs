@@ -53,7 +53,7 @@ pub(crate) async fn run<W: Work>(
             }
         }
     }
-    let job = match Box::pin(claim(context, found)).await {
+    let job = match Box::pin(claim(context, found, time)).await {
         Ok(Some(job)) => job,
         ended => {
             asked_nobody(worker, provider.as_ref(), probe).await;
@@ -163,8 +163,9 @@ async fn find(context: &Context, message: JobMessage, kind: JobKind) -> Result<O
     }
 }
 
-/// Makes the job ours; `None` if it is nobody's to run.
-async fn claim(context: &Context, found: JobRecord) -> Result<Option<JobRecord>, ApiError> {
+/// Makes the job ours; `None` if it is nobody's to run. While there is time for its call, it is asked again whether that is written: a claim
+/// that nobody knows of would be charged as a run.
+async fn claim(context: &Context, found: JobRecord, time: &TimeLeft<'_>) -> Result<Option<JobRecord>, ApiError> {
     let budget = budget_of_now(context, &found, found.takeover_charge().cost_nanos).await?;
     let claimed = context.store().change_job_as_read(found, |job| {
         let (now, job) = (context.now(), &budget.judges(job));
@@ -173,6 +174,7 @@ async fn claim(context: &Context, found: JobRecord) -> Result<Option<JobRecord>,
             Claim::Leave => Change::none(false),
             Claim::End(ended, delta) => Change::to((*ended, delta), false),
             Claim::Run(mine) => Change::to((*mine, job.takeover_charge()), true)
+                .asked_until(time.last_call())
                 .or_over_budget(Change::to(over_budget(job, Cost::Unknown, now), false))
                 .or_over_cap(over_cap(job, Cost::Unknown, now, false)),
         })

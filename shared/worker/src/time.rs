@@ -23,6 +23,11 @@ impl<'c> TimeLeft<'c> {
         Self { context, deadline, longest_call }
     }
 
+    /// Until when a call may begin.
+    pub(crate) fn last_call(&self) -> Moment {
+        self.deadline.minus(TIME_TO_WRITE + self.longest_call)
+    }
+
     /// How long a call may take that begins now. `None` if the longest one would not end in time: a call that is cut off costs
     /// all that it may cost, and gives nothing.
     #[must_use]

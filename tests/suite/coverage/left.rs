@@ -14,6 +14,8 @@ const MARK: &str = "just new:";
 const SCENARIOS: &str = "lab/bench/scenarios.py";
 const GROWTH: &str = "lab/load/tests/growth/endpoints.rs";
 const MATRIX: &str = "tests/suite/matrix.rs";
+const BODIES: &str = "tests/suite/bodies.rs";
+const TAGS: &str = "local/src/openapi.rs";
 const DOCUMENT: &str = "functions/docs/openapi.json";
 const SMOKE: &str = "deploy/smoke.py";
 
@@ -52,6 +54,8 @@ struct Repository<'a> {
     scenarios: String,
     growth: String,
     matrix: String,
+    bodies: String,
+    tags: String,
     smoke: String,
     not_walked: String,
     document: Value,
@@ -73,6 +77,8 @@ impl<'a> Repository<'a> {
             scenarios: text(SCENARIOS),
             growth: text(GROWTH),
             matrix: text(MATRIX),
+            bodies: text(BODIES),
+            tags: text(TAGS),
             smoke: text(SMOKE),
             not_walked: text("deploy/test_smoke.py"),
             document: serde_json::from_str(&text(DOCUMENT)).unwrap(),
@@ -143,23 +149,36 @@ impl<'a> Repository<'a> {
             left.0.push(format!("{file}: {route} stands {place}"));
         }
         let head: String = source.lines().take_while(|line| line.starts_with("//!")).collect();
-        for Operation { route, id } in &operations {
+        for operation in &operations {
+            let Operation { route, id, .. } = operation;
             left.unless(head.contains(&format!("`{route}")), &file, &format!("`{route}` in its first line"));
             left.unless(
                 self.matrix.contains(&format!("row(\"{id}\", ")),
                 MATRIX,
                 &format!("row(\"{id}\", […]) in ROWS"),
             );
+            self.said_by_hand(operation, left);
             let (method, path) = route.split_once(' ').unwrap();
-            // Told by the path's last word; that each is called, the walk's own test says.
-            let last = path.split('/').rfind(|part| !part.is_empty() && !part.starts_with('{')).unwrap_or_default();
-            left.unless(
-                self.smoke.contains(&format!("/{last}")) || self.not_walked.contains(&format!("\"{route}\"")),
-                SMOKE,
-                &format!("a call of {route}, or why not in NOT_WALKED of deploy/test_smoke.py"),
-            );
             let committed = &self.document["paths"][path][method.to_lowercase()]["operationId"];
             left.unless(*committed == id.as_str(), DOCUMENT, "`just openapi` writes it");
+        }
+    }
+
+    /// What an operation has besides its row: a tag that the document describes, a call of the smoke walk, and samples of its body.
+    fn said_by_hand(&self, operation: &Operation, left: &mut Left) {
+        let Operation { route, id, tag, takes_body } = operation;
+        let described = format!("(name = \"{tag}\", description = ");
+        left.unless(self.tags.contains(&described), TAGS, &format!("{described}…) among its tags"));
+        // That the walk comes so far, its own test says.
+        left.unless(
+            calls(&self.smoke).iter().any(|call| is_call_of(call, route))
+                || self.not_walked.contains(&format!("\"{route}\"")),
+            SMOKE,
+            &format!("a call of {route}, or why not in NOT_WALKED of deploy/test_smoke.py"),
+        );
+        for (text, file, what) in [(&self.matrix, MATRIX, "body"), (&self.bodies, BODIES, "samples")] {
+            let has_arm = [" =>", " |"].iter().any(|after| text.contains(&format!("\"{id}\"{after}")));
+            left.unless(!takes_body || has_arm, file, &format!("\"{id}\" => … in `{what}`"));
         }
     }
 
@@ -209,17 +228,58 @@ struct Operation {
     /// Method and path.
     route: String,
     id: String,
+    tag: String,
+    takes_body: bool,
 }
 
 fn operations(source: &str) -> Vec<Operation> {
     let operation = |text: &str| {
         let (method, text) = text.split_once(", path = \"")?;
         let (path, text) = text.split_once("\", operation_id = \"")?;
-        let route = format!("{} {path}", method.to_uppercase());
-        Some(Operation { route, id: text.split('"').next()?.to_owned() })
+        let (attribute, _) = text.split_once(" fn ")?;
+        Some(Operation {
+            route: format!("{} {path}", method.to_uppercase()),
+            id: text.split('"').next()?.to_owned(),
+            tag: attribute.split_once("tag = \"")?.1.split('"').next()?.to_owned(),
+            takes_body: attribute.contains("request_body"),
+        })
     };
     let source = source.split_whitespace().collect::<Vec<_>>().join(" ");
     source.split("#[utoipa::path(").skip(1).filter_map(|text| operation(text.trim_start())).collect()
+}
+
+/// The calls that the smoke walk's text has, each as method and path: of a path in quotes, or of the `path` that was set last.
+fn calls(smoke: &str) -> Vec<String> {
+    let (mut calls, mut path) = (Vec::new(), "");
+    for line in smoke.lines() {
+        if let Some(set) = line.trim_start().strip_prefix("path = f\"") {
+            path = set.split('"').next().unwrap_or_default();
+        }
+        for (at, own) in line.match_indices("self.") {
+            let Some((function, arguments)) = line[at + own.len()..].split_once('(') else { continue };
+            let call = match function {
+                "get" => Some(("GET", arguments)),
+                "call" | "read" | "refused" => arguments.strip_prefix('"').and_then(|rest| rest.split_once("\", ")),
+                _ => None,
+            };
+            let Some((method, place)) = call else { continue };
+            let quoted = place.strip_prefix("f\"").or_else(|| place.strip_prefix('"'));
+            let called = match quoted {
+                Some(quoted) => quoted.split('"').next().unwrap_or_default().replace("{path}", path),
+                None if place.starts_with("path") => path.to_owned(),
+                None => continue,
+            };
+            calls.push(format!("{method} {}", called.split('?').next().unwrap_or_default()));
+        }
+    }
+    calls
+}
+
+/// Whether it is a call of a route, whose names stand for anything.
+fn is_call_of(call: &str, route: &str) -> bool {
+    let (call, route): (Vec<&str>, Vec<&str>) = (call.split('/').collect(), route.split('/').collect());
+    call.len() == route.len()
+        && call.iter().zip(&route).all(|(part, named)| part == named || (named.starts_with('{') && !part.is_empty()))
 }
 
 /// A file, or all files below a folder, in order.

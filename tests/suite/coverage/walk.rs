@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// What `just new` and [`left`] read and write.
-const PARTS: [&str; 14] = [
+const PARTS: [&str; 16] = [
     ".ci/new_function.py",
     "deploy/smoke.py",
     "deploy/test_smoke.py",
@@ -21,7 +21,9 @@ const PARTS: [&str; 14] = [
     "lab/load/tests/growth/endpoints.rs",
     "local/Cargo.toml",
     "local/src/functions.rs",
+    "local/src/openapi.rs",
     "template.yaml",
+    "tests/suite/bodies.rs",
     "tests/suite/matrix.rs",
 ];
 
@@ -111,6 +113,29 @@ async fn all_that_a_new_function_lacks_is_named_at_once() {
     assert!(
         named.iter().any(|line| line.contains("openapi.json")) && named.iter().any(|line| line.contains("privileges"))
     );
+}
+
+/// Its path begins as none did, or ends as another's does; and it takes a body.
+#[tokio::test]
+async fn what_follows_from_a_path_and_from_a_body_is_named() {
+    let copy = Copy::new();
+    for arguments in [["list-notes", "GET", "/notes"], ["put-plan", "PUT", "/orgs/{org_id}/plan"]] {
+        let Some(made) = copy.just_new(arguments) else { return };
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
+    let handler = copy.0.join("functions/put-plan/src/lib.rs");
+    let text = fs::read_to_string(&handler).unwrap();
+    fs::write(&handler, text.replace("    responses((", "    request_body = GivenPlan,\n    responses((")).unwrap();
+    let named = left(&copy.0).await;
+    for what in [
+        "local/src/openapi.rs: (name = \"notes\", description = …) among its tags (list-notes)",
+        "deploy/smoke.py: a call of GET /notes, or why not in NOT_WALKED of deploy/test_smoke.py (list-notes)",
+        "deploy/smoke.py: a call of PUT /orgs/{org_id}/plan, or why not in NOT_WALKED of deploy/test_smoke.py (put-plan)",
+        "tests/suite/matrix.rs: \"put_plan\" => … in `body` (put-plan)",
+        "tests/suite/bodies.rs: \"put_plan\" => … in `samples` (put-plan)",
+    ] {
+        assert!(named.iter().any(|line| line == what), "{what}: {named:#?}");
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! What reaches an account's owner while somebody else changes its address, and what the owner may do afterwards.
 
 use super::{ask, confirm, letter, moved, undo};
-use crate::api::{Actor, PASSWORD, unique_email};
+use crate::api::{Actor, Api, PASSWORD, unique_email};
+use crate::faults::{Fault, FaultyDatabase};
 use crate::jobs::providers::{Answer, Providers};
 use crate::jobs::rig::Rig;
 use crate::letters::{Letters, code_of, token_of};
@@ -120,6 +121,28 @@ async fn an_account_that_is_given_back_may_change_its_address() {
         ask(&rig.api, &thief, &unique_email()).await;
     }
     rig.deliver_account_mail().await;
+    let done = undo(&rig.api, &link).await;
+    assert_eq!(done.status, 200, "{}", done.text);
+    let owner = Actor::of(&done.body, &victim);
+    letter(&rig, &owner, &unique_email()).await;
+}
+
+/// Its owner opens the link once more after it came to nothing.
+#[tokio::test]
+async fn a_link_that_came_to_nothing_gives_the_changes_back_all_the_same() {
+    let rig = Rig::new().await;
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    let slow = database.system().await;
+    let thief = rig.api.register().await;
+    let victim = thief.email.clone();
+    let link = token_of(&moved(&rig, &thief, &victim, &unique_email()).await);
+    for _ in 0..10 {
+        ask(&rig.api, &thief, &unique_email()).await;
+    }
+    rig.deliver_account_mail().await;
+    database.inject("TransactWriteItems", Fault::Conflict(u32::MAX));
+    undo(&Api::at(slow.url()), &link).await.is_problem(503, "unavailable");
+    database.release("TransactWriteItems");
     let done = undo(&rig.api, &link).await;
     assert_eq!(done.status, 200, "{}", done.text);
     let owner = Actor::of(&done.body, &victim);

@@ -2,6 +2,7 @@
 //! checks it. Transactions hold their records for a fixed time.
 
 use serde_json::{Value, json};
+use shared::store::keys::Key;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,6 +16,7 @@ pub(crate) struct Conflicts {
     held: Arc<Mutex<HashSet<String>>>,
     met: Arc<Mutex<BTreeMap<String, u32>>>,
     read: Arc<Mutex<BTreeMap<String, u32>>>,
+    written: Arc<Mutex<BTreeMap<String, u32>>>,
     pub(crate) url: String,
 }
 
@@ -29,6 +31,7 @@ impl Conflicts {
             held: Arc::default(),
             met: Arc::default(),
             read: Arc::default(),
+            written: Arc::default(),
             url,
         };
         server.start(proxy.clone(), answer);
@@ -43,6 +46,11 @@ impl Conflicts {
     /// How often records with a sort key were read in batches.
     pub(crate) fn read(&self, sk: &str) -> u32 {
         self.read.lock().unwrap().get(sk).copied().unwrap_or(0)
+    }
+
+    /// How often transactions wrote or checked a record.
+    pub(crate) fn written(&self, Key { pk, sk }: &Key) -> u32 {
+        self.written.lock().unwrap().get(&format!("{pk} {sk}")).copied().unwrap_or(0)
     }
 
     /// Takes hold of all records, or says which are held.
@@ -94,6 +102,7 @@ async fn answer(proxy: Conflicts, call: Call) -> Result<Reply, Cut> {
             }
             let reply = proxy.origin.pass(call).await;
             if reply.status() == StatusCode::OK {
+                keys.iter().for_each(|key| *proxy.written.lock().unwrap().entry(key.clone()).or_default() += 1);
                 tokio::time::sleep(proxy.hold).await;
             }
             proxy.held.lock().unwrap().retain(|held| !keys.contains(held));

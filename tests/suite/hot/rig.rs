@@ -1,6 +1,7 @@
 //! One organization whose functions are called in the process, over a database of the test's choice and at its time.
 
 use crate::api::{registration, unique_email};
+use crate::jobs::rig::world_of;
 use lambda_http::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use lambda_http::{Body, Request, RequestExt as _};
 use local::like_aws::LikeAws;
@@ -21,6 +22,8 @@ pub(crate) struct Rig {
     pub(crate) system: System,
     pub(crate) org_id: OrgId,
     token: String,
+    /// The suite runs in the like-aws world, and the test says nothing else.
+    is_like_aws: bool,
     /// Past whatever the functions' calls go through.
     database: Origin,
 }
@@ -40,7 +43,9 @@ impl Rig {
     }
 
     async fn with(options: Options) -> Self {
-        let options = Options { background: false, cache_url: "off:".to_owned(), ..options };
+        let like_aws = world_of(&options);
+        let is_like_aws = options.like_aws.is_none() && like_aws.is_some();
+        let options = Options { background: false, cache_url: "off:".to_owned(), like_aws, ..options };
         let system = System::start(options).await.unwrap();
         let url = format!("{}/auth/register", system.url());
         let session = crate::api::client(&url).post(url).json(&registration(&unique_email())).send().await.unwrap();
@@ -48,6 +53,7 @@ impl Rig {
         Self {
             org_id: session["org"]["id"].as_str().unwrap().parse().unwrap(),
             token: session["token"].as_str().unwrap().to_owned(),
+            is_like_aws,
             database: Origin::at(&system.database_url()),
             system,
         }
@@ -129,6 +135,29 @@ impl Rig {
     pub(crate) async fn create(&self, context: &'static Context) -> Result<String, (u16, String)> {
         let (status, body) = self.call(context, "create-item", &json!({"name": "x"}), &[], &[]).await;
         if status == 201 { Ok(text(&body["id"])) } else { Err((status, text(&body["code"]))) }
+    }
+
+    /// What creations run in that race: where the suite is in the like-aws world, the function's own, whose transactions meet; else the
+    /// database as it is.
+    pub(crate) fn racing(&self) -> &'static Context {
+        if self.is_like_aws { self.system.contexts().get("create-item").unwrap() } else { self.here() }
+    }
+
+    /// [`Self::create`]. In the like-aws world under a key, again while the service is too busy to say yes or no.
+    pub(crate) async fn create_decided(&self, context: &'static Context, key: String) -> Result<String, (u16, String)> {
+        if !self.is_like_aws {
+            return self.create(context).await;
+        }
+        for _ in 0..60 {
+            let key = [("idempotency-key", key.as_str())];
+            let (status, body) = self.call(context, "create-item", &json!({"name": "x"}), &key, &[]).await;
+            match status {
+                201 => return Ok(text(&body["id"])),
+                503 => tokio::time::sleep(Duration::from_millis(500)).await,
+                _ => return Err((status, text(&body["code"]))),
+            }
+        }
+        panic!("the service stays busy");
     }
 
     /// Creates a batch. The ids, or the status of the refusal.

@@ -38,7 +38,8 @@ async fn of_many_racers_for_the_last_unit_one_gets_it() {
     let rig = Rig::new().await;
     filled(&rig, 1).await;
     let here = rig.here();
-    let replies = join_all((0..racers()).map(|_| rig.create(here))).await;
+    let racing = rig.racing();
+    let replies = join_all((0..racers()).map(|racer| rig.create_decided(racing, racer.to_string()))).await;
     assert_eq!(replies.iter().filter(|reply| reply.is_ok()).count(), 1);
     for refusal in replies.into_iter().filter_map(Result::err) {
         assert_eq!(refusal, full());

@@ -4,6 +4,7 @@ use super::rig::Rig;
 use crate::faults::{Fault, FaultyDatabase};
 use local::like_aws::{Capacity, LikeAws};
 use serde_json::json;
+use shared::model::org::Plan;
 
 /// As often as a transaction can be refused and still succeed.
 const SPELL: u32 = 7;
@@ -18,6 +19,28 @@ async fn a_batch_that_is_more_than_a_partition_gives_in_a_second_is_written() {
     let (status, body) = rig.call(context, "create-item", &large, &[], &[]).await;
     assert_eq!((status, &body["failed"]), (201, &json!([])));
     assert_eq!(rig.balanced().await, 100);
+}
+
+/// A text of a million bytes takes 980 of the 1,000 units that this table gives in a second. With its job in one transaction it would take
+/// twice that of one partition key, which no table gives.
+#[tokio::test]
+async fn the_longest_text_is_accepted_and_others_go_on_beside_it() {
+    let capacity = Capacity { partitions: 1, ..Capacity::default() };
+    let rig = Rig::like_aws(LikeAws { capacity: Some(capacity), ..LikeAws::nothing() }).await;
+    rig.give_plan(Plan::Enterprise).await;
+    rig.minutes_pass(20).await;
+    let [analyze, create] = ["analyze", "create-item"].map(|name| rig.system.contexts().get(name).unwrap());
+    let text = json!({"text": "0123456789".repeat(100_000)});
+    let others = async {
+        for _ in 0..20 {
+            rig.create(create).await.unwrap();
+        }
+    };
+    let ((status, job), ()) = tokio::join!(rig.call(analyze, "analyze", &text, &[], &[]), others);
+    assert_eq!(status, 202, "{job}");
+    let store = rig.here().store();
+    let job = store.job(rig.org_id, job["id"].as_str().unwrap().parse().unwrap()).await.unwrap();
+    assert!(store.job_input(&job).await.unwrap() == text["text"].as_str().unwrap());
 }
 
 #[tokio::test]

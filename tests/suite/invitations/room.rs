@@ -8,6 +8,8 @@ use crate::letters::{Letters, token_of};
 use futures_util::future::join_all;
 use local::{Options, System};
 use serde_json::json;
+use shared::ApiError;
+use shared::ids::OrgId;
 use shared::model::invitation::INVITATION_LIFETIME;
 use std::time::Duration;
 
@@ -235,6 +237,22 @@ async fn what_is_refused_after_midnight_goes_back_to_its_day() {
     refused.is_problem(401, "invalid_token");
     assert_eq!(invite(&rig, &owner, &unique_email(), "member").await.status, 201);
     invite(&rig, &owner, &unique_email(), "member").await.is_problem(429, "rate_limited");
+}
+
+/// What goes back goes back once, also where the reply to it is lost.
+#[tokio::test]
+async fn a_lost_reply_gives_no_invitation_back_twice() {
+    let rig = Rig::new().await;
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    let slow = database.system().await;
+    let (store, org) = (slow.context().store(), OrgId::new());
+    let taken = store.take_invitation(org, 2).await.unwrap();
+    let _kept = store.take_invitation(org, 2).await.unwrap();
+    database.inject("UpdateItem", Fault::LoseReply(1));
+    store.give_invitation_back(taken).await;
+    database.release("UpdateItem");
+    let _another = store.take_invitation(org, 2).await.unwrap();
+    assert!(matches!(store.take_invitation(org, 2).await, Err(ApiError::RateLimited { limit: 2, .. })));
 }
 
 /// It is there, and its mail goes out: so it counts, whatever its caller was told.

@@ -130,3 +130,17 @@ async fn a_message_whose_job_was_never_read_is_not_buried() {
     assert_eq!((job["state"].as_str(), job["attempts"].as_u64()), (Some("succeeded"), Some(1)), "{job}");
     assert_eq!((providers.analyses().len(), rig.dead_letters()), (1, 0));
 }
+
+/// All three replies to it are lost: whether it is written is asked until that is known. The run that nobody began would be charged.
+#[tokio::test]
+async fn a_claim_whose_reply_was_lost_is_no_run() {
+    let (_origin, database, providers, rig) = world().await;
+    let owner = rig.owner("pro").await;
+    let id = rig.accepted(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await;
+    database.inject("TransactWriteItems", Fault::LoseReply(3));
+    rig.deliver().await;
+    rig.drain().await;
+    let job = rig.job(&owner, &id).await;
+    assert_eq!((job["state"].as_str(), job["attempts"].as_u64()), (Some("succeeded"), Some(1)), "{job}");
+    assert_eq!((providers.analyses().len(), rig.usage(&owner).await["cost_usd"].as_str()), (1, Some("0.0045")));
+}

@@ -6,11 +6,13 @@ use crate::api::Actor;
 use local::names::{DEAD_LETTER_QUEUE, MAIL_EVENTS_QUEUE};
 use local::operator;
 use local::operator::dead_letters::apply_dead_letters;
+use local::operator::redrive::{Which, redrive_failed};
 use local::sqs::Draft;
 use serde_json::{Value, json};
 use shared::jobs::JobMessage;
 use shared::model::job::JobKind;
 use shared::model::text::Email;
+use shared::model::time::Moment;
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
@@ -171,6 +173,40 @@ async fn a_report_that_it_was_sent_settles_an_email_that_waits() {
         assert_eq!(rig.job(&owner, &id).await["state"], "succeeded", "{kind}");
         assert_eq!(providers.emails().len() - sent, usize::from(state == "queued"), "{kind}");
     }
+}
+
+/// Nor is it sent again by a retry, whyever its job failed: the last try was refused at the end of its time, a part in between refused, a
+/// person was wrong.
+#[tokio::test]
+async fn a_report_that_it_was_sent_settles_an_email_that_failed() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("free").await;
+    providers.will([Answer::Refuse(503, None), Answer::Refuse(503, None)]);
+    let given_up = rig.accepted(&owner, "/send-email", letter(json!(owner.email))).await;
+    rig.deliver_of(JobKind::SendEmail).await;
+    rig.system.clock().jump(Duration::from_secs(24 * 60 * 60 + 1));
+    rig.deliver_of(JobKind::SendEmail).await;
+    providers.will([Answer::Refuse(400, None)]);
+    let refused = rig.accepted(&owner, "/send-email", letter(json!(owner.email))).await;
+    rig.deliver_of(JobKind::SendEmail).await;
+    let denied = unknown(&rig, &providers, &owner).await;
+    let job = JobMessage { org_id: owner.org_id.parse().unwrap(), job_id: denied.parse().unwrap() };
+    assert!(operator::settle(rig.system.context(), job, false).await.unwrap());
+
+    for (id, code) in [(given_up, "gave_up"), (refused, "email_refused"), (denied, "not_sent")] {
+        let job = rig.job(&owner, &id).await;
+        assert_eq!((job["state"].as_str(), job["error"]["code"].as_str()), (Some("failed"), Some(code)), "{job}");
+        happened(&rig, &owner, &id, "Send", json!({}));
+        rig.deliver().await;
+        let job = rig.job(&owner, &id).await;
+        assert_eq!((job["state"].as_str(), job["error"].is_null()), (Some("succeeded"), true), "{code}: {job}");
+        rig.api.post(&owner, &format!("/jobs/{id}/retry"), Value::Null).await.is_problem(409, "job_not_failed");
+    }
+    let report = redrive_failed(rig.system.context(), Which::All(Moment::from_millis(0))).await.unwrap();
+    assert_eq!((report.queued, report.stay.len()), (0, 0), "nor by an operator");
+    rig.drain().await;
+    assert_eq!(providers.emails().len(), 0);
 }
 
 /// The provider reports that it took an e-mail before its answer to the run is there, and the answer is lost: the job had ended, and the

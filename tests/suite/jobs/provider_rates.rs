@@ -30,7 +30,7 @@ fn of_full<T>(full: T, part: T) -> T {
     if std::env::var_os("UNKIND").is_some_and(|size| size == "full") { full } else { part }
 }
 
-async fn analyses(rig: &Rig, owner: &Actor, count: usize) -> Vec<String> {
+pub(super) async fn analyses(rig: &Rig, owner: &Actor, count: usize) -> Vec<String> {
     let ask = |number: usize| {
         let text = format!("text {number} of {}", owner.email);
         rig.accepted(owner, "/analyze", json!({"text": text, "model": MODEL}))

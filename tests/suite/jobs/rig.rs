@@ -5,7 +5,10 @@ use crate::api::{Actor, Api, Reply};
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::Request;
+use futures_util::future::join_all;
 use local::event_source::{Delivery, EventSource};
+use local::like_aws::ledger::Refusal;
+use local::like_aws::{Ledger, LikeAws};
 use local::names::{DEAD_LETTER_QUEUE, MAIL_EVENTS_QUEUE, queue_of};
 use local::sqs::Counts;
 use local::{Options, System, operator};
@@ -16,6 +19,7 @@ use shared::model::time::Moment;
 use shared::store::items::SPREAD_BY_OPERATOR_AFTER;
 use shared::store::jobs::Advance;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tower::ServiceExt as _;
 
@@ -35,6 +39,18 @@ pub(crate) struct Rig {
     sources: [(&'static str, EventSource); 3],
     /// Apart: no organization's job is on it.
     account_mail: EventSource,
+    /// What met, where the suite runs in the like-aws world.
+    ledger: Option<Arc<Ledger>>,
+}
+
+/// The world of a rig's system: that which the test says. Else, where the suite runs in the like-aws world, what of that is around the
+/// database: queues, functions and the stream are as the test calls them. Nothing of it where time stands still, for no call would end.
+pub(crate) fn world_of(options: &Options) -> Option<LikeAws> {
+    let of_suite = || LikeAws::from_environment().filter(|_| !options.clock.stands_still());
+    options.like_aws.clone().or_else(|| {
+        let ledger = Some(Arc::new(Ledger::new(options.clock.clone())));
+        of_suite().map(|world| LikeAws { queues: None, lambda: None, stream: None, ledger, ..world })
+    })
 }
 
 impl Rig {
@@ -55,6 +71,8 @@ impl Rig {
 
     /// With these options.
     pub(crate) async fn start(options: Options) -> Self {
+        let like_aws = world_of(&options);
+        let ledger = like_aws.as_ref().and_then(|world| world.ledger.clone());
         let mut environment = options.environment;
         if !environment.keys().any(|name| CAPS.iter().any(|(cap, _)| name == cap)) {
             environment.extend(CAPS.map(|(name, value)| (name.to_owned(), value.to_owned())));
@@ -62,7 +80,7 @@ impl Rig {
         for (name, value) in RATES {
             environment.entry(name.to_owned()).or_insert_with(|| value.to_owned());
         }
-        let options = Options { background: false, environment, ..options };
+        let options = Options { background: false, environment, like_aws, ..options };
         let system = System::start(options).await.unwrap();
         let source = |queue, worker| (queue, system.event_source(worker).unwrap());
         let sources = [
@@ -71,7 +89,7 @@ impl Rig {
             source(MAIL_EVENTS_QUEUE, "mail-event-worker"),
         ];
         let account_mail = system.event_source("account-mail-worker").unwrap();
-        Self { api: Api::of(&system), system, sources, account_mail }
+        Self { api: Api::of(&system), system, sources, account_mail, ledger }
     }
 
     /// Hands one batch to the worker of the first queue that has one; there must be something on a queue.
@@ -250,6 +268,18 @@ impl Rig {
         }
         panic!("{path} stays busy");
     }
+}
+
+/// Whatever the suite runs in, so do the systems that tests start by a rig.
+#[tokio::test]
+async fn transactions_of_a_rig_meet_where_those_of_the_suite_do() {
+    let rig = Rig::new().await;
+    let owner = rig.owner("pro").await;
+    let created = join_all((0..20).map(|key| rig.decided(&owner, "/items", key.to_string(), r#"{"name":"x"}"#))).await;
+    assert!(created.iter().all(|reply| reply.status == 201), "{created:?}");
+    let refusals = rig.ledger.as_ref().map(|ledger| ledger.refusals()).unwrap_or_default();
+    let met = refusals.keys().any(|(_, why)| *why == Refusal::Conflict);
+    assert_eq!(met, LikeAws::from_environment().is_some());
 }
 
 /// A model with a price, whose budget can be used up.

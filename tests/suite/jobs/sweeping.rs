@@ -1,12 +1,13 @@
 //! What is due is dealt with, whatever stands beside it in the index.
 
+use super::deadlines::world;
 use super::rig::Rig;
 use crate::api::Actor;
-use crate::faults::FaultyDatabase;
+use crate::faults::{Fault, FaultyDatabase};
 use serde_json::{Value, json};
-use shared::model::job::JobRecord;
+use shared::model::job::{Claim, JobRecord, UsageDelta};
 use shared::model::time::Moment;
-use shared::store::jobs::Advance;
+use shared::store::jobs::{Advance, Change};
 use shared::store::keys::{DUE_SHARDS, Key, due_shard};
 use std::time::Duration;
 
@@ -171,4 +172,39 @@ async fn a_backlog_of_a_day_has_three_messages_of_each_job() {
     rig.deliver_all().await;
     let used = rig.usage(&owner).await;
     assert_eq!((used["analyses"]["used"].as_u64(), entries(&rig).await), (Some(20), 0));
+}
+
+/// An e-mail whose worker died while it handed it over: the sweeper ends it.
+async fn died_while_sending(rig: &Rig, owner: &Actor) -> String {
+    let id = rig.accepted(owner, "/send-email", json!({"to": owner.email, "subject": "s", "text": "t"})).await;
+    let context = rig.system.context();
+    let sending = |job: &JobRecord| match job.claim(context.now()) {
+        Claim::Run(mine) => Ok(Change::to((mine.sending(), UsageDelta::default()), ())),
+        other => panic!("{other:?}"),
+    };
+    context.store().change_job(owner.org_id.parse().unwrap(), id.parse().unwrap(), sending).await.unwrap();
+    rig.time_passes(owner, &id).await;
+    id
+}
+
+/// Reads go well, and writes fail: a sweep sends a message once, also where it goes on because of what it cannot end.
+#[tokio::test]
+async fn what_was_sent_is_not_sent_again_because_it_was_not_noted() {
+    let (_origin, database, _providers, rig) = world().await;
+    let owner = rig.owner("pro").await;
+    let id = analysis(&rig, &owner).await;
+    rig.time_passes(&owner, &id).await;
+    let before = rig.visible();
+    database.inject("TransactWriteItems", Fault::Conflict(u32::MAX));
+    let swept = rig.sweep_within(Duration::from_secs(55)).await;
+    assert_eq!((swept.queued, swept.left, rig.visible()), (1, 1, before + 1));
+    database.release("TransactWriteItems");
+
+    died_while_sending(&rig, &owner).await;
+    let before = rig.visible();
+    database.inject("TransactWriteItems", Fault::Conflict(u32::MAX));
+    let swept = rig.sweep_within(Duration::from_secs(20)).await;
+    assert_eq!((swept.queued, swept.ended, swept.left, rig.visible()), (1, 0, 2, before + 1));
+    database.release("TransactWriteItems");
+    assert_eq!(rig.sweep_once().await.ended, 1, "all of it is dealt with when writes go well");
 }

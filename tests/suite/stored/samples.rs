@@ -130,9 +130,19 @@ impl Table {
     }
 
     pub(super) async fn records(&self) -> Records {
-        let found = self.call("Scan", json!({"TableName": TABLE_NAME, "ConsistentRead": true})).await;
-        assert!(found["LastEvaluatedKey"].is_null(), "one page is enough for samples");
-        by_key(found["Items"].as_array().unwrap())
+        let (mut records, mut start) = (Records::new(), Value::Null);
+        loop {
+            let mut scan = json!({"TableName": TABLE_NAME, "ConsistentRead": true});
+            if !start.is_null() {
+                scan["ExclusiveStartKey"] = start;
+            }
+            let mut page = self.call("Scan", scan).await;
+            records.extend(by_key(page["Items"].as_array().unwrap()));
+            start = page["LastEvaluatedKey"].take();
+            if start.is_null() {
+                return records;
+            }
+        }
     }
 
     async fn call(&self, operation: &str, body: Value) -> Value {

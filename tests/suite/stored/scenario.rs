@@ -75,6 +75,8 @@ impl Scenario {
         assert_eq!(spread.status, 201, "{}", spread.text);
         self.rig.settings(&large, json!({"default_model": MODEL, "monthly_budget_usd": "25.00"})).await;
         self.traced(&large, "/analyze", &json!({"text": "A spread text."})).await;
+        let long = json!({"text": "A long text. ".repeat(24_000), "model": "builtin"});
+        self.rig.accepted(&large, "/analyze", long).await;
         self.rig.deliver_all().await;
         self.providers.will([Answer::Say("no".to_owned())]);
         self.rig.accepted(&large, "/analyze", json!({"text": "A text."})).await;
@@ -278,7 +280,7 @@ impl Scenario {
         let (store, now) = (self.rig.system.context().store(), self.rig.system.context().now());
         let (org, rate) = (owner.org_id.parse().unwrap(), Rate::of(60_000, Duration::from_secs(60)));
         let provider = Provider::Model("small".to_owned());
-        let first = store.join_backlog(org, &provider, now, rate.interval(), None).await.unwrap();
+        let first = store.join_backlog(org, &provider, now, (rate, 1), None).await.unwrap();
         assert_eq!(first, None, "nobody is before it");
         store.note_rate(&provider, rate).await.unwrap();
         let lease = store.lease_call(&provider, rate, &mut LimiterRecord::default(), 1, None).await.unwrap();

@@ -25,9 +25,16 @@ pub enum Fault {
 
 struct Shared {
     fault: Mutex<Fault>,
-    connections: Mutex<Vec<(TcpStream, Arc<AtomicBool>)>>,
+    connections: Mutex<Vec<(TcpStream, Arc<Passage>)>>,
     stop: AtomicBool,
     accepted: AtomicU64,
+}
+
+/// What one connection lets through.
+#[derive(Default)]
+struct Passage {
+    forgotten: AtomicBool,
+    held: AtomicBool,
 }
 
 /// A running proxy; it ends when dropped.
@@ -78,8 +85,25 @@ impl TcpProxy {
     /// Forgets what is open, as a network does that drops a connection without a word: it stays open, and
     /// nothing passes any more. New connections work.
     pub fn forget(&self) {
-        for (_, forgotten) in locked(&self.shared.connections).iter() {
-            forgotten.store(true, SeqCst);
+        for (_, passage) in locked(&self.shared.connections).iter() {
+            passage.forgotten.store(true, SeqCst);
+        }
+    }
+
+    /// Holds what clients send on the connections that are open, as a network does that is slow on one way: [`Self::deliver`] lets it
+    /// arrive, also what a client sent that has closed its end meanwhile. New connections work.
+    pub fn hold(&self) {
+        self.set_held(true);
+    }
+
+    /// Has arrive what was held.
+    pub fn deliver(&self) {
+        self.set_held(false);
+    }
+
+    fn set_held(&self, held: bool) {
+        for (_, passage) in locked(&self.shared.connections).iter() {
+            passage.held.store(held, SeqCst);
         }
     }
 }
@@ -123,24 +147,27 @@ fn listen(shared: &Arc<Shared>, listener: TcpListener, port: u16, upstream: u16)
 
 fn serve(shared: &Arc<Shared>, client: TcpStream, upstream: u16) {
     let Ok(server) = TcpStream::connect(("127.0.0.1", upstream)) else { return };
-    let forgotten = Arc::new(AtomicBool::new(false));
+    let passage = Arc::<Passage>::default();
     let copy = |stream: &TcpStream| stream.try_clone().expect("a socket");
     for (from, to, is_client) in [(&client, &server, true), (&server, &client, false)] {
         from.set_nonblocking(false).and_then(|()| from.set_nodelay(true)).expect("a socket");
-        locked(&shared.connections).push((copy(from), Arc::clone(&forgotten)));
-        let (shared, forgotten, from, to) = (Arc::clone(shared), Arc::clone(&forgotten), copy(from), copy(to));
-        std::thread::spawn(move || pump(&shared, &forgotten, from, to, is_client));
+        locked(&shared.connections).push((copy(from), Arc::clone(&passage)));
+        let (shared, passage, from, to) = (Arc::clone(shared), Arc::clone(&passage), copy(from), copy(to));
+        std::thread::spawn(move || pump(&shared, &passage, from, to, is_client));
     }
 }
 
 /// Moves bytes from one side to the other, as the fault of the moment has it.
-fn pump(shared: &Shared, forgotten: &AtomicBool, mut from: TcpStream, mut to: TcpStream, is_client: bool) {
+fn pump(shared: &Shared, passage: &Passage, mut from: TcpStream, mut to: TcpStream, is_client: bool) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(length @ 1..) = from.read(&mut buffer) {
         let bytes = &buffer[..length];
+        while is_client && passage.held.load(SeqCst) && !shared.stop.load(SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let fault = *locked(&shared.fault);
         let moved = match (fault, is_client) {
-            _ if forgotten.load(SeqCst) => Ok(()),
+            _ if passage.forgotten.load(SeqCst) => Ok(()),
             (Fault::Hang, _) => Ok(()),
             (Fault::Answer(answer), true) => from.write_all(answer(bytes).as_bytes()),
             (Fault::CutMidReply, false) => {

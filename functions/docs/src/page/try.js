@@ -1,6 +1,7 @@
 // Trying an operation: a form, the request that it makes, the same for other programs, and the reply.
 const SHOWN_CHARACTERS = 200000;
-const base = new URL("./", location.href); // keeps the stage of an API Gateway address: /dev/docs -> /dev/
+// Keeps the stage of an API Gateway address, which takes slashes behind a path: /dev/docs and /dev/docs/ -> /dev/
+const base = new URL("./", location.origin + location.pathname.replace(/\/+$/, ""));
 const remembered = {}; // what replies have named of what paths ask for, by the pattern of the path's parameter
 
 /** Takes from a reply the first text that fits each path parameter, so that the next operation starts with it. */
@@ -33,7 +34,7 @@ function parameterField(parameter, id) {
   h("div", {}, control, h("div", { class: "meta" }, markdown(parameter.description), h("span", { class: "rule" }, rules(schema))))];
 }
 
-/** The request that a form describes. With a token the cookie stays at home: two credentials are refused as ambiguous. */
+/** The request that a form describes. With a token the cookie stays at home: it would not be looked at. */
 function requestOf(operation, form) {
   const headers = new Headers({ Accept: "application/json" });
   let path = operation.path;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use shared::ids::{ItemId, JobId};
 use shared::model::job::JobKind;
 use shared::model::time::Moment;
+use shared::model::usage::month_of;
 use shared::store::keys::{self, Key};
 use shared::token::Token;
 use std::collections::BTreeMap;
@@ -16,6 +17,14 @@ use uuid::Uuid;
 /// When filled jobs are to be looked at: not within any run.
 const LATER: Duration = Duration::from_secs(24 * 60 * 60);
 const AN_HOUR_MS: usize = 60 * 60 * 1_000;
+/// When a hot organization was spread: before all that it has, so that pages lie on one side of it.
+const LONG_AGO_MS: usize = 1_000_000_000_000;
+/// Copies of a hot organization's record, lanes of a limit, and the partitions that lanes lie in.
+const COPIES: u8 = 8;
+const LANES: u8 = 240;
+const LANE_PARTITIONS: u8 = 8;
+/// What a filled lane gives.
+const SLICE: usize = 1_000;
 
 /// An id as old as the `back`th millisecond before `template` was made, and so in its place in the order.
 fn older<I: Into<Uuid> + From<Uuid>>(template: I, back: usize) -> I {
@@ -24,6 +33,10 @@ fn older<I: Into<Uuid> + From<Uuid>>(template: I, back: usize) -> I {
     bytes[..6].copy_from_slice(&(made - back as u64).to_be_bytes()[2..]);
     bytes[12..].copy_from_slice(&u32::try_from(back).unwrap().wrapping_mul(0x9E37_79B9).to_be_bytes());
     Uuid::from_bytes(bytes).into()
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{text}\"")
 }
 
 fn number(row: &Value, attribute: &str) -> String {
@@ -60,15 +73,19 @@ pub(crate) async fn items(scene: &Scene, count: usize) -> ItemId {
     let org = scene.owner.org_id;
     let made: ItemId = scene.must(&new_item(scene)).await["id"].as_str().unwrap().parse().unwrap();
     let row = scene.raw.row(Key::item(org, made)).await;
+    let pk = Key::item(org, made).pk;
     let (text, at) = (row.to_string(), number(&row, "created_at"));
     let id = |back| older(made, back);
     let time = |back: usize| (at.parse::<u64>().unwrap() - back as u64).to_string();
     let rows = (1..count).map(|back| {
         let row = text.replace(&made.to_string(), &id(back).to_string());
-        row.replace(&format!("\"{at}\""), &format!("\"{}\"", time(back)))
+        let row = row.replace(&quoted(&pk), &quoted(&Key::item(org, id(back)).pk));
+        row.replace(&quoted(&at), &quoted(&time(back)))
     });
     scene.raw.put_all(rows).await;
-    scene.raw.set(Key::org(org), "item_count", count).await;
+    // Where lanes hold units, the record counts those too.
+    let out: usize = number(&scene.raw.row(Key::org(org)).await, "item_count").parse().unwrap();
+    scene.raw.set(Key::org(org), "item_count", out + count - 1).await;
     let middle = if count > 1 { id(count / 2) } else { made };
     let other: ItemId = scene.must(&new_item(scene)).await["id"].as_str().unwrap().parse().unwrap();
     assert_alike(&scene.raw.row(Key::item(org, middle)).await, &scene.raw.row(Key::item(org, other)).await);
@@ -167,6 +184,59 @@ pub(crate) async fn jobs(scene: &Scene, count: usize) {
         assert_eq!(scene.deliver("analysis-worker", PLAIN).await, 1);
         assert!(usage(scene, "/output_tokens").await > before, "the worker did not run a filled job");
     }
+}
+
+/// Has the owner's organization spread since long ago, and a slice in all lanes: what a call costs does not depend on the lane that it finds.
+pub(crate) async fn spread(scene: &Scene) {
+    let org = scene.owner.org_id;
+    scene.system.context().store().spread_items(org, Duration::ZERO).await.unwrap();
+    for key in (0..COPIES).map(|copy| Key::org_copy(org, copy)).chain([Key::org(org)]) {
+        scene.raw.set(key, "spread_from", LONG_AGO_MS).await;
+    }
+    // Its acceptance fills the lanes of one partition.
+    scene.must(&new_analysis(scene)).await;
+    let month = month_of(scene.system.context().now()).0;
+    let mut filled = BTreeMap::new();
+    for partition in 0..LANE_PARTITIONS {
+        for lane in scene.raw.partition(Key::usage_lane(org, &month, "", partition).pk).await {
+            filled.insert(lane["sk"]["S"].as_str().unwrap().to_owned(), lane["terms"]["S"].clone());
+        }
+    }
+    let terms = filled.values().next().expect("lanes of one partition").clone();
+    let root = scene.raw.row(Key::usage(org, &month)).await;
+    for counter in ["analyses", "emails"] {
+        let lanes = (0..LANES).map(|lane| Key::usage_lane(org, &month, counter, lane));
+        let empty: Vec<Key> = lanes.filter(|lane| !filled.contains_key(&lane.sk)).collect();
+        scene.raw.put_all(empty.iter().map(|lane| filled_lane(lane, &terms))).await;
+        let out: usize = root[counter]["N"].as_str().map_or(0, |out| out.parse().unwrap());
+        scene.raw.set(Key::usage(org, &month), counter, out + empty.len() * SLICE).await;
+    }
+    assert_eq!(scene.deliver("analysis-worker", PLAIN).await, 1);
+}
+
+/// The row of a lane that has a slice.
+fn filled_lane(Key { pk, sk }: &Key, terms: &Value) -> String {
+    let free = SLICE.to_string();
+    json!({"pk": {"S": pk}, "sk": {"S": sk}, "free_units": {"N": free}, "terms": {"S": terms}}).to_string()
+}
+
+/// Fills the owner's organization with `count` jobs that have ended, copies of one that the API made. Returns the one in the middle.
+pub(crate) async fn ended_jobs(scene: &Scene, made: &str, count: usize) -> String {
+    let (org, made) = (scene.owner.org_id, made.parse::<JobId>().unwrap());
+    let row = scene.raw.row(Key::job(org, made)).await;
+    let (text, at, pk) = (row.to_string(), number(&row, "created_at"), Key::job(org, made).pk);
+    let id = |back| older(made, AN_HOUR_MS + back);
+    let rows = (1..=count).map(|back| {
+        let row = text.replace(&made.to_string(), &id(back).to_string());
+        let row = row.replace(&quoted(&pk), &quoted(&Key::job(org, id(back)).pk));
+        let created = at.parse::<u64>().unwrap() - (AN_HOUR_MS + back) as u64;
+        row.replace(&quoted(&at), &quoted(&created.to_string()))
+    });
+    scene.raw.put_all(rows).await;
+    let middle = id(count / 2);
+    let seen = scene.must(&Ask::new("get-job", Method::GET, Some(&scene.owner.token)).of("job_id", middle)).await;
+    assert_eq!(seen["state"], "succeeded");
+    middle.to_string()
 }
 
 /// A number of this month's usage.

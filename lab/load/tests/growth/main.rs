@@ -1,5 +1,6 @@
 //! `just growth`: what each function costs with little and with much stored. Without `--full` (as in `cargo test`) at small
-//! sizes and exact figures only: calls, bytes and capacity units, which must be the same at every size.
+//! sizes and exact figures only: calls, bytes and capacity units, which must be the same at every size, and of a hot organization no more
+//! than is written of it.
 //!
 //! The functions run in this thread, the system's own parts in others, each database in one of its own: so CPU time is
 //! told apart, and what grows in the embedded database is not taken for what grows in a function.
@@ -14,7 +15,7 @@ mod scene;
 
 use clap::Parser;
 use endpoints::{ENDPOINTS, Endpoint, Fixtures};
-use load::growth::{Dimension, Row, Timing, median};
+use load::growth::{Cost, Dimension, Most, Row, Timing, median};
 use scene::{PLAIN, Scene, Via};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -46,11 +47,30 @@ struct Arguments {
 /// The workspace's `target/load`: cargo runs tests in their package's folder.
 const REPORTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/load");
 
-/// What grows, with its sizes in full and in small.
-const DIMENSIONS: [(&str, [usize; 3], &[usize]); 3] = [
+/// Of an organization that is spread, with copies and lanes: a size of it is as many items and as many jobs.
+const HOT: &str = "items and jobs of a hot organization";
+
+/// What grows, with its sizes in full and in small. The first is what `just money` counts with.
+const DIMENSIONS: [(&str, [usize; 3], &[usize]); 4] = [
     ("items in the organization", [1_000, 100_000, 1_000_000], &[100, 2_000]),
     ("organizations", [10, 1_000, 100_000], &[10, 300]),
     ("queued jobs", [1, 1_000, 100_000], &[1, 300]),
+    (HOT, [1_000, 10_000, 100_000], &[300, 2_000]),
+];
+
+/// What a call of a hot organization costs at most (docs/decisions/0085, 0086 and 0088): as much as of others, but that a list asks all
+/// partitions, and the month all lanes.
+const AT_MOST: [(&str, Most); 10] = [
+    ("list-items", Most::Calls(10)),
+    ("list-jobs", Most::Calls(18)),
+    ("get-usage", Most::ReadUnits(25.0)),
+    ("create-item", Most::WriteUnits(4.0)),
+    ("create-item, with a key", Most::WriteUnits(6.0)),
+    ("create-item, 25 at once", Most::WriteUnits(30.0)),
+    ("delete-item", Most::WriteUnits(4.0)),
+    ("analyze", Most::WriteUnits(8.0)),
+    ("send-email", Most::WriteUnits(9.0)),
+    ("analysis-worker", Most::WriteUnits(12.0)),
 ];
 
 fn main() -> ExitCode {
@@ -66,6 +86,9 @@ fn main() -> ExitCode {
         let sizes = if arguments.full { full.as_slice() } else { small };
         let dimension = measure(&arguments, what, sizes, (&systems, &here));
         grown.extend(dimension.grown());
+        if what == HOT {
+            grown.extend(dimension.beyond(&AT_MOST));
+        }
         dimensions.push(dimension);
         if let Some(folder) = arguments.out.clone().or(arguments.full.then(|| REPORTS.into())) {
             write(&folder, &dimensions);
@@ -113,10 +136,17 @@ fn measure(arguments: &Arguments, what: &'static str, sizes: &[usize], on: (&Run
 
 async fn lay(scene: &Scene, what: &str, size: usize) -> Fixtures {
     let (mut items, mut user) = (20, scene.member.clone());
-    let job = endpoints::end_jobs(scene).await;
+    if what == HOT {
+        fill::spread(scene).await;
+    }
+    let mut job = endpoints::end_jobs(scene).await;
     match what {
         "organizations" => user = fill::orgs(scene, size).await,
         "queued jobs" => fill::jobs(scene, size).await,
+        HOT => {
+            items = size;
+            job = fill::ended_jobs(scene, &job, size).await;
+        }
         _ => items = size,
     }
     // Twice a page where something else grows: each scene has pages that are full.
@@ -125,8 +155,8 @@ async fn lay(scene: &Scene, what: &str, size: usize) -> Fixtures {
 }
 
 /// The exact cost of one call, after another one like it.
-async fn cost(scene: &Scene, fixtures: &Fixtures, endpoint: Endpoint) -> load::growth::Cost {
-    let mut cost = load::growth::Cost::default();
+async fn cost(scene: &Scene, fixtures: &Fixtures, endpoint: Endpoint) -> Cost {
+    let mut cost = Cost::default();
     for number in 0..2 {
         let work = endpoints::prepare(scene, fixtures, endpoint, number).await;
         let _before = scene.meter.take();

@@ -70,15 +70,57 @@ async fn a_throttled_transaction_says_so_by_position() {
     assert_eq!(canceled.cancellation_reasons()[0].code(), Some("ThrottlingError"));
 }
 
+/// Four records of one partition key, 250 units each as single writes: there is no second in which a transaction of them has room.
+#[tokio::test]
+async fn a_transaction_of_more_than_a_partition_gives_in_a_second_is_refused_however_long_it_waits() {
+    let (rig, _) = rig(Capacity::settled());
+    let transaction = |shares_key: bool| {
+        let puts = (0..4).map(|number| {
+            let pk = if shares_key { "one".to_owned() } else { format!("of its own {number}") };
+            let mut item = of_bytes(&pk, 249 << 10);
+            item.insert("sk".to_owned(), AttributeValue::S(number.to_string()));
+            let put = Put::builder().table_name(rig.table()).set_item(Some(item)).build().expect("a put");
+            TransactWriteItem::builder().put(put).build()
+        });
+        rig.client().transact_write_items().set_transact_items(Some(puts.collect()))
+    };
+    for _ in 0..3 {
+        let refused = transaction(true).send().await.expect_err("throttled").into_service_error();
+        let TransactWriteItemsError::TransactionCanceledException(canceled) = refused else { panic!("{refused:?}") };
+        let codes: Vec<_> = canceled.cancellation_reasons().iter().map(|reason| reason.code()).collect();
+        assert_eq!(codes, [Some("ThrottlingError"); 4]);
+        rig.clock.jump(Duration::from_secs(60));
+    }
+    transaction(false).send().await.expect("each has a second's units");
+}
+
+/// The units that were taken, of reads and of writes.
+fn units(ledger: &Ledger) -> (f64, f64) {
+    let (second, found) = (ledger.seconds(), ledger.hottest(100));
+    let total = |units: fn(&Units) -> f64| found.iter().map(|(_, each)| units(each) * second).sum::<f64>().round();
+    (total(|units| units.read), total(|units| units.write))
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_done_takes_reads_when_it_is_sent_again_and_is_not_refused() {
+    let (rig, ledger) = rig(one());
+    let once = || {
+        let put = Put::builder().table_name(rig.table()).set_item(Some(key("a"))).build().expect("a put");
+        let put = TransactWriteItem::builder().put(put).build();
+        rig.client().transact_write_items().transact_items(put).client_request_token("one").send()
+    };
+    once().await.expect("it is done");
+    assert_eq!(units(&ledger), (0.0, 2.0));
+    exhaust(&rig).await;
+    ledger.clear();
+    once().await.expect("answered as before, though nothing can be written");
+    assert_eq!(units(&ledger), (2.0, 0.0));
+}
+
 #[tokio::test]
 async fn writes_take_a_unit_a_kilobyte_and_twice_that_in_a_transaction() {
     let (rig, ledger) = rig(one());
     put(&rig, "a", 1500).await.expect("it is there");
-    let units = |ledger: &Ledger| {
-        let (second, found) = (ledger.seconds(), ledger.hottest(9));
-        let total = |units: fn(&Units) -> f64| found.iter().map(|(_, each)| units(each) * second).sum::<f64>().round();
-        (total(|units| units.read), total(|units| units.write))
-    };
     assert_eq!(units(&ledger), (0.0, 2.0));
     let put = Put::builder().table_name(rig.table()).set_item(Some(key("a"))).build().expect("a put");
     let transaction = rig.client().transact_write_items().transact_items(TransactWriteItem::builder().put(put).build());

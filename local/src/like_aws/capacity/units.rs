@@ -24,6 +24,11 @@ pub(super) fn of_write(operation: &str, write: &Write<'_>, database: &EmbeddedDa
     if operation == "TransactWriteItems" { 2.0 * units } else { units }
 }
 
+/// Read units of a write whose transaction is done and was sent again.
+pub(super) fn of_repetition(key: &RecordKey, database: &EmbeddedDatabase, table: &str) -> f64 {
+    2.0 * read_capacity_units(stored(key, database, table))
+}
+
 /// Bytes of a record as it is; 0 if it is not there.
 fn stored(key: &RecordKey, database: &EmbeddedDatabase, table: &str) -> usize {
     let Some(engine) = database.engine() else { return 0 };

@@ -119,6 +119,18 @@ pub(crate) async fn without(
         return Ok(reply);
     }
     let mut answered: Json = serde_json::from_slice(reply.body().bytes().unwrap_or_default()).unwrap_or_default();
-    answered["UnprocessedItems"] = unprocessed;
+    answered["UnprocessedItems"] = together(unprocessed, &answered["UnprocessedItems"]);
     answer(200, answered.to_string())
+}
+
+/// What this layer left of a batch, and what one behind it did.
+fn together(mut ours: Json, theirs: &Json) -> Json {
+    for (table, writes) in theirs.as_object().into_iter().flatten() {
+        let back = &mut ours[table];
+        if back.is_null() {
+            *back = json!([]);
+        }
+        back.as_array_mut().into_iter().for_each(|back| back.extend(writes.as_array().cloned().unwrap_or_default()));
+    }
+    ours
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::like_aws::tests_rig::{Rig, key};
-use crate::like_aws::{LikeAws, Lognormal};
+use crate::like_aws::{Capacity, LikeAws, Lognormal};
 use aws_sdk_dynamodb::error::ProvideErrorMetadata as _;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Put, TransactWriteItem, Update, WriteRequest};
@@ -179,6 +179,31 @@ async fn of_a_batch_only_what_is_held_comes_back() {
     assert!(rig.exists("b").await && rig.exists("c").await && !rig.exists("a").await);
     let alone = rig.client().batch_write_item().request_items(rig.table(), vec![write("a")]).send().await;
     assert_eq!(alone.expect("taken").unprocessed_items.expect("all are left")[rig.table()], [write("a")]);
+    end(&rig, first).await;
+}
+
+/// What has no units left is kept back in front of what is held, and neither hides the other.
+#[tokio::test]
+async fn of_a_batch_what_is_short_and_what_is_held_come_back() {
+    let transactions = Some(Transactions { hold: HOLD, lost_coordinators: 0.0, ..Transactions::default() });
+    let rig = Rig::new(|_| LikeAws { transactions, capacity: Some(Capacity::settled()), ..LikeAws::nothing() });
+    let mut large = key("short");
+    large.insert("text".to_owned(), AttributeValue::S("x".repeat(300 << 10)));
+    for _ in 0..4 {
+        // The last of them takes more than its partition has left in this second.
+        let put = rig.client().put_item().table_name(rig.table()).set_item(Some(large.clone()));
+        put.send().await.expect("something is left");
+    }
+    let first = begin(&rig, vec![put(&rig, "held")], "held").await;
+    let write = |name: &str| {
+        let put = aws_sdk_dynamodb::types::PutRequest::builder().set_item(Some(key(name))).build().expect("a put");
+        WriteRequest::builder().put_request(put).build()
+    };
+    let batch = vec![write("short"), write("held"), write("free")];
+    let reply = rig.client().batch_write_item().request_items(rig.table(), batch).send().await;
+    let unprocessed = reply.expect("the batch is taken").unprocessed_items.expect("some are left");
+    assert_eq!(unprocessed[rig.table()], [write("short"), write("held")]);
+    assert!(rig.exists("free").await && !rig.exists("held").await);
     end(&rig, first).await;
 }
 

@@ -2,7 +2,7 @@
 
 use super::class::EntryAddress;
 use super::connection::{Connection, ConnectionError};
-use super::entry::{Fence, HEADER};
+use super::entry::Fence;
 use super::memory::Memory;
 use super::operation::{Acquisition, Kept, Read};
 use super::server;
@@ -50,20 +50,20 @@ impl Backend {
         }
     }
 
-    /// Reads, and where there is nothing puts `lease` there for `lease_for`. Pages are only read: no command of
+    /// Reads, and where there is nothing puts a lease there for `lease_for`. Pages are only read: no command of
     /// the server does both for them.
     pub(super) async fn read_or_acquire(
         &self,
         address: &EntryAddress,
-        lease: &[u8; HEADER],
+        schema: u8,
         lease_for: Duration,
         budget: &mut Budget,
     ) -> Result<Read, ConnectionError> {
         match self {
             Self::Server(connection) if address.page().is_empty() => {
-                budget.spend(|patience| server::read_or_acquire(connection, address, lease, lease_for, patience)).await
+                budget.spend(|patience| server::read_or_acquire(connection, address, schema, lease_for, patience)).await
             }
-            Self::Memory(memory) if address.page().is_empty() => Ok(memory.read_or_acquire(address, lease, lease_for)),
+            Self::Memory(memory) if address.page().is_empty() => Ok(memory.read_or_acquire(address, schema, lease_for)),
             _ => Ok(self.read(address, budget).await?.map_or(Read::Nothing, Read::Found)),
         }
     }
@@ -72,16 +72,16 @@ impl Backend {
     pub(super) async fn acquire(
         &self,
         address: &EntryAddress,
-        lease: &[u8],
+        schema: u8,
         lease_for: Duration,
         now_ms: u64,
         budget: &mut Budget,
     ) -> Result<Acquisition, ConnectionError> {
         match self {
             Self::Server(connection) => {
-                budget.spend(|patience| server::acquire(connection, address, lease, lease_for, now_ms, patience)).await
+                budget.spend(|patience| server::acquire(connection, address, schema, lease_for, now_ms, patience)).await
             }
-            Self::Memory(memory) => Ok(memory.acquire(address, lease, lease_for, now_ms)),
+            Self::Memory(memory) => Ok(memory.acquire(address, schema, lease_for, now_ms)),
             Self::Off => Err(ConnectionError::Open),
         }
     }

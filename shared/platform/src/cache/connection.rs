@@ -156,10 +156,11 @@ impl Connection {
     }
 
     /// Runs one command within `patience`, unless the breaker forbids it. `insist` tries all the same: what
-    /// a reader may skip, a writer must deliver.
+    /// a reader may skip, a writer must deliver. `command` makes it for each try: a connection that was given up
+    /// may still deliver what was sent on it, later.
     pub(super) async fn run(
         &self,
-        command: &Cmd,
+        command: &mut (dyn FnMut() -> Cmd + Send),
         access: Access,
         patience: Duration,
         insist: bool,
@@ -187,17 +188,21 @@ impl Connection {
         result
     }
 
-    async fn attempt_twice(&self, command: &Cmd, deadline: Instant) -> Result<Value, ConnectionError> {
+    async fn attempt_twice(
+        &self,
+        command: &mut (dyn FnMut() -> Cmd + Send),
+        deadline: Instant,
+    ) -> Result<Value, ConnectionError> {
         let current = self.connection(deadline).await?;
         let doubtful = current.driver.is_doubtful();
         let first = if doubtful { deadline.min(Instant::now() + FIRST_TRY) } else { deadline };
-        match self.attempt(command, current, first).await {
+        match self.attempt(&command(), current, first).await {
             Err(ConnectionError::Lost(_)) => {}
             Err(ConnectionError::Late) if doubtful => {}
             other => return other,
         }
         let current = self.connection(deadline).await?;
-        self.attempt(command, current, deadline).await
+        self.attempt(&command(), current, deadline).await
     }
 
     async fn attempt(&self, command: &Cmd, mut current: Current, deadline: Instant) -> Result<Value, ConnectionError> {

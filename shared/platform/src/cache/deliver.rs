@@ -19,8 +19,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const TRY_FOR: Duration = Duration::from_secs(2);
 
 /// Whether a renewal or an invalidation reached the cache before the write was acknowledged. If not, it goes on being tried
-/// ([`Cache::settle`]), and until that succeeds readers may get what it was to replace: at most until the class's fresh time has
-/// passed (for one that may be stale, its stale time). The write itself stands.
+/// ([`Cache::settle`]), unless the cache had failed before (its breaker was open). Until it is told, by this or by another way, readers may
+/// get what it was to replace: at most until the class's fresh time has passed (for one that may be stale, its stale time). The write itself
+/// stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
     Delivered,
@@ -49,10 +50,13 @@ impl Cache {
     }
 
     async fn deliver(&self, class: &'static str, address: EntryAddress, new: Option<Kept<'_>>) -> Delivery {
-        let deadline = Instant::now() + self.0.options.write_patience;
-        let left = || Budget(deadline.saturating_duration_since(Instant::now()));
-        // Where nothing has been told for a while, and no reader asks, nobody waits for more than one attempt.
+        // Where nothing has been told for a while, nobody waits for more than one attempt, which is as short as a reader's, and none follows
+        // the reply: all environments of a function would be held up by one server that hangs.
         let is_patient = !self.0.backend.is_open();
+        let options = &self.0.options;
+        let patience = if is_patient { options.write_patience } else { options.patience.min(options.write_patience) };
+        let deadline = Instant::now() + patience;
+        let left = || Budget(deadline.saturating_duration_since(Instant::now()));
         let mut told = match new {
             Some(new) => self.0.backend.renew(&address, new, &mut left()).await,
             None => self.0.backend.invalidate(&address, &mut left()).await,
@@ -76,7 +80,9 @@ impl Cache {
         };
         self.failed(class, &error);
         self.0.metrics.count(class, Event::RenewalLost);
-        self.later(self.clone().deliver_late(class, address));
+        if is_patient {
+            self.later(self.clone().deliver_late(class, address));
+        }
         Delivery::Lost
     }
 

@@ -41,7 +41,8 @@ impl Fence {
     pub(super) const NONE: Self = Self([0; 8]);
 
     /// A fence that no other lease has: fences are counted from a number that each process draws once, since every
-    /// lookup that may acquire a lease needs one.
+    /// lookup that may acquire a lease needs one. Each command that asks for a lease is sent with one of its own: a copy that arrives after
+    /// a write has taken the lease away would otherwise give back the right to store what was read before the write.
     pub(super) fn unique() -> Self {
         static NEXT: LazyLock<AtomicU64> =
             LazyLock::new(|| AtomicU64::new(getrandom::u64().expect("the operating system gives random bytes")));
@@ -122,7 +123,12 @@ pub(super) fn of_absence(schema: u8, fresh_until_ms: u64) -> Vec<u8> {
 
 /// Only a lease. Until when is the server's to say: the scripts write it, or the key's own expiry ends it.
 pub(super) fn of_lease(schema: u8, fence: Fence) -> [u8; HEADER] {
-    Entry { kind: Kind::Pending, fence, ..empty(schema) }.header()
+    pending(schema, fence).header()
+}
+
+/// The entry of a lease where there is nothing else.
+pub(super) fn pending(schema: u8, fence: Fence) -> Entry<'static> {
+    Entry { kind: Kind::Pending, fence, ..empty(schema) }
 }
 
 fn empty(schema: u8) -> Entry<'static> {

@@ -1,7 +1,7 @@
 //! The cache server's stand-in within one process: the same rules as the scripts, on a map bounded in bytes.
 
 use super::class::EntryAddress;
-use super::entry::{Entry, Fence, HEADER, Kind, millis, now_ms};
+use super::entry::{Entry, Fence, HEADER, Kind, millis, now_ms, pending};
 use super::operation::{Acquisition, Kept, Read};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,25 +45,23 @@ impl Memory {
         self.shelf().get(address).map(<[u8]>::to_vec)
     }
 
-    pub(super) fn read_or_acquire(&self, address: &EntryAddress, lease: &[u8; HEADER], lease_for: Duration) -> Read {
+    pub(super) fn read_or_acquire(&self, address: &EntryAddress, schema: u8, lease_for: Duration) -> Read {
         let mut shelf = self.shelf();
         if let Some(bytes) = shelf.get(address) {
             return Read::Found(bytes.to_vec());
         }
-        let lease_until_ms = now_ms() + millis(lease_for);
-        let pending = Entry::read(lease).expect("a lease is an entry");
-        shelf.put(address, Entry { lease_until_ms, ..pending }.write(), lease_until_ms);
-        Read::Leased
+        let (fence, lease_until_ms) = (Fence::unique(), now_ms() + millis(lease_for));
+        shelf.put(address, Entry { lease_until_ms, ..pending(schema, fence) }.write(), lease_until_ms);
+        Read::Leased(fence)
     }
 
-    pub(super) fn acquire(&self, address: &EntryAddress, lease: &[u8], lease_for: Duration, now: u64) -> Acquisition {
+    pub(super) fn acquire(&self, address: &EntryAddress, schema: u8, lease_for: Duration, now: u64) -> Acquisition {
         let mut shelf = self.shelf();
-        let pending = Entry::read(lease).expect("a lease is an entry");
-        let lease_until_ms = now_ms() + millis(lease_for);
+        let (fence, lease_until_ms) = (Fence::unique(), now_ms() + millis(lease_for));
         if let Some(bytes) = shelf.get(address)
             && let Some(entry) = Entry::read(bytes)
         {
-            let answer = entry.is_answer(pending.schema);
+            let answer = entry.is_answer(schema);
             if answer && entry.fresh_until_ms > now {
                 return Acquisition::Present(bytes.to_vec());
             }
@@ -72,14 +70,14 @@ impl Memory {
                 return Acquisition::Held(Duration::from_millis(left));
             }
             if answer {
-                let stale = Entry { fence: pending.fence, lease_until_ms, ..entry }.write();
+                let stale = Entry { fence, lease_until_ms, ..entry }.write();
                 shelf.replace(address, stale);
-                return Acquisition::Granted;
+                return Acquisition::Granted(fence);
             }
         }
-        let entry = Entry { lease_until_ms, ..pending }.write();
+        let entry = Entry { lease_until_ms, ..pending(schema, fence) }.write();
         shelf.put(address, entry, lease_until_ms);
-        Acquisition::Granted
+        Acquisition::Granted(fence)
     }
 
     pub(super) fn store(&self, address: &EntryAddress, fence: Fence, kept: Option<Kept<'_>>) -> bool {

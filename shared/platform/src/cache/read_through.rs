@@ -153,7 +153,6 @@ impl Cache {
     /// Gets the lease of a place, waiting while somebody else has it; for one holder and the next, if writes take it from both. What
     /// changes faster than it is fetched is not worth waiting for.
     async fn acquire_or_wait<K: Key>(&self, address: &EntryAddress, budget: &mut Budget) -> Acquired<K::Value> {
-        let fence = Fence::unique();
         let mut pause = Duration::from_millis(2);
         let give_up = Instant::now() + GIVE_UP_AFTER;
         let mut trusted = true;
@@ -163,8 +162,8 @@ impl Cache {
             let as_of = Instant::now();
             // What is there and cannot be read is stale by any clock.
             let now = if trusted { now_ms() } else { u64::MAX };
-            match self.acquire::<K>(address, fence, now, budget).await {
-                Ok(Acquisition::Granted) => return Acquired::Lease(fence),
+            match self.acquire::<K>(address, now, budget).await {
+                Ok(Acquisition::Granted(fence)) => return Acquired::Lease(fence),
                 Ok(Acquisition::Present(bytes)) => match decode::<K>(&bytes, now_ms()) {
                     Lookup::Fresh { value, .. } => return Acquired::Found { value, as_of },
                     _ if trusted => trusted = false,
@@ -192,12 +191,10 @@ impl Cache {
     pub(super) async fn acquire<K: Key>(
         &self,
         address: &EntryAddress,
-        fence: Fence,
         now_ms: u64,
         budget: &mut Budget,
     ) -> Result<Acquisition, ConnectionError> {
-        let lease = entry::of_lease(K::Value::SCHEMA, fence);
-        self.0.backend.acquire(address, &lease, LEASE_TIME, now_ms, budget).await
+        self.0.backend.acquire(address, K::Value::SCHEMA, LEASE_TIME, now_ms, budget).await
     }
 
     /// Stores what was fetched, unless it is larger than its class keeps; that there is nothing, if its `absence` may be remembered. Gives

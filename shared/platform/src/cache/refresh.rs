@@ -69,9 +69,8 @@ impl Cache {
 
     /// The lease to fetch with; `None` if another has it, or has fetched by now. An error, which is logged, if the server does not say.
     async fn acquire_refresh<K: Key>(&self, address: &EntryAddress, budget: &mut Budget) -> Result<Option<Fence>, ()> {
-        let fence = Fence::unique();
-        match self.acquire::<K>(address, fence, now_ms(), budget).await {
-            Ok(Acquisition::Granted) => Ok(Some(fence)),
+        match self.acquire::<K>(address, now_ms(), budget).await {
+            Ok(Acquisition::Granted(fence)) => Ok(Some(fence)),
             Ok(Acquisition::Held(_) | Acquisition::Present(_)) => Ok(None),
             Err(error) => {
                 self.failed(K::CLASS.name, &error);
@@ -90,7 +89,10 @@ impl Cache {
     {
         let cache = self.clone();
         let task = async move {
-            let Role::Leader(lead) = cache.0.flights.join(&address) else { return };
+            let Role::Leader(lead) = cache.0.flights.join(&address) else {
+                cache.release::<K>(&address, fence, &mut cache.budget()).await;
+                return;
+            };
             cache.0.metrics.count(K::CLASS.name, Event::Fetch);
             let fetching = Instant::now();
             match fetch().await {

@@ -4,7 +4,7 @@
 use super::breaker::Access;
 use super::class::EntryAddress;
 use super::connection::{Connection, ConnectionError};
-use super::entry::{Fence, HEADER, millis};
+use super::entry::{self, Fence, HEADER, millis};
 use super::operation::{Acquisition, Kept, Read};
 use redis::{Cmd, ErrorKind, ServerErrorKind, Value};
 use std::sync::LazyLock;
@@ -37,52 +37,68 @@ pub(super) async fn read(
     address: &EntryAddress,
     patience: Duration,
 ) -> Result<Option<Vec<u8>>, ConnectionError> {
-    let mut command = Cmd::with_capacity(3, 8 + address.key().len() + address.page().len());
-    if address.page().is_empty() {
-        command.arg("GET").arg(address.key());
-    } else {
-        command.arg("HGET").arg(address.key()).arg(address.page());
-    }
-    match connection.run(&command, Access::Read, patience, false).await? {
+    let mut command = || {
+        let mut command = Cmd::with_capacity(3, 8 + address.key().len() + address.page().len());
+        if address.page().is_empty() {
+            command.arg("GET").arg(address.key());
+        } else {
+            command.arg("HGET").arg(address.key()).arg(address.page());
+        }
+        command
+    };
+    match connection.run(&mut command, Access::Read, patience, false).await? {
         Value::BulkString(bytes) => Ok(Some(bytes)),
         _ => Ok(None),
     }
 }
 
-/// Reads a value that stands alone; where there is none, puts `lease` there for `lease_for`, by the same command.
+/// Reads a value that stands alone; where there is none, puts a lease there for `lease_for`, by the same command.
 /// `NX` together with `GET` is Redis 7's and Valkey's. <https://redis.io/docs/latest/commands/set/>
 pub(super) async fn read_or_acquire(
     connection: &Connection,
     address: &EntryAddress,
-    lease: &[u8; HEADER],
+    schema: u8,
     lease_for: Duration,
     patience: Duration,
 ) -> Result<Read, ConnectionError> {
-    let mut command = Cmd::with_capacity(7, 20 + address.key().len() + HEADER);
-    command.arg("SET").arg(address.key()).arg(&lease[..]).arg("NX").arg("GET").arg("PX").arg(millis(lease_for));
-    Ok(match connection.run(&command, Access::Write, patience, false).await? {
-        // Its own lease is what a command finds that was sent twice, its first reply lost.
-        Value::BulkString(bytes) if bytes != lease => Read::Found(bytes),
-        _ => Read::Leased,
+    let (mut earlier, mut fence) = (Fence::NONE, Fence::NONE);
+    let mut command = || {
+        earlier = std::mem::replace(&mut fence, Fence::unique());
+        let lease = entry::of_lease(schema, fence);
+        let mut command = Cmd::with_capacity(7, 20 + address.key().len() + HEADER);
+        command.arg("SET").arg(address.key()).arg(&lease[..]).arg("NX").arg("GET").arg("PX").arg(millis(lease_for));
+        command
+    };
+    let reply = connection.run(&mut command, Access::Write, patience, false).await?;
+    Ok(match reply {
+        // The lease of its first try is what the second finds where only the reply was lost. That try is over: it cannot come again.
+        Value::BulkString(bytes) if earlier != Fence::NONE && bytes == entry::of_lease(schema, earlier) => {
+            Read::Leased(earlier)
+        }
+        Value::BulkString(bytes) => Read::Found(bytes),
+        _ => Read::Leased(fence),
     })
 }
 
 pub(super) async fn acquire(
     connection: &Connection,
     address: &EntryAddress,
-    lease: &[u8],
+    schema: u8,
     lease_for: Duration,
     now_ms: u64,
     patience: Duration,
 ) -> Result<Acquisition, ConnectionError> {
-    let reply = run(connection, &ACQUIRE, address.key(), patience, false, |command| {
-        command.arg(address.page()).arg(lease).arg(millis(lease_for)).arg(now_ms);
+    let mut fence = Fence::NONE;
+    let reply = run(connection, &ACQUIRE, address.key(), patience, false, &mut |command| {
+        let earlier = std::mem::replace(&mut fence, Fence::unique());
+        let lease = entry::of_lease(schema, fence);
+        command.arg(address.page()).arg(&lease[..]).arg(millis(lease_for)).arg(now_ms).arg(&earlier.0[..]);
     })
     .await?;
     Ok(match reply {
         Value::BulkString(bytes) => Acquisition::Present(bytes),
         Value::Int(left) if left > 0 => Acquisition::Held(Duration::from_millis(left.unsigned_abs())),
-        _ => Acquisition::Granted,
+        _ => Acquisition::Granted(fence),
     })
 }
 
@@ -95,7 +111,7 @@ pub(super) async fn store(
     patience: Duration,
 ) -> Result<bool, ConnectionError> {
     let (entry, keep) = kept.map_or((&[][..], 0), |kept| (kept.entry, millis(kept.keep)));
-    let reply = run(connection, &STORE, address.key(), patience, false, |command| {
+    let reply = run(connection, &STORE, address.key(), patience, false, &mut |command| {
         command.arg(address.page()).arg(&fence.0).arg(entry).arg(keep).arg(PAGES);
     })
     .await?;
@@ -108,7 +124,7 @@ pub(super) async fn renew(
     new: Kept<'_>,
     patience: Duration,
 ) -> Result<(), ConnectionError> {
-    run(connection, &RENEW, address.key(), patience, true, |command| {
+    run(connection, &RENEW, address.key(), patience, true, &mut |command| {
         command.arg(address.page()).arg(new.entry).arg(millis(new.keep));
     })
     .await
@@ -120,9 +136,12 @@ pub(super) async fn invalidate(
     address: &EntryAddress,
     patience: Duration,
 ) -> Result<(), ConnectionError> {
-    let mut command = redis::cmd("UNLINK");
-    command.arg(address.key());
-    connection.run(&command, Access::Write, patience, true).await.map(drop)
+    let mut command = || {
+        let mut command = redis::cmd("UNLINK");
+        command.arg(address.key());
+        command
+    };
+    connection.run(&mut command, Access::Write, patience, true).await.map(drop)
 }
 
 /// Whether another absence of the scope that `key` counts may be remembered now.
@@ -133,7 +152,7 @@ pub(super) async fn absence(
     most: u32,
     patience: Duration,
 ) -> Result<bool, ConnectionError> {
-    let reply = run(connection, &COUNT, key, patience, false, |command| {
+    let reply = run(connection, &COUNT, key, patience, false, &mut |command| {
         command.arg(millis(window));
     })
     .await?;
@@ -147,7 +166,7 @@ pub(super) async fn count(
     window: Duration,
     patience: Duration,
 ) -> Result<Option<u64>, ConnectionError> {
-    let reply = run(connection, &COUNT, key, patience, false, |command| {
+    let reply = run(connection, &COUNT, key, patience, false, &mut |command| {
         command.arg(millis(window));
     })
     .await?;
@@ -155,7 +174,7 @@ pub(super) async fn count(
 }
 
 pub(super) async fn ping(connection: &Connection, patience: Duration) -> Result<(), ConnectionError> {
-    connection.run(&redis::cmd("PING"), Access::Read, patience, true).await.map(drop)
+    connection.run(&mut || redis::cmd("PING"), Access::Read, patience, true).await.map(drop)
 }
 
 /// Runs a script by its hash, and by its text where the server does not know it yet. The breaker admits both as one:
@@ -166,17 +185,18 @@ async fn run(
     key: &str,
     patience: Duration,
     insist: bool,
-    arguments: impl Fn(&mut Cmd),
+    arguments: &mut (dyn FnMut(&mut Cmd) + Send),
 ) -> Result<Value, ConnectionError> {
-    let command = |verb: &str, script: &str| {
+    let mut command = |verb: &str, script: &str| {
         let mut command = redis::cmd(verb);
         command.arg(script).arg(1).arg(key);
         arguments(&mut command);
         command
     };
-    match connection.run(&command("EVALSHA", &script.sha), Access::Write, patience, insist).await {
+    let by_hash = connection.run(&mut || command("EVALSHA", &script.sha), Access::Write, patience, insist).await;
+    match by_hash {
         Err(ConnectionError::Refused(error)) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-            connection.run(&command("EVAL", script.code), Access::Write, patience, true).await
+            connection.run(&mut || command("EVAL", script.code), Access::Write, patience, true).await
         }
         other => other,
     }

@@ -239,6 +239,21 @@ mod tests {
         }
     }
 
+    /// `deploy/environments.py` is held to the same list: what a deployment takes stops no function at its start.
+    #[test]
+    fn an_address_is_read_as_deployments_expect() {
+        let list = include_str!("../../../../deploy/caches.txt");
+        for line in list.lines().filter(|line| !line.starts_with("# ")) {
+            let (given, expected) = line.split_once(' ').map_or((line, None), |(given, says)| (given, Some(says)));
+            let says = match given.parse() {
+                Ok(CacheUrl::Server(Server { endpoint: Some(_), .. })) => Some("endpoint"),
+                Ok(CacheUrl::Server(Server { endpoint: None, .. })) => Some("name"),
+                _ => None,
+            };
+            assert_eq!(says, expected, "{given}");
+        }
+    }
+
     #[test]
     fn passwords_are_not_shown() {
         let url: CacheUrl = "rediss://app:hush@h".parse().expect("valid");

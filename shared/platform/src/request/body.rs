@@ -41,12 +41,23 @@ pub fn text(request: &Request) -> Result<Option<&str>, Rejection> {
     std::str::from_utf8(bytes(request)?).map(Some).map_err(|_| Rejection::field("", "must be UTF-8"))
 }
 
+/// Checks that a request to change something has no body, for what takes none. `{}` and `null`, which clients send in its place,
+/// say nothing either.
+///
+/// # Errors
+/// [`Rejection::TooLarge`], or [`Rejection::Invalid`] for any other body.
+pub fn no_body(request: &Request) -> Result<(), Rejection> {
+    let says_nothing = matches!(bytes(request)?.trim_ascii(), b"" | b"{}" | b"null");
+    if says_nothing { Ok(()) } else { Err(Rejection::field("", "must be empty: no body is taken here")) }
+}
+
 /// Parses JSON bytes. What a type refuses is reported with a pointer to it, and all of it at once.
 ///
 /// # Errors
-/// [`Rejection::MalformedJson`] for what is no JSON, a repeated name included, or [`Rejection::Invalid`].
+/// [`Rejection::MalformedJson`] for what is no JSON, a repeated name included, or [`Rejection::Invalid`], also for more values than
+/// are looked at.
 pub fn parse<T: Deserr<FieldErrors>>(bytes: &[u8]) -> Result<T, Rejection> {
-    let json = Json::parse(bytes).map_err(Rejection::MalformedJson)?;
+    let json = Json::parse(bytes)?;
     let too_deep = json.is_too_deep();
     let parsed = deserr::deserialize(json).map_err(|errors: FieldErrors| Rejection::Invalid(errors.into_vec()))?;
     if too_deep { Err(Rejection::field("", "is nested too deeply")) } else { Ok(parsed) }
@@ -266,7 +277,7 @@ mod tests {
         let pointers: Vec<_> =
             wrong(r#"{"kind":5,"x":1,"list":[-1,2,null]}"#).into_iter().map(|error| error.0).collect();
         assert_eq!(pointers, ["/kind", "/list/0", "/list/2", "/x", "/name"]);
-        let many = format!(r#"{{"list":[{}]}}"#, vec!["null"; 100_000].join(","));
+        let many = format!(r#"{{"list":[{}]}}"#, vec!["null"; 40_000].join(","));
         assert_eq!(wrong(&many).len(), 100);
         let long = format!(r#"{{"name":"a","{}":1}}"#, "x".repeat(1_000_000));
         assert!(wrong(&long)[0].0.is_empty(), "a name of a megabyte is not repeated");
@@ -280,6 +291,21 @@ mod tests {
         assert_eq!(field::<Vec<u8>>(&request(Some("application/json"), body), "/list"), Some(vec![1, 2]));
         assert_eq!(field::<Kind>(&request(Some("text/plain"), body), "/kind/of"), None);
         assert_eq!(field::<Kind>(&request(Some("application/json"), "{"), "/kind"), None);
+    }
+
+    #[test]
+    fn no_body_is_none_that_says_something() {
+        let of = |kind: Option<&str>, body: &str| no_body(&request(kind, body));
+        for body in ["", " \r\n", "{}", " {}\n", "null", "\u{feff}{}"] {
+            assert_eq!(of(Some("application/json"), body), Ok(()), "{body:?}");
+        }
+        assert_eq!((no_body(&Request::new(Body::Empty)), of(None, "{}")), (Ok(()), Ok(())));
+        for body in ["[]", r#"{"x":1}"#, "{", "0", "\"\"", "x"] {
+            for kind in [None, Some("application/json"), Some("text/plain")] {
+                assert!(matches!(of(kind, body), Err(Rejection::Invalid(_))), "{body:?}");
+            }
+        }
+        assert_eq!(of(None, &" ".repeat(MAX_BODY_BYTES + 1)), Err(Rejection::TooLarge));
     }
 
     #[test]

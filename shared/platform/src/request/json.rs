@@ -1,6 +1,7 @@
 //! JSON as it came, before it is known what it should be: each member once, numbers as written (RFC 8259). And its
 //! canonical form (RFC 8785), by which two spellings of one body are equal.
 
+use super::Rejection;
 use deserr::{IntoValue, Map, Value, ValueKind};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -8,8 +9,13 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::{Entry, IntoIter};
 use std::fmt;
 
-/// How deep values are looked into. No body of an API is nested so deeply; what lies deeper is JSON, and no more.
-const DEPTH: u8 = 16;
+/// How deep values are looked into. No body of an API is nested so deeply; what lies deeper is JSON, and no more. Each level passes
+/// over all of its text once more.
+const DEPTH: u8 = 8;
+
+/// How many values are looked at: the largest batch has 302. An object with one member takes 700 bytes, so a body of five megabytes
+/// that is nothing but objects would not fit into a function; this many take 35 MB.
+pub(super) const VALUES_MAX: usize = 50_000;
 
 /// A JSON value.
 #[derive(Debug)]
@@ -32,14 +38,19 @@ impl Json {
     /// Reads UTF-8 bytes. A syntax error is found at any depth, a repeated name down to [`DEPTH`].
     ///
     /// # Errors
-    /// Why it is no JSON.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
+    /// [`Rejection::MalformedJson`] for what is no JSON, and [`Rejection::Invalid`] for more than [`VALUES_MAX`] values.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, Rejection> {
         // Kept as text first: this checks all of the syntax without recursion, and converts no number.
-        let raw = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        unfold(raw, 0).map_err(|error| {
-            // It says where in its part, which is not where in the body.
-            let text = error.to_string();
-            text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what).to_owned()
+        let raw = serde_json::from_slice(bytes).map_err(|error| Rejection::MalformedJson(error.to_string()))?;
+        let mut left = VALUES_MAX;
+        unfold(raw, 0, &mut left).map_err(|unread| match unread {
+            Unread::Malformed(error) => {
+                // It says where in its part, which is not where in the body.
+                let text = error.to_string();
+                let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
+                Rejection::MalformedJson(what.to_owned())
+            }
+            Unread::TooMany => Rejection::field("", format!("must have at most {VALUES_MAX} values")),
         })
     }
 
@@ -106,7 +117,21 @@ fn write_text(text: &str, to: &mut String) -> Option<()> {
     Some(())
 }
 
-fn unfold(raw: &RawValue, depth: u8) -> Result<Json, serde_json::Error> {
+/// Why a part was not read.
+enum Unread {
+    Malformed(serde_json::Error),
+    TooMany,
+}
+
+impl From<serde_json::Error> for Unread {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Malformed(error)
+    }
+}
+
+/// Reads a part, of which so many values are left.
+fn unfold(raw: &RawValue, depth: u8, left: &mut usize) -> Result<Json, Unread> {
+    *left = left.checked_sub(1).ok_or(Unread::TooMany)?;
     let text = raw.get();
     Ok(match text.as_bytes().first() {
         Some(b'n') => Json::Null,
@@ -116,12 +141,19 @@ fn unfold(raw: &RawValue, depth: u8) -> Result<Json, serde_json::Error> {
         Some(b'[' | b'{') if depth == DEPTH => Json::Unseen,
         Some(b'[') => {
             let values: Vec<&RawValue> = serde_json::from_str(text)?;
-            Json::Array(values.into_iter().map(|value| unfold(value, depth + 1)).collect::<Result<_, _>>()?)
+            let mut read = Vec::new();
+            for value in values {
+                read.push(unfold(value, depth + 1, left)?);
+            }
+            Json::Array(read)
         }
         Some(b'{') => {
             let RawMembers(members) = serde_json::from_str(text)?;
-            let members = members.into_iter().map(|(name, value)| Ok((name, unfold(value, depth + 1)?)));
-            Json::Object(Members(members.collect::<Result<_, serde_json::Error>>()?))
+            let mut read = BTreeMap::new();
+            for (name, value) in members {
+                read.insert(name, unfold(value, depth + 1, left)?);
+            }
+            Json::Object(Members(read))
         }
         _ => Json::Number(text.into()),
     })
@@ -245,6 +277,19 @@ mod tests {
             assert!(Json::parse(text.as_bytes()).is_err(), "{text}");
         }
         assert!(Json::parse(br#"{"a":{"a":1},"b":{"a":1}}"#).is_ok());
+    }
+
+    #[test]
+    fn no_more_values_are_read_than_there_is_room_for() {
+        let of = |values: usize, value: &str| format!("[{}]", vec![value; values].join(","));
+        for (values, value) in
+            [(VALUES_MAX - 1, "null"), (VALUES_MAX / 2 - 1, r#"{"":0}"#), (VALUES_MAX / 2 - 1, "[0]")]
+        {
+            assert!(Json::parse(of(values, value).as_bytes()).is_ok(), "{value}");
+            let more = Json::parse(of(values + 1, value).as_bytes());
+            assert!(matches!(more, Err(Rejection::Invalid(_))), "{value}");
+        }
+        assert!(Json::parse(of(800_000, r#"{"":0}"#).as_bytes()).is_err(), "five megabytes");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 
@@ -21,8 +21,6 @@ pub struct Crates {
     /// Logged as finely as the level says. Of all others only warnings and errors are: their finer lines hold
     /// whole requests and replies.
     pub ours: Vec<String>,
-    /// Of these only errors: they warn of what is business as usual here.
-    pub quiet: Vec<String>,
 }
 
 impl Crates {
@@ -30,8 +28,6 @@ impl Crates {
         let of = target.split("::").next().unwrap_or_default();
         let finest = if of == env!("CARGO_CRATE_NAME") || self.ours.iter().any(|name| name == of) {
             Level::TRACE
-        } else if self.quiet.iter().any(|name| name == of) {
-            Level::ERROR
         } else {
             Level::WARN
         };
@@ -39,17 +35,19 @@ impl Crates {
     }
 }
 
-/// Starts the logs at `level` and above, each line written to `output` at once. A second call changes nothing.
-pub fn init<W>(level: Level, crates: Crates, output: W)
-where
-    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
-{
-    let lines = tracing_subscriber::fmt().with_max_level(level.max(Level::INFO)).event_format(Lines);
-    let logs = lines.with_writer(output).finish();
+/// Starts the logs at `level` and above. A second call changes nothing.
+pub fn init(level: Level, crates: Crates) {
+    let _already_set = tracing::subscriber::set_global_default(subscriber(level, crates));
+}
+
+/// What writes the lines at `level` and above, each to standard output at once.
+#[must_use]
+pub fn subscriber(level: Level, crates: Crates) -> impl Subscriber + Send + Sync {
+    let logs = tracing_subscriber::fmt().with_max_level(level.max(Level::INFO)).event_format(Lines).finish();
     let wanted = filter_fn(move |line| {
         line.target() == SECURITY || (*line.level() <= level && crates.want(*line.level(), line.target()))
     });
-    let _already_set = tracing::subscriber::set_global_default(logs.with(wanted));
+    logs.with(wanted)
 }
 
 /// Has panics logged as a line that says where. What a panic says may hold a caller's data: it is not written.
@@ -128,15 +126,13 @@ mod tests {
 
     #[test]
     fn of_libraries_only_warnings_are_wanted() {
-        let crates = Crates { ours: vec!["worker".into()], quiet: vec!["dynoxide".into()] };
+        let crates = Crates { ours: vec!["worker".into()] };
         for (level, target, wanted) in [
             (Level::TRACE, "worker::run", true),
             (Level::TRACE, "platform::cache", true),
             (Level::INFO, "workers", false),
             (Level::DEBUG, "axum::serve", false),
             (Level::WARN, "axum::serve", true),
-            (Level::WARN, "dynoxide::actions", false),
-            (Level::ERROR, "dynoxide::actions", true),
         ] {
             assert_eq!(crates.want(level, target), wanted, "{level} {target}");
         }

@@ -2,11 +2,12 @@
 
 use super::records::{Failure, Plan, Record};
 use super::server::{self, RedisServer, signal};
-use platform::cache::{Cache, Name, PATIENCE};
+use platform::cache::{Cache, Delivery, Name, PATIENCE};
 use std::process::Command;
 use std::time::Duration;
 use testkit::processes::Talking;
 use testkit::tcp_proxy::TcpProxy;
+use tokio::sync::Notify;
 
 async fn read(cache: &Cache) {
     let value = cache.get_or_fill(&Plan(1), || async { Ok::<_, Failure>(Some(Record::new(1))) }).await;
@@ -53,6 +54,38 @@ async fn operations_at_once_on_a_connection_that_died_without_a_word() {
     let (one, other, ()) = tokio::join!(cache.count("a", second), cache.count("b", second), assert_hit(&cache));
     assert_eq!((one, other), (Some(1), Some(1)));
     assert_eq!(proxy.accepted(), 2, "one new connection for all");
+}
+
+/// A connection that is given up may still deliver what was sent on it. A lease that is acquired so late is nobody's: a write was
+/// acknowledged since the place was read for its first copy.
+#[tokio::test]
+async fn a_lease_that_is_acquired_late_stores_nothing_old() {
+    let server = RedisServer::start();
+    let proxy = TcpProxy::start(server.port);
+    let reader = server::open_patient(&server::url(proxy.port));
+    assert_eq!(reader.ping().await, Some(true));
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    proxy.hold();
+    let (fetched, go_on) = (Notify::new(), Notify::new());
+    let early = reader.get_or_fill(&Plan(1), || async {
+        fetched.notify_one();
+        go_on.notified().await; // the origin has answered 1; the reply is slow
+        Ok::<_, Failure>(Some(Record::new(1)))
+    });
+    let meanwhile = async {
+        fetched.notified().await; // by the lease of the second try, on a new connection
+        assert_eq!(server.cache().renew(&Plan(1), &Record::new(2)).await, Delivery::Delivered);
+        server.wait_until("org:1:plan", false).await;
+        proxy.deliver();
+        server.wait_until("org:1:plan", true).await; // the lease of the first try
+        go_on.notify_one();
+    };
+    let (early, ()) = tokio::join!(early, meanwhile);
+    assert_eq!(early, Ok(Some(Record::new(1))), "it asked before the write");
+    reader.settle().await;
+    assert_eq!(proxy.accepted(), 2, "it was sent on two connections");
+    let late = server.cache().get_or_fill(&Plan(1), || async { Ok::<_, Failure>(Some(Record::new(2))) }).await;
+    assert_eq!(late, Ok(Some(Record::new(2))), "it asked after the write");
 }
 
 /// A process that reads, waits for a line, and reads again.

@@ -63,6 +63,17 @@ impl RedisServer {
         redis::Client::open(self.url()).and_then(|client| client.get_connection()).expect("the server answers")
     }
 
+    /// Waits until something lies under a key, or nothing.
+    pub(crate) async fn wait_until(&self, key: &str, there: bool) {
+        for _ in 0..5000 {
+            if self.command(&["EXISTS", key]) == Value::Int(there.into()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        panic!("{key}: there is {} still", if there { "nothing" } else { "something" });
+    }
+
     /// Runs one command on a connection of its own.
     pub(crate) fn command(&self, words: &[&str]) -> Value {
         let mut command = redis::cmd(words[0]);

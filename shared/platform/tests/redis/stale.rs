@@ -4,8 +4,10 @@ use super::origin::{self, Origin};
 use super::records::{Failure, Prices, Record};
 use super::server::{self, RedisServer};
 use platform::cache::{Cache, Name};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use testkit::tcp_proxy::{Fault, TcpProxy};
+use tokio::sync::Notify;
 
 const PROCESSES: usize = 10;
 
@@ -112,4 +114,31 @@ async fn a_failed_refresh_leaves_the_stale_value_and_lets_another_try() {
     assert_eq!(read(&cache, origin.port).await, 1);
     cache.settle().await;
     assert_eq!(read(&cache, origin.port).await, 2, "the lease of the one that failed is not in the way");
+}
+
+/// The lease of a fetch may end before it does: who gets the next one and finds that this process fetches still gives it back at once.
+#[tokio::test]
+async fn a_refresh_that_finds_another_releases_its_lease() {
+    let (server, origin) = (RedisServer::start(), Origin::start(Duration::ZERO));
+    let cache = server.cache();
+    read(&cache, origin.port).await;
+    cache.settle().await;
+    until_stale().await;
+    let (fetching, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (begun, awaited) = (Arc::clone(&fetching), Arc::clone(&go_on));
+    let slow = move || async move {
+        begun.notify_one();
+        awaited.notified().await;
+        Ok::<_, Failure>(Some(Record::new(2)))
+    };
+    assert_eq!(cache.get_or_refresh(Prices(1), slow).await, Ok(Some(Record::new(1))));
+    fetching.notified().await;
+    server.command(&["UNLINK", "models:pricing:1"]); // the first lease with it
+    assert_eq!(read(&cache, origin.port).await, 1, "this process's own copy");
+    // A lease ends by itself after a second. This one does not, if it is there.
+    server.command(&["PERSIST", "models:pricing:1"]);
+    server.wait_until("models:pricing:1", false).await;
+    go_on.notify_one();
+    cache.settle().await;
+    assert_eq!(origin.reads(), 1, "nobody fetched beside the one that did");
 }

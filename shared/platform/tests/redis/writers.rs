@@ -3,7 +3,7 @@
 use super::faults::commands;
 use super::records::{Failure, Plan, Record};
 use super::server::{self, Counts, RedisServer};
-use platform::cache::{Cache, Class, Delivery, Name as _};
+use platform::cache::{Cache, Class, Delivery, Name as _, WRITE_PATIENCE};
 use std::time::{Duration, Instant};
 use testkit::tcp_proxy::{Fault, TcpProxy};
 
@@ -110,4 +110,28 @@ async fn what_was_lost_is_delivered_after_the_reply() {
     writer.settle().await;
     assert_eq!(counts.count(&CLASS, "RenewalsLate"), 1);
     assert_eq!(server::cached(&reader, &Plan(1)).await, None);
+}
+
+/// A function has few environments. A server that hangs would hold each of them up for seconds with every write: whoever found it away
+/// before leaves it to whatever else tells the cache.
+#[tokio::test]
+async fn a_write_holds_nothing_up_while_the_cache_is_away() {
+    let (server, _) = with_version_1().await;
+    let proxy = TcpProxy::start(server.port);
+    let writer = server::open(&server::url(proxy.port));
+    proxy.set(Fault::Hang);
+    for _ in 0..1000 {
+        if writer.breaker_is_open() {
+            break;
+        }
+        writer.count("calls", Duration::from_secs(1)).await;
+    }
+    assert!(writer.breaker_is_open(), "the breaker never opens");
+    let counts = Counts::of(&writer);
+    let since = Instant::now();
+    assert_eq!(writer.invalidate(&Plan(1)).await, Delivery::Lost);
+    writer.settle().await;
+    let held = since.elapsed();
+    assert!(held < WRITE_PATIENCE / 2, "its environment was held for {held:?}");
+    assert_eq!(counts.count(&CLASS, "RenewalsLost"), 1);
 }

@@ -5,7 +5,7 @@ use deserr::{Deserr, IntoValue, ValuePointerRef};
 use platform::request::{FieldErrors, REQUIRED};
 use utoipa::ToSchema;
 
-use super::{ENCODED_WORD, Subject, Text, breaks_line};
+use super::{Subject, Text, one_line};
 
 /// Longest one-line field, in characters: two of them still fit into a subject.
 pub const LINE_MAX_CHARS: usize = 100;
@@ -94,17 +94,7 @@ impl TryFrom<String> for Line {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        if text.chars().any(breaks_line) {
-            return Err("must be one line without control characters");
-        }
-        if text.contains(ENCODED_WORD) {
-            return Err("must not contain =? (it starts an encoded word in mail headers)");
-        }
-        let text = text.trim();
-        if text.is_empty() || text.chars().count() > LINE_MAX_CHARS {
-            return Err("must have 1 to 100 characters");
-        }
-        Ok(Self(text.to_owned()))
+        one_line(&text, LINE_MAX_CHARS, "must have 1 to 100 characters").map(Self)
     }
 }
 

@@ -34,6 +34,7 @@ impl JobRecord {
             give_up_at: Some(now.plus(self.kind.gives_up_after())),
             waiting_for: None,
             turn: None,
+            place: None,
             refusals: 0,
             month: month_of(now).0,
             budget_nanos,

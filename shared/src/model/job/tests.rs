@@ -29,6 +29,7 @@ fn job() -> JobRecord {
         give_up_at: Some(Moment::from_millis(DAY_MS)),
         waiting_for: None,
         turn: None,
+        place: None,
         refusals: 0,
         month: "1970-01".into(),
         model: None,

@@ -8,6 +8,9 @@ use crate::model::analysis::{Cost, TokenUsage};
 use crate::model::time::Moment;
 use std::time::Duration;
 
+/// The code of an e-mail that the mail service took and threw away.
+const EMAIL_REJECTED: &str = "email_rejected";
+
 /// What a worker that asks for a job is to do with it.
 #[derive(Debug, PartialEq)]
 pub enum Claim {
@@ -101,6 +104,7 @@ impl JobRecord {
             not_before: None,
             waiting_for: None,
             turn: None,
+            place: None,
             charged_nanos: self.charged_nanos + self.takeover_charge().cost_nanos,
             cap_day: self.cap_day_after(self.owes_cap || self.takeover_charge().cost_nanos > 0, now),
             owes_cap: false,
@@ -191,6 +195,7 @@ impl JobRecord {
             not_before: None,
             waiting_for: None,
             turn: None,
+            place: None,
             charged_nanos: self.charged_nanos + nanos,
             owes_cap: false,
             result,
@@ -231,7 +236,8 @@ impl JobRecord {
 
     /// The job after somebody who knows said what became of its e-mail; `None` if that is no open question. It is one while the
     /// outcome is unknown, and while a run hands the e-mail over: what the provider says is what happened. The provider's report
-    /// that it took the e-mail also settles a job that waits for another run, which would send the e-mail again.
+    /// that it took the e-mail also settles a job that waits for another run, which would send the e-mail again, and one that failed, as a
+    /// retry would. What it took and threw away stays so.
     #[must_use]
     pub fn settled(&self, outcome: EmailOutcome, now: Moment) -> Option<(Self, UsageDelta)> {
         let is_proof = matches!(outcome, EmailOutcome::Reported { .. }) && self.kind == JobKind::SendEmail;
@@ -239,7 +245,8 @@ impl JobRecord {
             JobState::Unknown => true,
             JobState::Running => self.sending || is_proof,
             JobState::Queued => is_proof,
-            JobState::Succeeded | JobState::Failed | JobState::Cancelled => false,
+            JobState::Failed => is_proof && self.error.as_ref().is_none_or(|error| error.code != EMAIL_REJECTED),
+            JobState::Succeeded | JobState::Cancelled => false,
         };
         let (state, outcome) = match outcome {
             EmailOutcome::Sent { message_id } | EmailOutcome::Reported { message_id } => {
@@ -250,7 +257,7 @@ impl JobRecord {
         open.then(|| {
             let (ended, delta) = self.end(state, outcome, Cost::Nothing, now);
             // What was held is settled already where the job had ended.
-            if self.state == JobState::Unknown { (ended, UsageDelta::default()) } else { (ended, delta) }
+            if self.state.has_ended() { (ended, UsageDelta::default()) } else { (ended, delta) }
         })
     }
 

@@ -1,8 +1,9 @@
 //! Jobs that wait: refused by a provider at no cost, or until the next run, or in a backlog.
 
 use super::transitions::UsageDelta;
-use super::{CAP_REACHED, GAVE_UP, JobError, JobRecord, JobState, UNSENT_AFTER};
+use super::{CAP_REACHED, GAVE_UP, JobError, JobKind, JobRecord, JobState, UNSENT_AFTER};
 use crate::model::analysis::Cost;
+use crate::model::limiter::Provider;
 use crate::model::time::Moment;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -30,6 +31,15 @@ pub enum Turn {
     Backlog,
     /// A call of its own.
     Call,
+}
+
+/// Where a job stands among those of its organization that wait for a provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BacklogPlace {
+    /// When its turn comes if the provider serves nobody else.
+    pub turn: Moment,
+    /// The time from one call to the next by which it was given: its job takes that for each of its recipients.
+    pub interval_ms: u64,
 }
 
 /// What a queued job waits for.
@@ -123,6 +133,7 @@ impl JobRecord {
             give_up_at: Some(give_up_at),
             waiting_for: Some(why),
             turn: None,
+            place: None,
             owes_cap: true,
             ..back
         };
@@ -150,8 +161,29 @@ impl JobRecord {
             not_before: Some(at.minus(MARGIN)),
             waiting_for: Some(why),
             turn: Some(turn),
+            place: None,
             version: self.version + 1,
             ..self.clone()
+        }
+    }
+
+    /// The same job, which waits for its turn in a place of a backlog.
+    #[must_use]
+    pub fn standing_at(self, place: Option<BacklogPlace>) -> Self {
+        Self { place, ..self }
+    }
+
+    /// The place in a backlog that it has left for what it is `after`, if its turn had not come by now: nobody is called in it.
+    pub(crate) fn place_left(&self, after: &Self, now: Moment) -> Option<BacklogPlace> {
+        self.place.filter(|place| after.place != Some(*place) && place.turn > now.plus(MARGIN))
+    }
+
+    /// Whom it calls, and in whose backlog it waits.
+    pub(crate) fn waits_for_provider(&self) -> Option<Provider> {
+        match self.kind {
+            JobKind::Analyze => self.model.clone().map(Provider::Model),
+            JobKind::SendEmail => Some(Provider::Mail),
+            JobKind::AccountMail => Some(Provider::AccountMail),
         }
     }
 

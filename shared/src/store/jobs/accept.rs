@@ -26,6 +26,14 @@ pub(super) enum Accepted<'k> {
 }
 
 impl Store {
+    /// Refuses what may cost more than the whole budget.
+    pub(super) fn check_budget(&self, org: &OrgRecord, job: &JobRecord) -> Result<(), ApiError> {
+        if job.reserved_nanos > 0 && job.budget_nanos.is_some_and(|budget| budget < job.reserved_nanos) {
+            return usage::refused(job, org.plan, None, self.now()).and_then(Err);
+        }
+        Ok(())
+    }
+
     /// Takes what a job needs and writes it as `job_writes` say, together with the key.
     pub(super) async fn accept<'k>(
         &self,
@@ -34,9 +42,7 @@ impl Store {
         job_writes: Vec<TransactWriteItem>,
         claim: Option<&KeyClaim<'k>>,
     ) -> Result<Accepted<'k>, ApiError> {
-        if job.reserved_nanos > 0 && job.budget_nanos.is_some_and(|budget| budget < job.reserved_nanos) {
-            return usage::refused(job, org.plan, None, self.now()).and_then(Err);
-        }
+        self.check_budget(org, job)?;
         let spread = Box::pin(self.spread_when_due(org)).await;
         let org = spread.as_ref().unwrap_or(org);
         // Wherever the job lies: once lanes hold units, the month's record alone does not say what is left.

@@ -1,6 +1,8 @@
 //! Changes of a job: a pure function says what is to become of it, and that is written if the job is still as it
 //! was read.
 
+mod surely;
+
 use super::super::keys::Key;
 use super::super::slices::{Reservation, lane_backoff, random_lane};
 use super::super::{Store, Transaction, changes, condition_failed, contended, is_contended, number, usage};
@@ -11,6 +13,7 @@ use crate::ids::{JobId, OrgId};
 use crate::model::job::{ATTEMPTS_EXHAUSTED, GAVE_UP, JobRecord, JobState, UsageDelta};
 use crate::model::org::OrgRecord;
 use crate::model::price::usd;
+use crate::model::time::Moment;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use platform::telemetry::metrics::{Metric, metrics};
 use platform::telemetry::{Part, timed};
@@ -36,18 +39,19 @@ pub struct Change<T> {
     write: Option<(JobRecord, UsageDelta)>,
     over_budget: Option<Box<Self>>,
     over_cap: Option<Box<Self>>,
+    asks_until: Option<Moment>,
     answer: T,
 }
 
 impl<T> Change<T> {
     /// The job stays as it is.
     pub fn none(answer: T) -> Self {
-        Self { write: None, over_budget: None, over_cap: None, answer }
+        Self { write: None, over_budget: None, over_cap: None, asks_until: None, answer }
     }
 
     /// The job's next state, and what changes in the month's usage with it.
     pub fn to(write: (JobRecord, UsageDelta), answer: T) -> Self {
-        Self { write: Some(write), over_budget: None, over_cap: None, answer }
+        Self { write: Some(write), over_budget: None, over_cap: None, asks_until: None, answer }
     }
 
     /// What is done instead when the month's budget has no room for it.
@@ -60,6 +64,12 @@ impl<T> Change<T> {
     #[must_use]
     pub fn or_over_cap(self, instead: Self) -> Self {
         Self { over_cap: Some(Box::new(instead)), ..self }
+    }
+
+    /// Where no reply says whether it is written, that is asked again until a moment.
+    #[must_use]
+    pub fn asked_until(self, until: Moment) -> Self {
+        Self { asks_until: Some(until), ..self }
     }
 }
 
@@ -90,9 +100,9 @@ impl Store {
     ) -> Result<(JobRecord, T), ApiError> {
         for _ in 0..CHANGE_ATTEMPTS {
             let mut next = Some(change(&job)?);
-            while let Some(Change { write, over_budget, over_cap, answer }) = next {
+            while let Some(Change { write, over_budget, over_cap, asks_until, answer }) = next {
                 let Some((after, delta)) = write else { return Ok((job, answer)) };
-                next = match self.advance_job(&job, &after, &delta).await? {
+                next = match self.advance(&job, &after, &delta, asks_until).await? {
                     Advance::Done => return Ok((after, answer)),
                     Advance::OverBudget => over_budget.map(|instead| *instead),
                     Advance::OverCap => over_cap.map(|instead| *instead),
@@ -115,6 +125,33 @@ impl Store {
         after: &JobRecord,
         delta: &UsageDelta,
     ) -> Result<Advance, ApiError> {
+        self.advance(before, after, delta, None).await
+    }
+
+    /// The same, where it is asked until a moment whether it is written. A place in a backlog in which nobody is called any more is given back.
+    async fn advance(
+        &self,
+        before: &JobRecord,
+        after: &JobRecord,
+        delta: &UsageDelta,
+        asks_until: Option<Moment>,
+    ) -> Result<Advance, ApiError> {
+        let advance = self.advance_under_caps(before, after, delta, asks_until).await?;
+        if advance == Advance::Done
+            && let Some(place) = before.place_left(after, self.now())
+        {
+            Box::pin(self.leave_backlog(before, place)).await;
+        }
+        Ok(advance)
+    }
+
+    async fn advance_under_caps(
+        &self,
+        before: &JobRecord,
+        after: &JobRecord,
+        delta: &UsageDelta,
+        asks_until: Option<Moment>,
+    ) -> Result<Advance, ApiError> {
         let org = after.org_id;
         let more = match (before.owes_cap, after.owes_cap) {
             // What its last run cost is within what it took before; the next one's is not taken yet.
@@ -126,7 +163,7 @@ impl Store {
             Err(ApiError::OperatorCapReached { .. }) => return Ok(Advance::OverCap),
             taken => taken?,
         };
-        let advance = match self.try_advance(before, after, delta).await {
+        let advance = match self.try_advance(before, after, delta, asks_until).await {
             // Whoever writes it again takes again.
             Err(error) if is_contended(&error) => {
                 self.give_back_to_cap(taken, more).await;
@@ -151,6 +188,7 @@ impl Store {
         before: &JobRecord,
         after: &JobRecord,
         delta: &UsageDelta,
+        asks_until: Option<Moment>,
     ) -> Result<Advance, ApiError> {
         let writes = self.advance_writes(before, after)?;
         let settles = after.kind.is_counted() && !delta.is_empty();
@@ -160,7 +198,7 @@ impl Store {
             if settles {
                 writes.insert(1, self.update(usage::settle(after, delta))?);
             }
-            let outcome = timed(Part::Db, self.transact(writes)).await?;
+            let outcome = timed(Part::Db, self.transact_until(&writes, asks_until)).await?;
             advance = match &outcome {
                 Transaction::Done => Advance::Done,
                 _ if settles && outcome.refused(1) && !outcome.refused(0) => Advance::OverBudget,
@@ -168,7 +206,7 @@ impl Store {
             };
         }
         if settles && advance == Advance::OverBudget && self.counts_in_lanes(after).await? {
-            advance = timed(Part::Db, self.advance_in_lanes(after, delta, writes)).await?;
+            advance = timed(Part::Db, self.advance_in_lanes(after, delta, writes, asks_until)).await?;
         }
         if advance == Advance::Done {
             count(before, after, delta);
@@ -213,6 +251,7 @@ impl Store {
         job: &JobRecord,
         delta: &UsageDelta,
         job_writes: Vec<TransactWriteItem>,
+        asks_until: Option<Moment>,
     ) -> Result<Advance, ApiError> {
         let mut reserving = usage::reserving(&self.kept, job, delta);
         let name = usage::settled_in(job);
@@ -226,7 +265,7 @@ impl Store {
             for update in reserving.iter().flat_map(Reservation::writes) {
                 writes.push(self.update(update)?);
             }
-            match (self.transact_once(writes).await?, &mut reserving) {
+            match (self.transact_once_until(&writes, asks_until).await?, &mut reserving) {
                 (Some(Transaction::Done), taken) => {
                     self.kept.push(&name, lane);
                     taken.iter().for_each(|taken| taken.keep(&self.kept));

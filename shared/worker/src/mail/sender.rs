@@ -85,4 +85,15 @@ mod tests {
             assert_eq!(text.parse::<Sender>(), Err(InvalidSender), "{text:?}");
         }
     }
+
+    /// `deploy/environments.py` is held to the same list: a worker's policy allows the address that `MailFrom` has, as text.
+    #[test]
+    fn an_address_is_sent_from_as_deployments_expect() {
+        let list = include_str!("../../../../deploy/senders.txt");
+        for line in list.lines().filter(|line| !line.starts_with("# ")) {
+            let (given, sent) = line.split_once(' ').map_or((line, None), |(given, sent)| (given, Some(sent)));
+            let email = given.parse::<Sender>().map(|sender| sender.email().as_str().to_owned());
+            assert_eq!(email.ok().as_deref(), sent, "{given}");
+        }
+    }
 }

@@ -21,11 +21,16 @@ fn busy() -> JobRecord {
         not_before: Some(at(2)),
         waiting_for: Some(WaitingFor::new("before", "why it waited")),
         turn: Some(Turn::Call),
+        place: Some(place(5_000)),
         refusals: 3,
         charged_nanos: 100,
         cap_day: Some("1969-12-31".into()),
         ..job()
     }
+}
+
+fn place(turn_ms: i64) -> BacklogPlace {
+    BacklogPlace { turn: at(turn_ms), interval_ms: 100 }
 }
 
 fn queued() -> JobRecord {
@@ -56,6 +61,7 @@ fn a_claim() {
         not_before: None,
         waiting_for: None,
         turn: None,
+        place: None,
         version: 2,
         ..queued()
     };
@@ -85,6 +91,7 @@ fn a_claim_of_a_dead_run_that_was_to_be_cancelled() {
         not_before: None,
         waiting_for: None,
         turn: None,
+        place: None,
         charged_nanos: 5_100,
         version: 2,
         ..dead
@@ -146,6 +153,7 @@ fn a_wait_for_the_operators_cap() {
         give_up_at: Some(at(DAY_MS + 1)),
         waiting_for: Some(WaitingFor::new(CAP_REACHED, "This service's analyses may cost no more today.")),
         turn: None,
+        place: None,
         charged_nanos: 5_100,
         cap_day: Some("1970-01-01".into()),
         owes_cap: true,
@@ -229,6 +237,7 @@ fn an_end() {
         not_before: None,
         waiting_for: None,
         turn: None,
+        place: None,
         charged_nanos: 3_100,
         error: Some(error.clone()),
         version: 2,
@@ -261,6 +270,7 @@ fn a_turn() {
         not_before: Some(at(99_000)),
         waiting_for: Some(why()),
         turn: Some(Turn::Backlog),
+        place: None,
         version: 2,
         ..queued()
     };
@@ -270,6 +280,21 @@ fn a_turn() {
     assert_eq!(turn(&queued(), 2_000_000), far, "its message is sent five minutes before");
     let last = JobRecord { due_at: Some(at(DAY_MS - 300_000)), not_before: Some(at(DAY_MS - 1_000)), ..waits };
     assert_eq!(turn(&queued(), 2 * DAY_MS), last, "at the end of its time it comes in any case");
+}
+
+/// Whoever ends a job before its turn has come gives its place back, and so does the job that has another one.
+#[test]
+fn a_place_in_a_backlog() {
+    let waits = queued().standing_at(Some(place(10_000)));
+    assert_eq!(waits.place, Some(place(10_000)));
+    let (ended, _) = waits.end(JobState::Cancelled, Err(None), Cost::Nothing, at(1));
+    assert_eq!(waits.place_left(&ended, at(8_999)), Some(place(10_000)));
+    assert_eq!(waits.place_left(&ended, at(9_000)), None, "its message may come a second early");
+    assert_eq!(waits.place_left(&waits.due(at(5)), at(1)), None, "it waits on");
+    let again = waits.waits_for_turn(at(20_000), Turn::Backlog, why(), at(1)).standing_at(Some(place(20_000)));
+    assert_eq!(waits.place_left(&again, at(1)), Some(place(10_000)));
+    let of_before = JobRecord { place: None, ..waits };
+    assert_eq!(of_before.place_left(&ended, at(1)), None);
 }
 
 #[test]
@@ -337,6 +362,16 @@ fn a_report() {
         UsageDelta::default(),
         "it was settled at its end"
     );
+    let failed =
+        |code| mail(JobRecord { state: JobState::Failed, error: Some(JobError::new(code, "detail")), ..busy() });
+    let (ended, delta) = failed("gave_up").settled(reported(), at(1)).expect("it is proof");
+    assert_eq!((ended.state, ended.error, delta), (JobState::Succeeded, None, UsageDelta::default()));
+    assert_eq!(failed("gave_up").settled(sent(), at(1)), None);
+    let cancelled = mail(JobRecord { state: JobState::Cancelled, ..busy() });
+    let analysis = JobRecord { kind: JobKind::Analyze, ..failed("gave_up") };
+    for stays in [failed("email_rejected"), cancelled, analysis] {
+        assert_eq!(stays.settled(reported(), at(1)), None);
+    }
 }
 
 #[test]
@@ -359,6 +394,7 @@ fn another_acceptance() {
         give_up_at: Some(at(41 * DAY_MS)),
         waiting_for: None,
         turn: None,
+        place: None,
         refusals: 0,
         month: "1970-02".into(),
         budget_nanos: Some(7),

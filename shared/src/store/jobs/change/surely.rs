@@ -1,0 +1,52 @@
+//! A transaction whose replies are lost: whether it was made is asked until it is known, or its time is over.
+
+use super::super::super::{Attempt, CONFLICT_ATTEMPTS, Store, Transaction, backoff, contended, request_token};
+use crate::error::ApiError;
+use crate::model::time::Moment;
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use std::time::Duration;
+
+/// Between two questions, at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+impl Store {
+    /// Runs a transaction like [`Store::transact`]. Where no reply comes, and it is to be asked until a moment, it is sent again under its own
+    /// token: so it is made once, and who made it knows.
+    pub(super) async fn transact_until(
+        &self,
+        writes: &[TransactWriteItem],
+        until: Option<Moment>,
+    ) -> Result<Transaction, ApiError> {
+        for attempt in 0..CONFLICT_ATTEMPTS {
+            if let Some(ended) = self.transact_once_until(writes, until).await? {
+                return Ok(ended);
+            }
+            tokio::time::sleep(backoff(attempt)).await;
+        }
+        Err(contended())
+    }
+
+    /// The same like [`Store::transact_once`].
+    pub(super) async fn transact_once_until(
+        &self,
+        writes: &[TransactWriteItem],
+        until: Option<Moment>,
+    ) -> Result<Option<Transaction>, ApiError> {
+        let Some(until) = until else { return self.transact_once(writes.to_vec()).await };
+        let (token, mut pause) = (request_token(), FIRST_PAUSE);
+        loop {
+            // Boxed, as the whole way to the database stands in this future already.
+            match Box::pin(self.attempt_under(&token, writes.to_vec())).await {
+                Ok(Attempt::Ended(ended)) => return Ok(Some(ended)),
+                Ok(Attempt::Conflict(_) | Attempt::Throttled) => return Ok(None),
+                Err(error @ ApiError::Unavailable(_)) if self.now().plus(pause) < until => {
+                    tracing::warn!(%error, "no reply says whether a job is written: it is asked again");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
