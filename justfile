@@ -89,7 +89,7 @@ validate:
 build *arguments:
     deploy/build-functions.py {{arguments}}
 
-# Ask AWS, reading only, what would stop a deployment to an environment of samconfig.toml, and what to do about it.
+# Ask AWS, reading only, what would stop a deployment to an environment of samconfig.toml, and what to do about it; with `--live` of what is live.
 [positional-arguments]
 preflight environment *changes:
     deploy/preflight.py "$@"

@@ -171,12 +171,16 @@ def main():
     which.add_argument("--live-in", metavar="REGION", help="what is live in another region, likewise (`just region`)")
     options = parser.parse_intermixed_args()
     stack, said, live = Stack(options.environment), parameters({"parameter_overrides": []}, options.changes), None
+    of_then, already = None, []
     if options.live or options.live_in:
         template, given = of_live(stack, options.live_in)
-        live, given = given["Release"], {name: value for name, value in given.items() if name != "Release"} | said
+        live, given = given["Release"], {name: value for name, value in given.items() if name != "Release"}
+        # What the stack has works there, whatever is built on this machine, and whatever has come to be objected to since.
+        already = objections(given, of_then := yaml_parse(template), options.functions)
+        given |= said
     else:
         template, given = (ROOT / "template.yaml").read_text(), parameters(environments()[options.environment], options.changes)
-    stopped = objections(given, yaml_parse(template) if live else None)
+    stopped = [one for one in objections(given, of_then, options.functions) if one not in already]
     if not stopped:
         current = stack.parameters()
         given = with_what_stays(current, given)

@@ -5,6 +5,9 @@ from samcli.cli.types import CfnParameterOverridesType
 from samtranslator.yaml_helper import yaml_parse
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+# Why an address may not be without a host. What is built says whether this holds (docs/decisions/0023-discovery-is-a-feature.md).
+BY_NAME = "CacheUrl: without a host it is found by functions built with `--features shared/discovery` alone"
+BUILT = ROOT / "target/lambda"
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 LOCAL_PART = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(\.[\w!#$%&'*+/=?^`{|}~-]+)*", re.ASCII)
 
@@ -95,8 +98,9 @@ def valued(given, template):
     return {name: str(given.get(name, one.get("Default", "0123456789abcdef-commit"))) for name, one in template["Parameters"].items()}
 
 
-def objections(given, template=None):
-    """What CloudFormation would object to these parameters, which lack only the Release, or functions at their start."""
+def objections(given, template=None, functions=BUILT):
+    """What CloudFormation would object to these parameters, which lack only the Release, or functions at their start, which are built in
+    this folder."""
     template = template_of(template)
     found, values = malformed(given, template), valued(given, template)
     for rule in template.get("Rules", {}).values():
@@ -105,25 +109,25 @@ def objections(given, template=None):
     if {"AllowedOrigins", "AppUrl"} <= set(values) and not [one for one in found if one.startswith(("AllowedOrigins:", "AppUrl:"))]:
         found += of_origins(values["AllowedOrigins"].split(","), values["AppUrl"])
     if "CacheUrl" in values and not [one for one in found if one.startswith("CacheUrl:")]:
-        found += of_cache(values["CacheUrl"])
+        found += of_cache(values["CacheUrl"], functions)
     if "MailFrom" in values and not [one for one in found if one.startswith("MailFrom:")]:
         found += of_sender(values["MailFrom"])
     return found
 
 
-def of_cache(given):
+def of_cache(given, functions):
     """What no pattern says of the cache's address: a function that cannot read it ends at its start. The address may hold a password."""
     if given in ("serverless:", "memory:", "off:") or (says := as_cache(given)) == "endpoint":
         return []
     if says is None:
         return ["CacheUrl: no address that functions take: iam goes with rediss://, a user and no password; ports and numbers end at 65535"]
-    return [] if finds_by_name() else ["CacheUrl: without a host it is found by functions built with `--features shared/discovery` alone"]
+    return [] if finds_by_name(functions) else [BY_NAME]
 
 
-def finds_by_name():
-    """Whether what is built can look a cache up by its name (docs/decisions/0023-discovery-is-a-feature.md)."""
-    built = next((ROOT / "target/lambda").glob("get-user/bootstrap"), None)
-    return built is not None and b"DescribeServerlessCaches" in built.read_bytes()
+def finds_by_name(functions=BUILT):
+    """Whether what is built in this folder can look a cache up by its name; None where nothing is."""
+    built = functions / "get-user/bootstrap"
+    return b"DescribeServerlessCaches" in built.read_bytes() if built.exists() else None
 
 
 def as_cache(text):

@@ -18,6 +18,8 @@ MONTH = HOURS * 3600
 HIT = {"list-items": 0.69, "get-user": 0.95, "get-org-plan": 0.97, "get-org-settings": 0.90}  # a run of `just load` (docs/scale.md)
 CALL_MS, OWN_MS = 4, 1  # a call of DynamoDB (from memory), our own work (lab/NOTEBOOK.md)
 HASH_MS = 40  # argon2 on one vCPU (docs/decisions/0006)
+BODY_MS = 500  # a body of 5 MB that is refused, on one vCPU (docs/scale.md, "What a refused body costs")
+VCPU_GB = 1.769  # the memory that has one vCPU (Lambda Developer Guide, "Configure Lambda function memory")
 WAIT_SECONDS = 5  # of a caller that waits for a model; the built-in analysis takes 0.1 s
 # A request: access line 169, start 136, report 403, 26 for each (measured lines, CloudWatch's overhead).
 LOG_BYTES, ACCESS_BYTES = 786, 195
@@ -162,7 +164,7 @@ def worst_day(stack):
     (stage,), (api,) = stack.of("AWS::ApiGateway::Stage").values(), stack.of("AWS::ApiGateway::RestApi").values()
     limits = {(one["ResourcePath"].replace("~1", "/").replace("//", "/"), one["HttpMethod"]): rate(stack, one["ThrottlingRateLimit"])
               for one in stage["Properties"]["MethodSettings"]}
-    default, table = limits[("/*", "*")], units()
+    default, table, bodies = limits[("/*", "*")], units(), with_bodies()
     dearest = {key: max(one[key] for one in table.values()) for key in ("read_units", "write_units", "calls")}
     uncounted = set()
     total = {key: 0 for key in ("requests", "functions", "gb_seconds", "read", "write", "logged", "out", "jobs")}
@@ -178,7 +180,8 @@ def worst_day(stack):
             cost = table.get(name, dearest)
             if name not in table:
                 uncounted.add(name)
-            seconds = (CALL_MS * cost["calls"] + OWN_MS) / 1000 + (HASH_MS / 1000 if memory(stack, name) > 1 else 0)
+            own = BODY_MS / min(1, memory(stack, name) / VCPU_GB) if (path, method) in bodies else OWN_MS
+            seconds = (CALL_MS * cost["calls"] + own) / 1000 + (HASH_MS / 1000 if memory(stack, name) > 1 else 0)
             total["functions"] += each
             total["gb_seconds"] += each * seconds * memory(stack, name)
             page = REPLY_BYTES.get(name, 0) / 4096 if cost["read_units"] else 0
@@ -205,6 +208,12 @@ def worst_day(stack):
         ("models", "`DollarsPerDay`, where a provider is chosen", models),
     ]
     return default, total["requests"] / DAY, lines
+
+
+def with_bodies():
+    """The paths and methods that read a body."""
+    paths = json.loads((ROOT / "functions/docs/openapi.json").read_text())["paths"]
+    return {(path, method) for path, methods in paths.items() for method, operation in methods.items() if "requestBody" in operation}
 
 
 def rate(stack, value):

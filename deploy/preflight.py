@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Asks AWS, reading only, what would stop a deployment or leave a part of it dead, and says what to do.
 
-Usage: just preflight ENVIRONMENT [Name=value …]     credentials and region come from the environment (AWS_PROFILE, AWS_REGION)
+Usage: just preflight ENVIRONMENT [--live] [Name=value …]     credentials and region come from the environment (AWS_PROFILE, AWS_REGION)
 
-Ends with 1 if something would stop it, with 2 if nothing would but something could not be asked, else with 0.
+The values override the environment's parameters, with --live those that the stack has. Ends with 1 if something would stop it, with 2 if
+nothing would but something could not be asked, else with 0.
 """
 import argparse, json, re, sys
 from deploy import cache_objection, network_objection, table_objection
@@ -64,17 +65,31 @@ def asks_aws(region):
     return ask
 
 
+def described(ask, name):
+    """What CloudFormation says of a stack, or None, and the parameters that it has."""
+    try:
+        stack = ask("cloudformation", "describe_stacks", StackName=name)["Stacks"][0]
+    except Absent:
+        return None, {}
+    return stack, {one["ParameterKey"]: one["ParameterValue"] for one in stack.get("Parameters", [])}
+
+
+def of_parameters(given, now={}):
+    """What the template would not take, or functions at their start. A stack that has parameters `now` may keep them. Where nothing is built
+    nobody knows what the functions will be able to do."""
+    from environments import BY_NAME, finds_by_name, objections
+    already = objections(now) if now else []
+    level = lambda one: NOTE if one == BY_NAME and finds_by_name() is None else STOPS
+    return [("parameters", level(one), one) for one in objections(given) if one not in already]
+
+
 class Preflight:
     """The checks. Each yields what it found: one of the levels above, and what to do."""
 
     def __init__(self, ask, region, name, values, reserved, queues, said=()):
         """`said` has the names of the parameters that stand behind the command."""
         self.ask, self.region, self.name, self.values, self.reserved, self.queues, self.said = ask, region, name, values, reserved, queues, said
-        try:
-            self.stack = ask("cloudformation", "describe_stacks", StackName=name)["Stacks"][0]
-        except Absent:
-            self.stack = None
-        self.before = {one["ParameterKey"]: one["ParameterValue"] for one in (self.stack or {}).get("Parameters", [])}
+        self.stack, self.before = described(ask, name)
 
     def has(self, logical_id):
         """The physical id of a resource of the stack as it is deployed, or None."""
@@ -98,7 +113,7 @@ class Preflight:
         limit, free = settings["AccountLimit"]["ConcurrentExecutions"], settings["AccountLimit"]["UnreservedConcurrentExecutions"]
         raise_it = "ask Service Quotas for more concurrent executions of Lambda (L-B99A9384)"
         if self.values["ReservedConcurrency"] == "true":
-            own = self.reserved_now() if self.before.get("ReservedConcurrency") == "true" else 0
+            own = self.reserved_now() if self.stack else 0
             if free + own - self.reserved < UNRESERVED:
                 yield STOPS, (f"{self.reserved} environments are to be reserved, and {max(0, free + own - UNRESERVED)} of the account's {limit} can be: "
                               f"ReservedConcurrency=false, or {raise_it}")
@@ -334,15 +349,23 @@ def records(name, identity):
     return ": put into its DNS" + "".join(lines)
 
 
+def live(ask, name):
+    """The parameters of a stack that is there."""
+    stack, now = described(ask, name)
+    if stack is None:
+        sys.exit(f"there is no stack {name} here")
+    return {one: value for one, value in now.items() if one not in ("Release", "NetworkStays")}
+
+
 def main():
-    from environments import defaults, environments, malformed, objections, parameters, queues, reservations
+    from environments import defaults, environments, malformed, parameters, queues, reservations
 
     parser = argparse.ArgumentParser(prog="just preflight", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("environment", choices=environments())
     parser.add_argument("changes", nargs="*", metavar="Name=value")
-    options = parser.parse_args()
-    environment = environments()[options.environment]
-    given = parameters(environment, options.changes)
+    parser.add_argument("--live", action="store_true", help="with the parameters that the stack has, but for those said here")
+    options = parser.parse_intermixed_args()
+    environment, said = environments()[options.environment], parameters({"parameter_overrides": []}, options.changes)
     import boto3
     region = boto3.Session().region_name
     if not region:
@@ -350,14 +373,15 @@ def main():
     ask = asks_aws(region)
     try:
         account = ask("sts", "get_caller_identity")["Account"]
-        preflight = Preflight(ask, region, environment["stack_name"], defaults() | given, reservations(), queues(),
-                              parameters({"parameter_overrides": []}, options.changes))
+        now = live(ask, environment["stack_name"]) if options.live else {}
+        given = now | said if options.live else parameters(environment, options.changes)
+        preflight = Preflight(ask, region, environment["stack_name"], defaults() | given, reservations(), queues(), said)
     except Unanswered as error:
         sys.exit(f"AWS does not answer: {error}")
     print(f"{environment['stack_name']}, account {account}, {region}")
-    found = [("parameters", STOPS, one) for one in objections(given)]
+    found = of_parameters(given, now)
     # Of what is no number or no address nothing can be asked.
-    found += list(preflight.findings()) if not malformed(given) else []
+    found += list(preflight.findings()) if set(malformed(given)) <= set(malformed(now)) else []
     for check, level, text in found:
         print(f"{level:>9}  {check}: {text}")
     levels = {level for _, level, _ in found}

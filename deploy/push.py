@@ -47,6 +47,14 @@ def code_of(template, logical):
     return dict(zip(("S3Bucket", "S3Key"), place.split("/", 1)))
 
 
+def code_of_stack(stack, release, logical):
+    """Where the code of a function of the stack's release is."""
+    import releases
+    if release not in releases.kept(stack.name):
+        sys.exit(f"{stack.name} has no release that is kept: just deploy {ENVIRONMENT}")
+    return code_of(releases.read(stack.name, release)[0], logical)
+
+
 def update(functions, name, **code):
     """Gives a function other code."""
     functions.update_function_code(FunctionName=name, **code)
@@ -76,13 +84,12 @@ def main():
     logical = "".join(word.capitalize() for word in options.function.split("-")) + "Function"
     if logical not in (there := stack.resources()):
         sys.exit(f"{stack.name} has no {logical}: just deploy {ENVIRONMENT}")
-    name = there[logical][0]
+    name, of_stack = there[logical][0], code_of_stack(stack, now["Release"], logical)
     if options.undo:
         functions.update_alias(FunctionName=name, Name=ALIAS, FunctionVersion=stack.published()[name])
-        put_back(functions, name, code_of(releases.read(stack.name, now["Release"])[0], logical))
+        put_back(functions, name, of_stack)
         print(f"{options.function} is the stack's again")
         return
-    of_stack = code_of(releases.read(stack.name, now["Release"])[0], logical)
     program = releases.zipped(built(options.function))
     seconds = time.monotonic() - start
     try:

@@ -12,14 +12,15 @@ stands by (StandsBy=true), and runs no jobs, until callers are sent there. docs/
 import argparse, concurrent.futures, os, pathlib, re, subprocess, sys
 from tools import in_sams_environment
 
-# What there is once, in the first region: the account's budget, the domain's record, and what runs the jobs.
-OF_THE_FIRST = {"MonthlyBudgetUsd": "0", "HostedZoneId": '""', "StandsBy": "true"}
+# What there is once, in the first region: the account's budget, the domain's record, and what runs the jobs; and its zones.
+OF_THE_FIRST = {"MonthlyBudgetUsd": "0", "HostedZoneId": '""', "StandsBy": "true", "Zones": '""'}
 
 
 def changed(changes, table, stream, now={}):
-    """The parameters of the second region's stack, beside those of the first one's. Which region runs the jobs stays as it is `now`."""
+    """The parameters of the second region's stack, beside those of the first one's. Which region runs the jobs, and in which zones a
+    network is, stays as it is `now`."""
     said = {change.split("=")[0] for change in changes}
-    off = OF_THE_FIRST | {name: value for name, value in now.items() if name == "StandsBy"}
+    off = OF_THE_FIRST | {name: value for name, value in now.items() if name in ("StandsBy", "Zones") and value}
     return [*changes, *(f"{name}={value}" for name, value in off.items() if name not in said),
             f"ExistingTable={table}", f"ExistingTableStream={stream}"]
 

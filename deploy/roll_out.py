@@ -49,6 +49,7 @@ def refuse(environment, values, account):
 
 def walk_or_go_back(environment, stack, before, walk):
     """Walks through what is deployed; where that fails, goes back to the release before and ends."""
+    import smoke
     from back import back
     fault = walk()
     if not fault:
@@ -58,7 +59,10 @@ def walk_or_go_back(environment, stack, before, walk):
     if before is None:
         sys.exit("there was no release before this one to go back to")
     back(environment, before, "--no-confirm-changeset")
-    fault = walk()
+    try:
+        fault = walk()
+    except smoke.Limited as limit:
+        raise smoke.Limited(f"went back to release {before}, and there {limit}") from None
     sys.exit(f"went back to release {before}, " + (f"which is not well either: {fault}" if fault else "and all is well there"))
 
 

@@ -28,12 +28,22 @@ def provider_key(stack, what):
 def keep(file, secret):
     """Writes a secret into a file for its owner alone, where it lasts. A file of another secret stays as it is."""
     if file.exists() and file.read_text() not in ("", secret):
-        sys.exit(f"{file} has something else: name another file")
+        sys.exit(f"{file} has something else: if an attempt before put the old key there, it is rotated; else name another file")
     with os.fdopen(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as out:
         os.fchmod(out.fileno(), 0o600)
         out.write(secret)
         out.flush()
         os.fsync(out.fileno())
+
+
+def remove(database, record, key):
+    """Removes the record of this key."""
+    try:
+        database.delete_item(**record, ConditionExpression="#key = :old", ExpressionAttributeNames={"#key": "key"},
+                             ExpressionAttributeValues={":old": key})
+    except database.exceptions.ConditionalCheckFailedException:
+        # The SDK repeats what it has no reply to: the first request removed it, or somebody else did.
+        pass
 
 
 def security_log_key(stack, what):
@@ -43,15 +53,11 @@ def security_log_key(stack, what):
     file, database = pathlib.Path(what), client("dynamodb")
     record = {"TableName": stack.outputs()["TableName"], "Key": {"pk": {"S": "SECURITY_LOG"}, "sk": {"S": "KEY"}}}
     found = database.get_item(**record, ConsistentRead=True).get("Item")
-    if found is None:
+    if found is not None:
+        keep(file, found["key"]["S"])
+        remove(database, record, found["key"])
+    elif not file.exists() or not file.read_text():  # else an attempt that failed after that has removed it
         sys.exit("there is no key yet: the first log-in makes it")
-    keep(file, found["key"]["S"])
-    try:
-        database.delete_item(**record, ConditionExpression="#key = :old", ExpressionAttributeNames={"#key": "key"},
-                             ExpressionAttributeValues={":old": found["key"]})
-    except database.exceptions.ConditionalCheckFailedException:
-        # The SDK repeats what it has no reply to: the first request removed it, or somebody else did.
-        pass
     print(f"the old key is in {file}: with it, lines of before are looked through. Environments that have read it keep it until they end; "
           f"`just deploy {stack.environment} --live --again` ends them all")
 

@@ -14,6 +14,8 @@ import argparse, json, pathlib, secrets, sys, time, urllib.error, urllib.request
 JOB_SECONDS = 60
 # Whoever asks too often in a second is told to come again. A call waits for that, and for no limit of a minute or a day.
 RATE_SECONDS, CALL_SECONDS = 5, 60
+# The limits that nobody uses up but an account and its organization: a month's, and that of guesses.
+OF_ITSELF = ("quota_exceeded", "too_many_attempts")
 
 
 class Broken(Exception):
@@ -45,9 +47,15 @@ class Walk:
                 break
             time.sleep(seconds)
         if status not in (expected if isinstance(expected, tuple) else (expected,)):
-            kind = Limited if is_limited(status, headers) else Broken
+            kind = Limited if status == 429 and self.is_limited(headers, code_in(text)) else Broken
             raise kind(f"{method} {path}: {status} instead of {expected}: {text[:300].decode(errors='replace')}")
         return text, headers
+
+    def is_limited(self, headers, code):
+        """Whether a refusal is that of a limit of minutes or a day: a network's, an address's, the operator's, or that of an account that
+        others walk with. A new one has used up nothing of its own."""
+        after = headers.get("Retry-After") or ""
+        return after.isdigit() and int(after) > RATE_SECONDS and (self.account is not None or code not in OF_ITSELF)
 
     def answered(self, method, path, data, headers):
         """The reply's status, text and headers, whatever it is."""
@@ -219,12 +227,13 @@ class Walk:
         # A good release is not taken back for what a day has no more of, or for a mail that the walk cannot read.
         excused = {"operator_cap_reached": "the day has no more e-mails"} | (
             {} if proven else {"email_unverified": "it wants an account with a proven address: --account"})
-        reply, _ = self.call("POST", "/send-email", (202, 403, 429), email, key)
+        reply, headers = self.call("POST", "/send-email", (202, 403, 429), email, key)
         if "job_id" in reply:
             self.job(reply["job_id"])
             return None
         if reply.get("code") not in excused:
-            raise Broken(f"the e-mail is refused: {reply}")
+            kind = Limited if self.is_limited(headers, reply.get("code")) else Broken
+            raise kind(f"the e-mail is refused: {reply}")
         return f"NOT TRIED, {excused[reply['code']]}"
 
     def sessions(self):
@@ -287,10 +296,13 @@ def seconds_to_wait(status, headers):
     return int(after) if status == 429 and after.isdigit() and int(after) <= RATE_SECONDS else None
 
 
-def is_limited(status, headers):
-    """Whether a reply is the refusal of a limit of minutes or a day: a network's, an address's, an account's or the operator's."""
-    after = headers.get("Retry-After") or ""
-    return status == 429 and after.isdigit() and int(after) > RATE_SECONDS
+def code_in(text):
+    """The code of a refusal, if it has one."""
+    try:
+        problem = json.loads(text)
+    except ValueError:
+        return None
+    return problem.get("code") if isinstance(problem, dict) else None
 
 
 def same(found, expected, what):

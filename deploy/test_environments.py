@@ -50,7 +50,7 @@ class Environments(unittest.TestCase):
             self.assertEqual([as_cache(given)], says or [None], given)
             for finds in (False, True):
                 stops = not says or says == ["name"] and not finds
-                with unittest.mock.patch("environments.finds_by_name", lambda: finds):
+                with unittest.mock.patch("environments.finds_by_name", lambda *_: finds):
                     stopped = objections(parameters(dev, [f'CacheUrl="{given}"']))
                 self.assertEqual([one.split(":")[0] for one in stopped], ["CacheUrl"] * stops, given)
         for given in ("serverless:", "memory:", "off:"):

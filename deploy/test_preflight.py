@@ -1,9 +1,9 @@
 """`just preflight` against replies of AWS's, whose shapes the SDK's own models hold."""
-import unittest
+import unittest, unittest.mock
 import botocore.session
 from botocore.validate import validate_parameters
 from environments import defaults, queues, reservations
-from preflight import NOTE, STOPS, UNKNOWN, Absent, Preflight, Unanswered
+from preflight import NOTE, STOPS, UNKNOWN, Absent, Preflight, Unanswered, live, of_parameters
 
 SESSION = botocore.session.get_session()
 DEFAULTS, RESERVED = defaults(), 856
@@ -120,6 +120,42 @@ class ReadyAccount(unittest.TestCase):
         self.assertEqual(found(replies, MailIdentity=DOMAIN, AnalysisProvider="anthropic"), [])
 
 
+class OfLive(unittest.TestCase):
+    """What a stack has that samconfig.toml has not, as that of a second region."""
+    NOW = {"Environment": "prod", "ExistingTable": "replica", "ExistingTableStream": "label", "Release": "r", "NetworkStays": "true"}
+
+    def live(self, reply):
+        ask = lambda service, operation, **arguments: made(service, operation, reply)(arguments)
+        return live(ask, STACK)
+
+    def test_it_is_what_is_looked_at(self):
+        now = self.live(stack(**self.NOW))
+        self.assertEqual(now, {name: value for name, value in self.NOW.items() if name not in ("Release", "NetworkStays")})
+        there = {("cloudformation", "describe_stacks"): stack(**self.NOW)}
+        self.assertEqual(found(there, **now), [])
+        self.assertEqual([one for one, _ in found(there)], [STOPS], "as samconfig.toml would have it: another table")
+
+    def test_without_a_stack_there_is_none(self):
+        with self.assertRaisesRegex(SystemExit, "no stack citizen-prod here"):
+            self.live(Absent)
+
+    def test_its_parameters_stay(self):
+        now = defaults() | {"MailFrom": "No-Reply@A.example"}
+        self.assertEqual(of_parameters(now | {"LogLevel": "debug"}, now), [])
+        said = of_parameters(now | {"LogLevel": "loud"}, now)
+        self.assertEqual([(level, text.split(":")[0]) for _, level, text in said], [(STOPS, "LogLevel")])
+        self.assertEqual([text.split(":")[0] for _, _, text in of_parameters(now)], ["MailFrom"])
+
+
+class Built(unittest.TestCase):
+    def test_what_is_not_built_stops_nothing(self):
+        """Where GitHub builds, no laptop has what would be deployed."""
+        for finds, levels in ((None, [NOTE]), (False, [STOPS]), (True, [])):
+            with unittest.mock.patch("environments.finds_by_name", lambda *_: finds):
+                said = of_parameters(defaults() | {"CacheUrl": "rediss://u@?iam=dev&name=dev"})
+            self.assertEqual([level for _, level, _ in said], levels, finds)
+
+
 class Template(unittest.TestCase):
     def test_what_is_reserved_and_named_is_read(self):
         self.assertGreater(reservations(), 800)
@@ -168,6 +204,12 @@ class NotReady(unittest.TestCase):
         self.one(STOPS, ["856 environments", "840 of the account's 1000"], there, ReservedConcurrency="true")
         there |= {("lambda", "get_account_settings"): lambdas(1000, 126)}
         self.assertEqual(found(there, ReservedConcurrency="true"), [], "100 are left")
+
+    def test_what_is_reserved_by_hand_is_the_stacks_own(self):
+        there = {("lambda", "get_account_settings"): lambdas(1000, 900), ("cloudformation", "describe_stacks"): stack(ReservedConcurrency="false"),
+                 ("cloudformation", "list_stack_resources"): resources("one"),
+                 ("lambda", "get_function_concurrency"): {"ReservedConcurrentExecutions": 100}}
+        self.assertEqual(found(there, ReservedConcurrency="true"), [])
 
     def test_code_storage_that_is_full(self):
         self.one(STOPS, ["95 % full"], {("lambda", "get_account_settings"): lambdas(used=95)})

@@ -194,6 +194,13 @@ class Region(unittest.TestCase):
         # Nor is one that runs them another release for it.
         self.assertEqual((deploy.with_what_stays({}, {}), deploy.with_what_stays({"StandsBy": "false"}, {})), ({}, {}))
 
+    def test_a_second_region_has_zones_of_its_own(self):
+        """The first one's are none there, and a network that is there stays in its own."""
+        zones = lambda changes, now: [one for one in region.changed(changes, "t", "s", now) if one.startswith("Zones=")]
+        for now, given in (({}, '""'), ({"Zones": ""}, '""'), ({"Zones": "eu-west-1a,eu-west-1b"}, "eu-west-1a,eu-west-1b")):
+            self.assertEqual(zones([], now), [f"Zones={given}"])
+        self.assertEqual(zones(["Zones=a,b"], {"Zones": "c,d"}), ["Zones=a,b"])
+
     def test_what_a_person_pastes_arrives_as_it_stands(self):
         """Recipes hand their arguments on: a second shell would take the quotes off an empty value, and cut an address at its `&`."""
         text = (HERE.parent / "justfile").read_text()
@@ -504,11 +511,32 @@ class OfLive(unittest.TestCase):
         self.assertEqual(release.renamed(given["Release"], template.replace(LIVE, given["Release"]), unnamed), given["Release"])
         self.assertNotEqual(self.live("LogLevel=debug", "--again")[1]["Release"], given["Release"])
 
+    def test_what_the_stack_has_is_not_objected_to(self):
+        """A door has to be closed from a machine without a build, and where what was deployed would be refused today."""
+        for there in ({"CacheUrl": "rediss://u@?iam=prod&name=prod"}, {"MailFrom": "No-Reply@A.example"}):
+            with unittest.mock.patch.object(environments, "finds_by_name", lambda *_: None):
+                _, given, _ = deployed("--live", "RegistrationsPerMinute=0", current=self.NOW | there)
+                self.assertLessEqual((there | {"RegistrationsPerMinute": "0"}).items(), given.items())
+                for name, value in there.items():
+                    with self.assertRaisesRegex(SystemExit, f"{name}: "):
+                        self.live(f"{name}={value}")
+
     def test_what_it_cannot_be_is_said(self):
         with self.assertRaisesRegex(SystemExit, "no release that is kept"):
             self.live(kept=())
         with self.assertRaisesRegex(SystemExit, "Colour: is no parameter"):
             self.live("Colour=red")
+
+
+class OfAnotherFolder(unittest.TestCase):
+    def test_what_is_built_there_says_how_a_cache_is_found(self):
+        for program, finds in ((b"DescribeServerlessCaches", True), (b"", False)):
+            with tempfile.TemporaryDirectory() as folder:
+                built = pathlib.Path(folder, "get-user/bootstrap")
+                built.parent.mkdir()
+                built.write_bytes(program)
+                with contextlib.nullcontext() if finds else self.assertRaisesRegex(SystemExit, "without a host"):
+                    deployed("--functions", folder, "CacheUrl=rediss://u@?iam=dev&name=dev", current={})
 
 
 class RegionOfLive(unittest.TestCase):
@@ -537,11 +565,13 @@ class PushedCode(unittest.TestCase):
     """A function that still has what was pushed would have it published as the next release's: CloudFormation changes nothing there."""
     OF_STACK = {"FunctionName": "health", "S3Bucket": "b", "S3Key": "code/aa"}
 
-    def push(self, *words, functions):
+    def push(self, *words, functions, releases_kept=(LIVE,)):
         there = unittest.mock.Mock(**{"parameters.return_value": {"Environment": "dev", "Release": LIVE}, "published.return_value": {"health": "3"},
                                       "resources.return_value": {"HealthFunction": ("health", "AWS::Lambda::Function")}})
+        there.name = "citizen-dev"
         kept = "Resources:\n  HealthFunction:\n    Properties:\n      CodeUri: s3://b/code/aa\n"
         fakes = ((stack, "Stack", lambda _: there), (stack, "client", lambda _: functions), (releases, "read", lambda *_: (kept, {})),
+                 (releases, "kept", lambda _: list(releases_kept)),
                  (push, "built", lambda _: b"pushed"), (sys, "argv", ["push.py", "health", *words]))
         with contextlib.ExitStack() as patched, contextlib.redirect_stdout(io.StringIO()):
             for module, name, value in fakes:
@@ -567,6 +597,13 @@ class PushedCode(unittest.TestCase):
         with self.assertRaises(KeyboardInterrupt):
             self.push(functions=functions)
         self.assertEqual((self.given(functions)[-1], waited.call_count), (self.OF_STACK, 3))
+
+    def test_without_the_stacks_nothing_is_begun(self):
+        for words in ([], ["--undo"]):
+            functions = unittest.mock.MagicMock()
+            with self.assertRaisesRegex(SystemExit, "citizen-dev has no release that is kept: just deploy dev"):
+                self.push(*words, functions=functions, releases_kept=())
+            self.assertEqual(functions.mock_calls, [])
 
     def test_undo_puts_it_back_too(self):
         functions = unittest.mock.MagicMock()
@@ -619,7 +656,9 @@ class RollingOut(unittest.TestCase):
         self.assertEqual(done, [True, True])
         self.assertIn("went back to release a, and all is well there", said)
         said, *done = self.ended("items: 500", smoke.Limited("log_in: 429"))
-        self.assertEqual((done, "NOT WALKED" in said), ([True, True], True), "the second walk is ended by a limit")
+        self.assertEqual(done, [True, True], "the second walk is ended by a limit")
+        for words in ("NOT WALKED", "went back to release a, and there log_in: 429", "dev has release a"):
+            self.assertIn(words, said)
 
     def test_a_limit_names_its_step(self):
         headers = email.message.Message()
@@ -628,6 +667,36 @@ class RollingOut(unittest.TestCase):
         with unittest.mock.patch.object(smoke.urllib.request, "urlopen", side_effect=refusal), \
                 self.assertRaisesRegex(smoke.Limited, r"health \(.*429 instead of 200.*rate_limited"):
             smoke.walk("http://a.example", self.ACCOUNT)
+
+    def refused(self, step, code, account, after="86400", status=429):
+        """How a step of the walk ends that is refused so."""
+        headers = email.message.Message()
+        headers["Retry-After"] = after
+        refusal = lambda *_, **__: (_ for _ in ()).throw(urllib.error.HTTPError("", status, "", headers, io.BytesIO(b'{"code":"%s"}' % code.encode())))
+        one = smoke.Walk("http://a.example", account)
+        with unittest.mock.patch.object(smoke.urllib.request, "urlopen", side_effect=refusal), \
+                unittest.mock.patch.object(one, "get", lambda _: {"email_verified": True}):
+            try:
+                return getattr(one, step)()
+            except (smoke.Limited, smoke.Broken) as ended:
+                self.assertIn(code, str(ended))
+                return type(ended)
+
+    def test_a_new_account_has_used_up_nothing_of_its_own(self):
+        """A release that counts wrongly must not pass for one that others have kept from being walked through."""
+        for step, code in (("analysis", "quota_exceeded"), ("mail", "quota_exceeded"), ("log_in", "too_many_attempts")):
+            self.assertIs(self.refused(step, code, None), smoke.Broken, step)
+            self.assertIs(self.refused(step, code, self.ACCOUNT), smoke.Limited, step)
+        for step in ("analysis", "mail", "log_in"):
+            self.assertIs(self.refused(step, "rate_limited", None), smoke.Limited, step)
+        self.assertIs(self.refused("analysis", "operator_cap_reached", None), smoke.Limited)
+
+    def test_an_e_mail_beyond_a_limit_takes_no_release_back(self):
+        for code in ("quota_exceeded", "rate_limited"):
+            self.assertIs(self.refused("mail", code, self.ACCOUNT), smoke.Limited, code)
+        self.assertIs(self.refused("mail", "rate_limited", self.ACCOUNT, after=""), smoke.Broken)
+        self.assertIs(self.refused("mail", "forbidden_role", self.ACCOUNT, after="", status=403), smoke.Broken)
+        self.assertIn("NOT TRIED", self.refused("mail", "operator_cap_reached", self.ACCOUNT))
 
     def test_one_failed_log_in_is_the_walks_own(self):
         opened = environments.defaults()
@@ -703,6 +772,21 @@ class SecurityLogKey(unittest.TestCase):
             file.chmod(0o644)
             self.rotated(file, self.table("two")[0])
             self.assertEqual((file.read_text(), file.stat().st_mode & 0o777), ("two", 0o600))
+
+    def test_it_goes_on_after_the_record_is_gone(self):
+        """The attempt before was cut off after it had removed it; a log-in may have made another by now."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder, "old")
+            file.write_text("one")
+            said = self.rotated(file, self.table(None)[0])
+            self.assertEqual(file.read_text(), "one")
+            for words in ("the old key is in", "just deploy dev --live --again"):
+                self.assertIn(words, said)
+            with self.assertRaisesRegex(SystemExit, "it is rotated"):
+                self.rotated(file, self.table("two")[0])
+            file.write_text("")
+            with self.assertRaisesRegex(SystemExit, "no key yet"):
+                self.rotated(file, self.table(None)[0])
 
     def test_no_other_key_is_written_over(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -3,21 +3,23 @@
 "Test:" line: it must pass without the bug and fail with it. A test is cargo's, or a script of deploy/, lab/ or .ci/.
 
 Usage: lab/planted-bugs.py GROUP [PART]      one bug at a time; PART is of a patch's name
-       lab/planted-bugs.py --together        those of all groups that the suite finds, up to twenty in one build
+       lab/planted-bugs.py --together        those of all groups that the suite finds, up to 25 in one build
        lab/planted-bugs.py --others          those of other tests: as many of one test program in one build
        lab/planted-bugs.py --scripts         those that scripts find, one at a time
 
 Together they take fewer builds, and fewer runs: their tests run side by side, as they do without bugs. What is not found so is tried
-alone. A test could also fail for a neighbour's bug and hide that its own is not found. So no two of them touch the same file or are found by the same
-module, and who is whose neighbour depends on the commit: what one night hides, another one shows.
+alone. A test could also fail for a neighbour's bug and hide that its own is not found. So no two of them touch the same lines of a file or
+those near them, or are found by the same module; and who is whose neighbour depends on the commit: what one night hides, another one shows.
 """
-import argparse, os, pathlib, random, re, shlex, shutil, signal, subprocess, sys, tempfile, time
+import argparse, collections, os, pathlib, random, re, shlex, shutil, signal, subprocess, sys, tempfile, time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUGS = ROOT / "lab/planted-bugs"
 TOOLS = pathlib.Path(os.environ.get("CITIZEN_TOOLS", pathlib.Path.home() / ".cache/citizen-tools"))
 SUITE = "--workspace --test suite"
-AT_ONCE = 20
+AT_ONCE = 25
+# Lines between two bugs of one file.
+APART = 40
 TIMEOUT_S = 120
 # Tests side by side may take this long. Those that have not ended then run alone.
 TOGETHER_TIMEOUT_S = 60
@@ -34,6 +36,12 @@ class Bug:
         # compiled anew for them.
         self.test = re.sub(r"^(-p \S+)", r"\1 -p tests", self.test)
         self.files = set(re.findall(r"^\+\+\+ b/(\S+)", text, re.M)) | set(re.findall(r"^--- a/(\S+)", text, re.M))
+        # By file, from which line to which.
+        self.places, file = {}, None
+        for side, place, begin, count in re.findall(r"^(?:--- a/(\S+)|(@@) -(\d+)(?:,(\d+))?)", text, re.M):
+            file = side or file
+            if place:
+                self.places.setdefault(file, []).append((int(begin), int(begin) + int(count or 1)))
         self.is_script = self.test.startswith(("deploy/", "lab/", ".ci/"))
         self.of_suite = self.test.startswith(SUITE)
         self.program = self.test.split(" -- ")[0] if " -- " in self.test else self.test.rpartition(" ")[0]
@@ -41,6 +49,12 @@ class Bug:
         self.is_exact = "--exact" in self.test.split()
         # A test that is in no module has nothing in common with the others.
         self.module = self.wanted.rpartition("::")[0] or self.wanted
+
+    def is_near(self, other):
+        """Whether it touches lines that another one touches, or lines near those."""
+        return any(begin < end_of_other + APART and begin_of_other < end + APART
+                   for file in self.places.keys() & other.places.keys()
+                   for begin, end in self.places[file] for begin_of_other, end_of_other in other.places[file])
 
 
 class Copy:
@@ -170,10 +184,13 @@ def neighbours(bugs):
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
     bugs = sorted(bugs, key=lambda bug: bug.name)
     random.Random(commit).shuffle(bugs)
+    # Those of the largest modules first: they need the most builds.
+    of_module = collections.Counter(bug.module for bug in bugs)
+    bugs.sort(key=lambda bug: -of_module[bug.module])
     batches = []
     for bug in bugs:
         for batch in batches:
-            if len(batch) < AT_ONCE and all(bug.module != other.module and not bug.files & other.files for other in batch):
+            if len(batch) < AT_ONCE and all(bug.module != other.module and not bug.is_near(other) for other in batch):
                 batch.append(bug)
                 break
         else:

@@ -179,9 +179,13 @@ fn anthropic_api_key() -> Result<Option<Secret>, String> {
 /// The functions' logs, but for what the embedded database warns of: each condition that does not hold.
 fn init_logs(level: Level) {
     let ours = functions::crates().chain(["local", "shared"].map(str::to_owned)).collect();
-    let quiet = filter_fn(|line| *line.level() == Level::ERROR || !line.target().starts_with("dynoxide"));
-    let _already_set = tracing::subscriber::set_global_default(logs::subscriber(level, Crates { ours }).with(quiet));
+    let wanted = filter_fn(|line| is_wanted(*line.level(), line.target()));
+    let _already_set = tracing::subscriber::set_global_default(logs::subscriber(level, Crates { ours }).with(wanted));
     logs::init_panics();
+}
+
+fn is_wanted(level: Level, target: &str) -> bool {
+    level == Level::ERROR || !target.starts_with("dynoxide")
 }
 
 /// Serves until Ctrl-C, SIGTERM or the terminal's end.
@@ -227,4 +231,16 @@ async fn stop_requested(stops: &mut [Signal]) {
         false => Poll::Pending,
     });
     first.await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_errors_of_the_embedded_database_are_wanted() {
+        assert!(!is_wanted(Level::WARN, "dynoxide::actions"));
+        assert!(is_wanted(Level::ERROR, "dynoxide::actions"));
+        assert!(is_wanted(Level::WARN, "axum"));
+    }
 }

@@ -207,12 +207,12 @@ pub async fn prove(
 ///
 /// # Errors
 /// That of `outcome`.
-pub async fn note_if_changed<T>(
+pub async fn note_if_changed(
     context: &Context,
     request: &Request,
     (user, address): (UserId, &str),
-    outcome: Result<T, ApiError>,
-) -> Result<T, ApiError> {
+    outcome: Result<(), ApiError>,
+) -> Result<(), ApiError> {
     if let Err(ApiError::WrongCredentials) = outcome {
         let email = Email::stored(address.to_owned()).map_err(ApiError::internal)?;
         security_log::record(context, request, SecurityEvent::LoginFailed { user: Some(user), email: &email }).await;

@@ -93,7 +93,7 @@ pub enum SecurityEvent<'a> {
     EmailVerified {
         by: &'a Caller,
     },
-    /// A code was wrong, or void.
+    /// A code was answered as a wrong one.
     CodeFailed {
         by: &'a Caller,
     },

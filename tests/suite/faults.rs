@@ -30,6 +30,8 @@ pub(crate) enum Fault {
     ConflictOn(u32, usize),
     /// `TransactWriteItems`: so many times, cancelled for want of units.
     Starve(u32),
+    /// `TransactWriteItems`: so many times, done, but answered with an internal error; once more, cancelled for want of units.
+    StarveAfterLostReplies(u32),
     /// `PutItem`, `UpdateItem`, `DeleteItem`: so many times, refused because a transaction holds the record.
     Held(u32),
     /// So many times, done so much later.
@@ -182,6 +184,14 @@ impl FaultyDatabase {
                 *left = left.saturating_sub(1);
                 return Some(due);
             }
+            Fault::StarveAfterLostReplies(0) => {
+                *fault = Fault::Starve(0);
+                return Some(Fault::Starve(1));
+            }
+            Fault::StarveAfterLostReplies(left) => {
+                *left -= 1;
+                return Some(Fault::LoseReply(1));
+            }
             Fault::Hold | Fault::HoldNextPage => return Some(*fault),
         };
         *left = left.checked_sub(1)?;
@@ -235,8 +245,11 @@ async fn answer(proxy: FaultyDatabase, mut call: Call) -> Result<Reply, Cut> {
         Some(Fault::Held(_)) => {
             error(StatusCode::BAD_REQUEST, "TransactionConflictException", json!({"message": "held"}))
         }
-        Some(fault @ (Fault::Conflict(_) | Fault::ConflictOn(..) | Fault::Starve(_))) => {
-            let code = if matches!(fault, Fault::Starve(_)) { "ThrottlingError" } else { "TransactionConflict" };
+        Some(
+            fault @ (Fault::Conflict(_) | Fault::ConflictOn(..) | Fault::Starve(_) | Fault::StarveAfterLostReplies(_)),
+        ) => {
+            let is_met = matches!(fault, Fault::Conflict(_) | Fault::ConflictOn(..));
+            let code = if is_met { "TransactionConflict" } else { "ThrottlingError" };
             let refused = if let Fault::ConflictOn(_, write) = fault { write } else { 0 };
             let request: Value = serde_json::from_slice(call.body()).unwrap();
             let writes = request["TransactItems"].as_array().unwrap().len();

@@ -45,7 +45,7 @@ pub async fn handle(context: &Context, event: StreamEvent, _deadline_ms: u64) ->
     // Of each record, whatever the cache is told: of what is removed that is once for a batch.
     let given: Vec<Given> =
         records.iter().map(|record| (record.dynamodb.sequence_number.clone(), given_plan(record))).collect();
-    let changes: Vec<(String, Change)> = changes(records).collect();
+    let changes = changes(records);
     if !changes.is_empty() && cache.breaker_is_open() {
         // A writer that finds it open is short with the cache, since this function comes after it. Nothing comes after this one: it waits for
         // a connection.
@@ -81,20 +81,21 @@ fn known(given: Vec<Given>, lost: Option<&str>) -> impl Iterator<Item = (OrgId, 
     given.into_iter().take_while(move |(number, _)| lost != Some(number.as_str())).filter_map(|(_, plan)| plan)
 }
 
-/// What the cache is to be told, and the record that says so first: what is removed is removed once for a batch, since
-/// all its changes are committed before it is read. What is renewed in between is removed once more.
-fn changes(records: Vec<StreamRecord>) -> impl Iterator<Item = (String, Change)> {
-    let mut removed: HashSet<CachedRecord> = HashSet::new();
-    records.into_iter().filter_map(move |record| {
+/// What the cache is to be told, and the record that says so first. What is removed at all is removed once for a batch and not renewed: all
+/// its changes are committed before it is read, and operations that go side by side keep no order.
+fn changes(records: Vec<StreamRecord>) -> Vec<(String, Change)> {
+    let all = records.into_iter().filter_map(|record| {
         let sequence_number = record.dynamodb.sequence_number.clone();
-        let change = Change::of(record)?;
-        let source = change.source();
-        let is_new = if matches!(change, Change::Removed(_)) {
-            removed.insert(source)
-        } else {
-            removed.remove(&source);
-            true
-        };
-        is_new.then_some((sequence_number, change))
-    })
+        Some((sequence_number, Change::of(record)?))
+    });
+    let all: Vec<_> = all.collect();
+    let is_removal = |change: &Change| matches!(change, Change::Removed(_));
+    let removed: HashSet<CachedRecord> =
+        all.iter().filter(|(_, change)| is_removal(change)).map(|(_, change)| change.source()).collect();
+    let mut told = HashSet::new();
+    let once = all.into_iter().filter_map(|(number, change)| match change.source() {
+        source if !removed.contains(&source) => Some((number, change)),
+        source => told.insert(source).then_some((number, Change::Removed(source))),
+    });
+    once.collect()
 }

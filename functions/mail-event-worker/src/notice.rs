@@ -6,7 +6,7 @@
 
 use serde::Deserialize;
 use shared::jobs::{JobMessage, settle_email};
-use shared::model::job::{EmailOutcome, JobKind};
+use shared::model::job::{EMAIL_REJECTED, EmailOutcome, JobKind};
 use shared::model::text::Email;
 use shared::store::suppression::Reason;
 use shared::{ApiError, Context};
@@ -111,7 +111,7 @@ impl Notice {
                 Some(EmailOutcome::Reported { message_id: self.mail.message_id.clone() })
             }
             "Reject" => Some(EmailOutcome::NotSent {
-                code: "email_rejected",
+                code: EMAIL_REJECTED,
                 detail: "The mail service took the e-mail and threw it away.",
             }),
             _ => None,

@@ -60,7 +60,7 @@ impl IdempotencyKey {
     /// else, and `{}` is what nothing is.
     #[must_use]
     pub fn about(self, resource: &str) -> Self {
-        // As of an empty body, which counted once: keys from then are still theirs.
+        // As of an empty body, which counted once: keys from then are still theirs, but for those that came with `{}`.
         let fingerprint = sha256(format!("{resource}\n{}", sha256(b"")).as_bytes());
         Self { fingerprint, canonical_fingerprint: None, ..self }
     }

@@ -8,7 +8,7 @@ mod waiting;
 
 pub use again::RetryTerms;
 pub use kind::JobKind;
-pub use transitions::{Claim, EmailOutcome, UsageDelta};
+pub use transitions::{Claim, EMAIL_REJECTED, EmailOutcome, UsageDelta};
 pub use waiting::{BacklogPlace, Turn, WaitingFor};
 
 use crate::ids::{JobId, OrgId, UserId};

@@ -53,7 +53,8 @@ pub struct EmailMove {
     to: String,
     /// The log-in record, with attributes that this version does not know.
     login: Attributes,
-    version: u64,
+    /// The same, as this version reads it.
+    record: LoginRecord,
     used: (&'static str, SecretHash),
 }
 
@@ -110,7 +111,7 @@ impl Store {
         if !is_as_then || record.has_ended(self.now()) {
             return Err(ApiError::InvalidLink);
         }
-        Ok(EmailMove { user, to: made.email, login, version: record.version, used })
+        Ok(EmailMove { user, to: made.email, login, record, used })
     }
 
     /// Moves an account to the address, in one transaction with the proof's only use; all its sessions but the acting one end with it. Where the
@@ -129,10 +130,7 @@ impl Store {
         device: Option<&Device>,
     ) -> Result<UserRecord, ApiError> {
         let known = match device {
-            Some(device) => {
-                let login: LoginRecord = record(moved.login.clone())?;
-                self.still_known_at((&moved.user.email, &moved.to), &login, device).await?
-            }
+            Some(device) => self.still_known_at((&moved.user.email, &moved.to), &moved.record, device).await?,
             None => None,
         };
         for attempt in 0..ATTEMPTS {
@@ -179,10 +177,10 @@ impl Store {
             .expression_attribute_values(":now", number(at.as_millis()))
             .build()
             .map_err(ApiError::internal)?;
-        let login = self.moved_login(&moved.login, moved.version, &moved.to, None)?;
+        let login = self.moved_login(&moved.login, moved.record.version, &moved.to, None)?;
         Ok(vec![
             TransactWriteItem::builder().delete(used).build(),
-            self.delete_login(&moved.user.email, moved.user.user_id, Some(moved.version))?,
+            self.delete_login(&moved.user.email, moved.user.user_id, Some(moved.record.version))?,
             self.put_login(login, at)?,
             self.is_not_reserved(&moved.to, Some(moved.user.user_id))?,
         ])

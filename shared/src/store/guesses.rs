@@ -4,7 +4,7 @@
 //! A guess is taken before a password or a code is compared, so that no number of simultaneous ones gets more compared than may be. It is
 //! given back if that was right, and noted if it was wrong; while a window is full of those that may yet turn out to be right, others wait for
 //! them a little. The guesses of a window are sets of ids: to take, to note or to give back one twice, as the SDK does when a reply is lost, is
-//! to do it once, and what was taken in one window is not given back to the next.
+//! to do it once (unless the first comes after it was given back: then it counts until the window ends), and what was taken in one window is not given back to the next.
 
 use super::keys::{self, Key};
 use super::rates::PATIENCE_MS;

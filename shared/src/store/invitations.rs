@@ -55,7 +55,8 @@ impl Store {
     }
 
     /// Stores an invitation with its mail and the request's key, if the plan has room for all who are members or may become so. Another
-    /// one for the same address goes: there is one at most. Whoever may not withdraw that one may not replace it.
+    /// one for the same address goes: there is one at most. Whoever may not withdraw that one may not replace it, unless
+    /// nobody can accept it.
     ///
     /// # Errors
     /// [`ApiError::PlanLimitReached`], [`ApiError::ForbiddenRole`], those of the key; [`ApiError::InvalidToken`] for a caller that was

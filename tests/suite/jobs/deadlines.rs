@@ -134,10 +134,21 @@ async fn a_message_whose_job_was_never_read_is_not_buried() {
 /// All three replies to it are lost: whether it is written is asked until that is known. The run that nobody began would be charged.
 #[tokio::test]
 async fn a_claim_whose_reply_was_lost_is_no_run() {
+    one_run_despite(Fault::LoseReply(3)).await;
+}
+
+/// So it is where the database has no units left for the first question.
+#[tokio::test]
+async fn a_claim_that_is_asked_for_while_units_are_short_is_no_run() {
+    one_run_despite(Fault::StarveAfterLostReplies(3)).await;
+}
+
+/// A job whose claim meets a fault is run once, and charged once.
+async fn one_run_despite(fault: Fault) {
     let (_origin, database, providers, rig) = world().await;
     let owner = rig.owner("pro").await;
     let id = rig.accepted(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await;
-    database.inject("TransactWriteItems", Fault::LoseReply(3));
+    database.inject("TransactWriteItems", fault);
     rig.deliver().await;
     rig.drain().await;
     let job = rig.job(&owner, &id).await;

@@ -152,6 +152,17 @@ async fn the_providers_events_settle_what_is_unknown() {
     assert_eq!(providers.emails().len(), 0, "and nothing is ever sent again");
 }
 
+/// An e-mail that the mail service refused until the end of its time.
+async fn given_up(rig: &Rig, providers: &Providers, owner: &Actor) -> String {
+    providers.will([Answer::Refuse(503, None), Answer::Refuse(503, None)]);
+    let id = rig.accepted(owner, "/send-email", letter(json!(owner.email))).await;
+    rig.deliver_of(JobKind::SendEmail).await;
+    rig.system.clock().jump(Duration::from_secs(24 * 60 * 60 + 1));
+    rig.deliver_of(JobKind::SendEmail).await;
+    assert_eq!(rig.job(owner, &id).await["error"]["code"], "gave_up");
+    id
+}
+
 /// What the mail service refused and then took after all would be sent again: its own word settles it.
 #[tokio::test]
 async fn a_report_that_it_was_sent_settles_an_email_that_waits() {
@@ -175,26 +186,26 @@ async fn a_report_that_it_was_sent_settles_an_email_that_waits() {
     }
 }
 
-/// Nor is it sent again by a retry, whyever its job failed: the last try was refused at the end of its time, a part in between refused, a
-/// person was wrong.
+/// Nor is it sent again by a retry, whyever its job failed: the last try was refused at the end of its time, a part in between refused, the
+/// mail service rejected another try, a person was wrong.
 #[tokio::test]
 async fn a_report_that_it_was_sent_settles_an_email_that_failed() {
     let providers = Providers::start().await;
     let rig = Rig::over(&providers).await;
     let owner = rig.owner("free").await;
-    providers.will([Answer::Refuse(503, None), Answer::Refuse(503, None)]);
-    let given_up = rig.accepted(&owner, "/send-email", letter(json!(owner.email))).await;
-    rig.deliver_of(JobKind::SendEmail).await;
-    rig.system.clock().jump(Duration::from_secs(24 * 60 * 60 + 1));
-    rig.deliver_of(JobKind::SendEmail).await;
+    let given_up = given_up(&rig, &providers, &owner).await;
     providers.will([Answer::Refuse(400, None)]);
     let refused = rig.accepted(&owner, "/send-email", letter(json!(owner.email))).await;
+    rig.deliver_of(JobKind::SendEmail).await;
+    providers.will([Answer::RejectMessage]);
+    let rejected = rig.accepted(&owner, "/send-email", letter(json!(owner.email))).await;
     rig.deliver_of(JobKind::SendEmail).await;
     let denied = unknown(&rig, &providers, &owner).await;
     let job = JobMessage { org_id: owner.org_id.parse().unwrap(), job_id: denied.parse().unwrap() };
     assert!(operator::settle(rig.system.context(), job, false).await.unwrap());
 
-    for (id, code) in [(given_up, "gave_up"), (refused, "email_refused"), (denied, "not_sent")] {
+    let refused = [refused, rejected].map(|id| (id, "email_refused"));
+    for (id, code) in refused.into_iter().chain([(given_up, "gave_up"), (denied, "not_sent")]) {
         let job = rig.job(&owner, &id).await;
         assert_eq!((job["state"].as_str(), job["error"]["code"].as_str()), (Some("failed"), Some(code)), "{job}");
         happened(&rig, &owner, &id, "Send", json!({}));
@@ -207,6 +218,28 @@ async fn a_report_that_it_was_sent_settles_an_email_that_failed() {
     assert_eq!((report.queued, report.stay.len()), (0, 0), "nor by an operator");
     rig.drain().await;
     assert_eq!(providers.emails().len(), 0);
+}
+
+/// An e-mail that the mail service took and threw away, though its job failed for something else: that it was taken is no news any more. Who
+/// retries it sends it again.
+#[tokio::test]
+async fn a_report_that_it_was_thrown_away_is_told_of_an_email_that_failed() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("free").await;
+    let id = given_up(&rig, &providers, &owner).await;
+    for kind in ["Reject", "Send"] {
+        happened(&rig, &owner, &id, kind, json!({}));
+        rig.deliver().await;
+        let job = rig.job(&owner, &id).await;
+        let (state, code) = (job["state"].as_str(), job["error"]["code"].as_str());
+        assert_eq!((state, code), (Some("failed"), Some("email_rejected")), "{kind}: {job}");
+    }
+    rig.system.clock().jump(Duration::from_secs(1));
+    let report = redrive_failed(rig.system.context(), Which::All(Moment::from_millis(0))).await.unwrap();
+    assert_eq!((report.queued, report.not_needed, report.stay.len()), (1, 0, 0), "the index has it once");
+    rig.drain().await;
+    assert_eq!((rig.job(&owner, &id).await["state"].as_str(), providers.emails().len()), (Some("succeeded"), 1));
 }
 
 /// The provider reports that it took an e-mail before its answer to the run is there, and the answer is lost: the job had ended, and the

@@ -25,6 +25,8 @@ pub(crate) enum Answer {
     HoldThenRefuse(Arc<Notify>, u16),
     /// The call is noted and never answered.
     Silence,
+    /// The mail service's refusal of an e-mail, at once, for what is in it.
+    RejectMessage,
     /// A refusal that says this, as services do that quote what they were sent.
     Say(String),
 }
@@ -151,6 +153,11 @@ impl Providers {
             if let Some(seconds) = retry_after {
                 reply.headers_mut().insert("retry-after", seconds.into());
             }
+            return reply;
+        }
+        if matches!(next, Some(Answer::RejectMessage)) {
+            let mut reply = http::json(StatusCode::BAD_REQUEST, json!({"message": "It has a virus."}));
+            reply.headers_mut().insert("x-amzn-errortype", "MessageRejected".parse().unwrap());
             return reply;
         }
         if let Some(Answer::Say(message)) = next {

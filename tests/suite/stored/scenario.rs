@@ -13,7 +13,7 @@ use shared::idempotency::{Begin, StoredReply};
 use shared::ids::{ItemId, JobId, OrgId};
 use shared::model::analysis::Cost;
 use shared::model::item::NewItem;
-use shared::model::job::{Claim, JobRecord, Turn, UsageDelta, WaitingFor};
+use shared::model::job::{BacklogPlace, Claim, JobRecord, Turn, UsageDelta, WaitingFor};
 use shared::model::limiter::{Lease, LimiterRecord, Provider, Rate};
 use shared::model::org::Plan;
 use shared::model::price::Catalogue;
@@ -227,7 +227,8 @@ impl Scenario {
         let queued = self.traced(owner, "/analyze", &analysis).await;
         let letter = self.traced(owner, "/send-email", &letter).await;
         let refused = rig.accepted(large, "/send-email", to_listed).await;
-        let (in_turn, in_turn_spread) = (self.in_turn(owner, &analysis).await, self.in_turn(large, &analysis).await);
+        let in_turn = self.in_turn(owner, &analysis, Turn::Call).await;
+        let in_turn_spread = self.in_turn(large, &analysis, Turn::Backlog).await;
         let owing = self.owing(owner, &analysis).await;
         self.provider_without_credit(owner).await;
         for (actor, id, state) in [
@@ -261,13 +262,15 @@ impl Scenario {
         id
     }
 
-    /// The id of a job that has a call of its own in half a minute.
-    async fn in_turn(&self, owner: &Actor, analysis: &Value) -> String {
+    /// The id of a job whose turn comes in half a minute: it has a call of its own then, or stands in a backlog.
+    async fn in_turn(&self, owner: &Actor, analysis: &Value, turn: Turn) -> String {
         let id = self.rig.accepted(owner, "/analyze", analysis.clone()).await;
         let now = self.rig.system.context().now();
         let why = WaitingFor::new("turn", "Others come before it.");
+        let soon = now.plus(Duration::from_secs(30));
+        let place = (turn == Turn::Backlog).then_some(BacklogPlace { turn: soon, interval_ms: 1_000 });
         let waits = |job: &JobRecord| {
-            let waits = job.waits_for_turn(now.plus(Duration::from_secs(30)), Turn::Call, why.clone(), now);
+            let waits = job.waits_for_turn(soon, turn, why.clone(), now).standing_at(place);
             Ok(Change::to((waits, UsageDelta::default()), ()))
         };
         let (org, job) = (owner.org_id.parse().unwrap(), id.parse().unwrap());

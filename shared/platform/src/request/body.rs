@@ -47,7 +47,11 @@ pub fn text(request: &Request) -> Result<Option<&str>, Rejection> {
 /// # Errors
 /// [`Rejection::TooLarge`], or [`Rejection::Invalid`] for any other body.
 pub fn no_body(request: &Request) -> Result<(), Rejection> {
-    let says_nothing = matches!(bytes(request)?.trim_ascii(), b"" | b"{}" | b"null");
+    let says_nothing = match bytes(request)?.trim_ascii() {
+        b"" | b"null" => true,
+        [b'{', inner @ .., b'}'] => inner.trim_ascii().is_empty(),
+        _ => false,
+    };
     if says_nothing { Ok(()) } else { Err(Rejection::field("", "must be empty: no body is taken here")) }
 }
 
@@ -296,7 +300,7 @@ mod tests {
     #[test]
     fn no_body_is_none_that_says_something() {
         let of = |kind: Option<&str>, body: &str| no_body(&request(kind, body));
-        for body in ["", " \r\n", "{}", " {}\n", "null", "\u{feff}{}"] {
+        for body in ["", " \r\n", "{}", " {}\n", "{ }", "{\n}", "null", "\u{feff}{}"] {
             assert_eq!(of(Some("application/json"), body), Ok(()), "{body:?}");
         }
         assert_eq!((no_body(&Request::new(Body::Empty)), of(None, "{}")), (Ok(()), Ok(())));

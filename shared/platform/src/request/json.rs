@@ -14,7 +14,7 @@ use std::fmt;
 const DEPTH: u8 = 8;
 
 /// How many values are looked at: the largest batch has 302. An object with one member takes 700 bytes, so a body of five megabytes
-/// that is nothing but objects would not fit into a function; this many take 35 MB.
+/// that is nothing but objects would not fit into a function; this many take 35 MB, besides the places of one level's parts.
 pub(super) const VALUES_MAX: usize = 50_000;
 
 /// A JSON value.

@@ -8,8 +8,8 @@ use crate::model::analysis::{Cost, TokenUsage};
 use crate::model::time::Moment;
 use std::time::Duration;
 
-/// The code of an e-mail that the mail service took and threw away.
-const EMAIL_REJECTED: &str = "email_rejected";
+/// The code of an e-mail that the mail service took and threw away, and of no other: one that it did not take may have been taken before.
+pub const EMAIL_REJECTED: &str = "email_rejected";
 
 /// What a worker that asks for a job is to do with it.
 #[derive(Debug, PartialEq)]
@@ -237,15 +237,19 @@ impl JobRecord {
     /// The job after somebody who knows said what became of its e-mail; `None` if that is no open question. It is one while the
     /// outcome is unknown, and while a run hands the e-mail over: what the provider says is what happened. The provider's report
     /// that it took the e-mail also settles a job that waits for another run, which would send the e-mail again, and one that failed, as a
-    /// retry would. What it took and threw away stays so.
+    /// retry would. What it took and threw away stays so, and a job that failed for something else says so then.
     #[must_use]
     pub fn settled(&self, outcome: EmailOutcome, now: Moment) -> Option<(Self, UsageDelta)> {
-        let is_proof = matches!(outcome, EmailOutcome::Reported { .. }) && self.kind == JobKind::SendEmail;
+        let is_email = self.kind == JobKind::SendEmail;
+        let is_proof = is_email && matches!(outcome, EmailOutcome::Reported { .. });
+        let is_thrown_away = is_email && matches!(outcome, EmailOutcome::NotSent { code: EMAIL_REJECTED, .. });
         let open = match self.state {
             JobState::Unknown => true,
             JobState::Running => self.sending || is_proof,
             JobState::Queued => is_proof,
-            JobState::Failed => is_proof && self.error.as_ref().is_none_or(|error| error.code != EMAIL_REJECTED),
+            JobState::Failed => {
+                (is_proof || is_thrown_away) && self.error.as_ref().is_none_or(|error| error.code != EMAIL_REJECTED)
+            }
             JobState::Succeeded | JobState::Cancelled => false,
         };
         let (state, outcome) = match outcome {

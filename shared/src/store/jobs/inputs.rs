@@ -1,7 +1,7 @@
 //! What jobs work on. A small input is written in the transaction that accepts its job. A large one is written before that, in calls of its
-//! own: it costs half as much, the transaction stays short, and no partition is asked for more than it gives in a second
-//! (`docs/decisions/0128-large-inputs-before-the-acceptance.md`). Where its job is not accepted it stays until it expires, and nobody is told
-//! of it.
+//! own: it costs half as much, the transaction stays short, and no partition is asked for more than it gives in a second, once its pieces may lie
+//! apart (`docs/decisions/0128-large-inputs-before-the-acceptance.md`). Where its job is not accepted it stays until it expires, and nobody is
+//! told of it.
 
 use super::super::keys::{self, Key, PK, SK};
 use super::super::pieces::pieces;

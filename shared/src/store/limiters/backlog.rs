@@ -15,6 +15,9 @@ use platform::telemetry::{Part, timed};
 use serde::Deserialize;
 use std::time::Duration;
 
+/// None of a backlog's jobs has a later call ahead than `:call`.
+const NO_LATER_CALL: &str = "(attribute_not_exists(call_at) OR call_at <= :call)";
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct BacklogRecord {
@@ -30,8 +33,9 @@ struct BacklogRecord {
 enum Place {
     /// Behind the others.
     Last,
-    /// The same, where the others got their places by another rate, which is that of this time from one call to the next. The backlog ended then.
-    Rescaled(Moment, u64),
+    /// The same, where the others got their places by another rate, which is that of this time from one call to the next. The backlog ended then,
+    /// and the last call was then that one of them had ahead.
+    Rescaled { ended: Moment, interval_ms: u64, call: Moment },
     /// It is alone, and has the next call.
     First,
     /// Its turn has come, and others have been called instead for too long: it has the next call. The backlog ended then.
@@ -46,7 +50,9 @@ impl BacklogRecord {
         match (self.ends_at.filter(|at| *at > now), other_rate) {
             (None, _) => Place::First,
             (Some(ends_at), _) if patience.is_some_and(is_passed) => Place::Next(ends_at),
-            (Some(ends_at), Some(interval_ms)) => Place::Rescaled(ends_at, interval_ms),
+            (Some(ended), Some(interval_ms)) => {
+                Place::Rescaled { ended, interval_ms, call: self.call_at.unwrap_or(now) }
+            }
             (Some(_), None) => Place::Last,
         }
     }
@@ -68,13 +74,15 @@ impl Joining {
     fn taking(&self, update: UpdateItemFluentBuilder, place: Place) -> UpdateItemFluentBuilder {
         match place {
             Place::Last => self.last(update),
-            Place::Rescaled(ended, interval_ms) => {
+            Place::Rescaled { ended, interval_ms, call } => {
                 let left = rescaled(self.now.until(ended), interval_ms, self.rate);
+                let turn = self.now.plus(left).max(behind(call, self.rate.interval(), self.now));
                 update
                     .update_expression("SET ends_at = :ends, interval_ms = :interval, #ttl = :ttl")
-                    .condition_expression("ends_at = :read AND interval_ms = :before")
-                    .expression_attribute_values(":ends", number(self.now.plus(left).plus(self.takes).as_millis()))
+                    .condition_expression(format!("ends_at = :read AND interval_ms = :before AND {NO_LATER_CALL}"))
+                    .expression_attribute_values(":ends", number(turn.plus(self.takes).as_millis()))
                     .expression_attribute_values(":interval", number(self.rate.as_millis()))
+                    .expression_attribute_values(":call", number(call.as_millis()))
                     .expression_attribute_values(":read", number(ended.as_millis()))
                     .expression_attribute_values(":before", number(interval_ms))
             }
@@ -116,6 +124,68 @@ impl Joining {
     }
 }
 
+/// A job that leaves a backlog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Leaving {
+    /// The time from one call to the next by which the places of the backlog were given.
+    interval: Duration,
+    /// So many calls' time is its place.
+    units: u32,
+    /// No call comes later that one of the others has ahead.
+    call: Moment,
+    /// When the backlog ends, where not all of its place lies behind that call.
+    ended: Option<Moment>,
+}
+
+impl Leaving {
+    /// One whose place lies behind the call that one of them has ahead, as far as it knows.
+    fn of(place: BacklogPlace, job: &JobRecord) -> Self {
+        let interval = Duration::from_millis(place.interval_ms);
+        Self { interval, units: job.recipients.max(1), call: place.turn.minus(interval), ended: None }
+    }
+
+    /// The same as the record says that refused it; `None` if nothing lies behind the call.
+    fn corrected(self, found: &BacklogRecord, now: Moment) -> Option<Self> {
+        let (ended, interval_ms) = (found.ends_at?, found.interval_ms?);
+        let interval = Duration::from_millis(interval_ms);
+        let leaving = Self { interval, call: found.call_at.unwrap_or(now), ended: None, ..self };
+        let first = behind(leaving.call, interval, now);
+        let is_whole = ended >= first.plus(leaving.takes());
+        (ended > first).then_some(Self { ended: Some(ended).filter(|_| !is_whole), ..leaving })
+    }
+
+    fn takes(&self) -> Duration {
+        self.interval.saturating_mul(self.units)
+    }
+
+    /// The update that gives its place back. The backlog ends no earlier than the call takes that one of them has ahead: who comes then would
+    /// have another one beside it.
+    fn giving_back(&self, update: UpdateItemFluentBuilder, now: Moment) -> UpdateItemFluentBuilder {
+        let is_so = format!("interval_ms = :interval AND {NO_LATER_CALL}");
+        let first = behind(self.call, self.interval, now);
+        let update = update
+            .expression_attribute_values(":interval", number(self.interval.as_millis()))
+            .expression_attribute_values(":call", number(self.call.as_millis()));
+        match self.ended {
+            None => update
+                .update_expression("SET ends_at = ends_at - :takes, #ttl = :ttl")
+                .condition_expression(format!("{is_so} AND ends_at >= :least"))
+                .expression_attribute_values(":takes", number(self.takes().as_millis()))
+                .expression_attribute_values(":least", number(first.plus(self.takes()).as_millis())),
+            Some(ended) => update
+                .update_expression("SET ends_at = :first, #ttl = :ttl")
+                .condition_expression(format!("{is_so} AND ends_at = :read"))
+                .expression_attribute_values(":first", number(first.as_millis()))
+                .expression_attribute_values(":read", number(ended.as_millis())),
+        }
+    }
+}
+
+/// The first turn behind a call that one of a backlog's jobs has ahead; now, if it has come.
+fn behind(call: Moment, interval: Duration, now: Moment) -> Moment {
+    if call > now { call.plus(interval) } else { now }
+}
+
 /// How long what takes a time at a rate with this time from one call to the next takes at another one.
 fn rescaled(time: Duration, interval_ms: u64, to: Rate) -> Duration {
     let millis = time.as_millis().saturating_mul(u128::from(to.as_millis())) / u128::from(interval_ms.max(1));
@@ -145,7 +215,7 @@ impl Store {
                 let now = self.now();
                 let joining = Joining { rate, takes, call: next.max(now), patience, now };
                 match (updated(joining.taking(self.backlog(org, provider), place)).await?, place) {
-                    (Ok(after), Place::Last | Place::Rescaled(..)) => {
+                    (Ok(after), Place::Last | Place::Rescaled { .. }) => {
                         let BacklogRecord { ends_at, .. } = record(after)?;
                         let turn = ends_at.map(|ends_at| ends_at.minus(takes));
                         return Ok(turn.map(|turn| BacklogPlace { turn, interval_ms: rate.as_millis() }));
@@ -188,8 +258,8 @@ impl Store {
         timed(Part::Db, updated(noted)).await.map(drop)
     }
 
-    /// Gives back the place of a job that calls nobody in it: who joins the backlog later comes that much earlier. It is given back once or, where
-    /// that fails, not at all: then it passes like one that was used.
+    /// Gives back the place of a job that calls nobody in it: who joins the backlog later comes that much earlier, but behind the call that one of
+    /// them has ahead. It is given back once or, where that fails, not at all: then it passes like one that was used.
     pub async fn leave_backlog(&self, job: &JobRecord, place: BacklogPlace) {
         if let Err(error) = timed(Part::Db, self.try_to_leave(job, place)).await {
             tracing::warn!(%error, "a place in a backlog could not be given back");
@@ -198,21 +268,14 @@ impl Store {
 
     async fn try_to_leave(&self, job: &JobRecord, place: BacklogPlace) -> Result<(), ApiError> {
         let Some(provider) = job.waits_for_provider() else { return Ok(()) };
-        let mut interval_ms = place.interval_ms;
+        let mut leaving = Leaving::of(place, job);
         for _ in 0..ATTEMPTS {
-            let takes = interval_ms.saturating_mul(u64::from(job.recipients.max(1)));
-            let update = self
-                .backlog(job.org_id, &provider)
-                .update_expression("SET ends_at = ends_at - :takes, #ttl = :ttl")
-                .condition_expression("ends_at > :now AND interval_ms = :interval")
-                .expression_attribute_values(":now", number(self.now().as_millis()))
-                .expression_attribute_values(":takes", number(takes))
-                .expression_attribute_values(":interval", number(interval_ms));
+            let now = self.now();
+            let update = leaving.giving_back(self.backlog(job.org_id, &provider), now);
             let Err(found) = told(send_at_most_once(with_record(update)).await)? else { return Ok(()) };
-            match record::<BacklogRecord>(found)?.interval_ms {
-                // All that is left of it takes as long as it does by another rate.
-                Some(other) if other != interval_ms => interval_ms = other,
-                _ => return Ok(()),
+            match leaving.corrected(&record::<BacklogRecord>(found)?, now) {
+                Some(other) => leaving = other,
+                None => return Ok(()),
             }
         }
         Err(contended())
@@ -240,5 +303,20 @@ mod tests {
         assert_eq!(rescaled(hour, 60_000, a_second), Duration::from_secs(60));
         assert_eq!(rescaled(Duration::from_secs(60), 1_000, Rate::of(1, Duration::from_secs(60))), hour);
         assert_eq!(rescaled(hour, 0, a_second), hour * 1_000, "no record has it, and it divides by nothing");
+    }
+
+    #[test]
+    fn what_is_given_back_lies_behind_the_call_ahead() {
+        let at = |seconds: i64| Moment::from_millis(seconds * 1_000);
+        let interval = Duration::from_secs(10);
+        let leaving = Leaving { interval, units: 3, call: at(0), ended: None };
+        let found = |ends_at, call_at: Option<i64>| {
+            let (ends_at, call_at) = (Some(at(ends_at)), call_at.map(at));
+            leaving.corrected(&BacklogRecord { ends_at, call_at, interval_ms: Some(10_000) }, at(100))
+        };
+        assert_eq!(found(170, Some(130)), Some(Leaving { call: at(130), ..leaving }), "all of it");
+        let part = Leaving { call: at(130), ended: Some(at(169)), ..leaving };
+        assert_eq!((found(169, Some(130)), found(140, Some(130))), (Some(part), None));
+        assert_eq!((found(101, Some(99)).is_some(), found(101, None).is_some(), found(100, None)), (true, true, None));
     }
 }

@@ -7,8 +7,8 @@ use crate::error::ApiError;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use std::collections::HashMap;
 
-/// How often a partition's lanes are filled while others write the root.
-const FILL_ATTEMPTS: u32 = 8;
+/// How often a partition's lanes are filled while others write the root. Few, since whoever needs a lane comes here again with its own tries.
+const FILL_ATTEMPTS: u32 = 4;
 
 impl Slices {
     /// Whether a lane has no terms, or those of an earlier version of the plan or budget. Whoever has not read a later version takes one

@@ -193,7 +193,7 @@ fn rejection(words: &str, sender: &Sender) -> MailError {
     } else if words.contains("not verified") {
         ("address_unverified", "an address is not verified with the mail service")
     } else {
-        ("email_rejected", "the mail service rejected the e-mail")
+        ("email_refused", "the mail service refused the e-mail")
     };
     MailError::Permanent { code, detail: detail.into() }
 }

@@ -369,8 +369,15 @@ fn a_report() {
     assert_eq!(failed("gave_up").settled(sent(), at(1)), None);
     let cancelled = mail(JobRecord { state: JobState::Cancelled, ..busy() });
     let analysis = JobRecord { kind: JobKind::Analyze, ..failed("gave_up") };
-    for stays in [failed("email_rejected"), cancelled, analysis] {
+    for stays in [failed(EMAIL_REJECTED), cancelled, analysis] {
         assert_eq!(stays.settled(reported(), at(1)), None);
+    }
+    let not_sent = |code| EmailOutcome::NotSent { code, detail: "d" };
+    let (ended, delta) = failed("gave_up").settled(not_sent(EMAIL_REJECTED), at(1)).expect("it says more");
+    assert_eq!((ended.state, ended.error), (JobState::Failed, Some(JobError::new(EMAIL_REJECTED, "d"))));
+    assert_eq!(delta, UsageDelta::default());
+    for (stays, outcome) in [("gave_up", "not_sent"), (EMAIL_REJECTED, EMAIL_REJECTED)] {
+        assert_eq!(failed(stays).settled(not_sent(outcome), at(1)), None);
     }
 }
 

@@ -27,7 +27,7 @@ impl Store {
         Err(contended())
     }
 
-    /// The same like [`Store::transact_once`].
+    /// The same like [`Store::transact_once`]. That it met others or was throttled says nothing of what was sent before it.
     pub(super) async fn transact_once_until(
         &self,
         writes: &[TransactWriteItem],
@@ -35,18 +35,22 @@ impl Store {
     ) -> Result<Option<Transaction>, ApiError> {
         let Some(until) = until else { return self.transact_once(writes.to_vec()).await };
         let (token, mut pause) = (request_token(), FIRST_PAUSE);
+        // Why it may have been made.
+        let mut unsure: Option<ApiError> = None;
         loop {
             // Boxed, as the whole way to the database stands in this future already.
-            match Box::pin(self.attempt_under(&token, writes.to_vec())).await {
-                Ok(Attempt::Ended(ended)) => return Ok(Some(ended)),
-                Ok(Attempt::Conflict(_) | Attempt::Throttled) => return Ok(None),
-                Err(error @ ApiError::Unavailable(_)) if self.now().plus(pause) < until => {
-                    tracing::warn!(%error, "no reply says whether a job is written: it is asked again");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-                Err(error) => return Err(error),
-            }
+            let attempt = Box::pin(self.attempt_under(&token, writes.to_vec())).await;
+            let is_over = self.now().plus(pause) >= until;
+            let error = match (attempt, unsure) {
+                (Ok(Attempt::Ended(ended)), _) => return Ok(Some(ended)),
+                (Ok(Attempt::Conflict(_) | Attempt::Throttled), None) => return Ok(None),
+                (Ok(_), Some(error)) | (Err(error @ ApiError::Unavailable(_)), _) if !is_over => error,
+                (Ok(_), Some(error)) | (Err(error), _) => return Err(error),
+            };
+            tracing::warn!(%error, "no reply says whether a job is written: it is asked again");
+            unsure = Some(error);
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 }

@@ -70,7 +70,7 @@ async fn refusals_are_permanent() {
         (400, "MessageRejected", "Email address is not verified: xno-reply@example.com", "address_unverified"),
         (400, "MessageRejected", "Email address is not verified: quota@example.com", "address_unverified"),
         (400, "MessageRejected", "Address is on the suppression list: ada@example.com", "recipient_suppressed"),
-        (400, "MessageRejected", "Virus found", "email_rejected"),
+        (400, "MessageRejected", "Virus found", "email_refused"),
     ];
     for (status, kind, text, expected) in cases {
         let (outcome, requests) = outcome(vec![error(status, kind, text)]).await;
