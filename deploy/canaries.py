@@ -11,10 +11,11 @@ from stack_of import Stack
 
 def translated(template, parameters):
     """What CloudFormation makes of a template's text with those of these parameters that it knows."""
+    known = yaml_parse(template)["Parameters"]
     with tempfile.TemporaryDirectory() as work:
         file = pathlib.Path(work, "template.yaml")
         file.write_text(template)
-        return Stack(file, {name: value for name, value in parameters.items() if name in yaml_parse(template)["Parameters"]})
+        return Stack(file, {name: value for name, value in parameters.items() if name in known})
 
 
 def listed(one):

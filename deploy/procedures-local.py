@@ -276,7 +276,9 @@ def region(deployment):
     here, deployment.url = deployment.url, answers()
     assert deployment.call("GET", "/me", token=session["token"])[1]["email"] == made["email"]
     assert origin(deployment, deployment.url) == "https://b.example" and origin(deployment, here) == "https://a.example"
-    assert set(programs(there("lambda")).values()) == set(programs(deployment.client("lambda")).values())
+    # Without a cache it has no function that follows the table's stream.
+    theirs, ours = (set(programs(functions).values()) for functions in (there("lambda"), deployment.client("lambda")))
+    assert len(theirs) == len(ours) - 1 and theirs < ours, theirs ^ ours
     rule = there("cloudformation").describe_stack_resource(StackName=STACK, LogicalResourceId="SweeperFunctionEveryMinute")
     state = lambda: there("events").describe_rule(Name=rule["StackResourceDetail"]["PhysicalResourceId"])["State"]
     assert state() == "DISABLED"
