@@ -31,7 +31,7 @@ STEPS = {
     "planted-others": ("all other tests find each planted bug, many of a test program in one build", ["lab/planted-bugs.py", "--others"], {}),
     "planted-scripts": ("scripts find each planted bug that is theirs to find", ["lab/planted-bugs.py", "--scripts"],
                         {"CARGO_TARGET_DIR": "target/planted-scripts"}),
-    "racers": ("1,000 racers for the last unit of a limit", [*SUITE, "hot::room::of_many_racers"], {"CITIZEN_RACERS": "1000", "CITIZEN_LIKE_AWS": "1"}),
+    "racers": ("1,000 racers for the last unit of a limit", [*SUITE, "hot::room::of_many_racers"], {"CITIZEN_RACERS": "1000", "CITIZEN_LIKE_AWS": "rigs"}),
     "kill": ("nothing is lost or done twice while processes are killed",
              ["cargo", "test", "--workspace", "--locked", "--test", "kill", "--", "--jobs", "2000", "--kills", "400", "--outage", "10000", "--unkind"], {}),
     "keys": ("10,000 idempotency keys with eight callers each", [*SUITE, "jobs::idempotency::of_eight_racing"], {"CITIZEN_KEYS": "10000"}),

@@ -96,8 +96,8 @@ impl Default for LikeAws {
 }
 
 impl LikeAws {
-    /// All of it where the variable `CITIZEN_LIKE_AWS` is set: so the suite's own system and the kill test's are in this world too, and what
-    /// tests start by a rig is in a part of it.
+    /// All of it where the variable `CITIZEN_LIKE_AWS` is set: so the suite's own system and the kill test's are in this world too, and, where it
+    /// says `rigs`, what tests start by a rig is in a part of it.
     #[must_use]
     pub fn from_environment() -> Option<Self> {
         std::env::var_os("CITIZEN_LIKE_AWS").map(|_| Self::default())
