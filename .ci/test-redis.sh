@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # The cache's own tests against real servers, then the integration suite over a real Redis: with `--all` every test, otherwise
-# without those of jobs, queues, records and documents, which ask the cache no more than the others do. Fails where
+# without those of jobs, queues, records, guesses and documents, which ask the cache no more than the others do. Fails where
 # redis-server, MiniStack (for ElastiCache's control plane) or AWS's runtime interface emulator (part of SAM CLI) is missing.
 set -euo pipefail
 less=()
-for module in jobs hot sqs batches template documents documented stored events; do less+=(--skip "$module::"); done
+for module in jobs hot sqs batches template documents documented stored events guesses networks coverage; do less+=(--skip "$module::"); done
 [ "${1:-}" != --all ] || less=()
 root=$(cd "$(dirname "$0")/.." && pwd)
 command -v redis-server >/dev/null || { echo "redis-server is missing: run .ci/install-tools.sh"; exit 1; }
