@@ -41,7 +41,7 @@ STEPS = {
     "history": ("no stale read in a million cache operations",
                 ["cargo", "test", "--workspace", "--locked", "--features", "shared/discovery", "--test", "redis", "consistency"],
                 {"CACHE_OPERATIONS": "1000000"}),
-    "redis": ("the whole suite in the like-aws world, over a real Redis", [".ci/test-redis.sh", "--all"], {"CITIZEN_LIKE_AWS": "1"}),
+    "redis": ("the whole suite over a real Redis, its own system in the like-aws world", [".ci/test-redis.sh", "--all"], {"CITIZEN_LIKE_AWS": "1"}),
     "queue-features": ("the embedded queues are like MiniStack's", [".ci/test-ministack-sqs.sh"], {}),
     "clients": ("clients generated from the document compile strictly and make a walk", [".ci/with-local.sh", "lab/clients/run.sh"], {}),
     "browser": ("a real browser keeps the session's cookie, and /docs works as it stands", ["lab/browser/run.sh"], {}),

@@ -110,17 +110,24 @@ async fn a_complaint_holds_no_mail_back_from_a_proven_address() {
     }
 }
 
-/// A thief who asks for one address after the other does not use up what the owner may ask for, once the account is given back.
-#[tokio::test]
-async fn an_account_that_is_given_back_may_change_its_address() {
-    let rig = Rig::new().await;
+/// An account that a thief moves, and who then asks for one address after the other, until there may be no more. The address before, and the
+/// link by which its owner undoes that.
+async fn moved_by_a_thief(rig: &Rig) -> (String, String) {
     let thief = rig.api.register().await;
     let victim = thief.email.clone();
-    let link = token_of(&moved(&rig, &thief, &victim, &unique_email()).await);
+    let link = token_of(&moved(rig, &thief, &victim, &unique_email()).await);
     for _ in 0..10 {
         ask(&rig.api, &thief, &unique_email()).await;
     }
     rig.deliver_account_mail().await;
+    (victim, link)
+}
+
+/// A thief who asks for one address after the other does not use up what the owner may ask for, once the account is given back.
+#[tokio::test]
+async fn an_account_that_is_given_back_may_change_its_address() {
+    let rig = Rig::new().await;
+    let (victim, link) = moved_by_a_thief(&rig).await;
     let done = undo(&rig.api, &link).await;
     assert_eq!(done.status, 200, "{}", done.text);
     let owner = Actor::of(&done.body, &victim);
@@ -133,13 +140,7 @@ async fn a_link_that_came_to_nothing_gives_the_changes_back_all_the_same() {
     let rig = Rig::new().await;
     let database = FaultyDatabase::before(&rig.system.database_url()).await;
     let slow = database.system().await;
-    let thief = rig.api.register().await;
-    let victim = thief.email.clone();
-    let link = token_of(&moved(&rig, &thief, &victim, &unique_email()).await);
-    for _ in 0..10 {
-        ask(&rig.api, &thief, &unique_email()).await;
-    }
-    rig.deliver_account_mail().await;
+    let (victim, link) = moved_by_a_thief(&rig).await;
     database.inject("TransactWriteItems", Fault::Conflict(u32::MAX));
     undo(&Api::at(slow.url()), &link).await.is_problem(503, "unavailable");
     database.release("TransactWriteItems");
