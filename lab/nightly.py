@@ -7,7 +7,7 @@ it is. Results stay in target/nightly/<commit>: a log for each step, and its sec
 nothing is kept.
 
 Most steps are builds, which take every processor for a while, programs that take one, or scripts that mostly wait. Each kind is a lane of
-its own beside the others: CHANGES plants bugs in a copy, TESTS runs what the first steps compiled, SCRIPTS the functions of `quick`. The
+its own beside the others: CHANGES plants bugs in a copy, TESTS runs what is compiled optimized, SCRIPTS the functions of `quick`. The
 release builds wait for SCRIPTS, whose functions they overwrite. What judges time runs at the end, by itself.
 """
 import argparse, concurrent.futures, json, os, pathlib, shutil, subprocess, sys, time
@@ -20,24 +20,27 @@ MEASURED = ["get-user", "get-org-plan", "list-items", "create-item", "analyze"]
 RATIO = ["just", "bench", "--no-build", "--only", "get-user", "--local", "target/debug/local"]
 
 SUITE = ["cargo", "test", "--workspace", "--locked", "--test", "suite", "--"]
+# What runs for minutes is compiled so: a third of the time, with all checks of a debug build.
+OPTIMIZED = {"CARGO_PROFILE_DEV_OPT_LEVEL": "1"}
 # By name: what it guards, its command, and variables. In each lane they run in this order: `sam-local` and `procedures` take the functions
 # of `quick`, what is measured those of `release`; those of `untrained` lie apart.
 STEPS = {
     "build": ("all tests compile", ["cargo", "test", "--workspace", "--locked", "--no-run"], {}),
-    "optimized": ("what drives hours of virtual time compiles, optimized",
-                  ["cargo", "test", "--workspace", "--locked", "--no-run", "--test", "unkind", "--test", "hot-tenant", "--test", "growth"],
-                  {"CARGO_PROFILE_DEV_OPT_LEVEL": "1"}),
-    "planted-suite": ("the suite finds each planted bug that is its to find, many in one build", ["lab/planted-bugs.py", "--together"], {}),
-    "planted-others": ("all other tests find each planted bug, many of a test program in one build", ["lab/planted-bugs.py", "--others"], {}),
+    "optimized": ("what runs for minutes or for hours of virtual time compiles, optimized",
+                  ["cargo", "build", "--workspace", "--locked", "--bin", "local", "--bin", "load", "--test", "suite", "--test", "kill",
+                   "--test", "unkind", "--test", "hot-tenant", "--test", "growth"], OPTIMIZED),
+    "planted": ("cargo's tests find each planted bug that is theirs to find, many in one build", ["lab/planted-bugs.py", "--together"], {}),
     "planted-scripts": ("scripts find each planted bug that is theirs to find", ["lab/planted-bugs.py", "--scripts"],
                         {"CARGO_TARGET_DIR": "target/planted-scripts"}),
-    "racers": ("1,000 racers for the last unit of a limit", [*SUITE, "hot::room::of_many_racers"], {"CITIZEN_RACERS": "1000", "CITIZEN_LIKE_AWS": "rigs"}),
+    "racers": ("1,000 racers for the last unit of a limit", [*SUITE, "hot::room::of_many_racers"],
+               OPTIMIZED | {"CITIZEN_RACERS": "1000", "CITIZEN_LIKE_AWS": "rigs"}),
     "kill": ("nothing is lost or done twice while processes are killed",
-             ["cargo", "test", "--workspace", "--locked", "--test", "kill", "--", "--jobs", "2000", "--kills", "400", "--outage", "10000", "--unkind"], {}),
-    "keys": ("10,000 idempotency keys with eight callers each", [*SUITE, "jobs::idempotency::of_eight_racing"], {"CITIZEN_KEYS": "10000"}),
+             ["cargo", "test", "--workspace", "--locked", "--test", "kill", "--", "--jobs", "2000", "--kills", "400", "--outage", "10000", "--unkind"],
+             OPTIMIZED),
+    "keys": ("10,000 idempotency keys with eight callers each", [*SUITE, "jobs::idempotency::of_eight_racing"], OPTIMIZED | {"CITIZEN_KEYS": "10000"}),
     "shards": ("2,000 live jobs are swept when the index of what is due has twice the shards",
-               [*SUITE, "jobs::sweeping::when_the_shards"], {"CITIZEN_DUE_JOBS": "2000"}),
-    "unkind": ("jobs under providers and a database on bad days, for hours of virtual time", ["just", "unkind"], {}),
+               [*SUITE, "jobs::sweeping::when_the_shards"], OPTIMIZED | {"CITIZEN_DUE_JOBS": "2000"}),
+    "unkind": ("jobs under providers and a database on bad days, for hours of virtual time", ["just", "unkind"], OPTIMIZED),
     "history": ("no stale read in a million cache operations",
                 ["cargo", "test", "--workspace", "--locked", "--features", "shared/discovery", "--test", "redis", "consistency"],
                 {"CACHE_OPERATIONS": "1000000"}),
@@ -46,13 +49,13 @@ STEPS = {
     "clients": ("clients generated from the document compile strictly and make a walk", [".ci/with-local.sh", "lab/clients/run.sh"], {}),
     "browser": ("a real browser keeps the session's cookie, and /docs works as it stands", ["lab/browser/run.sh"], {}),
     "stranger": ("nothing gets through that a stranger tries who knows the address and the documents, in the like-aws world",
-                 [".ci/with-local.sh", "sh", "-c", "lab/stranger.py $URL --seconds 120 --environments 16"], {"LOCAL_OPTIONS": "--like-aws"}),
-    "schemathesis": ("generated requests, five times as many", [".ci/schemathesis.sh", "1000"], {}),
+                 [".ci/with-local.sh", "sh", "-c", "lab/stranger.py $URL --seconds 120 --environments 16"], OPTIMIZED | {"LOCAL_OPTIONS": "--like-aws"}),
+    "schemathesis": ("generated requests, five times as many", [".ci/schemathesis.sh", "1000"], OPTIMIZED),
     "growth": ("no endpoint's cost grows with what is stored", ["just", "growth"], {}),
     "like-aws-kill": ("nothing is lost or done twice in the like-aws world",
                       ["cargo", "test", "--workspace", "--locked", "--test", "kill", "--", "--jobs", "400", "--kills", "80", "--outage", "0", "--unkind"],
-                      {"CITIZEN_LIKE_AWS": "1"}),
-    "load": ("the truth holds under load", ["just", "load"], {}),
+                      OPTIMIZED | {"CITIZEN_LIKE_AWS": "1"}),
+    "load": ("the truth holds under load", ["just", "load"], OPTIMIZED),
     "hot-tenant": ("one organization bears 5,500 requests a second in the like-aws world and its time", ["just", "hot-tenant"], {}),
     "quick": ("all functions as the tests have them, for the three steps below", ["deploy/build-functions.py", "--quick", "--quiet", "--locked"], {}),
     "readme": ("the README's Deploy, pasted, on MiniStack", ["deploy/readme-local.py"], {}),
@@ -70,9 +73,9 @@ STEPS = {
     "ratio-untrained": ("at most 0.95 of it without training", [*RATIO, "--binaries", "target/untrained", "--at-most", "0.95"], {}),
 }
 
-FIRST = {"build", "optimized"}
-CHANGES = {"planted-suite", "planted-others"}
-TESTS = {"racers", "keys", "shards", "history", "redis", "queue-features", "kill", "unkind", "growth", "like-aws-kill", "stranger",
+FIRST = {"build"}
+CHANGES = {"planted"}
+TESTS = {"optimized", "racers", "keys", "shards", "history", "redis", "queue-features", "kill", "unkind", "growth", "like-aws-kill", "stranger",
          "schemathesis", "load", "hot-tenant"}
 SCRIPTS = {"quick", "readme", "procedures", "sam-local", "clients", "browser", "planted-scripts"}
 ALONE = {"instructions", "ratio", "ratio-untrained"}

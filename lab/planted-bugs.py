@@ -3,26 +3,26 @@
 "Test:" line: it must pass without the bug and fail with it. A test is cargo's, or a script of deploy/, lab/ or .ci/.
 
 Usage: lab/planted-bugs.py GROUP [PART]      one bug at a time; PART is of a patch's name
-       lab/planted-bugs.py --together        those of all groups that the suite finds, up to 25 in one build
-       lab/planted-bugs.py --others          those of other tests: as many of one test program in one build
+       lab/planted-bugs.py --together        those of all groups that cargo's tests find, up to 62 in one build
        lab/planted-bugs.py --scripts         those that scripts find, one at a time
 
 Together they take fewer builds, and fewer runs: their tests run side by side, as they do without bugs. What is not found so is tried
 alone. A test could also fail for a neighbour's bug and hide that its own is not found. So no two of them touch the same lines of a file or
-those near them, or are found by the same module; and who is whose neighbour depends on the commit: what one night hides, another one shows.
+those near them, or are found by the same test, and no three by the same module; and who is whose neighbour depends on the commit: what one
+night hides, another one shows.
 """
 import argparse, collections, os, pathlib, random, re, shlex, shutil, signal, subprocess, sys, tempfile, time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUGS = ROOT / "lab/planted-bugs"
 TOOLS = pathlib.Path(os.environ.get("CITIZEN_TOOLS", pathlib.Path.home() / ".cache/citizen-tools"))
-SUITE = "--workspace --test suite"
-AT_ONCE = 25
+AT_ONCE = 62
+OF_A_MODULE = 2
 # Lines between two bugs of one file.
-APART = 40
+APART = 25
 TIMEOUT_S = 120
 # Tests side by side may take this long. Those that have not ended then run alone.
-TOGETHER_TIMEOUT_S = 60
+TOGETHER_TIMEOUT_S = 90
 
 
 class Bug:
@@ -43,16 +43,15 @@ class Bug:
             if place:
                 self.places.setdefault(file, []).append((int(begin), int(begin) + int(count or 1)))
         self.is_script = self.test.startswith(("deploy/", "lab/", ".ci/"))
-        self.of_suite = self.test.startswith(SUITE)
         self.program = self.test.split(" -- ")[0] if " -- " in self.test else self.test.rpartition(" ")[0]
         self.wanted = self.test.split()[-1]
         self.is_exact = "--exact" in self.test.split()
-        # A test that is in no module has nothing in common with the others.
-        self.module = self.wanted.rpartition("::")[0] or self.wanted
+        # Of one program. A test that is in no module has nothing in common with the others.
+        self.module = self.program, self.wanted.rpartition("::")[0] or self.wanted
 
     def is_near(self, other):
-        """Whether it touches lines that another one touches, or lines near those."""
-        return any(begin < end_of_other + APART and begin_of_other < end + APART
+        """Whether the same test finds it, or it touches lines that another one touches, or lines near those."""
+        return (self.program, self.wanted) == (other.program, other.wanted) or any(begin < end_of_other + APART and begin_of_other < end + APART
                    for file in self.places.keys() & other.places.keys()
                    for begin, end in self.places[file] for begin_of_other, end_of_other in other.places[file])
 
@@ -90,19 +89,23 @@ class Copy:
             said.seek(0)
             return ended == 0, said.read()
 
-    def build(self, bug):
-        cargo = ["cargo", "test", "--quiet", "--no-run", *shlex.split(bug.program)]
-        return (True, "") if bug.is_script else self.run(cargo)
+    def build(self, bugs):
+        """Whether all test programs compile that find them, and what was printed."""
+        for program in sorted({bug.program for bug in bugs if not bug.is_script}):
+            built, said = self.run(["cargo", "test", "--quiet", "--no-run", *shlex.split(program)])
+            if not built:
+                return built, said
+        return True, ""
 
     def found(self, bugs):
         """Those whose tests fail when the tests of all run side by side. That a bug is missing says nothing yet."""
         found = []
-        for is_exact in (True, False):
-            of = [bug for bug in bugs if bug.is_exact == is_exact and not bug.is_script]
+        for program, is_exact in sorted({(bug.program, bug.is_exact) for bug in bugs if not bug.is_script}):
+            of = [bug for bug in bugs if (bug.program, bug.is_exact) == (program, is_exact)]
             names = sorted({bug.wanted for bug in of})
             if len(names) < 2:
                 continue
-            command = ["cargo", "test", *shlex.split(of[0].program), "--", *["--exact"] * is_exact, *names]
+            command = ["cargo", "test", *shlex.split(program), "--", *["--exact"] * is_exact, *names]
             _, said = self.run(command, TOGETHER_TIMEOUT_S)
             failed = re.findall(r"^test (\S+).* \.\.\. FAILED$", said, re.M)
             found += [bug for bug in of if any(name == bug.wanted if is_exact else bug.wanted in name for name in failed)]
@@ -152,7 +155,7 @@ def plant(copy, bugs):
     """Plants bugs in one build. Those that their tests do not find."""
     for bug in bugs:
         copy.apply(bug)
-    built, said = copy.build(bugs[0])
+    built, said = copy.build(bugs)
     missed = []
     if not built and len(bugs) == 1:
         print(f"{said}\n{bugs[0].name}: does not compile", flush=True)
@@ -180,7 +183,7 @@ def plant(copy, bugs):
 
 
 def neighbours(bugs):
-    """Bugs in batches."""
+    """Bugs in batches. What is compiled with other features has its own."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
     bugs = sorted(bugs, key=lambda bug: bug.name)
     random.Random(commit).shuffle(bugs)
@@ -190,7 +193,8 @@ def neighbours(bugs):
     batches = []
     for bug in bugs:
         for batch in batches:
-            if len(batch) < AT_ONCE and all(bug.module != other.module and not bug.is_near(other) for other in batch):
+            if (len(batch) < AT_ONCE and sum(bug.module == other.module for other in batch) < OF_A_MODULE
+                    and not any(bug.is_near(other) for other in batch)):
                 batch.append(bug)
                 break
         else:
@@ -201,21 +205,16 @@ def neighbours(bugs):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--together", action="store_true")
-    parser.add_argument("--others", action="store_true")
     parser.add_argument("--scripts", action="store_true")
     parser.add_argument("group", nargs="?", choices=sorted(one.name for one in BUGS.iterdir() if one.is_dir()))
     parser.add_argument("part", nargs="?", default="")
     options = parser.parse_args()
     bugs = [Bug(path) for path in sorted(BUGS.glob("*/*.patch"))]
     if options.together:
-        batches = neighbours([bug for bug in bugs if bug.of_suite])
+        features = lambda bug: "--features" in bug.program
+        batches = [batch for have in (False, True) for batch in neighbours([bug for bug in bugs if not bug.is_script and features(bug) == have])]
     elif options.scripts:
         batches = [[bug] for bug in bugs if bug.is_script]
-    elif options.others:
-        batches = []
-        others = [bug for bug in bugs if not bug.of_suite and not bug.is_script]
-        for program in sorted({bug.program for bug in others}):
-            batches += neighbours([bug for bug in others if bug.program == program])
     else:
         batches = [[bug] for bug in bugs if bug.path.parent.name == options.group and options.part in bug.path.stem]
     if not batches:
