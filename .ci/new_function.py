@@ -16,12 +16,16 @@ MARK = "just new:"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 ENVIRONMENTS = 10
 
-# What a path may name: its type, an example, and what lab/bench/scenarios.py calls one.
+# What a path may name: its type, an example, and how lab/bench/scenarios.py has one.
 PARAMETERS = {
     "org_id": ("OrgId", "org_0193e0a1b2c37d4e8f90a1b2c3d4e5f7", "org"),
     "user_id": ("UserId", "usr_0193e0a1b2c37d4e8f90a1b2c3d4e5f6", "member"),
     "item_id": ("ItemId", "itm_0193e0a1b2c37d4e8f90a1b2c3d4e5f8", "item"),
     "job_id": ("JobId", "job_0199c8a0f5e27b3c8d4e5f6a7b8c9d0e", "job"),
+    "session_id": ("SessionId", "ses_0193e0a1b2c37d4e8f90a1b2c3d4e5f9",
+                   'system.call("GET", "/me/sessions", None, token)["data"][0]["id"]'),
+    "invitation_id": ("InvitationId", "inv_0193e0a1b2c37d4e8f90a1b2c3d4e5fa",
+                      'system.call("POST", f"/orgs/{org}/invitations", {"email": account()["email"], "role": "member"}, token)["id"]'),
 }
 
 MAIN = """//! Runs [`{module}::handle`] on Lambda.
@@ -90,7 +94,7 @@ class Endpoint:
             sys.exit(f"{path}: a path is like /orgs/{{org_id}}/close")
         if unknown := [one for one in self.parameters if one not in PARAMETERS]:
             sys.exit(f"{unknown[0]} is not known here: it needs an id in shared/src/ids.rs, a line in PARAMETERS of this program, and "
-                     "a place in `Target` of tests/suite/matrix.rs and `asked` of lab/load/tests/growth/endpoints.rs")
+                     "a place in `path_of` of tests/suite/matrix.rs and `asked` of lab/load/tests/growth/endpoints.rs")
         if any(f'Method: {self.method}, Path: "{path}"' in line for line in read("template.yaml").splitlines()):
             sys.exit(f"template.yaml has {self.method} {path} already")
         self.segment = path.split("/")[1]

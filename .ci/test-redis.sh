@@ -25,7 +25,8 @@ export CACHE_URL="redis://127.0.0.1:$port/"
 cargo test --manifest-path "$root/Cargo.toml" --workspace --features shared/discovery --test suite -- "${less[@]}"
 for test in one_read::{twenty_processes_of_fifty_readers_read_the_database_once,a_holder_that_is_killed_costs_one_more_read} \
     health::the_control_plane_is_named_with_what_it_says \
-    stream::what_was_written_while_the_cache_was_away_reaches_it_when_it_is_back; do
+    stream::what_was_written_while_the_cache_was_away_reaches_it_when_it_is_back \
+    stream::what_is_written_during_failovers_of_the_cache_reaches_it; do
     said=$(cargo test --manifest-path "$root/Cargo.toml" --workspace --features shared/discovery --test suite -- --ignored --exact "$test") ||
         { echo "$said"; exit 1; }
     echo "$said"

@@ -36,6 +36,7 @@ VALUES = {
     "AlarmEmail": ("us@a.example", "you@a.example", {"MonthlyBudgetUsd": "100"}),
     "DailySpendingAlarmUsd": ("16", "40"),
     "RequestsPerSecond": ("100", "200"),
+    "TableUnitsPerSecond": ("30000", "5000"),
     "ConcurrencyAlarmAt": ("800", "1600"),
     "Architecture": ("x86_64", "arm64"),
     "ReservedConcurrency": ("false", "true"),

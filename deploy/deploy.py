@@ -13,6 +13,7 @@ import release
 from tools import ROOT, in_sams_environment
 
 OWN_CACHE = "serverless:"
+BUILD = {"x86_64": "`just build`", "arm64": "`just build --arm64`"}
 # What tells the updates of one deployment apart.
 OF_AN_UPDATE = ("Release", "DeletionProtection", "NetworkStays")
 
@@ -24,6 +25,18 @@ def table_objection(current, given, said):
         return []
     return [f"ExistingTable: the stack's table is {now or 'its own'} and this would make it {then or 'a new, empty one'}; "
             "say so in samconfig.toml, or behind the command if you mean it"]
+
+
+def architecture_objection(now, values, functions=release.BUILT):
+    """Why Lambda could not run these functions, which then fail at each start: they are built for another machine. What is live, with
+    parameters `now`, is built for that which it has; else it is what is built in this folder."""
+    wanted = values["Architecture"]
+    if now:
+        of_live = now.get("Architecture", wanted)
+        return [] if wanted == of_live else [f"Architecture: what is live is built for {of_live}; {wanted} wants a build ({BUILD[wanted]}), without --live"]
+    others = {name: machine for name, machine in release.machines(functions).items() if machine != wanted}
+    return [f"Architecture={wanted}, and {len(others)} functions in {functions} are built for {', '.join(sorted(set(others.values())))} "
+            f"({min(others)} …): {BUILD[wanted]}"] if others else []
 
 
 def has_network(current):
@@ -59,7 +72,7 @@ def cache_objection(current, values):
     tells again what has been."""
     if not another_cache(current, values):
         return []
-    return ["CacheUrl: the stack has another cache, and who still reads that would not hear of writes: deploy CacheUrl=off: first, and then "
+    return ["CacheUrl: the stack has another cache, and whoever still reads that would not hear of writes: deploy CacheUrl=off: first, and then "
             'this (docs/procedures.md, "Another cache")']
 
 
@@ -156,7 +169,8 @@ def gradually(stack, current, template, given, kept):
 
 def main():
     import releases
-    from environments import defaults, environments, objections, parameters
+    from environments import defaults, environments, new_objections, parameters
+    from push import is_emulated
     from samtranslator.yaml_helper import yaml_parse
     from stack import Stack, has_identity
 
@@ -165,22 +179,22 @@ def main():
     parser.add_argument("changes", nargs="*", metavar="Name=value")
     parser.add_argument("--yes", action="store_true", help="do not ask before the change set is carried out")
     parser.add_argument("--again", action="store_true", help="publish all anew though nothing has changed: every environment begins again")
-    parser.add_argument("--functions", type=pathlib.Path, default=ROOT / "target/lambda", help="where the built functions are")
+    parser.add_argument("--functions", type=pathlib.Path, default=release.BUILT, help="where the built functions are")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--live", action="store_true", help="what is live, with the parameters that the stack has, but for those said here")
     which.add_argument("--live-in", metavar="REGION", help="what is live in another region, likewise (`just region`)")
     options = parser.parse_intermixed_args()
     stack, said, live = Stack(options.environment), parameters({"parameter_overrides": []}, options.changes), None
-    of_then, already = None, []
+    of_then, now = None, {}
     if options.live or options.live_in:
-        template, given = of_live(stack, options.live_in)
-        live, given = given["Release"], {name: value for name, value in given.items() if name != "Release"}
-        # What the stack has works there, whatever is built on this machine, and whatever has come to be objected to since.
-        already = objections(given, of_then := yaml_parse(template), options.functions)
-        given |= said
+        template, now = of_live(stack, options.live_in)
+        live, of_then = now.pop("Release"), yaml_parse(template)
+        given = now | said
     else:
         template, given = (ROOT / "template.yaml").read_text(), parameters(environments()[options.environment], options.changes)
-    stopped = [one for one in objections(given, of_then, options.functions) if one not in already]
+    stopped = new_objections(given, now, of_then)
+    if not stopped and not is_emulated():
+        stopped = architecture_objection(now, defaults() | given, options.functions)
     if not stopped:
         current = stack.parameters()
         given = with_what_stays(current, given)
@@ -201,6 +215,8 @@ def main():
                 else releases.package(stack.name, given["Release"], given, functions))
     unasked = ["--no-confirm-changeset"] if options.yes else []
     moved, deleted = update_or_forget(options.environment, stack, template, current, given, kept, *unasked)
+    if given.get("ExistingTable") and current.get("TableUnitsPerSecond") != values["TableUnitsPerSecond"]:
+        print(f"TableUnitsPerSecond is known to the alarms alone: just restore {options.environment} --finish {given['ExistingTable']} tells the table")
     for one in moved:
         print(f"{one}: its alias named another version than the stack's (`just push`?), and names that again")
     print(f"{releases.prune(stack.name, {given['Release'], current.get('Release')})} releases are kept; {deleted} old versions of functions were deleted")

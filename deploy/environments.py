@@ -5,9 +5,6 @@ from samcli.cli.types import CfnParameterOverridesType
 from samtranslator.yaml_helper import yaml_parse
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-# Why an address may not be without a host. What is built says whether this holds (docs/decisions/0023-discovery-is-a-feature.md).
-BY_NAME = "CacheUrl: without a host it is found by functions built with `--features shared/discovery` alone"
-BUILT = ROOT / "target/lambda"
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 LOCAL_PART = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(\.[\w!#$%&'*+/=?^`{|}~-]+)*", re.ASCII)
 
@@ -38,15 +35,15 @@ def defaults():
     return {name: str(one["Default"]) for name, one in template_of()["Parameters"].items() if "Default" in one}
 
 
-def reservations():
+def reservations(template=None):
     """How many environments all functions reserve together."""
-    functions = (one["Properties"] for one in template_of()["Resources"].values() if one["Type"] == "AWS::Serverless::Function")
+    functions = (one["Properties"] for one in template_of(template)["Resources"].values() if one["Type"] == "AWS::Serverless::Function")
     return sum(one["ReservedConcurrentExecutions"]["Fn::If"][1] for one in functions)
 
 
-def queues():
+def queues(template=None):
     """The queues that the stack names, by their logical ids: what follows the stack's name."""
-    named = ((name, one["Properties"].get("QueueName")) for name, one in template_of()["Resources"].items() if one["Type"] == "AWS::SQS::Queue")
+    named = ((name, one["Properties"].get("QueueName")) for name, one in template_of(template)["Resources"].items() if one["Type"] == "AWS::SQS::Queue")
     return {name: text["Fn::Sub"].removeprefix("${AWS::StackName}") for name, text in named if text}
 
 
@@ -57,10 +54,11 @@ def malformed(given, template=None):
     found = [f"{name}: is no parameter of the template" for name in given if name not in known]
     for name, value in valued(given, template).items():
         allowed, pattern = known[name].get("AllowedValues"), known[name].get("AllowedPattern")
+        shown = "what is given" if name == "CacheUrl" else value  # it may hold a password
         if allowed and value not in map(str, allowed):
             found.append(f"{name}: {value} is none of {', '.join(map(str, allowed))}")
         if pattern and not re.fullmatch(pattern, value):
-            found.append(f"{name}: {value} is not {known[name].get('ConstraintDescription', pattern)}")
+            found.append(f"{name}: {shown} is not {known[name].get('ConstraintDescription', pattern)}")
         if len(value) > int(known[name].get("MaxLength", len(value))):
             found.append(f"{name}: {value} has more than {known[name]['MaxLength']} characters")
         if known[name]["Type"] == "Number" and (wrong := no_number(value, known[name], name in of_functions)):
@@ -98,9 +96,8 @@ def valued(given, template):
     return {name: str(given.get(name, one.get("Default", "0123456789abcdef-commit"))) for name, one in template["Parameters"].items()}
 
 
-def objections(given, template=None, functions=BUILT):
-    """What CloudFormation would object to these parameters, which lack only the Release, or functions at their start, which are built in
-    this folder."""
+def objections(given, template=None):
+    """What CloudFormation would object to these parameters, which lack only the Release, or functions at their start."""
     template = template_of(template)
     found, values = malformed(given, template), valued(given, template)
     for rule in template.get("Rules", {}).values():
@@ -109,50 +106,34 @@ def objections(given, template=None, functions=BUILT):
     if {"AllowedOrigins", "AppUrl"} <= set(values) and not [one for one in found if one.startswith(("AllowedOrigins:", "AppUrl:"))]:
         found += of_origins(values["AllowedOrigins"].split(","), values["AppUrl"])
     if "CacheUrl" in values and not [one for one in found if one.startswith("CacheUrl:")]:
-        found += of_cache(values["CacheUrl"], functions)
+        found += of_cache(values["CacheUrl"])
     if "MailFrom" in values and not [one for one in found if one.startswith("MailFrom:")]:
         found += of_sender(values["MailFrom"])
     return found
 
 
-def of_cache(given, functions):
-    """What no pattern says of the cache's address: a function that cannot read it ends at its start. The address may hold a password."""
-    if given in ("serverless:", "memory:", "off:") or (says := as_cache(given)) == "endpoint":
+def new_objections(given, now, template=None):
+    """Those to these parameters of a stack that has parameters `now`, if it is there: what it has works, whatever has come to be objected to."""
+    already, name = objections(now, template) if now else [], lambda one: one.partition(":")[0]
+    return [one for one in objections(given, template) if one not in already or given.get(name(one)) != now.get(name(one))]
+
+
+def of_cache(given):
+    """What no pattern says of the cache's address: a function that cannot read it ends at its start (shared/platform/src/cache/url.rs), and
+    one that logs in by IAM, or looks a name up, is not allowed to. The address may hold a password."""
+    if given in ("serverless:", "memory:", "off:"):
         return []
-    if says is None:
-        return ["CacheUrl: no address that functions take: iam goes with rediss://, a user and no password; ports and numbers end at 65535"]
-    return [] if finds_by_name(functions) else [BY_NAME]
-
-
-def finds_by_name(functions=BUILT):
-    """Whether what is built in this folder can look a cache up by its name; None where nothing is."""
-    built = functions / "get-user/bootstrap"
-    return b"DescribeServerlessCaches" in built.read_bytes() if built.exists() else None
-
-
-def as_cache(text):
-    """What a cache's address says, its "endpoint" or a "name", as shared/platform/src/cache/url.rs reads it; None for what is none."""
-    scheme, _, rest = text.partition("://")
-    rest, asks, query = rest.partition("?")
-    login, _, place = rest.rpartition("@")
-    address, _, database = place.partition("/")
-    user, _, password = login.partition(":")
-    read = re.fullmatch(r"(?:\[([^\]]*)\]|([A-Za-z0-9._-]+))(?::(\d+))?", address, re.ASCII)
-    named = [re.fullmatch(r"(iam|name)=([A-Za-z0-9._-]+)", one) for one in query.split("&")] if asks else []
+    read = re.fullmatch(r"rediss?://(?:(\S*)@)?(?:\[([^\]]*)\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?(?:/(\d{0,5}))?", given, re.ASCII)
+    login, of_six, port, number = read.groups(default="") if read else ("?", "", "", "")
     try:
-        for part in (user, password):
-            urllib.parse.unquote(part, errors="strict")
-        if read and read[1] is not None:
-            ipaddress.IPv6Address(read[1])
+        urllib.parse.unquote(login, errors="strict")
+        ipaddress.IPv6Address(of_six or "::")
     except ValueError:
-        return None
-    says = {one[1] for one in named if one}
-    is_whole = scheme in ("redis", "rediss") and all(named) and not re.search("%(?![0-9A-Fa-f]{2})", login)
-    is_numbered = re.fullmatch(r"\d*", database, re.ASCII) and int(database or 0) <= 65535 and int((read and read[3]) or 0) <= 65535
-    logs_in = "iam" not in says or scheme == "rediss" and user and not password
-    if not (is_whole and is_numbered and logs_in and (read or not address and "name" in says)):
-        return None
-    return "endpoint" if read else "name"
+        read = None
+    if read and "?" not in login and not re.search("%(?![0-9A-Fa-f]{2})", login) and max(int(port or 0), int(number or 0)) <= 65535:
+        return []
+    return ["CacheUrl: no address that functions take: redis[s]://[user[:password]@]host[:port][/number], of which numbers end at 65535; iam and name are "
+            "for what serverless: makes"]
 
 
 def of_sender(given):

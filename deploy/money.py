@@ -29,11 +29,19 @@ KEYS_AN_HOUR = 12  # of each connection to the table ("DynamoDB encryption at re
 CLASSES = 5  # of what is cached (shared/src/model/cached.rs)
 METHOD_METRICS = 5  # Count, 4XXError, 5XXError, Latency, IntegrationLatency
 RELEASE_GB, KEPT = 0.1, 20  # deploy/releases.py
-# The largest replies, in bytes, as measured: all prices, 100 items of 200 and 4,000 characters that are four bytes each
-# (tests/suite/bodies/largest.rs compares it), 100 jobs, the OpenAPI document; what else is small. Lists read on past the megabyte that a
-# query of the table ends after.
-REPLY_BYTES = {"get-model-pricing": 420_000, "list-items": 1_710_000, "list-jobs": 60_000, "docs": 145_000, "list-members": 20_000}
-SMALL_REPLY, PREFLIGHT = 1_500, 900
+# The largest replies, in bytes: all prices, 100 items of 200 and 4,000 characters that are four bytes each, 100 jobs, the OpenAPI document,
+# a user of 50 organizations; what else is small. Lists read on past the megabyte that a query of the table ends after. And the dearest calls
+# that the free plan takes, in write units, where they are more than growth.json's: a batch of those items, whose reply is kept under its key,
+# jobs with all the text that they may have, and records of users and organizations with names of 200 such characters.
+# tests/suite/bodies/largest.rs holds both to what it measures, but for what wants a mail's link (accept-invitation).
+REPLY_BYTES = {"get-model-pricing": 420_000, "list-items": 1_710_000, "create-item": 1_710_000, "get-item": 17_500, "update-item": 17_500,
+               "list-jobs": 60_000, "docs": 280_000, "list-members": 20_000, "get-me": 50_000}
+WRITE_UNITS = {"create-item": 5_100, "update-item": 17, "delete-item": 40, "analyze": 56, "send-email": 152, "register": 34, "login": 16, "update-me": 2,
+               "change-password": 28, "change-email": 14, "forgot-password": 10, "reauthenticate": 12, "put-org-settings": 8, "put-member": 12,
+               "invitations": 22, "accept-invitation": 30}
+SMALL_REPLY = 2_500
+PREFLIGHT = 900
+STORED_BYTES = 1024  # what a write unit leaves at most: a kilobyte
 ACCOUNT_RATE = 10_000  # requests a second that API Gateway takes of an account ("Amazon API Gateway quotas")
 
 # What each action of the mix calls, by the names of lab/growth.json.
@@ -88,6 +96,21 @@ def request(cached):
         "jobs": jobs / requests, "waiting": mix()[WAITING] / requests, "hashing": mix()["LogInAndOut"] / requests, "requests": requests}
 
 
+# What a hit and a miss take of the cache: a unit for each command, or for each kilobyte that it moves. Lists, plans and settings count session
+# and organization beside; the miss of a page asks for its lease by a command of its own, and what was fetched is stored. Writes do not look
+# up: they tell the cache, and so does the stream.
+PAGE_KB = 10  # of 50 ordinary items
+CACHE_UNITS = {"list-items": (2 + PAGE_KB, 2 + 2 + PAGE_KB), "get-org-plan": (3, 4), "get-org-settings": (3, 4), "get-user": (1, 2)} | dict.fromkeys(
+    ("create-item", "update-item", "update-me", "put-org-settings"), (0, 2))
+
+
+def cache_units():
+    """What one request of the mix takes of the cache on average."""
+    calls = [(name.split(",")[0], times) for action, times in mix().items() for name in CALLS[action]]
+    of = lambda name, hit, miss: HIT.get(name, 0) * hit + (1 - HIT.get(name, 0)) * miss
+    return sum(times * of(name, *CACHE_UNITS.get(name, (0, 0))) for name, times in calls) / sum(times for _, times in calls)
+
+
 def memory(stack, function):
     name = "".join(word.capitalize() for word in function.split("-")) + "Function"
     return stack.resources[name]["Properties"]["MemorySize"] / 1024
@@ -115,7 +138,7 @@ def million(stack, cached, requests=1e6, free=False):
         ("traces", f"{TRACED:.0%}", pay("trace", TRACED)),
     ]
     if cached:
-        lines.append(("cache", "2 units", pay("cache_ecpu", 2)))
+        lines.append(("cache", f"{cache_units():.1f} units", pay("cache_ecpu", cache_units())))
         lines.append(("the invalidator", "half a record a request, each alone", usd("lambda_request", requests / 2, free)
                       + pay("lambda_gb_second", 0.5 * 0.01 * small)))
     if "AWS::WAFv2::WebACL" in {resource["Type"] for resource in stack.resources.values()}:
@@ -160,7 +183,8 @@ def rest(stack):
 
 
 def worst_day(stack):
-    """What callers can cause in a day, each method at its limit: requests a second and a day, and the lines."""
+    """What callers can cause in a day, each method at its limit: requests a second of one and of all, the lines, and the gigabytes that
+    stay in the table."""
     (stage,), (api,) = stack.of("AWS::ApiGateway::Stage").values(), stack.of("AWS::ApiGateway::RestApi").values()
     limits = {(one["ResourcePath"].replace("~1", "/").replace("//", "/"), one["HttpMethod"]): rate(stack, one["ThrottlingRateLimit"])
               for one in stage["Properties"]["MethodSettings"]}
@@ -186,9 +210,14 @@ def worst_day(stack):
             total["gb_seconds"] += each * seconds * memory(stack, name)
             page = REPLY_BYTES.get(name, 0) / 4096 if cost["read_units"] else 0
             total["read"] += each * max(cost["read_units"], 3 + page)
-            total["write"] += each * (cost["write_units"] + (table[JOBS[name]]["write_units"] if name in JOBS else 0))
+            of_job = table[JOBS[name]]["write_units"] if name in JOBS else 0
+            total["write"] += each * (max(cost["write_units"], WRITE_UNITS.get(name, 0)) + of_job)
             total["logged"] += each * (LOG_BYTES - ACCESS_BYTES)
             total["out"] += each * (0 if method == "head" else REPLY_BYTES.get(name, SMALL_REPLY))
+    # Beyond these DynamoDB refuses (template.yaml, TableUnitsPerSecond).
+    (bounds,) = (one["Properties"]["OnDemandThroughput"] for one in stack.of("AWS::DynamoDB::Table").values())
+    total["read"] = min(total["read"], float(bounds["MaxReadRequestUnits"]) * DAY)
+    total["write"] = min(total["write"], float(bounds["MaxWriteRequestUnits"]) * DAY)
     free = lambda price, amount: usd(price, amount)
     mails = sum(int(stack.template["Parameters"][name]["Default"]) for name in ("EmailsPerDay", "AccountMailsPerDay"))
     models = float(stack.template["Parameters"]["DollarsPerDay"]["Default"])
@@ -198,7 +227,8 @@ def worst_day(stack):
          free("api_request", ACCOUNT_RATE * DAY) - free("api_request", total["requests"])),
         ("Lambda", f"{total['functions'] / 1e6:,.0f} M calls, {total['gb_seconds'] / 1e6:,.1f} M GB-seconds",
          free("lambda_request", total["functions"]) + free("lambda_gb_second", total["gb_seconds"])),
-        ("DynamoDB", f"{total['read'] / 1e6:,.0f} M read and {total['write'] / 1e6:,.0f} M write units"
+        ("DynamoDB", f"{total['read'] / 1e6:,.0f} M read and {total['write'] / 1e6:,.0f} M write units; the table gives no more than "
+         f"{float(bounds['MaxWriteRequestUnits']):,.0f} a second of each (`TableUnitsPerSecond`)"
          + f" ({', '.join(sorted(uncounted))}: not counted yet, taken for the dearest)" * bool(uncounted),
          free("read_unit", total["read"]) + free("write_unit", total["write"])),
         ("logs", f"{total['logged'] / 1e9:,.0f} GB", free("log_gb", total["logged"] / 1e9)),
@@ -207,7 +237,7 @@ def worst_day(stack):
         ("e-mails", f"{mails:,}: `EmailsPerDay` and `AccountMailsPerDay`", free("email", mails)),
         ("models", "`DollarsPerDay`, where a provider is chosen", models),
     ]
-    return default, total["requests"] / DAY, lines
+    return default, total["requests"] / DAY, lines, total["write"] * STORED_BYTES / 1e9
 
 
 def with_bodies():
@@ -247,7 +277,8 @@ def tables():
     (idle, used), (idle_prod, used_prod) = rest(dev), rest(prod)
     metrics = lambda lines: ", ".join(f"{what} ({how}) {dollars(one)}" for what, how, one in lines)
     cost = lambda lines: sum(one for *_, one in lines)
-    default, second, worst = worst_day(dev)
+    default, second, worst, left = worst_day(dev)
+    stays = usd("table_gb_month", left) + usd("recovery_gb_month", left)
     means = {cached: request(cached) for cached in (True, False)}
     scale = "| requests a second | millions a month | dollars a month | of which API Gateway | DynamoDB |\n|---|---|---|---|---|\n"
     for each in (1e3, 1e5, 1e6):
@@ -271,10 +302,11 @@ def tables():
         f"used; a million requests cost {dollars(cost(million(dev, False)))}. `prod` with the cache: {dollars(cost(idle_prod))} and "
         f"{dollars(cost(used_prod))}. [How that comes about](docs/deployment.md#what-it-costs).\n",
         ("README.md", "worst day"): f"The worst day that a stranger can cause costs {dollars(cost(worst))} dollars: every method at its limit all day. "
-        f"[Its sum](docs/deployment.md#the-worst-day).\n",
+        f"What it leaves in the table costs {dollars(stays)} a month until it is deleted. [Its sum](docs/deployment.md#the-worst-day).\n",
         ("docs/deployment.md", "worst day"): f"The worst day that a stranger can cause costs {dollars(cost(worst))} dollars. That is every method at its limit "
         f"all day; `RequestsPerSecond` is {default:.0f} unless set, each method has it for itself, and together they take {second:,.0f} a second:\n\n"
-        + head + rows(worst),
+        + head + rows(worst) + f"\nWhat it leaves in the table: at most a kilobyte for each write unit, so {left:,.0f} GB. They cost {dollars(stays)} a month, "
+        "with point-in-time recovery, until they are deleted, which takes as many write units once more.\n",
     }
 
 

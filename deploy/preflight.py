@@ -7,7 +7,7 @@ The values override the environment's parameters, with --live those that the sta
 nothing would but something could not be asked, else with 0.
 """
 import argparse, json, re, sys
-from deploy import cache_objection, network_objection, table_objection
+from deploy import architecture_objection, cache_objection, network_objection, table_objection
 from tools import in_sams_environment
 
 # Zones without Lambda or without ElastiCache Serverless, by their ids (docs/configuration.md, `Zones`).
@@ -75,12 +75,9 @@ def described(ask, name):
 
 
 def of_parameters(given, now={}):
-    """What the template would not take, or functions at their start. A stack that has parameters `now` may keep them. Where nothing is built
-    nobody knows what the functions will be able to do."""
-    from environments import BY_NAME, finds_by_name, objections
-    already = objections(now) if now else []
-    level = lambda one: NOTE if one == BY_NAME and finds_by_name() is None else STOPS
-    return [("parameters", level(one), one) for one in objections(given) if one not in already]
+    """What the template would not take, or functions at their start. A stack that has parameters `now` may keep them."""
+    from environments import new_objections
+    return [("parameters", STOPS, one) for one in new_objections(given, now)]
 
 
 class Preflight:
@@ -221,6 +218,16 @@ class Preflight:
 
     def table(self):
         yield from ((STOPS, one) for one in table_objection(self.before, self.values, self.said))
+        units, limits = int(self.values["TableUnitsPerSecond"]), self.ask("dynamodb", "describe_limits")
+        quota = min(limits[f"TableMax{kind}CapacityUnits"] for kind in ("Read", "Write"))
+        if units >= quota:
+            yield STOPS, (f"TableUnitsPerSecond={units}: DynamoDB takes less than the account's quota for one table alone, which is {quota}: ask Service "
+                          "Quotas for more table-level read and write throughput first")
+        if table := self.values["ExistingTable"]:
+            gives = self.ask("dynamodb", "describe_table", TableName=table)["Table"].get("OnDemandThroughput", {})
+            if set(gives.values()) != {units}:
+                yield NOTE, (f"{table} gives other units than TableUnitsPerSecond={units}, which only its alarms look at: just restore "
+                             f"<environment> --finish {table}, after the deployment")
 
     def cache(self):
         yield from ((STOPS, one) for one in cache_objection(self.before, self.values))
@@ -314,6 +321,8 @@ class Preflight:
             for table in tables:
                 if table.startswith(f"{self.name}-Table-"):
                     yield NOTE, f"the table {table} is left of an earlier stack, with its records; this one makes another"
+            for group in self.ask("logs", "describe_log_groups", logGroupNamePrefix=f"{self.name}-FunctionLogs-")["logGroups"]:
+                yield NOTE, f"the log group {group['logGroupName']} is left of an earlier stack, with its security log; it empties itself"
 
     def alarms(self):
         alarm, cap = float(self.values["DailySpendingAlarmUsd"]), float(self.values["DollarsPerDay"])
@@ -359,6 +368,7 @@ def live(ask, name):
 
 def main():
     from environments import defaults, environments, malformed, parameters, queues, reservations
+    from push import is_emulated
 
     parser = argparse.ArgumentParser(prog="just preflight", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("environment", choices=environments())
@@ -380,6 +390,7 @@ def main():
         sys.exit(f"AWS does not answer: {error}")
     print(f"{environment['stack_name']}, account {account}, {region}")
     found = of_parameters(given, now)
+    found += [("functions", STOPS, one) for one in (architecture_objection(now, defaults() | given) if not found and not is_emulated() else [])]
     # Of what is no number or no address nothing can be asked.
     found += list(preflight.findings()) if set(malformed(given)) <= set(malformed(now)) else []
     for check, level, text in found:

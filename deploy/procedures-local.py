@@ -156,6 +156,9 @@ def restore(deployment, first):
     deployment.deploy("AllowedOrigins=https://b.example", "AppUrl=https://b.example", *said)
     assert deployment.outputs["TableName"] == table and old in database.list_tables()["TableNames"]
     assert kept()["name"] == "kept"
+    # What was before the restored table was made, the table before has.
+    again = re.search(r"ExistingTable=(\S+) ", deployment.run("restore.py", "dev", "latest", "--of", old))[1]
+    assert again not in (old, table) and again in database.list_tables()["TableNames"]
     deployment.call("PATCH", f"/items/{item['id']}", {"name": "changed"}, session["token"])
     well(deployment)
     # Whoever forgets to name the table would give the stack an empty one.

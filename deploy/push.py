@@ -20,8 +20,8 @@ def is_emulated():
     return urllib.parse.urlsplit(os.environ.get("AWS_ENDPOINT_URL", "")).hostname in ("127.0.0.1", "localhost", "::1")
 
 
-def built(name):
-    """The program of a function, built now."""
+def built(name, architecture):
+    """The program of a function, built now, for a stack of this Architecture."""
     if is_emulated():
         # With `local` chosen beside it, dependencies have the features that they have everywhere here, and none is compiled again.
         subprocess.run(["cargo", "build", "--quiet", "-p", "local", "-p", name, "--bin", name], cwd=ROOT, check=True)
@@ -29,7 +29,8 @@ def built(name):
         with tempfile.NamedTemporaryFile() as file:
             subprocess.run(["strip", "-o", file.name, str(target)], check=True)
             return pathlib.Path(file.name).read_bytes()
-    subprocess.run(["cargo", "lambda", "build", "--quiet", "--profile", "plain", "-p", name, "--bin", name], cwd=ROOT, check=True)
+    of_arm = ["--arm64"] if architecture == "arm64" else []
+    subprocess.run(["cargo", "lambda", "build", "--quiet", "--profile", "plain", *of_arm, "-p", name, "--bin", name], cwd=ROOT, check=True)
     return (ROOT / "target/lambda" / name / "bootstrap").read_bytes()
 
 
@@ -90,7 +91,7 @@ def main():
         put_back(functions, name, of_stack)
         print(f"{options.function} is the stack's again")
         return
-    program = releases.zipped(built(options.function))
+    program = releases.zipped(built(options.function, now.get("Architecture")))
     seconds = time.monotonic() - start
     try:
         update(functions, name, ZipFile=program)

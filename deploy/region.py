@@ -4,7 +4,7 @@
 Usage: just region ENVIRONMENT REGION [--yes] [Name=value …]      with AWS_REGION naming the first region
 
 The release is what is live in the first region: its template, its functions and its parameters, but for what is said here. Nothing is
-built.
+built. Before anything is made, AWS is asked what would stop the stack there (`just preflight`).
 
 What is exact in one region (quotas, unique addresses, idempotency keys, jobs) is exact in each of two, not over both: so the new one
 stands by (StandsBy=true), and runs no jobs, until callers are sent there. docs/procedures.md says what to do then.
@@ -14,6 +14,8 @@ from tools import in_sams_environment
 
 # What there is once, in the first region: the account's budget, the domain's record, and what runs the jobs; and its zones.
 OF_THE_FIRST = {"MonthlyBudgetUsd": "0", "HostedZoneId": '""', "StandsBy": "true", "Zones": '""'}
+# Checks of what a region that stands by does without: it sends no e-mail and runs no job.
+FOR_JOBS = ("mail", "secret")
 
 
 def changed(changes, table, stream, now={}):
@@ -36,6 +38,29 @@ def parameters(cloudformation, name):
     return {one["ParameterKey"]: one["ParameterValue"] for one in found.get("Parameters", [])}
 
 
+def unready(ask, region, name, template, given, said):
+    """What would stop a stack with this template and these parameters in a region, most likely after the hours that a replica takes. All that is
+    found is printed."""
+    from deploy import mail_objection
+    from environments import defaults, queues, reservations
+    from preflight import STOPS, Absent, Preflight, Unanswered
+    from samtranslator.yaml_helper import yaml_parse
+    import releases
+
+    def has_identity(domain):
+        try:
+            return bool(ask("sesv2", "get_email_identity", EmailIdentity=domain))
+        except (Absent, Unanswered):  # CloudFormation will say it
+            return False
+
+    values, source = defaults() | releases.valued(template, given), yaml_parse(template)
+    preflight = Preflight(ask, region, name, values, reservations(source), queues(source), said)
+    found = list(preflight.findings())
+    for check, level, text in found:
+        print(f"{level:>9}  {check}: {text}", flush=True)
+    return [text for check, level, text in found if level == STOPS and check not in FOR_JOBS] + mail_objection(preflight.before, values, has_identity)
+
+
 def brought(name, first):
     """The template and the parameters of what is live in another region, with its functions in this region's bucket: Lambda takes code from
     its own region alone."""
@@ -55,8 +80,10 @@ def brought(name, first):
 
 def main():
     import boto3
-    import tables
+    import releases, tables
     from environments import environments
+    from environments import parameters as parsed
+    from preflight import Unanswered, asks_aws
     from stack import Stack, client
 
     parser = argparse.ArgumentParser(prog="just region", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -68,7 +95,17 @@ def main():
     stack, here = Stack(options.environment), client("dynamodb")
     if options.region == here.meta.region_name:
         sys.exit(f"{options.region} is the region that the stack is in")
-    table = stack.outputs()["TableName"]
+    table, now = stack.outputs()["TableName"], stack.parameters()
+    if now.get("Release") not in releases.kept(stack.name):
+        sys.exit(f"{stack.name} has no release in {here.meta.region_name} that is kept: deploy one there first")
+    there = boto3.client("cloudformation", region_name=options.region)
+    said = parsed({"parameter_overrides": []}, changed(options.changes, table, "later", parameters(there, stack.name)))
+    try:
+        stopped = unready(asks_aws(options.region), options.region, stack.name, releases.read(stack.name, now["Release"])[0], now | said, said)
+    except Unanswered as error:
+        sys.exit(f"AWS does not answer in {options.region}: {error}")
+    if stopped:
+        sys.exit(f"nothing is made in {options.region}: do this, or give another value behind the command\n  " + "\n  ".join(stopped))
     tables.finish(table)  # a replica wants a stream
     replicas = lambda found: {one["RegionName"]: one.get("ReplicaStatus") for one in found.get("Replicas", [])}
     if options.region not in replicas(here.describe_table(TableName=table)["Table"]):
@@ -77,7 +114,6 @@ def main():
     tables.waited(table, lambda found: replicas(found).get(options.region) == "ACTIVE")
     stream = tables.finish(table, boto3.client("dynamodb", region_name=options.region))
     environment = os.environ | {"AWS_REGION": options.region}
-    there = boto3.client("cloudformation", region_name=options.region)
     deploy, given = pathlib.Path(__file__).with_name("deploy.py"), changed(options.changes, table, stream, parameters(there, stack.name))
     subprocess.run([sys.executable, str(deploy), options.environment, "--live-in", here.meta.region_name, *["--yes"] * options.yes, *given],
                    check=True, env=environment)

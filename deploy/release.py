@@ -2,6 +2,9 @@
 import hashlib, subprocess, sys
 from tools import ROOT
 
+BUILT = ROOT / "target/lambda"
+MACHINES = {0x3E: "x86_64", 0xB7: "arm64"}  # `e_machine` of an ELF header
+
 
 def name(parameters, functions):
     """The name of a release: a digest of its parameters and of the functions' code, by name, and the commit. The digest comes first:
@@ -28,9 +31,25 @@ def commit():
     return said.stdout.strip() or "unknown"
 
 
-def built(folder=ROOT / "target/lambda"):
+def names():
+    """The functions that are deployed."""
+    return sorted(manifest.parent.name for manifest in ROOT.glob("functions/*/Cargo.toml"))
+
+
+def built(folder=BUILT):
     """The code of all functions, by name."""
-    names = sorted(manifest.parent.name for manifest in ROOT.glob("functions/*/Cargo.toml"))
-    if missing := [one for one in names if not (folder / one / "bootstrap").exists()]:
+    if missing := [one for one in names() if not (folder / one / "bootstrap").exists()]:
         sys.exit(f"not built: {', '.join(missing)}: run `just build`; or, where only parameters change, deploy with --live")
-    return {one: (folder / one / "bootstrap").read_bytes() for one in names}
+    return {one: (folder / one / "bootstrap").read_bytes() for one in names()}
+
+
+def machines(folder=BUILT):
+    """What each function that is built is for, as the parameter Architecture says it."""
+    found = {}
+    for file in (folder / one / "bootstrap" for one in names()):
+        if file.exists():
+            with file.open("rb") as program:
+                head = program.read(20)
+            if head.startswith(b"\x7fELF"):
+                found[file.parent.name] = MACHINES.get(int.from_bytes(head[18:20], "little"), "another machine")
+    return found

@@ -41,9 +41,20 @@ def closed(values, account):
     return f"{zero[0]}=0 closes registration, so the walk needs an account: --account FILE (deploy/smoke.py)"
 
 
-def refuse(environment, values, account):
-    """Ends where the walk could not begin."""
-    if said := closed(values, account):
+def unfound(current, values):
+    """Why the walk would find nobody where a stack with these parameters had others before; None if it does. The way back would delete the
+    domain, and with it what its name is to point at."""
+    name = values["DomainName"]
+    if not name or values["HostedZoneId"] or name == current.get("DomainName"):
+        return None
+    live = " --live" if current else ""
+    return (f"DomainName={name} leads nowhere until it points at the output DomainTarget, which is made with it: first just deploy …{live} "
+            f"DomainName={name} CertificateArn=…, and put that into its DNS")
+
+
+def refuse(environment, said):
+    """Ends where the walk would take every good release back."""
+    if said:
         sys.exit(f"{environment} is not rolled out: {said}")
 
 
@@ -80,10 +91,11 @@ def main():
     parser.add_argument("--account", type=smoke.account_in, metavar="FILE", help="the account to walk with, in place of a new one")
     options = parser.parse_intermixed_args()
     given = parameters(environments()[options.environment], options.changes)
-    refuse(options.environment, defaults() | given, options.account)
+    refuse(options.environment, closed(defaults() | given, options.account))
     stack = Stack(options.environment)
     current = stack.parameters()
-    refuse(options.environment, defaults() | with_what_stays(current, given), options.account)
+    values = defaults() | with_what_stays(current, given)
+    refuse(options.environment, closed(values, options.account) or unfound(current, values))
     deploy = pathlib.Path(__file__).with_name("deploy.py")
     subprocess.run([sys.executable, str(deploy), options.environment, "--yes", "--functions", str(options.functions), *options.changes],
                    check=True)

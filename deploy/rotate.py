@@ -59,7 +59,7 @@ def security_log_key(stack, what):
     elif not file.exists() or not file.read_text():  # else an attempt that failed after that has removed it
         sys.exit("there is no key yet: the first log-in makes it")
     print(f"the old key is in {file}: with it, lines of before are looked through. Environments that have read it keep it until they end; "
-          f"`just deploy {stack.environment} --live --again` ends them all")
+          f"`just deploy {stack.environment} --live --again` ends them all, in each region")
 
 
 def cursor_key(stack, what):

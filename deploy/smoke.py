@@ -117,7 +117,7 @@ class Walk:
         same(problem.get("code"), "authentication_required", "the code of a refusal")
 
     def prices(self):
-        """the catalogue of prices is there (`local seed`)"""
+        """the catalogue of prices is there (`just operate seed`)"""
         if not self.get("/models/pricing?provider=anthropic")["data"]:
             raise Broken("the catalogue of prices is empty")
 

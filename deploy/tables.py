@@ -1,10 +1,11 @@
 """Tables beside the stack's own: what a restored one, or a replica in another region, lacks and is given."""
-import time
+import functools, time
 from samtranslator.yaml_helper import yaml_parse
 from stack import client
 from tools import ROOT
 
 
+@functools.cache
 def wanted():
     """What template.yaml says of its table."""
     return yaml_parse((ROOT / "template.yaml").read_text())["Resources"]["Table"]["Properties"]
@@ -38,8 +39,9 @@ def switch_recovery_on(table, dynamodb, seconds=600):
         time.sleep(2)
 
 
-def finish(table, dynamodb=None):
-    """Gives a table what neither a restore nor a replica brings along: time to live, recovery, the stream and protection. The label of its stream."""
+def finish(table, dynamodb=None, units=None):
+    """Gives a table what neither a restore nor a replica brings along: time to live, recovery, the stream and protection; and where its stack
+    says how many units it gives in a second, that. The label of its stream."""
     dynamodb = dynamodb or client("dynamodb")
     found, ttl = waited(table, is_active, dynamodb), wanted()["TimeToLiveSpecification"]
     now = dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]["TimeToLiveStatus"]
@@ -54,5 +56,9 @@ def finish(table, dynamodb=None):
     found = waited(table, lambda one: is_active(one) and one.get("LatestStreamLabel"), dynamodb)
     if not found.get("DeletionProtectionEnabled"):
         dynamodb.update_table(TableName=table, DeletionProtectionEnabled=True)
+        waited(table, is_active, dynamodb)
+    bounds = {name: int(units) for name in ("MaxReadRequestUnits", "MaxWriteRequestUnits")} if units else None
+    if bounds and found.get("OnDemandThroughput") != bounds:
+        dynamodb.update_table(TableName=table, OnDemandThroughput=bounds)
         waited(table, is_active, dynamodb)
     return found["LatestStreamLabel"]

@@ -1,9 +1,9 @@
 """`just deploy` reads samconfig.toml as SAM CLI does, and stops where its owner has not said what is his to say."""
-import os, pathlib, re, subprocess, sys, tempfile, unittest, unittest.mock
+import os, pathlib, re, subprocess, sys, tempfile, unittest
 from samcli.cli.types import CfnTags
 import deploy, release
 from tools import ROOT, copied
-from environments import as_cache, as_sender, as_sent, defaults, environments, in_variables, objections, parameters, template_of
+from environments import as_sender, as_sent, defaults, environments, in_variables, new_objections, objections, parameters, template_of
 
 SAID = ["AllowedOrigins=https://app.a.example", "AppUrl=https://app.a.example", "MailFrom=no-reply@a.example", "AlarmEmail=ops@a.example"]
 # All that samconfig.toml leaves to its owner.
@@ -41,20 +41,33 @@ class Environments(unittest.TestCase):
             stopped = objections(parameters(environments()[name], [*SAID, memory]))
             self.assertEqual([one.split(":")[0] for one in stopped], ["CacheUrl"])
 
-    def test_a_caches_address_is_one_that_functions_read(self):
-        """shared/platform/src/cache/url.rs."""
+    def test_a_caches_address_is_one_that_functions_read_and_reach(self):
+        """shared/platform/src/cache/url.rs reads more: functions of a stack with a server are in no network, and may neither log in by IAM nor
+        look a name up. (test_template.Caches)"""
         dev = environments()["dev"]
         lines = [one.split(" ") for one in (ROOT / "deploy/caches.txt").read_text().splitlines() if not one.startswith("# ")]
         self.assertGreater(len(lines), 40)
+        # A kept release's template may take more.
+        wider = template_of() | {"Parameters": template_of()["Parameters"] | {"CacheUrl": {"Type": "String", "Default": "off:"}}}
         for given, *says in lines:
-            self.assertEqual([as_cache(given)], says or [None], given)
-            for finds in (False, True):
-                stops = not says or says == ["name"] and not finds
-                with unittest.mock.patch("environments.finds_by_name", lambda *_: finds):
-                    stopped = objections(parameters(dev, [f'CacheUrl="{given}"']))
-                self.assertEqual([one.split(":")[0] for one in stopped], ["CacheUrl"] * stops, given)
+            for template in (None, wider):
+                stopped = objections(parameters(dev, [f'CacheUrl="{given}"']), template)
+                self.assertEqual([one.split(":")[0] for one in stopped], ["CacheUrl"] * ("deployed" not in says), given)
         for given in ("serverless:", "memory:", "off:"):
             self.assertEqual(objections(parameters(dev, [f"CacheUrl={given}"])), [], given)
+
+    def test_a_caches_password_is_not_shown(self):
+        """Who deploys from a workflow shows everybody what is said."""
+        for given in ("rediss://user:hush@cache.example:99999", "rediss://user:hush@cache.example/one", "rediss://user:hush@?iam=c&name=c", "https://user:hush@a"):
+            stopped = objections(parameters(environments()["dev"], [f"CacheUrl={given}"]))
+            self.assertEqual([one.split(":")[0] for one in stopped], ["CacheUrl"], given)
+            self.assertNotIn("hush", stopped[0])
+
+    def test_a_stack_keeps_what_it_has_and_gets_no_other_such(self):
+        now = defaults() | {"CacheUrl": "rediss://u@?iam=prod&name=prod"}
+        self.assertEqual(new_objections(now | {"LogLevel": "debug"}, now), [])
+        other = new_objections(now | {"CacheUrl": "rediss://u@?iam=dev&name=dev"}, now)
+        self.assertEqual([one.split(":")[0] for one in other], ["CacheUrl"])
 
     def test_what_the_template_does_not_take_is_named(self):
         dev = environments()["dev"]
@@ -81,6 +94,18 @@ class Environments(unittest.TestCase):
                 self.assertIn(name, {one.split(":")[0] for one in stopped}, f"{name}={value}")
             self.assertEqual(objections(parameters(dev, [f"{name}={one['Default']}"])), [], name)
         self.assertEqual(objections(parameters(dev, ["DailySpendingAlarmUsd=12.5"])), [])
+
+    def test_no_number_is_larger_than_functions_take(self):
+        """shared/src/config/tests.rs has the same list for functions."""
+        dev, template = environments()["dev"], template_of()
+        whole = in_variables(template) & {name for name, one in template["Parameters"].items() if one["Type"] == "Number"}
+        variable = lambda name: re.sub(r"(?<!^)(?=[A-Z])", "_", name).upper()
+        lines = [one for one in (ROOT / "deploy/numbers.txt").read_text().splitlines() if not one.startswith("# ")]
+        self.assertEqual([one.split(" ")[0] for one in lines], sorted(map(variable, whole)))
+        most = dict(one.split(" ") for one in lines)
+        for name in whole:
+            refused = lambda value: [one.split(":")[0] for one in objections(parameters(dev, [f"{name}={value}"]))]
+            self.assertEqual((refused(most[variable(name)]), refused(int(most[variable(name)]) + 1)), ([], [name]))
 
     def test_the_alarm_on_spending_comes_before_the_cap(self):
         """The operator's cap ends a day's analyses: an alarm at that sum or above would never go off."""

@@ -1,5 +1,5 @@
 """The arithmetic of deploy/money.py; that documents have its sums, it says itself."""
-import csv, unittest
+import csv, re, unittest
 import money
 from stack_of import Stack
 
@@ -51,9 +51,16 @@ class Sums(unittest.TestCase):
         mappings = [one for one in dev.of("AWS::Lambda::EventSourceMapping").values() if "Queue" in str(one["Properties"]["EventSourceArn"])]
         self.assertTrue(polling[0].startswith(f"polling {len(mappings)} queue"), polling)
 
+    def test_a_cached_page_takes_a_unit_for_each_kilobyte(self):
+        (units,) = [float(how.split()[0]) for what, how, _ in money.million(Stack(TEMPLATE, {"CacheUrl": "serverless:"}), True) if what == "cache"]
+        of_pages = money.mix()["ListItems"] * money.PAGE_KB / sum(len(money.CALLS[action]) * times for action, times in money.mix().items())
+        self.assertGreater(units, of_pages)
+        self.assertLess(units, 2 * of_pages, "what else looks up moves a kilobyte")
+        self.assertEqual(set(money.HIT) - set(money.CACHE_UNITS), set())
+
     def test_the_worst_day_is_less_with_a_lower_limit_and_has_every_method(self):
         of = lambda limit: money.worst_day(Stack(TEMPLATE, {"RequestsPerSecond": limit}))
-        default, second, lines = of("100")
+        default, second, lines, _ = of("100")
         self.assertEqual(default, 100)
         (api,) = Stack(TEMPLATE, {}).of("AWS::ApiGateway::RestApi").values()
         methods = sum(len(one) for one in api["Properties"]["Body"]["paths"].values())
@@ -65,6 +72,22 @@ class Sums(unittest.TestCase):
         self.assertAlmostEqual(traces[2], money.usd("trace", float(of_lambda[1].split()[0]) * 1e6), delta=5)
         self.assertLess(total(of("50")), total(of("100")))
         self.assertLess(total(of("100")), total(of("1000")))
+
+    def test_the_dearest_calls_count_and_the_table_bounds_them(self):
+        """A batch of the largest items takes a thousand times as much as one small item."""
+        def written(requests, units):
+            *_, lines, left = money.worst_day(Stack(TEMPLATE, {"RequestsPerSecond": requests, "TableUnitsPerSecond": units}))
+            (line,) = (how for what, how, _ in lines if what == "DynamoDB")
+            return [float(number.replace(",", "")) for number in re.findall(r"([\d,]+) M (?:read|write)", line)], left
+
+        batches = money.WRITE_UNITS["create-item"] * 10 * money.DAY / 1e6
+        (_, writes), _ = written("10", "400000")
+        self.assertGreater(writes, batches)
+        self.assertLess(writes, batches * 1.2, "all else is small")
+        for requests in ("10", "1000"):
+            (reads, writes), left = written(requests, "5000")
+            self.assertEqual((reads, writes), (432, 432))
+            self.assertAlmostEqual(left, 432e6 * 1024 / 1e9, msg="a kilobyte of each unit stays")
 
 
 if __name__ == "__main__":

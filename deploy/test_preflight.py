@@ -1,5 +1,5 @@
 """`just preflight` against replies of AWS's, whose shapes the SDK's own models hold."""
-import unittest, unittest.mock
+import unittest
 import botocore.session
 from botocore.validate import validate_parameters
 from environments import defaults, queues, reservations
@@ -81,6 +81,10 @@ def resources(*functions, further=None):
     return {"StackResourceSummaries": page} | ({"NextToken": further} if further else {})
 
 
+def table_limits(reads, writes=None):
+    return {"TableMaxReadCapacityUnits": reads, "TableMaxWriteCapacityUnits": writes or reads}
+
+
 # An account that has all that is needed, and no stack.
 GOOD = {
     ("cloudformation", "describe_stacks"): Absent, ("cloudformation", "describe_stack_resource"): Absent,
@@ -95,7 +99,7 @@ GOOD = {
     ("acm", "describe_certificate"): {"Certificate": {"DomainName": DOMAIN, "SubjectAlternativeNames": [f"*.{DOMAIN}"], "Status": "ISSUED"}},
     ("route53", "get_hosted_zone"): {"HostedZone": {"Id": "Z1", "Name": f"{DOMAIN}.", "CallerReference": "1"}}, ("apigateway", "get_domain_name"): Absent,
     ("route53", "list_resource_record_sets"): records(), ("cloudformation", "list_stack_resources"): resources(),
-    ("dynamodb", "list_tables"): {"TableNames": []}, ("sns", "list_subscriptions_by_topic"): {"Subscriptions": []},
+    ("logs", "describe_log_groups"): {"logGroups": []}, ("dynamodb", "list_tables"): {"TableNames": []}, ("dynamodb", "describe_limits"): table_limits(40_000), ("sns", "list_subscriptions_by_topic"): {"Subscriptions": []},
 }
 SAID = {"Environment": "prod", "MailFrom": f"us@mail.{DOMAIN}", "AlarmEmail": f"ops@{DOMAIN}", "CacheUrl": "serverless:"}
 
@@ -145,15 +149,6 @@ class OfLive(unittest.TestCase):
         said = of_parameters(now | {"LogLevel": "loud"}, now)
         self.assertEqual([(level, text.split(":")[0]) for _, level, text in said], [(STOPS, "LogLevel")])
         self.assertEqual([text.split(":")[0] for _, _, text in of_parameters(now)], ["MailFrom"])
-
-
-class Built(unittest.TestCase):
-    def test_what_is_not_built_stops_nothing(self):
-        """Where GitHub builds, no laptop has what would be deployed."""
-        for finds, levels in ((None, [NOTE]), (False, [STOPS]), (True, [])):
-            with unittest.mock.patch("environments.finds_by_name", lambda *_: finds):
-                said = of_parameters(defaults() | {"CacheUrl": "rediss://u@?iam=dev&name=dev"})
-            self.assertEqual([level for _, level, _ in said], levels, finds)
 
 
 class Template(unittest.TestCase):
@@ -280,6 +275,13 @@ class NotReady(unittest.TestCase):
         self.assertEqual(found(there, ExistingTable="restored"), [])
         self.assertEqual(found(there, said={"ExistingTable"}), [])
 
+    def test_a_table_that_gives_more_than_the_account_has(self):
+        """"The maximum throughput that you specify must be lower than any default throughput quotas" (DynamoDB Developer Guide)."""
+        for limits in (table_limits(30_000), table_limits(40_000, 30_000)):
+            self.one(STOPS, ["TableUnitsPerSecond=30000", "table-level read and write throughput"], {("dynamodb", "describe_limits"): limits})
+        self.one(STOPS, ["TableUnitsPerSecond=60000"], TableUnitsPerSecond="60000")
+        self.assertEqual(found({("dynamodb", "describe_limits"): table_limits(80_000)}, TableUnitsPerSecond="60000"), [])
+
     def test_another_cache(self):
         there = {("cloudformation", "describe_stacks"): stack(CacheUrl="redis://a.example:6379")}
         self.one(STOPS, ["CacheUrl=off: first"], there, CacheUrl="redis://b.example:6379")
@@ -315,6 +317,7 @@ class NotReady(unittest.TestCase):
         self.one(STOPS, ["queue citizen-prod-jobs"], {("sqs", "get_queue_url"): {"QueueUrl": "there"}})
         for operation, reply in (("describe_serverless_caches", {"ServerlessCaches": [{}]}), ("describe_user_groups", {"UserGroups": [{}]}), ("describe_users", {"Users": [{}]})):
             self.one(STOPS, ["citizen-prod already", "aws elasticache delete-"], {("elasticache", operation): reply})
+        self.one(NOTE, ["citizen-prod-FunctionLogs-1 is left", "security log"], {("logs", "describe_log_groups"): {"logGroups": [{"logGroupName": "citizen-prod-FunctionLogs-1"}]}})
         self.one(NOTE, ["citizen-prod-Table-1 is left"], {("dynamodb", "list_tables"): {"TableNames": ["citizen-prod-Table-1", "other"]}})
 
     def test_nobody_has_confirmed_the_alarms(self):

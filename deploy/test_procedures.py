@@ -1,6 +1,7 @@
 """What the recipes decide before they ask AWS."""
-import contextlib, email.message, functools, io, os, pathlib, re, subprocess, sys, tempfile, unittest, unittest.mock, urllib.error
-import back, boto3, canaries, deploy, environments, push, region, release, releases, roll_out, rotate, smoke, stack, tables, take_down, tools
+import contextlib, datetime, email.message, functools, io, os, pathlib, re, subprocess, sys, tempfile, unittest, unittest.mock, urllib.error
+import back, boto3, canaries, deploy, environments, preflight, push, region, release, releases, restore, roll_out, rotate, smoke, stack, tables, take_down, tools
+import test_preflight
 
 HERE = pathlib.Path(deploy.__file__).parent
 
@@ -170,7 +171,7 @@ class Cache(unittest.TestCase):
     def test_nothing_is_deployed_before_that_is_known(self):
         there = unittest.mock.Mock(**{"parameters.return_value": {"CacheUrl": "redis://a.example:6379"}})
         with unittest.mock.patch.object(stack, "Stack", lambda _: there), unittest.mock.patch.object(deploy.release, "built", side_effect=AssertionError("begun")), \
-                unittest.mock.patch.object(sys, "argv", ["deploy.py", "dev", "CacheUrl=redis://b.example:6379"]):
+                unittest.mock.patch.object(sys, "argv", ["deploy.py", "dev", "--functions", "/nowhere", "CacheUrl=redis://b.example:6379"]):
             with self.assertRaisesRegex(SystemExit, "CacheUrl: the stack has another cache"):
                 deploy.main()
 
@@ -219,6 +220,53 @@ class Recovery(unittest.TestCase):
             with unittest.mock.patch.object(tables.time, "sleep"):
                 self.assertEqual(tables.switch_recovery_on("restored", table), "on")
             self.assertEqual(table.update_continuous_backups.call_count, refusals + 1)
+
+    def test_it_gives_as_many_units_as_its_stack_says(self):
+        """A restore may leave that out, and then a stranger's worst day has no bound."""
+        of = lambda units: {"MaxReadRequestUnits": units, "MaxWriteRequestUnits": units}
+        for there, units, given in ((None, "30000", [of(30_000)]), (of(5_000), "30000", [of(30_000)]), (of(30_000), "30000", []), (None, None, [])):
+            found = {"TableStatus": "ACTIVE", "LatestStreamLabel": "label", "DeletionProtectionEnabled": True,
+                     "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}} | ({"OnDemandThroughput": there} if there else {})
+            table = unittest.mock.Mock(**{"describe_table.return_value": {"Table": found},
+                                          "describe_time_to_live.return_value": {"TimeToLiveDescription": {"TimeToLiveStatus": "ENABLED"}}})
+            table.exceptions.ContinuousBackupsUnavailableException = type("Unavailable", (Exception,), {})
+            self.assertEqual(tables.finish("restored", table, units), "label")
+            self.assertEqual([one.kwargs["OnDemandThroughput"] for one in table.update_table.call_args_list], given)
+
+
+class Restored(unittest.TestCase):
+    """After one restore, what was before it is in the table before: the damage may have begun earlier than it seemed."""
+    MADE = datetime.datetime(2026, 11, 29, 3, tzinfo=datetime.timezone.utc)
+
+    def restored(self, *words, summary={"SourceTableArn": "arn:aws:dynamodb:us-east-1:0:table/first"}):
+        """What is asked of DynamoDB where the stack's table was restored at three, and what is said."""
+        table = unittest.mock.Mock(**{
+            "describe_continuous_backups.side_effect": lambda TableName: {"ContinuousBackupsDescription": {"PointInTimeRecoveryDescription": {
+                "EarliestRestorableDateTime": self.MADE if TableName == "second" else self.MADE - datetime.timedelta(days=35)}}},
+            "describe_table.return_value": {"Table": {"RestoreSummary": summary} if summary else {}}})
+        there = unittest.mock.Mock(**{"outputs.return_value": {"TableName": "second"}, "parameters.return_value": {"TableUnitsPerSecond": "5000"}})
+        with unittest.mock.patch.object(stack, "Stack", lambda _: there), unittest.mock.patch.object(stack, "client", lambda _: table), \
+                unittest.mock.patch.object(tables, "finish", return_value="label") as finish, \
+                unittest.mock.patch.object(sys, "argv", ["restore.py", "dev", *words]), contextlib.redirect_stdout(io.StringIO()) as said:
+            try:
+                restore.main()
+            except SystemExit as ended:
+                self.assertFalse(table.restore_table_to_point_in_time.called or finish.called)
+                return None, str(ended)
+        self.assertEqual(finish.call_args.kwargs, {"units": "5000"})
+        return table.restore_table_to_point_in_time.call_args.kwargs, said.getvalue()
+
+    def test_the_table_before_is_named_and_can_be_restored(self):
+        _, said = self.restored("2026-11-29T00:20:00Z")
+        for words in ("the recovery of second begins at 2026-11-29T03:00:00Z", "--of first"):
+            self.assertIn(words, said)
+        self.assertNotIn("--of", self.restored("2026-11-29T00:20:00Z", summary=None)[1])
+        asked, said = self.restored("2026-11-29T00:20:00Z", "--of", "first")
+        self.assertEqual((asked["SourceTableName"], asked["RestoreDateTime"].hour), ("first", 0))
+        self.assertRegex(asked["TargetTableName"], r"^first-restored-\w+$")
+        self.assertIn("the table of before, second.", said, "which is the stack's now")
+        self.assertEqual(self.restored("2026-11-29T04:00:00Z")[0]["SourceTableName"], "second")
+        self.assertEqual(self.restored("latest")[0]["UseLatestRestorableTime"], True)
 
 
 class Mail(unittest.TestCase):
@@ -479,7 +527,7 @@ def deployed(*words, current, kept=(LIVE,), built=lambda folder: {"health": b"bu
     fakes = ((stack, "Stack", lambda _: there), (stack, "has_identity", lambda _: False), (releases, "kept", lambda _: list(kept)),
              (releases, "read", lambda *_: (live, {})), (releases, "package", lambda *_: "what was built"), (releases, "prune", lambda *_: 1),
              (releases, "keep", lambda stack, release, given, template: template), (deploy.release, "built", built),
-             (deploy, "update_or_forget", update), (sys, "argv", ["deploy.py", "dev", *words]))
+             (deploy, "update_or_forget", update), (sys, "argv", ["deploy.py", "dev", *(() if "--functions" in words else ("--functions", "/nowhere")), *words]))
     with contextlib.ExitStack() as patched, contextlib.redirect_stdout(io.StringIO()) as said:
         for module, name, value in fakes:
             patched.enter_context(unittest.mock.patch.object(module, name, value))
@@ -514,12 +562,11 @@ class OfLive(unittest.TestCase):
     def test_what_the_stack_has_is_not_objected_to(self):
         """A door has to be closed from a machine without a build, and where what was deployed would be refused today."""
         for there in ({"CacheUrl": "rediss://u@?iam=prod&name=prod"}, {"MailFrom": "No-Reply@A.example"}):
-            with unittest.mock.patch.object(environments, "finds_by_name", lambda *_: None):
-                _, given, _ = deployed("--live", "RegistrationsPerMinute=0", current=self.NOW | there)
-                self.assertLessEqual((there | {"RegistrationsPerMinute": "0"}).items(), given.items())
-                for name, value in there.items():
-                    with self.assertRaisesRegex(SystemExit, f"{name}: "):
-                        self.live(f"{name}={value}")
+            _, given, _ = deployed("--live", "RegistrationsPerMinute=0", current=self.NOW | there)
+            self.assertLessEqual((there | {"RegistrationsPerMinute": "0"}).items(), given.items())
+            for name, value in there.items():
+                with self.assertRaisesRegex(SystemExit, f"{name}: "):
+                    self.live(f"{name}={value}")
 
     def test_what_it_cannot_be_is_said(self):
         with self.assertRaisesRegex(SystemExit, "no release that is kept"):
@@ -528,37 +575,102 @@ class OfLive(unittest.TestCase):
             self.live("Colour=red")
 
 
-class OfAnotherFolder(unittest.TestCase):
-    def test_what_is_built_there_says_how_a_cache_is_found(self):
-        for program, finds in ((b"DescribeServerlessCaches", True), (b"", False)):
-            with tempfile.TemporaryDirectory() as folder:
-                built = pathlib.Path(folder, "get-user/bootstrap")
-                built.parent.mkdir()
-                built.write_bytes(program)
-                with contextlib.nullcontext() if finds else self.assertRaisesRegex(SystemExit, "without a host"):
-                    deployed("--functions", folder, "CacheUrl=rediss://u@?iam=dev&name=dev", current={})
+class Architecture(unittest.TestCase):
+    """Lambda takes a program for another machine, and each start of it fails."""
+
+    def folder(self, machine, within):
+        """One in which a function is built, whose header names this machine."""
+        program = pathlib.Path(within, "health/bootstrap")
+        program.parent.mkdir()
+        program.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(11) + machine.to_bytes(2, "little") + bytes(44))
+        return within
+
+    def test_what_is_built_for_another_machine_is_not_deployed(self):
+        for machine, built_for in ((0x3E, "x86_64"), (0xB7, "arm64")):
+            for said in ("x86_64", "arm64"):
+                with tempfile.TemporaryDirectory() as within, \
+                        contextlib.nullcontext() if said == built_for else self.assertRaisesRegex(SystemExit, f"Architecture={said}.* built for {built_for} .health"):
+                    deployed("--functions", self.folder(machine, within), f"Architecture={said}", current={})
+
+    def test_another_machine_wants_a_build(self):
+        now = environments.defaults() | {"Release": LIVE}
+        with self.assertRaisesRegex(SystemExit, "Architecture: what is live is built for x86_64; arm64 wants a build .`just build --arm64`., without --live"):
+            deployed("--live", "Architecture=arm64", current=now)
+        # Whatever is built on this machine.
+        with tempfile.TemporaryDirectory() as within:
+            deployed("--live", "LogLevel=debug", "--functions", self.folder(0xB7, within), current=now)
+
+    def test_what_is_not_built_stops_nothing(self):
+        """Where GitHub builds, no laptop has what would be deployed."""
+        self.assertEqual(deploy.architecture_objection({}, {"Architecture": "arm64"}, pathlib.Path("/nowhere")), [])
+
+    def test_an_emulator_runs_what_this_machine_runs(self):
+        with tempfile.TemporaryDirectory() as within, unittest.mock.patch.dict(os.environ, {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}):
+            deployed("--functions", self.folder(0xB7, within), current={})
+
+    def test_what_is_pushed_is_built_for_the_stacks(self):
+        for architecture, of_arm in (("arm64", True), ("x86_64", False), (None, False)):
+            with tempfile.TemporaryDirectory() as within, unittest.mock.patch.object(push, "ROOT", pathlib.Path(within)), \
+                    unittest.mock.patch.object(push.subprocess, "run") as run:
+                program = pathlib.Path(within, "target/lambda/health/bootstrap")
+                program.parent.mkdir(parents=True)
+                program.write_bytes(b"built")
+                self.assertEqual(push.built("health", architecture), b"built")
+                self.assertEqual("--arm64" in run.call_args.args[0], of_arm)
 
 
 class RegionOfLive(unittest.TestCase):
-    def test_another_region_gets_what_is_live_in_the_first(self):
+    NOW = environments.defaults() | {"Environment": "prod", "Release": LIVE, "MailFrom": "us@mail.a.example", "ReservedConcurrency": "true"}
+
+    def begun(self, *words, replies=None, kept=(LIVE,)):
+        """What adding a region asks of the first one's database, the command that it runs, and what it says; there AWS answers so."""
         here, there = unittest.mock.Mock(), unittest.mock.Mock()
         here.meta.region_name = "us-east-1"
         here.describe_table.return_value = {"Table": {"Replicas": [{"RegionName": "eu-west-1", "ReplicaStatus": "ACTIVE"}]}}
         there.describe_stacks.return_value = {"Stacks": [{"Outputs": [{"OutputKey": "ApiUrl", "OutputValue": "https://a.example"}]}]}
-        first = unittest.mock.Mock(**{"outputs.return_value": {"TableName": "table"}})
+        there.exceptions.ClientError = type("ClientError", (Exception,), {})
+        first = unittest.mock.Mock(**{"outputs.return_value": {"TableName": "table"}, "parameters.return_value": dict(self.NOW)})
+        first.name = "citizen-prod"
+        replies = test_preflight.GOOD | (replies or {})
+        ask = lambda service, operation, **arguments: test_preflight.made(service, operation, replies[service, operation])(arguments)
         fakes = ((stack, "client", lambda _: here), (stack, "Stack", lambda _: first), (tables, "finish", lambda *_: "label"),
-                 (tables, "waited", lambda *_: None), (boto3, "client", lambda service, region_name: there),
-                 (sys, "argv", ["region.py", "dev", "eu-west-1", "--yes", "LogLevel=debug"]))
+                 (tables, "waited", lambda *_: None), (boto3, "client", lambda service, region_name: there), (preflight, "asks_aws", lambda _: ask),
+                 (releases, "kept", lambda _: list(kept)), (releases, "read", lambda *_: (OF_NOW, {})),
+                 (sys, "argv", ["region.py", "dev", "eu-west-1", "--yes", *words]))
         with contextlib.ExitStack() as patched, contextlib.redirect_stdout(io.StringIO()) as said:
             for module, name, value in fakes:
                 patched.enter_context(unittest.mock.patch.object(module, name, value))
             run = patched.enter_context(unittest.mock.patch.object(region.subprocess, "run"))
-            region.main()
+            try:
+                region.main()
+            except SystemExit as ended:
+                return here, None, str(ended)
+        return here, run, said.getvalue()
+
+    def test_what_stops_it_there_is_said_before_a_replica_is_made(self):
+        """Lambda's quota is each region's own, and what the first one reserves another may not have."""
+        new = {("lambda", "get_account_settings"): test_preflight.lambdas(10)}
+        here, run, said = self.begun(replies=new)
+        self.assertIsNone(run)
+        for words in ("nothing is made in eu-west-1", "environments are to be reserved, and 0 of the account's 10", "ReservedConcurrency=false"):
+            self.assertIn(words, said)
+        self.assertFalse(here.update_table.called or here.describe_table.called)
+        self.assertIsNotNone(self.begun("ReservedConcurrency=false", replies=new)[1])
+        there = {("sesv2", "get_email_identity"): {"VerifiedForSendingStatus": True}}
+        self.assertIn("leave MailIdentity out", self.begun("MailIdentity=mail.a.example", replies=there)[2])
+        self.assertIn("no release in us-east-1 that is kept", self.begun(kept=())[2])
+
+    def test_a_region_that_stands_by_needs_no_sender_yet(self):
+        for replies in ({("sesv2", "get_email_identity"): preflight.Absent}, {("sesv2", "get_account"): preflight.Unanswered}):
+            self.assertIsNotNone(self.begun(replies=replies)[1])
+
+    def test_another_region_gets_what_is_live_in_the_first(self):
+        _, run, said = self.begun("LogLevel=debug")
         command = run.call_args.args[0]
         self.assertEqual(command[2:6], ["dev", "--live-in", "us-east-1", "--yes"])
         self.assertLessEqual({"LogLevel=debug", "StandsBy=true", "ExistingTable=table", "ExistingTableStream=label"}, set(command))
         self.assertEqual(run.call_args.kwargs["env"]["AWS_REGION"], "eu-west-1")
-        self.assertIn("AWS_REGION=eu-west-1 just deploy dev --live StandsBy=false\n", said.getvalue())
+        self.assertIn("AWS_REGION=eu-west-1 just deploy dev --live StandsBy=false\n", said)
 
 
 class PushedCode(unittest.TestCase):
@@ -572,7 +684,7 @@ class PushedCode(unittest.TestCase):
         kept = "Resources:\n  HealthFunction:\n    Properties:\n      CodeUri: s3://b/code/aa\n"
         fakes = ((stack, "Stack", lambda _: there), (stack, "client", lambda _: functions), (releases, "read", lambda *_: (kept, {})),
                  (releases, "kept", lambda _: list(releases_kept)),
-                 (push, "built", lambda _: b"pushed"), (sys, "argv", ["push.py", "health", *words]))
+                 (push, "built", lambda *_: b"pushed"), (sys, "argv", ["push.py", "health", *words]))
         with contextlib.ExitStack() as patched, contextlib.redirect_stdout(io.StringIO()):
             for module, name, value in fakes:
                 patched.enter_context(unittest.mock.patch.object(module, name, value))
@@ -712,6 +824,19 @@ class RollingOut(unittest.TestCase):
             self.assertEqual(done, [False, False])
             self.assertIn("StandsBy=true", said)
         self.assertEqual(self.ended(None, current={"StandsBy": "true", "Release": "a"}, changes=["StandsBy=false"]), (None, True, False))
+
+
+    def test_a_domain_that_leads_nowhere_yet_is_deployed_by_hand(self):
+        """Its target is made with it and would go with it, so that nobody could ever put it into the DNS."""
+        domain, certificate = "DomainName=api.a.example", "CertificateArn=arn:aws:acm:us-east-1:000000000000:certificate/0"
+        for current in ({}, {"Release": "a"}, {"Release": "a", "DomainName": "old.a.example"}):
+            said, *done = self.ended(current=current, changes=[domain, certificate])
+            self.assertEqual(done, [False, False])
+            for words in ("dev is not rolled out: DomainName=api.a.example", "DomainTarget", "just deploy … --live DomainName=api.a.example"):
+                self.assertIn(words, said)
+        there = {"Release": "a", "DomainName": "api.a.example"}
+        for current, changes in (({"Release": "a"}, [domain, certificate, "HostedZoneId=Z1"]), (there, [domain, certificate]), (there, [])):
+            self.assertEqual(self.ended(None, current=current, changes=changes), (None, True, False), changes)
 
 
 class SecurityLogKey(unittest.TestCase):

@@ -232,6 +232,30 @@ class Regions(unittest.TestCase):
         self.assertEqual(tables[0]["StreamSpecification"], {"StreamViewType": "NEW_AND_OLD_IMAGES"})
 
 
+class Caches(unittest.TestCase):
+    def test_a_function_that_logs_in_by_iam_may_and_is_in_the_network(self):
+        """So no other address may say that it does (test_environments)."""
+        for url in ("serverless:", "rediss://user:pass@cache.example:6380", "memory:", "off:"):
+            stack = Stack(TEMPLATE, {"CacheUrl": url})
+            functions, roles = stack.of("AWS::Lambda::Function"), stack.of("AWS::IAM::Role")
+            asks = "iam=" in str(functions["GetUserFunction"]["Properties"]["Environment"]["Variables"]["CACHE_URL"])
+            self.assertEqual((asks, "elasticache:Connect" in str(roles["GetUserFunctionRole"]), "VpcConfig" in functions["GetUserFunction"]["Properties"]),
+                             (url == "serverless:",) * 3, url)
+
+
+class Units(unittest.TestCase):
+    def test_the_alarms_go_off_at_four_fifths_of_what_the_table_gives(self):
+        template = translated(TEMPLATE)
+        units = {"Ref": "TableUnitsPerSecond"}
+        self.assertEqual(template["Resources"]["Table"]["Properties"]["OnDemandThroughput"], {"MaxReadRequestUnits": units, "MaxWriteRequestUnits": units})
+        for alarm in ("DatabaseReadLimitAlarm", "DatabaseWriteLimitAlarm"):
+            properties = template["Resources"][alarm]["Properties"]
+            name, key, attribute = properties["Threshold"]["Fn::FindInMap"]
+            self.assertEqual((key, properties["Statistic"]), (units, "Sum"))
+            found = {int(given): one[attribute] for given, one in template["Mappings"][name].items()}
+            self.assertEqual(found, {given: given * properties["Period"] * 4 / 5 for given in template["Parameters"]["TableUnitsPerSecond"]["AllowedValues"]})
+
+
 class ExistingTable(unittest.TestCase):
     def test_with_another_table_nothing_names_the_stacks_own(self):
         """So a restored table, or another region's, takes its place by two parameters (docs/procedures.md)."""

@@ -1,6 +1,7 @@
 """The throttles of the transformed stage, held against what the functions reserve."""
 import pathlib, unittest
 import throttles
+from samtranslator.yaml_helper import yaml_parse
 from transform_template import translated
 
 TEMPLATE = pathlib.Path(__file__).resolve().parent.parent / "template.yaml"
@@ -24,6 +25,9 @@ class Throttles(unittest.TestCase):
         """What a method takes a second with this RequestsPerSecond."""
         _, _, name = setting["ThrottlingRateLimit"]["Fn::FindInMap"]
         return self.template["Mappings"]["MethodRates"][given][name]
+
+    def largest(self):
+        return max(self.template["Mappings"]["MethodRates"], key=int)
 
     def methods(self):
         """Each function's methods, as the API has them after the transform."""
@@ -54,6 +58,20 @@ class Throttles(unittest.TestCase):
                 self.assertLessEqual(max(rates), int(given), f"{name} at {given}")
                 self.assertGreaterEqual(min(rates), 1, name)
 
+    def test_each_method_takes_several_calls_at_once(self):
+        for method, one in self.settings.items():
+            if method != ("/*", "*"):
+                self.assertGreaterEqual(one["ThrottlingBurstLimit"], 3 if method[1] == "HEAD" else 5, method)
+
+    def test_what_reserves_too_few_for_its_methods_is_refused(self):
+        methods = [("GET", "/docs"), ("HEAD", "/docs"), ("GET", "/openapi.json"), ("HEAD", "/openapi.json")]
+        self.assertEqual(throttles.lacking("docs", 15, methods), "docs reserves 15, and 16 are the least for its methods")
+        self.assertIsNone(throttles.lacking("docs", 16, methods))
+        # Each call of it keeps an environment for two seconds.
+        waits = [("POST", "/analyze")]
+        self.assertEqual(throttles.lacking("analyze", 8, waits), "analyze reserves 8, and 10 are the least for its methods")
+        self.assertIsNone(throttles.lacking("a worker", 2, []))
+
     def test_nothing_else_is_throttled_and_all_else_is(self):
         self.assertEqual(set(self.settings) - {("/*", "*")}, {one for methods in self.methods().values() for one in methods})
         self.assertEqual(self.settings["/*", "*"]["ThrottlingRateLimit"], {"Ref": "RequestsPerSecond"})
@@ -61,11 +79,20 @@ class Throttles(unittest.TestCase):
 
     def test_passwords_are_guessed_slowly(self):
         for path, most in (("/auth/login", 50), ("/auth/register", 10)):
-            self.assertLessEqual(self.rate(self.settings[path, "POST"], "1000"), most)
+            self.assertLessEqual(self.rate(self.settings[path, "POST"], self.largest()), most)
 
     def test_who_waits_leaves_environments(self):
-        self.assertLessEqual(self.rate(self.settings["/analyze", "POST"], "1000") * throttles.BUSY_SECONDS["analyze"],
+        self.assertLessEqual(self.rate(self.settings["/analyze", "POST"], self.largest()) * throttles.BUSY_SECONDS["analyze"],
                              self.reserved("AnalyzeFunction"))
+
+    def test_the_largest_of_all_holds_no_method_back(self):
+        """Else more environments would answer no more requests."""
+        for key in set(self.settings) - {("/*", "*")}:
+            own = int(self.settings[key]["ThrottlingRateLimit"]["Fn::FindInMap"][2].removeprefix("UpTo"))
+            self.assertEqual(self.rate(self.settings[key], self.largest()), own, key)
+
+    def test_the_page_says_what_a_hot_tenant_gets(self):
+        self.assertIn(throttles.hot_tenant(yaml_parse(TEMPLATE.read_text())), throttles.PAGE.read_text())
 
     def test_more_than_that_is_429_with_retry_after(self):
         (api,) = (one["Properties"] for one in self.resources.values() if one["Type"] == "AWS::ApiGateway::RestApi")

@@ -1,6 +1,7 @@
 """The workflows: no key is stored, no action is another than the one that was looked at, and only one environment's job becomes its role."""
 import re, subprocess, unittest
 from samtranslator.yaml_helper import yaml_parse
+from environments import defaults, environments, parameters
 from tools import ROOT, TOOLS
 
 FILES = {file.name: file.read_text() for file in sorted((ROOT / ".github/workflows").glob("*.yml"))}
@@ -51,6 +52,12 @@ class Workflows(unittest.TestCase):
         as_root = next(at for at, step in enumerate(steps) if step.startswith("sudo --preserve-env"))
         self.assertEqual(set(re.findall(r"\$HOME/(\S+?)\"", steps[as_root + 1])), {".cache", ".cargo", ".rustup"})
         self.assertTrue(steps[as_root + 1].startswith('sudo chown -R "$USER" '), steps)
+
+    def test_what_is_built_is_for_the_machine_that_all_environments_say(self):
+        """The same functions go to each; `just deploy` would stop at the first that says another."""
+        (build,) = (step["run"] for step in WORKFLOWS["release.yml"]["jobs"]["build"]["steps"] if "build-functions.py" in step.get("run", ""))
+        said = {name: (defaults() | parameters(one))["Architecture"] for name, one in environments().items()}
+        self.assertEqual(set(said.values()), {"arm64" if "--arm64" in build else "x86_64"}, f"{said}, and release.yml runs: {build}")
 
     def test_an_older_commit_follows_no_newer_one(self):
         """One run is in its group until its approval is given or refused, and the page says so."""

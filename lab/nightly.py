@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 TOOLS = pathlib.Path(os.environ.get("CITIZEN_TOOLS", pathlib.Path.home() / ".cache/citizen-tools"))
 # Of these the release build is counted and measured; the scenarios' jobs come from `analyze`.
 MEASURED = ["get-user", "get-org-plan", "list-items", "create-item", "analyze"]
-# By turns with the hand-written function, over the local system as the tests have it: only the two functions' CPU counts.
+# By turns with the hand-written function, over the local system as the steps before have it: only the two functions' CPU counts.
 RATIO = ["just", "bench", "--no-build", "--only", "get-user", "--local", "target/debug/local"]
 
 SUITE = ["cargo", "test", "--workspace", "--locked", "--test", "suite", "--"]
@@ -46,8 +46,8 @@ STEPS = {
                 {"CACHE_OPERATIONS": "1000000"}),
     "redis": ("the whole suite over a real Redis, its own system in the like-aws world", [".ci/test-redis.sh", "--all"], {"CITIZEN_LIKE_AWS": "1"}),
     "queue-features": ("the embedded queues are like MiniStack's", [".ci/test-ministack-sqs.sh"], {}),
-    "clients": ("clients generated from the document compile strictly and make a walk", [".ci/with-local.sh", "lab/clients/run.sh"], {}),
-    "browser": ("a real browser keeps the session's cookie, and /docs works as it stands", ["lab/browser/run.sh"], {}),
+    "clients": ("clients generated from the document compile strictly and make a walk", [".ci/with-local.sh", "lab/clients/run.sh"], OPTIMIZED),
+    "browser": ("a real browser keeps the session's cookie, and /docs works as it stands", ["lab/browser/run.sh"], OPTIMIZED),
     "stranger": ("nothing gets through that a stranger tries who knows the address and the documents, in the like-aws world",
                  [".ci/with-local.sh", "sh", "-c", "lab/stranger.py $URL --seconds 120 --environments 16"], OPTIMIZED | {"LOCAL_OPTIONS": "--like-aws"}),
     "schemathesis": ("generated requests, five times as many", [".ci/schemathesis.sh", "1000"], OPTIMIZED),
@@ -60,7 +60,7 @@ STEPS = {
     "quick": ("all functions as the tests have them, for the three steps below", ["deploy/build-functions.py", "--quick", "--quiet", "--locked"], {}),
     "readme": ("the README's Deploy, pasted, on MiniStack", ["deploy/readme-local.py"], {}),
     "procedures": ("going back, restoring, rotating, raising limits and another region, on MiniStack", ["deploy/procedures-local.py"], {}),
-    "sam-local": ("each function by `sam local invoke` in a container", [".ci/with-local.sh", "deploy/sam-local.sh"], {}),
+    "sam-local": ("each function by `sam local invoke` in a container", [".ci/with-local.sh", "deploy/sam-local.sh"], OPTIMIZED),
     "plain": ("a function as `just build` makes it", ["deploy/build-functions.py", "--quiet", "--locked", "--bin", "get-user"], {}),
     "release": ("the release build: link-time optimization and training",
                 ["deploy/build-functions.py", "--release", "--quiet", "--locked", *(word for name in MEASURED for word in ("--bin", name))], {}),

@@ -130,7 +130,10 @@ def take_over(target):
             if crate and crate[1].replace("-", "_") in own:
                 continue
             to = target / "debug" / part / entry.name
-            shutil.copytree(entry, to, symlinks=True) if entry.is_dir() else shutil.copy2(entry, to)
+            try:
+                shutil.copytree(entry, to, symlinks=True) if entry.is_dir() else shutil.copy2(entry, to)
+            except (FileNotFoundError, shutil.Error):  # a compiler's own, which is gone by now
+                shutil.rmtree(to, ignore_errors=True)
 
 
 def pass_without(copy, bugs):

@@ -22,7 +22,7 @@ pub enum Ablation {
 }
 
 impl Ablation {
-    /// All of them, with the names that `local --without` takes.
+    /// All of them, with the names that `cargo run -- --without` takes.
     pub const ALL: [(Self, &str); 5] = [
         (Self::Nothing, "nothing"),
         (Self::Cache, "cache"),

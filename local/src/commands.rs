@@ -196,8 +196,8 @@ pub(crate) async fn operate(command: Operator, port: u16) -> Result<(), Box<dyn 
         }
         Operator::Account { at, email, password: Some(password), name, org_name, .. } => {
             let account = operator::registrant(email, password, name, org_name)?;
-            let session = operator::account(&at.context(port).await?, account).await?;
-            println!("{}", serde_json::to_string(&session)?);
+            let begun = operator::account(&at.context(port).await?, account).await?;
+            println!("{}", serde_json::to_string(&begun.session)?);
         }
         Operator::Account { at, email, .. } => {
             let user = operator::verify_account(&at.context(port).await?, &Email::known(email)?).await?;

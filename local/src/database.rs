@@ -134,7 +134,7 @@ impl Database {
 }
 
 /// Serves until `stopped`, sweeping expired records meanwhile. The engine's own server answers pages of any origin, and has no place
-/// for a layer: it listens where nobody looks, and who is asked for by this machine's names is passed on to it.
+/// for a layer: it listens where nobody looks, and whatever is asked for by this machine's names is passed on to it.
 async fn serve(listener: TcpListener, engine: Dynoxide, stopped: oneshot::Receiver<()>) {
     let (Ok(listener), Ok(hidden)) = (tokio::net::TcpListener::from_std(listener), hidden().await) else { return };
     let Ok(address) = hidden.local_addr() else { return };

@@ -21,7 +21,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use lambda_http::tower::ServiceExt;
 use uuid::Uuid;
 
-use crate::template::{GatewayResponses, Preflight, ResponseType, Template};
+use crate::template::{GatewayResponses, Preflight, ResponseType, Route, Template};
 
 /// Largest sum of the lengths of request line and headers: a fixed quota of API Gateway REST APIs.
 const MAX_HEAD_BYTES: usize = 10_240;
@@ -78,7 +78,7 @@ struct MethodOf {
 
 /// Builds the router of all the template's routes.
 ///
-/// `port` is where the API will be reached, at `localhost`; `find` gives what answers for a function by its folder name.
+/// `port` is where the API will be reached, at `localhost`; `find` gives what answers for a route.
 ///
 /// # Errors
 /// The name of a function that `find` does not know.
@@ -86,7 +86,7 @@ pub fn router(
     template: &Template,
     allowed_origins: Vec<HeaderValue>,
     port: u16,
-    find: impl Fn(&str) -> Option<Integration>,
+    find: impl Fn(&Route) -> Option<Integration>,
 ) -> Result<Router, String> {
     let api = Arc::new(Api {
         domain_name: HeaderValue::from_str(&format!("localhost:{port}")).expect("only visible ASCII characters"),
@@ -97,7 +97,7 @@ pub fn router(
     });
     let mut resources: Vec<Resource> = Vec::new();
     for route in &template.routes {
-        let integration = find(&route.function).ok_or_else(|| route.function.clone())?;
+        let integration = find(route).ok_or_else(|| route.function.clone())?;
         let method = MethodOf { method: route.method.clone(), function: route.function.clone(), integration };
         match resources.iter_mut().find(|known| known.path == route.path) {
             Some(resource) => resource.methods.push(method),

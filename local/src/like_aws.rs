@@ -205,7 +205,7 @@ impl LikeAws {
             let chance = (self.rng(stream), clock.clone());
             pools.insert(name.clone(), Pool::new(lambda, (name, settings), chance, account, make));
         }
-        Some(Front::new(self.api_gateway.clone(), (self.rng(3), clock.clone()), pools))
+        Some(Front::new(self.api_gateway.clone(), (self.rng(3), clock.clone()), pools, template.method_limits.clone()))
     }
 
     /// A function that events call, in environments that are made as `make` does. One that is throttled or killed has failed.

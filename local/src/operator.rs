@@ -11,7 +11,6 @@ use shared::ids::{OrgId, UserId};
 use shared::jobs::{JobMessage, settle_email};
 use shared::model::job::EmailOutcome;
 use shared::model::org::{OrgPlan, OrgRecord, Plan, Role};
-use shared::model::session::Session;
 use shared::model::text::{Email, Name};
 use shared::store::items::SPREAD_BY_OPERATOR_AFTER;
 use shared::store::joining::JoinsBy;
@@ -62,15 +61,7 @@ pub fn registrant(email: String, password: String, name: String, org_name: Strin
 ///
 /// # Errors
 /// [`ApiError::EmailTaken`]; a password that is no good.
-pub async fn account(context: &Context, new: Registrant) -> Result<Session, ApiError> {
-    found_account(context, new).await.map(|begun| begun.session)
-}
-
-/// Founds an account and its organization, whose address needs no proof, and begins a session.
-///
-/// # Errors
-/// [`ApiError::EmailTaken`]; a password that is no good.
-pub async fn found_account(context: &Context, new: Registrant) -> Result<Begun, ApiError> {
+pub async fn account(context: &Context, new: Registrant) -> Result<Begun, ApiError> {
     account::register(context, new, Proven::ByOperator, None).await
 }
 

@@ -1,4 +1,4 @@
-//! Answers only who asks for this machine by a name of its own. A page whose host name turns into 127.0.0.1 after it was loaded (DNS
+//! Answers only whoever asks for this machine by a name of its own. A page whose host name turns into 127.0.0.1 after it was loaded (DNS
 //! rebinding) is of one origin with what listens here, and could read all that the listeners say to anybody on this machine; its
 //! requests bear the page's host.
 

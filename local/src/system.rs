@@ -37,7 +37,7 @@ use crate::{
     operator::catalogue,
     sqs::Sqs,
     table_stream::TableStream,
-    template::{EventFunction, Template},
+    template::{EventFunction, Route, Template},
     unkind,
 };
 
@@ -168,9 +168,12 @@ impl System {
         let account = options.like_aws.as_ref().and_then(|world| world.account(&template, &options.clock));
         let front = options.like_aws.as_ref().zip(account.as_ref());
         let front = front.and_then(|(world, account)| world.front(&template, &contexts, &options.clock, account));
-        let find = |name: &str| match &front {
-            Some(front) => front.integration(name),
-            None => functions::handler(name, contexts.get(name)?, options.without).map(gateway::direct),
+        let find = |route: &Route| match &front {
+            Some(front) => front.integration(route),
+            None => {
+                let name = &route.function;
+                functions::handler(name, contexts.get(name)?, options.without).map(gateway::direct)
+            }
         };
         let router = gateway::router(&template, allowed_origins, port, find)
             .map_err(|function| StartError::UnknownFunction { path: options.template.clone(), function })?;

@@ -3,6 +3,7 @@
 
 mod events;
 mod functions;
+mod limits;
 mod node;
 mod policies;
 mod preflights;
@@ -21,9 +22,10 @@ use serde_json::{Value as Json, json};
 
 pub use events::{EventFunction, Queue, StreamMapping, Trigger};
 pub use functions::FunctionSettings;
+pub use limits::MethodLimit;
 use node::{Node, Parameters};
 pub use policies::{Grant, STREAM, Within};
-pub use responses::{GatewayResponses, ResponseType};
+pub use responses::{GatewayResponse, GatewayResponses, ResponseType};
 
 /// What the local system takes from the template.
 #[derive(Clone, Debug)]
@@ -36,6 +38,8 @@ pub struct Template {
     pub settings: BTreeMap<String, FunctionSettings>,
     /// One per API event of a function.
     pub routes: Vec<Route>,
+    /// What each of their methods takes.
+    pub method_limits: Vec<MethodLimit>,
     /// One per path that has routes.
     pub preflights: Vec<Preflight>,
     /// What the gateway answers itself.
@@ -153,6 +157,7 @@ impl Template {
             settings: functions::settings(&root, resources)?,
             functions,
             routes,
+            method_limits: limits::method_limits(&root, api)?,
             preflights,
             gateway_responses: GatewayResponses::parse(api, &parameters)?,
             minimum_compression_size,

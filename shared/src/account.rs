@@ -22,7 +22,7 @@ use crate::password;
 use crate::security_log::{self, Actor, SecurityEvent};
 use crate::store::accounts::{AccountOrg, Registration};
 use crate::store::sessions::SessionRecord;
-use crate::store::{backoff, joining};
+use crate::store::{backoff, is_contended, joining};
 use crate::token::Token;
 use lambda_http::Request;
 
@@ -94,7 +94,8 @@ pub async fn register(
     let token = Token::generate(user_id, place.org().org_id).map_err(ApiError::internal)?;
     // A browser's is known from the start.
     let device = carrier.map(|SessionCarrier::Cookie| Device::generate()).transpose().map_err(ApiError::internal)?;
-    for attempt in 0..joining::ATTEMPTS {
+    let mut attempt = 0;
+    loop {
         let membership = place.membership(user_id, now)?;
         let registration = Registration {
             user: &user,
@@ -106,22 +107,21 @@ pub async fn register(
             device: device.as_ref(),
             mail: mail.as_ref(),
         };
-        match context.store().register(registration).await {
-            // Others join the organization in this moment.
-            Err(ApiError::Contended) => tokio::time::sleep(backoff(attempt)).await,
-            registered => {
-                let (session_id, expires_at) = registered?;
-                if let Some(mail) = mail {
-                    mail.send(context).await?;
-                }
-                let actor = Actor { user_id, org_id: place.org().org_id, session_id };
-                let session = Session::new(user, Some(place.into_org()), &token, expires_at);
-                return Ok(Begun { actor, role: membership.role, session, token, device });
-            }
+        let registered = context.store().register(registration).await;
+        attempt += 1;
+        if attempt < joining::ATTEMPTS && registered.as_ref().is_err_and(|error| place.is_joined_by_others(error)) {
+            tokio::time::sleep(backoff(attempt - 1)).await;
+            place = AccountOrg::of(context, &email, &joins).await?;
+            continue;
         }
-        place = AccountOrg::of(context, &email, &joins).await?;
+        let (session_id, expires_at) = registered?;
+        if let Some(mail) = mail {
+            mail.send(context).await?;
+        }
+        let actor = Actor { user_id, org_id: place.org().org_id, session_id };
+        let session = Session::new(user, Some(place.into_org()), &token, expires_at);
+        return Ok(Begun { actor, role: membership.role, session, token, device });
     }
-    Err(ApiError::Contended)
 }
 
 impl<'a> Proven<'a> {
@@ -144,6 +144,11 @@ impl AccountOrg {
                 Self::Founded(Box::new(new_org(OrgId::new(), name.clone(), context.now())?), settings)
             }
         })
+    }
+
+    /// Whether a registration failed because others join the organization in this moment. Who founds one meets nobody there.
+    fn is_joined_by_others(&self, error: &ApiError) -> bool {
+        matches!(self, Self::Invited(_)) && (matches!(error, ApiError::Contended) || is_contended(error))
     }
 }
 

@@ -223,6 +223,12 @@ impl Caller {
     }
 }
 
+/// Whether a request's session, if it has any, is its cookie's: where a header carries a token, the cookie is not looked at.
+#[must_use]
+pub fn is_by_cookie(request: &Request) -> bool {
+    !request.headers().contains_key(AUTHORIZATION)
+}
+
 /// The one token of a request. A token in a cookie writes only from an allowed origin: browsers send
 /// cookies along with requests that other sites make.
 fn token(context: &Context, request: &Request) -> Result<Token, ApiError> {

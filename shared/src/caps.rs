@@ -94,6 +94,7 @@ impl Caps {
     }
 }
 
+/// Dollars in nano-dollars. 18,446,744,073 fit; the template takes 1,000,000,000 at most.
 fn nanos(text: &str) -> Result<u64, ConfigError> {
     let dollars = text.parse().ok().and_then(|dollars: Decimal| dollars.checked_mul(NANOS_OF_A_DOLLAR.into()));
     let invalid = || ConfigError::Invalid { name: DOLLARS, reason: format!("{text} is no sum of dollars") };

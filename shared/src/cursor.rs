@@ -34,7 +34,7 @@ impl CursorKey {
         Ok(Self(URL_SAFE_NO_PAD.encode(bytes)))
     }
 
-    /// That of lists which belong to a user and to no organization: a cursor is its session's. Who holds the session's token can tell the
+    /// That of lists which belong to a user and to no organization: a cursor is its session's. Whoever holds the session's token can tell the
     /// key, and could only start its own list elsewhere.
     pub(crate) fn of_session(token: &TokenHash) -> Self {
         Self(token.as_str().to_owned())

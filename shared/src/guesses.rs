@@ -1,7 +1,7 @@
 //! Comparing a password or a code: wherever that is done, the same limits hold. `docs/security.md` has them.
 
 use crate::context::Context;
-use crate::device::{Device, DeviceHash};
+use crate::device::{Device, DeviceCookie, DeviceHash};
 use crate::error::ApiError;
 use crate::ids::UserId;
 use crate::limits::{Claim, NetworkLimit};
@@ -75,7 +75,7 @@ pub async fn compare(
             return Err(error);
         }
     };
-    let device = Device::of(request).filter(|device| lookup.knows(device));
+    let device = DeviceCookie::of(request).known(|device| lookup.knows(device));
     let claim = match claim {
         Err(ApiError::RateLimited { limit: 1.., .. }) if device.is_some() => Claim::none(context),
         claim => claim?,
@@ -145,9 +145,12 @@ async fn known_device(
     request: &Request,
     (user, address): (UserId, &str),
 ) -> Result<Option<DeviceHash>, ApiError> {
-    let Some(device) = Device::of(request) else { return Ok(None) };
+    let devices = DeviceCookie::of(request);
+    if devices.is_empty() {
+        return Ok(None);
+    }
     let email = Email::stored(address.to_owned()).map_err(ApiError::internal)?;
     let lookup = Box::pin(context.store().login_lookup(&email)).await?;
     let is_its_own = lookup.login.as_ref().is_some_and(|login| login.user_id == user);
-    Ok((is_its_own && lookup.knows(&device)).then(|| device.hash()))
+    Ok(devices.known(|device| is_its_own && lookup.knows(device)).map(|device| device.hash()))
 }

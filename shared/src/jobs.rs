@@ -17,9 +17,8 @@ use crate::model::org::OrgRecord;
 use crate::model::price::Rates;
 use crate::model::time::Moment;
 use crate::model::usage::month_of;
-use crate::store::idempotency::Begun;
-use crate::store::is_contended;
-use crate::store::jobs::{Change, is_unwritten_input, piece_count};
+use crate::store::idempotency::is_nothing_new;
+use crate::store::jobs::{Change, piece_count};
 use crate::store::keys;
 use lambda_http::Request;
 use lambda_http::http::HeaderValue;
@@ -169,6 +168,7 @@ impl NewJob<'_> {
             cap_day: (reserved_nanos > 0).then(|| now.day()),
             owes_cap: false,
             recipients: u32::try_from(recipients).unwrap_or(u32::MAX).max(1),
+            thrown_away: Vec::new(),
             input_pieces: piece_count(&input),
             result: None,
             error: None,
@@ -204,7 +204,7 @@ pub async fn accept<'k>(
     let units = if job.kind == JobKind::SendEmail { recipients } else { job.reserved_nanos };
     let taken = context.store().take_of_cap(cap_of(job.kind), org.org_id, Some(org.plan), units).await?;
     let begun = context.store().accept_job(org, &job, &input, claim.as_ref()).await;
-    if certainly_not_accepted(&begun) {
+    if is_nothing_new(&begun) {
         context.store().give_back_to_cap(taken, units).await;
     }
     match begun? {
@@ -244,28 +244,6 @@ const fn cap_of(kind: JobKind) -> Cap {
     match kind {
         JobKind::Analyze => Cap::Dollars,
         JobKind::SendEmail | JobKind::AccountMail => Cap::Emails,
-    }
-}
-
-/// Whether nothing new came of a request. After any other failure the job may be there all the same: what it took stays taken.
-fn certainly_not_accepted(begun: &Result<Begun<'_>, ApiError>) -> bool {
-    if begun.as_ref().is_err_and(is_unwritten_input) {
-        return true;
-    }
-    match begun {
-        Ok(Begin::First(())) => false,
-        Ok(Begin::Replay(_) | Begin::Resume(_)) => true,
-        Err(error) if is_contended(error) => true,
-        Err(error) => matches!(
-            error,
-            ApiError::QuotaExceeded { .. }
-                | ApiError::BudgetExceeded
-                | ApiError::ForbiddenRole
-                | ApiError::InvalidToken
-                | ApiError::Contended
-                | ApiError::IdempotencyMismatch
-                | ApiError::IdempotencyInFlight { .. }
-        ),
     }
 }
 
@@ -314,7 +292,7 @@ fn trace(request: &Request) -> Option<String> {
     trace::header(request.headers().get(trace::HEADER)?.to_str().ok()?)
 }
 
-/// Settles an e-mail whose outcome was unknown. Returns `false` if it was not.
+/// Settles an e-mail whose outcome was unknown, or notes what is said of it. Returns `false` if that is no news.
 ///
 /// # Errors
 /// [`ApiError::NotFound`] when there is no such job.

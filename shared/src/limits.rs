@@ -158,7 +158,7 @@ impl<'a> Claim<'a> {
     }
 
     /// Gives all of it back.
-    pub(crate) async fn give_back(self) {
+    pub async fn give_back(self) {
         join_all(self.taken.iter().map(|claimed| Box::pin(self.store.count_back(&claimed.counter)))).await;
     }
 

@@ -300,7 +300,7 @@ pub async fn note(context: &Context, event: SecurityEvent<'_>) {
 
 async fn write(context: &Context, source: Option<Network>, event: SecurityEvent<'_>) {
     let (name, fields) = event.parts();
-    // Who logs in, registers or invites may also write a key; the other functions' roles need not.
+    // Whoever logs in, registers or invites may also write a key; the other functions' roles need not.
     let may_make_it = fields.email.is_some();
     let key = match source {
         None if !may_make_it => None,

@@ -42,7 +42,7 @@ pub mod waiting;
 
 use crate::caps::Caps;
 use crate::clock::Clock;
-use crate::error::ApiError;
+use crate::error::{ApiError, Cause};
 use crate::model::time::Moment;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::http::HttpResponse;
@@ -144,7 +144,9 @@ impl Store {
             if let Some(ended) = self.transact_once(writes.clone()).await? {
                 return Ok(ended);
             }
-            tokio::time::sleep(backoff(attempt)).await;
+            if attempt + 1 < CONFLICT_ATTEMPTS {
+                tokio::time::sleep(backoff(attempt)).await;
+            }
         }
         Err(contended())
     }
@@ -194,7 +196,7 @@ pub(crate) fn request_token() -> String {
     uuid::Uuid::now_v7().simple().to_string()
 }
 
-/// Each attempt at a transaction met others: nothing was written, which is certain of no other failure.
+/// Each attempt at a transaction met others: nothing was written.
 #[derive(Debug, thiserror::Error)]
 #[error("a record is too contended")]
 struct MetOthers;
@@ -207,6 +209,35 @@ fn contended() -> ApiError {
 /// Whether that is why.
 pub(crate) fn is_contended(error: &ApiError) -> bool {
     matches!(error, ApiError::Unavailable(cause) if cause.is::<MetOthers>())
+}
+
+/// What a caller is told none of whose tries was the one: some met others, or what they went by had changed each time.
+fn out_of_tries(met_others: bool) -> ApiError {
+    if met_others { contended() } else { ApiError::Contended }
+}
+
+/// What was to be written was not: it failed before that, or after a refusal.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing was written")]
+struct NotWritten(#[source] Cause);
+
+/// Says so of a failure.
+pub(crate) fn not_written(error: ApiError) -> ApiError {
+    match error {
+        ApiError::Unavailable(cause) => ApiError::Unavailable(NotWritten(cause).into()),
+        ApiError::Internal(cause) => ApiError::Internal(NotWritten(cause).into()),
+        refusal => refusal,
+    }
+}
+
+/// Whether a write that ended so has certainly written nothing: what was taken for it may be given back. Of what the database did not
+/// answer, nobody knows.
+#[must_use]
+pub fn certainly_nothing(error: &ApiError) -> bool {
+    match error {
+        ApiError::Unavailable(cause) | ApiError::Internal(cause) => cause.is::<MetOthers>() || cause.is::<NotWritten>(),
+        _ => true,
+    }
 }
 
 /// How a transaction ended.

@@ -297,7 +297,7 @@ impl Owner {
             name: "Ada".parse().unwrap(),
             joins: Joins::Founding("Analytical Engines".parse().unwrap()),
         };
-        let begun = operator::found_account(system.context(), new).await.unwrap();
+        let begun = operator::account(system.context(), new).await.unwrap();
         let (token, org_id) = (begun.token.reveal().to_owned(), begun.actor.org_id);
         operator::give_plan(system.context(), org_id, shared::model::org::Plan::Enterprise).await.unwrap();
         let settings = json!({"settings": {"monthly_budget_usd": "100000"}});

@@ -1,6 +1,6 @@
 //! Registration, log-in, sessions, the own account, public profiles.
 
-use crate::api::{Actor, Api, PASSWORD, redacted, registration, unique_email};
+use crate::api::{Actor, Api, ORIGIN, PASSWORD, redacted, registration, send, unique_email};
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
@@ -112,9 +112,33 @@ async fn a_logged_out_token_is_dead_at_once_and_others_live() {
     let second = Actor::of(&api.login(&first.email, None).await.body, &first.email);
     let out = api.call(Some(&first), Method::POST, "/auth/logout", None).await;
     assert_eq!((out.status, out.text.as_str()), (204, ""));
-    assert!(out.header("set-cookie").contains("Max-Age=0"));
     api.get(&first, "/me").await.is_problem(401, "invalid_token");
     assert_eq!(api.get(&second, "/me").await.status, 200);
+}
+
+/// A page may end a token that it holds beside its own session, and nobody else can remove a cookie that is dead.
+#[tokio::test]
+async fn log_out_removes_the_cookie_that_it_was_asked_with_and_no_other() {
+    let api = Api::new();
+    let first = api.register().await;
+    let second = Actor::of(&api.login(&first.email, None).await.body, &first.email);
+    let out = |origin: &str| {
+        let request = api.request(Method::POST, "/auth/logout").header("Origin", origin);
+        request.header("Cookie", format!("__Host-session={}", first.token))
+    };
+    for status in [204, 401] {
+        let by_header = send(out(ORIGIN).bearer_auth(&second.token)).await;
+        assert_eq!((by_header.status, by_header.header("set-cookie")), (status, ""), "{}", by_header.text);
+        assert_eq!(api.get(&first, "/me").await.status, 200);
+    }
+    let removed = "__Host-session=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=None";
+    for status in [204, 401] {
+        let elsewhere = send(out("http://evil.example")).await;
+        elsewhere.is_problem(403, "forbidden_origin");
+        assert_eq!(elsewhere.header("set-cookie"), "");
+        let by_cookie = send(out(ORIGIN)).await;
+        assert_eq!((by_cookie.status, by_cookie.header("set-cookie")), (status, removed), "{}", by_cookie.text);
+    }
 }
 
 #[tokio::test]

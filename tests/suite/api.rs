@@ -203,7 +203,7 @@ impl Api {
         }
         let email = unique_email();
         let new = registrant(&email);
-        let act = |context| async move { operator::found_account(context, new).await.unwrap().session };
+        let act = |context| async move { operator::account(context, new).await.unwrap().session };
         let session = self.operate(act).await;
         Actor::of(&serde_json::to_value(session).unwrap(), &email)
     }

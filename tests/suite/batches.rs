@@ -1,79 +1,36 @@
 //! What handlers do when the database counts, throttles, conflicts and leaves writes undone.
 
-use crate::api::{PASSWORD, registration, unique_email};
+use crate::api::PASSWORD;
 use crate::faults::{Fault, FaultyDatabase};
-use lambda_http::http::header::{AUTHORIZATION, CONTENT_TYPE};
-use lambda_http::{Body, Request};
-use local::{Options, System};
-use reqwest::Method;
+use crate::hot::rig::{Rig, text};
 use serde_json::{Value, json};
 use shared::Context;
-use shared::clock::Clock;
-use shared::config::Config;
-use shared::runtime::respond;
 use std::time::Duration;
 
-/// A system of its own whose functions are called in-process, through a faulty database.
+/// An organization of its own, and an environment whose database is faulty.
 struct Fixture {
+    rig: Rig,
     database: FaultyDatabase,
-    context: Context,
-    token: String,
-    org_id: String,
-    system: System,
+    context: &'static Context,
 }
 
 async fn fixture() -> Fixture {
-    let system = System::start(Options::ephemeral()).await.unwrap();
-    let client = reqwest::Client::new();
-    let session: Value = client
-        .post(format!("{}/auth/register", system.url()))
-        .json(&registration(&unique_email()))
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
-    let database = FaultyDatabase::before(&system.database_url()).await;
-    let endpoint = database.url.clone();
-    let config = Config::from_lookup(|name| {
-        let value = match name {
-            "TABLE_NAME" => local::names::TABLE_NAME,
-            "ALLOWED_ORIGINS" => "https://app.example.com",
-            "SESSION_REQUESTS_PER_SECOND" => "1000000000",
-            "ORG_REQUESTS_PER_SECOND" => "1000000000,1000000000,1000000000",
-            "CACHE_URL" => "memory:",
-            "AWS_REGION" => "us-east-1",
-            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "test",
-            "AWS_ENDPOINT_URL_DYNAMODB" => endpoint.as_str(),
-            _ => return None,
-        };
-        Some(value.to_owned())
-    });
-    let context = Context::new(config.unwrap(), Clock::new(local::Clock::of_tests()));
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    Fixture { database, context, token: text(&session["token"]), org_id: text(&session["org"]["id"]), system }
+    let rig = Rig::new().await;
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    let context = rig.with_cache(&database.url);
+    Fixture { rig, database, context }
 }
 
 impl Fixture {
     async fn create(&self, body: &Value) -> (u16, Value) {
-        let mut request = Request::new(Body::Text(body.to_string()));
-        let headers = request.headers_mut();
-        headers.insert(CONTENT_TYPE, "application/json".parse().unwrap());
-        headers.insert(AUTHORIZATION, format!("Bearer {}", self.token).parse().unwrap());
-        let reply = respond(&self.context, request, create_item::handle).await;
-        let Body::Text(text) = reply.body() else { panic!("a text") };
-        (reply.status().as_u16(), serde_json::from_str(text).unwrap())
+        self.rig.call(self.context, "create-item", body, &[], &[]).await
     }
 
-    /// What somebody else of the organization does, past the faults.
-    async fn call(&self, method: Method, path: &str, body: Value) -> (u16, Value) {
-        let mut request = reqwest::Client::new().request(method, format!("{}{path}", self.system.url()));
-        if !body.is_null() {
-            request = request.json(&body);
-        }
-        let reply = request.bearer_auth(&self.token).send().await.unwrap();
-        (reply.status().as_u16(), serde_json::from_slice(&reply.bytes().await.unwrap()).unwrap_or_default())
+    /// The list that others of the organization see, past the faults.
+    async fn listed(&self) -> Value {
+        let (status, page) = self.rig.call(self.rig.here(), "list-items", &Value::Null, &[], &[]).await;
+        assert_eq!(status, 200, "{page}");
+        page
     }
 }
 
@@ -85,7 +42,7 @@ fn batch(count: usize) -> Value {
 async fn an_expired_session_is_none_though_its_record_is_still_there() {
     let fixture = fixture().await;
     assert_eq!(fixture.create(&json!({"name": "a"})).await.0, 201);
-    let token = shared::token::Token::parse(&fixture.token).unwrap();
+    let token = shared::token::Token::parse(&fixture.rig.token).unwrap();
     let update = json!({
         "TableName": local::names::TABLE_NAME,
         "Key": {
@@ -177,26 +134,29 @@ async fn a_batch_whose_replies_are_lost_is_not_called_failed() {
 #[tokio::test]
 async fn what_others_did_with_an_item_stands_though_its_batchs_reply_is_lost() {
     let fixture = fixture().await;
+    let rig = &fixture.rig;
     fixture.database.inject("BatchWriteItem", Fault::HoldLostReply(1));
     let batch_of_two = batch(2);
     let others = async {
         fixture.database.has_done("BatchWriteItem").await;
-        let items = fixture.call(Method::GET, "/items", Value::Null).await.1;
-        let path = |at: usize| format!("/items/{}", items["data"][at]["id"].as_str().unwrap());
-        assert_eq!(fixture.call(Method::PATCH, &path(0), json!({"name": "changed"})).await.0, 200);
-        assert_eq!(fixture.call(Method::DELETE, &path(1), Value::Null).await.0, 204);
+        let items = fixture.listed().await;
+        let [changed, deleted] = [0, 1].map(|at: usize| text(&items["data"][at]["id"]));
+        let change = json!({"name": "changed"});
+        let (status, body) = rig.call(rig.here(), "update-item", &change, &[], &[("item_id", changed.as_str())]).await;
+        assert_eq!(status, 200, "{body}");
+        assert_eq!(rig.delete(rig.here(), &deleted).await, 204);
         fixture.database.release("BatchWriteItem");
-        path(0)
+        changed
     };
     let ((status, body), changed) = tokio::join!(fixture.create(&batch_of_two), others);
     assert_eq!((status, body["created"].as_array().unwrap().len()), (201, 2), "{body}");
 
-    let items = fixture.call(Method::GET, "/items", Value::Null).await.1;
+    let items = fixture.listed().await;
     let items: Vec<_> =
         items["data"].as_array().unwrap().iter().map(|item| (&item["name"], &item["version"])).collect();
     assert_eq!(items, [(&json!("changed"), &json!(2))]);
-    assert_eq!(fixture.call(Method::DELETE, &changed, Value::Null).await.0, 204);
-    assert_eq!(fixture.call(Method::GET, "/items", Value::Null).await, (200, json!({"data": [], "next_cursor": null})));
+    assert_eq!(rig.delete(rig.here(), &changed).await, 204);
+    assert_eq!(fixture.listed().await, json!({"data": [], "next_cursor": null}));
     for _ in 0..10 {
         assert_eq!(fixture.create(&batch(100)).await.0, 201, "1,000 in all");
     }
@@ -209,14 +169,14 @@ async fn an_organization_whose_count_fell_short_is_open() {
     let fixture = fixture().await;
     let update = json!({
         "TableName": local::names::TABLE_NAME,
-        "Key": {"pk": {"S": format!("ORG#{}", fixture.org_id)}, "sk": {"S": "ORG"}},
+        "Key": {"pk": {"S": format!("ORG#{}", fixture.rig.org_id)}, "sk": {"S": "ORG"}},
         "UpdateExpression": "SET item_count = :less",
         "ConditionExpression": "attribute_exists(pk)",
         "ExpressionAttributeValues": {":less": {"N": "-1"}}
     });
     fixture.database.call("UpdateItem", &update).await;
     assert_eq!(fixture.create(&json!({"name": "a"})).await.0, 201);
-    assert_eq!(fixture.call(Method::GET, "/items", Value::Null).await.0, 200);
+    fixture.listed().await;
 }
 
 /// A write that timed out lands after it was looked for: it was not called unwritten, and its room was kept.

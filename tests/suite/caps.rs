@@ -1,7 +1,7 @@
 //! The operator's caps on what all organizations together may bring about in a day.
 
 use crate::api::{Actor, Reply};
-use crate::faults::{Fault, FaultyDatabase};
+use crate::faults::{Fault, FaultyDatabase, updates_of};
 use crate::jobs::providers::{Answer, Providers};
 use crate::jobs::rig::{MODEL, Rig};
 use futures_util::future::join_all;
@@ -15,6 +15,7 @@ use shared::model::job::{Claim, JobRecord, UsageDelta};
 use shared::model::org::Plan;
 use shared::store::Store;
 use shared::store::jobs::Change;
+use shared::store::keys::Key;
 use std::time::Duration;
 
 /// A system with these caps, whose clock stands still.
@@ -251,6 +252,65 @@ async fn what_met_others_each_time_when_it_was_handed_in_takes_nothing() {
         assert_eq!(send(&rig, &owner, json!(owner.email), None).await.status, 202);
     }
     is_capped(&send(&rig, &owner, json!(owner.email), None).await, "emails", 3);
+}
+
+/// The record that all organizations meet on has no units left for a while, and theirs have: nothing is accepted, and nothing of their parts
+/// stays taken.
+#[tokio::test]
+async fn what_the_cap_of_all_does_not_answer_takes_nothing_of_an_organizations_part() {
+    let (_origin, database, rig) = three_emails_a_day().await;
+    let owner = rig.owner("pro").await;
+    let of_all = |rig: &Rig| updates_of(&Key::cap("emails", &rig.system.context().now().day()));
+    database.inject(&of_all(&rig), Fault::Throttle(u32::MAX));
+    for _ in 0..3 {
+        let busy = send(&rig, &owner, json!(owner.email), None).await;
+        busy.is_problem(503, "unavailable");
+        assert_eq!(busy.header("retry-after"), "1");
+    }
+    database.release(&of_all(&rig));
+    for _ in 0..3 {
+        assert_eq!(send(&rig, &owner, json!(owner.email), None).await.status, 202);
+    }
+    // With slices, too: of 100,000 a slice is five.
+    let most = 100_000;
+    let proxied = [("AWS_ENDPOINT_URL_DYNAMODB", database.url.clone())];
+    let sliced = over([("EMAILS_PER_DAY", "100000")], proxied).await;
+    let (store, org, plan) = (sliced.system.context().store(), OrgId::new(), Some(Plan::Enterprise));
+    database.inject(&of_all(&sliced), Fault::Throttle(u32::MAX));
+    for units in [1, most / 2, most - 3] {
+        let failed = store.take_of_cap(Cap::Emails, org, plan, units).await;
+        assert!(matches!(failed, Err(ApiError::Unavailable(_))), "{failed:?}");
+    }
+    database.release(&of_all(&sliced));
+    // The other system has taken three.
+    assert_eq!(take(store, org, most - 3).await, most - 3);
+}
+
+/// It was refused, and only why could not be read.
+#[tokio::test]
+async fn a_refusal_that_could_not_be_read_takes_nothing_of_the_day() {
+    let providers = Providers::start().await;
+    let origin = with([]).await;
+    let database = FaultyDatabase::before(&origin.system.database_url()).await;
+    let others = [("DOLLARS_PER_DAY", "0.10"), ("CAP_SHARES", "100,100,100")].map(|(name, to)| (name, to.to_owned()));
+    let others = others.into_iter().chain([("AWS_ENDPOINT_URL_DYNAMODB", database.url.clone())]);
+    let environment = providers.environment().into_iter().chain(others);
+    let environment = environment.map(|(name, value)| (name.to_owned(), value)).collect();
+    let rig = Rig::start(Options { clock: Clock::stopped(), environment, ..Options::ephemeral() }).await;
+    let owner = rig.owner("pro").await;
+    let text = || json!({"text": "a", "model": MODEL});
+    rig.settings(&owner, json!({"monthly_budget_usd": "0.04"})).await;
+    rig.accepted(&owner, "/analyze", text()).await;
+    database.inject("GetItem", Fault::Throttle(u32::MAX));
+    for _ in 0..2 {
+        rig.api.post(&owner, "/analyze", text()).await.is_problem(503, "unavailable");
+    }
+    database.release("GetItem");
+    rig.settings(&owner, json!({"monthly_budget_usd": "1"})).await;
+    for _ in 0..2 {
+        rig.accepted(&owner, "/analyze", text()).await;
+    }
+    is_full(&rig, &owner).await;
 }
 
 /// The same of a run whose worker died, and of one that is cancelled while it waits: that gives nothing back that was not taken.

@@ -1,8 +1,8 @@
-//! Conditions (RFC 9110, 13) on everything that has a version: who names another state changes nothing.
+//! Conditions (RFC 9110, 13) on everything that has a version: whoever names another state changes nothing.
 
 use crate::api::{Actor, Api, Reply, send};
 use crate::documented;
-use crate::matrix::{self, Target};
+use crate::matrix;
 use reqwest::Method;
 use reqwest::header::HeaderValue;
 use serde_json::{Value, json};
@@ -108,14 +108,14 @@ async fn a_read_under_if_match_is_412_for_another_tag() {
     assert_eq!(read(&tag).await.status, 200);
 }
 
-/// Whether a resource has a tag or not: who names one that it does not have, or wants none to be there, gets nothing done.
+/// Whether a resource has a tag or not: whoever names one that it does not have, or wants none to be there, gets nothing done.
 #[tokio::test]
 async fn no_operation_passes_over_a_condition() {
     let api = Api::new();
     let owner = api.register().await;
     for (template, method, operation) in documented::operations() {
         let id = operation["operationId"].as_str().unwrap();
-        let path = Target::fresh(&api, &owner, id).await.path(template);
+        let path = matrix::path_of(&api, &owner, template).await;
         let body = matrix::body(id, &owner.email).unwrap_or_default();
         let mut conditions = vec![("If-Match", b"\"1\"".as_slice()), ("If-Match", b"\xe9"), ("If-Match", b"")];
         if method != Method::GET {
@@ -132,7 +132,7 @@ async fn no_operation_passes_over_a_condition() {
     for (template, method, operation) in documented::operations() {
         let id = operation["operationId"].as_str().unwrap();
         let actor = api.register().await;
-        let path = Target::fresh(&api, &actor, id).await.path(template);
+        let path = matrix::path_of(&api, &actor, template).await;
         let body = matrix::body(id, &actor.email).unwrap_or_default();
         let done = with(&api, &actor, (&method, &path), &fields, &body).await;
         assert_ne!(done.status, 412, "{id}: {}", done.text);
@@ -145,7 +145,7 @@ async fn every_read_with_a_tag_answers_who_has_it() {
     let owner = api.register().await;
     for (template, method, operation) in documented::operations().filter(|(_, method, _)| *method == Method::GET) {
         let id = operation["operationId"].as_str().unwrap();
-        let path = Target::fresh(&api, &owner, id).await.path(template);
+        let path = matrix::path_of(&api, &owner, template).await;
         let whole = with(&api, &owner, (&method, &path), &[], &json!(null)).await;
         let tag = whole.header("etag").as_bytes();
         if tag.is_empty() {

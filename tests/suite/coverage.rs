@@ -105,7 +105,7 @@ async fn every_event_is_accepted_by_its_function() {
         }
         let reply = crate::api::send(request).await;
         let code = reply.body["code"].as_str().unwrap_or_default();
-        let names_a_record = ["item_id", "job_id", "user_id"].iter().any(|id| event.path_parameters.contains_key(*id));
+        let names_a_record = event.path_parameters.keys().any(|name| name != "org_id");
         let understood = match reply.status {
             200..=299 => true,
             // Nobody has this address here yet, or somebody has it since the last run.

@@ -4,8 +4,10 @@
 use crate::api::{Api, Reply, send};
 use local::openapi;
 use local::system::project_folder;
+use local::template::{ResponseType, Template};
 use regex_lite::Regex;
-use reqwest::Method;
+use reqwest::header::HeaderMap;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use shared::model::text::Name;
 use std::collections::BTreeSet;
@@ -96,6 +98,8 @@ pub(crate) fn fits(method: &Method, reply: &Reply) {
             assert!(reply.headers.contains_key(name), "without {name}: {}", shown());
         }
     }
+    // The introduction says so of each.
+    assert!(reply.status != 503 || reply.headers.contains_key("retry-after"), "without Retry-After: {}", shown());
     if reply.body.is_object()
         && let Some(content) = response["content"].get(media_type)
         && let Some(lacking) = lacking(&content["schema"], &reply.body)
@@ -215,7 +219,7 @@ fn pages_refer_to_what_they_hold() {
     let templates: Vec<&Value> =
         kinds.iter().filter_map(|kind| resolved(kind)["properties"].get("template")).map(|one| &one["enum"]).collect();
     assert_eq!(templates, [&json!(["welcome"]), &json!(["invitation"]), &json!(["analysis_ready"])]);
-    // And of what proves an address, and of who registers, one of two: neither is nothing, nor both.
+    // And of what proves an address, and of whoever registers, one of two: neither is nothing, nor both.
     for (name, one, other) in [("EmailProof", "code", "token"), ("NewAccount", "org_name", "invitation")] {
         let kinds = schemas[name]["oneOf"].as_array().unwrap_or_else(|| panic!("{name} is one of two"));
         let [first, second] = kinds.as_slice() else { panic!("{name}: {kinds:?}") };
@@ -281,6 +285,22 @@ fn conflicts_name_what_keeps_changing() {
         found += 1;
     }
     assert_eq!(found, 16);
+}
+
+/// What was written by a function that is killed then, that takes longer than the gateway waits, or whose database's replies are lost.
+#[test]
+fn what_may_have_been_done_is_said_where_it_is_shown() {
+    let responses = Template::read(&project_folder().join("template.yaml")).unwrap().gateway_responses;
+    let by_gateway = |kind| responses.answer(kind, &HeaderMap::new(), "an id").status();
+    let killed = by_gateway(ResponseType::IntegrationFailure);
+    let shown = [killed, by_gateway(ResponseType::IntegrationTimeout), StatusCode::SERVICE_UNAVAILABLE];
+    for (path, method, operation) in operations().filter(|(_, method, _)| *method != Method::GET) {
+        for status in shown {
+            let response = resolved(&operation["responses"][status.as_str()]);
+            let said = response["description"].as_str().unwrap_or_default();
+            assert!(said.contains("may have been done"), "{method} {path}: {status}: {said}");
+        }
+    }
 }
 
 /// Mail about accounts is a kind of job that no organization has, and no caller sees.

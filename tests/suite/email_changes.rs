@@ -329,7 +329,7 @@ async fn the_address_before_undoes_it_whatever_came_after() {
         assert_eq!(log_in(&rig.api, email, "a thief's own password").await, 401);
     }
     assert_eq!(log_in(&rig.api, &victim, ANOTHER).await, 200);
-    // Who has lost it is told, and gets nothing to undo that.
+    // Whoever has lost it is told, and gets nothing to undo that.
     rig.deliver_account_mail().await;
     let told = Letters::of(&rig).newest_to(&second);
     assert!(told.starts_with("Your account has another e-mail address again") && !told.contains("://"), "{told}");
@@ -404,6 +404,22 @@ async fn an_address_that_was_not_proven_gets_nothing() {
     assert_eq!(rig.account_mail(), 0);
     let again = rig.api.call(None, Method::POST, "/auth/register", Some(registration(&actor.email))).await;
     assert_eq!(again.status, 201, "{}", again.text);
+}
+
+/// What certainly was not stored is none of the ten.
+#[tokio::test]
+async fn what_was_not_stored_is_none_of_the_weeks() {
+    let origin = Rig::new().await;
+    let database = FaultyDatabase::before(&origin.system.database_url()).await;
+    let rig = Rig::with([("AWS_ENDPOINT_URL_DYNAMODB", database.url.clone())]).await;
+    let (actor, to) = (rig.api.register().await, unique_email());
+    database.inject("TransactWriteItems", Fault::Starve(u32::MAX));
+    let asks = (0..10).map(|_| rig.api.put(&actor, "/me/email", json!({"email": to})));
+    for busy in join_all(asks).await {
+        busy.is_problem(503, "unavailable");
+    }
+    database.release("TransactWriteItems");
+    assert!(letter(&rig, &actor, &to).await.starts_with("Confirm your new e-mail address"));
 }
 
 #[tokio::test]

@@ -20,6 +20,8 @@ pub(crate) enum Fault {
     LeaveAfter(u32),
     /// So many times, `ProvisionedThroughputExceededException`.
     Throttle(u32),
+    /// So many times, an internal error, and nothing done.
+    Fail(u32),
     /// So many times, done, but answered with an internal error.
     LoseReply(u32),
     /// So many times, done, but answered with an internal error, and only after [`FaultyDatabase::release`].
@@ -46,6 +48,11 @@ pub(crate) enum Fault {
 const DONE: &str = ", done";
 /// What queries are counted as that go on with another page.
 const NEXT_PAGE: &str = "Query, next page";
+
+/// What the `UpdateItem`s of one record are called, to have faults of their own.
+pub(crate) fn updates_of(Key { pk, sk }: &Key) -> String {
+    format!("UpdateItem of {pk} {sk}")
+}
 
 /// The `UpdateItem` of somebody else before each transaction, by the transaction's number.
 type Interference = Arc<dyn Fn(u32) -> Value + Send + Sync>;
@@ -176,6 +183,7 @@ impl FaultyDatabase {
             | Fault::ConflictOn(left, _)
             | Fault::Starve(left)
             | Fault::Held(left)
+            | Fault::Fail(left)
             | Fault::LoseReply(left)
             | Fault::HoldLostReply(left)
             | Fault::Delay(left, _) => left,
@@ -210,7 +218,13 @@ async fn answer(proxy: FaultyDatabase, mut call: Call) -> Result<Reply, Cut> {
         let update = update(proxy.calls(&operation));
         proxy.call("UpdateItem", &update).await;
     }
-    Ok(match proxy.due(&operation) {
+    let of_record = (operation == "UpdateItem").then(|| {
+        let request: Value = serde_json::from_slice(call.body()).unwrap();
+        let part = |name: &str| request["Key"][name]["S"].as_str().unwrap().to_owned();
+        updates_of(&Key { pk: part("pk"), sk: part("sk") })
+    });
+    let fault = of_record.and_then(|of_record| proxy.due(&of_record)).or_else(|| proxy.due(&operation));
+    Ok(match fault {
         None => proxy.origin.pass(call).await,
         Some(Fault::Delay(_, delay)) => {
             tokio::time::sleep(delay).await;
@@ -237,6 +251,9 @@ async fn answer(proxy: FaultyDatabase, mut call: Call) -> Result<Reply, Cut> {
                 released.await;
             }
             error(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", json!({"message": "lost"}))
+        }
+        Some(Fault::Fail(_)) => {
+            error(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", json!({"message": "failed"}))
         }
         Some(Fault::Throttle(_)) => {
             let kind = "ProvisionedThroughputExceededException";

@@ -1,11 +1,11 @@
 //! Guesses at one account: what strangers may try, and that its owner comes in all the while.
 
-use crate::api::{Api, PASSWORD, registration, unique_email};
+use crate::api::{self, Api, PASSWORD, registration, unique_email};
 use crate::faults::{Fault, FaultyDatabase};
 use crate::letters::{Letters, code_of, token_of};
 use crate::networks::{ELSEWHERE, HOME, Networks, Reply};
 use futures_util::future::join_all;
-use local::{Options, System};
+use local::{Options, System, operator};
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::ApiError;
@@ -35,8 +35,9 @@ impl Browser {
         }
         let pair = |cookie: &str| cookie.split(';').next().unwrap().to_owned();
         let device = pair(device);
-        // 128 bits, which say nothing.
-        assert_eq!(device.strip_prefix("__Host-device=").map(str::len), Some(22), "{device}");
+        // 128 bits for each account that was logged in to there, which say nothing.
+        let devices = device.strip_prefix("__Host-device=").unwrap().split('.');
+        assert!(devices.clone().all(|one| one.len() == 22) && devices.count() <= 8, "{device}");
         Self { session: pair(session), device }
     }
 }
@@ -178,12 +179,66 @@ async fn a_known_device_has_ten_guesses_of_its_own() {
         assert_eq!(wrong.status, 401, "{}", wrong.body);
     }
     is_closed(&log_in(&networks, HOME, &email, PASSWORD, &browser.device).await, 10, 15 * 60);
-    // Who lost it is no worse off than a stranger.
+    // Whoever lost it is no worse off than a stranger.
     assert_eq!(networks.guess(HOME, &email, PASSWORD).await.status, 200);
     assert_eq!(log_in(&networks, HOME, &email, PASSWORD, &second.device).await.status, 200);
     networks.clock.jump(15 * MINUTE);
     let again = log_in(&networks, HOME, &email, PASSWORD, &browser.device).await;
     assert_eq!(Browser::of(&again).device, browser.device, "a known device stays what it is");
+}
+
+/// One for work, one at home, say: whatever is done with one of them takes the browser from none of the others.
+#[tokio::test]
+async fn one_browser_is_known_to_all_its_accounts() {
+    let networks = Networks::new().await;
+    let (first, Browser { mut device, .. }) = account(&networks).await;
+    let (second, _) = account(&networks).await;
+    let third = unique_email();
+    let with_cookie = |mut body: Value| {
+        body["session"] = json!("cookie");
+        body
+    };
+    // One is made there, one is logged in to, and one has its password reset.
+    let begins = async |path: &str, body: Value, device: &str| {
+        let begun = networks.post(ELSEWHERE, path, with_cookie(body), &[("cookie", device)]).await;
+        assert!(matches!(begun.status, 200 | 201), "{path}: {}", begun.body);
+        Browser::of(&begun)
+    };
+    device = begins("/auth/register", registration(&third), &device).await.device;
+    device = begins("/auth/login", json!({"email": second, "password": PASSWORD}), &device).await.device;
+    assert_eq!(networks.post(HOME, "/auth/forgot-password", json!({"email": third}), &[]).await.status, 202);
+    deliver_account_mail(&networks).await;
+    let token = token_of(&Letters::of_system(&networks.system).newest_to(&third));
+    device = begins("/auth/reset-password", json!({"token": token, "password": PASSWORD}), &device).await.device;
+    join_all((0..12).map(|_| networks.guess(HOME, "nobody@example.com", WRONG))).await;
+    for _ in 0..2 {
+        for email in [&first, &second, &third] {
+            let reply = log_in(&networks, HOME, email, PASSWORD, &device).await;
+            assert_eq!(reply.status, 200, "{email}: {}", reply.body);
+            device = Browser::of(&reply).device;
+        }
+    }
+    // Also where one of them ends its other sessions.
+    let Browser { session, device } = Browser::of(&log_in(&networks, HOME, &second, PASSWORD, &device).await);
+    let both = format!("{session}; {device}");
+    let headers = [("cookie", both.as_str()), ("origin", "http://localhost:5173")];
+    assert_eq!(networks.send("DELETE", HOME, "/me/sessions", Value::Null, &headers).await.status, 204);
+    for email in [&first, &second, &third] {
+        assert_eq!(log_in(&networks, HOME, email, PASSWORD, &device).await.status, 200, "{email}");
+    }
+    // None of them knows what another one was given; and what the reset has voided is nobody's.
+    let devices = device.strip_prefix("__Host-device=").unwrap().split('.');
+    let mut knowing = Vec::new();
+    for one in devices.map(|one| format!("__Host-device={one}")) {
+        let mut of_one = Vec::new();
+        for email in [&first, &second, &third] {
+            if log_in(&networks, HOME, email, PASSWORD, &one).await.status == 200 {
+                of_one.push(email);
+            }
+        }
+        knowing.push(of_one);
+    }
+    assert_eq!(knowing, [vec![], vec![&first], vec![&third], vec![&second]]);
 }
 
 /// Log-ins from private windows, each of which is a device of its own, do not take the place of a browser that is in use.
@@ -214,6 +269,27 @@ async fn a_device_that_is_used_stays_known() {
     }
     private_windows(10).await;
     assert!(!is_known().await, "ten others have come since its last log-in");
+}
+
+/// The database is days late to remove what is over, and in a restored table it removes nothing until it is told to.
+#[tokio::test]
+async fn a_device_is_a_strangers_after_400_days() {
+    let networks = Networks::new().await;
+    let (email, browser) = account(&networks).await;
+    operator::verify_account(networks.system.context(), &email.parse().unwrap()).await.unwrap();
+    let log_in_at_home = async |device: &str| {
+        // It is closed to strangers.
+        join_all((0..12).map(|_| networks.guess(HOME, "nobody@example.com", WRONG))).await;
+        log_in(&networks, HOME, &email, PASSWORD, device).await
+    };
+    networks.clock.jump(399 * 24 * 60 * MINUTE);
+    assert_eq!(log_in_at_home(&browser.device).await.status, 200);
+    networks.clock.jump(400 * 24 * 60 * MINUTE);
+    assert_eq!(log_in_at_home(&browser.device).await.body["code"], "rate_limited");
+    // Nor is another one kept out by what is there of it.
+    let another = Browser::of(&log_in(&networks, ELSEWHERE, &email, PASSWORD, &browser.device).await);
+    assert_ne!(another.device, browser.device);
+    assert_eq!(log_in_at_home(&another.device).await.status, 200);
 }
 
 #[tokio::test]
@@ -261,7 +337,7 @@ async fn a_log_in_under_way_takes_no_device_from_a_new_password() {
     assert_eq!(reply.status, 200, "the device of the reset is known: {}", reply.body);
 }
 
-/// Who ends all other sessions, as after a theft, is not kept from the own device by the next guesses. The others are strangers' from then on.
+/// Whoever ends all other sessions, as after a theft, is not kept from the own device by the next guesses. The others are strangers' from then on.
 #[tokio::test]
 async fn the_device_that_ends_the_other_sessions_stays_known() {
     let networks = Networks::new().await;
@@ -284,7 +360,7 @@ async fn the_device_that_ends_the_other_sessions_stays_known() {
     }
 }
 
-/// Who moves to another address is not kept from the own device by those who guess there. The others are strangers' from then on.
+/// Whoever moves to another address is not kept from the own device by those who guess there. The others are strangers' from then on.
 #[tokio::test]
 async fn the_device_that_confirms_another_address_stays_known() {
     let networks = Networks::new().await;
@@ -311,6 +387,35 @@ async fn the_device_that_confirms_another_address_stays_known() {
     for device in [&other.device, &browser.device] {
         assert_eq!(log_in(&networks, HOME, &third, PASSWORD, device).await.body["code"], "rate_limited");
     }
+}
+
+/// In two tabs: while one confirms the address, the other ends the other sessions, which gives the log-in record another version.
+#[tokio::test]
+async fn the_device_that_confirms_stays_known_while_its_session_ends_the_others() {
+    let networks = Networks::new().await;
+    let (_, browser) = account(&networks).await;
+    let database = FaultyDatabase::before(&networks.system.database_url()).await;
+    let slow = database.system().await;
+    let both = format!("{}; {}", browser.session, browser.device);
+    let headers = [("cookie", both.as_str()), ("origin", "http://localhost:5173")];
+    let to = unique_email();
+    let asked = networks.send("PUT", HOME, "/me/email", json!({"email": to}), &headers).await;
+    assert_eq!(asked.status, 202, "{}", asked.body);
+    deliver_account_mail(&networks).await;
+    let code = json!({"code": code_of(&Letters::of_system(&networks.system).newest_to(&to))});
+    database.inject("TransactWriteItems", Fault::Hold);
+    let late = Api::at(slow.url());
+    let confirm = late.request(Method::POST, "/auth/verify-email").header("cookie", both.as_str());
+    let confirm = confirm.header("origin", "http://localhost:5173").json(&code);
+    let end_others = async {
+        database.holds("TransactWriteItems").await;
+        assert_eq!(networks.send("DELETE", HOME, "/me/sessions", Value::Null, &headers).await.status, 204);
+        database.release("TransactWriteItems");
+    };
+    let (moved, ()) = tokio::join!(api::send(confirm), end_others);
+    assert_eq!((moved.status, moved.body["email"].as_str()), (200, Some(to.as_str())), "{}", moved.text);
+    join_all((0..12).map(|_| networks.guess(HOME, "nobody@example.com", WRONG))).await;
+    assert_eq!(log_in(&networks, HOME, &to, PASSWORD, &browser.device).await.status, 200);
 }
 
 /// Whatever others have guessed from its network, and whoever has its session elsewhere.

@@ -1,13 +1,27 @@
-//! What `GET /health?deep=1` says of a cache that has a name.
+//! What `GET /health?deep=1` says of a database that is down, and of a cache that has a name.
 
+use crate::api::Api;
+use crate::environment::config;
+use crate::faults::{Fault, FaultyDatabase};
 use lambda_http::{Body, Request};
 use local::{Options, System};
+use reqwest::Method;
 use serde_json::{Value, json};
 use shared::Context;
 use shared::clock::Clock;
-use shared::config::Config;
 use shared::runtime::respond;
 use testkit::http::{self, Server, StatusCode};
+
+#[tokio::test]
+async fn who_finds_it_down_is_told_when_to_look_again() {
+    let origin = System::start(Options { background: false, ..Options::ephemeral() }).await.unwrap();
+    let database = FaultyDatabase::before(&origin.database_url()).await;
+    let system = database.system().await;
+    database.inject("GetItem", Fault::Throttle(3));
+    let reply = Api::at(system.url()).call(None, Method::GET, "/health?deep=1", None).await;
+    assert_eq!((reply.status, &reply.body["status"]), (503, &json!("down")), "{}", reply.text);
+    assert_eq!(reply.header("retry-after"), "5");
+}
 
 /// A control plane that answers all with one document; gives its address.
 async fn control_plane(status: StatusCode, document: &'static str) -> String {
@@ -20,28 +34,19 @@ async fn control_plane(status: StatusCode, document: &'static str) -> String {
 /// What the function says where `CACHE_URL` and the control plane are these.
 async fn deep(system: &System, cache_url: &str, control_plane: &str) -> (u16, Value) {
     let database = system.database_url();
-    let config = Config::from_lookup(|name| {
-        let value = match name {
-            "TABLE_NAME" => local::names::TABLE_NAME,
-            "ALLOWED_ORIGINS" => "https://app.example.com",
-            "SESSION_REQUESTS_PER_SECOND" => "1000000000",
-            "ORG_REQUESTS_PER_SECOND" => "1000000000,1000000000,1000000000",
-            "CACHE_URL" => cache_url,
-            "AWS_REGION" => "eu-west-1",
-            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "test",
-            "AWS_ENDPOINT_URL_DYNAMODB" => database.as_str(),
-            "AWS_ENDPOINT_URL_ELASTICACHE" => control_plane,
-            _ => return None,
-        };
-        Some(value.to_owned())
-    });
+    let variables = [
+        ("CACHE_URL", cache_url),
+        ("AWS_REGION", "eu-west-1"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", database.as_str()),
+        ("AWS_ENDPOINT_URL_ELASTICACHE", control_plane),
+    ];
     let mut request = Request::new(Body::Empty);
     *request.uri_mut() = "https://api.example.com/health?deep=1".parse().unwrap();
     let request = lambda_http::RequestExt::with_query_string_parameters(
         request,
         std::collections::HashMap::from([("deep".to_owned(), vec!["1".to_owned()])]),
     );
-    let reply = respond(&Context::new(config.unwrap(), Clock::system()), request, health::handle).await;
+    let reply = respond(&Context::new(config(&variables), Clock::system()), request, health::handle).await;
     let Body::Text(text) = reply.body() else { panic!("a text") };
     (reply.status().as_u16(), serde_json::from_str(text).unwrap())
 }

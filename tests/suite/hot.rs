@@ -7,7 +7,7 @@ mod half_done;
 mod heat;
 mod lanes;
 mod lists;
-mod rig;
+pub(crate) mod rig;
 mod room;
 mod throttled;
 mod usage;

@@ -1,6 +1,6 @@
 //! Who counts as who, also between the moment that a request is verified and the moment that its write is done.
 
-use crate::api::{Actor, Api, PASSWORD, Reply};
+use crate::api::{Actor, Api, PASSWORD, Reply, unique_email};
 use crate::faults::{Fault, FaultyDatabase};
 use futures_util::future::join_all;
 use local::{Options, System};
@@ -208,19 +208,37 @@ async fn what_a_session_has_under_way_is_done_while_it_ends_the_others() {
     let (to_member, settings) = (path(&owner, &member.user_id), format!("/orgs/{}/settings", owner.org_id));
     let zone = || Some(json!({"settings": {"timezone": "Asia/Tokyo"}}));
     let end_others = async || assert_eq!(scene.api.delete(&owner, "/me/sessions").await.status, 204);
+    let (sessions, invitations) = ("/me/sessions".to_owned(), format!("/orgs/{}/invitations", owner.org_id));
+    // Of its own membership, too, while another owner is there.
+    scene.api.join(&owner, "owner").await;
+    let itself = path(&owner, &owner.user_id);
     let writes = [
         (Method::PUT, &to_member, Some(json!({"role": "admin"}))),
         (Method::PUT, &settings, zone()),
+        (Method::POST, &invitations, Some(json!({"email": unique_email(), "role": "member"}))),
+        (Method::DELETE, &sessions, None),
         (Method::DELETE, &to_member, None),
+        (Method::PUT, &itself, Some(json!({"role": "admin"}))),
     ];
     for (method, path, body) in writes {
         let what = format!("{method} {path}");
         let reply = scene.late(scene.slow.call(Some(&owner), method, path, body), async || end_others().await).await;
-        assert!(matches!(reply.status, 200 | 204), "{what}: {} {}", reply.status, reply.text);
+        assert!(matches!(reply.status, 200 | 201 | 204), "{what}: {} {}", reply.status, reply.text);
     }
-    let other = Actor::of(&scene.api.login(&owner.email, Some(&owner.org_id)).await.body, &owner.email);
-    let put = scene.slow.call(Some(&other), Method::PUT, &settings, zone());
-    scene.late(put, async || end_others().await).await.is_problem(401, "invalid_token");
+    let log_in = async || Actor::of(&scene.api.login(&owner.email, Some(&owner.org_id)).await.body, &owner.email);
+    let mut other = log_in().await;
+    for (method, path, body) in [
+        (Method::PUT, &settings, zone()),
+        (Method::POST, &invitations, Some(json!({"email": unique_email(), "role": "member"}))),
+        (Method::DELETE, &sessions, None),
+        (Method::DELETE, &itself, None),
+    ] {
+        let late = scene.late(scene.slow.call(Some(&other), method, path, body), async || end_others().await).await;
+        late.is_problem(401, "invalid_token");
+        other = log_in().await;
+    }
+    let leaves = scene.slow.call(Some(&owner), Method::DELETE, &itself, None);
+    assert_eq!(scene.late(leaves, async || end_others().await).await.status, 204);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! is asked past the cache what they should see.
 
 use crate::api::{registrant, unique_email};
+use crate::environment::config;
 use crate::faults::{Fault, FaultyDatabase};
 use lambda_http::http::Method;
 use lambda_http::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, IF_MATCH};
@@ -11,7 +12,6 @@ use local::{Options, System, functions, operator};
 use serde_json::{Value, json};
 use shared::clock::Clock;
 use shared::conditional::Expected;
-use shared::config::Config;
 use shared::model::org::Plan;
 use shared::response::Problem;
 use shared::runtime::event::PathParameters;
@@ -75,23 +75,8 @@ struct Rig {
 }
 
 fn context(endpoint: &str, cache_url: &str) -> &'static Context {
-    let config = Config::from_lookup(|name| {
-        let value = match name {
-            "TABLE_NAME" => local::names::TABLE_NAME,
-            "ALLOWED_ORIGINS" => "https://app.example.com",
-            "SESSION_REQUESTS_PER_SECOND" => "1000000000",
-            "ORG_REQUESTS_PER_SECOND" => "1000000000,1000000000,1000000000",
-            "CACHE_URL" => cache_url,
-            "ANALYSIS_PROVIDER" => "builtin",
-            "AWS_REGION" => "us-east-1",
-            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "test",
-            "AWS_ENDPOINT_URL_DYNAMODB" => endpoint,
-            "REGISTRATIONS_PER_MINUTE" | "REGISTRATIONS_PER_DAY" => "1000",
-            _ => return None,
-        };
-        Some(value.to_owned())
-    });
-    Box::leak(Box::new(Context::new(config.unwrap(), Clock::new(local::Clock::of_tests()))))
+    let config = config(&[("AWS_ENDPOINT_URL_DYNAMODB", endpoint), ("CACHE_URL", cache_url)]);
+    Box::leak(Box::new(Context::new(config, Clock::new(local::Clock::of_tests()))))
 }
 
 async fn rig() -> Rig {
@@ -99,7 +84,7 @@ async fn rig() -> Rig {
     let database = FaultyDatabase::before(&system.database_url()).await;
     let (here, past) = (context(&database.url, "memory:"), context(&system.database_url(), "off:"));
     let mut rig = Rig { database, here, past, token: String::new(), ids: Vec::new(), _system: system };
-    let session = operator::found_account(past, registrant(&unique_email())).await.unwrap().session;
+    let session = operator::account(past, registrant(&unique_email())).await.unwrap().session;
     let session = serde_json::to_value(session).unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     rig.token = text(&session["token"]);
@@ -243,6 +228,31 @@ async fn a_repetition_does_not_undo_the_change_that_came_after() {
     }
 }
 
+/// Whoever was told to try again would be refused by its own change, which has another tag.
+#[tokio::test]
+async fn a_change_that_is_done_is_answered_whatever_cannot_be_read_then() {
+    let (function, body) = Write::Profile.request();
+    for with_condition in [false, true] {
+        let rig = rig().await;
+        let before = rig.tag(Write::Profile).await;
+        let condition: Vec<_> =
+            before.iter().filter(|_| with_condition).map(|before| (IF_MATCH, before.as_str())).collect();
+        rig.database.inject("UpdateItem", Fault::Hold);
+        let meanwhile = async {
+            rig.database.holds("UpdateItem").await;
+            for read in ["GetItem", "Query"] {
+                rig.database.inject(read, Fault::Throttle(ATTEMPTS));
+            }
+            rig.database.release("UpdateItem");
+        };
+        let (reply, ()) = tokio::join!(rig.reply(rig.here, function, &body, &condition), meanwhile);
+        assert_eq!(reply.status(), 200, "condition: {with_condition}");
+        let after = rig.tag(Write::Profile).await;
+        assert_ne!(after, before);
+        assert_eq!(reply.headers()["etag"].to_str().ok(), after.as_deref(), "condition: {with_condition}");
+    }
+}
+
 #[tokio::test]
 async fn what_may_be_written_leaves_no_old_value() {
     for write in WRITES {
@@ -257,7 +267,7 @@ async fn what_may_be_written_leaves_no_old_value() {
 
 /// Without this, a client that reads and tries again, as it should, would be refused for as long as the cache keeps the value.
 #[tokio::test]
-async fn who_is_refused_sees_what_a_dead_writer_did() {
+async fn whoever_is_refused_sees_what_a_dead_writer_did() {
     for write in [Write::Settings, Write::Profile, Write::Item, Write::Deletion] {
         let rig = rig().await;
         let before = rig.read(rig.here, write.reader()).await;
@@ -271,7 +281,7 @@ async fn who_is_refused_sees_what_a_dead_writer_did() {
 
 /// Without a condition a deletion is refused by what it does not find.
 #[tokio::test]
-async fn who_deletes_what_a_dead_writer_deleted_sees_it_gone() {
+async fn whoever_deletes_what_a_dead_writer_deleted_sees_it_gone() {
     let rig = rig().await;
     let before = rig.read(rig.here, "list-items").await;
     assert_eq!(rig.write(rig.past, Write::Deletion, None).await, 204);

@@ -15,6 +15,7 @@ mod coverage;
 mod documented;
 mod documents;
 mod email_changes;
+mod environment;
 mod events;
 mod faults;
 mod guesses;

@@ -147,12 +147,12 @@ async fn each_operation_answers_each_caller_as_the_row_says() {
     let callers: Vec<_> = callers.chain(others).collect();
     every_operation_has_a_row(&document);
     for (path, operations) in document["paths"].as_object().unwrap() {
-        // HEAD is answered as GET (`parity`).
+        // HEAD is answered as GET (`conventions::head_and_slashes_work_on_every_path`).
         for (method, operation) in operations.as_object().unwrap().iter().filter(|(method, _)| *method != "head") {
             let id = operation["operationId"].as_str().unwrap();
             let row = ROWS.iter().find(|row| row.operation == id).unwrap();
             for ((caller, name), expected) in callers.clone().into_iter().zip(row.all()) {
-                let target = Target::fresh(&api, if name == "unverified" { &unverified } else { &owner }, id).await;
+                let to = path_of(&api, if name == "unverified" { &unverified } else { &owner }, path).await;
                 let session = match (id, caller) {
                     // Logging out ends a session that is needed later: take another.
                     ("logout", Some(caller)) if !name.contains("session") => {
@@ -165,7 +165,7 @@ async fn each_operation_answers_each_caller_as_the_row_says() {
                 // One network may register only so often.
                 let elsewhere = api.elsewhere();
                 let from = if id == "register" { &elsewhere } else { &api };
-                let reply = from.call(session.as_ref(), method, &target.path(path), body(id, &owner.email)).await;
+                let reply = from.call(session.as_ref(), method, &to, body(id, &owner.email)).await;
                 assert_eq!(reply.status, expected, "{id} as {name}: {}", reply.text);
                 if name == "unverified" && UNVERIFIED.contains(&id) {
                     reply.is_problem(403, "email_unverified");
@@ -192,44 +192,24 @@ fn every_operation_has_a_row(document: &Value) {
     assert!(without_operation.is_empty(), "rows without an operation: {without_operation:?}");
 }
 
-/// The first organization's ids, for a path's parameters.
-pub(crate) struct Target {
-    org_id: String,
-    user_id: String,
-    item_id: String,
-    /// Has ended.
-    job_id: String,
-    session_id: String,
-    invitation_id: String,
-}
-
-impl Target {
-    /// Fresh where the operation uses one up.
-    pub(crate) async fn fresh(api: &Api, owner: &Actor, operation: &str) -> Self {
-        let user_id = match operation {
-            "put_member" | "delete_member" => api.join(owner, "member").await.user_id,
-            _ => owner.user_id.clone(),
+/// The path of a template with ids of an owner's: fresh ones where an operation may use one up.
+pub(crate) async fn path_of(api: &Api, owner: &Actor, template: &str) -> String {
+    let mut path = template.to_owned();
+    for name in template.split('{').skip(1).filter_map(|part| part.split('}').next()) {
+        let id = match name {
+            "org_id" => owner.org_id.clone(),
+            // Somebody who may leave.
+            "user_id" if template.contains("/members/") => api.join(owner, "member").await.user_id,
+            "user_id" => owner.user_id.clone(),
+            "item_id" => api.item(owner).await,
+            // Has ended.
+            "job_id" => api.ended_job(owner).await,
+            "session_id" => api.another_session(owner).await,
+            // An owner whose address is not proven invites nobody.
+            "invitation_id" => api.invitation(&api.join(owner, "admin").await).await,
+            unknown => panic!("{template}: the matrix has no {unknown}"),
         };
-        let item_id = if operation.ends_with("_item") { api.item(owner).await } else { String::new() };
-        let job_id = if operation.ends_with("_job") { api.ended_job(owner).await } else { String::new() };
-        let session_id = if operation == "end_session" { api.another_session(owner).await } else { String::new() };
-        // An owner whose address is not proven invites nobody.
-        let invitation_id = match operation {
-            "withdraw_invitation" => api.invitation(&api.join(owner, "admin").await).await,
-            _ => String::new(),
-        };
-        Self { org_id: owner.org_id.clone(), user_id, item_id, job_id, session_id, invitation_id }
+        path = path.replace(&format!("{{{name}}}"), &id);
     }
-
-    pub(crate) fn path(&self, template: &str) -> String {
-        let path = template
-            .replace("{org_id}", &self.org_id)
-            .replace("{user_id}", &self.user_id)
-            .replace("{item_id}", &self.item_id)
-            .replace("{session_id}", &self.session_id)
-            .replace("{invitation_id}", &self.invitation_id)
-            .replace("{job_id}", &self.job_id);
-        assert!(!path.contains('{'), "{template} has a parameter that the matrix does not know");
-        path
-    }
+    path
 }

@@ -253,7 +253,7 @@ async fn a_lost_reply_gives_no_failed_log_in_back_twice() {
 }
 
 #[tokio::test]
-async fn nothing_closes_what_may_be_done_no_times() {
+async fn a_limit_of_zero_closes() {
     let networks = Networks::with([("REGISTRATIONS_PER_DAY", 0)]).await;
     networks.register(HOME).await.is_limited("registrations-a-day", 0, 24 * 60 * 60);
     let networks = Networks::with([("FAILED_LOG_INS_PER_MINUTE", 0), ("REGISTRATIONS_PER_MINUTE", 7)]).await;

@@ -1,6 +1,7 @@
 //! One database read per miss, across processes, counted at the database. Needs a real Redis: `just test-redis`.
 
 use crate::api::{registration, unique_email};
+use crate::environment;
 use crate::faults::{Fault, FaultyDatabase};
 use local::{Options, System};
 use serde_json::Value;
@@ -66,14 +67,9 @@ impl Reader {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
             .args(["--exact", "one_read::reader_process", "--ignored", "--nocapture"])
-            .env("TABLE_NAME", local::names::TABLE_NAME)
-            .env("ALLOWED_ORIGINS", "https://app.example.com")
-            .env("SESSION_REQUESTS_PER_SECOND", "50")
-            .env("ORG_REQUESTS_PER_SECOND", "50,500,10000")
+            .envs(environment::PLAIN)
             .env("CACHE_URL", &scene.cache_url)
-            .env("AWS_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", &name)
-            .env("AWS_SECRET_ACCESS_KEY", "test")
             .env("AWS_ENDPOINT_URL_DYNAMODB", &scene.database.url)
             .env("USER_ID", &scene.user_id);
         Self { name, process: Talking::start(&mut command) }

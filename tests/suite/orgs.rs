@@ -138,7 +138,12 @@ async fn readers_during_writes_see_no_older_plan_than_one_acknowledged() {
     for round in 0..20 {
         let plan = [Plan::Free, Plan::Pro, Plan::Enterprise][round % 3];
         let reads = join_all((0..5).map(|_| api.get(&owner, &path)));
-        let (given, _) = tokio::join!(api.give_plan(&owner, plan), reads);
+        let (given, during) = tokio::join!(api.give_plan(&owner, plan), reads);
+        for read in during {
+            // What was acknowledged before they asked, or what is on its way.
+            assert_eq!(read.status, 200, "round {round}: {}", read.text);
+            assert!(read.body["version"].as_u64() >= Some(given.version - 1), "round {round}: {}", read.text);
+        }
         let after = join_all((0..5).map(|_| api.get(&owner, &path))).await;
         for read in after {
             assert_eq!(read.body["version"], given.version, "round {round}");

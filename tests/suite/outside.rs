@@ -1,4 +1,4 @@
-//! Who belongs to no organization: what it may still do, and what ends its sessions.
+//! Whoever belongs to no organization: what it may still do, and what ends its sessions.
 
 use crate::api::{Actor, Api, PASSWORD};
 use reqwest::Method;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 const ANOTHER: &str = "purple monkey dishwasher";
 
 #[tokio::test]
-async fn who_belongs_to_none_has_its_account_and_nothing_else() {
+async fn users_without_an_organization_reach_their_account_only() {
     let api = Api::new();
     let outside = api.outside().await;
     let me = api.get(&outside, "/me").await;

@@ -1,9 +1,15 @@
 //! The catalogue of model prices: real data, whole and filtered.
 
 use crate::api::{Api, send};
+use crate::environment::config;
+use crate::faults::{Fault, FaultyDatabase};
 use local::system::project_folder;
+use local::{Options, System};
 use reqwest::Method;
 use serde_json::{Value, json};
+use shared::Context;
+use shared::clock::Clock;
+use shared::model::price::Catalogue;
 
 fn file() -> Value {
     let text = std::fs::read_to_string(project_folder().join("data/model-prices.json")).unwrap();
@@ -61,4 +67,46 @@ async fn the_catalogue_travels_gzipped_and_is_not_sent_twice() {
     let tag = api.call(None, Method::GET, "/models/pricing", None).await.header("etag").to_owned();
     let again = send(api.request(Method::GET, "/models/pricing").header("If-None-Match", tag)).await;
     assert_eq!((again.status, again.text.as_str()), (304, ""));
+}
+
+/// One of several chunks, whose models all say which it is.
+fn of_month(month: &str) -> Catalogue {
+    let name = month.repeat(200);
+    let model = |number: usize| {
+        json!({"provider": "p", "model": format!("m{number}"), "name": name, "context_window": null,
+            "prices_usd_per_mtok": {}})
+    };
+    let models: Vec<Value> = (0..300).map(model).collect();
+    serde_json::from_value(json!({"as_of": month, "unit": "dollars", "models": models})).unwrap()
+}
+
+/// Each write of a new one waits while it is read, from the table: environments keep what they have read for a while.
+#[tokio::test]
+async fn readers_see_the_old_catalogue_or_the_new_one_while_it_is_replaced() {
+    let [before, after] = ["2026-10", "2026-11"].map(of_month);
+    let system = System::start(Options::ephemeral()).await.unwrap();
+    let database = FaultyDatabase::before(&system.database_url()).await;
+    let variables = [("AWS_ENDPOINT_URL_DYNAMODB", database.url.as_str()), ("CACHE_URL", "off:")];
+    let operator = Context::new(config(&variables), Clock::system());
+    let store = system.context().store();
+    store.seed_catalogue(&before).await.unwrap();
+    let read = async || store.catalogue().await.unwrap().unwrap();
+    let mut replaced = std::pin::pin!(operator.store().seed_catalogue(&after));
+    database.inject("PutItem", Fault::Hold);
+    let mut steps = 0;
+    loop {
+        tokio::select! {
+            done = &mut replaced => break done.unwrap(),
+            () = database.holds("PutItem") => {}
+        }
+        let found = read().await;
+        // Later the last write may be done, and have been sent again.
+        assert!(found == before || steps > 0 && found == after, "a mixture, or too early");
+        steps += 1;
+        // What has arrived is done; what follows it waits.
+        database.release("PutItem");
+        database.inject("PutItem", Fault::Hold);
+    }
+    assert!(steps > 1, "the manifest follows the chunks");
+    assert!(read().await == after);
 }

@@ -1,5 +1,6 @@
-//! Least privilege: `local` holds each function to its `Policies` in the template, so all other tests show that they suffice.
-//! These show that each grant is needed and none is missing, and that too little and too much are both found.
+//! Least privilege: `local` holds each function to its `Policies` in the template, so tests that call the system show that they suffice.
+//! That holds neither of a context that a test makes itself, nor of what a function goes on without. So these show that each grant is
+//! needed and none is missing, and that too little and too much are both found.
 
 use crate::api::{Actor, Api, PASSWORD, registration, send, unique_email};
 use crate::faults::{Fault, FaultyDatabase};
@@ -144,7 +145,7 @@ impl World {
         ok(api.get(&owner, &format!("{org}/members")).await.status);
         ok(api.delete(&owner, &path).await.status);
         self.invitations(&owner).await;
-        // Who belongs to no organization makes itself a place outside.
+        // Whoever belongs to no organization makes itself a place outside.
         api.outside().await;
         ok(api.call(None, Method::GET, "/health?deep=1", None).await.status);
         ok(api.call(Some(&owner), Method::POST, "/auth/logout", None).await.status);
@@ -194,6 +195,10 @@ impl World {
         assert_eq!(with_key(&batch).await, 503);
         self.database.inject("BatchWriteItem", Fault::Throttle(0));
         assert_eq!(with_key(&batch).await, 201, "nothing came of the first");
+        // Where deletions meet on the count: the organization is hot, and its lanes are filled.
+        let another = format!("/items/{}", api.item(&owner).await);
+        self.database.inject("TransactWriteItems", Fault::ConflictOn(3, 1));
+        ok(api.call(Some(&owner), Method::DELETE, &another, None).await.status);
         // Where items are spread, and the lanes hold room of another plan.
         operator::spread(self.rig.system.context(), owner.org_id.parse().unwrap()).await.unwrap();
         self.rig.system.clock().jump(SPREAD_BY_OPERATOR_AFTER);
@@ -201,7 +206,7 @@ impl World {
         api.item(&owner).await;
     }
 
-    /// The catalogue, which an analysis needs too: who asks first reads it, and all functions of a system share what was
+    /// The catalogue, which an analysis needs too: whoever asks first reads it, and all functions of a system share what was
     /// read. So here another system is asked.
     async fn prices(&self) {
         let api = Api::at(self.origin.url());
@@ -374,7 +379,7 @@ async fn grants() -> &'static Grants {
     static GRANTS: OnceCell<Grants> = OnceCell::const_new();
     let calls = async || {
         let world = World::start().await;
-        // Boxed: who asks from within a test of its own would not have them on its stack.
+        // Boxed: whoever asks from within a test of its own would not have them on its stack.
         Box::pin(world.a_day_later()).await;
         Box::pin(world.accounts_and_orgs()).await;
         Box::pin(world.items()).await;

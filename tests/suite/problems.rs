@@ -1,14 +1,17 @@
 //! Each error that any test sees, the gateway's among them, is a problem as the published document has it.
 
-use crate::api::{Api, Reply, send};
+use crate::api::{Api, ORIGIN, Reply, send};
 use crate::documented::DOCUMENT;
 use crate::faults::FaultyDatabase;
 use crate::jobs::rig::Rig;
 use lambda_http::Body;
+use local::template::Template;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, header};
 use serde_json::{Value, json};
 use shared::StatusCode;
 use shared::response::Problem;
+use shared::runtime::{EXPOSED_HEADERS, SECURITY_HEADERS};
 use shared::store::keys::Key;
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -127,34 +130,45 @@ async fn settings_that_keep_changing_are_a_conflict() {
     reply.is_problem(409, "concurrent_change");
 }
 
-/// The template's own answers, those among them that only AWS can give.
+/// The template's own answers, those among them that only AWS can give, as a page at an allowed origin gets them.
 #[test]
 fn every_gateway_response_of_the_template_is_a_problem() {
-    let template = std::fs::read_to_string(local::system::project_folder().join("template.yaml")).unwrap();
-    let (_, responses) = template.split_once("\n      GatewayResponses:\n").unwrap();
-    let (responses, _) = responses.split_once("\n  # ---").unwrap();
-    let mut titles = HashMap::new();
-    let mut seen = 0;
-    for line in responses.lines().filter_map(|line| line.trim().strip_prefix("application/json: '")) {
-        let body: Value = serde_json::from_str(line.strip_suffix('\'').unwrap()).unwrap();
-        check(&DOCUMENT["components"]["schemas"]["Problem"], &body).unwrap();
+    let template = Template::read(&local::system::project_folder().join("template.yaml")).unwrap();
+    let request = HeaderMap::from_iter([(header::ORIGIN, HeaderValue::from_static(ORIGIN))]);
+    let (mut titles, mut seen) = (HashMap::new(), 0);
+    for (name, response) in template.gateway_responses.all() {
+        let answer = response.answer(&request, "an id");
+        let body: Value = serde_json::from_str(answer.body()).unwrap();
+        check(&DOCUMENT["components"]["schemas"]["Problem"], &body).unwrap_or_else(|why| panic!("{name}: {why}"));
+        assert_eq!(body["status"], answer.status().as_u16(), "{name}");
         let known = titles.entry(body["code"].to_string()).or_insert_with(|| body["title"].clone());
-        assert_eq!(body["title"], *known, "{body}");
+        assert_eq!(body["title"], *known, "{name}");
         // A function's problem of this status has the same words.
-        let status = StatusCode::from_u16(u16::try_from(body["status"].as_u64().unwrap()).unwrap()).unwrap();
-        let Body::Text(ours) = Problem::new(status, "code", "detail").into_reply().into_body() else {
+        let Body::Text(ours) = Problem::new(answer.status(), "code", "detail").into_reply().into_body() else {
             panic!("a text")
         };
-        assert_eq!(serde_json::from_str::<Value>(&ours).unwrap()["title"], body["title"]);
+        assert_eq!(serde_json::from_str::<Value>(&ours).unwrap()["title"], body["title"], "{name}");
+        let said = |header: &str| answer.headers().get(header).map(|value| value.to_str().unwrap());
+        for (header, value) in SECURITY_HEADERS.into_iter().chain([
+            (header::CONTENT_TYPE, "application/problem+json"),
+            (header::CACHE_CONTROL, "no-store"),
+            (header::VARY, "Origin"),
+            (header::ACCESS_CONTROL_ALLOW_ORIGIN, ORIGIN),
+            (header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true"),
+            (HeaderName::from_static("x-request-id"), "an id"),
+        ]) {
+            assert_eq!(said(header.as_str()), Some(value), "{name}: {header}");
+        }
+        let exposed: Vec<&str> = said("access-control-expose-headers").unwrap_or_default().split(',').collect();
+        assert!(exposed.iter().all(|one| EXPOSED_HEADERS.split(", ").any(|ours| ours == *one)), "{name}: {exposed:?}");
+        let is_limit = answer.status() == StatusCode::TOO_MANY_REQUESTS;
+        for limit in ["retry-after", "ratelimit", "ratelimit-policy"] {
+            assert_eq!(said(limit).is_some(), is_limit, "{name}: {limit}");
+        }
+        for readable in ["x-request-id", "retry-after", "ratelimit", "ratelimit-policy"] {
+            assert!(exposed.iter().any(|one| one.eq_ignore_ascii_case(readable)), "{name}: {readable}");
+        }
         seen += 1;
     }
-    let statuses: Vec<&str> = responses.lines().filter_map(|line| line.trim().strip_prefix("StatusCode: ")).collect();
-    assert!(seen > 10 && statuses.len() == seen, "each says its status: {} of {seen}", statuses.len());
-    let lists = responses.matches("            Headers:\n").count();
-    assert!(lists > 0);
-    let all = shared::runtime::SECURITY_HEADERS.into_iter();
-    for (name, value) in all.chain([(header::CACHE_CONTROL, "no-store")]) {
-        let said = responses.to_lowercase().matches(&format!("{name}: \"'{}'\"", value.to_lowercase())).count();
-        assert_eq!(said, lists, "{name} in each list of headers");
-    }
+    assert!(seen > 10, "{seen}");
 }

@@ -78,9 +78,31 @@ async fn the_mails_link_gives_another_password_once_and_ends_all_else() {
     assert!(told.contains(&format!("{app}/forgot-password")) && !told.contains('#'), "{told}");
 }
 
+/// The link is used up by then: whoever was told to try again would be refused.
+#[tokio::test]
+async fn what_is_done_is_answered_whatever_cannot_be_read_then() {
+    let rig = Rig::new().await;
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    let busy = database.system().await;
+    let api = Api::at(busy.url());
+    let actor = rig.api.register().await;
+    let token = link(&rig, &actor.email).await;
+    database.inject("TransactWriteItems", Fault::Hold);
+    let meanwhile = async {
+        database.holds("TransactWriteItems").await;
+        for read in ["GetItem", "Query"] {
+            database.inject(read, Fault::Throttle(3));
+        }
+        database.release("TransactWriteItems");
+    };
+    let (done, ()) = tokio::join!(reset(&api, &token, ANOTHER), meanwhile);
+    assert_eq!((done.status, done.body["org"]["id"].as_str()), (200, Some(actor.org_id.as_str())), "{}", done.text);
+    assert_eq!(rig.api.get(&Actor::of(&done.body, &actor.email), "/me").await.status, 200);
+}
+
 /// Whoever was removed from its last organization comes back in.
 #[tokio::test]
-async fn who_belongs_to_no_organization_gets_a_session_in_none() {
+async fn whoever_belongs_to_no_organization_gets_a_session_in_none() {
     let rig = Rig::new().await;
     let (actor, other) = (rig.api.register().await, rig.api.register().await);
     let path = |user: &Actor| format!("/orgs/{}/members/{}", actor.org_id, user.user_id);
@@ -239,6 +261,28 @@ async fn a_squatter_voids_three_links_a_day_and_no_more() {
     for password in [PASSWORD, "a squatter's password"] {
         assert_eq!(log_in(&rig.api, &squatter.email, password).await, 401);
     }
+}
+
+/// A change that certainly did not come about voids nothing, so it is none of the three.
+#[tokio::test]
+async fn a_password_that_was_not_changed_is_none_of_the_days() {
+    let origin = Rig::new().await;
+    let database = FaultyDatabase::before(&origin.system.database_url()).await;
+    let rig = Rig::with([("AWS_ENDPOINT_URL_DYNAMODB", database.url.clone())]).await;
+    let squatter = squatter_at_noon(&rig).await;
+    let change = async || {
+        let change = json!({"current": PASSWORD, "password": PASSWORD});
+        rig.api.put(&squatter, "/me/password", change).await
+    };
+    database.inject("TransactWriteItems", Fault::Starve(u32::MAX));
+    for _ in 0..3 {
+        change().await.is_problem(503, "unavailable");
+    }
+    database.release("TransactWriteItems");
+    for _ in 0..3 {
+        assert_eq!(change().await.status, 204);
+    }
+    change().await.is_problem(429, "rate_limited");
 }
 
 /// Nor are there three more for another account, which the address may have once the one of before has moved away from it.
@@ -466,6 +510,24 @@ async fn twenty_a_day_are_asked_for_from_one_network() {
     assert_eq!(ask(ELSEWHERE).await.status, 202);
     networks.clock.jump(24 * HOUR);
     assert_eq!(ask(HOME).await.status, 202);
+}
+
+/// A request that was certainly not stored is none of a network's.
+#[tokio::test]
+async fn a_link_that_was_not_stored_is_none_of_its_networks() {
+    let origin = Rig::new().await;
+    let database = FaultyDatabase::before(&origin.system.database_url()).await;
+    let environment = [("AWS_ENDPOINT_URL_DYNAMODB", database.url.clone()), ("RESET_LINKS_PER_DAY", "1".to_owned())];
+    let rig = Rig::with(environment).await;
+    let ask = async || {
+        let asked = Some(json!({"email": unique_email()}));
+        rig.api.call(None, Method::POST, "/auth/forgot-password", asked).await
+    };
+    database.inject("TransactWriteItems", Fault::Starve(u32::MAX));
+    ask().await.is_problem(503, "unavailable");
+    database.release("TransactWriteItems");
+    assert_eq!(ask().await.status, 202);
+    ask().await.is_problem(429, "rate_limited");
 }
 
 /// A stranger's guesses keep nobody from a new password; and what was known before it is known no more.

@@ -187,7 +187,7 @@ async fn do_everything(api: &Api, letters: &Letters) -> (Vec<Actor>, Vec<Value>)
     (vec![owner, user, member, other], expected)
 }
 
-/// Who is refused what it may not do, whatever refuses it.
+/// Whoever is refused what it may not do, whatever refuses it.
 async fn try_what_is_forbidden(api: &Api, owner: &Actor, member: &Actor, expected: &mut Vec<Value>) {
     let denied = |actor: &Actor, code: &str| {
         let mut line = by(actor, "denied");

@@ -3,7 +3,7 @@
 use crate::api::{Actor, Api, PASSWORD, Reply, unique_email};
 use crate::faults::{Fault, FaultyDatabase};
 use crate::jobs::rig::Rig;
-use crate::letters::{code_of, token_of};
+use crate::letters::{Letters, code_of, token_of};
 use crate::{email_changes, resets};
 use local::operator;
 use serde_json::json;
@@ -165,6 +165,29 @@ async fn a_session_that_ends_meanwhile_ends_no_other() {
     }
 }
 
+/// Twice at once, as by a double click: it goes on under the mark that it gave itself, whatever was read of that before.
+#[tokio::test]
+async fn a_session_that_ends_the_others_twice_at_once_goes_on() {
+    let rig = Rig::new().await;
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    let slow = database.system().await;
+    let (api, late) = (&rig.api, Api::at(slow.url()));
+    for held in ["Query", WRITE] {
+        let actor = api.register().await;
+        let other = Actor::of(&api.login(&actor.email, None).await.body, &actor.email);
+        database.inject(held, Fault::Hold);
+        let meanwhile = async {
+            database.holds(held).await;
+            assert_eq!(api.delete(&actor, "/me/sessions").await.status, 204);
+            database.release(held);
+        };
+        let (ended, ()) = tokio::join!(late.delete(&actor, "/me/sessions"), meanwhile);
+        assert_eq!(ended.status, 204, "{held}: {}", ended.text);
+        let statuses = (api.get(&actor, "/me").await.status, api.get(&other, "/me").await.status);
+        assert_eq!(statuses, (200, 401), "{held}");
+    }
+}
+
 /// Nor does it end a single one by its id, as that of whoever has ended it.
 #[tokio::test]
 async fn a_session_that_ends_meanwhile_ends_none_by_its_id() {
@@ -178,24 +201,147 @@ async fn a_session_that_ends_meanwhile_ends_none_by_its_id() {
         let own = sessions.iter().find(|session| session["is_current"] == true).unwrap();
         format!("/me/sessions/{}", own["id"].as_str().unwrap())
     };
-    for by in ["a new password", "the other sessions", "its id", "nobody"] {
+    // It has read nothing of the account yet, or all.
+    let ends = ["a new password", "the other sessions", "its id", "nobody"];
+    for (held, by) in ["Query", WRITE].into_iter().flat_map(|held| ends.map(|by| (held, by))) {
         let thief = api.register().await;
         let owner = Actor::of(&api.login(&thief.email, None).await.body, &thief.email);
         let (of_owner, of_thief) = (own_path(&owner).await, own_path(&thief).await);
-        database.inject("Query", Fault::Hold);
+        database.inject(held, Fault::Hold);
         let meanwhile = async {
-            database.holds("Query").await;
+            database.holds(held).await;
             let ended = match by {
                 "nobody" => 204,
                 "its id" => api.delete(&owner, &of_thief).await.status,
                 _ => end(api, by, &owner, "").await.status,
             };
-            assert_eq!(ended, 204, "{by}");
-            database.release("Query");
+            assert_eq!(ended, 204, "{held} {by}");
+            database.release(held);
         };
         let (ended, ()) = tokio::join!(late.delete(&thief, &of_owner), meanwhile);
         let statuses = (ended.status, api.get(&thief, "/me").await.status, api.get(&owner, "/me").await.status);
-        assert_eq!(statuses, if by == "nobody" { (204, 200, 401) } else { (401, 401, 200) }, "{by}: {}", ended.text);
+        let expected = if by == "nobody" { (204, 200, 401) } else { (401, 401, 200) };
+        assert_eq!(statuses, expected, "{held} {by}: {}", ended.text);
+    }
+}
+
+/// In two tabs of one session: while one ends another session by its id, the other ends all others. The pages of what the one reads may be of
+/// before that and after it.
+#[tokio::test]
+async fn a_session_ends_another_by_its_id_while_it_ends_them_all() {
+    let rig = Rig::new().await;
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    let slow = database.system().await;
+    let (api, late) = (&rig.api, Api::at(slow.url()));
+    for (held, fault) in [("Query", Fault::Hold), ("Query", Fault::HoldNextPage), (WRITE, Fault::Hold)] {
+        let actor = api.register().await;
+        let path = format!("/me/sessions/{}", api.another_session(&actor).await);
+        database.inject(held, fault);
+        let meanwhile = async {
+            match fault {
+                Fault::HoldNextPage => database.holds_next_page().await,
+                _ => database.holds(held).await,
+            }
+            assert_eq!(api.delete(&actor, "/me/sessions").await.status, 204);
+            database.release(held);
+        };
+        let (ended, ()) = tokio::join!(late.delete(&actor, &path), meanwhile);
+        assert_eq!(ended.status, 204, "{held}: {}", ended.text);
+        assert_eq!(api.get(&actor, "/me").await.status, 200, "{held}");
+    }
+}
+
+/// In two tabs: while one gives the password, the other ends the other sessions, in whatever way. It is right as long as it is the account's.
+#[tokio::test]
+async fn a_session_is_made_fresh_while_it_ends_the_others() {
+    let rig = Rig::new().await;
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    let slow = database.system().await;
+    let (api, late) = (&rig.api, Api::at(slow.url()));
+    for by in ["a new password", "the other sessions", "another address"] {
+        for is_acting in [true, false] {
+            let mut actor = api.register().await;
+            let other = Actor::of(&api.login(&actor.email, None).await.body, &actor.email);
+            let proof = proof_of(&rig, by, &mut actor).await;
+            database.inject(WRITE, Fault::Hold);
+            let meanwhile = async {
+                database.holds(WRITE).await;
+                let ended = end(api, by, &actor, &proof).await;
+                assert!(matches!(ended.status, 200 | 204), "{by}: {}", ended.text);
+                database.release(WRITE);
+            };
+            let caller = if is_acting { &actor } else { &other };
+            let again = late.post(caller, "/auth/reauthenticate", json!({"password": PASSWORD}));
+            let (again, ()) = tokio::join!(again, meanwhile);
+            match (is_acting, by) {
+                (false, _) => again.is_problem(401, "invalid_token"),
+                (true, "a new password") => again.is_problem(401, "wrong_credentials"),
+                (true, _) => assert_eq!(again.status, 204, "{by}: {}", again.text),
+            }
+            assert_eq!(api.get(&actor, "/me").await.status, 200, "{by}");
+        }
+    }
+}
+
+/// The same with a new password, for which the old one is given.
+#[tokio::test]
+async fn a_password_is_changed_while_the_session_ends_the_others() {
+    let rig = Rig::new().await;
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    let slow = database.system().await;
+    let (api, late) = (&rig.api, Api::at(slow.url()));
+    for is_acting in [true, false] {
+        let actor = api.register().await;
+        let other = Actor::of(&api.login(&actor.email, None).await.body, &actor.email);
+        database.inject(WRITE, Fault::Hold);
+        let meanwhile = async {
+            database.holds(WRITE).await;
+            assert_eq!(api.delete(&actor, "/me/sessions").await.status, 204);
+            database.release(WRITE);
+        };
+        let caller = if is_acting { &actor } else { &other };
+        let (changed, ()) = tokio::join!(end(&late, "a new password", caller, ""), meanwhile);
+        if is_acting {
+            assert_eq!(changed.status, 204, "{}", changed.text);
+        } else {
+            changed.is_problem(401, "invalid_token");
+        }
+        assert_eq!(api.get(&actor, "/me").await.status, 200);
+    }
+}
+
+/// In two tabs: while one proves an address, the other ends the other sessions. What the mail said is right all the same.
+#[tokio::test]
+async fn an_address_is_proven_while_the_session_ends_the_others() {
+    let rig = Rig::new().await;
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    let slow = database.system().await;
+    let (api, late) = (&rig.api, Api::at(slow.url()));
+    for (is_another, by_code) in [(true, true), (true, false), (false, true), (false, false)] {
+        for is_acting in [true, false] {
+            let actor = if is_another { api.register().await } else { api.register_as_everybody().await };
+            let other = Actor::of(&api.login(&actor.email, None).await.body, &actor.email);
+            let text = if is_another {
+                email_changes::letter(&rig, &actor, &unique_email()).await
+            } else {
+                rig.deliver_account_mail().await;
+                Letters::of(&rig).newest_to(&actor.email)
+            };
+            let proof = if by_code { json!({"code": code_of(&text)}) } else { json!({"token": token_of(&text)}) };
+            database.inject(WRITE, Fault::Hold);
+            let meanwhile = async {
+                database.holds(WRITE).await;
+                let ended = api.delete(if is_acting { &actor } else { &other }, "/me/sessions").await;
+                assert_eq!(ended.status, 204, "{}", ended.text);
+                database.release(WRITE);
+            };
+            let (proven, ()) = tokio::join!(email_changes::confirm(&late, &actor, proof), meanwhile);
+            if is_acting {
+                assert_eq!((proven.status, &proven.body["email_verified"]), (200, &json!(true)), "{}", proven.text);
+            } else {
+                proven.is_problem(401, "invalid_token");
+            }
+        }
     }
 }
 

@@ -187,7 +187,7 @@ fn nothing_is_lost(version: &str, before: &Records, after: &Records) {
         for (name, value) in old {
             let (changed, missing) = (new.get(name) != Some(value), !new.contains_key(name));
             let known = may_change.contains(&name.as_str());
-            // What was begun under a key is done when its reply is kept, what was owed is taken, and who runs stands in no backlog.
+            // What was begun under a key is done when its reply is kept, what was owed is taken, and what runs stands in no backlog.
             assert!(
                 !missing || ["work", "owes_cap", "place"].contains(&name.as_str()),
                 "{version}: {pk} {sk} has lost {name}"

@@ -3,6 +3,7 @@
 
 use crate::api::{Actor, Api};
 use futures_util::FutureExt as _;
+use local::like_aws::{self, Lambda, LikeAws, Stream};
 use local::stream_source::StreamSource;
 use local::system::project_folder;
 use local::template::{StreamMapping, Template, Trigger};
@@ -16,8 +17,12 @@ use shared::store::keys::{CachedRecord, Key};
 use shared::token::Token;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use testkit::ports::free_port;
+use testkit::processes::Running;
 use testkit::tcp_proxy::{Fault, TcpProxy};
 
 /// A system, somebody in it, and another one that writes the same table and knows nothing of the cache: what it writes is
@@ -38,7 +43,11 @@ impl World {
     }
 
     async fn with_cache(background: bool, cache_url: String) -> Self {
-        let system = System::start(Options { background, cache_url, ..Options::ephemeral() }).await.unwrap();
+        Self::with(Options { background, cache_url, ..Options::ephemeral() }).await
+    }
+
+    async fn with(options: Options) -> Self {
+        let system = System::start(options).await.unwrap();
         let dying = beside(&system, "off:").await;
         let api = Api::of(&system);
         let owner = api.register().await;
@@ -63,7 +72,12 @@ impl World {
 
     /// Writes all four, and tells no cache.
     async fn write_and_die(&self, number: u32) -> [String; 4] {
-        let (api, owner) = (Api::at(self.dying.url()), &self.owner);
+        self.write(&self.dying, number).await
+    }
+
+    /// Writes all four through a system, and gives what readers are to get.
+    async fn write(&self, system: &System, number: u32) -> [String; 4] {
+        let (api, owner) = (Api::at(system.url()), &self.owner);
         let name = format!("Number {number}");
         let plan = if number.is_multiple_of(2) { Plan::Free } else { Plan::Pro };
         let zone = format!("Etc/GMT+{number}");
@@ -73,7 +87,7 @@ impl World {
             api.patch(owner, &format!("/items/{}", self.item), json!({"name": name})).await,
         ];
         replies.iter().for_each(|reply| assert_eq!(reply.status, 200, "{}", reply.text));
-        operator::give_plan(self.dying.context(), owner.org_id.parse().unwrap(), plan).await.unwrap();
+        operator::give_plan(system.context(), owner.org_id.parse().unwrap(), plan).await.unwrap();
         [name.clone(), plan.as_str().to_owned(), zone, name]
     }
 
@@ -207,6 +221,48 @@ async fn what_was_written_while_the_cache_was_away_reaches_it_when_it_is_back() 
     let written = world.write_and_die(1).await;
     proxy.set(Fault::None);
     soon(&world, &written).await;
+}
+
+/// A Redis of a test's own, and its address.
+async fn redis() -> (Running, String) {
+    let port = free_port();
+    let process = Command::new("redis-server")
+        .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("redis-server runs (apt-get install redis-server)");
+    let process = Running(process);
+    for _ in 0..500 {
+        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            return (process, format!("redis://127.0.0.1:{port}/"));
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("redis-server does not listen on port {port}");
+}
+
+/// Failovers as AWS has them, one after the other: writers are cut off in the middle, and then nobody is there for longer than they wait.
+/// What they could not tell, their tries after the reply do, or the stream. Whoever reads has the cache all the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs redis-server: just test-redis"]
+async fn what_is_written_during_failovers_of_the_cache_reaches_it() {
+    let (_redis, cache_url) = redis().await;
+    let ms = Duration::from_millis;
+    let (failover_every, failover) = ((ms(500), ms(700)), (ms(2_500), ms(3_500)));
+    let cache = Some(like_aws::Cache { failover_every, failover, ..like_aws::Cache::default() });
+    let (lambda, stream) = (Some(Lambda::default()), Some(Stream::default()));
+    let like_aws = Some(LikeAws { cache, lambda, stream, ..LikeAws::nothing() });
+    let mut world = World::with(Options { cache_url: cache_url.clone(), like_aws, ..Options::ephemeral() }).await;
+    let reader = beside(&world.system, &cache_url).await;
+    world.api = Api::at(reader.url());
+    for number in 1..=10 {
+        // Stored beside the replies: now all is cached.
+        for _ in 0..5 {
+            world.read().await;
+        }
+        let written = world.write(&world.system, number).await;
+        soon(&world, &written).await;
+    }
 }
 
 fn mapping() -> StreamMapping {

@@ -3,6 +3,8 @@
 
 use local::system::project_folder;
 use local::template::{Template, Trigger};
+use shared::cache::Name as _;
+use shared::model::cached::ItemPagesKey;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -144,7 +146,7 @@ fn an_account_has_the_environments_that_are_reserved() {
 }
 
 #[test]
-fn who_reserves_too_much_is_told_by_how_much_and_who_has_it() {
+fn whoever_reserves_too_much_is_told_by_how_much_and_who_has_it() {
     let reserved = |new| [("list-items", 120), ("get-user", 80), ("new", new)].map(|(name, n)| (name.to_owned(), n));
     assert_eq!(over_limit(reserved(10).into(), 210), None);
     assert_eq!(
@@ -162,6 +164,31 @@ fn the_cache_can_hold_the_connections_of_all_environments() {
     let environments: u32 = cached.iter().map(|function| function.reserved()).sum();
     let (each, limit) = (stated("CacheConnections", "PerEnvironment"), stated("CacheConnections", "Limit"));
     assert!(environments * each <= limit, "{environments} environments × {each} connections of {limit}");
+}
+
+/// Whoever fills the cache has the commands of everybody refused: readers wait in vain, and writers' renewals are lost. All pages of an
+/// organization lie in one slot, which others may have keys in; one on the plan enterprise is known to the operator.
+#[test]
+fn pages_of_items_leave_room_in_the_cache_for_others() {
+    let text = template();
+    let limits = ["GET", "HEAD"].map(|method| {
+        let setting = format!(r#"ResourcePath: "/~1items", HttpMethod: {method},"#);
+        number_after(text.lines().find(|line| line.contains(&setting)).unwrap(), "UpTo")
+    });
+    let lists: u32 = limits.iter().sum();
+    let parameters = Template::read(&project_folder().join("template.yaml")).unwrap().parameters;
+    let plans: Vec<u32> = parameters["OrgRequestsPerSecond"].split(',').map(|rate| rate.parse().unwrap()).collect();
+    let page = u32::try_from(ItemPagesKey::CLASS.max_bytes.div_ceil(1024)).unwrap();
+    let (pro, slot) = (plans[1].min(lists), stated("CacheUnits", "Slot"));
+    assert!(pro * page <= slot, "{pro} lists × {page} units of a slot's {slot}");
+    let cache = number_after(&text, "ECPUPerSecond: { Maximum: ");
+    assert!(lists * page <= cache, "{lists} lists × {page} units of the cache's {cache}");
+}
+
+/// The number that follows the first such words.
+fn number_after(text: &str, words: &str) -> u32 {
+    let (_, rest) = text.split_once(words).unwrap_or_else(|| panic!("{words} is not there"));
+    rest.split(|one: char| !one.is_ascii_digit()).next().unwrap().parse().unwrap()
 }
 
 #[test]
@@ -190,7 +217,7 @@ fn a_queue_is_polled_for_as_many_environments_as_its_worker_reserves() {
 
 /// From inside the network only cache and database can be reached.
 #[test]
-fn who_uses_the_cache_is_in_its_network_and_who_uses_anything_else_is_not() {
+fn whoever_uses_the_cache_is_in_its_network_and_whoever_uses_anything_else_is_not() {
     let mut wrong = Vec::new();
     for (name, function) in functions() {
         let others = ["QUEUE_URL", "sqs:", "ses:", "secretsmanager:"];
@@ -212,7 +239,7 @@ fn who_uses_the_cache_is_in_its_network_and_who_uses_anything_else_is_not() {
 
 /// A renewal does not wait for a connection that could have been made beside the authority read.
 #[test]
-fn who_writes_what_is_cached_connects_before_it_reads_authority() {
+fn whoever_writes_what_is_cached_connects_before_it_reads_authority() {
     let folder = project_folder().join("functions");
     let sources = fs::read_dir(folder).unwrap().filter_map(|entry| {
         let path = entry.unwrap().path();

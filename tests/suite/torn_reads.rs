@@ -96,7 +96,7 @@ async fn end_others(api: &Api, acting: &Actor, by: &str, code: &str) -> Reply {
 
 /// Another tab's request of the session that acts: read apart, the session is the one of before, and its membership has the new mark.
 #[tokio::test]
-async fn the_session_that_acts_is_none_to_no_tab_and_the_others_are() {
+async fn a_batch_read_torn_by_the_end_of_sessions_keeps_the_acting_one() {
     let rig = Rig::new().await;
     let torn = TornReads::before(&rig.system.database_url()).await;
     let behind = torn.system().await;

@@ -1,15 +1,16 @@
 //! Proving one's address: the mail, its code and its link, and who tries to get by without.
 
 use crate::api::{Actor, PASSWORD, Reply, registration, unique_email};
-use crate::faults::FaultyDatabase;
+use crate::faults::{Fault, FaultyDatabase, updates_of};
 use crate::jobs::providers::{Answer, Providers};
 use crate::jobs::rig::Rig;
 use crate::letters::{Letters, code_of, token_of};
 use crate::{email_changes, resets};
 use futures_util::future::join_all;
-use local::Options;
+use local::{Clock, Options};
 use reqwest::Method;
 use serde_json::{Value, json};
+use shared::store::account_mail::MailLimit;
 use shared::store::accounts::UNPROVEN_LIFETIME;
 use shared::store::keys::Key;
 use shared::store::verification::VERIFICATION_LIFETIME;
@@ -145,6 +146,28 @@ async fn after_five_codes_all_are_void() {
     rig.deliver_account_mail().await;
     let newer = Letters::of(&rig).newest_to(&actor.email);
     assert_eq!(verify(&rig, &actor, json!({"code": code_of(&newer)})).await.status, 200);
+}
+
+/// The database takes each try, and its replies come too late: what the SDK sends again is one try all the same.
+#[tokio::test]
+async fn a_try_whose_replies_are_lost_counts_once() {
+    let origin = Rig::new().await;
+    let database = FaultyDatabase::before(&origin.system.database_url()).await;
+    let rig = Rig::with([("AWS_ENDPOINT_URL_DYNAMODB", database.url.clone())]).await;
+    let (actor, text) = registered(&rig).await;
+    let user = actor.user_id.parse().unwrap();
+    let compares = async |of: Key, text: String| {
+        let (tries, code) = (updates_of(&of), json!({"code": code_of(&text)}));
+        database.inject(&tries, Fault::LoseReply(6));
+        for _ in 0..2 {
+            verify(&rig, &actor, code.clone()).await.is_problem(503, "unavailable");
+        }
+        database.release(&tries);
+        let proven = verify(&rig, &actor, code).await;
+        assert_eq!(proven.status, 200, "{}", proven.text);
+    };
+    compares(Key::verification(user), text).await;
+    compares(Key::email_change(user), email_changes::letter(&rig, &actor, &unique_email()).await).await;
 }
 
 #[tokio::test]
@@ -298,6 +321,54 @@ async fn another_is_sent_once_a_minute_and_five_times_a_day() {
     rig.system.clock().jump(DAY);
     resend(&rig, &actor).await;
     assert_eq!(rig.account_mail(), 6, "the next day");
+}
+
+/// The day begins with the first of five, and ends between two that come within a minute.
+#[tokio::test]
+async fn another_is_sent_once_a_minute_where_a_day_ends_too() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let clock = Clock::stopped();
+    let rig = Rig::start(Options { clock: clock.clone(), ..Options::ephemeral() }).await;
+    let (actor, _) = registered(&rig).await;
+    resend(&rig, &actor).await;
+    clock.jump(DAY - SECOND);
+    resend(&rig, &actor).await;
+    assert_eq!(rig.account_mail(), 2);
+    for _ in 0..2 {
+        clock.jump(2 * SECOND);
+        resend(&rig, &actor).await;
+    }
+    assert_eq!(rig.account_mail(), 2, "four seconds later");
+    clock.jump(56 * SECOND);
+    resend(&rig, &actor).await;
+    assert_eq!(rig.account_mail(), 3, "a minute later");
+    // DynamoDB deletes the record some time after this: not before it is over what it says.
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    let Key { pk, sk } = Key::mails_to(&actor.email, MailLimit::RESENT_VERIFICATION.purpose);
+    let table = &rig.system.context().config().table_name;
+    let wanted = json!({"TableName": table, "Key": {"pk": {"S": pk}, "sk": {"S": sk}}});
+    let counted = database.ask("GetItem", &wanted).await;
+    let number = |name: &str| counted["Item"][name]["N"].as_str().unwrap().parse::<i64>().unwrap();
+    assert!(number("ttl") >= number("window_ends") / 1000 + 60, "{counted}");
+}
+
+/// What certainly was not stored is none of the five, and nobody waits a minute for it.
+#[tokio::test]
+async fn another_that_was_not_stored_is_none_of_the_days() {
+    let origin = Rig::new().await;
+    let database = FaultyDatabase::before(&origin.system.database_url()).await;
+    let rig = Rig::with([("AWS_ENDPOINT_URL_DYNAMODB", database.url.clone())]).await;
+    let (actor, _) = registered(&rig).await;
+    database.inject("TransactWriteItems", Fault::Starve(u32::MAX));
+    for _ in 0..5 {
+        let busy = rig.api.call(Some(&actor), Method::POST, "/auth/verify-email/resend", None).await;
+        busy.is_problem(503, "unavailable");
+    }
+    database.release("TransactWriteItems");
+    resend(&rig, &actor).await;
+    assert_eq!(rig.account_mail(), 1);
+    resend(&rig, &actor).await;
+    assert_eq!(rig.account_mail(), 1, "one a minute");
 }
 
 /// A flood of registrations opens accounts and costs no more mail than the day's; what is more waits, and no run is used up by it.

@@ -192,7 +192,7 @@ async fn wanted(context: &Context, mail: &AccountMail, job: JobId) -> Result<Opt
     Ok((!is_held_back).then_some(letter))
 }
 
-/// Whether what an address is listed for holds a letter to it back. Who called a newsletter unwanted has said nothing of what keeps the own
+/// Whether what an address is listed for holds a letter to it back. Whoever called a newsletter unwanted has said nothing of what keeps the own
 /// account.
 fn holds_back(reason: Reason, letter: &Letter) -> bool {
     match reason {

@@ -71,6 +71,16 @@ impl Work for Analyses {
             RunOutcome::Retry { retry_after: None, detail: detail.to_owned(), cost }
         };
         let Some(left) = time.for_a_call() else { return Ok(Some((job, RunOutcome::NoTime))) };
+        // This takes some of the time, so that is asked again after it.
+        match tokio::time::timeout(left, provider.ready()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                let refused = outcome::of_analysis(&job, Err(error));
+                return Ok(Some((job, refused)));
+            }
+            Err(_) => return Ok(Some((job, RunOutcome::NoTime))),
+        }
+        let Some(left) = time.for_a_call() else { return Ok(Some((job, RunOutcome::NoTime))) };
         let call = AssertUnwindSafe(provider.analyze(text, &model)).catch_unwind();
         let called = tokio::time::timeout(left, call).await;
         if let (Provider::Anthropic(anthropic), Some(called)) = (provider, Work::provider(self, &job))

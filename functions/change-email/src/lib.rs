@@ -7,7 +7,6 @@ use shared::model::account_mail::AccountMail;
 use shared::model::text::Email;
 use shared::request::FieldErrors;
 use shared::security_log::{self, SecurityEvent};
-use shared::store::account_mail::MailLimit;
 use shared::{ApiResult, Context, Request, request, response};
 use utoipa::ToSchema;
 
@@ -43,8 +42,7 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let (user_id, session_id) = (caller.user_id, caller.session_id());
     let mail = AccountMail::EmailChange { user_id, session_id, email: email.as_str().to_owned() };
     let mail = PendingMail::new(context, &mail, Some(&request))?;
-    if context.store().take_mail_of_user(user_id, MailLimit::EMAIL_CHANGES, mail.job_id()).await? {
-        context.store().ask_for_email_change(user_id, session_id, &mail).await?;
+    if context.store().ask_for_email_change(user_id, session_id, &mail).await? {
         mail.send(context).await?;
     }
 

@@ -39,9 +39,6 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let account = account::prove(context, &request, &caller, change.current).await?;
     let own_words = account::own_words(&account.user, &account.memberships);
     let password_hash = password::hash(change.password, &own_words).await?;
-    if !account.user.is_verified() {
-        context.store().take_unproven_password(&account.user.email).await?;
-    }
 
     // An address that nobody has proven may be a stranger's, who has nothing to do with it.
     let told =

@@ -8,6 +8,7 @@ use shared::model::text::Email;
 use shared::network::Network;
 use shared::request::FieldErrors;
 use shared::security_log::{self, SecurityEvent};
+use shared::store::certainly_nothing;
 use shared::{ApiError, ApiResult, Context, Request, request, response};
 use utoipa::ToSchema;
 
@@ -40,11 +41,15 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
         let event = SecurityEvent::ResetLimitReached { email: &email };
         security_log::record(context, &request, event).await;
     }
-    claim?;
+    let claim = claim?;
 
     // Nothing is looked up here: whoever asks would be told by the time that it takes.
     let mail = AccountMail::PasswordReset { email: email.as_str().to_owned() };
-    account_mail::send(context, &mail, Some(&request)).await?;
+    let sent = account_mail::send(context, &mail, Some(&request)).await;
+    if sent.as_ref().is_err_and(certainly_nothing) {
+        claim.give_back().await;
+    }
+    sent?;
 
     security_log::record(context, &request, SecurityEvent::PasswordResetRequested { email: &email }).await;
     Ok(response::accepted())

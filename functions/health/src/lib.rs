@@ -2,6 +2,8 @@
 //! its control plane with their states, `503` when one that nothing works without is down.
 
 use deserr::Deserr;
+use lambda_http::http::HeaderValue;
+use lambda_http::http::header::RETRY_AFTER;
 use serde::Serialize;
 use shared::cache::FindError;
 use shared::request::{FieldErrors, Rejection};
@@ -79,8 +81,12 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
         Some("1") => deep(context).await,
         Some(_) => return Err(Rejection::field("query/deep", "must be 0 or 1").into()),
     };
-    let status = if health.status == Status::Down { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    Ok(response::live(response::json(status, &health)))
+    if health.status == Status::Down {
+        let mut reply = response::live(response::json(StatusCode::SERVICE_UNAVAILABLE, &health));
+        reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        return Ok(reply);
+    }
+    Ok(response::live(response::json(StatusCode::OK, &health)))
 }
 
 async fn deep(context: &Context) -> Health {

@@ -16,8 +16,9 @@ use shared::model::text::Email;
 use shared::request::FieldErrors;
 use shared::response::Reply;
 use shared::security_log::{self, SecurityEvent};
+use shared::store::Store;
 use shared::store::account_mail::MailLimit;
-use shared::store::idempotency::Begun;
+use shared::store::idempotency::is_nothing_new;
 use shared::store::invitations::TakenInvitation;
 use shared::store::role_check::RoleCheck;
 use shared::{ApiError, ApiResult, Context, Request, StatusCode, request, response};
@@ -122,21 +123,28 @@ async fn store_and_send(
     let store = context.store();
     let mail = AccountMail::Invitation { org_id: new.org_id, invitation_id: new.invitation_id };
     let mail = PendingMail::new(context, &mail, Some(request))?;
-    let is_within = store.take_mail(&new.email, MailLimit::INVITATION, mail.job_id()).await?;
+    let left = async {
+        let is_within = store.take_mail(&new.email, MailLimit::INVITATION, mail.job_id()).await?;
+        // Without a mail a new one would only void the link that is there.
+        let kept = if is_within { None } else { store.living_invitation(new).await? };
+        Ok::<_, ApiError>((is_within, kept))
+    };
+    let (is_within, kept) = match left.await {
+        Ok(left) => left,
+        Err(error) => {
+            give_back(store, taken, new, Some(&mail)).await;
+            return Err(error);
+        }
+    };
     let mail = is_within.then_some(mail);
-    // Without a mail a new one would only void the link that is there.
-    let kept = if is_within { None } else { store.living_invitation(new).await? };
     let reply = response::json(StatusCode::CREATED, &kept.as_ref().unwrap_or(new).clone().view(context.now()));
     let claim = key.map(|key| key.complete(StoredReply::of(&reply), context.now().as_millis()));
     let invited = match kept {
         Some(_) => store.keep_reply(new.org_id, claim.as_ref()).await,
         None => store.invite(by, new, mail.as_ref(), claim.as_ref()).await,
     };
-    if kept.is_some() || certainly_not_stored(&invited) {
-        store.give_invitation_back(taken).await;
-        if let Some(mail) = &mail {
-            store.give_mail_back(&new.email, MailLimit::INVITATION, mail.job_id()).await;
-        }
+    if kept.is_some() || is_nothing_new(&invited) {
+        give_back(store, taken, new, mail.as_ref()).await;
     }
     match invited? {
         Begin::First(()) if kept.is_some() => return Ok(Sent::Kept(reply)),
@@ -150,9 +158,12 @@ async fn store_and_send(
     Ok(Sent::New(reply))
 }
 
-/// Whether no mail of it goes out. Of what the database did not answer, nobody knows.
-fn certainly_not_stored(invited: &Result<Begun<'_>, ApiError>) -> bool {
-    !matches!(invited, Ok(Begin::First(())) | Err(ApiError::Unavailable(_) | ApiError::Internal(_)))
+/// Gives back what an invitation took of its organization's day and, where a mail took one, of its address's.
+async fn give_back(store: &Store, taken: TakenInvitation, new: &InvitationRecord, mail: Option<&PendingMail>) {
+    store.give_invitation_back(taken).await;
+    if let Some(mail) = mail {
+        store.give_mail_back(&new.email, MailLimit::INVITATION, mail.job_id()).await;
+    }
 }
 
 /// Withdraw an invitation

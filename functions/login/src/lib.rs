@@ -2,7 +2,7 @@
 //! password; `429` after too many of those, for an account or from one network.
 
 use deserr::Deserr;
-use shared::device::Device;
+use shared::device::{Device, DeviceCookie};
 use shared::guesses::{self, Account, By, Guess};
 use shared::ids::{OrgId, UserId};
 use shared::model::org::MembershipRecord;
@@ -65,7 +65,8 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     }
 
     let Begun { session, token, device, .. } = outcome?;
-    Ok(session.reply(StatusCode::OK, &token, carrier, device.as_ref()))
+    let devices = device.map(|device| DeviceCookie::of(&request).with(device));
+    Ok(session.reply(StatusCode::OK, &token, carrier, devices.as_ref()))
 }
 
 /// A session that a log-in has begun.

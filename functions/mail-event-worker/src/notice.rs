@@ -6,7 +6,7 @@
 
 use serde::Deserialize;
 use shared::jobs::{JobMessage, settle_email};
-use shared::model::job::{EMAIL_REJECTED, EmailOutcome, JobKind};
+use shared::model::job::{EmailOutcome, JobKind};
 use shared::model::text::Email;
 use shared::store::suppression::Reason;
 use shared::{ApiError, Context};
@@ -110,10 +110,7 @@ impl Notice {
             "Send" | "Delivery" | "DeliveryDelay" | "Bounce" | "Complaint" => {
                 Some(EmailOutcome::Reported { message_id: self.mail.message_id.clone() })
             }
-            "Reject" => Some(EmailOutcome::NotSent {
-                code: EMAIL_REJECTED,
-                detail: "The mail service took the e-mail and threw it away.",
-            }),
+            "Reject" => Some(EmailOutcome::ThrownAway { message_id: self.mail.message_id.clone() }),
             _ => None,
         }
     }
@@ -168,7 +165,8 @@ mod tests {
                 "{kind}"
             );
         }
-        assert!(matches!(event("Reject", json!({})).outcome(), Some(EmailOutcome::NotSent { .. })));
+        let thrown_away = EmailOutcome::ThrownAway { message_id: "m".into() };
+        assert_eq!(event("Reject", json!({})).outcome(), Some(thrown_away));
         assert_eq!(event("Open", json!({})).outcome(), None);
         assert!(event("Send", json!({})).job().is_some());
     }

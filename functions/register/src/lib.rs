@@ -3,6 +3,7 @@
 
 use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 use shared::account::{self, Joins, Proven, Registrant};
+use shared::device::DeviceCookie;
 use shared::limits::{Claim, NetworkLimit};
 use shared::model::invitation::InvitationToken;
 use shared::model::password::NewPassword;
@@ -106,7 +107,8 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
         let event = SecurityEvent::MemberAdded { by: begun.actor, role: begun.role };
         security_log::record(context, &request, event).await;
     }
-    Ok(begun.session.reply(StatusCode::CREATED, &begun.token, carrier, begun.device.as_ref()))
+    let devices = begun.device.map(|device| DeviceCookie::of(&request).with(device));
+    Ok(begun.session.reply(StatusCode::CREATED, &begun.token, carrier, devices.as_ref()))
 }
 
 /// The body has one of the two. A text that cannot be an invitation is wrong as any other is, and counts as a registration all the same.

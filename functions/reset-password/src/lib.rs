@@ -4,8 +4,7 @@
 use deserr::Deserr;
 use shared::account;
 use shared::account_mail::PendingMail;
-use shared::device::Device;
-use shared::ids::OrgId;
+use shared::device::{Device, DeviceCookie};
 use shared::model::account_mail::AccountMail;
 use shared::model::password::NewPassword;
 use shared::model::proof::{LinkToken, Purpose};
@@ -75,10 +74,8 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     };
     let is_undone = opened.is_undone();
     let begun = Box::pin(store.reset_password(opened, &reset)).await?;
-    let OnlySession { user, org_id, session_id, token, expires_at } = begun;
-    let org = async { if org_id == OrgId::NONE { Ok(None) } else { store.org(org_id).await } };
-    let (sent, org) = tokio::join!(notice.send(context), Box::pin(org));
-    sent?;
+    let OnlySession { user, org_id, org, session_id, token, expires_at } = begun;
+    notice.send(context).await?;
     if let Some(loss) = loss {
         loss.send(context).await?;
     }
@@ -87,5 +84,6 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let undone = SecurityEvent::EmailChangeUndone { by };
     let event = if is_undone { undone } else { SecurityEvent::PasswordReset { by } };
     security_log::record(context, &request, event).await;
-    Ok(Session::new(user, org?, &token, expires_at).reply(StatusCode::OK, &token, carrier, device.as_ref()))
+    let devices = device.map(|device| DeviceCookie::of(&request).with(device));
+    Ok(Session::new(user, org, &token, expires_at).reply(StatusCode::OK, &token, carrier, devices.as_ref()))
 }

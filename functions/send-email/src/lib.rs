@@ -136,7 +136,7 @@ async fn create(
         Err(wrong) => return Err(and_strangers(context, request, (org, settings), wrong).await.into()),
     };
     jobs::check_sender(user, org.plan, &message)?;
-    jobs::check_recipients(context, org, settings, &message.to).await?;
+    jobs::check_recipients(context, org, settings, &message.to, || list_of(request)).await?;
     let new = NewJob {
         key,
         kind: JobKind::SendEmail,
@@ -167,8 +167,13 @@ async fn and_strangers(
     wrong: Rejection,
 ) -> Rejection {
     let Some(to) = request::field::<Recipients>(request, "/to") else { return wrong };
-    match jobs::check_recipients(context, org, settings, &to).await {
+    match jobs::check_recipients(context, org, settings, &to, || list_of(request)).await {
         Err(ApiError::Rejected(of_recipients)) => wrong.and(of_recipients),
         _ => wrong,
     }
+}
+
+/// The recipients as a body lists them, those that it repeats too; none where it names one alone.
+fn list_of(request: &Request) -> Vec<Email> {
+    request::field(request, "/to").unwrap_or_default()
 }

@@ -4,7 +4,7 @@
 use lambda_http::http::Method;
 use shared::caller::Caller;
 use shared::cursor::{Page, PageQuery};
-use shared::device::Device;
+use shared::device::DeviceCookie;
 use shared::ids::SessionId;
 use shared::model::session::ActiveSession;
 use shared::security_log::{self, SecurityEvent};
@@ -69,7 +69,7 @@ pub async fn end_others(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify_user(context, &request).await?;
     let fresh = caller.fresh_session(context)?;
     request::untagged(&request)?;
-    context.store().end_other_sessions(fresh, Device::of(&request).as_ref()).await?;
+    context.store().end_other_sessions(fresh, &DeviceCookie::of(&request)).await?;
     security_log::record(context, &request, SecurityEvent::OtherSessionsEnded { by: &caller }).await;
     Ok(response::no_content())
 }

@@ -304,7 +304,7 @@ async fn look(context: &Context, due: &DueJob, found: Option<&Found>, now: Momen
     }
     match job.claim(now) {
         Claim::End(ended, delta) => {
-            store.advance_job(job, &ended, &delta).await?;
+            store.advance_job(job, &ended, &delta, None).await?;
             Ok(Look::Ended)
         }
         // A dead run is taken over by the worker that gets the message: that also charges what it cost.
@@ -322,7 +322,7 @@ async fn note_sent<'j>(context: &Context, job: &'j JobRecord) -> (&'j JobRecord,
     JobMessage { org_id: job.org_id, job_id: job.job_id }.note();
     let later = job.sent_again(context.now());
     // If the job went on meanwhile, all the better.
-    let noted = context.store().advance_job(job, &later, &Default::default()).await;
+    let noted = context.store().advance_job(job, &later, &Default::default(), None).await;
     let noted = noted.inspect_err(|error| tracing::warn!(%error, "a job was queued and may be once more"));
     (job, noted.is_ok())
 }

@@ -32,17 +32,13 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let caller = Caller::verify_user(context, &request).await?;
     let changes: AccountChanges = request::json(&request)?;
 
-    let current = async {
-        let account = context.store().user_with_memberships(caller.user_id).await?;
-        let (user, memberships) = account.ok_or(ApiError::InvalidToken)?;
-        Ok((user.version, Me::new(user, memberships)))
-    };
+    // Read before the write: what is done is answered, whatever can be read then.
+    let account = context.store().user_with_memberships(caller.user_id).await?;
+    let (user, memberships) = account.ok_or(ApiError::InvalidToken)?;
+    let current = async { Ok((user.version, Me::new(user, memberships.clone()))) };
     let expected = Expected::of(&request, current).await;
     let written = context.store().rename_user(caller.user_id, &changes.name, expected).await;
-    let (renamed, account) =
-        tokio::join!(written.publish(context.cache()), context.store().user_with_memberships(caller.user_id));
-    renamed?;
-    let (user, memberships) = account?.ok_or(ApiError::InvalidToken)?;
+    let renamed = written.publish(context.cache()).await?;
 
-    Ok(response::written(StatusCode::OK, &Me::new(user, memberships)))
+    Ok(response::written(StatusCode::OK, &Me::new(renamed, memberships)))
 }

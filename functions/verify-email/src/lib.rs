@@ -4,7 +4,7 @@
 use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 use shared::account_mail::PendingMail;
 use shared::caller::Caller;
-use shared::device::Device;
+use shared::device::DeviceCookie;
 use shared::guesses;
 use shared::model::account_mail::AccountMail;
 use shared::model::proof::{Code, LinkToken, Purpose};
@@ -97,9 +97,9 @@ pub async fn resend(context: &Context, request: Request) -> ApiResult {
     let user = context.store().user(caller.user_id).await?.ok_or(ApiError::InvalidToken)?;
     let mail = PendingMail::new(context, &AccountMail::Verification { user_id: user.user_id }, Some(&request))?;
     if user.email_verified_at.is_none()
-        && context.store().take_mail(&user.email, MailLimit::RESENT_VERIFICATION, mail.job_id()).await?
+        && context.store().accept_mail_within(&user.email, MailLimit::RESENT_VERIFICATION, &mail).await?
     {
-        mail.store_and_send(context).await?;
+        mail.send(context).await?;
     }
     Ok(response::accepted())
 }
@@ -111,7 +111,7 @@ async fn verify<'a>(
     user: UserRecord,
     proof: &Proof,
 ) -> Result<(UserRecord, SecurityEvent<'a>), ApiError> {
-    let user = context.store().verify_email(user, proof).await?;
+    let user = context.store().verify_email(caller.acting_session(), user, proof).await?;
     Ok((user, SecurityEvent::EmailVerified { by: caller }))
 }
 
@@ -167,8 +167,8 @@ async fn change<'a>(
     let moved = store.email_move(user, caller.session_id(), proof).await?;
     let told = moved.told().map(|email| AccountMail::EmailChanged { user_id, email: email.to_owned(), changed_at });
     let notice = told.map(|mail| PendingMail::new(context, &mail, Some(request))).transpose()?;
-    let (acting, device) = (caller.acting_session(), Device::of(request));
-    let user = Box::pin(store.move_email(acting, &moved, changed_at, notice.as_ref(), device.as_ref())).await?;
+    let (acting, devices) = (caller.acting_session(), DeviceCookie::of(request));
+    let user = Box::pin(store.move_email(acting, moved, changed_at, notice.as_ref(), &devices)).await?;
     if let Some(notice) = notice {
         notice.send(context).await?;
     }

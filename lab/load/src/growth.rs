@@ -3,17 +3,7 @@
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
-/// What something cost the database; exact.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Cost {
-    pub calls: u64,
-    /// Of the bodies of requests to the database and of its replies.
-    pub bytes_sent: u64,
-    pub bytes_read: u64,
-    /// Capacity units, as the database tells them (`ReturnConsumedCapacity`).
-    pub read_units: f64,
-    pub write_units: f64,
-}
+pub use testkit::meter::Cost;
 
 /// What a call costs at most.
 #[derive(Clone, Copy, Debug, PartialEq)]

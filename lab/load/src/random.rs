@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// A generator of its own for whoever acts: who is faster changes nobody's choices.
+/// A generator of its own for whoever acts: being faster changes nobody's choices.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 

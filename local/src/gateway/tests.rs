@@ -72,8 +72,8 @@ fn binary() -> Handler {
 fn api() -> Router {
     let template = Template::parse(include_str!("../../../template.yaml")).expect("whole template");
     let origins = ORIGINS.map(HeaderValue::from_static).to_vec();
-    router(&template, origins, 3000, |name| {
-        Some(direct(match name {
+    router(&template, origins, 3000, |route| {
+        Some(direct(match route.function.as_str() {
             "get-model-pricing" => sized(),
             "health" => binary(),
             _ => echo(),
@@ -356,6 +356,6 @@ async fn binary_replies_stay_base64_as_in_api_gateway() {
 #[tokio::test]
 async fn a_function_without_a_handler_is_named() {
     let template = Template::parse(include_str!("../../../template.yaml")).expect("whole template");
-    let missing = router(&template, Vec::new(), 3000, |name| (name != "docs").then(echo).map(direct));
+    let missing = router(&template, Vec::new(), 3000, |route| (route.function != "docs").then(echo).map(direct));
     assert_eq!(missing.err().as_deref(), Some("docs"));
 }

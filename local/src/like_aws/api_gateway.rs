@@ -1,4 +1,4 @@
-//! API Gateway in front of Lambda: its own limit, what it adds to each request, and what callers see of a function that is throttled,
+//! API Gateway in front of Lambda: its limits, what it adds to each request, and what callers see of a function that is throttled,
 //! killed or slow.
 //!
 //! Sources: re:Post, "API Gateway 429 limit" (documented); re:Post and StackOverflow 36363280 (that a throttled function is a `500`
@@ -23,13 +23,15 @@ use super::ledger::Request;
 use super::random::{Lognormal, SeededRng};
 use crate::clock::Clock;
 use crate::gateway::{Handler, Integration, Reply};
-use crate::template::ResponseType;
+use crate::template::{MethodLimit, ResponseType, Route};
 
 /// A REST API's ways.
 #[derive(Clone, Debug)]
 pub struct ApiGateway {
     /// Requests a second of an account in a region, and what it may save of them. Documented.
     pub requests: (f64, f64),
+    /// The template's `RequestsPerSecond`, where each method has the limit that the template gives it then; else methods have none.
+    pub requests_per_second: Option<f64>,
     /// What it adds to a request. Folklore.
     pub overhead: Lognormal,
     /// How long it waits for a function, which runs on. Documented.
@@ -42,6 +44,7 @@ impl Default for ApiGateway {
     fn default() -> Self {
         Self {
             requests: (10_000.0, 5_000.0),
+            requests_per_second: None,
             overhead: Lognormal::ms(10.0, 35.0),
             patience: Duration::from_secs(29),
             reply_bytes: 6 << 20,
@@ -64,6 +67,7 @@ pub(crate) struct Front {
     rng: SeededRng,
     clock: Clock,
     pools: BTreeMap<String, Arc<Pool<Answering>>>,
+    limits: Vec<MethodLimit>,
 }
 
 impl fmt::Debug for Front {
@@ -77,10 +81,11 @@ impl Front {
         settings: ApiGateway,
         (rng, clock): (SeededRng, Clock),
         pools: BTreeMap<String, Arc<Pool<Answering>>>,
+        limits: Vec<MethodLimit>,
     ) -> Arc<Self> {
         let (a_second, saved) = settings.requests;
         let requests = Mutex::new(Bucket::new(a_second, saved, clock.now_ms()));
-        Arc::new(Self { settings, requests, next: AtomicU64::new(0), rng, clock, pools })
+        Arc::new(Self { settings, requests, next: AtomicU64::new(0), rng, clock, pools, limits })
     }
 
     /// How often each function was throttled and started.
@@ -88,24 +93,38 @@ impl Front {
         self.pools.iter().map(|(name, pool)| (name.clone(), pool.counts())).collect()
     }
 
-    /// What answers requests for a function; `None` for one that has no environments.
-    pub(crate) fn integration(self: &Arc<Self>, function: &str) -> Option<Integration> {
-        let pool = Arc::clone(self.pools.get(function)?);
-        let (front, name): (_, Arc<str>) = (Arc::clone(self), function.into());
+    /// What answers requests for a route; `None` where its function has no environments.
+    pub(crate) fn integration(self: &Arc<Self>, route: &Route) -> Option<Integration> {
+        let pool = Arc::clone(self.pools.get(&route.function)?);
+        let (front, name): (_, Arc<str>) = (Arc::clone(self), route.function.as_str().into());
+        let limit = self.limit(route).map(Arc::new);
         Some(Arc::new(move |request| {
             let (front, pool, name) = (Arc::clone(&front), Arc::clone(&pool), Arc::clone(&name));
-            Box::pin(async move { front.answer(&pool, name, request).await })
+            let limit = limit.clone();
+            Box::pin(async move { front.answer(&pool, name, limit.as_deref(), request).await })
         }))
+    }
+
+    /// What a route's method may take, where methods have limits.
+    fn limit(&self, route: &Route) -> Option<Mutex<Bucket>> {
+        let most = self.settings.requests_per_second?;
+        let own = self.limits.iter().find(|limit| limit.method == route.method && limit.path == route.path);
+        let (a_second, burst) =
+            own.map_or((most, most), |own| (most.min(f64::from(own.a_second)), f64::from(own.burst)));
+        Some(Mutex::new(Bucket::new(a_second, burst, self.clock.now_ms())))
     }
 
     async fn answer(
         &self,
         pool: &Arc<Pool<Answering>>,
         name: Arc<str>,
+        limit: Option<&Mutex<Bucket>>,
         request: lambda_http::Request,
     ) -> Result<Reply, ResponseType> {
-        let has_room = self.requests.lock().unwrap_or_else(PoisonError::into_inner).take_one(self.clock.now_ms());
-        if !has_room {
+        let now_ms = self.clock.now_ms();
+        let has_room = |bucket: &Mutex<Bucket>| bucket.lock().unwrap_or_else(PoisonError::into_inner).take_one(now_ms);
+        let is_admitted = limit.is_none_or(has_room) && has_room(&self.requests);
+        if !is_admitted {
             return Err(ResponseType::Throttled);
         }
         let overhead = self.settings.overhead.draw(&self.rng);

@@ -1,4 +1,4 @@
-//! Transactions that conflict. A record is held from a transaction's prepare to its commit or cancel, and nothing waits for it: who
+//! Transactions that conflict. A record is held from a transaction's prepare to its commit or cancel, and nothing waits for it: whoever
 //! comes second is refused. A transaction that is refused so holds its other records until it is cancelled, and is answered then.
 //!
 //! Sources: DynamoDB Developer Guide, "Transactions: How it works" (documented); Idziorek et al., "Distributed Transactions at
@@ -61,7 +61,7 @@ pub(crate) struct Conflicts {
     rng: SeededRng,
     clock: Clock,
     ledger: Option<Arc<Ledger>>,
-    /// Where transactions run: they go on when who began one is gone.
+    /// Where transactions run: they go on when whoever began one is gone.
     runtime: Handle,
 }
 

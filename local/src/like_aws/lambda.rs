@@ -95,7 +95,7 @@ pub(crate) struct Pool<H> {
     state: Mutex<State<H>>,
     rng: SeededRng,
     clock: Clock,
-    /// Where invocations are waited for: they go on when who asked is gone.
+    /// Where invocations are waited for: they go on when whoever asked is gone.
     runtime: Handle,
 }
 

@@ -73,8 +73,8 @@ const PROBLEMS: &[(&str, &str, &str)] = &[
     ("422", "UnprocessableContent", "Invalid values, each with its place"),
     ("429", "TooManyRequests", "Too many requests, or the month's limit is reached"),
     ("431", "RequestHeaderFieldsTooLarge", "Request line and headers are larger than the gateway takes"),
-    ("500", "InternalServerError", "Something went wrong on our side"),
-    ("503", "ServiceUnavailable", "Busy for a moment"),
+    ("500", "InternalServerError", "Something went wrong on our side; what the request was to do may have been done"),
+    ("503", "ServiceUnavailable", "Busy for a moment; what the request was to do may have been done"),
     ("504", "GatewayTimeout", "The request took too long; what it was to do may have been done"),
 ];
 

@@ -1,5 +1,5 @@
 //! Loading the file of model prices into a table: at the local system's start, and for a deployment with
-//! `local seed`.
+//! `just operate seed`.
 
 use std::{
     fs, io,

@@ -159,6 +159,14 @@ impl Node {
         }
     }
 
+    /// The names of a `!FindInMap`: the mapping, its row and its column.
+    pub(super) fn lookup(&self) -> Option<&[Self]> {
+        match (&self.value, self.tag.as_deref()) {
+            (Value::Sequence(items), Some("FindInMap")) => Some(items),
+            _ => None,
+        }
+    }
+
     /// The two values that an `!If` chooses from.
     pub(super) fn alternatives(&self) -> Option<&[Self]> {
         match (&self.value, self.tag.as_deref()) {

@@ -86,12 +86,15 @@ pub(super) const REQUEST_ID: &str = "context.requestId";
 #[derive(Clone, Debug)]
 enum Mapping {
     Static(HeaderValue),
-    RequestHeader(HeaderName),
+    /// The name as it is written, because API Gateway compares names of headers with their case
+    /// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html>, REST APIs).
+    RequestHeader(String),
     RequestId,
 }
 
+/// A gateway response of the template.
 #[derive(Clone, Debug)]
-struct GatewayResponse {
+pub struct GatewayResponse {
     status: Option<StatusCode>,
     headers: Vec<(HeaderName, Mapping)>,
     body: String,
@@ -121,32 +124,20 @@ impl GatewayResponses {
     pub fn answer(&self, kind: ResponseType, request: &HeaderMap, request_id: &str) -> axum::http::Response<String> {
         let default = if kind.default_status().is_server_error() { "DEFAULT_5XX" } else { "DEFAULT_4XX" };
         let response = kind.name().and_then(|name| self.by_name.get(name)).or_else(|| self.by_name.get(default));
-        let mut answer = axum::http::Response::new(String::new());
-        *answer.status_mut() = kind.default_status();
-        let Some(response) = response else {
-            return answer;
-        };
-        if let Some(status) = response.status {
-            *answer.status_mut() = status;
-        }
-        for (name, mapping) in &response.headers {
-            let value = match mapping {
-                Mapping::Static(value) => Some(value.clone()),
-                Mapping::RequestHeader(header) => request.get(header).cloned(),
-                Mapping::RequestId => HeaderValue::from_str(request_id).ok(),
-            };
-            if let Some(value) = value {
-                answer.headers_mut().insert(name.clone(), value);
-            }
-        }
+        let mut answer = response.map(|response| response.answer(request, request_id)).unwrap_or_default();
+        let status = response.and_then(|response| response.status);
+        *answer.status_mut() = status.unwrap_or(kind.default_status());
         if kind == ResponseType::HeadersTooLarge {
             // What refuses it stands before API Gateway's templates, which have no type for it.
             *answer.status_mut() = kind.default_status();
             *answer.body_mut() = HEADERS_TOO_LARGE.to_owned();
-            return answer;
         }
-        *answer.body_mut() = response.body.replace("$context.requestId", request_id);
         answer
+    }
+
+    /// All of them, by API Gateway's names: those too that cannot happen locally.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &GatewayResponse)> {
+        self.by_name.iter().map(|(name, response)| (name.as_str(), response))
     }
 }
 
@@ -170,6 +161,28 @@ impl GatewayResponse {
         }
         Ok(Self { status, headers, body })
     }
+
+    /// What it says to a request with these headers and this request id. Their names are in lower case here, as HTTP/2 has them.
+    #[must_use]
+    pub fn answer(&self, request: &HeaderMap, request_id: &str) -> axum::http::Response<String> {
+        let mut answer = axum::http::Response::new(self.body.replace("$context.requestId", request_id));
+        if let Some(status) = self.status {
+            *answer.status_mut() = status;
+        }
+        for (name, mapping) in &self.headers {
+            let value = match mapping {
+                Mapping::Static(value) => Some(value.clone()),
+                Mapping::RequestHeader(wanted) => {
+                    request.iter().find(|(sent, _)| sent.as_str() == wanted).map(|(_, value)| value.clone())
+                }
+                Mapping::RequestId => HeaderValue::from_str(request_id).ok(),
+            };
+            if let Some(value) = value {
+                answer.headers_mut().insert(name.clone(), value);
+            }
+        }
+        answer
+    }
 }
 
 impl Mapping {
@@ -182,8 +195,7 @@ impl Mapping {
             return Ok(Self::Static(value));
         }
         if let Some(header) = expression.strip_prefix("method.request.header.") {
-            let header = header.parse().map_err(|_| node.error("names no request header"))?;
-            return Ok(Self::RequestHeader(header));
+            return Ok(Self::RequestHeader(header.to_owned()));
         }
         if expression == REQUEST_ID {
             return Ok(Self::RequestId);

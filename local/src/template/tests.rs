@@ -1,6 +1,6 @@
 //! The project's own template, whole and broken in many ways.
 
-use axum::http::{Method, header};
+use axum::http::{HeaderValue, Method, header};
 use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyRequest;
 
 use super::*;
@@ -27,6 +27,26 @@ fn routes_come_from_the_functions_events() {
     assert_eq!(route(Method::GET, "/openapi.json"), Some("docs"));
     assert_eq!(route(Method::POST, "/users/{user_id}"), None);
     assert_eq!(template.functions.iter().filter(|name| *name == "docs").count(), 1);
+}
+
+#[test]
+fn a_functions_methods_take_what_its_environments_answer() {
+    let template = parse(TEMPLATE);
+    assert_eq!(template.method_limits.len(), template.routes.len());
+    for (name, settings) in &template.settings {
+        let routes = template.routes.iter().filter(|route| route.function == *name);
+        let limits = routes.map(|route| {
+            let of_route = |limit: &&MethodLimit| limit.method == route.method && limit.path == route.path;
+            template.method_limits.iter().find(of_route).expect("each route has one")
+        });
+        let (mut a_second, mut burst) = (0, 0);
+        for limit in limits {
+            assert!(limit.a_second > 0 && limit.burst > 0, "{limit:?}");
+            (a_second, burst) = (a_second + limit.a_second, burst + limit.burst);
+        }
+        let reserved = settings.reserved.expect("each function reserves");
+        assert!(a_second <= 10 * reserved && burst <= reserved, "{name}: {a_second} a second, {burst} at once");
+    }
 }
 
 #[test]
@@ -106,6 +126,25 @@ fn no_gateway_response_repeats_what_the_gateway_says_of_a_request() {
              the gateway's message, which quotes parts of the request"
         );
     }
+}
+
+/// A page that is told of a failure without its origin cannot read it.
+#[test]
+fn every_gateway_response_names_the_origin_as_browsers_send_it() {
+    let request = HeaderMap::from_iter([(header::ORIGIN, HeaderValue::from_static("https://app.example.com"))]);
+    let named = |text: &str| {
+        let responses = parse(text).gateway_responses;
+        let origin = |(name, response): (&str, &GatewayResponse)| {
+            let answer = response.answer(&request, "an id");
+            (name.to_owned(), answer.headers().get(header::ACCESS_CONTROL_ALLOW_ORIGIN) == request.get(header::ORIGIN))
+        };
+        responses.all().map(origin).collect::<BTreeMap<String, bool>>()
+    };
+    let all = named(TEMPLATE);
+    assert!(all.len() > 10 && all.values().all(|named| *named), "{all:?}");
+    // API Gateway finds no header by a name in another case.
+    let capital = named(&TEMPLATE.replace("method.request.header.origin", "method.request.header.Origin"));
+    assert!(capital.values().all(|named| !named), "{capital:?}");
 }
 
 #[test]

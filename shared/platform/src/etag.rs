@@ -87,7 +87,7 @@ impl<'r> Conditions<'r> {
     }
 
     /// Whether a resource that exists, with this tag, may be changed. What is no list of tags holds for nothing: a caller
-    /// who asks for a condition gets no write without it.
+    /// whoever asks for a condition gets no write without it.
     #[must_use]
     pub fn allow_write(&self, current: &EntityTag) -> bool {
         let differs = match &self.none_matches {

@@ -33,7 +33,7 @@ pub enum Rejection {
     Invalid(Vec<FieldError>),
 }
 
-/// Checks the conditions of a request to change what has no entity tag: who names one gets no write without it.
+/// Checks the conditions of a request to change what has no entity tag: whoever names one gets no write without it.
 ///
 /// # Errors
 /// [`Rejection::PreconditionFailed`].

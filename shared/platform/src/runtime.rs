@@ -78,8 +78,8 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// What each reply depends on besides its URL: on the origin for CORS, and on the coding because the gateway compresses. It
 /// stands on a `304` too, which cannot know how large its `200` would be.
 const VARIES: &str = "Origin, Accept-Encoding";
-/// What a script at an allowed origin may read of a reply.
-pub const EXPOSED_HEADERS: &str = "ETag, Idempotent-Replayed, Location, Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, Server-Timing, X-Request-Id";
+/// What a script at an allowed origin may read of a reply, `WWW-Authenticate` by the name that API Gateway gives it.
+pub const EXPOSED_HEADERS: &str = "ETag, Idempotent-Replayed, Location, Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, Server-Timing, x-amzn-Remapped-WWW-Authenticate, X-Request-Id";
 
 /// Serves Lambda invocations with `handler` until the environment ends; the environment is built once and
 /// lives as long as the process. Serves one at a time on Lambda and several on Lambda Managed Instances.

@@ -63,6 +63,21 @@ fn addresses_are_of_the_web_and_have_a_host() {
     assert_eq!(config.aws.endpoint_url.as_deref(), Some("http://all.example"));
 }
 
+/// `deploy/test_environments.py` is held to the same list: what a deployment takes stops no function at its start.
+#[test]
+fn the_largest_numbers_that_are_deployed_are_read() {
+    let list = include_str!("../../../deploy/numbers.txt");
+    let numbers = list.lines().filter(|line| !line.starts_with("# "));
+    for (name, most) in numbers.filter_map(|line| line.split_once(' ')) {
+        let read = |number| {
+            let account_mail = [("ACCOUNT_MAILS_PER_DAY", "1"), ("ACCOUNT_MAIL_BOUNCE_PERCENT", "4")];
+            with(&[(name, number), ("APP_URL", "https://a.example"), account_mail[0], account_mail[1]])
+        };
+        assert_eq!(read(most).err(), None, "{name}={most}");
+        assert!(read("many").expect_err("it is read").to_string().contains(name), "{name}");
+    }
+}
+
 #[test]
 fn what_only_some_functions_need_is_named_too() {
     let config = with(&[]).expect("valid");

@@ -1,6 +1,6 @@
 //! Failed jobs are run again: by their organization, or by an operator. Limits, budget and plan are judged as they stand now.
 
-use super::{cap_of, certainly_not_accepted, check_recipients, check_sender, put_on_queue};
+use super::{cap_of, check_recipients, check_sender, put_on_queue};
 use crate::context::Context;
 use crate::error::{ApiError, ApiResult};
 use crate::ids::{JobId, OrgId};
@@ -10,6 +10,7 @@ use crate::model::org::{OrgRecord, Plan};
 use crate::model::settings::SettingsRecord;
 use crate::model::time::Moment;
 use crate::model::user::UserRecord;
+use crate::store::certainly_nothing;
 use crate::store::jobs::{Advance, Again};
 use crate::store::role_check::RoleCheck;
 use platform::cache::Uncached;
@@ -85,7 +86,7 @@ pub async fn redrive(context: &Context, org_id: OrgId, job_id: JobId) -> Result<
         } else {
             let terms = RetryTerms { budget_nanos: None, budget_version: 0, takes_unit: false };
             let again = failed_job_again(&job, terms, context.now())?;
-            let advanced = store.advance_job(&job, &again, &Default::default()).await?;
+            let advanced = store.advance_job(&job, &again, &Default::default(), None).await?;
             (again, advanced == Advance::Done)
         };
         if is_done {
@@ -105,16 +106,11 @@ async fn accept<'k>(
     let store = context.store();
     let units = if after.kind == JobKind::SendEmail { recipients } else { after.reserved_nanos };
     let taken = store.take_of_cap(cap_of(after.kind), org.org_id, plan, units).await?;
-    let (is_nothing, accepted) = match store.accept_job_again(org, (before, after), by, claim).await {
-        Ok(Again::Changed) => (true, Ok(Again::Changed)),
-        Ok(Again::Begun(begun)) => {
-            let begun = Ok(begun);
-            (certainly_not_accepted(&begun), begun.map(Again::Begun))
-        }
-        Err(error) => {
-            let begun = Err(error);
-            (certainly_not_accepted(&begun), begun.map(Again::Begun))
-        }
+    let accepted = store.accept_job_again(org, (before, after), by, claim).await;
+    let is_nothing = match &accepted {
+        Ok(Again::Begun(begun)) => !matches!(begun, Begin::First(())),
+        Ok(Again::Changed) => true,
+        Err(error) => certainly_nothing(error),
     };
     if is_nothing {
         store.give_back_to_cap(taken, units).await;
@@ -155,7 +151,7 @@ async fn again(
             if let Some(user) = asks {
                 check_sender(user, org.plan, &message)?;
             }
-            check_recipients(context, org, settings, &message.to).await?;
+            check_recipients(context, org, settings, &message.to, Vec::new).await?;
             return Ok((again, message.to.as_slice().len() as u64));
         }
         JobKind::Analyze | JobKind::AccountMail => {}

@@ -16,7 +16,7 @@ pub enum AccountMail {
     PasswordReset { email: String },
     /// Says that the account of this address has another password.
     PasswordChanged { email: String },
-    /// A link that makes who gets it a member.
+    /// A link that makes whoever gets it a member.
     Invitation { org_id: OrgId, invitation_id: InvitationId },
     /// A code and a link that confirm another address of the account, in the session that asked for it.
     EmailChange { user_id: UserId, session_id: SessionId, email: String },

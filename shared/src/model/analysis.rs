@@ -100,7 +100,7 @@ pub struct Readability {
 }
 
 /// Tokens that one analysis used, as its provider counts them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenUsage {
     /// Tokens read, those written to or read from a prompt cache included.
     pub input_tokens: u64,

@@ -93,8 +93,9 @@ impl CachedModel {
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
-/// Enough for a hundred items of a kilobyte. The largest page that there can be is of 1.7 MB, and anybody may fill one.
-const ITEM_PAGE_BYTES: usize = 128 << 10;
+/// Enough for a hundred items of 320 bytes. The largest page that there can be is of 1.7 MB, and anybody may fill one. A hit takes a unit a
+/// kilobyte, and how many a second there are is what bounds a page: template.yaml's `CacheUnits`.
+const ITEM_PAGE_BYTES: usize = 32 << 10;
 /// Twice what the catalogue has today. Only the operator writes it, and each process asks for it once an hour.
 const CATALOGUE_BYTES: usize = 1 << 20;
 

@@ -86,7 +86,7 @@ pub struct Invitation {
     pub id: InvitationId,
     #[schema(format = "email")]
     pub email: String,
-    /// What who accepts it becomes.
+    /// What whoever accepts it becomes.
     pub role: Role,
     pub state: InvitationState,
     pub expires_at: Rfc3339,

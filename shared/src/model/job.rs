@@ -8,7 +8,7 @@ mod waiting;
 
 pub use again::RetryTerms;
 pub use kind::JobKind;
-pub use transitions::{Claim, EMAIL_REJECTED, EmailOutcome, UsageDelta};
+pub use transitions::{Claim, EmailOutcome, UsageDelta};
 pub use waiting::{BacklogPlace, Turn, WaitingFor};
 
 use crate::ids::{JobId, OrgId, UserId};
@@ -22,7 +22,7 @@ use utoipa::ToSchema;
 /// Runs of a job at most, not counting those that were refused at no cost; a worker that gets its message after as many receives sends it anew.
 pub const ATTEMPTS_MAX: u32 = 5;
 /// How long a run may hold a job. Longer than the worker's time limit, shorter than the queue's visibility
-/// timeout: who lives never loses it, and a message that comes back finds it free.
+/// timeout: whoever lives never loses it, and a message that comes back finds it free.
 pub const LEASE: Duration = Duration::from_secs(75);
 /// The code of a job whose last run failed.
 pub const ATTEMPTS_EXHAUSTED: &str = "attempts_exhausted";
@@ -101,7 +101,7 @@ pub struct JobRecord {
     pub state: JobState,
     /// Runs so far, without those that were refused at no cost.
     pub attempts: u32,
-    /// Counts claims: who holds an older one writes nothing more.
+    /// Counts claims: whoever holds an older one writes nothing more.
     pub fence: u64,
     /// Set while running.
     pub lease_until: Option<Moment>,
@@ -156,12 +156,16 @@ pub struct JobRecord {
     /// The day (UTC) of whose cap of dollars it took what a run may cost; none where it took nothing, and in records of before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cap_day: Option<String>,
-    /// That day had no room for another run: who claims the job takes it of the day that it is then.
+    /// That day had no room for another run: whoever claims the job takes it of the day that it is then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub owes_cap: bool,
     /// Whom it writes to: so many calls the mail service counts it for. 1 for what is no e-mail, and in records of before.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub recipients: u32,
+    /// E-mails of it that the mail service took and threw away, by the ids that it gave them: what it says of these is no news of the one that
+    /// a retry sends. None in records of before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub thrown_away: Vec<String>,
     /// Pieces of the input.
     pub input_pieces: u32,
     /// JSON of a [`JobResult`].
@@ -251,6 +255,7 @@ impl From<&JobRecord> for Job {
             cap_day: _,
             owes_cap: _,
             recipients: _,
+            thrown_away: _,
             input_pieces: _,
             result: _,
             ref error,

@@ -208,6 +208,7 @@ impl Fault {
     pub fn of(code: &str) -> Option<Self> {
         match code {
             "provider_rate_limited"
+            | "provider_limited"
             | "provider_overloaded"
             | "provider_unreachable"
             | "mail_rate_limited"
@@ -311,6 +312,7 @@ mod tests {
             assert!(lasts.is_sorted() && lasts[38] == OPEN_MAX && lasts[0] <= Duration::from_secs(30));
         }
         assert_eq!((Fault::of("provider_billing"), Fault::of("database")), (Some(Fault::ForTheOperator), None));
+        assert_eq!(Fault::of("provider_input_limited"), None, "others' texts fit");
         assert_eq!(
             (Fault::of("provider_credentials"), Fault::of("provider_key_unread")),
             (Some(Fault::ForTheOperator), None)

@@ -196,27 +196,6 @@ pub struct Org {
     pub plan: Plan,
 }
 
-impl From<OrgRecord> for Org {
-    fn from(org: OrgRecord) -> Self {
-        let OrgRecord {
-            org_id: id,
-            name,
-            plan,
-            plan_version: _,
-            plan_given_at: _,
-            spread_from: _,
-            copied: _,
-            item_count: _,
-            member_count: _,
-            owner_count: _,
-            invitations_made: _,
-            cursor_key: _,
-            created_at: _,
-        } = org;
-        Self { id, name, plan }
-    }
-}
-
 /// An organization's plan as cached: renewed on update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrgPlan {
@@ -234,11 +213,12 @@ pub struct OrgPlanView {
     pub version: u64,
 }
 
-impl From<OrgRecord> for OrgPlan {
-    fn from(org: OrgRecord) -> Self {
-        let OrgRecord {
-            org_id: _,
-            name: _,
+impl OrgRecord {
+    /// What is shown of it, field by field: a new one is shown, or left out here.
+    fn shown(self) -> (Org, OrgPlan) {
+        let Self {
+            org_id: id,
+            name,
             plan,
             plan_version: version,
             plan_given_at: _,
@@ -250,8 +230,20 @@ impl From<OrgRecord> for OrgPlan {
             invitations_made: _,
             cursor_key: _,
             created_at: _,
-        } = org;
-        Self { plan, version }
+        } = self;
+        (Org { id, name, plan }, OrgPlan { plan, version })
+    }
+}
+
+impl From<OrgRecord> for Org {
+    fn from(org: OrgRecord) -> Self {
+        org.shown().0
+    }
+}
+
+impl From<OrgRecord> for OrgPlan {
+    fn from(org: OrgRecord) -> Self {
+        org.shown().1
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a registration or a log-in gives: who one is, where, and the token.
 
-use crate::device::Device;
+use crate::device::DeviceCookie;
 use crate::ids::{OrgId, SessionId};
 use crate::model::org::{Org, OrgRecord};
 use crate::model::time::{Moment, Rfc3339};
@@ -57,14 +57,14 @@ impl Session {
     }
 
     /// The reply that begins it. The token is in its body or in its cookie, never in both (ASVS 5.0, 3.3.4). A cookie's session has a
-    /// second cookie, by which its device is known.
+    /// second cookie, by which the browser is known.
     #[must_use]
     pub fn reply(
         mut self,
         status: StatusCode,
         token: &Token,
         carrier: Option<SessionCarrier>,
-        device: Option<&Device>,
+        devices: Option<&DeviceCookie>,
     ) -> Reply {
         if carrier == Some(SessionCarrier::Cookie) {
             self.token = None;
@@ -72,8 +72,8 @@ impl Session {
         let mut reply = response::live(response::json(status, &self));
         if self.token.is_none() {
             reply.headers_mut().insert(SET_COOKIE, cookie(token));
-            if let Some(device) = device {
-                reply.headers_mut().append(SET_COOKIE, device.cookie());
+            if let Some(devices) = devices {
+                reply.headers_mut().append(SET_COOKIE, devices.header());
             }
         }
         reply

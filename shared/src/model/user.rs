@@ -17,7 +17,7 @@ pub struct UserRecord {
     pub email_verified_at: Option<Moment>,
     pub created_at: Moment,
     pub version: u64,
-    /// How often it became a member of an organization since it was registered, or got its place outside: who is about to end all sessions
+    /// How often it became a member of an organization since it was registered, or got its place outside: whoever is about to end all sessions
     /// of the memberships that were read before sees that there is one more, and nothing else that changes in the account.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub memberships_made: u64,

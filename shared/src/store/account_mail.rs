@@ -2,7 +2,7 @@
 
 use super::keys::{self, Key};
 use super::single::{SingleWrite as _, send_at_most_once};
-use super::{Attributes, Store, classify, number, record, string};
+use super::{Attributes, Store, certainly_nothing, classify, not_written, number, record, string};
 use crate::account_mail::PendingMail;
 use crate::error::{ApiError, chain};
 use crate::ids::{JobId, UserId};
@@ -79,6 +79,41 @@ impl Store {
         outcome.is_done().then_some(()).ok_or_else(|| ApiError::internal("a job's id was not new"))
     }
 
+    /// The same, if the address that asks for it has one left of this kind. Returns whether it had.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn accept_mail_within(
+        &self,
+        email: &str,
+        limit: MailLimit,
+        mail: &PendingMail,
+    ) -> Result<bool, ApiError> {
+        let key = Key::mails_to(email, limit.purpose);
+        self.within(&key, limit, mail.job_id(), self.accept_account_mail(mail)).await
+    }
+
+    /// Takes one mail for a job and stores that, if there is one left; what certainly did not store it gives it back. Returns whether there
+    /// was one.
+    pub(super) async fn within(
+        &self,
+        key: &Key,
+        limit: MailLimit,
+        job: JobId,
+        stored: impl Future<Output = Result<(), ApiError>>,
+    ) -> Result<bool, ApiError> {
+        let outcome = match self.take_mail_of(key, limit, &job.to_string()).await {
+            Ok(true) => stored.await.map(|()| true),
+            Ok(false) => Ok(false),
+            // It may have been taken.
+            Err(error) => Err(not_written(error)),
+        };
+        if outcome.as_ref().is_err_and(certainly_nothing) {
+            self.give_back_mail_of(key, limit, job).await;
+        }
+        outcome
+    }
+
     /// What stores mail, for the transaction of what causes it.
     pub(super) fn mail_writes(&self, mail: &PendingMail) -> Result<Vec<TransactWriteItem>, ApiError> {
         self.first_writes(&mail.job, &mail.input)
@@ -95,24 +130,22 @@ impl Store {
 
     /// Gives one back that a job took and that will not go out, if the job has one. A failure is logged.
     pub async fn give_mail_back(&self, email: &str, limit: MailLimit, job: JobId) {
+        self.give_back_mail_of(&Key::mails_to(email, limit.purpose), limit, job).await;
+    }
+
+    async fn give_back_mail_of(&self, key: &Key, limit: MailLimit, job: JobId) {
         let back = self
-            .mails_counted(&Key::mails_to(email, limit.purpose))
-            .update_expression("ADD #count :less DELETE taken :job")
+            .mails_counted(key)
+            // No other is taken in the time that two are to be apart, so the one before it is as long ago at least.
+            .update_expression("SET last_at = :before ADD #count :less DELETE taken :job")
             .condition_expression("contains(taken, :id)")
+            .expression_attribute_values(":before", number(before(self.now(), limit.apart)))
             .expression_attribute_values(":less", number(-1))
             .expression_attribute_values(":job", set_of(job))
             .expression_attribute_values(":id", string(job));
         if let Err(error) = timed(Part::Db, done(back)).await {
-            tracing::warn!(cause = chain(&error), "a mail of an address's was not given back");
+            tracing::warn!(cause = chain(&error), "a mail of an address's or a user's was not given back");
         }
-    }
-
-    /// Takes one mail that a user may have sent, wherever it goes, for a job, if there is one left.
-    ///
-    /// # Errors
-    /// When the database is away.
-    pub async fn take_mail_of_user(&self, user: UserId, limit: MailLimit, job: JobId) -> Result<bool, ApiError> {
-        self.take_mail_of(&Key::mails_of(user, limit.purpose), limit, &job.to_string()).await
     }
 
     /// Takes one of a user's for what a link does, if there is one left: the same one, however often the link is tried.
@@ -133,38 +166,38 @@ impl Store {
             // Opened by another in between, the window is looked at once more.
             for _ in 0..2 {
                 let now = self.now();
-                let next = self
-                    .mails_counted(key)
+                // Also of the next window: the last one may have been taken when the one before was about to end.
+                let (mut counted, mut is_apart) = (self.mails_counted(key), "");
+                if !limit.apart.is_zero() {
+                    is_apart = " AND last_at <= :before";
+                    counted = counted.expression_attribute_values(":before", number(before(now, limit.apart)));
+                }
+                let next = counted
+                    .clone()
                     .update_expression("SET last_at = :now ADD #count :one, taken :job")
+                    .condition_expression(format!(
+                        "window_ends > :now AND #count < :most AND NOT contains(taken, :id){is_apart}"
+                    ))
                     .expression_attribute_values(":job", set_of(job))
                     .expression_attribute_values(":id", string(job))
                     .expression_attribute_values(":most", number(limit.most))
                     .expression_attribute_values(":now", number(now.as_millis()))
                     .expression_attribute_values(":one", number(1));
-                let next = if limit.apart.is_zero() {
-                    next.condition_expression("window_ends > :now AND #count < :most AND NOT contains(taken, :id)")
-                } else {
-                    next.condition_expression(
-                        "window_ends > :now AND #count < :most AND last_at <= :before AND NOT contains(taken, :id)",
-                    )
-                    .expression_attribute_values(":before", number(before(now, limit.apart)))
-                };
                 if takes_or_has(next, job, now).await? {
                     return Ok(true);
                 }
                 let ends = now.plus(limit.window);
-                let first = self
-                    .mails_counted(key)
+                let first = counted
                     .update_expression(
                         "SET last_at = :now, #count = :one, taken = :job, window_ends = :ends, #ttl = :ttl",
                     )
-                    .condition_expression("attribute_not_exists(pk) OR window_ends <= :now")
+                    .condition_expression(format!("attribute_not_exists(pk) OR (window_ends <= :now{is_apart})"))
                     .expression_attribute_names("#ttl", keys::TTL)
                     .expression_attribute_values(":job", set_of(job))
                     .expression_attribute_values(":now", number(now.as_millis()))
                     .expression_attribute_values(":one", number(1))
                     .expression_attribute_values(":ends", number(ends.as_millis()))
-                    .expression_attribute_values(":ttl", number(ends.as_ttl_seconds()));
+                    .expression_attribute_values(":ttl", number(ends.plus(limit.apart).as_ttl_seconds()));
                 if done(first).await? {
                     return Ok(true);
                 }

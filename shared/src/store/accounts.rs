@@ -1,7 +1,9 @@
 //! Users, their log-in records and sessions.
 
 use super::keys::{self, Key};
-use super::{Attributes, Store, Transaction, attributes, condition_failed, number, record, string, versioned};
+use super::{
+    Attributes, Store, Transaction, attributes, condition_failed, contended, number, record, string, versioned,
+};
 use crate::account_mail::PendingMail;
 use crate::conditional::Expected;
 use crate::device::Device;
@@ -13,7 +15,7 @@ use crate::model::proof::SecretHash;
 use crate::model::settings::SettingsRecord;
 use crate::model::text::{Email, Name};
 use crate::model::time::Moment;
-use crate::model::user::{Profile, UserRecord};
+use crate::model::user::UserRecord;
 use crate::network::Origin;
 use crate::store::authority::sort_key;
 use crate::store::joining::{self, Invited};
@@ -51,6 +53,12 @@ impl LoginRecord {
     /// Whether the account has ended, because nobody proved its address in time: there is none then.
     pub(super) fn has_ended(&self, now: Moment) -> bool {
         self.unproven_until.is_some_and(|until| until <= now)
+    }
+
+    /// Whether this is a later one of the same account, whose password is what it was. Its version grows without that, too, as where the
+    /// account's other sessions are ended.
+    pub(super) fn has_password_of(&self, before: &Self) -> bool {
+        (self.user_id, &self.password_hash) == (before.user_id, &before.password_hash)
     }
 }
 
@@ -146,7 +154,7 @@ impl Store {
         let is_founded = matches!(place, AccountOrg::Founded(..));
         let outcome = match is_founded {
             true => timed(Part::Db, self.transact(writes)).await?,
-            false => timed(Part::Db, self.transact_once(writes)).await?.ok_or(ApiError::Contended)?,
+            false => timed(Part::Db, self.transact_once(writes)).await?.ok_or_else(contended)?,
         };
         if outcome.refused(0) || outcome.refused(reserved) {
             return Err(ApiError::EmailTaken);
@@ -209,14 +217,19 @@ impl Store {
         Ok(found.map(|user| (user, memberships)))
     }
 
-    /// Renames a user. Returns the public profile as it is then.
+    /// Renames a user, whose public profile is cached. Returns the user as it is then.
     ///
     /// # Errors
     /// [`ApiError::PreconditionFailed`] if it has another version.
-    pub async fn rename_user(&self, user: UserId, name: &Name, expected: Expected) -> Renewal<ProfileKey, ApiError> {
+    pub async fn rename_user(
+        &self,
+        user: UserId,
+        name: &Name,
+        expected: Expected,
+    ) -> Renewal<ProfileKey, ApiError, UserRecord> {
         let set = vec![("name", string(name.as_str()))];
-        let outcome = self.change_versioned::<UserRecord>(Key::user(user), &versioned::RECORD, set, expected).await;
-        Renewal::new(ProfileKey(user), outcome.map(Profile::from))
+        let outcome = self.change_versioned(Key::user(user), &versioned::RECORD, set, expected).await;
+        Renewal::new(ProfileKey(user), outcome)
     }
 
     /// Gives an address to the account of a log-in record, if it is free: no account has it, or one that has ended.

@@ -19,7 +19,7 @@ use std::time::Duration;
 const ATTEMPTS: u32 = 5;
 /// How long the writes of one transaction may be seen apart: a batch reads each record as it was committed last, and not all of them as of
 /// one moment.
-pub(super) const APART: Duration = Duration::from_millis(10);
+const APART: Duration = Duration::from_millis(10);
 
 /// What the database says about a token, now.
 #[derive(Debug, Default)]
@@ -93,7 +93,7 @@ impl Store {
     }
 
     /// A session that counts, with the membership that it was made under, as they are now.
-    pub(super) async fn session_that_counts(
+    async fn session_that_counts(
         &self,
         user: UserId,
         org: OrgId,
@@ -110,6 +110,21 @@ impl Store {
         }
         let now = self.now();
         Ok(session.zip(membership).filter(|(session, membership)| session.counts(membership, now)))
+    }
+
+    /// A session, and the membership that it counts for, whose mark was another one when it was read: the session itself may have ended its user's
+    /// others meanwhile, and goes on under the mark that it gave itself. One that was ended has the mark of before.
+    ///
+    /// # Errors
+    /// [`ApiError::InvalidToken`] if it has ended.
+    pub(super) async fn counts_still(
+        &self,
+        user: UserId,
+        org: OrgId,
+        token: &TokenHash,
+    ) -> Result<(SessionRecord, MembershipRecord), ApiError> {
+        tokio::time::sleep(APART).await;
+        Box::pin(self.session_that_counts(user, org, token)).await?.ok_or(ApiError::InvalidToken)
     }
 
     /// An organization's plan, for its rate.

@@ -121,24 +121,31 @@ impl Store {
 
 impl Day<'_> {
     async fn take(&self, units: u64) -> Result<(), ApiError> {
-        let (slice, mut slot) = (self.slice, false);
-        if units < slice {
+        let mut slot = false;
+        if units < self.slice {
             let Err(part) = self.spend(units).await? else { return Ok(()) };
             slot = part.slot;
         }
-        // Its own part first, which nobody else writes: who has used that up reaches nothing that others meet.
+        // Its own part first, which nobody else writes: whoever has used that up reaches nothing that others meet.
         if !self.add_to_part(units).await? {
             return Err(self.refusal(self.share, self.share >= self.most));
         }
+        let leased = self.lease_for(units, slot).await;
+        if !matches!(leased, Ok(true)) {
+            // Also where it failed: nothing is accepted then. What it may have had out of the cap of all is lost there, not here too.
+            self.store.put_back(self.part_key(), "taken", units).await;
+        }
+        if leased? { Ok(()) } else { Err(self.refusal(self.most, true)) }
+    }
+
+    /// Has units out of the cap: within a slice, whose rest the organization keeps, or as many as they are.
+    async fn lease_for(&self, units: u64, slot: bool) -> Result<bool, ApiError> {
+        let slice = self.slice;
         if units < slice && self.lease(slice, Some(slot)).await? {
             self.put_into_part(slice - units, slice).await;
-            return Ok(());
+            return Ok(true);
         }
-        if self.lease(units, None).await? {
-            return Ok(());
-        }
-        self.store.put_back(self.part_key(), "taken", units).await;
-        Err(self.refusal(self.most, true))
+        self.lease(units, None).await
     }
 
     /// Takes units of what the organization has leased and not used; or says what it has.

@@ -3,7 +3,7 @@
 use super::keys::{self, Key};
 use super::single::SingleWrite as _;
 use super::{Attributes, Store, attributes, classify, number, record, string};
-use crate::device::{DEVICE_DAYS, Device, DeviceHash};
+use crate::device::{DEVICE_DAYS, Device, DeviceCookie, DeviceHash};
 use crate::error::{ApiError, chain};
 use crate::ids::UserId;
 use crate::model::text::Email;
@@ -58,6 +58,15 @@ impl LoginLookup {
 }
 
 impl DevicesRecord {
+    /// As it counts now: after its time no device is known, whenever the database removes it. One from before times were noted has no end.
+    fn read(stored: Attributes, now: Moment) -> Result<Self, ApiError> {
+        let mut read: Self = record(stored)?;
+        if read.ttl != 0 && read.ttl <= now.as_ttl_seconds() {
+            read.devices.clear();
+        }
+        Ok(read)
+    }
+
     fn is_of(&self, login: &LoginRecord) -> bool {
         (self.user_id, self.login_version) == (login.user_id, login.version)
     }
@@ -92,7 +101,7 @@ impl Store {
         let mut lookup = LoginLookup::default();
         for found in timed(Part::Db, self.get_all(keys.to_vec())).await? {
             match sort_key(&found) {
-                keys::DEVICES => lookup.devices = Some(record(found)?),
+                keys::DEVICES => lookup.devices = Some(DevicesRecord::read(found, self.now())?),
                 keys::ATTEMPTS => lookup.old_attempts = Some(OldAttempts::of(&found)),
                 _ => lookup.login = Some(record(found)?),
             }
@@ -149,17 +158,14 @@ impl Store {
         }
     }
 
-    /// What keeps a device known when the log-in record gets its next version, if the account knows it: it alone is, then.
+    /// What keeps the device known that acts when the log-in record gets its next version, if the account knows it: it alone is, then.
     pub(super) async fn still_known(
         &self,
         email: &str,
         login: &LoginRecord,
-        device: &Device,
+        devices: &DeviceCookie,
     ) -> Result<Option<TransactWriteItem>, ApiError> {
-        let hash = device.hash();
-        if !self.is_known(email, login, &hash).await? {
-            return Ok(None);
-        }
+        let Some(hash) = self.known_of(devices, email, login).await? else { return Ok(None) };
         let noted = Update::builder()
             .set_key(Some(Key::devices(email).attributes()))
             .update_expression("SET login_version = :next, devices = :devices, #ttl = :ttl ADD revision :one")
@@ -179,12 +185,9 @@ impl Store {
         &self,
         (before, to): (&str, &str),
         login: &LoginRecord,
-        device: &Device,
+        devices: &DeviceCookie,
     ) -> Result<Option<TransactWriteItem>, ApiError> {
-        let hash = device.hash();
-        if !self.is_known(before, login, &hash).await? {
-            return Ok(None);
-        }
+        let Some(hash) = self.known_of(devices, before, login).await? else { return Ok(None) };
         let moved = DevicesRecord {
             user_id: login.user_id,
             login_version: login.version + 1,
@@ -195,10 +198,20 @@ impl Store {
         self.put_over(attributes(Key::devices(to), &moved)?).map(Some)
     }
 
-    /// Whether the account of an address, whose log-in record was read, knows a device.
-    async fn is_known(&self, email: &str, login: &LoginRecord, device: &DeviceHash) -> Result<bool, ApiError> {
-        let known: Option<DevicesRecord> = timed(Part::Db, self.get(Key::devices(email))).await?;
-        Ok(known.is_some_and(|known| known.is_of(login) && known.devices.contains(device)))
+    /// The one of these devices that the account of an address, whose log-in record was read, knows. For none, nothing is read.
+    async fn known_of(
+        &self,
+        devices: &DeviceCookie,
+        email: &str,
+        login: &LoginRecord,
+    ) -> Result<Option<DeviceHash>, ApiError> {
+        if devices.is_empty() {
+            return Ok(None);
+        }
+        let found = timed(Part::Db, self.get_attributes(Key::devices(email))).await?;
+        let known = found.map(|found| DevicesRecord::read(found, self.now())).transpose()?;
+        let known = known.filter(|known| known.is_of(login));
+        Ok(known.and_then(|known| devices.hashes().find(|hash| known.devices.contains(hash))))
     }
 
     async fn put_devices(&self, email: &Email, read: u64, after: &DevicesRecord) -> Result<bool, ApiError> {

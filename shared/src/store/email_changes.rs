@@ -8,7 +8,7 @@ use super::session_ends::ActingSession;
 use super::verification::Proof;
 use super::{Attributes, Store, Transaction, attributes, backoff, classify, condition_failed, number, record, string};
 use crate::account_mail::PendingMail;
-use crate::device::Device;
+use crate::device::DeviceCookie;
 use crate::error::ApiError;
 use crate::ids::{SessionId, UserId};
 use crate::model::proof::{LinkToken, Purpose, SecretHash};
@@ -116,7 +116,8 @@ impl Store {
 
     /// Moves an account to the address, in one transaction with the proof's only use; all its sessions but the acting one end with it. Where the
     /// address before was proven, it is kept for the account so that it can undo it, and the mail that tells it is stored. The device that
-    /// acts stays known, if it is; no other does. Returns the account as it is then.
+    /// acts stays known, if it is; no other does. Returns the account as it is then. The session itself may have ended its user's others
+    /// since they were read: it goes on under the new mark, and with the log-in record that this gave the account.
     ///
     /// # Errors
     /// [`ApiError::InvalidLink`] if the proof has been used, the account has changed since it was read, or another one has the address;
@@ -124,15 +125,12 @@ impl Store {
     pub async fn move_email(
         &self,
         acting: ActingSession<'_>,
-        moved: &EmailMove,
+        mut moved: EmailMove,
         at: Moment,
         notice: Option<&PendingMail>,
-        device: Option<&Device>,
+        devices: &DeviceCookie,
     ) -> Result<UserRecord, ApiError> {
-        let known = match device {
-            Some(device) => self.still_known_at((&moved.user.email, &moved.to), &moved.record, device).await?,
-            None => None,
-        };
+        let mut known = self.still_known_at((&moved.user.email, &moved.to), &moved.record, devices).await?;
         for attempt in 0..ATTEMPTS {
             let found = self.user_with_memberships(moved.user.user_id).await?;
             let (user, memberships) = found.ok_or(ApiError::InvalidToken)?;
@@ -140,12 +138,11 @@ impl Store {
                 return Err(ApiError::InvalidLink);
             }
             if let Some(ends) = self.ending_writes(acting, memberships, None).await? {
-                let mut writes = self.move_writes(moved, at)?;
-                let own = writes.len();
+                let mut writes = self.move_writes(&moved, at)?;
                 writes.extend(ends);
                 writes.push(self.update(readdressed(&user, &moved.to, at))?);
                 if let Some(notice) = notice {
-                    writes.extend(self.kept_for_undo(moved, at)?);
+                    writes.extend(self.kept_for_undo(&moved, at)?);
                     writes.extend(self.mail_writes(notice)?);
                 }
                 writes.extend(known.clone());
@@ -153,11 +150,16 @@ impl Store {
                     let version = user.version + 1;
                     return Ok(UserRecord { email: moved.to.clone(), email_verified_at: Some(at), version, ..user });
                 };
-                if reasons[..own].iter().any(condition_failed) {
+                let [proof, login, to, reserved, own, membership, ..] = reasons.as_slice() else {
+                    return Err(ApiError::internal("a transaction without its reasons"));
+                };
+                if [proof, to, reserved].into_iter().any(condition_failed) {
                     return Err(ApiError::InvalidLink);
                 }
-                if reasons[own..own + 2].iter().any(condition_failed) {
-                    return Err(ApiError::InvalidToken);
+                if [login, own, membership].into_iter().any(condition_failed) {
+                    self.acting_now(acting).await?;
+                    moved = self.with_login_of_now(moved).await?;
+                    known = self.still_known_at((&moved.user.email, &moved.to), &moved.record, devices).await?;
                 }
             }
             tokio::time::sleep(backoff(attempt)).await;
@@ -165,6 +167,21 @@ impl Store {
         Err(ApiError::Contended)
     }
 
+    /// The same move, of the log-in record as it is now.
+    ///
+    /// # Errors
+    /// [`ApiError::InvalidLink`] if that has another password, or is another account's.
+    async fn with_login_of_now(&self, moved: EmailMove) -> Result<EmailMove, ApiError> {
+        let found = timed(Part::Db, self.get_attributes(Key::login(&moved.user.email))).await?;
+        let login = found.ok_or(ApiError::InvalidLink)?;
+        let record: LoginRecord = record(login.clone())?;
+        if !record.has_password_of(&moved.record) {
+            return Err(ApiError::InvalidLink);
+        }
+        Ok(EmailMove { login, record, ..moved })
+    }
+
+    /// The writes of the proof, of the log-in record as it is and as it is to be, and a check that the address is not reserved.
     fn move_writes(&self, moved: &EmailMove, at: Moment) -> Result<Vec<TransactWriteItem>, ApiError> {
         let (what, hash) = &moved.used;
         let used = Delete::builder()

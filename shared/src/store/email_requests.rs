@@ -1,5 +1,6 @@
 //! Another address that an account asks for: its mail, and the code and the token in it.
 
+use super::account_mail::MailLimit;
 use super::keys::Key;
 use super::single::SingleWrite as _;
 use super::verification::VERIFICATION_LIFETIME;
@@ -39,12 +40,24 @@ pub(super) struct EmailChangeRecord {
 }
 
 impl Store {
-    /// Stores the mail that is to confirm a new address, and voids what confirms the one that was asked for before: whether that still counts
-    /// would tell whose the new one is, if it were voided by the mail, which a taken address does not get.
+    /// Stores the mail that is to confirm a new address, if the user has one left, and voids what confirms the one that was asked for
+    /// before: whether that still counts would tell whose the new one is, if it were voided by the mail, which a taken address does not get.
+    /// Returns whether there was one left.
     ///
     /// # Errors
     /// When the database is away.
     pub async fn ask_for_email_change(
+        &self,
+        user: UserId,
+        session_id: SessionId,
+        mail: &PendingMail,
+    ) -> Result<bool, ApiError> {
+        let limit = MailLimit::EMAIL_CHANGES;
+        let asked = self.replace_email_change(user, session_id, mail);
+        self.within(&Key::mails_of(user, limit.purpose), limit, mail.job_id(), asked).await
+    }
+
+    async fn replace_email_change(
         &self,
         user: UserId,
         session_id: SessionId,

@@ -3,8 +3,8 @@
 use super::keys::{Key, PK, TTL};
 use super::pieces::{PIECE_BYTES, pieces};
 use super::{
-    Attempt, Attributes, Store, Transaction, attributes, backoff, changes, condition_failed, is_conflict, number,
-    record, string,
+    Attempt, Attributes, Store, Transaction, attributes, backoff, certainly_nothing, changes, condition_failed,
+    is_conflict, not_written, number, out_of_tries, record, string,
 };
 use crate::error::{ApiError, ApiResult};
 use crate::ids::OrgId;
@@ -40,6 +40,12 @@ pub(super) const TAKEN_OVER: ApiError = ApiError::IdempotencyInFlight { retry_af
 /// How a write stands to its key. What an abandoned key was claimed for is to be gone on with.
 pub type Begun<'k, F = ()> = Begin<F, KeyClaim<'k>>;
 
+/// Whether nothing new came of a request: what was taken for it may be given back.
+#[must_use]
+pub fn is_nothing_new(begun: &Result<Begun<'_>, ApiError>) -> bool {
+    begun.as_ref().map_or_else(certainly_nothing, |begun| !matches!(begun, Begin::First(())))
+}
+
 /// How a transaction ended that takes a request's key.
 pub(super) enum Keyed<'k> {
     /// It is done, or the key says what to do in its place.
@@ -58,6 +64,11 @@ impl Keyed<'_> {
     /// Whether another transaction had the record of this write, counted without that of the key.
     pub(super) fn met_at(&self, write: usize) -> bool {
         matches!(self, Self::Conflict(reasons) if reasons.get(write).is_some_and(is_conflict))
+    }
+
+    /// Whether it met another one anywhere, or was throttled.
+    pub(super) fn met_others(&self) -> bool {
+        matches!(self, Self::Conflict(_) | Self::Throttled)
     }
 }
 
@@ -93,7 +104,7 @@ impl Store {
         if let Some(claim) = claim {
             let reason = reasons.remove(0);
             if condition_failed(&reason) {
-                return Ok(match self.key_taken(org, claim.key, &reason).await? {
+                return Ok(match self.key_taken(org, claim.key, &reason).await.map_err(not_written)? {
                     Begin::First(()) => Keyed::Freed,
                     earlier => Keyed::Begun(earlier),
                 });
@@ -111,13 +122,16 @@ impl Store {
             return Ok(Begun::First(()));
         }
         timed(Part::Db, async {
+            let mut met_others = false;
             for attempt in 0..KEPT_ATTEMPTS {
-                if let Keyed::Begun(begun) = self.transact_once_with_key(org, claim, Vec::new()).await? {
+                let keyed = self.transact_once_with_key(org, claim, Vec::new()).await?;
+                met_others |= keyed.met_others();
+                if let Keyed::Begun(begun) = keyed {
                     return Ok(begun);
                 }
                 tokio::time::sleep(backoff(attempt)).await;
             }
-            Err(ApiError::Contended)
+            Err(out_of_tries(met_others))
         })
         .await
     }

@@ -4,7 +4,7 @@ use super::idempotency::{Begun, Keyed};
 use super::keys::{self, Key};
 use super::rates::{Counted, Counter};
 use super::role_check::RoleCheck;
-use super::{Store, attributes, backoff, condition_failed, number, record, string};
+use super::{Store, attributes, backoff, condition_failed, not_written, number, out_of_tries, record, string};
 use crate::account_mail::PendingMail;
 use crate::error::ApiError;
 use crate::ids::{InvitationId, OrgId};
@@ -69,36 +69,50 @@ impl Store {
         claim: Option<&KeyClaim<'k>>,
     ) -> Result<Begun<'k>, ApiError> {
         timed(Part::Db, async {
+            let (mut met_others, mut renewed): (_, Option<MembershipRecord>) = (false, None);
             for attempt in 0..ATTEMPTS {
-                let living = self.living_invitations(by.org_id()).await?;
-                let by = by.needing(self.needed_to_replace(&living, new).await?)?;
-                let org: OrgRecord = self.get(Key::org(by.org_id())).await?.ok_or(ApiError::NotFound)?;
-                let (replaced, others): (Vec<_>, Vec<_>) = living.into_iter().partition(|one| one.email == new.email);
-                let limit = org.plan.limits().members;
-                let has_room = |others: u64| org.member_count + others < limit;
-                // Whose makers have left is looked at only where that decides.
-                if !has_room(others.len() as u64) && !has_room(self.acceptable(by.org_id(), &others).await?) {
-                    return Err(ApiError::PlanLimitReached { what: "members and invitations", limit });
-                }
-                let mut writes = vec![by.write(&self.table)?, self.update(one_more(&org))?];
-                writes.push(self.put_new(attributes(Key::invitation(new.org_id, new.invitation_id), new)?)?);
-                for one in replaced {
-                    writes.push(self.remove_invitation(&one)?);
-                }
-                writes.extend(mail.map(|mail| self.mail_writes(mail)).transpose()?.into_iter().flatten());
-                match self.transact_once_with_key(by.org_id(), claim, writes).await? {
+                let by = renewed.as_ref().map_or(by, |renewed| by.under(renewed));
+                let (by, writes) = self.inviting(by, new, mail).await.map_err(not_written)?;
+                let keyed = self.transact_once_with_key(by.org_id(), claim, writes).await?;
+                met_others |= keyed.met_others();
+                match keyed {
                     Keyed::Begun(begun) => return Ok(begun),
                     Keyed::Refused(reasons) if condition_failed(&reasons[0]) => {
-                        let key = Key::membership(by.user_id(), by.org_id());
-                        by.allows(self.get::<MembershipRecord>(key).await?.as_ref())?;
+                        renewed = Some(self.renewed(by).await.map_err(not_written)?);
                     }
                     _ => {}
                 }
                 tokio::time::sleep(backoff(attempt)).await;
             }
-            Err(ApiError::Contended)
+            Err(out_of_tries(met_others))
         })
         .await
+    }
+
+    /// What makes an invitation, the check of its maker's role first: of the least that may.
+    async fn inviting<'a>(
+        &self,
+        by: RoleCheck<'a>,
+        new: &InvitationRecord,
+        mail: Option<&PendingMail>,
+    ) -> Result<(RoleCheck<'a>, Vec<TransactWriteItem>), ApiError> {
+        let living = self.living_invitations(by.org_id()).await?;
+        let by = by.needing(self.needed_to_replace(&living, new).await?)?;
+        let org: OrgRecord = self.get(Key::org(by.org_id())).await?.ok_or(ApiError::NotFound)?;
+        let (replaced, others): (Vec<_>, Vec<_>) = living.into_iter().partition(|one| one.email == new.email);
+        let limit = org.plan.limits().members;
+        let has_room = |others: u64| org.member_count + others < limit;
+        // Whose makers have left is looked at only where that decides.
+        if !has_room(others.len() as u64) && !has_room(self.acceptable(by.org_id(), &others).await?) {
+            return Err(ApiError::PlanLimitReached { what: "members and invitations", limit });
+        }
+        let mut writes = vec![by.write(&self.table)?, self.update(one_more(&org))?];
+        writes.push(self.put_new(attributes(Key::invitation(new.org_id, new.invitation_id), new)?)?);
+        for one in replaced {
+            writes.push(self.remove_invitation(&one)?);
+        }
+        writes.extend(mail.map(|mail| self.mail_writes(mail)).transpose()?.into_iter().flatten());
+        Ok((by, writes))
     }
 
     /// The invitation that an address has, if it is for the same role as another one and can be accepted.

@@ -12,7 +12,6 @@ pub use again::Again;
 pub use change::{Advance, Change};
 pub use due::{DueJob, DuePage, Found};
 pub use failed::FailedPage;
-pub(crate) use inputs::is_unwritten_input;
 pub use inputs::piece_count;
 
 use accept::Accepted;

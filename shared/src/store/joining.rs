@@ -3,7 +3,7 @@
 
 use super::keys::{self, Key};
 use super::members::counting;
-use super::{Store, Transaction, attributes, backoff, condition_failed, number, record, string};
+use super::{Store, Transaction, attributes, backoff, condition_failed, number, out_of_tries, record, string};
 use crate::error::ApiError;
 use crate::ids::{OrgId, UserId};
 use crate::model::invitation::{InvitationRecord, InvitationToken};
@@ -50,7 +50,7 @@ impl Invited {
 pub(crate) const USING: usize = 2;
 
 impl Store {
-    /// Makes a user a member. Its sessions go on as they are; it logs in to the organization for one there. It is counted with the user: who
+    /// Makes a user a member. Its sessions go on as they are; it logs in to the organization for one there. It is counted with the user: whoever
     /// is about to end all sessions of the memberships that were read before sees that there is one more. By an operator's word, an
     /// invitation that its address has goes, as an accepted one does: by it, it could come back once it is removed.
     ///
@@ -59,6 +59,7 @@ impl Store {
     /// [`ApiError::EmailUnverified`], [`ApiError::AlreadyMember`], [`ApiError::TooManyOrganizations`], [`ApiError::PlanLimitReached`].
     pub async fn join(&self, user: UserId, by: JoinsBy<'_>) -> Result<MembershipRecord, ApiError> {
         timed(Part::Db, async {
+            let mut met_others = false;
             for attempt in 0..ATTEMPTS {
                 let found = self.user_with_memberships(user).await?;
                 let (user, memberships) = found.ok_or(ApiError::InvalidToken)?;
@@ -94,10 +95,12 @@ impl Store {
                     Some(Transaction::Refused(reasons)) if reasons[..using].iter().any(condition_failed) => {
                         return Err(ApiError::InvalidLink);
                     }
-                    _ => tokio::time::sleep(backoff(attempt)).await,
+                    Some(Transaction::Refused(_)) => {}
+                    None => met_others = true,
                 }
+                tokio::time::sleep(backoff(attempt)).await;
             }
-            Err(ApiError::Contended)
+            Err(out_of_tries(met_others))
         })
         .await
     }
@@ -125,7 +128,7 @@ impl Store {
         Ok(Invited { invitation, org })
     }
 
-    /// Uses an invitation up, if it is as it was read, and if who made it still could: [`USING`] writes.
+    /// Uses an invitation up, if it is as it was read, and if its maker still could: [`USING`] writes.
     pub(super) fn using(&self, Invited { invitation, .. }: &Invited) -> Result<Vec<TransactWriteItem>, ApiError> {
         let used = Delete::builder()
             .table_name(&self.table)

@@ -16,6 +16,11 @@ use platform::telemetry::{Part, timed};
 const AT_ONCE: usize = 60;
 const ROLES: [Role; 3] = [Role::Member, Role::Admin, Role::Owner];
 
+/// Whether some of these get their marks before the transaction of the others.
+pub(super) fn is_beyond(memberships: &[MembershipRecord]) -> bool {
+    memberships.len() >= AT_ONCE
+}
+
 impl Store {
     /// Gives new marks to the memberships that one transaction has no room for, and returns the others; `None` if one of those has
     /// ended. The one joined first is among the others.

@@ -51,7 +51,10 @@ impl Store {
         let mut users: HashMap<String, UserId> = HashMap::new();
         for login in timed(Part::Db, self.get_all(logins)).await? {
             let pk = login.get(keys::PK).and_then(|pk| pk.as_s().ok()).cloned().unwrap_or_default();
-            users.insert(pk, record::<LoginRecord>(login)?.user_id);
+            let login: LoginRecord = record(login)?;
+            if !login.has_ended(self.now()) {
+                users.insert(pk, login.user_id);
+            }
         }
         let nobody = UserId::from(uuid::Uuid::nil());
         let asked: HashSet<UserId> = users.values().copied().chain([nobody]).collect();
@@ -164,7 +167,18 @@ impl Store {
     ) -> Result<bool, ApiError> {
         // A transaction takes a record once. The writes to the caller's own are conditional on what the snapshot says.
         if snapshot.user.user_id == by.user_id() {
-            by.allows(snapshot.membership.as_ref())?;
+            let read = snapshot.membership.as_ref();
+            match by.allows(read) {
+                Err(ApiError::InvalidToken) => {
+                    let membership = self.renewed(by).await?;
+                    match by.under(&membership).allows(read) {
+                        // It was read before that.
+                        Err(ApiError::InvalidToken) => return Ok(false),
+                        allowed => allowed?,
+                    }
+                }
+                allowed => allowed?,
+            }
             return Ok(self.transact(writes).await?.is_done());
         }
         Ok(self.transact_as(by, writes).await?.is_done())

@@ -14,7 +14,7 @@ use platform::telemetry::{Part, timed};
 const ATTEMPTS: u32 = 2;
 
 impl Store {
-    /// The user's place outside. It is made by the first log-in that needs it, and stays. It counts as a membership that was made: who is
+    /// The user's place outside. It is made by the first log-in that needs it, and stays. It counts as a membership that was made: whoever is
     /// about to end all sessions of the memberships that were read before sees that there is one more.
     ///
     /// # Errors

@@ -50,14 +50,14 @@ impl Store {
     ///
     /// # Errors
     /// [`ApiError::RateLimited`] until midnight.
-    pub async fn take_unproven_password(&self, email: &str) -> Result<(), ApiError> {
+    pub(super) async fn take_unproven_password(&self, email: &str) -> Result<Counter, ApiError> {
         let (what, now) = ("password-changes", self.now());
         let day_ms = i64::try_from(DAY.as_millis()).unwrap_or(i64::MAX);
         let begins = Moment::from_millis(now.as_millis().div_euclid(day_ms) * day_ms);
         let ends = begins.plus(DAY);
         let counter = Counter::new(what, email, begins, ends, UNPROVEN_PASSWORDS);
         match self.count(&counter).await? {
-            Counted::Within => Ok(()),
+            Counted::Within => Ok(counter),
             Counted::Over { .. } => {
                 let left_ms = u64::try_from(ends.as_millis() - now.as_millis()).unwrap_or(0);
                 let retry_after_seconds = left_ms.div_ceil(1000);

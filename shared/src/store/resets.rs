@@ -3,8 +3,9 @@
 //! link is for: whoever is in an account that is not its own may write all else of it all the time.
 
 use super::account_mail::MailLimit;
+use super::authority::sort_key;
 use super::email_changes::{EmailUndoRecord, readdressed};
-use super::keys::Key;
+use super::keys::{self, Key};
 use super::marks::{as_read, remarked};
 use super::sessions::SessionRecord;
 use super::single::SingleWrite as _;
@@ -14,7 +15,7 @@ use crate::account_mail::PendingMail;
 use crate::device::Device;
 use crate::error::ApiError;
 use crate::ids::{OrgId, SessionId};
-use crate::model::org::MembershipRecord;
+use crate::model::org::{MembershipRecord, OrgRecord};
 use crate::model::proof::{LinkToken, Purpose};
 use crate::model::time::Moment;
 use crate::model::user::UserRecord;
@@ -48,6 +49,8 @@ struct PasswordResetRecord {
 pub struct OpenedAccount {
     pub user: UserRecord,
     pub memberships: Vec<MembershipRecord>,
+    /// The organization that its new session is in, if any.
+    org: Option<OrgRecord>,
     login: LoginRecord,
     /// The same, with attributes that this version does not know.
     login_item: Attributes,
@@ -126,9 +129,17 @@ pub struct OnlySession {
     pub user: UserRecord,
     /// [`OrgId::NONE`] for whoever belongs to none.
     pub org_id: OrgId,
+    /// As it was before: what is done is answered without another call, which may fail, and the link is used up.
+    pub org: Option<OrgRecord>,
     pub session_id: SessionId,
     pub token: Token,
     pub expires_at: Moment,
+}
+
+/// The organization that the new session is in: the one joined first, or [`OrgId::NONE`].
+fn first_org(memberships: &[MembershipRecord]) -> OrgId {
+    let orgs = memberships.iter().filter(|membership| !membership.is_outside());
+    orgs.min_by_key(|membership| membership.joined_at).map_or(OrgId::NONE, |first| first.org_id)
 }
 
 impl Store {
@@ -198,13 +209,21 @@ impl Store {
         token: LinkToken,
         by: OpenedBy,
     ) -> Result<OpenedAccount, ApiError> {
-        let found = timed(Part::Db, self.get_all(vec![Key::login(&user.email).attributes()])).await?.pop();
-        let login_item = found.ok_or(ApiError::InvalidLink)?;
+        let org = Some(first_org(&memberships)).filter(|org| *org != OrgId::NONE);
+        let wanted = [Some(Key::login(&user.email)), org.map(Key::org)].into_iter().flatten().map(Key::attributes);
+        let (mut login_item, mut org) = (None, None);
+        for found in timed(Part::Db, self.get_all(wanted.collect())).await? {
+            match sort_key(&found) {
+                keys::ORG => org = Some(record(found)?),
+                _ => login_item = Some(found),
+            }
+        }
+        let login_item = login_item.ok_or(ApiError::InvalidLink)?;
         let login: LoginRecord = record(login_item.clone())?;
         if login.user_id != user.user_id || login.has_ended(self.now()) {
             return Err(ApiError::InvalidLink);
         }
-        Ok(OpenedAccount { user, memberships, login, login_item, token, by })
+        Ok(OpenedAccount { user, memberships, org, login, login_item, token, by })
     }
 
     /// The account as it is now, if its link still opens it.
@@ -245,8 +264,7 @@ impl Store {
     ) -> Result<Option<OnlySession>, ApiError> {
         let now = self.now();
         let (user, memberships) = (account.user.clone(), account.memberships.clone());
-        let orgs = memberships.iter().filter(|membership| !membership.is_outside());
-        let org_id = orgs.min_by_key(|membership| membership.joined_at).map_or(OrgId::NONE, |first| first.org_id);
+        let org_id = first_org(&memberships);
         if memberships.iter().all(|membership| membership.org_id != org_id) {
             // It counts as one that was made: the next attempt reads both.
             self.outside(user.user_id).await?;
@@ -295,7 +313,7 @@ impl Store {
                     _ => UserRecord { email, email_verified_at: Some(now), version: user.version + 1, ..user },
                 };
                 let SessionRecord { session_id, expires_at, .. } = session;
-                Ok(Some(OnlySession { user, org_id, session_id, token, expires_at }))
+                Ok(Some(OnlySession { user, org_id, org: account.org.clone(), session_id, token, expires_at }))
             }
         }
     }

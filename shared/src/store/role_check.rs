@@ -1,7 +1,6 @@
 //! Writes that need a role: they check it in their own transaction. Between a request's authority read and its write its
 //! caller may have been removed or have lost the role, and a write may come late: after conflicts, throttling, a slow network.
 
-use super::authority::APART;
 use super::keys::Key;
 use super::{Attributes, Store, Transaction, condition_failed, number, record, string};
 use crate::error::ApiError;
@@ -12,7 +11,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, ReturnValuesOnCond
 use std::collections::HashMap;
 
 /// That a caller has a role, as its authority read said, to be checked again with the write that needs it. Made by
-/// [`Caller::at_least`](crate::caller::Caller::at_least) only; it names the organization that is written to.
+/// [`Caller::at_least`](crate::caller::Caller::at_least), and by the store for a session's own check; it names the organization that is written to.
 #[derive(Debug, Clone, Copy)]
 #[must_use = "the write is to check the role again"]
 pub struct RoleCheck<'a> {
@@ -35,6 +34,14 @@ impl<'a> RoleCheck<'a> {
     /// [`ApiError::ForbiddenRole`] if the role does not suffice.
     pub fn needing(self, needed: Role) -> Result<Self, ApiError> {
         Self::new(self.membership, self.token, needed)
+    }
+
+    /// The same under the mark that the membership has by now.
+    pub(super) fn under<'b>(self, renewed: &'b MembershipRecord) -> RoleCheck<'b>
+    where
+        'a: 'b,
+    {
+        RoleCheck { membership: renewed, token: self.token, needed: self.needed }
     }
 
     /// The organization in which the caller has the role.
@@ -135,15 +142,20 @@ impl Store {
         writes: Vec<TransactWriteItem>,
     ) -> Result<Transaction, ApiError> {
         match self.transact_checked(by, writes.clone()).await {
-            // The session itself may have ended its user's others meanwhile: it goes on under the new mark.
             Err(ApiError::InvalidToken) => {
-                tokio::time::sleep(APART).await;
-                let now = Box::pin(self.session_that_counts(by.user_id(), by.org_id(), by.token)).await?;
-                let (_, membership) = now.ok_or(ApiError::InvalidToken)?;
-                Box::pin(self.transact_checked(RoleCheck { membership: &membership, ..by }, writes)).await
+                let membership = self.renewed(by).await?;
+                Box::pin(self.transact_checked(by.under(&membership), writes)).await
             }
             ended => ended,
         }
+    }
+
+    /// The caller's membership as it is by now, where only its mark speaks against the check ([`Store::counts_still`]).
+    ///
+    /// # Errors
+    /// [`ApiError::InvalidToken`] if the session has ended.
+    pub(super) async fn renewed(&self, by: RoleCheck<'_>) -> Result<MembershipRecord, ApiError> {
+        self.counts_still(by.user_id(), by.org_id(), by.token).await.map(|(_, membership)| membership)
     }
 
     async fn transact_checked(

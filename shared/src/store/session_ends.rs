@@ -4,24 +4,26 @@
 //! is not its own could rename it all the time, and keep its owner from ending anything.
 
 use super::keys::{self, Key};
-use super::marks::{remarked, remarked_as_read};
+use super::marks::{is_beyond, remarked, remarked_as_read};
+use super::role_check::RoleCheck;
 use super::sessions::SessionRecord;
-use super::single::SingleWrite as _;
-use super::{Store, Transaction, backoff, classify, condition_failed, number, record, string};
+use super::{
+    Store, Transaction, backoff, certainly_nothing, classify, condition_failed, not_written, number, record, string,
+};
 use crate::account_mail::PendingMail;
-use crate::device::Device;
+use crate::device::DeviceCookie;
 use crate::error::ApiError;
 use crate::guesses::Account;
 use crate::ids::{OrgId, SessionId, UserId};
 use crate::model::mark::MembershipMark;
-use crate::model::org::MembershipRecord;
+use crate::model::org::{MembershipRecord, Role};
 use crate::model::time::Moment;
 use crate::model::user::UserRecord;
 use crate::store::accounts::LoginRecord;
 use crate::store::authority::sort_key;
 use crate::token::TokenHash;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
-use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{ConditionCheck, Delete, TransactWriteItem, Update};
 use platform::telemetry::{Part, timed};
 
 /// How often sessions are ended whose memberships change meanwhile.
@@ -48,6 +50,11 @@ pub struct FreshSession<'a>(ActingSession<'a>);
 impl<'a> ActingSession<'a> {
     pub(crate) fn new(user_id: UserId, org_id: OrgId, token: &'a TokenHash, mark: Option<&'a MembershipMark>) -> Self {
         Self { user_id, org_id, token, mark }
+    }
+
+    /// The same session, under the mark that it has by now.
+    pub(super) fn under(self, mark: Option<&'a MembershipMark>) -> Self {
+        Self { mark, ..self }
     }
 
     /// The write that notes when the password was given, or a new mark, or both: on condition that the session is there and has not been
@@ -86,11 +93,12 @@ impl<'a> FreshSession<'a> {
 }
 
 impl Store {
-    /// Gives an account another password, and stores the mail that tells it, if any. All its sessions but the acting one end with it.
+    /// Gives an account another password, and stores the mail that tells it, if any. All its sessions but the acting one end with it. Before
+    /// its address is proven, that takes one of the day's changes.
     ///
     /// # Errors
-    /// [`ApiError::WrongCredentials`] if the log-in record has changed since the old password was compared;
-    /// [`ApiError::InvalidToken`] if the session has ended.
+    /// [`ApiError::WrongCredentials`] if the account has another password than the one that was compared;
+    /// [`ApiError::InvalidToken`] if the session has ended; [`ApiError::RateLimited`] until midnight.
     pub async fn change_password(
         &self,
         acting: ActingSession<'_>,
@@ -98,7 +106,26 @@ impl Store {
         password_hash: &str,
         notice: Option<&PendingMail>,
     ) -> Result<(), ApiError> {
-        let Account { login, user, memberships, .. } = account;
+        let taken = match account.user.is_verified() {
+            true => None,
+            false => Some(self.take_unproven_password(&account.user.email).await?),
+        };
+        let changed = self.replace_password(acting, account, password_hash, notice).await;
+        // Nothing is void then, which is what there is a number for.
+        if let Some(taken) = taken.filter(|_| changed.as_ref().is_err_and(certainly_nothing)) {
+            self.count_back(&taken).await;
+        }
+        changed
+    }
+
+    async fn replace_password(
+        &self,
+        acting: ActingSession<'_>,
+        account: Account,
+        password_hash: &str,
+        notice: Option<&PendingMail>,
+    ) -> Result<(), ApiError> {
+        let Account { mut login, user, memberships, .. } = account;
         let email = user.email.clone();
         let mut read = (user, memberships);
         let beside = notice.map_or_else(|| Ok(Vec::new()), |notice| self.mail_writes(notice))?;
@@ -111,11 +138,14 @@ impl Store {
             let given_at = Some(self.now());
             match self.end_sessions_as_read(acting, given_at, (&email, &login), read, set, &beside).await? {
                 EndAttempt::Done => return Ok(()),
-                EndAttempt::LoginChanged => return Err(ApiError::WrongCredentials),
-                EndAttempt::UserChanged => {}
+                EndAttempt::Changed => {}
             }
             tokio::time::sleep(backoff(attempt)).await;
-            read = self.user_with_memberships(acting.user_id).await?.ok_or(ApiError::InvalidToken)?;
+            let found = self.user_with_memberships(acting.user_id).await.map_err(not_written)?;
+            read = found.ok_or(ApiError::InvalidToken)?;
+            // The session itself may have ended its user's others meanwhile: the password that was given is right if it is the account's still.
+            let now: Option<LoginRecord> = timed(Part::Db, self.get(Key::login(&email))).await.map_err(not_written)?;
+            login = now.filter(|now| now.has_password_of(&login)).ok_or(ApiError::WrongCredentials)?;
         }
         Err(ApiError::Contended)
     }
@@ -124,7 +154,7 @@ impl Store {
     ///
     /// # Errors
     /// [`ApiError::InvalidToken`] if the session has ended.
-    pub async fn end_other_sessions(&self, by: FreshSession<'_>, device: Option<&Device>) -> Result<(), ApiError> {
+    pub async fn end_other_sessions(&self, by: FreshSession<'_>, devices: &DeviceCookie) -> Result<(), ApiError> {
         let FreshSession(acting) = by;
         for attempt in 0..ATTEMPTS {
             let found = self.user_with_memberships(acting.user_id).await?;
@@ -132,10 +162,7 @@ impl Store {
             let email = read.0.email.clone();
             let login: LoginRecord =
                 timed(Part::Db, self.get(Key::login(&email))).await?.ok_or(ApiError::InvalidToken)?;
-            let known = match device {
-                Some(device) => self.still_known(&email, &login, device).await?,
-                None => None,
-            };
+            let known = self.still_known(&email, &login, devices).await?;
             let set = |update: UpdateBuilder| update.update_expression("SET #version = :next");
             let ended = self.end_sessions_as_read(acting, None, (&email, &login), read, set, known.as_slice()).await?;
             if ended == EndAttempt::Done {
@@ -177,7 +204,7 @@ impl Store {
         Err(ApiError::Contended)
     }
 
-    /// Ends one session of the user, by its id.
+    /// Ends one session of the user, by its id, in one transaction with the check that the acting one has not ended.
     ///
     /// # Errors
     /// [`ApiError::NotFound`] if the user has no such session, or so many that it was not read; [`ApiError::InvalidToken`] if the acting
@@ -186,15 +213,45 @@ impl Store {
         let FreshSession(acting) = by;
         let (sessions, memberships) = self.sessions_and_memberships(acting).await?;
         let (own, now) = (Key::session(acting.user_id, acting.token), self.now());
-        if !sessions.iter().any(|(key, session)| *key == own && is_on(session, &memberships, now)) {
-            return Err(ApiError::InvalidToken);
-        }
+        let counts = sessions.iter().any(|(key, session)| *key == own && is_on(session, &memberships, now));
+        let membership = memberships.into_iter().find(|membership| counts && membership.org_id == acting.org_id);
+        let membership = match membership {
+            Some(membership) => membership,
+            None => self.acting_now(acting).await?.1,
+        };
         let found = sessions.into_iter().find(|(_, of)| of.session_id == session);
         let (key, _) = found.ok_or(ApiError::NotFound)?;
-        let delete =
-            self.client.delete_item().table_name(&self.table).set_key(Some(key.attributes())).send_unless_held();
-        timed(Part::Db, delete).await.map_err(classify)?;
-        Ok(())
+        if key == own {
+            return self.end_session(acting.user_id, acting.token).await;
+        }
+        let by = RoleCheck::new(&membership, acting.token, Role::Member)?;
+        // A session gets another mark with its membership only: while that has the one that was read, whatever session is there counts.
+        let is_there = ConditionCheck::builder()
+            .table_name(&self.table)
+            .set_key(Some(own.attributes()))
+            .condition_expression("attribute_exists(pk)")
+            .build()
+            .map_err(ApiError::internal)?;
+        let delete = Delete::builder().table_name(&self.table).set_key(Some(key.attributes()));
+        let delete = delete.build().map_err(ApiError::internal)?;
+        let writes = vec![
+            TransactWriteItem::builder().condition_check(is_there).build(),
+            TransactWriteItem::builder().delete(delete).build(),
+        ];
+        let ended = timed(Part::Db, self.transact_as(by, writes)).await?;
+        if ended.is_done() { Ok(()) } else { Err(ApiError::InvalidToken) }
+    }
+
+    /// The acting session, and its membership, as they are now. It may itself have ended its user's others since it was verified, and
+    /// goes on under the new mark.
+    ///
+    /// # Errors
+    /// [`ApiError::InvalidToken`] if it has ended.
+    pub(super) async fn acting_now(
+        &self,
+        acting: ActingSession<'_>,
+    ) -> Result<(SessionRecord, MembershipRecord), ApiError> {
+        timed(Part::Db, self.counts_still(acting.user_id, acting.org_id, acting.token)).await
     }
 
     /// A page of the sessions of the acting one's user that count, the newest first, and the id to go on after. Sessions lie by the hashes
@@ -269,9 +326,11 @@ impl Store {
     /// The writes that end all sessions but the acting one, the first two of which are its own and that of its membership; `None` if
     /// memberships that one transaction has no room for have ended. Notes when the password was given, if it was.
     ///
+    /// The acting session must have the mark that its membership has by now. One that has ended the others itself since it was verified has
+    /// it, in another tab; one that another has ended has the mark of before, and would come back with the new one.
+    ///
     /// # Errors
-    /// [`ApiError::InvalidToken`] if the acting session has ended since it was verified, as by another one that ended the others: it would
-    /// come back with the new mark.
+    /// [`ApiError::InvalidToken`] if the membership has ended.
     pub(super) async fn ending_writes(
         &self,
         acting: ActingSession<'_>,
@@ -280,9 +339,11 @@ impl Store {
     ) -> Result<Option<Vec<TransactWriteItem>>, ApiError> {
         let own = memberships.iter().position(|membership| membership.org_id == acting.org_id);
         let own = memberships.remove(own.ok_or(ApiError::InvalidToken)?);
-        if own.mark.as_ref() != acting.mark {
-            return Err(ApiError::InvalidToken);
+        // What is marked before the transaction is marked by a session that counts.
+        if own.mark.as_ref() != acting.mark && is_beyond(&memberships) {
+            self.acting_now(acting).await?;
         }
+        let acting = acting.under(own.mark.as_ref());
         let Some(others) = self.mark_beyond(memberships).await? else { return Ok(None) };
         let (of_own, mark) = remarked_as_read(&own)?;
         let mut writes = vec![self.update(acting.rewritten(Some(&mark), password_at)?)?, self.update(of_own)?];
@@ -305,7 +366,7 @@ impl Store {
         beside: &[TransactWriteItem],
     ) -> Result<EndAttempt, ApiError> {
         let Some(ends) = self.ending_writes(acting, memberships, password_at).await? else {
-            return Ok(EndAttempt::UserChanged);
+            return Ok(EndAttempt::Changed);
         };
         let mut writes = vec![self.update(set(next_version(email, login)))?];
         writes.extend(ends);
@@ -314,13 +375,14 @@ impl Store {
         let Transaction::Refused(reasons) = timed(Part::Db, self.transact(writes)).await? else {
             return Ok(EndAttempt::Done);
         };
-        if condition_failed(&reasons[0]) {
-            return Ok(EndAttempt::LoginChanged);
-        }
-        if condition_failed(&reasons[1]) || condition_failed(&reasons[2]) {
+        let [login, own, membership, ..] = reasons.as_slice() else {
+            return Err(ApiError::internal("a transaction without its reasons"));
+        };
+        // Where the log-in record is another one, whether the session counts is asked with that.
+        if !condition_failed(login) && [own, membership].into_iter().any(condition_failed) {
             return Err(ApiError::InvalidToken);
         }
-        Ok(EndAttempt::UserChanged)
+        Ok(EndAttempt::Changed)
     }
 }
 
@@ -334,9 +396,8 @@ fn is_on(session: &SessionRecord, memberships: &[MembershipRecord], now: Moment)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum EndAttempt {
     Done,
-    LoginChanged,
-    /// The user, or one of its memberships.
-    UserChanged,
+    /// Something is not as it was read: the log-in record, the user, or one of its memberships.
+    Changed,
 }
 
 /// A write of a log-in record that must be as it was read, without what is set. `:next` is the version that follows.

@@ -112,12 +112,27 @@ impl Store {
         outcome.is_done().then_some((session.session_id, session.expires_at)).ok_or_else(collided)
     }
 
-    /// Notes that the session's user has just given the password, if what it was compared with is still the account's
-    /// log-in record.
+    /// Notes that the session's user has just given the password, if what it was compared with is still the account's. The session itself may
+    /// have ended its user's others meanwhile, or given the account another address.
     ///
     /// # Errors
-    /// [`ApiError::WrongCredentials`] if the log-in record has changed; [`ApiError::InvalidToken`] if the session has ended.
+    /// [`ApiError::WrongCredentials`] if the account has another password; [`ApiError::InvalidToken`] if the session has ended.
     pub async fn refresh_session(
+        &self,
+        acting: ActingSession<'_>,
+        email: &str,
+        login: &LoginRecord,
+    ) -> Result<(), ApiError> {
+        let refreshed = self.refresh_as_read(acting, email, login).await;
+        let Err(ApiError::WrongCredentials | ApiError::InvalidToken) = refreshed else { return refreshed };
+        let (session, membership) = self.acting_now(acting).await?;
+        let user = self.user(membership.user_id).await?.ok_or(ApiError::InvalidToken)?;
+        let now: Option<LoginRecord> = timed(Part::Db, self.get(Key::login(&user.email))).await?;
+        let now = now.filter(|now| now.has_password_of(login)).ok_or(ApiError::WrongCredentials)?;
+        self.refresh_as_read(acting.under(session.mark.as_ref()), &user.email, &now).await
+    }
+
+    async fn refresh_as_read(
         &self,
         acting: ActingSession<'_>,
         email: &str,

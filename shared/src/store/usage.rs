@@ -47,9 +47,9 @@ impl Store {
                 _ => &mut usage.spent_nanos,
             };
             *counter = counter.saturating_add_signed(-lane.free_units);
-            usage.cost_nanos += lane.cost_nanos;
-            usage.input_tokens += lane.input_tokens;
-            usage.output_tokens += lane.output_tokens;
+            usage.cost_nanos = usage.cost_nanos.saturating_add(lane.cost_nanos);
+            usage.input_tokens = usage.input_tokens.saturating_add(lane.input_tokens);
+            usage.output_tokens = usage.output_tokens.saturating_add(lane.output_tokens);
         }
         Ok(usage)
     }

@@ -1,8 +1,9 @@
 //! Proof of an account's address: a code and a token, of which only hashes are stored, and their one use.
 
 use super::keys::Key;
+use super::session_ends::ActingSession;
 use super::single::SingleWrite as _;
-use super::{Store, attributes, classify, number, string};
+use super::{Store, attributes, classify, number, request_token, string};
 use crate::error::ApiError;
 use crate::ids::UserId;
 use crate::model::proof::{Code, LinkToken, Purpose, SecretHash};
@@ -11,7 +12,7 @@ use crate::model::user::UserRecord;
 use crate::store::accounts::LoginRecord;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
-use aws_sdk_dynamodb::types::{Delete, ReturnValue, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{Delete, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 use platform::telemetry::{Part, timed};
 use serde::Serialize;
 use std::time::Duration;
@@ -20,6 +21,8 @@ use std::time::Duration;
 pub const VERIFICATION_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// Codes that may be tried before it is void.
 const TRIES_MAX: u32 = 5;
+/// How often a proof is tried whose account's log-in record changes meanwhile.
+const ATTEMPTS: u32 = 6;
 
 /// That a log-in record is the account's, which has not ended.
 const KEPT: &str = "user_id = :user AND (attribute_not_exists(unproven_until) OR unproven_until > :now)";
@@ -93,11 +96,19 @@ impl Store {
         Ok(Some((code, token)))
     }
 
-    /// Notes that an account's address is proven, in one transaction with the proof's only use. Returns the account as it is then.
+    /// Notes that an account's address is proven, in one transaction with the proof's only use. Returns the account as it is then. The session
+    /// itself may have ended its user's others meanwhile: the log-in record has another version then, and the password that the proof is of.
     ///
     /// # Errors
-    /// [`ApiError::InvalidLink`] for a proof that is wrong, used, void or too old, or of another address or password.
-    pub async fn verify_email(&self, user: UserRecord, proof: &Proof) -> Result<UserRecord, ApiError> {
+    /// [`ApiError::InvalidLink`] for a proof that is wrong, used, void or too old, or of another address or password;
+    /// [`ApiError::InvalidToken`] if the session has ended since the log-in record was read: before that nobody asks, for the proof is its
+    /// address's and not the session's.
+    pub async fn verify_email(
+        &self,
+        acting: ActingSession<'_>,
+        user: UserRecord,
+        proof: &Proof,
+    ) -> Result<UserRecord, ApiError> {
         let now = self.now();
         let (what, hash) = match proof {
             Proof::Token(token) if token.user_id != user.user_id => return Err(ApiError::InvalidLink),
@@ -110,8 +121,30 @@ impl Store {
                 ("code_hash", hash)
             }
         };
-        let login: Option<LoginRecord> = timed(Part::Db, self.get(Key::login(&user.email))).await?;
-        let login = login.ok_or(ApiError::InvalidLink)?;
+        for _ in 0..ATTEMPTS {
+            let login: Option<LoginRecord> = timed(Part::Db, self.get(Key::login(&user.email))).await?;
+            let login = login.filter(|login| login.user_id == user.user_id && !login.has_ended(now));
+            let writes = self.proof_writes(&user, &login.ok_or(ApiError::InvalidLink)?, (what, &hash), now)?;
+            let outcome = timed(Part::Db, self.transact(writes)).await?;
+            if outcome.is_done() {
+                return Ok(UserRecord { email_verified_at: Some(now), version: user.version + 1, ..user });
+            }
+            if outcome.refused(0) || outcome.refused(1) {
+                return Err(ApiError::InvalidLink);
+            }
+            self.acting_now(acting).await?;
+        }
+        Err(ApiError::Contended)
+    }
+
+    /// The writes of the proof, of the account, and of its log-in record as it was read.
+    fn proof_writes(
+        &self,
+        user: &UserRecord,
+        login: &LoginRecord,
+        (what, hash): (&str, &SecretHash),
+        now: Moment,
+    ) -> Result<Vec<TransactWriteItem>, ApiError> {
         let used = Delete::builder()
             .table_name(&self.table)
             .set_key(Some(Key::verification(user.user_id).attributes()))
@@ -126,36 +159,39 @@ impl Store {
             .expression_attribute_values(":now", number(now.as_millis()))
             .build()
             .map_err(ApiError::internal)?;
-        let writes = vec![
+        Ok(vec![
             TransactWriteItem::builder().delete(used).build(),
-            self.update(proven(&user, now))?,
-            self.update(kept_as_read(&user, login.version, now))?,
-        ];
-        if !timed(Part::Db, self.transact(writes)).await?.is_done() {
-            return Err(ApiError::InvalidLink);
-        }
-        Ok(UserRecord { email_verified_at: Some(now), version: user.version + 1, ..user })
+            self.update(proven(user, now))?,
+            self.update(kept_as_read(user, login.version, now))?,
+        ])
     }
 
     /// Whether a code is the account's. A try is taken before it is compared, so that no number of simultaneous guesses gets more
-    /// of them compared.
+    /// of them compared. It leaves an id: where its reply is lost, the SDK's repetition takes no other.
     pub(super) async fn code_is_right(&self, key: Key, hash: &SecretHash, now: Moment) -> Result<bool, ApiError> {
+        let id = string(request_token());
         let take = self
             .client
             .update_item()
             .table_name(&self.table)
             .set_key(Some(key.attributes()))
-            .update_expression("ADD tries :one")
-            .condition_expression("tries < :most AND expires_at > :now")
+            .update_expression("SET last_try = :id ADD tries :one")
+            .condition_expression(
+                "tries < :most AND expires_at > :now AND (attribute_not_exists(last_try) OR last_try <> :id)",
+            )
+            .expression_attribute_values(":id", id.clone())
             .expression_attribute_values(":one", number(1))
             .expression_attribute_values(":most", number(TRIES_MAX))
             .expression_attribute_values(":now", number(now.as_millis()))
             .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send_unless_held();
         let taken = match timed(Part::Db, take).await {
             Ok(taken) => taken.attributes,
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => None,
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                    refused.item.clone().filter(|found| found.get("last_try") == Some(&id))
+                }
                 _ => return Err(classify(error)),
             },
         };

@@ -1,10 +1,10 @@
 //! Before a job calls its provider: whether there is a call for it now, under the rate and the breaker that all environments share. A job
 //! without one waits in the index of what is due, at the cost of no run.
 
-use crate::RunOutcome;
 use crate::run::{budget_of_now, delay, over_budget, over_cap};
+use crate::{RunOutcome, TimeLeft};
 use futures_util::lock::Mutex as AsyncMutex;
-use shared::ids::OrgId;
+use shared::ids::{JobId, OrgId};
 use shared::model::analysis::Cost;
 use shared::model::job::{BacklogPlace, Claim, JobRecord, JobState, Turn, WaitingFor};
 use shared::model::limiter::{Fault, Lease, LimiterRecord, Provider, Rate};
@@ -25,7 +25,11 @@ const SEEN_FOR: Duration = Duration::from_secs(1);
 /// The longest that one answer stops everybody: more than that is asked again, and opens the breaker.
 const EMPTY_MAX: Duration = Duration::from_secs(300);
 /// The codes of a refusal that says that the bucket is empty.
-const RATE_LIMITED: [&str; 2] = ["provider_rate_limited", "mail_rate_limited"];
+const RATE_LIMITED: [&str; 3] = [MAY_BE_ITS_OWN, "provider_rate_limited", "mail_rate_limited"];
+/// That of a refusal which may be for the length of its job's own text.
+const MAY_BE_ITS_OWN: &str = "provider_limited";
+/// Of so many jobs an environment knows that they were refused for the rate.
+const LIMITED_MAX: usize = 1_000;
 
 /// What an environment knows of the rates and breakers of the providers that it calls.
 #[derive(Debug)]
@@ -40,6 +44,21 @@ struct Known {
     read_at: Option<Moment>,
     refused_in_a_row: u32,
     said: Option<RateLimits>,
+    /// Calls that were answered well.
+    answered: u64,
+    /// How many were by the time that a job was refused for the rate first.
+    limited: HashMap<JobId, u64>,
+}
+
+impl Known {
+    /// Notes that a job was refused for the rate. Whether it is so again though others were answered meanwhile: then the model has room, and the
+    /// job's own text is too large for it.
+    fn is_its_own(&mut self, job: JobId) -> bool {
+        if self.limited.len() >= LIMITED_MAX {
+            self.limited.clear();
+        }
+        *self.limited.entry(job).or_insert(self.answered) < self.answered
+    }
 }
 
 /// What a provider says of its rate along with an answer.
@@ -139,11 +158,12 @@ impl Limiter {
         Ok(self.with(provider, |known| known.record.is_stopped(now)))
     }
 
-    /// Tells all environments what a run says of its provider. `probe` is what its call was let through with.
+    /// Tells all environments what a job's run says of its provider. `probe` is what its call was let through with.
     pub(crate) async fn note(
         &self,
         context: &Context,
         provider: &Provider,
+        job: JobId,
         probe: Option<u32>,
         ended: &RunOutcome,
     ) -> Result<(), ApiError> {
@@ -156,6 +176,7 @@ impl Limiter {
             store.note_rate(provider, said).await?;
         }
         let fault = match ended {
+            RunOutcome::Refused { code, .. } if self.is_its_own(provider, job, code) => None,
             RunOutcome::Refused { code, retry_after, .. } => {
                 if RATE_LIMITED.contains(code) {
                     empty_for = empty_for.max(Some(retry_after.unwrap_or(rate.interval())));
@@ -189,7 +210,10 @@ impl Limiter {
                 Ok(())
             }
             (_, RunOutcome::Final(JobState::Succeeded, ..)) => {
-                self.with(provider, |known| known.refused_in_a_row = 0);
+                self.with(provider, |known| {
+                    known.refused_in_a_row = 0;
+                    known.answered = known.answered.saturating_add(1);
+                });
                 if probe.is_some() {
                     tracing::info!(provider = provider.name(), "a provider answers again");
                     store.close_breaker(provider).await?;
@@ -200,6 +224,11 @@ impl Limiter {
             _ if probe.is_some() => store.give_probe_back(provider).await,
             _ => Ok(()),
         }
+    }
+
+    /// Whether a refusal is its job's own affair: one that may be is so from the second time on, if others were answered meanwhile.
+    fn is_its_own(&self, provider: &Provider, job: JobId, code: &str) -> bool {
+        code == MAY_BE_ITS_OWN && self.with(provider, |known| known.is_its_own(job))
     }
 }
 
@@ -215,6 +244,7 @@ impl<'w> Calls<'w> {
         context: &Context,
         job: &JobRecord,
         provider: &Provider,
+        time: &TimeLeft<'_>,
     ) -> Result<Admission, ApiError> {
         let now = context.now();
         let is_last_try = job.give_up_at.is_some_and(|at| at <= now);
@@ -222,7 +252,7 @@ impl<'w> Calls<'w> {
             return Ok(Admission::Call(None));
         }
         let recipients = u64::from(job.recipients.max(1));
-        // Who has waited in a backlog may take one that comes soon. Others leave that to them.
+        // Whoever has waited in a backlog may take one that comes soon. Others leave that to them.
         let soon = if job.turn.is_some() { self.limiter.soon(provider) } else { Duration::ZERO };
         let (lease, rate) = {
             let _alone = self.asks.lock().await;
@@ -255,7 +285,7 @@ impl<'w> Calls<'w> {
             }
         };
         let place = waits.place;
-        let admission = wait(context, job, waits).await?;
+        let admission = wait(context, job, waits, time.last_call()).await?;
         let is_kept = matches!(&admission, Admission::Waits(Some(waits)) if waits.place == place);
         if let Some(place) = place.filter(|_| !is_kept) {
             // Another message of the job was faster, or the job has ended.
@@ -291,8 +321,9 @@ impl Limiter {
     }
 }
 
-/// Has a job wait, unless it went on meanwhile. One whose run died is queued again, and charged with what that may have cost.
-async fn wait(context: &Context, job: &JobRecord, wait: Wait) -> Result<Admission, ApiError> {
+/// Has a job wait, unless it went on meanwhile. One whose run died is queued again, and charged with what that may have cost: so it is asked
+/// until a moment whether that is written, as of a claim.
+async fn wait(context: &Context, job: &JobRecord, wait: Wait, until: Moment) -> Result<Admission, ApiError> {
     let detail = "Its provider takes so many calls in a time, and others come before it.";
     let why = wait.refused.clone().unwrap_or_else(|| WaitingFor::new("turn", detail));
     let budget = budget_of_now(context, job, job.takeover_charge().cost_nanos).await?;
@@ -305,6 +336,7 @@ async fn wait(context: &Context, job: &JobRecord, wait: Wait) -> Result<Admissio
         let waits = back.waits_for_turn(wait.until, wait.turn, why.clone(), now).standing_at(wait.place);
         let waits = if wait.refused.is_some() { waits.held_back() } else { waits };
         Ok(Change::to((waits, charged), true)
+            .asked_until(until)
             .or_over_budget(Change::to(over_budget(job, Cost::Unknown, now), true))
             .or_over_cap(over_cap(job, Cost::Unknown, now, true)))
     });

@@ -43,7 +43,7 @@ pub(crate) async fn run<W: Work>(
         if let Some(verdict) = Box::pin(without_call(worker, &found, receives)).await? {
             return Ok(verdict);
         }
-        match Box::pin(calls.admit(context, &found, provider)).await? {
+        match Box::pin(calls.admit(context, &found, provider, time)).await? {
             Admission::Call(through) => probe = through,
             Admission::Waits(job) => {
                 if let Some(job) = job {
@@ -73,9 +73,9 @@ pub(crate) async fn run<W: Work>(
         // The job waits, and an alarm reads this (docs/operations.md, "Metrics").
         metrics("CitizenApp/Jobs", None, &[(Metric("OperatorNeeded"), 1.into())]);
     }
-    let written = persist(time, || write(context, &job, &ended, receives)).await;
+    let written = persist(time, || write(context, &job, &ended, receives, time.last_write())).await;
     if let Some(provider) = &provider
-        && let Err(error) = Box::pin(worker.work.limiter().note(context, provider, probe, &ended)).await
+        && let Err(error) = Box::pin(worker.work.limiter().note(context, provider, job.job_id, probe, &ended)).await
     {
         tracing::warn!(%error, "what a provider said could not be noted");
     }
@@ -256,8 +256,15 @@ fn is_ours(job: &JobRecord, fence: u64) -> bool {
     is_ours
 }
 
-/// Writes how the run ended, if the job is still ours.
-async fn write(context: &Context, mine: &JobRecord, ended: &RunOutcome, receives: u32) -> Result<Verdict, ApiError> {
+/// Writes how the run ended, if the job is still ours. It is asked until a moment whether that is written: whoever wrote it anew would take what
+/// the next run may cost of the operator's day once more.
+async fn write(
+    context: &Context,
+    mine: &JobRecord,
+    ended: &RunOutcome,
+    receives: u32,
+    until: Moment,
+) -> Result<Verdict, ApiError> {
     let fence = mine.fence;
     let charged_nanos = if matches!(ended, RunOutcome::Retry { .. }) { mine.price(ended.cost()).0 } else { 0 };
     let budget = budget_of_now(context, mine, charged_nanos).await?;
@@ -270,7 +277,7 @@ async fn write(context: &Context, mine: &JobRecord, ended: &RunOutcome, receives
         let (next, then) = after_run(job, ended, receives, now);
         let over_budget = Change::to(over_budget(job, ended.cost(), now), Then::Delete);
         let over_cap = over_cap(job, ended.cost(), now, Then::SendAnother);
-        Ok(Change::to(next, then).or_over_budget(over_budget).or_over_cap(over_cap))
+        Ok(Change::to(next, then).asked_until(until).or_over_budget(over_budget).or_over_cap(over_cap))
     });
     let (job, then) = written.await?;
     Ok(verdict_of(context, &job, then).await)

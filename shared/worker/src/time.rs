@@ -38,6 +38,11 @@ impl<'c> TimeLeft<'c> {
 
     /// How long an outcome may be written that is there now.
     pub(crate) fn for_writing(&self) -> Duration {
-        self.context.now().until(self.deadline).saturating_sub(TIME_TO_REPLY)
+        self.context.now().until(self.last_write())
+    }
+
+    /// Until when an outcome may be written.
+    pub(crate) fn last_write(&self) -> Moment {
+        self.deadline.minus(TIME_TO_REPLY)
     }
 }

@@ -18,6 +18,7 @@ const BODIES: &str = "tests/suite/bodies.rs";
 const TAGS: &str = "local/src/openapi.rs";
 const DOCUMENT: &str = "functions/docs/openapi.json";
 const SMOKE: &str = "deploy/smoke.py";
+const CALLS: &str = "docs/access-patterns.md";
 
 /// The folder names of all functions.
 pub(super) fn folders(root: &Path) -> BTreeSet<String> {
@@ -117,6 +118,7 @@ impl<'a> Repository<'a> {
             );
         }
         left.0.extend(self.row_left(name, &routes));
+        left.unless(self.has_calls(name), CALLS, "a row of its calls");
         if !self.template.event_functions.iter().any(|event| event.function == name) {
             self.operations_left(name, &routes, &mut left);
         }
@@ -134,6 +136,13 @@ impl<'a> Repository<'a> {
         let table = self.pages.iter().find(|(_, text)| text.contains("\n| function | method and path |"));
         let page = table.map_or("README.md", |(page, _)| page.as_str());
         Some(format!("{page}: {row} | … | in the table of functions"))
+    }
+
+    /// Whether a row of the page begins with it, or with it and others.
+    fn has_calls(&self, name: &str) -> bool {
+        let page = self.pages.iter().find(|(page, _)| page == CALLS).map_or("", |(_, text)| text.as_str());
+        let mut rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+        rows.any(|row| row.split('`').skip(1).step_by(2).any(|named| named.split('?').next() == Some(name)))
     }
 
     /// What a function with routes lacks: its operations are what the template routes to it, and known everywhere.

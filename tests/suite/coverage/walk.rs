@@ -3,7 +3,10 @@
 
 use super::left::{folders, left};
 use local::system::project_folder;
+use local::template::Template;
+use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -37,10 +40,10 @@ impl Copy {
         copy
     }
 
-    /// `just new`; `None` where there is no Python.
+    /// `just new`; `None` where there is no Python. Whoever has the project's tools has one.
     fn just_new(&self, arguments: [&str; 3]) -> Option<Output> {
         match Command::new("python3").arg(self.0.join(".ci/new_function.py")).args(arguments).output() {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() == ErrorKind::NotFound && std::env::var_os("CITIZEN_TOOLS").is_none() => {
                 eprintln!("without python3, `just new` is not tried");
                 None
             }
@@ -92,7 +95,8 @@ async fn all_that_a_new_function_lacks_is_named_at_once() {
     has("functions/take-walk/src/lib.rs:");
     has("lab/bench/scenarios.py:");
     has("deploy/smoke.py: a call of POST /orgs/{org_id}/walks");
-    assert_eq!(named.len(), 8, "{named:#?}");
+    has("docs/access-patterns.md: a row of its calls (take-walk)");
+    assert_eq!(named.len(), 9, "{named:#?}");
 
     // All that can be said without a build.
     copy.write("tests/suite/matrix.rs", "row(\"login\"", "    row(\"take_walk\", [401, 403, 403, 204, 404]),");
@@ -104,6 +108,7 @@ async fn all_that_a_new_function_lacks_is_named_at_once() {
     );
     let table = named.iter().find_map(|line| line.split_once(": | `take-walk`")).unwrap().0;
     copy.write(table, "| `health` |", "| `take-walk` | `POST /orgs/{org_id}/walks` | owner |");
+    copy.write("docs/access-patterns.md", "| `get-item` |", "| `take-walk` | `GetItem` organization | – |");
     for file in ["functions/take-walk/src/lib.rs", "lab/bench/scenarios.py"] {
         let text = fs::read_to_string(copy.0.join(file)).unwrap();
         fs::write(copy.0.join(file), text.replace("just new:", "")).unwrap();
@@ -135,6 +140,23 @@ async fn what_follows_from_a_path_and_from_a_body_is_named() {
         "tests/suite/bodies.rs: \"put_plan\" => … in `samples` (put-plan)",
     ] {
         assert!(named.iter().any(|line| line == what), "{what}: {named:#?}");
+    }
+}
+
+/// An id that a path of the API names, a new path may name too.
+#[test]
+fn a_new_path_may_name_whatever_another_does() {
+    let copy = Copy::new();
+    let template = Template::read(&copy.0.join("template.yaml")).unwrap();
+    let parts = template.routes.iter().flat_map(|route| route.path.split('/'));
+    let names: BTreeSet<&str> = parts.filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
+    let path: String = names.iter().map(|name| format!("/{{{name}}}")).collect();
+    let Some(made) = copy.just_new(["take-walk", "POST", &format!("/walks{path}")]) else { return };
+    assert!(names.len() > 5 && made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    for file in ["lab/load/tests/growth/endpoints.rs", "tests/suite/matrix.rs"] {
+        let text = fs::read_to_string(copy.0.join(file)).unwrap();
+        let unknown: Vec<_> = names.iter().filter(|name| !text.contains(&format!("\"{name}\" => "))).collect();
+        assert!(unknown.is_empty(), "{file}: {unknown:?}");
     }
 }
 

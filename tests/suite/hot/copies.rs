@@ -164,7 +164,7 @@ async fn copies_that_say_something_else_than_the_record_are_put_right() {
 
 /// Nobody changes anything, but a request needs the record and sees it.
 #[tokio::test]
-async fn who_sees_that_copies_and_record_differ_renews_them() {
+async fn whoever_sees_that_copies_and_record_differ_renews_them() {
     let rig = Rig::new().await;
     let here = rig.here();
     rig.spread().await;
@@ -195,7 +195,7 @@ async fn copies_are_like_the_record_whatever_races() {
         };
         let (spread, again, ()) =
             tokio::join!(local::operator::spread(other, rig.org_id), local::operator::spread(one, rig.org_id), plans);
-        // Who loses to five plans in a row is told so; an operator repeats it.
+        // Whoever loses to five plans in a row is told so; an operator repeats it.
         if spread.is_err() && again.is_err() {
             local::operator::spread(one, rig.org_id).await.unwrap();
         }

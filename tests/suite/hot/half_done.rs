@@ -199,7 +199,7 @@ async fn a_repetition_and_the_sweeper_meet() {
 
 /// Whoever has read the key before the batch was settled does not go on with it.
 #[tokio::test]
-async fn who_read_the_key_before_it_was_settled_has_lost_it() {
+async fn whoever_read_the_key_before_it_was_settled_has_lost_it() {
     let rig = Rig::new().await;
     rig.half_a_batch(Some("k"), 10).await;
     let store = rig.here().store();

@@ -32,7 +32,7 @@ async fn an_environment_keeps_to_a_lane_that_it_has_met_nobody_in() {
         rig.create(environment).await.unwrap();
     }
     assert_eq!(given(&before, &rig.stored().await.1), [12]);
-    // What is asked at the same time in one process does not meet either; who comes late may find the lane of one that has ended.
+    // What is asked at the same time in one process does not meet either; whoever comes late may find the lane of one that has ended.
     let created = join_all((0..5).map(|_| rig.create(environment))).await;
     assert!(created.iter().all(Result::is_ok));
     let after = given(&before, &rig.stored().await.1);
@@ -42,7 +42,7 @@ async fn an_environment_keeps_to_a_lane_that_it_has_met_nobody_in() {
 
 /// Else each of 240 lanes would lease its own in the first second of a month, and all of them write one record.
 #[tokio::test]
-async fn who_needs_the_first_lane_of_a_month_fills_those_beside_it() {
+async fn whoever_needs_the_first_lane_of_a_month_fills_those_beside_it() {
     let rig = Rig::new().await;
     rig.give_plan(Plan::Enterprise).await;
     rig.spread().await;
@@ -112,7 +112,7 @@ async fn analyses(rig: &Rig, environment: &'static Context) -> Vec<u16> {
 
 /// Else those who have read the later plan and those who have not would change thirty lanes back and forth.
 #[tokio::test]
-async fn who_has_not_read_a_later_plan_takes_one_lane_back() {
+async fn whoever_has_not_read_a_later_plan_takes_one_lane_back() {
     let rig = Rig::new().await;
     rig.give_plan(Plan::Enterprise).await;
     rig.spread().await;

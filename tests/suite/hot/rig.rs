@@ -1,6 +1,7 @@
 //! One organization whose functions are called in the process, over a database of the test's choice and at its time.
 
 use crate::api::{registration, unique_email};
+use crate::environment::config;
 use crate::jobs::rig::world_of;
 use lambda_http::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use lambda_http::{Body, Request, RequestExt as _};
@@ -8,7 +9,6 @@ use local::like_aws::LikeAws;
 use local::{Clock, Options, System, functions, operator};
 use serde_json::{Value, json};
 use shared::Context;
-use shared::config::Config;
 use shared::ids::OrgId;
 use shared::model::job::JobKind;
 use shared::model::org::{OrgRecord, Plan};
@@ -21,7 +21,7 @@ use testkit::http::Origin;
 pub(crate) struct Rig {
     pub(crate) system: System,
     pub(crate) org_id: OrgId,
-    token: String,
+    pub(crate) token: String,
     /// The suite runs in the like-aws world, and the test says nothing else.
     is_like_aws: bool,
     /// Past whatever the functions' calls go through.
@@ -71,24 +71,13 @@ impl Rig {
 
     fn environment_with(&self, url: &str, cache_url: &str) -> &'static Context {
         let queue_url = self.system.context().config().queue_url(JobKind::Analyze).unwrap();
-        let config = Config::from_lookup(|name| {
-            let value = match name {
-                "ANALYSES_QUEUE_URL" => queue_url,
-                "AWS_ENDPOINT_URL_SQS" => self.system.sqs_url(),
-                "TABLE_NAME" => local::names::TABLE_NAME,
-                "ALLOWED_ORIGINS" => "https://app.example.com",
-                "SESSION_REQUESTS_PER_SECOND" => "1000000000",
-                "ORG_REQUESTS_PER_SECOND" => "1000000000,1000000000,1000000000",
-                "CACHE_URL" => cache_url,
-                "ANALYSIS_PROVIDER" => "builtin",
-                "AWS_REGION" => "us-east-1",
-                "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "test",
-                "AWS_ENDPOINT_URL_DYNAMODB" => url,
-                _ => return None,
-            };
-            Some(value.to_owned())
-        });
-        Box::leak(Box::new(Context::new(config.unwrap(), self.system.clock().into())))
+        let config = config(&[
+            ("ANALYSES_QUEUE_URL", queue_url),
+            ("AWS_ENDPOINT_URL_SQS", self.system.sqs_url()),
+            ("AWS_ENDPOINT_URL_DYNAMODB", url),
+            ("CACHE_URL", cache_url),
+        ]);
+        Box::leak(Box::new(Context::new(config, self.system.clock().into())))
     }
 
     /// The database as it is.

@@ -202,7 +202,7 @@ async fn before_its_time_comes_the_last_units_are_found_in_the_lanes() {
 
 /// Nor by those who read its record before it was spread.
 #[tokio::test]
-async fn who_read_it_before_it_was_spread_finds_the_last_units_in_the_lanes() {
+async fn whoever_read_it_before_it_was_spread_finds_the_last_units_in_the_lanes() {
     let rig = Rig::new().await;
     let (store, before) = (rig.here().store(), rig.org().await);
     let now = rig.here().now();

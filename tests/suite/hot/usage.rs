@@ -209,7 +209,7 @@ async fn the_last_of_a_budget_is_taken_from_however_many_lanes() {
 
 /// So is it by those who read the organization's record before it was spread.
 #[tokio::test]
-async fn who_read_it_before_it_was_spread_finds_the_last_of_a_month_in_the_lanes() {
+async fn whoever_read_it_before_it_was_spread_finds_the_last_of_a_month_in_the_lanes() {
     let (_origin, database, _providers, rig) = world().await;
     let owner = rig.owner("pro").await;
     rig.settings(&owner, json!({"monthly_budget_usd": "0.10"})).await;

@@ -44,7 +44,7 @@ async fn a_page_of_prose_is_accepted_and_then_analysed() {
 }
 
 #[tokio::test]
-async fn who_prefers_to_wait_gets_the_analysis() {
+async fn whoever_prefers_to_wait_gets_the_analysis() {
     let api = Api::new();
     let actor = api.register().await;
     let request = api.request(Method::POST, "/analyze").bearer_auth(&actor.token).header("Prefer", "wait=20");
@@ -56,7 +56,7 @@ async fn who_prefers_to_wait_gets_the_analysis() {
 }
 
 #[tokio::test]
-async fn who_waits_in_vain_has_a_job() {
+async fn whoever_waits_in_vain_has_a_job() {
     let rig = Rig::new().await;
     let owner = rig.owner("free").await;
     let reply = rig.post_with(&owner, "/analyze", &[("Prefer", "wait=1")], r#"{"text":"a text"}"#).await;

@@ -26,7 +26,7 @@ async fn an_hours_backlog(providers: &Providers) -> (Rig, Actor, Vec<String>) {
     (rig, owner, ids)
 }
 
-/// Who sent the wrong ones, cancels them and sends the right ones, does not wait for calls that nobody makes.
+/// Whoever sent the wrong ones, cancels them and sends the right ones, does not wait for calls that nobody makes.
 #[tokio::test]
 async fn a_cancelled_backlog_holds_up_nobody() {
     let providers = Providers::start().await;
@@ -42,7 +42,7 @@ async fn a_cancelled_backlog_holds_up_nobody() {
     assert!(took <= 7 * MINUTE, "{took:?}");
 }
 
-/// The provider takes sixty times as many from now on: who comes then waits a sixtieth.
+/// The provider takes sixty times as many from now on: whoever comes then waits a sixtieth.
 #[tokio::test]
 async fn a_raised_rate_shortens_a_backlog() {
     let providers = Providers::start().await;
@@ -97,8 +97,8 @@ async fn several_messages_of_a_job_take_one_place() {
     assert!(turn <= begin.plus(4 * MINUTE), "{turn:?}, counted from {begin:?}");
 }
 
-/// Who cancels the first half of a backlog, whose others keep their turns, and cancels these after a job that came later has a call: who comes
-/// next stands behind that call, and has none beside it.
+/// Somebody cancels the first half of a backlog, whose others keep their turns, and cancels these after a job that came later has a call:
+/// whoever comes next stands behind that call, and has none beside it.
 #[tokio::test]
 async fn a_backlog_that_is_cancelled_by_and_by_has_one_call_ahead() {
     let rig = rig_of(&Providers::start().await, 1, 14).await;

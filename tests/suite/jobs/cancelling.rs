@@ -79,7 +79,7 @@ async fn an_email_on_its_way_cannot_be_cancelled() {
     assert_eq!(providers.emails().len(), 1, "the cancelled one was not sent");
 }
 
-/// Whatever else changes a job between its claim and its effect: only who asks for it cancels it.
+/// Whatever else changes a job between its claim and its effect: only whoever asks for it cancels it.
 #[tokio::test]
 async fn another_change_of_a_claimed_job_does_not_cancel_it() {
     let rig = Rig::new().await;

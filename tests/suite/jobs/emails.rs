@@ -50,6 +50,11 @@ async fn a_free_plan_writes_to_its_members_only_and_so_does_who_chose_to() {
     rig.accepted(&payer, "/send-email", letter(json!("stranger@example.com"))).await;
     rig.settings(&payer, json!({"email_recipients": "members"})).await;
     assert_eq!(rig.api.post(&payer, "/send-email", letter(json!("stranger@example.com"))).await.pointer(), "/to");
+    let several = letter(json!([payer.email, "a@example.com", "A@Example.com", "b@example.com"]));
+    let refused = rig.api.post(&payer, "/send-email", several).await;
+    let errors = refused.body["errors"].as_array().unwrap();
+    let places: Vec<&Value> = errors.iter().map(|error| &error["pointer"]).collect();
+    assert_eq!(places, [&json!("/to/1"), &json!("/to/3")], "{}", refused.text);
     // Somebody else's member is a stranger.
     assert_eq!(rig.api.post(&payer, "/send-email", letter(json!(owner.email))).await.pointer(), "/to");
     assert_eq!(rig.usage(&payer).await["emails"]["used"], 1);
@@ -110,8 +115,13 @@ async fn an_email_whose_outcome_nobody_knows_is_unknown_and_not_sent_again() {
 
 /// An event of SES's, as EventBridge puts it on the queue.
 pub(crate) fn happened(rig: &Rig, owner: &Actor, job: &str, kind: &str, more: Value) {
-    let mut detail = json!({"eventType": kind, "mail": {"messageId": "ses-9",
-        "tags": {"org_id": [owner.org_id], "job_id": [job]}}});
+    reported(rig, (owner.org_id.as_str(), job), "ses-9", kind, more);
+}
+
+/// The same of an e-mail of this organization and job, by the id that SES gave it.
+pub(super) fn reported(rig: &Rig, (org, job): (&str, &str), message_id: &str, kind: &str, more: Value) {
+    let mut detail = json!({"eventType": kind, "mail": {"messageId": message_id,
+        "tags": {"org_id": [org], "job_id": [job]}}});
     detail.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let event = json!({"version": "0", "source": "aws.ses", "detail-type": "Email", "detail": detail});
     rig.system.sqs().send(MAIL_EVENTS_QUEUE, Draft { message_body: event.to_string(), ..Draft::default() }).unwrap();
@@ -220,7 +230,7 @@ async fn a_report_that_it_was_sent_settles_an_email_that_failed() {
     assert_eq!(providers.emails().len(), 0);
 }
 
-/// An e-mail that the mail service took and threw away, though its job failed for something else: that it was taken is no news any more. Who
+/// An e-mail that the mail service took and threw away, though its job failed for something else: that it was taken is no news any more. Whoever
 /// retries it sends it again.
 #[tokio::test]
 async fn a_report_that_it_was_thrown_away_is_told_of_an_email_that_failed() {
@@ -306,7 +316,7 @@ async fn a_person_settles_what_is_unknown() {
 }
 
 #[tokio::test]
-async fn who_bounced_complained_or_was_listed_is_not_written_to() {
+async fn whoever_bounced_complained_or_was_listed_is_not_written_to() {
     let providers = Providers::start().await;
     let rig = Rig::over(&providers).await;
     let owner = rig.owner("pro").await;

@@ -246,7 +246,7 @@ async fn a_dead_writers_batch_is_gone_on_with() {
 
     let key = [("Idempotency-Key", "k")];
     let calls = join_all((0..8).map(|_| rig.post_with(&owner, "/items", &key, &body))).await;
-    // Who comes when it is done gets the same.
+    // Whoever comes when it is done gets the same.
     let (replayed, mut others): (Vec<_>, Vec<_>) =
         calls.iter().partition(|reply| reply.headers.contains_key("idempotent-replayed"));
     let first = others.swap_remove(others.iter().position(|reply| reply.status == 201).expect("one goes on with it"));

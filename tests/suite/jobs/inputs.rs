@@ -1,4 +1,4 @@
-//! What jobs work on: written with a job or before it, read by who runs it, and missed without harm.
+//! What jobs work on: written with a job or before it, read by whoever runs it, and missed without harm.
 
 use super::providers::Providers;
 use super::rig::{MODEL, Rig};

@@ -30,7 +30,7 @@ async fn an_organization_waits_in_its_share_of_the_places_and_leaves_others_thei
     let waiting = flood.iter().filter(|(_, took)| *took >= long).count();
     assert_eq!(waiting, 4, "a fifth of twenty places");
     let at_once = flood.iter().filter(|(_, took)| *took < long).count();
-    assert_eq!(at_once, 8, "who has no place is answered at once");
+    assert_eq!(at_once, 8, "whoever has no place is answered at once");
     assert!(beside >= Duration::from_secs(1), "another organization waits beside it: {beside:?}");
     // And the places are free again.
     let again = join_all((0..4).map(|_| waited(&rig, &greedy, 1))).await;
@@ -62,7 +62,7 @@ async fn a_place_is_free_when_its_time_is_over() {
     let until = rig.system.context().now().plus(Duration::from_secs(30));
     let taken = store.take_waiting_place(org, 20, until).await.unwrap();
     assert!(taken.is_some());
-    // Who comes back late gives no other's place away.
+    // Whoever comes back late gives no other's place away.
     for place in held {
         store.leave_waiting_place(place).await.unwrap();
     }

@@ -89,3 +89,36 @@ async fn a_job_says_what_its_refusal_means() {
     rig.drain().await;
     assert_eq!(rig.job(&owner, &id).await["state"], "succeeded");
 }
+
+/// The account's month is used up, which the provider answers as it answers a rate: an operator is called, and nobody asks again and again.
+#[tokio::test]
+async fn a_month_that_is_used_up_is_the_operators() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("pro").await;
+    let error = json!({"type": "rate_limit_error", "message": "The month is used up.",
+        "details": {"error_code": "enforced_spend_limit_reached"}});
+    providers.will([Answer::Error(429, error)]);
+    let id = rig.accepted(&owner, "/analyze", json!({"text": "a text", "model": MODEL})).await;
+    rig.deliver().await;
+    let job = rig.job(&owner, &id).await;
+    assert_eq!(job["waiting_for"]["code"], "provider_limit_reached", "{job}");
+    let record = rig.system.context().store().limiter_record(&Provider::Model(MODEL.to_owned())).await.unwrap();
+    assert_eq!((record.failures, record.code.as_deref()), (1, Some("provider_limit_reached")));
+}
+
+/// A reply says that its text had more tokens than it can have: it is not believed, or nobody could read the month's sum of two of them.
+#[tokio::test]
+async fn a_reply_that_counts_too_many_tokens_leaves_the_usage_readable() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let owner = rig.owner("pro").await;
+    providers.will(vec![Answer::Tokens(u64::MAX); 2]);
+    for _ in 0..2 {
+        let id = rig.accepted(&owner, "/analyze", json!({"text": "a text", "model": MODEL})).await;
+        rig.deliver().await;
+        assert_eq!(rig.job(&owner, &id).await["state"], "succeeded");
+    }
+    // A token for each byte, and what our own instructions may have.
+    assert_eq!(rig.usage(&owner).await["input_tokens"], 2 * 3_006);
+}

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use testkit::http::{self, Bytes, Call, Cut, Reply, Server, StatusCode};
-use testkit::providers::{Bucket, analysis, recipients};
+use testkit::providers::{Bucket, InputTokens, analysis, no_tokens, recipients};
 use tokio::sync::Notify;
 
 /// The model provider's key.
@@ -27,8 +27,19 @@ pub(crate) enum Answer {
     Silence,
     /// The mail service's refusal of an e-mail, at once, for what is in it.
     RejectMessage,
+    /// Well, and it says that the text had so many tokens.
+    Tokens(u64),
     /// A refusal that says this, as services do that quote what they were sent.
     Say(String),
+    /// A status and what the model provider says of it; no `retry-after`.
+    Error(u16, Value),
+}
+
+/// The input tokens of a minute, and whether replies say how many are left.
+struct Tokens {
+    of_minute: InputTokens,
+    are_told: bool,
+    clock: Clock,
 }
 
 /// All of them on one port.
@@ -41,6 +52,8 @@ pub(crate) struct Providers {
     /// Whether texts that say "refuse this" are taken all the same.
     takes_all: Arc<AtomicBool>,
     rate: Arc<Mutex<Option<(Bucket, Clock)>>>,
+    tokens: Arc<Mutex<Option<Tokens>>>,
+    key_takes: Arc<Mutex<Option<(Duration, Clock)>>>,
     refused: Arc<AtomicUsize>,
 }
 
@@ -54,6 +67,8 @@ impl Providers {
             next: Arc::default(),
             takes_all: Arc::default(),
             rate: Arc::default(),
+            tokens: Arc::default(),
+            key_takes: Arc::default(),
             refused: Arc::default(),
         };
         server.start(providers.clone(), answer);
@@ -91,6 +106,17 @@ impl Providers {
         *self.rate.lock().unwrap() = Some((Bucket::new(calls, clock.now_ms()), clock.clone()));
     }
 
+    /// No texts are taken with more tokens than so many in a minute, of the clock's.
+    pub(crate) fn takes_tokens_a_minute(&self, tokens: u32, are_told: bool, clock: &Clock) {
+        let of_minute = InputTokens::new(tokens, clock.now_ms());
+        *self.tokens.lock().unwrap() = Some(Tokens { of_minute, are_told, clock: clock.clone() });
+    }
+
+    /// Reading the key takes so long from now on, of the clock's time.
+    pub(crate) fn key_takes(&self, time: Duration, clock: &Clock) {
+        *self.key_takes.lock().unwrap() = Some((time, clock.clone()));
+    }
+
     /// The calls for an analysis or an e-mail that were refused, for whatever reason.
     pub(crate) fn refused(&self) -> usize {
         self.refused.load(Ordering::SeqCst)
@@ -123,7 +149,10 @@ impl Providers {
             None => (None, Ok(())),
         };
         let mut reply = match taken {
-            Ok(()) => self.answer_within_rate(noted, body, well).await,
+            Ok(()) => match self.no_tokens(body) {
+                Some(refusal) => refusal,
+                None => self.answer_within_rate(noted, body, well).await,
+            },
             Err(seconds) => {
                 let mut reply = http::json(StatusCode::TOO_MANY_REQUESTS, json!({"type": "error"}));
                 reply.headers_mut().insert("retry-after", format!("{seconds:.3}").parse().unwrap());
@@ -133,13 +162,24 @@ impl Providers {
         if let Some(limit) = limit {
             reply.headers_mut().insert("anthropic-ratelimit-requests-limit", limit.to_string().parse().unwrap());
         }
+        if let Some(Tokens { of_minute, are_told: true, .. }) = &*self.tokens.lock().unwrap() {
+            of_minute.tell(&mut reply);
+        }
         if !reply.status().is_success() {
             self.refused.fetch_add(1, Ordering::SeqCst);
         }
         reply
     }
 
-    async fn answer_within_rate(&self, noted: &Mutex<Vec<Value>>, body: &Bytes, well: Value) -> Reply {
+    /// The refusal of a text that has more tokens than are left.
+    fn no_tokens(&self, body: &Bytes) -> Option<Reply> {
+        let mut tokens = self.tokens.lock().unwrap();
+        let Tokens { of_minute, clock, .. } = tokens.as_mut()?;
+        let wait = of_minute.take(body, clock.now_ms()).err()?;
+        Some(no_tokens(of_minute.per_minute(), wait))
+    }
+
+    async fn answer_within_rate(&self, noted: &Mutex<Vec<Value>>, body: &Bytes, mut well: Value) -> Reply {
         let asks_for_it = String::from_utf8_lossy(body).contains("refuse this");
         let next = if asks_for_it && !self.takes_all.load(Ordering::SeqCst) {
             Some(Answer::Refuse(500, None))
@@ -160,6 +200,9 @@ impl Providers {
             reply.headers_mut().insert("x-amzn-errortype", "MessageRejected".parse().unwrap());
             return reply;
         }
+        if let Some(Answer::Error(status, error)) = next {
+            return http::json(StatusCode::from_u16(status).unwrap(), json!({"type": "error", "error": error}));
+        }
         if let Some(Answer::Say(message)) = next {
             let error = json!({"type": "error", "error": {"type": "invalid_request_error", "message": message}});
             return http::json(StatusCode::BAD_REQUEST, error);
@@ -171,6 +214,7 @@ impl Providers {
                 told.notified().await;
                 return http::empty(StatusCode::from_u16(status).unwrap());
             }
+            Some(Answer::Tokens(tokens)) => well["usage"]["input_tokens"] = tokens.into(),
             Some(Answer::Silence) => tokio::time::sleep(Duration::from_secs(3_600)).await,
             _ => {}
         }
@@ -187,6 +231,9 @@ async fn answer(providers: Providers, call: Call) -> Result<Reply, Cut> {
         }
         // The keeper of the key, or a queue.
         "/" if http::header(&call, "x-amz-target") == "secretsmanager.GetSecretValue" => {
+            if let Some((time, clock)) = &*providers.key_takes.lock().unwrap() {
+                clock.jump(*time);
+            }
             http::json(StatusCode::OK, json!({"Name": "key", "SecretString": KEY}))
         }
         "/" => providers.answer(&Mutex::default(), body, json!({})).await,

@@ -255,7 +255,7 @@ async fn a_full_month_takes_no_retry_but_an_operators() {
 }
 
 #[tokio::test]
-async fn who_may_no_longer_be_written_to_is_not() {
+async fn whoever_may_no_longer_be_written_to_is_not() {
     let providers = Providers::start().await;
     let rig = Rig::over(&providers).await;
     let owner = rig.owner("pro").await;
@@ -387,6 +387,32 @@ async fn dead_letters_that_stay_do_not_keep_the_command_going() {
     let (letters, ()) = tokio::join!(apply_dead_letters(rig.system.context(), &url), time_passes);
     let Letters { queued, not_needed, applied, stay } = letters.unwrap();
     assert_eq!((queued, not_needed, applied, stay.len()), (1, 1, 0, 2));
+}
+
+/// In two tabs: its session ends the user's others meanwhile, and goes on under the mark that it gave itself.
+#[tokio::test]
+async fn a_retry_is_accepted_while_its_session_ends_the_others() {
+    let providers = Providers::start().await;
+    let rig = Rig::over(&providers).await;
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    let slow = database.system().await;
+    let (late, owner) = (Api::at(slow.url()), rig.owner("pro").await);
+    providers.will([Answer::Refuse(400, None)]);
+    let id = rig.accepted(&owner, "/send-email", letter(&owner)).await;
+    rig.deliver().await;
+    assert_eq!(rig.job(&owner, &id).await["state"], "failed");
+    let other = Actor::of(&rig.api.login(&owner.email, None).await.body, &owner.email);
+    let path = format!("/jobs/{id}/retry");
+    for (who, status) in [(&other, 401), (&owner, 202)] {
+        database.inject("TransactWriteItems", Fault::Hold);
+        let meanwhile = async {
+            database.holds("TransactWriteItems").await;
+            assert_eq!(rig.api.delete(&owner, "/me/sessions").await.status, 204);
+            database.release("TransactWriteItems");
+        };
+        let (again, ()) = tokio::join!(late.post(who, &path, Value::Null), meanwhile);
+        assert_eq!(again.status, status, "{}", again.text);
+    }
 }
 
 /// What this version cannot read is said to be so, and is no error of ours.

@@ -164,7 +164,7 @@ impl Rig {
         let job = store.job(owner.org_id.parse().unwrap(), id.parse().unwrap()).await.unwrap();
         let past = Moment::from_millis(self.system.context().now().as_millis() - 1_000);
         let later = JobRecord { lease_until: job.lease_until.map(|_| past), ..job.due(past) };
-        assert_eq!(store.advance_job(&job, &later, &Default::default()).await.unwrap(), Advance::Done);
+        assert_eq!(store.advance_job(&job, &later, &Default::default(), None).await.unwrap(), Advance::Done);
     }
 
     pub(crate) fn visible(&self) -> usize {

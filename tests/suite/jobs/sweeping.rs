@@ -103,7 +103,7 @@ async fn an_entry_stays_in_the_shard_that_its_job_names() {
     let other = (due_shard(job.job_id) + 5) % DUE_SHARDS;
     let moved = JobRecord { due_shard: Some(other), ..job.due(rig.system.context().now()) };
     let store = rig.system.context().store();
-    assert_eq!(store.advance_job(&job, &moved, &Default::default()).await.unwrap(), Advance::Done);
+    assert_eq!(store.advance_job(&job, &moved, &Default::default(), None).await.unwrap(), Advance::Done);
     rig.system.clock().jump(Duration::from_secs(1));
     assert_eq!(rig.sweep_once().await.queued, 1);
     assert_eq!(entries(&rig).await, 1);
@@ -131,7 +131,7 @@ async fn when_the_shards_were_doubled_all_is_swept_beside_what_cannot_be_read() 
         let shard = u8::try_from(number % usize::from(shards_before)).unwrap();
         let of_before =
             JobRecord { due_shard: Some(shard), ..job.due(job.due_at.unwrap().plus(Duration::from_millis(1))) };
-        assert_eq!(store.advance_job(&job, &of_before, &Default::default()).await.unwrap(), Advance::Done);
+        assert_eq!(store.advance_job(&job, &of_before, &Default::default(), None).await.unwrap(), Advance::Done);
         if number >= usize::from(shards_before) {
             live.push(id);
             continue;

@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 use shared::caps::Cap;
 use shared::idempotency::{Begin, StoredReply};
 use shared::ids::{ItemId, JobId, OrgId};
+use shared::jobs::{JobMessage, settle_email};
 use shared::model::analysis::Cost;
 use shared::model::item::NewItem;
-use shared::model::job::{BacklogPlace, Claim, JobRecord, Turn, UsageDelta, WaitingFor};
+use shared::model::job::{BacklogPlace, Claim, EmailOutcome, JobRecord, Turn, UsageDelta, WaitingFor};
 use shared::model::limiter::{Lease, LimiterRecord, Provider, Rate};
 use shared::model::org::Plan;
 use shared::model::price::Catalogue;
@@ -209,6 +210,9 @@ impl Scenario {
         let to_itself = json!({"to": large.email, "subject": "s", "text": "t"});
         let waits = rig.accepted(large, "/send-email", to_itself).await;
         rig.deliver().await;
+        let job = JobMessage { org_id: large.org_id.parse().unwrap(), job_id: waits.parse().unwrap() };
+        let thrown_away = EmailOutcome::ThrownAway { message_id: "ses-first".to_owned() };
+        assert!(settle_email(rig.system.context(), job, &thrown_away).await.unwrap());
         let analysis = json!({"text": "A text."});
         let letter = json!({"to": owner.email, "subject": "s", "text": "t"});
         let to_listed = json!({"to": "bounced@example.com", "subject": "s", "text": "t"});
@@ -220,7 +224,7 @@ impl Scenario {
         let sending = rig.accepted(owner, "/send-email", letter.clone()).await;
         let job = self.claimed(owner, &sending).await;
         let store = rig.system.context().store();
-        let advanced = store.advance_job(&job, &job.sending(), &UsageDelta::default()).await.unwrap();
+        let advanced = store.advance_job(&job, &job.sending(), &UsageDelta::default(), None).await.unwrap();
         assert_eq!(advanced, Advance::Done);
         let spread = rig.accepted(large, "/analyze", analysis.clone()).await;
         self.claimed(large, &spread).await;
@@ -258,7 +262,7 @@ impl Scenario {
         let (waits, delta) = job.waits_for_cap(Cost::Nothing, now);
         let soon = Some(now.plus(Duration::from_secs(30)));
         let waits = JobRecord { not_before: soon, due_at: soon, ..waits };
-        assert_eq!(store.advance_job(&job, &waits, &delta).await.unwrap(), Advance::Done);
+        assert_eq!(store.advance_job(&job, &waits, &delta, None).await.unwrap(), Advance::Done);
         id
     }
 

@@ -3,6 +3,7 @@
 //!
 //! - [`http`]: a server whose handler answers, passes on, changes, delays or cuts: a stand-in for a service, or a proxy.
 //! - [`aws`]: what such a handler reads and says in AWS's JSON protocols.
+//! - [`meter`]: a proxy before the database that counts what calls cost.
 //! - [`providers`]: a model provider and a mail service on a bad day.
 //! - [`scripted`]: a server of given bytes, broken ones too.
 //! - [`tcp_proxy`]: the same of bytes: refuse, hang, cut, delay, answer, forget.
@@ -12,6 +13,7 @@
 
 pub mod aws;
 pub mod http;
+pub mod meter;
 pub mod ports;
 pub mod processes;
 pub mod providers;

@@ -6,9 +6,11 @@
 
 mod replies;
 mod scene;
+mod tokens;
 
-pub use replies::analysis;
+pub use replies::{analysis, no_tokens};
 pub use scene::{Scene, UnknownScene};
+pub use tokens::InputTokens;
 
 use crate::http::{self, Bytes, Call, Cut, Origin, Reply, Server, StatusCode};
 use replies::{no_analysis, no_mail};
@@ -27,6 +29,8 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 pub struct Manner {
     /// Calls that it takes in a minute, as [`Bucket`] counts them.
     pub per_minute: Option<u32>,
+    /// Input tokens that it takes in a minute, as [`InputTokens`] counts them; the mail service has none.
+    pub tokens_per_minute: Option<u32>,
     /// Calls that it takes in a day from now on.
     pub per_day: Option<u32>,
     /// How long it takes for what it does.
@@ -47,6 +51,7 @@ pub enum Trouble {
 /// Why a call is not taken, and how many seconds to wait.
 enum Refusal {
     Rate(f64),
+    Tokens(u32, f64),
     Quota(f64),
     Trouble(Trouble),
 }
@@ -86,7 +91,7 @@ impl Bucket {
     /// # Errors
     /// As [`Bucket::take`].
     pub fn take_all(&mut self, tokens: u32, now_ms: u64) -> Result<(), f64> {
-        // Who looked at the clock first may come second.
+        // Whoever looked at the clock first may come second.
         let filled = now_ms.saturating_sub(self.at_ms) as f64 / 60_000.0 * self.per_minute;
         self.tokens = (self.tokens + filled).min((self.per_minute / 30.0).max(2.0));
         self.at_ms = self.at_ms.max(now_ms);
@@ -102,6 +107,7 @@ impl Bucket {
 struct Meter {
     manner: Manner,
     bucket: Option<Bucket>,
+    tokens: Option<InputTokens>,
     day_ends_ms: u64,
     of_day: u32,
 }
@@ -109,11 +115,13 @@ struct Meter {
 impl Meter {
     fn new(manner: Manner, now_ms: u64) -> Self {
         let bucket = manner.per_minute.map(|per_minute| Bucket::new(per_minute, now_ms));
-        Self { manner, bucket, day_ends_ms: now_ms + DAY_MS, of_day: 0 }
+        let tokens = manner.tokens_per_minute.map(|per_minute| InputTokens::new(per_minute, now_ms));
+        Self { manner, bucket, tokens, day_ends_ms: now_ms + DAY_MS, of_day: 0 }
     }
 
-    /// Takes a call that counts for some, and says how long it will take.
-    fn take(&mut self, calls: u32, now_ms: u64) -> Result<Duration, Refusal> {
+    /// Takes a call, and says how long it will take.
+    fn take(&mut self, body: &[u8], now_ms: u64) -> Result<Duration, Refusal> {
+        let calls = recipients(body);
         if let Some(trouble) = self.manner.trouble {
             return Err(Refusal::Trouble(trouble));
         }
@@ -125,6 +133,10 @@ impl Meter {
         }
         if let Some(bucket) = &mut self.bucket {
             bucket.take_all(calls, now_ms).map_err(Refusal::Rate)?;
+        }
+        if let Some(tokens) = &mut self.tokens {
+            let per_minute = tokens.per_minute();
+            tokens.take(body, now_ms).map_err(|wait| Refusal::Tokens(per_minute, wait))?;
         }
         self.of_day += calls;
         Ok(self.manner.latency)
@@ -162,7 +174,7 @@ impl Provider {
     }
 
     fn take(&self, body: &Bytes, now_ms: u64) -> Result<Duration, Refusal> {
-        let taken = self.meter.lock().expect("no panic").take(recipients(body), now_ms);
+        let taken = self.meter.lock().expect("no panic").take(body, now_ms);
         match &taken {
             Ok(_) => self.taken.lock().expect("no panic").push(Taken { at_ms: now_ms, body: body.clone() }),
             Err(_) => drop(self.refused.fetch_add(1, Ordering::SeqCst)),
@@ -291,6 +303,9 @@ impl Providers {
         };
         if let Some(limit) = limit {
             reply.headers_mut().insert("anthropic-ratelimit-requests-limit", limit.into());
+        }
+        if let Some(tokens) = &model.meter.lock().expect("no panic").tokens {
+            tokens.tell(&mut reply);
         }
         reply
     }

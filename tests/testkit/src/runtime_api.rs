@@ -82,7 +82,7 @@ async fn answer(state: Arc<State>, call: Call) -> Result<Reply, Cut> {
     }
     let running = state.running.lock().await.take();
     if let Some(running) = running.filter(|_| call.uri().path().ends_with("/response")) {
-        // Who asked may have gone.
+        // Whoever asked may have gone.
         let _ = running.send(call.into_body());
     }
     Ok(http::empty(StatusCode::ACCEPTED))

@@ -14,6 +14,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use http_body_util::BodyExt;
 use jiff::Timestamp;
+use rate_limits::Room;
 use refusal::Refusal;
 use shared::model::analysis::Cost;
 use std::collections::HashMap;
@@ -25,7 +26,7 @@ use worker::{RateLimits, transport};
 pub const BASE_URL: &str = "https://api.anthropic.com";
 /// The version of the API that this speaks; required on every request.
 const API_VERSION: &str = "2023-06-01";
-/// The code of a job that waits because the keeper of the key was away or busy.
+/// The code of a job that waits because the keeper of the key was away or busy, or because its environment had another key until now.
 const KEY_UNREAD: &str = "provider_key_unread";
 /// The largest reply that is read: our `max_tokens` allows about 10 KB, so more is no reply of ours.
 const REPLY_MAX_BYTES: usize = 256 * 1024;
@@ -52,6 +53,7 @@ struct Reply {
     status: u16,
     retry_after: Option<Duration>,
     rate_limits: RateLimits,
+    room: Room,
     request_id: String,
     body: Vec<u8>,
 }
@@ -76,23 +78,28 @@ impl Anthropic {
         Ok(Self { url, connector, key, timeout, said: Mutex::default() })
     }
 
-    /// Analyses `text` with the model named `model`: at most one billable request.
+    /// Reads the key, where that was not done yet: it may take seconds, which are none of a call's.
+    ///
+    /// # Errors
+    /// It is not to be had.
+    pub async fn ready(&self) -> Result<(), AnalysisError> {
+        self.key.get().await.map(drop).map_err(|error| no_key(&error))
+    }
+
+    /// Analyses `text` with the model named `model`: one request.
     ///
     /// # Errors
     /// See [`AnalysisError`].
     pub async fn analyze(&self, text: &str, model: &str) -> Result<Outcome, AnalysisError> {
-        let body = request::body(text, model);
         let key = self.key.get().await.map_err(|error| no_key(&error))?;
-        let mut reply = self.send(&key, body.clone()).await?;
-        if reply.status == 401 {
-            // The key may have been rotated since this environment read it. A refused request costs nothing.
-            if let Some(key) = self.key.renew(&key).await.map_err(|error| no_key(&error))? {
-                reply = self.send(&key, body).await?;
-            }
+        let reply = self.send(&key, request::body(text, model)).await?;
+        if reply.status == 401 && self.key.renew(&key).await.map_err(|error| no_key(&error))?.is_some() {
+            // It was rotated since this environment read it. Another request would have what is left of this one's time, and no call of the rate.
+            return Err(later(KEY_UNREAD, "this service's key for the model provider was replaced", Cost::Nothing));
         }
         self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(model.to_owned(), reply.rate_limits);
         if reply.status != 200 {
-            let refusal = Refusal::read(reply.status, &reply.body);
+            let refusal = Refusal::read(&reply, text);
             tracing::warn!(
                 status = reply.status,
                 provider_request_id = reply.request_id,
@@ -149,6 +156,7 @@ impl Anthropic {
         let status = reply.status().as_u16();
         let retry_after = transport::retry_after(reply.headers().get("retry-after"), Timestamp::now());
         let rate_limits = rate_limits::read(|name| reply.headers().get(name), Timestamp::now());
+        let room = rate_limits::room(|name| reply.headers().get(name));
         // Theirs, so cut to what such an id looks like before it goes into a log.
         let request_id = reply.headers().get("request-id").unwrap_or_default();
         let request_id = request_id.chars().filter(char::is_ascii_graphic).take(64).collect();
@@ -158,7 +166,7 @@ impl Anthropic {
             Err(_) if status != 200 => Vec::new(),
             Err(problem) => return Err(later("provider_failed", problem, Cost::Unknown)),
         };
-        Ok(Reply { status, retry_after, rate_limits, request_id, body })
+        Ok(Reply { status, retry_after, rate_limits, room, request_id, body })
     }
 }
 

@@ -61,6 +61,17 @@ pub enum AnalysisError {
 }
 
 impl Provider {
+    /// Has at hand what a call needs.
+    ///
+    /// # Errors
+    /// See [`AnalysisError`].
+    pub async fn ready(&self) -> Result<(), AnalysisError> {
+        match self {
+            Self::Builtin => Ok(()),
+            Self::Anthropic(anthropic) => anthropic.ready().await,
+        }
+    }
+
     /// Analyses `text`; `model` names the provider's model and means nothing to the built-in one.
     ///
     /// The future may be dropped at any time. One call is at most one billable request.

@@ -8,7 +8,7 @@ use local::system::project_folder;
 use local::template::{Route, Template};
 use serde_json::{Value, json};
 use shared::cursor::CursorKey;
-use shared::ids::{InvitationId, ItemId};
+use shared::ids::{InvitationId, ItemId, SessionId};
 use shared::model::account_mail::AccountMail;
 use shared::model::analysis::Cost;
 use shared::model::invitation::InvitationToken;
@@ -164,6 +164,9 @@ fn asked(scene: &Scene, fixtures: &Fixtures, function: &'static str) -> Ask {
         "user_id" => ask.of(name, fixtures.user.user_id),
         "item_id" => ask.of(name, fixtures.item),
         "job_id" => ask.of(name, &fixtures.job),
+        // Of none: what is asked of one makes it, in `detailed`.
+        "session_id" => ask.of(name, SessionId::new()),
+        "invitation_id" => ask.of(name, InvitationId::new()),
         other => panic!("{}: the fixtures has no {other}", route.path),
     })
 }

@@ -9,7 +9,6 @@
 mod cpu;
 mod endpoints;
 mod fill;
-mod meter;
 mod raw;
 mod scene;
 

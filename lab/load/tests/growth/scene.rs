@@ -1,7 +1,6 @@
 //! One system of one size, whose functions are called in this thread, with and without the meter between.
 
 use crate::cpu;
-use crate::meter::Meter;
 use crate::raw::Raw;
 use lambda_http::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use lambda_http::http::{HeaderMap, Method};
@@ -23,6 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use testkit::meter::Meter;
 
 /// What everybody registers with.
 pub(crate) const PASSWORD: &str = "correct horse battery";
@@ -212,7 +212,7 @@ impl Scene {
             name: "Ada Lovelace".parse().unwrap(),
             joins: Joins::Founding("Analytical Ltd".parse().unwrap()),
         };
-        let begun = operator::found_account(self.system.context(), new).await.unwrap();
+        let begun = operator::account(self.system.context(), new).await.unwrap();
         let token = begun.token.reveal().to_owned();
         Actor { token, user_id: begun.actor.user_id, org_id: begun.actor.org_id, email }
     }

@@ -106,7 +106,8 @@ impl Report {
 
     pub(crate) fn text(&self, arguments: &str) -> String {
         let mut text = format!("# One hot organization, in the like-aws world\n\n`{arguments}`\n\n");
-        let _ = writeln!(text, "k = {:.1} wall seconds for each second of the world.\n", self.k);
+        let _ =
+            writeln!(text, "k = {:.1} wall seconds for each second of the world. The cache took no time.\n", self.k);
         text.push_str("| requests | a second | done | `503` | `429` | other `5xx` | p50 ms | p99 ms |\n");
         text.push_str("|---|---|---|---|---|---|---|---|\n");
         let mut by_kind: BTreeMap<Kind, Vec<&Sample>> = BTreeMap::new();
@@ -174,6 +175,13 @@ impl Report {
             }
         }
         missed
+    }
+
+    /// What is wrong where the gateway has limits for what the reservations answer: whatever is beyond these is to be a `429`.
+    pub(crate) fn not_limited(&self) -> Option<String> {
+        let Figures { count, limited, failed, .. } = self.of(true);
+        (limited == 0 || share(failed, count) > Targets::default().unavailable)
+            .then(|| format!("of {count} requests {limited} are answered 429, and {failed} fail otherwise"))
     }
 
     /// What is wrong where the hot organization's own requests were to have it spread, from the first of them on.

@@ -3,7 +3,7 @@
 use axum::Router;
 use lambda_http::http::Method;
 use load::random::Random;
-use local::like_aws::{Capacity, Lambda, Ledger, LikeAws};
+use local::like_aws::{ApiGateway, Capacity, Lambda, Ledger, LikeAws};
 use local::{Clock, Options, System, operator};
 use serde_json::{Value, json};
 use shared::ids::{OrgId, UserId};
@@ -49,8 +49,11 @@ impl Scene {
             true => Lambda { freezes: false, ..Lambda::default() },
             false => Lambda { freezes: false, is_reserved: false, account: 10_000, ..Lambda::default() },
         };
+        // The largest that the template takes.
+        let requests_per_second = arguments.reserved.then_some(2_000.0);
         let like_aws = LikeAws {
             seed: arguments.seed,
+            api_gateway: ApiGateway { requests_per_second, ..ApiGateway::default() },
             capacity: Some(if arguments.new_table { Capacity::default() } else { Capacity::settled() }),
             lambda: Some(lambda),
             ledger: Some(Arc::clone(&ledger)),
@@ -64,7 +67,7 @@ impl Scene {
             tokio::time::sleep(Duration::from_secs(21 * 60)).await;
         }
         let mut scene = Self { system, ledger, router, hot: Vec::new(), others: Vec::new(), known: Arc::default() };
-        scene.fill_hot(sessions).await;
+        scene.fill_hot(sessions, arguments.reserved).await;
         for number in 0..others {
             scene.others.push(scene.found(number).await);
         }
@@ -91,14 +94,17 @@ impl Scene {
         self.system.clock().now_ms()
     }
 
-    /// The hot organization: an owner, and a member for each session.
-    async fn fill_hot(&mut self, sessions: usize) {
+    /// The hot organization: an owner, and a member for each session; as slowly as methods with limits take registrations.
+    async fn fill_hot(&mut self, sessions: usize, is_limited: bool) {
         let owner = must(&self.router, register(0)).await;
         let org: OrgId = text(&owner["org"]["id"]).parse().unwrap();
         let actor = |session: &Value| Actor { token: text(&session["token"]), org_id: org.to_string() };
         operator::give_plan(self.system.context(), org, Plan::Enterprise).await.unwrap();
         let owner = actor(&owner);
         for number in 1..=sessions {
+            if is_limited {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
             must(&self.router, register(number)).await;
             let email_of = email(number).parse().unwrap();
             operator::add_member(self.system.context(), org, &email_of, Role::Member).await.unwrap();

@@ -15,11 +15,11 @@ async fn account(system: &System, new: &Value) -> Result<Value, String> {
     let joins = new["joins"].as_str().map(|org| org.parse().unwrap());
     let new = registrant(of("email"), of("password"), of("name"), of("org_name")).unwrap();
     let email = new.email.clone();
-    let session = operator::account(system.context(), new).await.map_err(|error| error.to_string())?;
+    let begun = operator::account(system.context(), new).await.map_err(|error| error.to_string())?;
     if let Some(org) = joins {
         operator::add_member(system.context(), org, &email, Role::Admin).await.map_err(|error| error.to_string())?;
     }
-    serde_json::to_value(session).map_err(|error| error.to_string())
+    serde_json::to_value(begun.session).map_err(|error| error.to_string())
 }
 
 /// Gives an organization of this system a plan that is in nobody's way.

@@ -64,9 +64,10 @@ pub(crate) async fn run(name: &str, size: &Size, seed: u64) -> Report {
     }
 }
 
-/// 50 analyses a minute of 8 seconds each, and 14 e-mails a second.
+/// 50 analyses and 30,000 input tokens a minute, of 8 seconds each, and 14 e-mails a second.
 fn of_a_new_account() -> (Manner, Manner) {
-    let model = Manner { per_minute: Some(50), latency: 8 * SECOND, ..Manner::default() };
+    let (per_minute, tokens_per_minute) = (Some(50), Some(30_000));
+    let model = Manner { per_minute, tokens_per_minute, latency: 8 * SECOND, ..Manner::default() };
     (model, Manner { per_minute: Some(14 * 60), ..Manner::default() })
 }
 

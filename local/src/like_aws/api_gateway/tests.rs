@@ -2,6 +2,7 @@ use super::*;
 use crate::like_aws::{Lambda, Slots};
 use crate::template::FunctionSettings;
 use lambda_http::Body;
+use lambda_http::http::Method;
 use shared::clock::Clock as ProductionClock;
 use shared::config::Config;
 
@@ -20,7 +21,7 @@ fn context() -> &'static Context {
     Box::leak(Box::new(Context::new(config.expect("complete"), ProductionClock::system())))
 }
 
-/// A gateway without overhead before one function with one slot.
+/// A gateway without overhead before one function with one slot and a method of ten requests a second, one at once.
 fn front(settings: ApiGateway, handler: Handler) -> (Integration, Clock) {
     let (clock, context, at_once) = (Clock::stopped(), context(), Lognormal::ms(1e-6, 1e-6));
     let lambda = Lambda { placement: at_once, initialization: at_once, freezes: false, ..Lambda::default() };
@@ -31,8 +32,10 @@ fn front(settings: ApiGateway, handler: Handler) -> (Integration, Clock) {
     let pool = Pool::new(&lambda, ("docs", &function), (rng.clone(), clock.clone()), &account, make);
     let pools = BTreeMap::from([("docs".to_owned(), pool)]);
     let settings = ApiGateway { overhead: at_once, ..settings };
-    let front = Front::new(settings, (rng, clock.clone()), pools);
-    (front.integration("docs").expect("it has environments"), clock)
+    let docs = Route { method: Method::GET, path: "/docs".to_owned(), function: "docs".to_owned() };
+    let limit = MethodLimit { method: docs.method.clone(), path: docs.path.clone(), a_second: 10, burst: 1 };
+    let front = Front::new(settings, (rng, clock.clone()), pools, vec![limit]);
+    (front.integration(&docs).expect("it has environments"), clock)
 }
 
 fn sized(bytes: usize) -> Handler {
@@ -53,6 +56,24 @@ async fn beyond_its_own_limit_it_says_so() {
     assert_eq!(ask(&docs).await, Ok(200));
     assert_eq!(ask(&docs).await, Err(ResponseType::Throttled));
     clock.jump(Duration::from_millis(100));
+    assert_ne!(ask(&docs).await, Err(ResponseType::Throttled));
+}
+
+/// The smaller of the template's `RequestsPerSecond` and the method's own limit, where methods have limits.
+#[tokio::test]
+async fn beyond_a_methods_limit_it_says_so_too() {
+    for (requests_per_second, ms) in [(1_000.0, 100), (5.0, 200)] {
+        let settings = ApiGateway { requests_per_second: Some(requests_per_second), ..ApiGateway::default() };
+        let (docs, clock) = front(settings, sized(1));
+        assert_eq!(ask(&docs).await, Ok(200));
+        assert_eq!(ask(&docs).await, Err(ResponseType::Throttled));
+        clock.jump(Duration::from_millis(ms - 1));
+        assert_eq!(ask(&docs).await, Err(ResponseType::Throttled));
+        clock.jump(Duration::from_millis(1));
+        assert_ne!(ask(&docs).await, Err(ResponseType::Throttled));
+    }
+    let (docs, _) = front(ApiGateway::default(), sized(1));
+    assert_eq!(ask(&docs).await, Ok(200));
     assert_ne!(ask(&docs).await, Err(ResponseType::Throttled));
 }
 

@@ -134,9 +134,9 @@ impl Backend {
         }
     }
 
-    /// Whether it failed so often that nobody waits for it.
-    pub(super) fn is_open(&self) -> bool {
-        matches!(self, Self::Server(connection) if connection.breaker.is_open())
+    /// Whether it failed so often that nobody waits for it, the last time within so long.
+    pub(super) fn failed_within(&self, within: Duration) -> bool {
+        matches!(self, Self::Server(connection) if connection.failed_within(within))
     }
 
     /// Whether another absence of `scope` may be remembered: `most` in any `window`.

@@ -41,6 +41,12 @@ impl Breaker {
         self.probe_at.load(Relaxed) != 0
     }
 
+    /// Whether it is open, and has failed within so long before `now_ms`. What nobody has tried since may answer by now.
+    pub(super) fn failed_within(&self, within_ms: u64, now_ms: u64) -> bool {
+        let probe_at = self.probe_at.load(Relaxed);
+        probe_at != 0 && now_ms + 1 + PROBE_EVERY_MS < probe_at + within_ms
+    }
+
     /// Notes an answer, which closes it. Gives whether it was open. What failed of the other kind is not
     /// forgotten: one more failure of that kind opens it again.
     pub(super) fn succeeded(&self, access: Access) -> bool {
@@ -89,6 +95,20 @@ mod tests {
         assert_eq!(admitted(11_000, 16_000), 5);
         assert!(breaker.succeeded(Read), "the success that closes it says so");
         assert!(breaker.admits(16_000) && !breaker.is_open());
+    }
+
+    #[test]
+    fn what_failed_long_ago_may_answer_by_now() {
+        let breaker = Breaker::default();
+        for _ in 0..FAILURES {
+            breaker.failed(Write, 5_000);
+        }
+        assert!(breaker.failed_within(10_000, 14_999) && !breaker.failed_within(10_000, 15_000));
+        assert!(breaker.is_open(), "readers still go without");
+        breaker.failed(Write, 15_000);
+        assert!(breaker.failed_within(10_000, 24_999), "and it does not");
+        breaker.succeeded(Write);
+        assert!(!breaker.failed_within(10_000, 15_001), "now it does");
     }
 
     #[test]

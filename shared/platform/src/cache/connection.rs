@@ -155,6 +155,11 @@ impl Connection {
         super::entry::millis(self.started.elapsed())
     }
 
+    /// Whether its breaker is open, and it has failed within so long.
+    pub(super) fn failed_within(&self, within: Duration) -> bool {
+        self.breaker.failed_within(super::entry::millis(within), self.elapsed_ms())
+    }
+
     /// Runs one command within `patience`, unless the breaker forbids it. `insist` tries all the same: what
     /// a reader may skip, a writer must deliver. `command` makes it for each try: a connection that was given up
     /// may still deliver what was sent on it, later.

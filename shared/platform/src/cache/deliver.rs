@@ -15,13 +15,17 @@ pub const WRITE_PATIENCE: Duration = Duration::from_secs(1);
 /// may still answer readers.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 
+/// A cache that has failed is not waited for, for so many times a writer's patience: one that hangs holds an environment up for a part of
+/// its time. After that it may be well. An environment that only writes, and rarely, would not hear of it otherwise.
+const NO_PATIENCE_FOR: u32 = 10;
+
 /// For how long after the reply it is tried again.
 const TRY_FOR: Duration = Duration::from_secs(2);
 
 /// Whether a renewal or an invalidation reached the cache before the write was acknowledged. If not, it goes on being tried
-/// ([`Cache::settle`]), unless the cache had failed before (its breaker was open). Until it is told, by this or by another way, readers may
-/// get what it was to replace: at most until the class's fresh time has passed (for one that may be stale, its stale time). The write itself
-/// stands.
+/// ([`Cache::settle`]), unless the cache had failed just before (its breaker is open). Until it is told, by this or by another way,
+/// readers may get what it was to replace: at most until the class's fresh time has passed (for one that may be stale, its stale time).
+/// The write itself stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
     Delivered,
@@ -50,10 +54,10 @@ impl Cache {
     }
 
     async fn deliver(&self, class: &'static str, address: EntryAddress, new: Option<Kept<'_>>) -> Delivery {
-        // Where nothing has been told for a while, nobody waits for more than one attempt, which is as short as a reader's, and none follows
-        // the reply: all environments of a function would be held up by one server that hangs.
-        let is_patient = !self.0.backend.is_open();
+        // Where the cache fails just now, nobody waits for more than one attempt, which is as short as a reader's, and none follows the
+        // reply: all environments of a function would be held up by one server that hangs.
         let options = &self.0.options;
+        let is_patient = !self.0.backend.failed_within(options.write_patience * NO_PATIENCE_FOR);
         let patience = if is_patient { options.write_patience } else { options.patience.min(options.write_patience) };
         let deadline = Instant::now() + patience;
         let left = || Budget(deadline.saturating_duration_since(Instant::now()));

@@ -1,4 +1,4 @@
-//! Stale while one refreshes: who finds a value stale gets it at once, and one of them has it fetched anew.
+//! Stale while one refreshes: whoever finds a value stale gets it at once, and one of them has it fetched anew.
 
 use super::backend::Budget;
 use super::class::{Cacheable, Class, EntryAddress, Key};

@@ -244,7 +244,8 @@ mod tests {
     fn an_address_is_read_as_deployments_expect() {
         let list = include_str!("../../../../deploy/caches.txt");
         for line in list.lines().filter(|line| !line.starts_with("# ")) {
-            let (given, expected) = line.split_once(' ').map_or((line, None), |(given, says)| (given, Some(says)));
+            let mut words = line.split(' ');
+            let (given, expected) = (words.next().unwrap_or_default(), words.next());
             let says = match given.parse() {
                 Ok(CacheUrl::Server(Server { endpoint: Some(_), .. })) => Some("endpoint"),
                 Ok(CacheUrl::Server(Server { endpoint: None, .. })) => Some("name"),

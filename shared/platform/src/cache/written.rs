@@ -34,8 +34,8 @@ impl<V, E> From<Result<V, E>> for WriteOutcome<V, E> {
     }
 }
 
-/// A write of a record that is cached as it is. [`Renewal::publish`] is the only way to what came of it, be it the value
-/// or the error: a write that failed may have taken effect all the same.
+/// A write of a record that is cached as it is, or of which a part is. [`Renewal::publish`] is the only way to what came of
+/// it, be it the record or the error: a write that failed may have taken effect all the same.
 ///
 /// ```compile_fail,E0616
 /// use platform::cache::{Key, Renewal, WriteOutcome};
@@ -45,14 +45,14 @@ impl<V, E> From<Result<V, E>> for WriteOutcome<V, E> {
 /// }
 /// ```
 #[must_use = "readers get the value before this write until it is published"]
-pub struct Renewal<K: Key, E> {
+pub struct Renewal<K: Key, E, R = <K as Key>::Value> {
     key: K,
-    outcome: WriteOutcome<K::Value, E>,
+    outcome: WriteOutcome<R, E>,
 }
 
-impl<K: Key, E> Renewal<K, E> {
+impl<K: Key, E, R: Clone + Into<K::Value>> Renewal<K, E, R> {
     /// What came of a write of the record that is cached under `key`.
-    pub fn new(key: K, outcome: WriteOutcome<K::Value, E>) -> Self {
+    pub fn new(key: K, outcome: WriteOutcome<R, E>) -> Self {
         Self { key, outcome }
     }
 
@@ -62,14 +62,14 @@ impl<K: Key, E> Renewal<K, E> {
     ///
     /// # Errors
     /// The write's own.
-    pub async fn publish(self, cache: &Cache) -> Result<K::Value, E> {
+    pub async fn publish(self, cache: &Cache) -> Result<R, E> {
         match self.outcome {
-            WriteOutcome::Written(value) => {
-                cache.renew(&self.key, &value).await;
-                Ok(value)
+            WriteOutcome::Written(record) => {
+                cache.renew(&self.key, &record.clone().into()).await;
+                Ok(record)
             }
-            WriteOutcome::Refused(value, error) => {
-                cache.renew(&self.key, &value).await;
+            WriteOutcome::Refused(record, error) => {
+                cache.renew(&self.key, &record.into()).await;
                 Err(error)
             }
             WriteOutcome::Unknown(error) => {

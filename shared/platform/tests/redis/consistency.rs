@@ -394,7 +394,7 @@ fn with_the_stream_none_is_older_than_what_that_has_told() {
 }
 
 #[test]
-fn nor_is_one_from_the_memory_that_stands_in_for_a_server() {
+fn the_memory_in_place_of_a_server_gives_no_stale_read() {
     let (seed, operations) = choices();
     let cache = server::open("memory:");
     runtime().block_on(history(vec![cache; PROCESSES], KEYS, None, None, seed, operations / 4));

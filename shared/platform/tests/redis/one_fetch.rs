@@ -126,7 +126,7 @@ async fn a_late_waiter_does_not_take_an_early_answer() {
 }
 
 /// A lookup acquires the lease before it is known whether this process fetches already. The lease that such a reader got is
-/// given back at once: who fetches, here or elsewhere, may wait for it.
+/// given back at once: whoever fetches, here or elsewhere, may wait for it.
 #[tokio::test]
 async fn a_waiting_reader_releases_its_lease() {
     let server = RedisServer::start();

@@ -116,7 +116,7 @@ async fn a_failed_refresh_leaves_the_stale_value_and_lets_another_try() {
     assert_eq!(read(&cache, origin.port).await, 2, "the lease of the one that failed is not in the way");
 }
 
-/// The lease of a fetch may end before it does: who gets the next one and finds that this process fetches still gives it back at once.
+/// The lease of a fetch may end before it does: whoever gets the next one and finds that this process fetches still gives it back at once.
 #[tokio::test]
 async fn a_refresh_that_finds_another_releases_its_lease() {
     let (server, origin) = (RedisServer::start(), Origin::start(Duration::ZERO));

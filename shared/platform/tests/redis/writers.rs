@@ -112,6 +112,23 @@ async fn what_was_lost_is_delivered_after_the_reply() {
     assert_eq!(server::cached(&reader, &Plan(1)).await, None);
 }
 
+/// An environment that only writes, and rarely, asks nothing meanwhile that would find the cache well again.
+#[tokio::test]
+async fn what_failed_long_ago_is_waited_for_again() {
+    let (server, _) = with_version_1().await;
+    let (proxy, url) = slow_login(&server);
+    let writer = server::open(&url);
+    proxy.set(Fault::Refuse);
+    assert_eq!(writer.renew(&Plan(1), &Record::new(2)).await, Delivery::Lost);
+    assert!(writer.breaker_is_open(), "one write that is lost opens it");
+    writer.abandon(); // its environment is frozen
+    proxy.set(Fault::Slow(Duration::from_millis(40)));
+    tokio::time::sleep(10 * WRITE_PATIENCE).await;
+    assert_eq!(writer.renew(&Plan(1), &Record::new(3)).await, Delivery::Delivered);
+    let reader = server::open_patient(&format!("redis://:right@127.0.0.1:{}", server.port));
+    assert_eq!(server::cached(&reader, &Plan(1)).await, Some(Record::new(3)));
+}
+
 /// A function has few environments. A server that hangs would hold each of them up for seconds with every write: whoever found it away
 /// before leaves it to whatever else tells the cache.
 #[tokio::test]

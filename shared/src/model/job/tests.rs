@@ -42,6 +42,7 @@ fn job() -> JobRecord {
         cap_day: Some("1970-01-01".into()),
         owes_cap: false,
         recipients: 1,
+        thrown_away: Vec::new(),
         input_pieces: 1,
         result: None,
         error: None,
@@ -177,7 +178,7 @@ fn a_refusal_costs_no_run_and_only_time() {
 }
 
 #[test]
-fn who_is_refused_until_its_time_is_over_gives_up_then_and_not_before() {
+fn whoever_is_refused_until_its_time_is_over_gives_up_then_and_not_before() {
     let why = || WaitingFor::new("provider", "they are full");
     let run = claimed(&job(), at(DAY_MS - 1));
     let (last, _) = run.refused(Duration::from_secs(3_600), why(), at(DAY_MS - 1));

@@ -9,7 +9,7 @@ use crate::model::time::Moment;
 use std::time::Duration;
 
 /// The code of an e-mail that the mail service took and threw away, and of no other: one that it did not take may have been taken before.
-pub const EMAIL_REJECTED: &str = "email_rejected";
+pub(super) const EMAIL_REJECTED: &str = "email_rejected";
 
 /// What a worker that asks for a job is to do with it.
 #[derive(Debug, PartialEq)]
@@ -29,7 +29,9 @@ pub enum EmailOutcome {
     Sent { message_id: String },
     /// The provider's own report says that it took it. That is proof, whatever state the job is in.
     Reported { message_id: String },
-    /// The provider did not take it, or threw it away.
+    /// The provider's own report says that it took it and threw it away.
+    ThrownAway { message_id: String },
+    /// The provider did not take it.
     NotSent { code: &'static str, detail: &'static str },
 }
 
@@ -237,32 +239,49 @@ impl JobRecord {
     /// The job after somebody who knows said what became of its e-mail; `None` if that is no open question. It is one while the
     /// outcome is unknown, and while a run hands the e-mail over: what the provider says is what happened. The provider's report
     /// that it took the e-mail also settles a job that waits for another run, which would send the e-mail again, and one that failed, as a
-    /// retry would. What it took and threw away stays so, and a job that failed for something else says so then.
+    /// retry would. What it took and threw away stays so, whenever it reports that it took that, and a job that failed for something else says
+    /// so then.
     #[must_use]
     pub fn settled(&self, outcome: EmailOutcome, now: Moment) -> Option<(Self, UsageDelta)> {
-        let is_email = self.kind == JobKind::SendEmail;
+        let is_email = self.kind != JobKind::Analyze;
         let is_proof = is_email && matches!(outcome, EmailOutcome::Reported { .. });
-        let is_thrown_away = is_email && matches!(outcome, EmailOutcome::NotSent { code: EMAIL_REJECTED, .. });
+        let is_thrown_away = is_email && matches!(outcome, EmailOutcome::ThrownAway { .. });
+        // A record of before does not say which of its e-mails was thrown away.
+        let is_of_before =
+            self.thrown_away.is_empty() && self.error.as_ref().is_some_and(|error| error.code == EMAIL_REJECTED);
         let open = match self.state {
             JobState::Unknown => true,
             JobState::Running => self.sending || is_proof,
             JobState::Queued => is_proof,
-            JobState::Failed => {
-                (is_proof || is_thrown_away) && self.error.as_ref().is_none_or(|error| error.code != EMAIL_REJECTED)
-            }
+            JobState::Failed => (is_proof || is_thrown_away) && !is_of_before,
             JobState::Succeeded | JobState::Cancelled => false,
         };
-        let (state, outcome) = match outcome {
+        let mut thrown_away = self.thrown_away.clone();
+        let (state, ended) = match outcome {
+            EmailOutcome::Reported { message_id } | EmailOutcome::ThrownAway { message_id }
+                if thrown_away.contains(&message_id) =>
+            {
+                return None;
+            }
             EmailOutcome::Sent { message_id } | EmailOutcome::Reported { message_id } => {
                 (JobState::Succeeded, Ok(JobResult::Email { message_id }))
             }
+            EmailOutcome::ThrownAway { message_id } => {
+                thrown_away.push(message_id);
+                let error = JobError::new(EMAIL_REJECTED, "The mail service took the e-mail and threw it away.");
+                (JobState::Failed, Err(Some(error)))
+            }
             EmailOutcome::NotSent { code, detail } => (JobState::Failed, Err(Some(JobError::new(code, detail)))),
         };
-        open.then(|| {
-            let (ended, delta) = self.end(state, outcome, Cost::Nothing, now);
+        if open {
+            let (ended, delta) = self.end(state, ended, Cost::Nothing, now);
             // What was held is settled already where the job had ended.
-            if self.state.has_ended() { (ended, UsageDelta::default()) } else { (ended, delta) }
-        })
+            let delta = if self.state.has_ended() { UsageDelta::default() } else { delta };
+            return Some((Self { thrown_away, ..ended }, delta));
+        }
+        // It sends another one. The report that the one before was taken may come later.
+        let is_noted = is_thrown_away && !self.state.has_ended();
+        is_noted.then(|| (Self { thrown_away, version: self.version + 1, ..self.clone() }, UsageDelta::default()))
     }
 
     /// The same job, to be looked at later.

@@ -20,7 +20,7 @@ const SENT_AHEAD_MAX: Duration = Duration::from_secs(890);
 const LOOKED_AT_BEFORE: Duration = Duration::from_secs(300);
 /// A call that a job comes too late for is lost.
 const CALL_KEPT: Duration = Duration::from_secs(120);
-/// A message comes this much after its job's `not_before`: the queue's clock and a worker's differ, and who comes early does nothing.
+/// A message comes this much after its job's `not_before`: the queue's clock and a worker's differ, and whoever comes early does nothing.
 const MARGIN: Duration = Duration::from_secs(1);
 
 /// What a job has at its provider while it waits for its turn there.

@@ -244,7 +244,7 @@ impl Store {
     }
 
     /// Gives back the room of what was never written of a batch, once nobody writes it any more. Its key stays as it is, but for the
-    /// note that there is no room: who goes on with the batch takes it again. Returns `false` while somebody works on it.
+    /// note that there is no room: whoever goes on with the batch takes it again. Returns `false` while somebody works on it.
     ///
     /// # Errors
     /// When the database is away, or another version wrote the key.
@@ -273,7 +273,7 @@ impl Store {
         }
         if let (Some(place), Some(before)) = (&pending.key, key.filter(|key| key.reply.is_none())) {
             let work = BatchWork { due_at: None, ..BatchWork::read(before.work.as_deref())? };
-            // The lease tells holders apart: who has read the key as it was does not go on with it.
+            // The lease tells holders apart: whoever has read the key as it was does not go on with it.
             let next = KeyRecord { work: Some(work.note()?), lease_until: before.lease_until + 1, ..before.clone() };
             writes.push(self.update(while_held(changes(place.clone(), &before, &next)?, &before))?);
         }

@@ -3,7 +3,7 @@
 use super::super::idempotency::{Begun, Keyed, TAKEN_OVER};
 use super::super::keys::Key;
 use super::super::slices::{self, LARGEST_SLICE, Next, Slices, Source};
-use super::super::{Store, backoff, condition_failed, contended, number, string};
+use super::super::{Store, backoff, condition_failed, contended, number, out_of_tries, string};
 use crate::error::ApiError;
 use crate::ids::OrgId;
 use crate::model::org::{OrgRecord, Plan};
@@ -92,7 +92,7 @@ impl Store {
                 }
             }
         }
-        Err(if met > 0 { contended() } else { ApiError::Contended })
+        Err(out_of_tries(met > 0))
     }
 
     async fn with_room_of_lanes<'k>(

@@ -3,7 +3,7 @@
 use super::super::idempotency::{Begun, Keyed};
 use super::super::keys::Key;
 use super::super::slices::{Reservation, lane_backoff};
-use super::super::{Store, backoff, condition_failed, contended, usage};
+use super::super::{Store, backoff, condition_failed, contended, not_written, out_of_tries, usage};
 use super::LANE_ATTEMPTS;
 use crate::error::ApiError;
 use crate::model::job::JobRecord;
@@ -78,13 +78,13 @@ impl Store {
                 return Ok(Accepted::Refused(reasons));
             }
             // It may have been spread since it was read: then lanes hold units that the month's record counts as used.
-            let now: Option<OrgRecord> = self.get(Key::org(org.org_id)).await?;
+            let now: Option<OrgRecord> = self.get(Key::org(org.org_id)).await.map_err(not_written)?;
             if let Some(now) = now.filter(|now| now.spreads_items(self.now())) {
                 return self.accept_in_lanes(&now, job, job_writes, claim).await;
             }
             return usage::refused(job, org.plan, of_usage.item, self.now()).and_then(Err);
         }
-        Err(if met > 0 { contended() } else { ApiError::Contended })
+        Err(out_of_tries(met > 0))
     }
 
     /// The same for an organization that is spread.
@@ -127,7 +127,7 @@ impl Store {
             for (at, (taking, end)) in takings.iter_mut().zip(ends).enumerate() {
                 let ours = &reasons[start..end];
                 start = end;
-                if ours.iter().any(condition_failed) && !self.refill(taking, ours).await? {
+                if ours.iter().any(condition_failed) && !self.refill(taking, ours).await.map_err(not_written)? {
                     let is_of_limit = at == 0 && usage::takes_unit(job);
                     return Err(if is_of_limit {
                         usage::over_limit(job, org.plan, self.now())

@@ -2,7 +2,7 @@
 
 use super::super::idempotency::Begun;
 use super::super::role_check::RoleCheck;
-use super::super::{Store, condition_failed, record};
+use super::super::{Store, condition_failed, not_written, record};
 use super::accept::Accepted;
 use crate::error::ApiError;
 use crate::model::job::JobRecord;
@@ -26,6 +26,22 @@ impl Store {
     /// # Errors
     /// [`ApiError::QuotaExceeded`], [`ApiError::BudgetExceeded`], [`ApiError::IdempotencyMismatch`], those of [`RoleCheck`].
     pub async fn accept_job_again<'k>(
+        &self,
+        org: &OrgRecord,
+        jobs: (&JobRecord, &JobRecord),
+        by: Option<RoleCheck<'_>>,
+        claim: Option<&KeyClaim<'k>>,
+    ) -> Result<Again<'k>, ApiError> {
+        match (self.accept_again_checked(org, jobs, by, claim).await, by) {
+            (Err(ApiError::InvalidToken), Some(by)) => {
+                let membership = timed(Part::Db, self.renewed(by)).await.map_err(not_written)?;
+                Box::pin(self.accept_again_checked(org, jobs, Some(by.under(&membership)), claim)).await
+            }
+            (accepted, _) => accepted,
+        }
+    }
+
+    async fn accept_again_checked<'k>(
         &self,
         org: &OrgRecord,
         (before, after): (&JobRecord, &JobRecord),

@@ -102,7 +102,7 @@ impl Store {
             let mut next = Some(change(&job)?);
             while let Some(Change { write, over_budget, over_cap, asks_until, answer }) = next {
                 let Some((after, delta)) = write else { return Ok((job, answer)) };
-                next = match self.advance(&job, &after, &delta, asks_until).await? {
+                next = match self.advance_job(&job, &after, &delta, asks_until).await? {
                     Advance::Done => return Ok((after, answer)),
                     Advance::OverBudget => over_budget.map(|instead| *instead),
                     Advance::OverCap => over_cap.map(|instead| *instead),
@@ -115,21 +115,12 @@ impl Store {
     }
 
     /// Writes a job's next state if it is still as it was read, with what changes in the month's usage. What another run may cost is
-    /// taken of the operator's cap before, and what was not spent goes back after it, as does all of it where nothing was written.
+    /// taken of the operator's cap before, and what was not spent goes back after it, as does all of it where nothing was written. So does a
+    /// place in a backlog in which nobody is called any more. Where no reply says whether it is written, that is asked again until a moment.
     ///
     /// # Errors
     /// When the database is away.
     pub async fn advance_job(
-        &self,
-        before: &JobRecord,
-        after: &JobRecord,
-        delta: &UsageDelta,
-    ) -> Result<Advance, ApiError> {
-        self.advance(before, after, delta, None).await
-    }
-
-    /// The same, where it is asked until a moment whether it is written. A place in a backlog in which nobody is called any more is given back.
-    async fn advance(
         &self,
         before: &JobRecord,
         after: &JobRecord,

@@ -6,8 +6,8 @@
 use super::super::keys::{self, Key, PK, SK};
 use super::super::pieces::pieces;
 use super::super::single::SingleWrite as _;
-use super::super::{Attributes, CONFLICT_ATTEMPTS, Store, backoff, classify, number, string};
-use crate::error::{ApiError, Cause};
+use super::super::{Attributes, CONFLICT_ATTEMPTS, Store, backoff, classify, not_written, number, string};
+use crate::error::ApiError;
 use crate::ids::{JobId, OrgId};
 use crate::model::job::JobRecord;
 use crate::model::org::Plan;
@@ -37,24 +37,6 @@ pub(super) fn is_large(input: &str) -> bool {
     input.len() > SMALL_BYTES
 }
 
-/// An input could not be written, so its job's acceptance was not begun.
-#[derive(Debug, thiserror::Error)]
-#[error("an input was not written")]
-struct Unwritten(#[source] Cause);
-
-/// Whether an acceptance was not begun, because its input could not be written.
-pub(crate) fn is_unwritten_input(error: &ApiError) -> bool {
-    matches!(error, ApiError::Unavailable(cause) | ApiError::Internal(cause) if cause.is::<Unwritten>())
-}
-
-fn unwritten(error: ApiError) -> ApiError {
-    match error {
-        ApiError::Unavailable(cause) => ApiError::Unavailable(Unwritten(cause).into()),
-        ApiError::Internal(cause) => ApiError::Internal(Unwritten(cause).into()),
-        other => other,
-    }
-}
-
 impl Store {
     /// The write of a small input, for the transaction of its job.
     pub(super) fn put_small_input(&self, job: &JobRecord, input: &str) -> Result<Option<TransactWriteItem>, ApiError> {
@@ -64,12 +46,9 @@ impl Store {
         self.put_over(piece_of(job, Key::job_input(job.org_id, job.job_id, 0), input)).map(Some)
     }
 
-    /// Writes a large input, before the transaction of its job.
-    ///
-    /// # Errors
-    /// Such as [`is_unwritten_input`] tells.
+    /// Writes a large input, before the transaction of its job: where it fails, no job is written.
     pub(super) async fn write_large_input(&self, job: &JobRecord, input: &str) -> Result<(), ApiError> {
-        self.write_pieces(job, input).await.map_err(unwritten)
+        self.write_pieces(job, input).await.map_err(not_written)
     }
 
     async fn write_pieces(&self, job: &JobRecord, input: &str) -> Result<(), ApiError> {

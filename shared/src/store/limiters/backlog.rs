@@ -118,7 +118,7 @@ impl Joining {
             .expression_attribute_values(":passed", number(self.passed().as_millis()))
     }
 
-    /// Who had its last call ahead by then has been passed over for too long.
+    /// Whoever had its last call ahead by then has been passed over for too long.
     fn passed(&self) -> Moment {
         self.now.minus(self.patience.unwrap_or_default())
     }
@@ -158,7 +158,7 @@ impl Leaving {
         self.interval.saturating_mul(self.units)
     }
 
-    /// The update that gives its place back. The backlog ends no earlier than the call takes that one of them has ahead: who comes then would
+    /// The update that gives its place back. The backlog ends no earlier than the call takes that one of them has ahead: whoever comes then would
     /// have another one beside it.
     fn giving_back(&self, update: UpdateItemFluentBuilder, now: Moment) -> UpdateItemFluentBuilder {
         let is_so = format!("interval_ms = :interval AND {NO_LATER_CALL}");
@@ -258,7 +258,7 @@ impl Store {
         timed(Part::Db, updated(noted)).await.map(drop)
     }
 
-    /// Gives back the place of a job that calls nobody in it: who joins the backlog later comes that much earlier, but behind the call that one of
+    /// Gives back the place of a job that calls nobody in it: whoever joins the backlog later comes that much earlier, but behind the call that one of
     /// them has ahead. It is given back once or, where that fails, not at all: then it passes like one that was used.
     pub async fn leave_backlog(&self, job: &JobRecord, place: BacklogPlace) {
         if let Err(error) = timed(Part::Db, self.try_to_leave(job, place)).await {

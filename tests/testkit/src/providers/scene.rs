@@ -10,7 +10,7 @@ use std::time::Duration;
 pub enum Scene {
     /// Whatever comes is done at once.
     Well,
-    /// 50 analyses a minute, of 8 seconds each, and 14 e-mails a second: a new account's.
+    /// 50 analyses and 30,000 input tokens a minute, of 8 seconds each, and 14 e-mails a second: a new account's.
     Busy,
     /// Of the day's calls, ten are left to each.
     QuotaUsedUp,
@@ -56,7 +56,9 @@ impl Scene {
         match self {
             Self::Well | Self::Unreachable => both(Manner::default()),
             Self::Busy => {
-                let model = Manner { per_minute: Some(50), latency: Duration::from_secs(8), ..Manner::default() };
+                let (per_minute, tokens_per_minute) = (Some(50), Some(30_000));
+                let latency = Duration::from_secs(8);
+                let model = Manner { per_minute, tokens_per_minute, latency, ..Manner::default() };
                 (model, Manner { per_minute: Some(14 * 60), ..Manner::default() })
             }
             Self::QuotaUsedUp => both(Manner { per_day: Some(10), ..Manner::default() }),

@@ -6,7 +6,9 @@ use super::reading::in_shape;
 use super::request::TOOL;
 use serde::Deserialize;
 use serde_json::Value;
-use shared::model::analysis::{Analysis, Cost, Sentiment, SentimentLabel, TokenUsage};
+use shared::model::analysis::{
+    Analysis, Cost, OUTPUT_TOKENS_MAX, Sentiment, SentimentLabel, TokenUsage, input_tokens_max,
+};
 
 /// A message as the API returns it; the API's versioning lets it grow fields.
 #[derive(Deserialize)]
@@ -57,7 +59,7 @@ struct StrictSentiment {
 pub(super) fn read(body: &[u8], text: &str) -> Result<Outcome, AnalysisError> {
     let message: Message =
         serde_json::from_slice(body).map_err(|_| malformed("the model's reply was malformed", Cost::Unknown))?;
-    let usage = message.usage.total();
+    let usage = message.usage.of(text);
     let cost = Cost::Tokens(usage);
     let never = |code, detail: &str| Err(AnalysisError::Permanent { code, detail: detail.into(), cost });
     match message.stop_reason.as_deref() {
@@ -95,14 +97,17 @@ pub(super) fn read(body: &[u8], text: &str) -> Result<Outcome, AnalysisError> {
 }
 
 impl Usage {
-    fn total(&self) -> TokenUsage {
-        TokenUsage {
-            input_tokens: self
-                .input_tokens
-                .saturating_add(self.cache_creation_input_tokens.unwrap_or(0))
-                .saturating_add(self.cache_read_input_tokens.unwrap_or(0)),
-            output_tokens: self.output_tokens,
+    /// What the reply to a request with `text` says, within what was reserved for it: more cannot be, and a month's sum of it could not be read.
+    fn of(&self, text: &str) -> TokenUsage {
+        let input_tokens = self
+            .input_tokens
+            .saturating_add(self.cache_creation_input_tokens.unwrap_or(0))
+            .saturating_add(self.cache_read_input_tokens.unwrap_or(0));
+        let (most, output_tokens) = (input_tokens_max(text.len()), self.output_tokens);
+        if input_tokens > most || output_tokens > OUTPUT_TOKENS_MAX {
+            tracing::warn!(input_tokens, output_tokens, "the model's reply counts more tokens than there can be");
         }
+        TokenUsage { input_tokens: input_tokens.min(most), output_tokens: output_tokens.min(OUTPUT_TOKENS_MAX) }
     }
 }
 

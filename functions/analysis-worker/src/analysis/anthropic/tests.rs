@@ -128,7 +128,7 @@ async fn what_stands_behind_a_refusal_is_told_apart() {
         let error = error_of(Scripted::http(status, &[], &error_body(kind, message))).await;
         let AnalysisError::Transient { code, detail, cost, .. } = error else { panic!("{message}: {error:?}") };
         assert_eq!((code, cost), (expected, Cost::Nothing), "{message}");
-        assert!(detail.contains("operator"), "who reads it can do nothing: {detail}");
+        assert!(detail.contains("operator"), "whoever reads it can do nothing: {detail}");
     }
     for (message, numbers) in [
         ("prompt is too long: 208310 tokens > 200000 maximum", true),
@@ -144,6 +144,72 @@ async fn what_stands_behind_a_refusal_is_told_apart() {
     let quoted = format!("messages.0.content: unexpected `{credit}`");
     let error = error_of(Scripted::http(400, &[], &error_body("invalid_request_error", &quoted))).await;
     assert!(matches!(error, AnalysisError::Permanent { code: "request_refused", .. }), "{error:?}");
+}
+
+/// A month that is used up is a `429` too, and no rate: only an operator can do something before the next one.
+#[tokio::test]
+async fn a_month_that_is_used_up_is_told_from_a_rate() {
+    let error = |message: &str, details: Value| {
+        let error = json!({"type": "rate_limit_error", "message": message, "details": details});
+        json!({"type": "error", "error": error})
+    };
+    let (rate, month) = ("Rate limited.", json!({"error_code": "enforced_spend_limit_reached"}));
+    let words =
+        "You have reached your API usage limits: your organization has crossed its monthly API usage threshold.";
+    let (wait, empty) = (("retry-after", "5"), ("anthropic-ratelimit-requests-remaining", "0"));
+    let reset = ("anthropic-ratelimit-requests-reset", "2999-01-01T00:00:00Z");
+    for (body, headers, expected) in [
+        (error(rate, month), vec![wait], "provider_limit_reached"),
+        (error(words, json!(null)), vec![wait], "provider_limit_reached"),
+        (error(rate, json!(null)), vec![], "provider_limit_reached"),
+        (error(rate, json!("odd")), vec![wait], "provider_rate_limited"),
+        (error(rate, json!({"error_code": 7})), vec![empty, reset], "provider_rate_limited"),
+        (
+            error("Number of concurrent connections has exceeded your rate limit.", json!(null)),
+            vec![],
+            "provider_rate_limited",
+        ),
+        (json!({"type": "error", "error": {"type": "odd"}}), vec![], "provider_rate_limited"),
+    ] {
+        let refused = error_of(Scripted::http(429, &headers, &body.to_string())).await;
+        let AnalysisError::Transient { code, cost, .. } = refused else { panic!("{body}: {refused:?}") };
+        assert_eq!((code, cost), (expected, Cost::Nothing), "{body} {headers:?}");
+    }
+}
+
+/// A `429` says by what the account has left whether its text is too large for it, now or ever.
+#[tokio::test]
+async fn a_text_that_is_too_large_for_the_rate_is_told_from_a_rate_that_is_used_up() {
+    let of_input = "This request would exceed your organization's rate limit of 30,000 input tokens per minute.";
+    let growth =
+        "This request would exceed your organization's maximum usage increase rate for input tokens per minute.";
+    let (long, words) = ("abcdefghi ".repeat(9_000), "a ".repeat(31_000));
+    let (long, words) = (long.as_str(), words.as_str());
+    for (text, remaining, message, expected) in [
+        (long, "30000", of_input, "input_too_large"),
+        (long, "16000", of_input, "provider_input_limited"),
+        (long, "1000", of_input, "provider_limited"),
+        (long, "0", of_input, "provider_limited"),
+        (long, "", of_input, "provider_limited"),
+        (long, "30000", growth, "provider_rate_limited"),
+        // It has a token for each of its words, whatever is left.
+        (words, "1000", of_input, "input_too_large"),
+        // Its size is no matter.
+        (TEXT, "30000", of_input, "provider_rate_limited"),
+    ] {
+        let headers = [
+            ("retry-after", "30"),
+            ("anthropic-ratelimit-input-tokens-limit", "30000"),
+            ("anthropic-ratelimit-input-tokens-remaining", remaining),
+        ];
+        let reply = Scripted::http(429, &headers, &error_body("rate_limit_error", message));
+        let server = Server::start(vec![reply]).await;
+        let error = client(&server.url, Duration::from_secs(20)).await.analyze(text, "m").await;
+        let (AnalysisError::Permanent { code, detail, cost } | AnalysisError::Transient { code, detail, cost, .. }) =
+            error.expect_err("it is refused");
+        assert_eq!((code, cost), (expected, Cost::Nothing), "{remaining} left: {message}");
+        assert_eq!(detail.contains("30000 tokens"), code == "input_too_large", "{detail}");
+    }
 }
 
 #[tokio::test]
@@ -298,19 +364,20 @@ async fn a_key_that_could_not_be_read_is_no_wrong_key() {
     }
 }
 
+/// The call that it refused is not made again in what is left of its time: the next run has the new key.
 #[tokio::test]
 async fn a_rotated_key_is_read_again() {
     let secrets = Server::start(vec![secret("sk-old"), secret("sk-new")]).await;
-    let good = || Scripted::http(200, &[], &message("tool_use", &reading()));
-    let server = Server::start(vec![Scripted::http(401, &[], ""), good(), good()]).await;
+    let good = Scripted::http(200, &[], &message("tool_use", &reading()));
+    let server = Server::start(vec![Scripted::http(401, &[], ""), good]).await;
     let connector = transport::connector(&server.url, None).expect("a plain connector needs no roots");
     let client = Anthropic::new(&server.url, connector, key(&secrets.url), Duration::from_secs(20));
     let client = client.expect("the server's URL is one");
-    for _ in 0..2 {
-        client.analyze(TEXT, "m").await.expect("the new key is taken");
-    }
+    let error = client.analyze(TEXT, "m").await.expect_err("it is refused");
+    assert!(matches!(error, AnalysisError::Transient { code: KEY_UNREAD, cost: Cost::Nothing, .. }), "{error:?}");
+    client.analyze(TEXT, "m").await.expect("the new key is taken");
     let keys: Vec<_> = server.requests().iter().map(|request| request.contains("x-api-key: sk-new")).collect();
-    assert_eq!(keys, [false, true, true]);
+    assert_eq!(keys, [false, true]);
     assert_eq!(secrets.requests().len(), 2);
 }
 

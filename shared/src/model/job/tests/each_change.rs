@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::analysis::Cost;
+use crate::model::job::transitions::EMAIL_REJECTED;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -356,6 +357,9 @@ fn a_report() {
         assert_eq!((ended.state, delta.spent_nanos), (JobState::Succeeded, -5_000));
         assert_eq!(JobRecord { kind: JobKind::Analyze, ..waits }.settled(reported(), at(1)), None);
     }
+    let about_an_account = JobRecord { kind: JobKind::AccountMail, ..queued() };
+    let (ended, _) = about_an_account.settled(reported(), at(1)).expect("another letter would make that one worthless");
+    assert_eq!(ended.state, JobState::Succeeded);
     let unknown = mail(JobRecord { state: JobState::Unknown, ..busy() });
     assert_eq!(
         unknown.settled(sent(), at(1)).expect("it is open").1,
@@ -372,13 +376,42 @@ fn a_report() {
     for stays in [failed(EMAIL_REJECTED), cancelled, analysis] {
         assert_eq!(stays.settled(reported(), at(1)), None);
     }
-    let not_sent = |code| EmailOutcome::NotSent { code, detail: "d" };
-    let (ended, delta) = failed("gave_up").settled(not_sent(EMAIL_REJECTED), at(1)).expect("it says more");
-    assert_eq!((ended.state, ended.error), (JobState::Failed, Some(JobError::new(EMAIL_REJECTED, "d"))));
-    assert_eq!(delta, UsageDelta::default());
-    for (stays, outcome) in [("gave_up", "not_sent"), (EMAIL_REJECTED, EMAIL_REJECTED)] {
-        assert_eq!(failed(stays).settled(not_sent(outcome), at(1)), None);
+    let not_sent = EmailOutcome::NotSent { code: "not_sent", detail: "d" };
+    assert_eq!(failed("gave_up").settled(not_sent, at(1)), None);
+}
+
+/// What it says of an e-mail that it threw away is no news of another one.
+#[test]
+fn a_report_that_it_was_thrown_away() {
+    let mail = |job: JobRecord| JobRecord { kind: JobKind::SendEmail, ..job };
+    let reported = |id: &str| EmailOutcome::Reported { message_id: id.into() };
+    let thrown_away = |id: &str| EmailOutcome::ThrownAway { message_id: id.into() };
+    let failed =
+        |code| mail(JobRecord { state: JobState::Failed, error: Some(JobError::new(code, "detail")), ..busy() });
+    let (ended, delta) = failed("gave_up").settled(thrown_away("m"), at(1)).expect("it says more");
+    let error = JobError::new(EMAIL_REJECTED, "The mail service took the e-mail and threw it away.");
+    let expected = JobRecord { error: Some(error), thrown_away: vec!["m".into()], ..ended.clone() };
+    assert_eq!((&ended, ended.state, delta), (&expected, JobState::Failed, UsageDelta::default()));
+    let (sent, _) = ended.settled(reported("another"), at(2)).expect("that was sent");
+    assert_eq!((sent.state, sent.error), (JobState::Succeeded, None));
+
+    let (noted, delta) = mail(queued()).settled(thrown_away("m"), at(1)).expect("its run sends another one");
+    let waits = JobRecord { thrown_away: vec!["m".into()], version: 2, ..mail(queued()) };
+    assert_eq!((&noted, delta), (&waits, UsageDelta::default()));
+    let terms = RetryTerms { budget_nanos: None, budget_version: 0, takes_unit: true };
+    let again = ended.accepted_again(terms, at(3)).expect("it failed");
+    let unknown = JobRecord { state: JobState::Unknown, ..again.clone() };
+    for job in [ended, noted, again, unknown] {
+        for old in [reported("m"), thrown_away("m")] {
+            assert_eq!(job.settled(old.clone(), at(4)), None, "{old:?} {job:?}");
+        }
     }
+    // A record of before does not say which it was.
+    for old in [reported("m"), thrown_away("m")] {
+        assert_eq!(failed(EMAIL_REJECTED).settled(old, at(1)), None);
+    }
+    let succeeded = mail(JobRecord { state: JobState::Succeeded, ..busy() });
+    assert_eq!(succeeded.settled(thrown_away("m"), at(1)), None);
 }
 
 #[test]

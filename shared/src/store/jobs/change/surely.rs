@@ -12,7 +12,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 impl Store {
     /// Runs a transaction like [`Store::transact`]. Where no reply comes, and it is to be asked until a moment, it is sent again under its own
-    /// token: so it is made once, and who made it knows.
+    /// token: so it is made once, and whoever made it knows.
     pub(super) async fn transact_until(
         &self,
         writes: &[TransactWriteItem],
