@@ -223,7 +223,8 @@ class Preflight:
         if units >= quota:
             yield STOPS, (f"TableUnitsPerSecond={units}: DynamoDB takes less than the account's quota for one table alone, which is {quota}: ask Service "
                           "Quotas for more table-level read and write throughput first")
-        if table := self.values["ExistingTable"]:
+        table = self.values["ExistingTable"]
+        if table and table == self.before.get("ExistingTable"):
             gives = self.ask("dynamodb", "describe_table", TableName=table)["Table"].get("OnDemandThroughput", {})
             if set(gives.values()) != {units}:
                 yield NOTE, (f"{table} gives other units than TableUnitsPerSecond={units}, which only its alarms look at: just restore "

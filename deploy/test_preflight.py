@@ -85,6 +85,10 @@ def table_limits(reads, writes=None):
     return {"TableMaxReadCapacityUnits": reads, "TableMaxWriteCapacityUnits": writes or reads}
 
 
+def gives(units):
+    return {"Table": {"OnDemandThroughput": {"MaxReadRequestUnits": units, "MaxWriteRequestUnits": units}}}
+
+
 # An account that has all that is needed, and no stack.
 GOOD = {
     ("cloudformation", "describe_stacks"): Absent, ("cloudformation", "describe_stack_resource"): Absent,
@@ -99,7 +103,7 @@ GOOD = {
     ("acm", "describe_certificate"): {"Certificate": {"DomainName": DOMAIN, "SubjectAlternativeNames": [f"*.{DOMAIN}"], "Status": "ISSUED"}},
     ("route53", "get_hosted_zone"): {"HostedZone": {"Id": "Z1", "Name": f"{DOMAIN}.", "CallerReference": "1"}}, ("apigateway", "get_domain_name"): Absent,
     ("route53", "list_resource_record_sets"): records(), ("cloudformation", "list_stack_resources"): resources(),
-    ("logs", "describe_log_groups"): {"logGroups": []}, ("dynamodb", "list_tables"): {"TableNames": []}, ("dynamodb", "describe_limits"): table_limits(40_000), ("sns", "list_subscriptions_by_topic"): {"Subscriptions": []},
+    ("logs", "describe_log_groups"): {"logGroups": []}, ("dynamodb", "list_tables"): {"TableNames": []}, ("dynamodb", "describe_limits"): table_limits(40_000), ("dynamodb", "describe_table"): gives(30_000), ("sns", "list_subscriptions_by_topic"): {"Subscriptions": []},
 }
 SAID = {"Environment": "prod", "MailFrom": f"us@mail.{DOMAIN}", "AlarmEmail": f"ops@{DOMAIN}", "CacheUrl": "serverless:"}
 
@@ -274,6 +278,12 @@ class NotReady(unittest.TestCase):
         self.one(STOPS, ["the stack's table is restored"], there)
         self.assertEqual(found(there, ExistingTable="restored"), [])
         self.assertEqual(found(there, said={"ExistingTable"}), [])
+
+    def test_a_restored_table_is_told_of_another_maximum_by_hand(self):
+        """The stack's parameter moves its own table's and the alarms' alone."""
+        there = {("cloudformation", "describe_stacks"): stack(ExistingTable="restored")}
+        for gave in (gives(5_000), {"Table": {}}):
+            self.one(NOTE, ["restored gives other units", "--finish restored"], there | {("dynamodb", "describe_table"): gave}, ExistingTable="restored")
 
     def test_a_table_that_gives_more_than_the_account_has(self):
         """"The maximum throughput that you specify must be lower than any default throughput quotas" (DynamoDB Developer Guide)."""

@@ -832,7 +832,8 @@ class RollingOut(unittest.TestCase):
         for current in ({}, {"Release": "a"}, {"Release": "a", "DomainName": "old.a.example"}):
             said, *done = self.ended(current=current, changes=[domain, certificate])
             self.assertEqual(done, [False, False])
-            for words in ("dev is not rolled out: DomainName=api.a.example", "DomainTarget", "just deploy … --live DomainName=api.a.example"):
+            live = " --live" if current else ""
+            for words in ("dev is not rolled out: DomainName=api.a.example", "DomainTarget", f"just deploy …{live} DomainName=api.a.example"):
                 self.assertIn(words, said)
         there = {"Release": "a", "DomainName": "api.a.example"}
         for current, changes in (({"Release": "a"}, [domain, certificate, "HostedZoneId=Z1"]), (there, [domain, certificate]), (there, [])):
