@@ -126,7 +126,8 @@ async fn what_failed_long_ago_is_waited_for_again() {
     tokio::time::sleep(10 * WRITE_PATIENCE).await;
     assert_eq!(writer.renew(&Plan(1), &Record::new(3)).await, Delivery::Delivered);
     let reader = server::open_patient(&format!("redis://:right@127.0.0.1:{}", server.port));
-    assert_eq!(server::cached(&reader, &Plan(1)).await, Some(Record::new(3)));
+    // Renewed, or removed by a later try.
+    assert!(server::cached(&reader, &Plan(1)).await.is_none_or(|found| found == Record::new(3)));
 }
 
 /// A function has few environments. A server that hangs would hold each of them up for seconds with every write: whoever found it away
