@@ -17,6 +17,7 @@ pub mod joining;
 mod kept_lanes;
 pub mod keys;
 mod limiters;
+mod links;
 mod marks;
 pub mod members;
 mod newest;

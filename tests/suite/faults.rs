@@ -38,13 +38,15 @@ pub(crate) enum Fault {
     Held(u32),
     /// So many times, done so much later.
     Delay(u32, Duration),
+    /// So many times, done only after [`FaultyDatabase::release`], however long ago the caller gave up.
+    HoldOnTheWay(u32),
     /// All, until [`FaultyDatabase::release`].
     Hold,
     /// `Query`: each page has one record, and all but the first wait for [`FaultyDatabase::release`]. A page ends where DynamoDB likes.
     HoldNextPage,
 }
 
-/// What is counted of an operation when it is done and its reply is held.
+/// What is counted of an operation when it is done and its reply is held, or it was held on the way.
 const DONE: &str = ", done";
 /// What queries are counted as that go on with another page.
 const NEXT_PAGE: &str = "Query, next page";
@@ -52,6 +54,11 @@ const NEXT_PAGE: &str = "Query, next page";
 /// What the `UpdateItem`s of one record are called, to have faults of their own.
 pub(crate) fn updates_of(Key { pk, sk }: &Key) -> String {
     format!("UpdateItem of {pk} {sk}")
+}
+
+/// The same of its `PutItem`s.
+pub(crate) fn puts_of(Key { pk, sk }: &Key) -> String {
+    format!("PutItem of {pk} {sk}")
 }
 
 /// The `UpdateItem` of somebody else before each transaction, by the transaction's number.
@@ -127,7 +134,7 @@ impl FaultyDatabase {
         }
     }
 
-    /// Waits until an operation is done whose reply is held.
+    /// Waits until an operation is done whose reply is held, or that was held on the way.
     pub(crate) async fn has_done(&self, operation: &str) {
         while self.calls(&format!("{operation}{DONE}")) == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -186,6 +193,7 @@ impl FaultyDatabase {
             | Fault::Fail(left)
             | Fault::LoseReply(left)
             | Fault::HoldLostReply(left)
+            | Fault::HoldOnTheWay(left)
             | Fault::Delay(left, _) => left,
             Fault::LeaveAfter(left) => {
                 let due = Fault::LeaveAfter(*left);
@@ -218,12 +226,18 @@ async fn answer(proxy: FaultyDatabase, mut call: Call) -> Result<Reply, Cut> {
         let update = update(proxy.calls(&operation));
         proxy.call("UpdateItem", &update).await;
     }
-    let of_record = (operation == "UpdateItem").then(|| {
+    let key_in = match operation.as_str() {
+        "UpdateItem" => Some("Key"),
+        "PutItem" => Some("Item"),
+        _ => None,
+    };
+    let of_record = key_in.map(|within| {
         let request: Value = serde_json::from_slice(call.body()).unwrap();
-        let part = |name: &str| request["Key"][name]["S"].as_str().unwrap().to_owned();
-        updates_of(&Key { pk: part("pk"), sk: part("sk") })
+        let part = |name: &str| request[within][name]["S"].as_str().unwrap().to_owned();
+        let key = Key { pk: part("pk"), sk: part("sk") };
+        if within == "Key" { updates_of(&key) } else { puts_of(&key) }
     });
-    let fault = of_record.and_then(|of_record| proxy.due(&of_record)).or_else(|| proxy.due(&operation));
+    let fault = of_record.as_deref().and_then(|of_record| proxy.due(of_record)).or_else(|| proxy.due(&operation));
     Ok(match fault {
         None => proxy.origin.pass(call).await,
         Some(Fault::Delay(_, delay)) => {
@@ -234,6 +248,16 @@ async fn answer(proxy: FaultyDatabase, mut call: Call) -> Result<Reply, Cut> {
             released.await;
             proxy.origin.pass(call).await
         }
+        // A task of its own: this one ends when the caller gives up.
+        Some(Fault::HoldOnTheWay(_)) => tokio::spawn(async move {
+            released.await;
+            let reply = proxy.origin.pass(call).await;
+            let done = format!("{}{DONE}", of_record.unwrap_or(operation));
+            *proxy.calls.lock().unwrap().entry(done).or_default() += 1;
+            reply
+        })
+        .await
+        .unwrap(),
         Some(Fault::HoldNextPage) => {
             let mut request: Value = serde_json::from_slice(call.body()).unwrap();
             if request.get("ExclusiveStartKey").is_some() {

@@ -25,6 +25,7 @@ mod identity;
 mod invitations;
 mod items;
 mod jobs;
+mod late_links;
 mod letters;
 mod lost_replies;
 mod matrix;

@@ -2,7 +2,7 @@
 
 use crate::api::{Api, send};
 use crate::environment::config;
-use crate::faults::{Fault, FaultyDatabase};
+use crate::faults::{Fault, FaultyDatabase, puts_of};
 use local::system::project_folder;
 use local::{Options, System};
 use reqwest::Method;
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use shared::Context;
 use shared::clock::Clock;
 use shared::model::price::Catalogue;
+use shared::store::keys::Key;
 
 fn file() -> Value {
     let text = std::fs::read_to_string(project_folder().join("data/model-prices.json")).unwrap();
@@ -109,4 +110,22 @@ async fn readers_see_the_old_catalogue_or_the_new_one_while_it_is_replaced() {
     }
     assert!(steps > 1, "the manifest follows the chunks");
     assert!(read().await == after);
+}
+
+/// It points at chunks that go within a day, for the newer one has superseded them.
+#[tokio::test]
+async fn a_manifest_that_lands_late_leaves_the_newer_one() {
+    let [older, newer] = ["2026-10", "2026-11"].map(of_month);
+    let system = System::start(Options::ephemeral()).await.unwrap();
+    let database = FaultyDatabase::before(&system.database_url()).await;
+    let variables = [("AWS_ENDPOINT_URL_DYNAMODB", database.url.as_str()), ("CACHE_URL", "off:")];
+    let operator = Context::new(config(&variables), Clock::system());
+    let puts = puts_of(&Key::catalogue_manifest());
+    database.inject(&puts, Fault::HoldOnTheWay(1));
+    for catalogue in [&older, &newer] {
+        operator.store().seed_catalogue(catalogue).await.unwrap();
+    }
+    database.release(&puts);
+    database.has_done(&puts).await;
+    assert!(system.context().store().catalogue().await.unwrap().unwrap() == newer);
 }

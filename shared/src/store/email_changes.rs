@@ -3,6 +3,7 @@
 
 use super::email_requests::EmailChangeRecord;
 use super::keys::{self, Key};
+use super::links::LastHash;
 use super::marks::as_read;
 use super::session_ends::ActingSession;
 use super::verification::Proof;
@@ -302,10 +303,11 @@ impl Store {
     /// Makes the token of a link that undoes a change of this moment. None if it can no longer be undone: it was, or one before it.
     ///
     /// # Errors
-    /// When the database is away.
+    /// When the database is away; [`ApiError::Contended`] if others make one each time.
     pub async fn new_email_undo(&self, user: UserId, at: Moment) -> Result<Option<LinkToken>, ApiError> {
         let token = LinkToken::generate(Purpose::EmailUndo, user).map_err(ApiError::internal)?;
-        let given = self.give_token(Key::email_undo(user, at), &token.hash()).await?;
+        // Mostly there was none before.
+        let given = self.give_token(Key::email_undo(user, at), &token.hash(), LastHash::new(None)).await?;
         Ok(given.then_some(token))
     }
 

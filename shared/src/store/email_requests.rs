@@ -2,17 +2,14 @@
 
 use super::account_mail::MailLimit;
 use super::keys::Key;
-use super::single::SingleWrite as _;
 use super::verification::VERIFICATION_LIFETIME;
-use super::{Store, attributes, classify, string};
+use super::{Store, attributes, string};
 use crate::account_mail::PendingMail;
 use crate::error::ApiError;
 use crate::ids::{JobId, SessionId, UserId};
 use crate::model::proof::{Code, LinkToken, Purpose};
 use crate::model::time::Moment;
 use crate::model::user::UserRecord;
-use crate::store::accounts::LoginRecord;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use platform::telemetry::{Part, timed};
 use serde::{Deserialize, Serialize};
 
@@ -96,7 +93,7 @@ impl Store {
     /// another address since: also where it has confirmed that one, which leaves no record.
     ///
     /// # Errors
-    /// When the database is away.
+    /// When the database is away; [`ApiError::Contended`] if others make one each time.
     pub async fn new_email_change(
         &self,
         user: &UserRecord,
@@ -104,8 +101,8 @@ impl Store {
         to: &str,
         job: JobId,
     ) -> Result<Option<(Code, LinkToken)>, ApiError> {
-        let login: Option<LoginRecord> = timed(Part::Db, self.get(Key::login(&user.email))).await?;
-        let Some(login) = login.filter(|login| login.user_id == user.user_id) else { return Ok(None) };
+        let key = Key::email_change(user.user_id);
+        let Some((login, last)) = self.login_and_hash(user, &key).await? else { return Ok(None) };
         let code = Code::generate().map_err(ApiError::internal)?;
         let token = LinkToken::generate(Purpose::EmailChange, user.user_id).map_err(ApiError::internal)?;
         let expires_at = self.now().plus(VERIFICATION_LIFETIME);
@@ -121,20 +118,8 @@ impl Store {
             ttl: expires_at.as_ttl_seconds(),
             job_id: Some(job),
         };
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(attributes(Key::email_change(user.user_id), &made)?))
-            .condition_expression("attribute_exists(pk) AND (attribute_not_exists(job_id) OR job_id = :job)")
-            .expression_attribute_values(":job", string(job))
-            .send_unless_held();
-        match timed(Part::Db, put).await {
-            Ok(_) => Ok(Some((code, token))),
-            Err(error) => match error.as_service_error() {
-                Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(None),
-                _ => Err(classify(error)),
-            },
-        }
+        let is_asked_last = "attribute_exists(pk) AND (attribute_not_exists(job_id) OR job_id = :job)";
+        let given = self.give_hash(key, &made, last, Some((is_asked_last, ":job", string(job)))).await?;
+        Ok(given.then_some((code, token)))
     }
 }

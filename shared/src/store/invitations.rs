@@ -2,6 +2,7 @@
 
 use super::idempotency::{Begun, Keyed};
 use super::keys::{self, Key};
+use super::links::LastHash;
 use super::rates::{Counted, Counter};
 use super::role_check::RoleCheck;
 use super::{Store, attributes, backoff, condition_failed, not_written, number, out_of_tries, record, string};
@@ -228,10 +229,11 @@ impl Store {
     /// Gives an invitation a token, in place of the one that it may have; none if it cannot be accepted any more.
     ///
     /// # Errors
-    /// When the database is away.
+    /// When the database is away; [`ApiError::Contended`] if others make one each time.
     pub async fn new_invitation_token(&self, of: &InvitationRecord) -> Result<Option<InvitationToken>, ApiError> {
         let token = InvitationToken::generate(of.org_id, of.invitation_id).map_err(ApiError::internal)?;
-        let given = self.give_token(Key::invitation(of.org_id, of.invitation_id), &token.hash()).await?;
+        let (key, last) = (Key::invitation(of.org_id, of.invitation_id), LastHash::new(of.token_hash.as_deref()));
+        let given = self.give_token(key, &token.hash(), last).await?;
         Ok(given.then_some(token))
     }
 

@@ -6,6 +6,8 @@ use super::single::SingleWrite as _;
 use super::{Store, attributes, classify, record, string};
 use crate::error::ApiError;
 use crate::model::price::{Catalogue, ModelPrice};
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use futures_util::future::try_join_all;
 use platform::telemetry::{Part, timed};
 use serde::{Deserialize, Serialize};
@@ -36,7 +38,7 @@ impl Store {
     /// Writes a catalogue; readers see the old one or the new one, never a mixture.
     ///
     /// # Errors
-    /// When the database is away.
+    /// When the database is away; [`ApiError::Contended`] if somebody else writes one meanwhile.
     pub async fn seed_catalogue(&self, catalogue: &Catalogue) -> Result<(), ApiError> {
         let Catalogue { as_of, unit, data } = catalogue;
         let before: Option<Manifest> = self.get(Key::catalogue_manifest()).await?;
@@ -51,7 +53,7 @@ impl Store {
         )
         .await?;
         let manifest = Manifest { as_of: as_of.clone(), unit: unit.clone(), version, chunks: count };
-        self.put(Key::catalogue_manifest(), manifest).await?;
+        self.turn(before.as_ref(), &manifest).await?;
         if let Some(before) = before {
             let ttl = self.now().plus(SUPERSEDED_LIFETIME).as_ttl_seconds();
             try_join_all(
@@ -87,6 +89,31 @@ impl Store {
             Ok(Some(Catalogue { as_of: manifest.as_of, unit: manifest.unit, data }))
         })
         .await
+    }
+
+    /// Points the manifest at a new version, while it points at the one of before: a write whose reply was lost may land when it points at a
+    /// newer one, and the chunks of older ones go.
+    async fn turn(&self, before: Option<&Manifest>, new: &Manifest) -> Result<(), ApiError> {
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(attributes(Key::catalogue_manifest(), new)?))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let put = match before {
+            None => put.condition_expression("attribute_not_exists(pk)"),
+            Some(before) => put
+                .condition_expression("#version = :before")
+                .expression_attribute_names("#version", "version")
+                .expression_attribute_values(":before", string(&before.version)),
+        };
+        let Err(error) = put.send_unless_held().await else { return Ok(()) };
+        let Some(PutItemError::ConditionalCheckFailedException(refused)) = error.as_service_error() else {
+            return Err(classify(error));
+        };
+        // Its own is there where the SDK repeats what was done.
+        let found = refused.item.as_ref().and_then(|item| item.get("version"));
+        (found == Some(&string(&new.version))).then_some(()).ok_or(ApiError::Contended)
     }
 
     async fn put<T: Serialize>(&self, key: Key, value: T) -> Result<(), ApiError> {

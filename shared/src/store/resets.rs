@@ -8,9 +8,8 @@ use super::email_changes::{EmailUndoRecord, readdressed};
 use super::keys::{self, Key};
 use super::marks::{as_read, remarked};
 use super::sessions::SessionRecord;
-use super::single::SingleWrite as _;
 use super::verification::proven;
-use super::{Attributes, Store, Transaction, attributes, backoff, classify, condition_failed, number, record, string};
+use super::{Attributes, Store, Transaction, backoff, condition_failed, number, record, string};
 use crate::account_mail::PendingMail;
 use crate::device::Device;
 use crate::error::ApiError;
@@ -146,10 +145,10 @@ impl Store {
     /// Makes a token that gives the account another password, and voids the one of before. None if the address is no longer the account's.
     ///
     /// # Errors
-    /// When the database is away.
+    /// When the database is away; [`ApiError::Contended`] if others make one each time.
     pub async fn new_password_reset(&self, user: &UserRecord) -> Result<Option<LinkToken>, ApiError> {
-        let login: Option<LoginRecord> = timed(Part::Db, self.get(Key::login(&user.email))).await?;
-        let Some(login) = login.filter(|login| login.user_id == user.user_id) else { return Ok(None) };
+        let key = Key::password_reset(user.user_id);
+        let Some((login, last)) = self.login_and_hash(user, &key).await? else { return Ok(None) };
         let token = LinkToken::generate(Purpose::PasswordReset, user.user_id).map_err(ApiError::internal)?;
         let expires_at = self.now().plus(RESET_LIFETIME);
         let made = PasswordResetRecord {
@@ -159,10 +158,8 @@ impl Store {
             expires_at,
             ttl: expires_at.as_ttl_seconds(),
         };
-        let item = attributes(Key::password_reset(user.user_id), &made)?;
-        let put = self.client.put_item().table_name(&self.table).set_item(Some(item)).send_unless_held();
-        timed(Part::Db, put).await.map_err(classify)?;
-        Ok(Some(token))
+        let given = self.give_hash(key, &made, last, None).await?;
+        Ok(given.then_some(token))
     }
 
     /// The account whose password a token may change.

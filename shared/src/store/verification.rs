@@ -3,7 +3,7 @@
 use super::keys::Key;
 use super::session_ends::ActingSession;
 use super::single::SingleWrite as _;
-use super::{Store, attributes, classify, number, request_token, string};
+use super::{Store, classify, number, request_token, string};
 use crate::error::ApiError;
 use crate::ids::UserId;
 use crate::model::proof::{Code, LinkToken, Purpose, SecretHash};
@@ -50,34 +50,13 @@ pub enum Proof {
 }
 
 impl Store {
-    /// Stores the hash of a link's token in the record that the link is for. False if that is no longer there, or is too old.
-    pub(super) async fn give_token(&self, key: Key, hash: &SecretHash) -> Result<bool, ApiError> {
-        let given = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(key.attributes()))
-            .update_expression("SET token_hash = :hash")
-            .condition_expression("expires_at > :now")
-            .expression_attribute_values(":hash", string(hash.as_str()))
-            .expression_attribute_values(":now", number(self.now().as_millis()))
-            .send_unless_held();
-        match timed(Part::Db, given).await {
-            Ok(_) => Ok(true),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
-                _ => Err(classify(error)),
-            },
-        }
-    }
-
     /// Makes a code and a token that prove the address, and voids those of before. None if the address is no longer the account's.
     ///
     /// # Errors
-    /// When the database is away.
+    /// When the database is away; [`ApiError::Contended`] if others make one each time.
     pub async fn new_verification(&self, user: &UserRecord) -> Result<Option<(Code, LinkToken)>, ApiError> {
-        let login: Option<LoginRecord> = timed(Part::Db, self.get(Key::login(&user.email))).await?;
-        let Some(login) = login.filter(|login| login.user_id == user.user_id) else { return Ok(None) };
+        let key = Key::verification(user.user_id);
+        let Some((login, last)) = self.login_and_hash(user, &key).await? else { return Ok(None) };
         let code = Code::generate().map_err(ApiError::internal)?;
         let token = LinkToken::generate(Purpose::Verification, user.user_id).map_err(ApiError::internal)?;
         let expires_at = self.now().plus(VERIFICATION_LIFETIME);
@@ -90,10 +69,8 @@ impl Store {
             expires_at,
             ttl: expires_at.as_ttl_seconds(),
         };
-        let item = attributes(Key::verification(user.user_id), &made)?;
-        let put = self.client.put_item().table_name(&self.table).set_item(Some(item)).send_unless_held();
-        timed(Part::Db, put).await.map_err(classify)?;
-        Ok(Some((code, token)))
+        let given = self.give_hash(key, &made, last, None).await?;
+        Ok(given.then_some((code, token)))
     }
 
     /// Notes that an account's address is proven, in one transaction with the proof's only use. Returns the account as it is then. The session
