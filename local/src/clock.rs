@@ -75,6 +75,12 @@ impl Clock {
         self.origin.is_none()
     }
 
+    /// Whether it is behind the machine's, as that of tests is: by more than what the two differ by anyway.
+    #[must_use]
+    pub(crate) fn is_behind(&self) -> bool {
+        self.now_ms() + 60_000 < Self::system().now_ms()
+    }
+
     /// The current time in milliseconds since the Unix epoch.
     pub fn now_ms(&self) -> u64 {
         let passed = self.origin.map(|origin| origin.elapsed()).unwrap_or_default();

@@ -76,7 +76,8 @@ pub struct Database {
 
 impl Database {
     /// Opens the storage, makes sure that the table `name` is there, and serves it on a free port
-    /// of the loopback interface. Records in memory expire by `clock`, those in a folder by the machine's.
+    /// of the loopback interface. Records in memory expire by `clock`, those in a folder by the machine's: where `clock` is behind that,
+    /// they stay, for to the system whose clock it is they live.
     ///
     /// # Errors
     /// See [`DatabaseError`].
@@ -99,13 +100,14 @@ impl Database {
         listener.set_nonblocking(true).map_err(DatabaseError::Server)?;
         let address = listener.local_addr().map_err(DatabaseError::Server)?;
         let (stop, stopped) = oneshot::channel();
+        let expiring = (*storage == Storage::Memory || !clock.is_behind()).then(|| engine.clone());
         let in_process = EmbeddedDatabase::new(format!("http://{address}"), engine.clone());
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(DatabaseError::Server)?;
         let thread = thread::Builder::new()
             .name("database".to_owned())
             .spawn(move || {
-                runtime.block_on(serve(listener, engine, stopped));
+                runtime.block_on(serve(listener, engine, expiring, stopped));
                 runtime.shutdown_timeout(CLOSING_TIME);
             })
             .map_err(DatabaseError::Server)?;
@@ -133,12 +135,12 @@ impl Database {
     }
 }
 
-/// Serves until `stopped`, sweeping expired records meanwhile. The engine's own server answers pages of any origin, and has no place
+/// Serves until `stopped`, sweeping the expired records of `expiring` meanwhile. The engine's own server answers pages of any origin, and has no place
 /// for a layer: it listens where nobody looks, and whatever is asked for by this machine's names is passed on to it.
-async fn serve(listener: TcpListener, engine: Dynoxide, stopped: oneshot::Receiver<()>) {
+async fn serve(listener: TcpListener, engine: Dynoxide, expiring: Option<Dynoxide>, stopped: oneshot::Receiver<()>) {
     let (Ok(listener), Ok(hidden)) = (tokio::net::TcpListener::from_std(listener), hidden().await) else { return };
     let Ok(address) = hidden.local_addr() else { return };
-    let sweeper = tokio::spawn(sweep(engine.clone()));
+    let sweeper = expiring.map(|expiring| tokio::spawn(sweep(expiring)));
     let (close, closed) = oneshot::channel::<()>();
     let behind = tokio::spawn(serve_with_shutdown(hidden, engine, async move {
         let _ = closed.await;
@@ -158,7 +160,9 @@ async fn serve(listener: TcpListener, engine: Dynoxide, stopped: oneshot::Receiv
     }
     let _ = close.send(());
     let _ = tokio::time::timeout(CLOSING_TIME, behind).await;
-    sweeper.abort();
+    if let Some(sweeper) = sweeper {
+        sweeper.abort();
+    }
 }
 
 /// A port of a loopback address that is taken at random, of 16 million on Linux; elsewhere there may be only one.

@@ -1,6 +1,6 @@
 //! The embedded database's life: opening, locking, keeping.
 
-use std::{collections::HashMap, fmt::Debug, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, fmt::Debug, path::PathBuf, sync::Arc, time::Duration};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -57,6 +57,35 @@ async fn databases_in_memory_are_apart() {
     assert_ne!(one.endpoint_url(), two.endpoint_url());
     one.close().await;
     two.close().await;
+}
+
+/// To the system whose clock it is they live: growth's has stood still since a morning that is past.
+#[tokio::test]
+async fn what_a_folder_keeps_expires_by_no_clock_that_is_ahead_of_its_systems() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let opened = |name: &str, clock: Clock| {
+        Database::open(&Storage::Folder(folder.path().join(name)), "records", &table(), &clock).expect("opens")
+    };
+    let an_hour_ago = Clock::system().now_ms() / 1000 - 3600;
+    for name in ["kept", "swept"] {
+        let database = opened(name, Clock::at_ms(0));
+        let item = [key("b"), [("ttl".to_owned(), Value::N(an_hour_ago.to_string()))].into()].into_iter().flatten();
+        let put = client(&database, false).put_item().table_name("records").set_item(Some(item.collect()));
+        put.send().await.expect("put");
+        database.close().await;
+    }
+    // Each looks for what has expired as soon as it is opened.
+    let (kept, swept) = (opened("kept", Clock::at_ms(0)), opened("swept", Clock::system()));
+    let is_there = async |database: &Database| {
+        let got = client(database, false).get_item().table_name("records").set_key(Some(key("b")));
+        got.send().await.expect("answers").item.is_some()
+    };
+    while is_there(&swept).await {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(is_there(&kept).await);
+    kept.close().await;
+    swept.close().await;
 }
 
 /// A client of the database: by its HTTP server, or answered in the process.
