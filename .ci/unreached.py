@@ -11,15 +11,25 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CRATE = ROOT / "target" / "unreached"
+# The one that is optional.
+DISCOVERY = "aws-sdk-elasticache"
 
 
-def tables(text):
-    """The tables of a Cargo.toml, by name, as text."""
-    parts = re.split(r"(?m)^\[+([^\]]+)\]+\n", text)
-    return dict(zip(parts[1::2], parts[2::2]))
+def dependencies(workspace):
+    """All that the workspace's crates depend on beside each other, with the features that they ask for: what is compiled then is what the
+    workspace's own checks have compiled."""
+    features, paths = {}, {name for name, of in workspace["workspace"]["dependencies"].items() if "path" in of}
+    for member in workspace["workspace"]["members"]:
+        for manifest in ROOT.glob(f"{member}/Cargo.toml"):
+            tables = tomllib.loads(manifest.read_text())
+            for name, of in [entry for kind in ("dependencies", "dev-dependencies") for entry in tables.get(kind, {}).items()]:
+                if "path" not in of and name not in paths and (not of.get("optional") or name == DISCOVERY):
+                    features.setdefault(name, set()).update(of.get("features", []))
+    return features
 
 
 def source(folder, to, module):
@@ -65,15 +75,9 @@ def of_the_document(span, document):
 def main():
     shutil.rmtree(CRATE, ignore_errors=True)
     (CRATE / "src").mkdir(parents=True)
-    workspace = tables((ROOT / "Cargo.toml").read_text())
+    manifest = (ROOT / "Cargo.toml").read_text()
+    workspace = tomllib.loads(manifest)
     functions = sorted(path for path in (ROOT / "functions").iterdir() if path.is_dir())
-    dependencies = set()
-    for folder in [ROOT / "shared/platform", ROOT / "shared", ROOT / "shared/worker", *functions]:
-        for line in tables((folder / "Cargo.toml").read_text()).get("dependencies", "").splitlines():
-            name = re.split(r"[.\s=]", line, maxsplit=1)[0]
-            if name and not name.startswith("#") and not (ROOT / "functions" / name).exists() and name not in ("platform", "shared", "worker"):
-                dependencies.add(name)
-
     source(ROOT / "shared", CRATE / "src", "shared")
     source(ROOT / "shared/platform", CRATE / "src/platform", "platform")
     source(ROOT / "shared/worker", CRATE / "src/worker", "worker")
@@ -115,19 +119,20 @@ def main():
         + "\n".join(calls)
         + "\n    operators();\n}\n"
     )
-    of_workspace = [line for line in workspace["workspace.dependencies"].splitlines() if "path =" not in line]
+    builds = tomllib.loads((ROOT / "shared/platform/Cargo.toml").read_text())["build-dependencies"]
+    # The workspace's tables as they stand, but for its own crates: versions, and profiles, which are a part of what is compiled.
+    tables = re.split(r"(?m)^(?=\[)", manifest)
+    kept = [table for table in tables if table.startswith(("[workspace.dependencies]", "[profile."))]
+    of_workspace = "".join(line for line in "".join(kept).splitlines(keepends=True) if "path =" not in line)
+    named = "".join(
+        f"{name} = {{ workspace = true, features = {json.dumps(sorted(features))}, optional = {json.dumps(name == DISCOVERY)} }}\n"
+        for name, features in sorted(dependencies(workspace).items())
+    )
     (CRATE / "Cargo.toml").write_text(
         '[package]\nname = "unreached"\nversion = "0.1.0"\nedition = "2024"\n\n'
-        '[features]\ndefault = ["discovery"]\ndiscovery = ["dep:aws-sdk-elasticache"]\n\n[dependencies]\n'
-        + "".join(
-            f"{name} = {{ workspace = true, optional = true }}\n" if name == "aws-sdk-elasticache" else f"{name}.workspace = true\n"
-            for name in sorted(dependencies)
-        )
-        + "\n[build-dependencies]\n"
-        + tables((ROOT / "shared/platform/Cargo.toml").read_text())["build-dependencies"]
-        + "\n[workspace]\n\n[workspace.dependencies]\n"
-        + "\n".join(of_workspace)
-        + "\n"
+        f'[features]\ndefault = ["discovery"]\ndiscovery = ["dep:{DISCOVERY}"]\n\n[dependencies]\n{named}\n[build-dependencies]\n'
+        + "".join(f"{name}.workspace = true\n" for name in builds)
+        + f"\n[workspace]\n\n{of_workspace}"
     )
     shutil.copy(ROOT / "Cargo.lock", CRATE)
     checked = subprocess.run(

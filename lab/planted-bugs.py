@@ -49,6 +49,11 @@ class Bug:
         # Of one program. A test that is in no module has nothing in common with the others.
         self.module = self.program, self.wanted.rpartition("::")[0] or self.wanted
 
+    @property
+    def kind(self):
+        """What is compiled for it: with other features it has builds of its own, and the suite needs no crate's own tests beside it."""
+        return "--features" in self.program, self.program.endswith("--test suite")
+
     def is_near(self, other):
         """Whether the same test finds it, or it touches lines that another one touches, or lines near those."""
         return (self.program, self.wanted) == (other.program, other.wanted) or any(begin < end_of_other + APART and begin_of_other < end + APART
@@ -186,7 +191,7 @@ def plant(copy, bugs):
 
 
 def neighbours(bugs):
-    """Bugs in batches. What is compiled with other features has its own."""
+    """Bugs of one kind in batches."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
     bugs = sorted(bugs, key=lambda bug: bug.name)
     random.Random(commit).shuffle(bugs)
@@ -214,8 +219,8 @@ def main():
     options = parser.parse_args()
     bugs = [Bug(path) for path in sorted(BUGS.glob("*/*.patch"))]
     if options.together:
-        features = lambda bug: "--features" in bug.program
-        batches = [batch for have in (False, True) for batch in neighbours([bug for bug in bugs if not bug.is_script and features(bug) == have])]
+        compiled = [bug for bug in bugs if not bug.is_script]
+        batches = [batch for kind in sorted({bug.kind for bug in compiled}) for batch in neighbours([bug for bug in compiled if bug.kind == kind])]
     elif options.scripts:
         batches = [[bug] for bug in bugs if bug.is_script]
     else:
