@@ -68,9 +68,9 @@ class Copy:
         self.folder = folder
         target = ROOT / os.environ.get("CARGO_TARGET_DIR", "target/planted-bugs")
         take_over(target)
-        # A bug changes one function, so what was compiled before is of use.
+        # A bug changes one function, so what was compiled before is of use. Nobody looks for lines.
         self.environment = os.environ | {
-            "CARGO_TARGET_DIR": str(target), "CARGO_INCREMENTAL": "1", "RUST_BACKTRACE": "0",
+            "CARGO_TARGET_DIR": str(target), "CARGO_INCREMENTAL": "1", "CARGO_PROFILE_DEV_DEBUG": "false", "RUST_BACKTRACE": "0",
             "MINISTACK_PYTHON": os.environ.get("MINISTACK_PYTHON", str(TOOLS / "ministack/bin/python"))}
         # With new times: what an earlier run built, with a bug or in another folder, is not taken for what these sources give.
         files = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True)
