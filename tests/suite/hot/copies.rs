@@ -204,6 +204,24 @@ async fn copies_are_like_the_record_whatever_races() {
     }
 }
 
+/// The same where whoever gives it has read the record before it had copies.
+#[tokio::test]
+async fn a_plan_that_is_given_while_the_copies_are_made_is_in_them() {
+    let rig = Rig::new().await;
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    let late = rig.environment(&database.url);
+    database.inject("UpdateItem", Fault::Hold);
+    let spread = async {
+        database.holds("UpdateItem").await;
+        local::operator::spread(rig.here(), rig.org_id).await.unwrap();
+        database.release("UpdateItem");
+    };
+    let (given, ()) = tokio::join!(local::operator::give_plan(late, rig.org_id, Plan::Enterprise), spread);
+    given.unwrap();
+    assert_eq!(rig.org().await.plan, Plan::Enterprise);
+    alike(&rig).await;
+}
+
 /// A record as it is stored.
 async fn item(rig: &Rig, key: Key) -> Value {
     let key = json!({"pk": {"S": key.pk}, "sk": {"S": key.sk}});
