@@ -32,9 +32,8 @@ STEPS = {
     "planted": ("cargo's tests find each planted bug that is theirs to find, many in one build", ["lab/planted-bugs.py", "--together"], {}),
     "planted-scripts": ("scripts find each planted bug that is theirs to find", ["lab/planted-bugs.py", "--scripts"],
                         {"CARGO_TARGET_DIR": "target/planted-scripts"}),
-    "racers": ("1,000 racers for what there is once, and for the last of it", [*SUITE, "of_many_"], OPTIMIZED | {"CITIZEN_RACERS": "1000"}),
-    "racers-like-aws": ("the same for the last item, in the like-aws world", [*SUITE, "hot::room::of_many_racers"],
-                        OPTIMIZED | {"CITIZEN_RACERS": "1000", "CITIZEN_LIKE_AWS": "rigs"}),
+    "racers": ("1,000 racers for the last unit of a limit", [*SUITE, "hot::room::of_many_racers"],
+               OPTIMIZED | {"CITIZEN_RACERS": "1000", "CITIZEN_LIKE_AWS": "rigs"}),
     "kill": ("nothing is lost or done twice while processes are killed",
              ["cargo", "test", "--workspace", "--locked", "--test", "kill", "--", "--jobs", "2000", "--kills", "400", "--outage", "10000", "--unkind"],
              OPTIMIZED),
@@ -76,7 +75,7 @@ STEPS = {
 
 FIRST = {"build"}
 CHANGES = {"planted"}
-TESTS = {"optimized", "racers", "racers-like-aws", "keys", "shards", "history", "redis", "queue-features", "kill", "unkind", "growth", "like-aws-kill", "stranger",
+TESTS = {"optimized", "racers", "keys", "shards", "history", "redis", "queue-features", "kill", "unkind", "growth", "like-aws-kill", "stranger",
          "schemathesis", "load", "hot-tenant"}
 SCRIPTS = {"quick", "readme", "procedures", "sam-local", "clients", "browser", "planted-scripts"}
 ALONE = {"instructions", "ratio", "ratio-untrained"}

@@ -21,11 +21,6 @@ use tokio::runtime::Handle;
 /// An origin that the template allows.
 pub(crate) const ORIGIN: &str = "http://localhost:5173";
 
-/// How many race for what there is once, or for the last of it; the full size is 1,000 (`CITIZEN_RACERS=1000`, `just nightly`).
-pub(crate) fn racers() -> usize {
-    std::env::var("CITIZEN_RACERS").ok().and_then(|count| count.parse().ok()).unwrap_or(150)
-}
-
 /// The system under test: one for all tests, in memory, on a runtime of its own that outlives each test's.
 static UNDER_TEST: LazyLock<UnderTest> = LazyLock::new(|| {
     if let Ok(url) = std::env::var("CITIZEN_URL") {

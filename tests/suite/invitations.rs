@@ -3,7 +3,7 @@
 mod busy;
 mod room;
 
-use crate::api::{Actor, Api, Reply, racers, registration, unique_email};
+use crate::api::{Actor, Api, Reply, registration, unique_email};
 use crate::email_changes;
 use crate::faults::{Fault, FaultyDatabase};
 use crate::jobs::rig::Rig;
@@ -329,11 +329,11 @@ async fn of_many_who_bring_it_at_once_one_wins() {
     let rig = Rig::new().await;
     let (owner, user) = (rig.api.register().await, rig.api.register().await);
     let token = invited(&rig, &owner, &user.email, "member").await;
-    let replies = join_all((0..racers()).map(|_| accept(&rig, &user, &token))).await;
+    let replies = join_all((0..1000).map(|_| accept(&rig, &user, &token))).await;
     let count = |status: u16| replies.iter().filter(|reply| reply.status == status).count();
     assert_eq!(
         (count(200), count(400) + count(409) + count(503)),
-        (1, racers() - 1),
+        (1, 999),
         "{:?}",
         replies.iter().map(|r| r.status).collect::<Vec<_>>()
     );

@@ -2,7 +2,6 @@
 
 use super::conflicts::Conflicts;
 use super::rig::Rig;
-use crate::api::racers;
 use crate::faults::{Fault, FaultyDatabase};
 use futures_util::future::join_all;
 use proptest::prelude::*;
@@ -13,6 +12,11 @@ use shared::store::items::BatchWork;
 use std::time::Duration;
 
 const FREE: usize = 1_000;
+
+/// How many race for the last unit; the full size is 1,000 (`CITIZEN_RACERS=1000`).
+fn racers() -> usize {
+    std::env::var("CITIZEN_RACERS").ok().and_then(|count| count.parse().ok()).unwrap_or(150)
+}
 
 fn full() -> (u16, String) {
     (403, "plan_limit_reached".to_owned())
