@@ -25,6 +25,14 @@ TIMEOUT_S = 120
 TOGETHER_TIMEOUT_S = 90
 
 
+def place(file, begin, old):
+    """From which line to which a file has these lines now. A patch names the line at which they were once."""
+    there = (ROOT / file).read_text().splitlines() if (ROOT / file).exists() else []
+    found = [at + 1 for at in range(len(there) - len(old) + 1) if there[at:at + len(old)] == old]
+    begin = min(found, key=lambda at: abs(at - begin), default=begin)
+    return begin, begin + len(old)
+
+
 class Bug:
     """A patch, with what it touches and the test that finds it."""
 
@@ -37,11 +45,11 @@ class Bug:
         self.test = re.sub(r"^(-p \S+)", r"\1 -p tests", self.test)
         self.files = set(re.findall(r"^\+\+\+ b/(\S+)", text, re.M)) | set(re.findall(r"^--- a/(\S+)", text, re.M))
         # By file, from which line to which.
-        self.places, file = {}, None
-        for side, place, begin, count in re.findall(r"^(?:--- a/(\S+)|(@@) -(\d+)(?:,(\d+))?)", text, re.M):
-            file = side or file
-            if place:
-                self.places.setdefault(file, []).append((int(begin), int(begin) + int(count or 1)))
+        self.places = {}
+        for of_file in re.split(r"^--- (?=a/)", text, flags=re.M)[1:]:
+            file = of_file.split()[0].removeprefix("a/")
+            for begin, hunk in re.findall(r"^@@ -(\d+).*\n((?:[ +-].*\n?|\n)*)", of_file, re.M):
+                self.places.setdefault(file, []).append(place(file, int(begin), [line[1:] for line in hunk.rstrip("\n").split("\n") if line[:1] != "+"]))
         self.is_script = self.test.startswith(("deploy/", "lab/", ".ci/"))
         self.program = self.test.split(" -- ")[0] if " -- " in self.test else self.test.rpartition(" ")[0]
         self.wanted = self.test.split()[-1]
