@@ -1,7 +1,7 @@
 //! Cursors of lists: where the next page starts, sealed with a key of the organization and bound to the
 //! list and its filter. One that was altered, or comes from elsewhere, is refused.
 
-use crate::error::{ApiError, Cause};
+use crate::error::ApiError;
 use crate::token::TokenHash;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -35,7 +35,7 @@ impl CursorKey {
     }
 
     /// That of lists which belong to a user and to no organization: a cursor is its session's. Whoever holds the session's token can tell the
-    /// key, and could only start its own list elsewhere.
+    /// key and seal any position with it: an id only starts its own list elsewhere, and all else is refused.
     pub(crate) fn of_session(token: &TokenHash) -> Self {
         Self(token.as_str().to_owned())
     }
@@ -69,11 +69,7 @@ impl CursorKey {
     ///
     /// # Errors
     /// [`Rejection::Invalid`] with all that is wrong with it, a cursor that was not sealed with this key for this list too.
-    pub fn asked<T: FromStr<Err: Into<Cause>>>(
-        &self,
-        list: &str,
-        request: &Request,
-    ) -> Result<(u8, Option<T>), ApiError> {
+    pub fn asked<T: FromStr>(&self, list: &str, request: &Request) -> Result<(u8, Option<T>), ApiError> {
         let query: PageQuery = request::query(request).map_err(|wrong| self.and_cursor(list, request, wrong))?;
         Ok((query.limit.get(), self.start(list, query.cursor.as_deref())?))
     }
@@ -90,10 +86,10 @@ impl CursorKey {
     /// The id that a page of a list starts after: none for the first page.
     ///
     /// # Errors
-    /// [`Rejection::Invalid`] for a cursor that was not sealed with this key for this list.
-    pub fn start<T: FromStr<Err: Into<Cause>>>(&self, list: &str, cursor: Option<&str>) -> Result<Option<T>, ApiError> {
+    /// [`Rejection::Invalid`] for a cursor that was not sealed with this key for this list, or around no id.
+    pub fn start<T: FromStr>(&self, list: &str, cursor: Option<&str>) -> Result<Option<T>, ApiError> {
         let Some(cursor) = cursor else { return Ok(None) };
-        self.open(list, cursor)?.parse().map(Some).map_err(ApiError::internal)
+        Ok(Some(self.open(list, cursor)?.parse().map_err(|_| refused())?))
     }
 
     /// A page of a list; `next` is the id that the next page starts after.
@@ -183,6 +179,7 @@ pub struct Page<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::SessionId;
 
     #[test]
     fn a_cursor_opens_only_where_it_was_sealed() {
@@ -193,6 +190,17 @@ mod tests {
         assert!(foreign.open("items", &cursor).is_err());
         for wrong in ["", "A", "%%%", &cursor[1..], &format!("{cursor}A")] {
             assert!(key.open("items", wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_around_no_id_is_refused_whoever_sealed_it() {
+        let key = CursorKey::generate().expect("key");
+        let start = |position: &str| key.start::<SessionId>("sessions", Some(&key.seal("sessions", position)));
+        let id = SessionId::new();
+        assert_eq!(start(&id.to_string()).expect("opened"), Some(id));
+        for position in ["", "x", "itm_1", "é"] {
+            assert!(matches!(start(position), Err(ApiError::Rejected(_))), "{position}");
         }
     }
 

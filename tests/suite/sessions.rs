@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use local::{Clock, Options, System};
 use reqwest::Method;
 use serde_json::{Value, json};
+use shared::cursor::CursorKey;
 use shared::ids::SessionId;
 use shared::store::keys::Key;
 use shared::token::Token;
@@ -179,6 +180,17 @@ async fn sessions_come_in_pages() {
     }
     for (query, pointer) in [("limit=0", "query/limit"), ("limit=101", "query/limit"), ("page=2", "query/page")] {
         assert_eq!(api.get(oldest, &format!("/me/sessions?{query}")).await.pointer(), pointer);
+    }
+    // Whoever has the token can seal a cursor, and around anything.
+    let hash = Token::parse(&oldest.token).unwrap().hash();
+    let key: CursorKey = serde_json::from_value(json!(hash.as_str())).unwrap();
+    let sealed = async |position: &str| {
+        api.get(oldest, &format!("/me/sessions?cursor={}", key.seal("sessions", position))).await
+    };
+    let newest = whole[0]["id"].as_str().unwrap();
+    assert_eq!(sealed(newest).await.body["data"], json!(whole[1..]));
+    for position in ["", "x", &oldest.user_id, "ses_"] {
+        assert_eq!(sealed(position).await.pointer(), "query/cursor", "{position}");
     }
 }
 
