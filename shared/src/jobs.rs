@@ -9,7 +9,7 @@ pub use recipients::{check_recipients, check_sender};
 use crate::caller::Caller;
 use crate::caps::Cap;
 use crate::context::Context;
-use crate::error::ApiError;
+use crate::error::{ApiError, chain};
 use crate::ids::{JobId, OrgId, UserId};
 use crate::model::account_mail::AccountMail;
 use crate::model::job::{EmailOutcome, JobKind, JobRecord, JobState, UNSENT_AFTER};
@@ -101,7 +101,7 @@ pub struct NewJob<'k> {
     pub budget_nanos: Option<u64>,
     /// The version of the settings that the budget is of.
     pub budget_version: u64,
-    /// Whom it writes to: so much it takes of the operator's cap. What it may cost is that of an analysis.
+    /// How many it writes to, which an e-mail takes of the operator's cap. An analysis takes what it may cost.
     pub recipients: u64,
     /// Set when the caller waits: the key's reply is not that of the acceptance, but is kept within this time.
     pub replies_within: Option<Duration>,
@@ -165,7 +165,7 @@ impl NewJob<'_> {
             budget_nanos,
             budget_version,
             unit_is_used: false,
-            cap_day: (reserved_nanos > 0).then(|| now.day()),
+            cap_day: None,
             owes_cap: false,
             recipients: u32::try_from(recipients).unwrap_or(u32::MAX).max(1),
             thrown_away: Vec::new(),
@@ -203,6 +203,7 @@ pub async fn accept<'k>(
     });
     let units = if job.kind == JobKind::SendEmail { recipients } else { job.reserved_nanos };
     let taken = context.store().take_of_cap(cap_of(job.kind), org.org_id, Some(org.plan), units).await?;
+    let job = job.taking_of_cap(taken.day());
     let begun = context.store().accept_job(org, &job, &input, claim.as_ref()).await;
     if is_nothing_new(&begun) {
         context.store().give_back_to_cap(taken, units).await;
@@ -251,7 +252,7 @@ const fn cap_of(kind: JobKind) -> Cap {
 pub(crate) async fn put_on_queue(context: &Context, job: &JobRecord) -> Result<(), ApiError> {
     if let Err(error) = context.queue(job.kind)?.send(&JobMessage::of(job)).await {
         telemetry::note_job(job.job_id.into());
-        tracing::warn!(%error, "a job was stored and not put on the queue");
+        tracing::warn!(cause = chain(&error), "a job was stored and not put on the queue");
     }
     Ok(())
 }

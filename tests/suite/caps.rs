@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use shared::ApiError;
 use shared::caps::Cap;
 use shared::ids::OrgId;
+use shared::jobs::redrive;
 use shared::model::analysis::{Cost, TokenUsage};
 use shared::model::job::{Claim, JobRecord, UsageDelta};
 use shared::model::org::Plan;
@@ -352,6 +353,39 @@ async fn what_a_job_took_when_it_was_accepted_again_comes_back() {
     assert_eq!(rig.job(&owner, &id).await["state"], "failed");
     rig.system.clock().jump(Duration::from_secs(24 * 60 * 60));
     assert_eq!(rig.api.post(&owner, &format!("/jobs/{id}/retry"), json!({})).await.status, 202);
+    rig.deliver_all().await;
+    assert_eq!(rig.job(&owner, &id).await["state"], "succeeded");
+    for _ in 0..3 {
+        rig.accepted(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await;
+    }
+}
+
+/// A job that is read before midnight and accepted again after it takes of the day that is then, and what it does not cost goes back there.
+#[tokio::test]
+async fn what_is_accepted_again_across_midnight_comes_back() {
+    let providers = Providers::start().await;
+    let caps = [("DOLLARS_PER_DAY", "0.10")];
+    let rig = over(caps, providers.environment()).await;
+    let owner = rig.owner("enterprise").await;
+    providers.will([Answer::Refuse(400, None)]);
+    let id = rig.accepted(&owner, "/analyze", json!({"text": "a", "model": MODEL})).await;
+    rig.drain().await;
+    let database = FaultyDatabase::before(&rig.system.database_url()).await;
+    let operator = over(caps, [("AWS_ENDPOINT_URL_DYNAMODB", database.url.clone())]).await;
+    // It has read the job and goes on to its input.
+    database.inject("BatchGetItem", Fault::Hold);
+    let (org, job) = (owner.org_id.parse().unwrap(), id.parse().unwrap());
+    let again = redrive(operator.system.context(), org, job);
+    let midnight = async {
+        database.holds("BatchGetItem").await;
+        operator.system.clock().jump(Duration::from_secs(to_midnight(&operator)));
+        rig.system.clock().jump(Duration::from_secs(to_midnight(&rig)));
+        database.release("BatchGetItem");
+    };
+    let (again, ()) = tokio::join!(again, midnight);
+    again.unwrap();
+    rig.system.clock().jump(Duration::from_secs(400));
+    rig.sweep_once().await;
     rig.deliver_all().await;
     assert_eq!(rig.job(&owner, &id).await["state"], "succeeded");
     for _ in 0..3 {

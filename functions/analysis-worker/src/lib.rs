@@ -45,7 +45,7 @@ impl Work for Analyses {
     }
 
     fn provider(&self, job: &JobRecord) -> Option<limiter::Provider> {
-        job.model.as_ref().filter(|model| *model != BUILTIN).map(|model| limiter::Provider::Model(model.clone()))
+        job.model.as_deref().filter(|model| *model != BUILTIN).map(limiter::Provider::of_model)
     }
 
     async fn run(

@@ -106,7 +106,9 @@ async fn accept<'k>(
     let store = context.store();
     let units = if after.kind == JobKind::SendEmail { recipients } else { after.reserved_nanos };
     let taken = store.take_of_cap(cap_of(after.kind), org.org_id, plan, units).await?;
-    let accepted = store.accept_job_again(org, (before, after), by, claim).await;
+    // The day may have turned since the job was read.
+    let after = after.clone().taking_of_cap(taken.day());
+    let accepted = store.accept_job_again(org, (before, &after), by, claim).await;
     let is_nothing = match &accepted {
         Ok(Again::Begun(begun)) => !matches!(begun, Begin::First(())),
         Ok(Again::Changed) => true,

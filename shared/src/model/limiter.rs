@@ -1,11 +1,12 @@
 //! How fast a provider is called by all environments together (a token bucket), and whether it is called at all (a circuit breaker).
 
+use super::model_id::ModelId;
 use crate::model::job::WaitingFor;
 use crate::model::time::Moment;
 use serde::Deserialize;
 use std::time::Duration;
 
-/// What may be called at once after a pause: the calls of a second, or one.
+/// The burst after a pause: the calls of a second, one at least.
 const BURST: Duration = Duration::from_secs(1);
 /// How long the breaker stays open at first: after what passes by itself, and after what an operator has to see to.
 const FIRST_OPEN: Duration = Duration::from_secs(5);
@@ -23,17 +24,28 @@ pub enum Provider {
     Mail,
     /// The same mail service, for mail about accounts: it has a bucket of its own, so no newsletter is before it. All else they share.
     AccountMail,
-    /// One of the model provider's models. Each has a rate of its own there, and may be overloaded alone.
-    Model(String),
+    /// One of the model provider's models ([`Provider::of_model`]). Each has a rate of its own there, and may be overloaded alone.
+    Model(ModelFamily),
 }
 
+/// What all ids of a model begin with.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ModelFamily(String);
+
 impl Provider {
+    /// The one that a model's id means. With another date behind it, or as an alias, it is the same: callers choose among those ids, and
+    /// have no other rate or breaker by any of them.
+    #[must_use]
+    pub fn of_model(id: &str) -> Self {
+        Self::Model(ModelFamily(ModelId::of(id).family.to_owned()))
+    }
+
     /// In keys.
     #[must_use]
     pub fn name(&self) -> String {
         match self {
             Self::Mail | Self::AccountMail => "mail".to_owned(),
-            Self::Model(model) => format!("model:{model}"),
+            Self::Model(ModelFamily(family)) => format!("model:{family}"),
         }
     }
 
@@ -78,7 +90,7 @@ impl Provider {
 pub struct Rate(u64);
 
 impl Rate {
-    /// So many calls in a time; none is one.
+    /// So many calls in a time; 0 counts as 1.
     #[must_use]
     pub fn of(calls: u64, time: Duration) -> Self {
         Self::every(u64::try_from(time.as_millis()).unwrap_or(u64::MAX).div_ceil(calls.max(1)))
@@ -291,10 +303,20 @@ mod tests {
             assert!((mail + account) * whole <= mail * account, "{a_second}: 1/{mail} + 1/{account} <= 1/{whole}");
             assert!((mail - 1) * 4 < whole * 5, "{a_second}: no more is lost than the rest of a millisecond");
         }
-        let model = Provider::Model("m".to_owned());
+        let model = Provider::of_model("m");
         assert_eq!(model.share(Rate::every(72)), Rate::every(72));
         let record = LimiterRecord { next_at: Some(at(99_000)), ..LimiterRecord::default() };
         assert_eq!(record.tokens(&Provider::AccountMail, Rate::every(360), at(0)), Tokens::Full);
+    }
+
+    #[test]
+    fn all_ids_of_a_model_are_one_model() {
+        for id in
+            ["claude-haiku-4-5", "claude-haiku-4-5-20251001", "claude-haiku-4-5-20991231", "claude-haiku-4-5-latest"]
+        {
+            assert_eq!(Provider::of_model(id).name(), "model:claude-haiku-4-5", "{id}");
+        }
+        assert_ne!(Provider::of_model("claude-haiku-4-5"), Provider::of_model("claude-haiku-4-6"));
     }
 
     #[test]

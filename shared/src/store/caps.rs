@@ -23,9 +23,9 @@ use platform::telemetry::{Part, timed};
 use serde::Deserialize;
 use std::time::Duration;
 
-/// A slice is such a part of a cap. What an organization holds of them and has not used is two at most.
+/// A slice is 1/20,000 of a cap. An organization holds two unused ones at most.
 const SLICES: u64 = 20_000;
-/// Slices are given out as long as those that may lie unused are at most such a part of the cap; then one by one what is taken.
+/// Slices are leased while the unused ones are at most 1/20 of the cap together; after that, units are taken one by one.
 const UNUSED: u64 = 20;
 /// How long a day's records stay after it.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -38,6 +38,13 @@ pub struct Taken {
     day: String,
     org: OrgId,
     units: u64,
+}
+
+impl Taken {
+    /// The day that it was taken of.
+    pub(crate) fn day(&self) -> &str {
+        &self.day
+    }
 }
 
 /// An organization's part of a day.
@@ -219,7 +226,7 @@ impl Day<'_> {
         match unless_refused(send_at_most_once(put).await) {
             Ok(None) => {}
             Ok(Some(_)) => self.store.put_back(Key::cap(self.cap.name(), &self.name), "units", units).await,
-            Err(error) => tracing::warn!(%error, "a slice of the operator's cap was lost"),
+            Err(error) => tracing::warn!(cause = chain(&error), "a slice of the operator's cap was lost"),
         }
     }
 

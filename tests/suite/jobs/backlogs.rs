@@ -47,7 +47,7 @@ async fn a_cancelled_backlog_holds_up_nobody() {
 async fn a_raised_rate_shortens_a_backlog() {
     let providers = Providers::start().await;
     let (rig, owner, before) = an_hours_backlog(&providers).await;
-    let model = Provider::Model(record(&rig, &owner, &before[0]).await.model.unwrap());
+    let model = Provider::of_model(&record(&rig, &owner, &before[0]).await.model.unwrap());
     rig.system.context().store().note_rate(&model, Rate::of(60, MINUTE)).await.unwrap();
     let ids = analyses(&rig, &owner, 5).await;
     let all_are_done = async || {
@@ -105,7 +105,7 @@ async fn a_backlog_that_is_cancelled_by_and_by_has_one_call_ahead() {
     let owner = rig.owner("pro").await;
     let (store, begin) = (rig.system.context().store(), rig.system.context().now());
     let job = record(&rig, &owner, &analyses(&rig, &owner, 1).await[0]).await;
-    let model = job.model.clone().map(Provider::Model).unwrap();
+    let model = job.model.as_deref().map(Provider::of_model).unwrap();
     let join = async |next: Moment| {
         store.join_backlog(job.org_id, &model, next, (Rate::of(1, MINUTE), 1), None).await.unwrap()
     };
@@ -135,7 +135,7 @@ async fn a_raised_rate_leaves_the_call_ahead() {
     let rig = rig_of(&Providers::start().await, 1, 14).await;
     let owner = rig.owner("pro").await;
     let (store, begin) = (rig.system.context().store(), rig.system.context().now());
-    let (org, model) = (owner.org_id.parse().unwrap(), Provider::Model("a model".to_owned()));
+    let (org, model) = (owner.org_id.parse().unwrap(), Provider::of_model("a model"));
     let call = begin.plus(10 * MINUTE);
     let join = async |calls: u64| {
         store.join_backlog(org, &model, call, (Rate::of(calls, MINUTE), 1), None).await.unwrap().map(|place| place.turn)

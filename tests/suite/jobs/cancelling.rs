@@ -167,7 +167,7 @@ async fn a_job_whose_run_died_waits_for_its_turn_like_any_other() {
     let id = dead_run(&rig, &owner).await;
     let (store, now) = (rig.system.context().store(), rig.system.context().now());
     let stored = store.job(owner.org_id.parse().unwrap(), id.parse().unwrap()).await.unwrap();
-    let (model, rate) = (Provider::Model(stored.model.unwrap()), Rate::of(60_000, Duration::from_secs(60)));
+    let (model, rate) = (Provider::of_model(&stored.model.unwrap()), Rate::of(60_000, Duration::from_secs(60)));
     store.empty_bucket(&model, rate, now.plus(Duration::from_secs(3 * 3_600))).await.unwrap();
     assert_eq!(rig.deliver().await.deleted.len(), 1);
     let job = rig.job(&owner, &id).await;

@@ -93,7 +93,7 @@ async fn a_wait_that_the_database_fails_to_write_takes_of_the_day_once() {
     };
     context.store().change_job(owner.org_id.parse().unwrap(), id.parse().unwrap(), claim).await.unwrap();
     rig.time_passes(&owner, &id).await;
-    let (provider, why) = (Provider::Model(MODEL.to_owned()), WaitingFor::new("provider_overloaded", "why"));
+    let (provider, why) = (Provider::of_model(MODEL), WaitingFor::new("provider_overloaded", "why"));
     let until = context.now().plus(Duration::from_secs(600));
     assert!(context.store().open_breaker(&provider, 1, until, &why).await.unwrap());
     database.inject("TransactWriteItems", Fault::Fail(3));

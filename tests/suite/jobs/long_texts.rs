@@ -31,7 +31,7 @@ async fn long_text(rig: &Rig, owner: &Actor) -> String {
 }
 
 async fn limiter(rig: &Rig) -> LimiterRecord {
-    let provider = Provider::Model(MODEL.to_owned());
+    let provider = Provider::of_model(MODEL);
     rig.system.context().store().limiter_record(&provider).await.unwrap()
 }
 

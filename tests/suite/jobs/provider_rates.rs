@@ -131,6 +131,24 @@ async fn a_burst_beyond_the_providers_rate_waits_its_turn() {
     assert!(took < ideal + ideal / 5 + 10 * SECOND, "{took:?}: the rate is made use of");
 }
 
+/// A caller chooses among the ids of a model, and any day may be a release's: none of them has a rate of its own.
+#[tokio::test]
+async fn a_model_has_one_rate_under_all_its_ids() {
+    let providers = Providers::start().await;
+    let rig = rig_of(&providers, 6, 14).await;
+    let owner = rig.owner("pro").await;
+    let family = MODEL.trim_end_matches("-0");
+    for day in 10..30 {
+        let model = format!("{family}-202510{day}");
+        rig.accepted(&owner, "/analyze", json!({"text": format!("text {day}"), "model": model})).await;
+    }
+    analyses(&rig, &owner, 1).await;
+    rig.deliver_all().await;
+    assert_eq!(providers.analyses().len(), 1, "a call each ten seconds");
+    let took = pass(&rig, SECOND, MINUTE, async || providers.analyses().len() == 4).await;
+    assert_eq!(took, 30 * SECOND);
+}
+
 /// Jobs of a batch that need no call, or another model's, have none leased for them.
 #[tokio::test]
 async fn a_batch_leases_no_more_calls_than_it_makes() {
@@ -144,7 +162,7 @@ async fn a_batch_leases_no_more_calls_than_it_makes() {
     assert_eq!(rig.deliver().await.deleted.len(), 5);
     let (store, now) = (rig.system.context().store(), rig.system.context().now());
     let job = store.job(owner.org_id.parse().unwrap(), id.parse().unwrap()).await.unwrap();
-    let record = store.limiter_record(&Provider::Model(job.model.unwrap())).await.unwrap();
+    let record = store.limiter_record(&Provider::of_model(&job.model.unwrap())).await.unwrap();
     assert_eq!((record.next_at, providers.analyses().len()), (Some(now.plus(SECOND / 10)), 1));
 }
 

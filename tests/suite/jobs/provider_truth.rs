@@ -61,7 +61,7 @@ async fn a_key_that_could_not_be_read_stops_nobody_else() {
     let job = rig.job(&owner, &id).await;
     let waits = (&job["state"], &job["attempts"], &job["waiting_for"]["code"]);
     assert_eq!(waits, (&json!("queued"), &json!(0), &json!("provider_key_unread")), "{job}");
-    let record = rig.system.context().store().limiter_record(&Provider::Model(MODEL.to_owned())).await.unwrap();
+    let record = rig.system.context().store().limiter_record(&Provider::of_model(MODEL)).await.unwrap();
     assert_eq!((record.failures, record.open_until), (0, None));
 }
 
@@ -103,7 +103,7 @@ async fn a_month_that_is_used_up_is_the_operators() {
     rig.deliver().await;
     let job = rig.job(&owner, &id).await;
     assert_eq!(job["waiting_for"]["code"], "provider_limit_reached", "{job}");
-    let record = rig.system.context().store().limiter_record(&Provider::Model(MODEL.to_owned())).await.unwrap();
+    let record = rig.system.context().store().limiter_record(&Provider::of_model(MODEL)).await.unwrap();
     assert_eq!((record.failures, record.code.as_deref()), (1, Some("provider_limit_reached")));
 }
 

@@ -286,7 +286,7 @@ impl Scenario {
     async fn provider_without_credit(&self, owner: &Actor) {
         let (store, now) = (self.rig.system.context().store(), self.rig.system.context().now());
         let (org, rate) = (owner.org_id.parse().unwrap(), Rate::of(60_000, Duration::from_secs(60)));
-        let provider = Provider::Model("small".to_owned());
+        let provider = Provider::of_model("small");
         let first = store.join_backlog(org, &provider, now, (rate, 1), None).await.unwrap();
         assert_eq!(first, None, "nobody is before it");
         store.note_rate(&provider, rate).await.unwrap();

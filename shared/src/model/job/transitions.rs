@@ -120,6 +120,11 @@ impl JobRecord {
         (self.reserved_nanos > 0).then(|| now.day())
     }
 
+    /// The same job, for which what it may cost was taken of a day's cap: what it does not cost goes back there.
+    pub(crate) fn taking_of_cap(self, day: &str) -> Self {
+        Self { cap_day: (self.reserved_nanos > 0).then(|| day.to_owned()), ..self }
+    }
+
     fn cap_day_after(&self, takes: bool, now: Moment) -> Option<String> {
         if takes { self.takes_of_cap_at(now) } else { self.cap_day.clone() }
     }

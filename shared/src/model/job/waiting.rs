@@ -61,7 +61,7 @@ impl WaitingFor {
 }
 
 impl JobRecord {
-    /// Back in the queue, because its run had no time to begin.
+    /// Back in the queue, because its run had no time to begin. Its message is there at once, also where a clock is a little behind.
     #[must_use]
     pub fn not_begun(&self, now: Moment) -> (Self, UsageDelta) {
         let job = Self {
@@ -69,7 +69,7 @@ impl JobRecord {
             lease_until: None,
             sending: false,
             due_at: Some(now.plus(UNSENT_AFTER)),
-            not_before: Some(now),
+            not_before: Some(now.minus(MARGIN)),
             version: self.version + 1,
             ..self.run_taken_back()
         };
@@ -181,7 +181,7 @@ impl JobRecord {
     /// Whom it calls, and in whose backlog it waits.
     pub(crate) fn waits_for_provider(&self) -> Option<Provider> {
         match self.kind {
-            JobKind::Analyze => self.model.clone().map(Provider::Model),
+            JobKind::Analyze => self.model.as_deref().map(Provider::of_model),
             JobKind::SendEmail => Some(Provider::Mail),
             JobKind::AccountMail => Some(Provider::AccountMail),
         }

@@ -219,11 +219,12 @@ fn a_run_that_had_no_time() {
         lease_until: None,
         sending: false,
         due_at: Some(at(50_000)),
-        not_before: Some(at(20_000)),
+        not_before: Some(at(19_000)),
         version: 2,
         ..busy()
     };
-    assert_eq!(busy().not_begun(at(20_000)), (waits, UsageDelta::default()));
+    assert_eq!(busy().not_begun(at(20_000)), (waits.clone(), UsageDelta::default()));
+    assert!(matches!(waits.claim(at(19_500)), Claim::Run(_)), "by a clock that is behind");
 }
 
 #[test]
@@ -441,11 +442,15 @@ fn another_acceptance() {
         budget_version: 3,
         unit_is_used: true,
         error: None,
-        cap_day: Some(now.day()),
+        cap_day: None,
         version: 2,
         ..failed.clone()
     };
-    assert_eq!(failed.accepted_again(terms, now), Some(again));
+    assert_eq!(failed.accepted_again(terms, now), Some(again.clone()));
+    let taken = JobRecord { cap_day: Some("1970-02-11".into()), ..again.clone() };
+    assert_eq!(again.taking_of_cap("1970-02-11"), taken);
+    let free = JobRecord { reserved_nanos: 0, ..taken };
+    assert_eq!(free.clone().taking_of_cap("1970-02-11"), JobRecord { cap_day: None, ..free });
 }
 
 #[test]
