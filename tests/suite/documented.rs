@@ -61,8 +61,11 @@ fn resolved(node: &'static Value) -> &'static Value {
     }
 }
 
-/// The operation of a request, if the document has one.
+/// The operation of a request, if the document has one. More than eight slashes behind it are no part of a path.
 fn operation(method: &Method, path: &str) -> Option<&'static Value> {
+    if path.ends_with(&"/".repeat(9)) {
+        return None;
+    }
     let segments = |path: &str| path.split('/').filter(|one| !one.is_empty()).map(str::to_owned).collect::<Vec<_>>();
     let asked = segments(path);
     let paths = DOCUMENT["paths"].as_object().unwrap().iter();

@@ -15,7 +15,7 @@ use lambda_http::http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
     CONTENT_SECURITY_POLICY, LOCATION, ORIGIN, STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use lambda_http::http::{HeaderMap, HeaderName, HeaderValue};
+use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use lambda_http::lambda_runtime::tower::layer::layer_fn;
 use lambda_http::lambda_runtime::{self, LambdaEvent};
 use lambda_http::{Request, service_fn};
@@ -72,6 +72,9 @@ pub const SECURITY_HEADERS: [(HeaderName, &str); 4] = [
 /// The moment at which Lambda ends a request's invocation, in epoch milliseconds: an extension of the request.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline(pub u64);
+
+/// How many slashes may stand behind a path's last segment. A `Location` climbs over each, so it would grow with what a caller sends.
+const SLASHES_MAX: usize = 8;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -208,13 +211,17 @@ where
     // depth limit reached). It is its request's alone, so nothing half-changed is seen after a panic.
     let handled = AssertUnwindSafe(Box::pin(handler(context, request))).catch_unwind();
     let answered = async {
-        let outcome: Result<Reply, Problem> = match handled.await {
-            Ok(outcome) => outcome.map_err(Into::into),
-            Err(_panic) => {
-                // The panic's own text may hold a caller's data; the hook has logged where it happened.
-                tracing::error!("handler panicked");
-                let status = lambda_http::http::StatusCode::INTERNAL_SERVER_ERROR;
-                Err(Problem::new(status, "internal_error", "Something went wrong on our side."))
+        let outcome: Result<Reply, Problem> = if slashes > SLASHES_MAX {
+            Err(Problem::new(StatusCode::NOT_FOUND, "not_found", "There is no such path, or not with this method."))
+        } else {
+            match handled.await {
+                Ok(outcome) => outcome.map_err(Into::into),
+                Err(_panic) => {
+                    // The panic's own text may hold a caller's data; the hook has logged where it happened.
+                    tracing::error!("handler panicked");
+                    let status = StatusCode::INTERNAL_SERVER_ERROR;
+                    Err(Problem::new(status, "internal_error", "Something went wrong on our side."))
+                }
             }
         };
         match outcome {
