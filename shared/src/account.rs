@@ -20,7 +20,7 @@ use crate::model::user::UserRecord;
 use crate::network::Origin;
 use crate::password;
 use crate::security_log::{self, Actor, SecurityEvent};
-use crate::store::accounts::{AccountOrg, Registration};
+use crate::store::accounts::{AccountOrg, Registration, UNPROVEN_LIFETIME};
 use crate::store::sessions::SessionRecord;
 use crate::store::{backoff, is_contended, joining};
 use crate::token::Token;
@@ -88,6 +88,7 @@ pub async fn register(
         email: email.as_str().to_owned(),
         email_verified_at: mail.is_none().then_some(now),
         created_at: now,
+        unproven_until: mail.is_some().then(|| now.plus(UNPROVEN_LIFETIME)),
         version: 1,
         memberships_made: 0,
     };
@@ -208,7 +209,7 @@ pub async fn prove(
     }
 }
 
-/// Notes where the log-in record has changed since the password was compared: that is answered as a wrong password.
+/// Notes a failed log-in where the log-in record has changed since the password was compared; the caller is told what a wrong password is.
 ///
 /// # Errors
 /// That of `outcome`.

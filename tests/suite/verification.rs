@@ -505,6 +505,9 @@ async fn an_account_that_nobody_proves_ends_after_seven_days() {
         rig.api.get(session, "/me").await.is_problem(401, "invalid_token");
     }
     assert_eq!((log_in(&ended.email).await, log_in(&proven.0.email).await), (401, 200));
+    for (of, status) in [(&ended, 404), (&proven.0, 200)] {
+        assert_eq!(rig.api.call(None, Method::GET, &format!("/users/{}", of.user_id), None).await.status, status);
+    }
     let forgotten = Some(json!({"email": ended.email}));
     assert_eq!(rig.api.call(None, Method::POST, "/auth/forgot-password", forgotten).await.status, 202);
     let before = Letters::of(&rig).count();

@@ -8,7 +8,7 @@ use shared::{ApiError, ApiResult, Context, Request, request, response};
 /// Get a public profile
 ///
 /// # Errors
-/// `404` for no such user.
+/// `404` for no such user, or one whose account has ended.
 #[utoipa::path(get, path = "/users/{user_id}", operation_id = "get_user", tag = "users",
     params(("user_id" = UserId, Path, description = "The user"),
         ("If-None-Match" = Option<String>, Header, description = "The `ETag` of a copy held")),
@@ -19,7 +19,8 @@ pub async fn handle(context: &Context, request: Request) -> ApiResult {
     let profile = context
         .cache()
         .get_or_fill(&ProfileKey(user_id), || async {
-            Ok::<_, ApiError>(context.store().user(user_id).await?.map(Profile::from))
+            let user = context.store().user(user_id).await?.filter(|user| !user.has_ended(context.now()));
+            Ok::<_, ApiError>(user.map(Profile::from))
         })
         .await?
         .ok_or(ApiError::NotFound)?;

@@ -16,6 +16,9 @@ pub struct UserRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email_verified_at: Option<Moment>,
     pub created_at: Moment,
+    /// Until when its user may prove that, if it has not; then the account ends. Accounts from before do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unproven_until: Option<Moment>,
     pub version: u64,
     /// How often it became a member of an organization since it was registered, or got its place outside: whoever is about to end all sessions
     /// of the memberships that were read before sees that there is one more, and nothing else that changes in the account.
@@ -32,6 +35,12 @@ impl UserRecord {
     #[must_use]
     pub fn is_verified(&self) -> bool {
         self.email_verified_at.is_some()
+    }
+
+    /// Whether the account has ended, because nobody proved its address in time.
+    #[must_use]
+    pub fn has_ended(&self, now: Moment) -> bool {
+        !self.is_verified() && self.unproven_until.is_some_and(|until| until <= now)
     }
 }
 
@@ -83,16 +92,32 @@ pub struct Profile {
 
 impl From<UserRecord> for User {
     fn from(user: UserRecord) -> Self {
-        let UserRecord { user_id: id, name, email, email_verified_at, created_at, version: _, memberships_made: _ } =
-            user;
+        let UserRecord {
+            user_id: id,
+            name,
+            email,
+            email_verified_at,
+            created_at,
+            unproven_until: _,
+            version: _,
+            memberships_made: _,
+        } = user;
         Self { id, name, email, email_verified: email_verified_at.is_some(), created_at: created_at.rfc3339() }
     }
 }
 
 impl From<UserRecord> for Profile {
     fn from(user: UserRecord) -> Self {
-        let UserRecord { user_id, name, email: _, email_verified_at: _, created_at, version, memberships_made: _ } =
-            user;
+        let UserRecord {
+            user_id,
+            name,
+            email: _,
+            email_verified_at: _,
+            created_at,
+            unproven_until: _,
+            version,
+            memberships_made: _,
+        } = user;
         Self { user_id, name, created_at, version }
     }
 }

@@ -125,7 +125,7 @@ impl Store {
         let Registration { user, password_hash, place, membership, token, origin, device, mail } = new;
         let user_id = user.user_id;
         let now = self.now();
-        let unproven_until = user.email_verified_at.is_none().then(|| now.plus(UNPROVEN_LIFETIME));
+        let unproven_until = user.unproven_until;
         let login = LoginRecord { user_id, password_hash, version: 1, unproven_until };
         let session = SessionRecord::new(membership, origin, now).until(unproven_until);
         let mut writes = vec![self.put_login(attributes(Key::login(&user.email), &login)?, now)?];

@@ -141,6 +141,7 @@ impl Scene {
             created_at: now,
             version: 1,
             memberships_made: 0,
+            unproven_until: None,
         };
         let hot: OrgId = self.hot[0].org_id.parse().unwrap();
         let template = self.system.context().store().org(hot).await.unwrap().unwrap();
