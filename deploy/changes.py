@@ -137,10 +137,11 @@ def is_own(value):
 
 def row(parameter, changes, functions):
     of_functions = sorted(name for name, kind in changes.items() if kind == "AWS::Lambda::Function")
-    names = [name.removesuffix("Function") for name in of_functions]
-    live = "all" if len(names) == len(functions) else ", ".join(names) or "–"
-    if len(functions) > len(names) > len(functions) / 2:
-        live = "all but " + ", ".join(sorted(name.removesuffix("Function") for name in functions if name not in of_functions))
+    listed = lambda names: ", ".join(name.removesuffix("Function") for name in sorted(names))
+    live, same = listed(of_functions) or "–", set(functions) - set(of_functions)
+    if len(same) < len(functions) / 2:
+        comes = listed(set(of_functions) - set(functions))
+        live = "all" + (f" but {listed(same)}" if same else "") + (f"; {comes} comes or goes" if comes else "")
     stage = "yes" if {"AWS::ApiGateway::RestApi", "AWS::ApiGateway::Stage"} & set(changes.values()) else "–"
     others = sorted({kind.removeprefix("AWS::") for kind in changes.values()
                      if kind not in ("AWS::Lambda::Function", "AWS::ApiGateway::RestApi", "AWS::ApiGateway::Stage")})
