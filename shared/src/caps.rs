@@ -43,7 +43,7 @@ impl Cap {
         }
     }
 
-    /// What callers are told it is counted in, and how much so many units are of that.
+    /// The unit that callers are shown, and how much so many units are in it.
     pub(crate) const fn told(self, units: u64) -> (&'static str, u64) {
         match self {
             Self::Emails => ("emails", units),
@@ -52,7 +52,7 @@ impl Cap {
     }
 }
 
-/// The caps of this deployment, where something is done that they are on.
+/// The caps of this deployment; none in functions that take nothing of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Caps {
     emails: Option<u64>,

@@ -5,6 +5,7 @@ use lambda_http::http::{HeaderValue, StatusCode};
 use platform::cache::Busy;
 use platform::request::{NotAnId, Rejection};
 use platform::response::{FieldError, Problem, Reply};
+pub use platform::telemetry::chain;
 
 /// What every handler returns.
 pub type ApiResult = Result<Reply, ApiError>;
@@ -276,20 +277,6 @@ impl From<ApiError> for Problem {
         }
         problem
     }
-}
-
-/// An error and its causes on one line: for logs and for operators, never for callers. By `Display`: the `Debug` of the
-/// SDK's errors shows whole replies, secrets included.
-#[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

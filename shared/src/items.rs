@@ -2,7 +2,7 @@
 //! idempotency key, the request that repeats one that died writes the rest of the same items.
 
 use crate::context::Context;
-use crate::error::{ApiError, ApiResult};
+use crate::error::{ApiError, ApiResult, chain};
 use crate::ids::ItemId;
 use crate::model::cached::ItemPagesKey;
 use crate::model::item::{ItemRecord, NewItem};
@@ -86,7 +86,7 @@ async fn end_batch(
         (Err(error), Some(_)) => return Err(error),
         // The caller asked for the items and gets their outcome. The sweeper gives the room back, or has done so.
         (Ok(false), None) => tracing::warn!("a batch was settled before it ended"),
-        (Err(error), None) => tracing::warn!(%error, "a batch that is written was not ended"),
+        (Err(error), None) => tracing::warn!(cause = chain(&error), "a batch that is written was not ended"),
     }
     reply.ok_or_else(|| ApiError::Unavailable("no item of a batch was written".into()))
 }

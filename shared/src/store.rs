@@ -142,11 +142,9 @@ impl Store {
     /// A failed condition is the caller's to understand: the outcome is per write.
     pub(crate) async fn transact(&self, writes: Vec<TransactWriteItem>) -> Result<Transaction, ApiError> {
         for attempt in 0..CONFLICT_ATTEMPTS {
+            wait_before(attempt).await;
             if let Some(ended) = self.transact_once(writes.clone()).await? {
                 return Ok(ended);
-            }
-            if attempt + 1 < CONFLICT_ATTEMPTS {
-                tokio::time::sleep(backoff(attempt)).await;
             }
         }
         Err(contended())
@@ -202,22 +200,22 @@ pub(crate) fn request_token() -> String {
 #[error("a record is too contended")]
 struct MetOthers;
 
-/// What a caller is told whose writes met others each time.
+/// The error of a write whose every attempt met another one on a record.
 fn contended() -> ApiError {
     ApiError::Unavailable(MetOthers.into())
 }
 
-/// Whether that is why.
+/// Whether an error is that one.
 pub(crate) fn is_contended(error: &ApiError) -> bool {
     matches!(error, ApiError::Unavailable(cause) if cause.is::<MetOthers>())
 }
 
-/// What a caller is told none of whose tries was the one: some met others, or what they went by had changed each time.
+/// The error after the last attempt: unavailable if an attempt met others, else what it went by had changed each time.
 fn out_of_tries(met_others: bool) -> ApiError {
     if met_others { contended() } else { ApiError::Contended }
 }
 
-/// What was to be written was not: it failed before that, or after a refusal.
+/// A failure before the write or after a refusal: certainly nothing was written.
 #[derive(Debug, thiserror::Error)]
 #[error("nothing was written")]
 struct NotWritten(#[source] Cause);
@@ -295,6 +293,13 @@ pub(crate) fn backoff(attempt: u32) -> Duration {
     let ceiling_us = 10_000u64 << attempt.min(5);
     let random = getrandom::u64().unwrap_or(ceiling_us / 2);
     Duration::from_micros(random % ceiling_us)
+}
+
+/// Waits before another attempt. The first one begins at once, and none is waited for that does not come.
+pub(crate) async fn wait_before(attempt: u32) {
+    if attempt > 0 {
+        tokio::time::sleep(backoff(attempt - 1)).await;
+    }
 }
 
 /// What an SDK error is to a caller: throttling, time-outs, lost connections and whatever failed on the other side are passing, the rest

@@ -5,6 +5,7 @@ mod left;
 mod walk;
 
 use crate::api::Api;
+use crate::stream::sources;
 use crate::workers::{self, Workers};
 use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyRequest;
 use local::{Options, System, background, functions, openapi, system::project_folder};
@@ -68,6 +69,18 @@ fn nothing_outside_of_the_laboratory_imports_it() {
         let of_lab: Vec<&str> = names.filter(|name| packages.contains(name)).collect();
         assert!(of_lab.is_empty(), "{folder} depends on {of_lab:?}");
     }
+}
+
+/// `a dependency is unavailable` helps no operator: a line says the causes of its error too (`chain`).
+#[test]
+fn no_log_line_leaves_out_the_causes_of_its_error() {
+    let all: Vec<_> = ["shared", "functions"].iter().flat_map(|folder| sources(folder)).collect();
+    let lines = all.iter().flat_map(|(file, text)| text.lines().map(move |line| format!("{file}: {}", line.trim())));
+    let (without, with): (Vec<_>, Vec<_>) = lines
+        .filter(|line| line.contains("%error") || line.contains("cause = chain("))
+        .partition(|line| line.contains("%error"));
+    assert!(without.is_empty(), "cause = chain(&error) in place of %error:\n  {}", without.join("\n  "));
+    assert!(with.len() > 40, "{}: are they recognized?", with.len());
 }
 
 #[test]

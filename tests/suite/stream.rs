@@ -361,7 +361,8 @@ fn each_class_of_the_cache_is_served() {
     }
 }
 
-fn sources(folder: &str) -> Vec<(String, String)> {
+/// Rust files below a folder of the project, with their texts.
+pub(crate) fn sources(folder: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut folders = vec![project_folder().join(folder)];
     while let Some(folder) = folders.pop() {

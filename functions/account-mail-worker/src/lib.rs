@@ -1,5 +1,5 @@
-//! Takes batches of messages off the queue of account mail, writes each mail, and hands it to the mail service: at most so many a
-//! day as configured, and none while too much of it bounces, unless it goes to an address that is proven.
+//! Takes batches of messages off the queue of account mail, writes each mail, and hands it to the mail service: at most
+//! `ACCOUNT_MAILS_PER_DAY` a day. While too many bounce, only addresses that are proven get mail.
 
 mod letter;
 
@@ -23,7 +23,7 @@ use worker::{Limiter, RunOutcome, TimeLeft, Work};
 /// How long mail waits for another look, after the day's number was used up or too much of it bounced.
 const WAIT: Duration = Duration::from_secs(60 * 60);
 
-/// One in so many of the day's mails is kept for addresses that are proven: what anybody can have us send does not use it up.
+/// A fifth of the day's mails is kept for addresses that are proven, so that strangers cannot use it up.
 const KEPT_FOR_PROVEN: u64 = 5;
 
 /// What this function's environment holds.
@@ -83,8 +83,8 @@ impl Work for AccountMails {
         ran
     }
 
-    /// Each of these jobs has an organization of its own, so each would lease the next call, however late that is: strangers could have
-    /// others wait behind calls that nobody makes.
+    /// Each of these jobs has an organization of its own, so each would lease a call ahead: strangers could fill the time to come with calls
+    /// that nobody makes.
     async fn without_call(&self, context: &Context, job: &JobRecord) -> Result<Option<RunOutcome>, ApiError> {
         Ok(self.due(context, job).await?.err())
     }

@@ -3,6 +3,7 @@
 use crate::{DoneAnalysis, accepted_reply};
 use lambda_http::http::header::LOCATION;
 use lambda_http::http::{HeaderName, HeaderValue};
+use shared::error::chain;
 use shared::ids::OrgId;
 use shared::model::job::{Job, JobRecord, JobResult, JobState};
 use shared::model::time::Moment;
@@ -45,7 +46,8 @@ impl Wait {
         let until = ends_at.plus(TIME_TO_REPLY);
         let places = context.config().waiting_places().ok()?;
         let place = context.store().take_waiting_place(org, places, until).await;
-        let place = place.inspect_err(|error| tracing::warn!(%error, "nobody waits: no place could be asked for"));
+        let place = place
+            .inspect_err(|error| tracing::warn!(cause = chain(error), "nobody waits: no place could be asked for"));
         Some(Self { seconds, ends_at, place: place.ok()?? })
     }
 
@@ -65,7 +67,7 @@ impl Wait {
             // It is accepted, whether it can be read just now or not.
             match context.store().job(job.org_id, job.job_id).await {
                 Ok(read) => job = read,
-                Err(error) => tracing::warn!(%error, "a job that somebody waits for could not be read"),
+                Err(error) => tracing::warn!(cause = chain(&error), "a job that somebody waits for could not be read"),
             }
         }
         let done = job.result().filter(|_| job.state == JobState::Succeeded);
@@ -85,7 +87,7 @@ impl Wait {
     /// Gives the place back.
     pub(crate) async fn end(self, context: &Context) {
         if let Err(error) = context.store().leave_waiting_place(self.place).await {
-            tracing::warn!(%error, "a place was not given back: it is free when its time is over");
+            tracing::warn!(cause = chain(&error), "a place was not given back: it is free when its time is over");
         }
     }
 }

@@ -5,6 +5,7 @@ mod message;
 mod notice;
 
 use aws_lambda_events::event::sqs::SqsBatchResponse;
+use shared::error::chain;
 use shared::queue::batch::{Batch, Record};
 use shared::{ApiError, Context};
 
@@ -37,5 +38,7 @@ async fn returns(context: &Context, record: Record) -> bool {
         }
     };
     let applied = notice.apply(context).await;
-    applied.inspect_err(|error| tracing::warn!(%error, "what the mail service said could not be noted")).is_err()
+    applied
+        .inspect_err(|error| tracing::warn!(cause = chain(error), "what the mail service said could not be noted"))
+        .is_err()
 }

@@ -34,8 +34,8 @@ pub struct PasswordByLink {
 
 /// Change a forgotten password
 ///
-/// The link works once, for 30 minutes, while password and address are what they were. All sessions of the user end and no device is known any
-/// more; the one that this gives begins. It proves the address.
+/// The link works once, within 30 minutes, unless the password or the address was changed meanwhile. All sessions of the user end, all devices
+/// are forgotten, a new session begins, and the address is proven.
 ///
 /// The link that goes to the address before when an address is changed does the same for 7 days, and gives the account back to it. The
 /// address that loses the account is told.

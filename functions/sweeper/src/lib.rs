@@ -99,7 +99,7 @@ pub async fn handle(context: &Context, _tick: Tick, deadline_ms: u64) -> Swept {
     let deadline = Moment::from_millis(i64::try_from(deadline_ms).unwrap_or(i64::MAX));
     let (mut swept, unnoted) = (Swept::default(), Unnoted::default());
     if let Err(error) = context.store().note_partitions_known().await {
-        tracing::warn!(%error, "that this version serves could not be noted");
+        tracing::warn!(cause = chain(&error), "that this version serves could not be noted");
     }
     // Each minute another one is first: what takes all the time of one sweep does not take it of all.
     let first = context.now().as_millis().div_euclid(60_000).rem_euclid(i64::from(DUE_SHARDS)) as usize;
@@ -151,7 +151,7 @@ async fn sweep_shard(context: &Context, unnoted: &Unnoted, shard: u8, deadline: 
         let page = match context.store().due_jobs(shard, now, PAGE, from).await {
             Ok(page) => page,
             Err(error) => {
-                tracing::warn!(shard, %error, "a shard of what is due could not be read");
+                tracing::warn!(shard, cause = chain(&error), "a shard of what is due could not be read");
                 round.leave(last, true);
                 return round;
             }
@@ -179,7 +179,7 @@ async fn settle(context: &Context, batches: &[PendingBatch]) -> Round {
             // A request goes on with it.
             Ok(false) => {}
             Err(error) => {
-                tracing::warn!(org_id = %batch.org_id, batch = %batch.batch, %error, "a batch could not be settled");
+                tracing::warn!(org_id = %batch.org_id, batch = %batch.batch, cause = chain(&error), "a batch could not be settled");
                 round.leave(Some(batch.at), matches!(error, ApiError::Unavailable(_)));
             }
         }
@@ -195,7 +195,7 @@ async fn sweep_page(context: &Context, unnoted: &Unnoted, due: &[DueJob], now: M
     let jobs = match context.store().jobs_due(due).await {
         Ok(jobs) => jobs,
         Err(error) => {
-            tracing::warn!(%error, "jobs that are due could not be read");
+            tracing::warn!(cause = chain(&error), "jobs that are due could not be read");
             due.iter().for_each(|due| round.leave(Some(due.at), true));
             return round;
         }
@@ -210,7 +210,9 @@ async fn sweep_page(context: &Context, unnoted: &Unnoted, due: &[DueJob], now: M
                 let looked = look.await;
                 (
                     due.at,
-                    looked.inspect_err(|error| tracing::warn!(%error, "a job that is due could not be dealt with")),
+                    looked.inspect_err(|error| {
+                        tracing::warn!(cause = chain(error), "a job that is due could not be dealt with")
+                    }),
                 )
             })
         })
@@ -267,7 +269,7 @@ async fn send<'j>(context: &Context, kind: JobKind, jobs: &[&'j JobRecord]) -> (
     let sent = match context.queue(kind) {
         Ok(queue) => queue.send_batch(&messages).await.iter().map(Result::is_ok).collect(),
         Err(error) => {
-            tracing::error!(?kind, %error, "the sweeper has no queue of a kind");
+            tracing::error!(?kind, cause = chain(&error), "the sweeper has no queue of a kind");
             vec![false; jobs.len()]
         }
     };
@@ -289,7 +291,7 @@ async fn look(context: &Context, due: &DueJob, found: Option<&Found>, now: Momen
     let job = match found {
         None => return store.forget_due(due).await.map(|()| Look::Ended),
         Some(Found::Unreadable(error)) => {
-            tracing::error!(error = chain(error), "a job that is due cannot be read");
+            tracing::error!(cause = chain(error), "a job that is due cannot be read");
             return Ok(Look::Unreadable);
         }
         Some(Found::Job(job)) => job,
@@ -323,6 +325,7 @@ async fn note_sent<'j>(context: &Context, job: &'j JobRecord) -> (&'j JobRecord,
     let later = job.sent_again(context.now());
     // If the job went on meanwhile, all the better.
     let noted = context.store().advance_job(job, &later, &Default::default(), None).await;
-    let noted = noted.inspect_err(|error| tracing::warn!(%error, "a job was queued and may be once more"));
+    let noted =
+        noted.inspect_err(|error| tracing::warn!(cause = chain(error), "a job was queued and may be once more"));
     (job, noted.is_ok())
 }

@@ -32,7 +32,7 @@ pub use url::{CacheUrl, CacheUrlError, Endpoint, Server};
 pub use written::{Invalidation, Renewal, Uncached, WriteOutcome};
 
 use crate::telemetry::metrics::{Metric, metrics};
-use crate::telemetry::{Part, timed};
+use crate::telemetry::{Part, chain, timed};
 use backend::{Backend, Budget};
 use cache_metrics::{CacheMetrics, Event};
 use class::EntryAddress;
@@ -242,7 +242,7 @@ impl Cache {
     fn failed(&self, class: &'static str, error: &ConnectionError) {
         if !matches!(error, ConnectionError::Open) {
             self.0.metrics.count(class, Event::Failure);
-            tracing::warn!(class, %error, "cache operation failed");
+            tracing::warn!(class, cause = chain(error), "cache operation failed");
         }
     }
 
@@ -315,7 +315,7 @@ fn encode<K: Key>(value: &K::Value) -> Option<(Vec<u8>, Duration)> {
     let class = K::CLASS;
     let fresh = entry::jittered(class.fresh, random());
     let bytes = entry::of_value(value, now_ms() + entry::millis(fresh))
-        .inspect_err(|error| tracing::warn!(class = class.name, %error, "a value cannot be encoded"))
+        .inspect_err(|error| tracing::warn!(class = class.name, cause = chain(error), "a value cannot be encoded"))
         .ok()?;
     (bytes.len() <= class.max_bytes).then(|| (bytes, keep(&class, fresh)))
 }

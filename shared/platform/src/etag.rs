@@ -86,8 +86,8 @@ impl<'r> Conditions<'r> {
         matches!(self.matches, None | Some(Tags::Any)) && self.none_matches.is_none()
     }
 
-    /// Whether a resource that exists, with this tag, may be changed. What is no list of tags holds for nothing: a caller
-    /// whoever asks for a condition gets no write without it.
+    /// Whether a resource that exists, with this tag, may be changed. A list of tags that is malformed matches none: a caller that asks for a
+    /// condition gets no write without it.
     #[must_use]
     pub fn allow_write(&self, current: &EntityTag) -> bool {
         let differs = match &self.none_matches {

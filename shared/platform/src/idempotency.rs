@@ -56,8 +56,8 @@ impl IdempotencyKey {
         }))
     }
 
-    /// The same key of a request whose path names a resource and that takes no body: to send it for another one is to send something
-    /// else, and `{}` is what nothing is.
+    /// The same key bound to the resource in the path, for endpoints without a body: with another resource it is another request. An empty body
+    /// and `{}` are the same.
     #[must_use]
     pub fn about(self, resource: &str) -> Self {
         // As of an empty body, which counted once: keys from then are still theirs, but for those that came with `{}`.

@@ -10,6 +10,20 @@ use std::fmt::Write as _;
 use std::future::Future;
 use std::time::Instant;
 
+/// An error and its causes on one line: for logs and for operators, never for callers. By `Display`: the `Debug` of the
+/// SDK's errors shows whole replies, secrets included.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
 /// A part of a request that takes time, as `Server-Timing` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {

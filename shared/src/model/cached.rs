@@ -191,7 +191,7 @@ pub struct ItemPageKey {
     pub org_id: OrgId,
     pub limit: u8,
     pub after: Option<ItemId>,
-    /// Whether its fetch looks into partitions: what was read before an organization was spread is not shown to whoever began after.
+    /// Whether it was read from partitions. Pages from before the organization was spread have another key.
     pub spread: bool,
 }
 

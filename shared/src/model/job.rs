@@ -126,7 +126,7 @@ pub struct JobRecord {
     /// Why it waits until `not_before`.
     #[serde(default)]
     pub waiting_for: Option<WaitingFor>,
-    /// What it has at its provider until `not_before`, where it waits for its turn there.
+    /// Whether it waits in a backlog until `not_before`, or has leased a call at that time; none if it waits for neither.
     #[serde(default)]
     pub turn: Option<Turn>,
     /// Its place in a backlog, where it waits in one; none in records of before.
@@ -156,7 +156,7 @@ pub struct JobRecord {
     /// The day (UTC) of whose cap of dollars it took what a run may cost; none where it took nothing, and in records of before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cap_day: Option<String>,
-    /// That day had no room for another run: whoever claims the job takes it of the day that it is then.
+    /// That day's cap had no room for another run: the worker that claims the job takes it of the cap of its own day.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub owes_cap: bool,
     /// Whom it writes to: so many calls the mail service counts it for. 1 for what is no e-mail, and in records of before.

@@ -2,7 +2,7 @@
 //! consistent round trip.
 
 use super::keys::{self, Key, MEMBERSHIP, SK};
-use super::{Attributes, Store, backoff, classify, record};
+use super::{Attributes, Store, classify, record, wait_before};
 use crate::error::ApiError;
 use crate::ids::{OrgId, UserId};
 use crate::model::org::{MembershipRecord, OrgRecord, Plan};
@@ -141,6 +141,7 @@ impl Store {
         let mut found = Vec::with_capacity(keys.len());
         let mut pending = keys;
         for attempt in 0..ATTEMPTS {
+            wait_before(attempt).await;
             let wanted = KeysAndAttributes::builder()
                 .set_keys(Some(pending))
                 .consistent_read(true)
@@ -158,7 +159,6 @@ impl Store {
             if pending.is_empty() {
                 return Ok(found);
             }
-            tokio::time::sleep(backoff(attempt)).await;
         }
         Err(ApiError::Unavailable("keys stayed unprocessed".into()))
     }

@@ -158,7 +158,7 @@ impl Store {
         }
     }
 
-    /// What keeps the device known that acts when the log-in record gets its next version, if the account knows it: it alone is, then.
+    /// The write that keeps the acting device known under the log-in record's next version, if the account knows it. All others are forgotten.
     pub(super) async fn still_known(
         &self,
         email: &str,

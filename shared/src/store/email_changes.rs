@@ -7,7 +7,9 @@ use super::links::LastHash;
 use super::marks::as_read;
 use super::session_ends::ActingSession;
 use super::verification::Proof;
-use super::{Attributes, Store, Transaction, attributes, backoff, classify, condition_failed, number, record, string};
+use super::{
+    Attributes, Store, Transaction, attributes, classify, condition_failed, number, record, string, wait_before,
+};
 use crate::account_mail::PendingMail;
 use crate::device::DeviceCookie;
 use crate::error::ApiError;
@@ -133,6 +135,7 @@ impl Store {
     ) -> Result<UserRecord, ApiError> {
         let mut known = self.still_known_at((&moved.user.email, &moved.to), &moved.record, devices).await?;
         for attempt in 0..ATTEMPTS {
+            wait_before(attempt).await;
             let found = self.user_with_memberships(moved.user.user_id).await?;
             let (user, memberships) = found.ok_or(ApiError::InvalidToken)?;
             if user.email != moved.user.email {
@@ -163,7 +166,6 @@ impl Store {
                     known = self.still_known_at((&moved.user.email, &moved.to), &moved.record, devices).await?;
                 }
             }
-            tokio::time::sleep(backoff(attempt)).await;
         }
         Err(ApiError::Contended)
     }

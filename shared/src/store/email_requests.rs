@@ -37,9 +37,9 @@ pub(super) struct EmailChangeRecord {
 }
 
 impl Store {
-    /// Stores the mail that is to confirm a new address, if the user has one left, and voids what confirms the one that was asked for
-    /// before: whether that still counts would tell whose the new one is, if it were voided by the mail, which a taken address does not get.
-    /// Returns whether there was one left.
+    /// Stores the mail that is to confirm a new address, if the user has one left, and voids the code and the link of the request before. If the
+    /// mail voided them, a caller could tell that an address is taken: it gets no mail, so the code of before would still count. Returns whether
+    /// there was one left.
     ///
     /// # Errors
     /// When the database is away.

@@ -3,8 +3,8 @@
 use super::keys::{Key, PK, TTL};
 use super::pieces::{PIECE_BYTES, pieces};
 use super::{
-    Attempt, Attributes, Store, Transaction, attributes, backoff, certainly_nothing, changes, condition_failed,
-    is_conflict, not_written, number, out_of_tries, record, string,
+    Attempt, Attributes, Store, Transaction, attributes, certainly_nothing, changes, condition_failed, is_conflict,
+    not_written, number, out_of_tries, record, string, wait_before,
 };
 use crate::error::{ApiError, ApiResult};
 use crate::ids::OrgId;
@@ -124,12 +124,12 @@ impl Store {
         timed(Part::Db, async {
             let mut met_others = false;
             for attempt in 0..KEPT_ATTEMPTS {
+                wait_before(attempt).await;
                 let keyed = self.transact_once_with_key(org, claim, Vec::new()).await?;
                 met_others |= keyed.met_others();
                 if let Keyed::Begun(begun) = keyed {
                     return Ok(begun);
                 }
-                tokio::time::sleep(backoff(attempt)).await;
             }
             Err(out_of_tries(met_others))
         })

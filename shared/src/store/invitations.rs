@@ -5,7 +5,7 @@ use super::keys::{self, Key};
 use super::links::LastHash;
 use super::rates::{Counted, Counter};
 use super::role_check::RoleCheck;
-use super::{Store, attributes, backoff, condition_failed, not_written, number, out_of_tries, record, string};
+use super::{Store, attributes, condition_failed, not_written, number, out_of_tries, record, string, wait_before};
 use crate::account_mail::PendingMail;
 use crate::error::ApiError;
 use crate::ids::{InvitationId, OrgId};
@@ -72,6 +72,7 @@ impl Store {
         timed(Part::Db, async {
             let (mut met_others, mut renewed): (_, Option<MembershipRecord>) = (false, None);
             for attempt in 0..ATTEMPTS {
+                wait_before(attempt).await;
                 let by = renewed.as_ref().map_or(by, |renewed| by.under(renewed));
                 let (by, writes) = self.inviting(by, new, mail).await.map_err(not_written)?;
                 let keyed = self.transact_once_with_key(by.org_id(), claim, writes).await?;
@@ -83,7 +84,6 @@ impl Store {
                     }
                     _ => {}
                 }
-                tokio::time::sleep(backoff(attempt)).await;
             }
             Err(out_of_tries(met_others))
         })

@@ -2,8 +2,8 @@
 
 use super::keys::{self, Key};
 use super::{
-    Attempt, CONFLICT_ATTEMPTS, Store, Transaction, attributes, backoff, contended, is_conflict, number, string,
-    versioned,
+    Attempt, CONFLICT_ATTEMPTS, Store, Transaction, attributes, contended, is_conflict, number, string, versioned,
+    wait_before,
 };
 use crate::conditional::Expected;
 use crate::error::ApiError;
@@ -117,6 +117,7 @@ impl Store {
         let delete = TransactWriteItem::builder().delete(delete).build();
         let (mut in_lanes, mut heat) = (item.partition().is_some(), 0);
         for attempt in 0..CONFLICT_ATTEMPTS {
+            wait_before(attempt).await;
             let back = if in_lanes { room::give_to_a_lane(org, 1) } else { room::count_fewer(org, 1) };
             let mut writes = vec![delete.clone(), self.update(back)?];
             writes.extend(self.note_deleted(org, item)?);
@@ -141,7 +142,6 @@ impl Store {
                 // Others may have found it hot: then it has lanes, and the room goes there.
                 in_lanes = now.is_some_and(|org| org.spread_from.is_some());
             }
-            tokio::time::sleep(backoff(attempt)).await;
         }
         Err(contended())
     }

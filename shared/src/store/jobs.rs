@@ -98,7 +98,7 @@ impl Store {
         let found = timed(Part::Db, self.get_attributes(Key::job(org, job))).await?;
         // What is known by its id and cannot be read was written by another version.
         record(found.ok_or(ApiError::NotFound)?).map_err(|error| {
-            tracing::error!(error = chain(&error), "a job cannot be read");
+            tracing::error!(cause = chain(&error), "a job cannot be read");
             ApiError::JobUnreadable
         })
     }

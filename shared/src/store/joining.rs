@@ -3,7 +3,7 @@
 
 use super::keys::{self, Key};
 use super::members::counting;
-use super::{Store, Transaction, attributes, backoff, condition_failed, number, out_of_tries, record, string};
+use super::{Store, Transaction, attributes, condition_failed, number, out_of_tries, record, string, wait_before};
 use crate::error::ApiError;
 use crate::ids::{OrgId, UserId};
 use crate::model::invitation::{InvitationRecord, InvitationToken};
@@ -61,6 +61,7 @@ impl Store {
         timed(Part::Db, async {
             let mut met_others = false;
             for attempt in 0..ATTEMPTS {
+                wait_before(attempt).await;
                 let found = self.user_with_memberships(user).await?;
                 let (user, memberships) = found.ok_or(ApiError::InvalidToken)?;
                 let (new, org, mut writes) = match by {
@@ -98,7 +99,6 @@ impl Store {
                     Some(Transaction::Refused(_)) => {}
                     None => met_others = true,
                 }
-                tokio::time::sleep(backoff(attempt)).await;
             }
             Err(out_of_tries(met_others))
         })

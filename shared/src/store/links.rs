@@ -4,7 +4,7 @@
 use super::authority::sort_key;
 use super::keys::Key;
 use super::single::SingleWrite as _;
-use super::{Attributes, Store, backoff, classify, number, record, string};
+use super::{Attributes, Store, classify, number, record, string, wait_before};
 use crate::error::ApiError;
 use crate::model::proof::SecretHash;
 use crate::model::user::UserRecord;
@@ -93,9 +93,7 @@ impl Store {
         }
         let update = update.update_expression(format!("SET {}", set.join(", ")));
         for attempt in 0..ATTEMPTS {
-            if attempt > 0 {
-                tokio::time::sleep(backoff(attempt - 1)).await;
-            }
+            wait_before(attempt).await;
             let given = match &last {
                 None => update.clone().condition_expression(format!("attribute_not_exists(token_hash){also}")),
                 Some(last) => update

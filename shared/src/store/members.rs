@@ -2,7 +2,7 @@
 //! the organization, where it is listed); both change in one transaction with the counters.
 
 use super::keys::{self, Key};
-use super::{Store, backoff, number, record, string};
+use super::{Store, number, record, string, wait_before};
 use crate::error::ApiError;
 use crate::ids::{OrgId, UserId};
 use crate::model::org::{MembershipRecord, NamedMembership, OrgRecord, Role};
@@ -109,6 +109,7 @@ impl Store {
     ) -> Result<(NamedMembership, Role), ApiError> {
         timed(Part::Db, async {
             for attempt in 0..ATTEMPTS {
+                wait_before(attempt).await;
                 let snapshot = self.snapshot(by.org_id(), user).await?;
                 let old = snapshot.membership.as_ref().ok_or(ApiError::NotFound)?;
                 let by = by.needing(Role::needed_to_change(Some(old.role), Some(role)))?;
@@ -118,7 +119,6 @@ impl Store {
                 if writes.is_empty() || self.change_member(by, &snapshot, writes).await? {
                     return Ok((NamedMembership { membership, name: snapshot.user.name }, was));
                 }
-                tokio::time::sleep(backoff(attempt)).await;
             }
             Err(ApiError::Contended)
         })
@@ -135,6 +135,7 @@ impl Store {
     pub async fn delete_member(&self, by: RoleCheck<'_>, user: UserId) -> Result<Role, ApiError> {
         timed(Part::Db, async {
             for attempt in 0..ATTEMPTS {
+                wait_before(attempt).await;
                 let snapshot = self.snapshot(by.org_id(), user).await?;
                 let old = snapshot.membership.as_ref().ok_or(ApiError::NotFound)?;
                 let itself = user == by.user_id();
@@ -150,7 +151,6 @@ impl Store {
                 if self.change_member(by, &snapshot, writes).await? {
                     return Ok(old.role);
                 }
-                tokio::time::sleep(backoff(attempt)).await;
             }
             Err(ApiError::Contended)
         })

@@ -1,4 +1,4 @@
-//! Pages of a list, newest first. What is spread over partitions is merged of them.
+//! Pages of a list, newest first, merged from all its partitions.
 
 use super::keys::Partition;
 use super::keys::SK;
@@ -89,7 +89,7 @@ impl Store {
                     tracing::error!(
                         pk = run.pk,
                         sk = run.seen,
-                        error = chain(&error),
+                        cause = chain(&error),
                         "a record of a list cannot be read"
                     );
                 }

@@ -3,7 +3,7 @@
 //! record, so it does not matter which of them is read (`docs/decisions/0087-copies-of-a-busy-organization.md`).
 
 use super::keys::Key;
-use super::{Attributes, Store, backoff, changes, number, record, string};
+use super::{Attributes, Store, changes, number, record, string, wait_before};
 use crate::cursor::CursorKey;
 use crate::error::{ApiError, chain};
 use crate::ids::OrgId;
@@ -122,11 +122,11 @@ impl Store {
     pub async fn rotate_cursor_key(&self, org: OrgId) -> Result<(), ApiError> {
         let key = CursorKey::generate().map_err(ApiError::internal)?;
         for attempt in 0..ATTEMPTS {
+            wait_before(attempt).await;
             let read = self.root(org).await?;
             if self.change_org(&read, |org| org.cursor_key = key.clone()).await?.is_some() {
                 return Ok(());
             }
-            tokio::time::sleep(backoff(attempt)).await;
         }
         Err(ApiError::Contended)
     }
@@ -134,11 +134,11 @@ impl Store {
     /// Gives an organization copies of its record, or renews those that it has.
     pub(super) async fn copy_org(&self, org: OrgId) -> Result<(), ApiError> {
         for attempt in 0..ATTEMPTS {
+            wait_before(attempt).await;
             let read = self.root(org).await?;
             if self.change_org(&read, |org| org.copied = true).await?.is_some() {
                 return Ok(());
             }
-            tokio::time::sleep(backoff(attempt)).await;
         }
         Err(ApiError::Contended)
     }

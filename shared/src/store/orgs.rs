@@ -1,7 +1,7 @@
 //! Organizations: plan and settings.
 
 use super::keys::{self, Key, ORG, SK};
-use super::{Store, Transaction, backoff, classify, number, record, string, versioned};
+use super::{Store, Transaction, classify, number, record, string, versioned, wait_before};
 use crate::conditional::Expected;
 use crate::error::ApiError;
 use crate::ids::OrgId;
@@ -56,6 +56,7 @@ impl Store {
     /// The same for a record and its copies. As a transaction, whose token makes a repetition by the SDK count once.
     async fn give_plan_to_all(&self, org: OrgId, plan: Plan) -> Result<WriteOutcome<OrgRecord, ApiError>, ApiError> {
         for attempt in 0..ATTEMPTS {
+            wait_before(attempt).await;
             let read = timed(Part::Db, self.root(org)).await?;
             let given = |org: &mut OrgRecord| {
                 org.plan = plan;
@@ -65,7 +66,6 @@ impl Store {
             if let Some(given) = timed(Part::Db, self.change_org(&read, given)).await? {
                 return Ok(WriteOutcome::Written(given));
             }
-            tokio::time::sleep(backoff(attempt)).await;
         }
         Err(ApiError::Contended)
     }
@@ -158,6 +158,7 @@ impl Store {
         let any_version = versioned::condition(expected)?.1.is_none();
         let value: AttributeValue = serde_dynamo::to_attribute_value(settings).map_err(ApiError::internal)?;
         for attempt in 0..ATTEMPTS {
+            wait_before(attempt).await;
             let update = Update::builder()
                 .set_key(Some(Key::settings(by.org_id()).attributes()))
                 .update_expression("SET #settings = :settings, #version = :new")
@@ -178,7 +179,6 @@ impl Store {
                 return Ok(WriteOutcome::Refused(current, ApiError::PreconditionFailed));
             }
             version = current.version;
-            tokio::time::sleep(backoff(attempt)).await;
         }
         Err(ApiError::Contended)
     }

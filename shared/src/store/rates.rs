@@ -1,6 +1,6 @@
 //! Counters of what networks, organizations and the accounts of an address do. Each belongs to a purpose, to one of those and to a window, and
-//! goes with its window: nothing is reset. It is one plain update beside the first read; a reply that is lost may count one twice, which is for
-//! the window's rest. What goes back is sent at most once, so no limit is passed.
+//! goes with its window: nothing is reset. It is one plain update beside the first read. Where its reply is lost, one may count twice until the
+//! window ends. What goes back is sent at most once, so no limit is passed.
 
 use super::keys::{self, Key};
 use super::single::{SingleWrite as _, send_at_most_once};
@@ -15,7 +15,7 @@ use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use platform::telemetry::{Part, timed};
 use std::time::Duration;
 
-/// How long somebody waits for what is under way, which fills a limit on failures and may yet turn out to be none.
+/// The pauses of a request while a limit on failures is full only because of attempts that have not ended yet: they may succeed.
 pub(crate) const PATIENCE_MS: [u64; 6] = [50, 100, 200, 400, 800, 1600];
 /// How often a day (UTC) the passwords change of the accounts of an address that is not proven. Whoever registered a stranger's address knows
 /// the password, and each change voids the stranger's link to another one, of which there are three an hour. It has no more for another account:

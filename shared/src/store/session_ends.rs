@@ -9,6 +9,7 @@ use super::role_check::RoleCheck;
 use super::sessions::SessionRecord;
 use super::{
     Store, Transaction, backoff, certainly_nothing, classify, condition_failed, not_written, number, record, string,
+    wait_before,
 };
 use crate::account_mail::PendingMail;
 use crate::device::DeviceCookie;
@@ -157,6 +158,7 @@ impl Store {
     pub async fn end_other_sessions(&self, by: FreshSession<'_>, devices: &DeviceCookie) -> Result<(), ApiError> {
         let FreshSession(acting) = by;
         for attempt in 0..ATTEMPTS {
+            wait_before(attempt).await;
             let found = self.user_with_memberships(acting.user_id).await?;
             let read = found.ok_or(ApiError::InvalidToken)?;
             let email = read.0.email.clone();
@@ -168,7 +170,6 @@ impl Store {
             if ended == EndAttempt::Done {
                 return Ok(());
             }
-            tokio::time::sleep(backoff(attempt)).await;
         }
         Err(ApiError::Contended)
     }
@@ -180,6 +181,7 @@ impl Store {
     /// [`ApiError::NotFound`] when there is no such user.
     pub async fn end_all_sessions(&self, user: UserId) -> Result<(), ApiError> {
         for attempt in 0..ATTEMPTS {
+            wait_before(attempt).await;
             let (user, memberships) = self.user_with_memberships(user).await?.ok_or(ApiError::NotFound)?;
             let login: Option<LoginRecord> = timed(Part::Db, self.get(Key::login(&user.email))).await?;
             login.filter(|login| login.user_id == user.user_id).ok_or(ApiError::NotFound)?;
@@ -199,7 +201,6 @@ impl Store {
                     return Ok(());
                 }
             }
-            tokio::time::sleep(backoff(attempt)).await;
         }
         Err(ApiError::Contended)
     }

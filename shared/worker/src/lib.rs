@@ -21,6 +21,7 @@ use lambda_http::http::HeaderValue;
 use limiter::Calls;
 use shared::clock::Clock;
 use shared::config::{Config, ConfigError};
+use shared::error::chain;
 use shared::jobs::JobMessage;
 use shared::model::job::{ATTEMPTS_MAX, JobKind, JobRecord};
 use shared::model::limiter::Provider;
@@ -133,7 +134,7 @@ async fn returns<W: Work>(worker: &Worker<W>, record: Record, calls: &Calls<'_>,
         && let Ok(queue) = worker.context.queue(W::KIND)
         && let Err(error) = queue.change_visibility(handle, after).await
     {
-        tracing::warn!(%error, "a message returns when its visibility ends");
+        tracing::warn!(cause = chain(&error), "a message returns when its visibility ends");
     }
     true
 }
@@ -156,7 +157,7 @@ async fn receive<W: Work>(worker: &Worker<W>, record: &Record, calls: &Calls<'_>
     match run::run(worker, message, receives, calls, time).await {
         Ok(verdict) => verdict,
         Err(error) => {
-            tracing::warn!(%error, "a job's state could not be read or written");
+            tracing::warn!(cause = chain(&error), "a job's state could not be read or written");
             if receives < ATTEMPTS_MAX { Verdict::Return(None) } else { replace(worker, message, record, AWAY).await }
         }
     }
@@ -170,7 +171,7 @@ async fn replace<W: Work>(worker: &Worker<W>, message: JobMessage, record: &Reco
     match queue.send(&again).await {
         Ok(_) => Verdict::Delete,
         Err(error) => {
-            tracing::warn!(%error, "a message could not be replaced");
+            tracing::warn!(cause = chain(&error), "a message could not be replaced");
             Verdict::Return(None)
         }
     }

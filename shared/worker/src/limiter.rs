@@ -17,8 +17,8 @@ use std::time::Duration;
 
 /// A call that comes within this time, or that of one call, comes soon.
 const SOON: Duration = Duration::from_secs(1);
-/// So many times that, or the time of its own call, a job whose turn has come leaves all calls to others. If none of its organization had one
-/// ahead meanwhile, it has the next call then, however late.
+/// A job whose turn has come lets the calls of other organizations pass for so many times [`SOON`], or the time of its own call if that is longer.
+/// If no job of its organization got a call in that time, it gets the next one, however late.
 const PATIENCE: u32 = 8;
 /// How long an environment goes by what it has read of a breaker, before a call that it leased earlier.
 const SEEN_FOR: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ const EMPTY_MAX: Duration = Duration::from_secs(300);
 const RATE_LIMITED: [&str; 3] = [MAY_BE_ITS_OWN, "provider_rate_limited", "mail_rate_limited"];
 /// That of a refusal which may be for the length of its job's own text.
 const MAY_BE_ITS_OWN: &str = "provider_limited";
-/// Of so many jobs an environment knows that they were refused for the rate.
+/// How many jobs that were refused for the rate an environment remembers.
 const LIMITED_MAX: usize = 1_000;
 
 /// What an environment knows of the rates and breakers of the providers that it calls.
@@ -296,8 +296,8 @@ impl<'w> Calls<'w> {
 }
 
 impl Limiter {
-    /// Leases the next call for an organization of which nobody waits, or has had a call ahead for long. Its other jobs come after that call: so
-    /// it holds one ahead of others at a time, however late that is.
+    /// Leases the next call for an organization that has no job waiting, or was passed over too long. Its other jobs come after that call, so it
+    /// holds one call ahead of others at a time, however late that is.
     async fn next_call(
         &self,
         context: &Context,

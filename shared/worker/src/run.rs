@@ -5,6 +5,7 @@ use crate::batch::Verdict;
 use crate::limiter::{Admission, Calls};
 use crate::outcome::RunOutcome;
 use crate::{TimeLeft, Work, Worker};
+use shared::error::chain;
 use shared::jobs::JobMessage;
 use shared::model::analysis::Cost;
 use shared::model::job::{
@@ -77,7 +78,7 @@ pub(crate) async fn run<W: Work>(
     if let Some(provider) = &provider
         && let Err(error) = Box::pin(worker.work.limiter().note(context, provider, job.job_id, probe, &ended)).await
     {
-        tracing::warn!(%error, "what a provider said could not be noted");
+        tracing::warn!(cause = chain(&error), "what a provider said could not be noted");
     }
     written
 }
@@ -86,7 +87,7 @@ pub(crate) async fn run<W: Work>(
 async fn asked_nobody<W: Work>(worker: &Worker<W>, provider: Option<&Provider>, probe: Option<u32>) {
     let Some(provider) = provider.filter(|_| probe.is_some()) else { return };
     if let Err(error) = Box::pin(worker.context.store().give_probe_back(provider)).await {
-        tracing::warn!(%error, "a probe that asked nobody was not given back");
+        tracing::warn!(cause = chain(&error), "a probe that asked nobody was not given back");
     }
 }
 
@@ -119,7 +120,7 @@ async fn without_call<W: Work>(
 
 /// A run that could not read what it needs: its job waits, and the run does not count.
 fn could_not_begin(error: &ApiError) -> RunOutcome {
-    tracing::warn!(%error, "a run could not begin");
+    tracing::warn!(cause = chain(&error), "a run could not begin");
     let detail = "a part of this service was away".to_owned();
     RunOutcome::Refused { code: "database", retry_after: None, detail }
 }
@@ -135,7 +136,7 @@ where
         let written = tokio::time::timeout(time.for_writing(), write()).await;
         match written.unwrap_or_else(|_| Err(ApiError::Unavailable("no time is left".into()))) {
             Err(error @ (ApiError::Unavailable(_) | ApiError::Contended)) if time.for_writing() > pause => {
-                tracing::warn!(%error, "an outcome could not be written yet");
+                tracing::warn!(cause = chain(&error), "an outcome could not be written yet");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
@@ -304,7 +305,7 @@ async fn send_ahead(context: &Context, job: &JobRecord) {
         Err(error) => Err(error),
     };
     if let Err(error) = sent {
-        tracing::warn!(%error, "a job waits, and the sweeper has to send its message");
+        tracing::warn!(cause = chain(&error), "a job waits, and the sweeper has to send its message");
     }
 }
 

@@ -16,6 +16,7 @@ use http_body_util::BodyExt;
 use jiff::Timestamp;
 use rate_limits::Room;
 use refusal::Refusal;
+use shared::error::chain;
 use shared::model::analysis::Cost;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -110,7 +111,11 @@ impl Anthropic {
             return Err(refusal.into_error(reply.retry_after));
         }
         reply::read(&reply.body, text).inspect_err(|error| {
-            tracing::warn!(provider_request_id = reply.request_id, %error, "the model's reply was not usable");
+            tracing::warn!(
+                provider_request_id = reply.request_id,
+                cause = chain(error),
+                "the model's reply was not usable"
+            );
         })
     }
 
@@ -122,7 +127,7 @@ impl Anthropic {
 
     async fn send(&self, key: &Secret, body: String) -> Result<Reply, AnalysisError> {
         let request = self.request(key, body).map_err(|error| {
-            tracing::error!(%error, "the request to the model provider could not be built");
+            tracing::error!(cause = chain(&*error), "the request to the model provider could not be built");
             later("provider_failed", "the request to the model provider could not be built", Cost::Nothing)
         })?;
         tokio::time::timeout(self.timeout, self.exchange(request)).await.unwrap_or_else(|_| {
@@ -146,7 +151,7 @@ impl Anthropic {
     async fn exchange(&self, request: HttpRequest) -> Result<Reply, AnalysisError> {
         let reply = self.connector.call(request).await.map_err(|error| {
             let never_sent = transport::never_sent(&error);
-            tracing::warn!(%error, never_sent, "the model provider was not reached");
+            tracing::warn!(cause = chain(&error), never_sent, "the model provider was not reached");
             if never_sent {
                 later("provider_unreachable", "the model provider could not be reached", Cost::Nothing)
             } else {
@@ -193,11 +198,11 @@ fn no_key(error: &KeyError) -> AnalysisError {
     match error {
         // One environment's hiccup says nothing of the provider: nobody else waits for it.
         KeyError::Unread(_) => {
-            tracing::warn!(%error, "the model provider's key could not be read now");
+            tracing::warn!(cause = chain(error), "the model provider's key could not be read now");
             later(KEY_UNREAD, "this service's key for the model provider could not be read now", Cost::Nothing)
         }
         KeyError::Unusable | KeyError::UnusableSecret(_) | KeyError::Withheld(_) => {
-            tracing::error!(%error, "the model provider's key is not to be had");
+            tracing::error!(cause = chain(error), "the model provider's key is not to be had");
             later(refusal::CREDENTIALS, "this service has no usable key for the model provider", Cost::Nothing)
         }
     }

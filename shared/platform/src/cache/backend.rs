@@ -139,23 +139,6 @@ impl Backend {
         matches!(self, Self::Server(connection) if connection.failed_within(within))
     }
 
-    /// Whether another absence of `scope` may be remembered: `most` in any `window`.
-    pub(super) async fn absence(
-        &self,
-        scope: &str,
-        window: Duration,
-        most: u32,
-        budget: &mut Budget,
-    ) -> Result<bool, ConnectionError> {
-        match self {
-            Self::Server(connection) => {
-                budget.spend(|patience| server::absence(connection, scope, window, most, patience)).await
-            }
-            Self::Memory(memory) => Ok(memory.absence(scope, window, most)),
-            Self::Off => Ok(false),
-        }
-    }
-
     /// How much was counted under a name in the current window, this included; `None` where nothing counts.
     pub(super) async fn count(
         &self,

@@ -7,6 +7,7 @@ use super::entry::now_ms;
 use super::url::{Endpoint, Server};
 use super::{Options, iam};
 use crate::aws::AMAZON_ROOTS;
+use crate::telemetry::chain;
 use futures_util::FutureExt as _;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, ServerErrorKind, Value};
@@ -183,7 +184,7 @@ impl Connection {
             Err(ConnectionError::Refused(error)) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {}
             Err(error) => {
                 if self.breaker.failed(access, self.elapsed_ms()) {
-                    tracing::warn!(%error, "the cache fails; doing without it");
+                    tracing::warn!(cause = chain(&error), "the cache fails; doing without it");
                 }
                 if self.breaker.is_open() {
                     self.endpoint_resolver.doubt();

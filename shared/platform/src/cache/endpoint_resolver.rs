@@ -5,6 +5,7 @@ use super::control_plane::{ControlPlane, FindError, Found};
 use super::entry::now_ms;
 use super::random;
 use super::url::{Endpoint, Server};
+use crate::telemetry::chain;
 use redis::RedisError;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -105,7 +106,7 @@ impl EndpointResolver {
                 known.pause_ms = FIRST_PAUSE_MS;
             }
             Ok(found) => tracing::info!(name, status = found.status, "the control plane names no other endpoint"),
-            Err(error) => tracing::warn!(name, %error, "the cache was not found"),
+            Err(error) => tracing::warn!(name, cause = chain(&error), "the cache was not found"),
         }
         Some(said)
     }

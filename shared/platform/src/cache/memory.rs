@@ -119,11 +119,6 @@ impl Memory {
         self.shelf().remove_key(address.key());
     }
 
-    /// Whether another absence of `scope` may be remembered in the current window.
-    pub(super) fn absence(&self, scope: &str, window: Duration, most: u32) -> bool {
-        self.count(scope, window) <= u64::from(most)
-    }
-
     /// How much was counted under a name in the current window, this included.
     pub(super) fn count(&self, name: &str, window: Duration) -> u64 {
         let mut shelf = self.shelf();

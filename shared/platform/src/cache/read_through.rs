@@ -267,8 +267,8 @@ impl Cache {
 
     async fn may_remember_absence(&self, scope: &str, class: &Class, budget: &mut Budget) -> bool {
         // Absences of two windows can overlap.
-        let most = ABSENCES_PER_SCOPE / 2;
-        self.0.backend.absence(scope, class.absent, most, budget).await.unwrap_or(false)
+        let most = u64::from(ABSENCES_PER_SCOPE / 2);
+        matches!(self.0.backend.count(scope, class.absent, budget).await, Ok(Some(count)) if count <= most)
     }
 
     fn busy(&self, class: &'static str) -> Busy {

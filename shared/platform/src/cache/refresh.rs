@@ -9,7 +9,8 @@ use super::operation::Acquisition;
 use super::read_through::absence_scope;
 use super::single_flight::Role;
 use super::{Busy, Cache, Event, Lookup, keep, random};
-use std::fmt::Display;
+use crate::telemetry::chain;
+use std::error::Error;
 use std::future::Future;
 use std::time::Instant;
 
@@ -27,7 +28,7 @@ impl Cache {
         K: Key + Send + Sync + 'static,
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<Option<K::Value>, E>> + Send + 'static,
-        E: From<Busy> + Display + Send + 'static,
+        E: From<Busy> + Error + Send + 'static,
     {
         const { assert!(!K::CLASS.is_renewed(), "a class that is renewed on update goes through get_or_fill") };
         let asked = Instant::now();
@@ -85,7 +86,7 @@ impl Cache {
         K: Key + Send + Sync + 'static,
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<Option<K::Value>, E>> + Send + 'static,
-        E: Display + Send + 'static,
+        E: Error + Send + 'static,
     {
         let cache = self.clone();
         let task = async move {
@@ -105,7 +106,11 @@ impl Cache {
                     lead.land(|| value.map(|value| std::sync::Arc::new(value) as _), fetching);
                 }
                 Err(error) => {
-                    tracing::warn!(class = K::CLASS.name, %error, "a refresh failed; the stale value stays");
+                    tracing::warn!(
+                        class = K::CLASS.name,
+                        cause = chain(&error),
+                        "a refresh failed; the stale value stays"
+                    );
                     cache.release::<K>(&address, fence, &mut cache.budget()).await;
                     lead.fail();
                 }

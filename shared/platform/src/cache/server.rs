@@ -144,21 +144,6 @@ pub(super) async fn invalidate(
     connection.run(&mut command, Access::Write, patience, true).await.map(drop)
 }
 
-/// Whether another absence of the scope that `key` counts may be remembered now.
-pub(super) async fn absence(
-    connection: &Connection,
-    key: &str,
-    window: Duration,
-    most: u32,
-    patience: Duration,
-) -> Result<bool, ConnectionError> {
-    let reply = run(connection, &COUNT, key, patience, false, &mut |command| {
-        command.arg(millis(window));
-    })
-    .await?;
-    Ok(matches!(reply, Value::Int(count) if count <= i64::from(most)))
-}
-
 /// How much was counted under a key within a window, this included.
 pub(super) async fn count(
     connection: &Connection,

@@ -4,10 +4,10 @@
 
 use super::super::idempotency::Begun;
 use super::super::keys::{Key, PK, SK};
-use super::super::{Store, Transaction, attributes, backoff, classify};
+use super::super::{Store, Transaction, attributes, classify, wait_before};
 use super::pending::BatchWork;
 use super::{ItemsWritten, room};
-use crate::error::ApiError;
+use crate::error::{ApiError, chain};
 use crate::ids::{ItemId, OrgId};
 use crate::model::cached::ItemPagesKey;
 use crate::model::item::ItemRecord;
@@ -141,7 +141,7 @@ impl Store {
                 if lost == LOST_REPLIES || started.elapsed() > BATCH_PATIENCE {
                     break;
                 }
-                tokio::time::sleep(backoff(attempt - 1)).await;
+                wait_before(attempt).await;
             }
             if lost > 0 {
                 let looked = timeout(LOOK_PATIENCE, self.unwritten_items(org, &ids_of(&pending))).await;
@@ -170,7 +170,7 @@ impl Store {
                 Err(error) => {
                     lost += u32::from(!is_refusal(&error));
                     let error = classify(error);
-                    tracing::warn!(%error, attempt, "a batch of items was not written");
+                    tracing::warn!(cause = chain(&error), attempt, "a batch of items was not written");
                     if matches!(error, ApiError::Internal(_)) {
                         break;
                     }

@@ -1,7 +1,7 @@
 //! When an organization is spread: by its operator's word, or by heat and where every version that serves looks into partitions. It is
 //! marked first, and has lanes from then on. It is spread once its time has come and it has copies, which are made no sooner.
 
-use super::super::{Store, backoff, contended};
+use super::super::{Store, contended, wait_before};
 use super::room::room_of;
 use crate::error::{ApiError, chain};
 use crate::ids::OrgId;
@@ -34,6 +34,7 @@ impl Store {
     /// then, and whether this said so.
     async fn mark(&self, org: OrgId, from: Moment, counts: bool) -> Result<(OrgRecord, bool), ApiError> {
         for attempt in 0..ATTEMPTS {
+            wait_before(attempt).await;
             let read = self.root(org).await?;
             if read.org.spread_from.is_some_and(|known| known <= from) {
                 return Ok((read.org, false));
@@ -45,7 +46,6 @@ impl Store {
             if let Some(marked) = self.change_org(&read, mark).await? {
                 return Ok((marked, true));
             }
-            tokio::time::sleep(backoff(attempt)).await;
         }
         Err(contended())
     }

@@ -30,8 +30,8 @@ pub struct Partition {
 }
 
 /// The partitions of a list for a page of `limit` of what was made before a moment: one, and where the organization is spread, others;
-/// the one holds what was written before. Most pages lie on one side of that, and there need no second look: of the other side one
-/// record is enough to see that it holds nothing newer.
+/// the one holds what was written before. Most pages lie on one side of that moment: one record of the other side is enough to see that it has
+/// nothing newer.
 #[must_use]
 pub fn partitions(org: &OrgRecord, together: String, count: u8, limit: u8, before: Moment) -> Vec<Partition> {
     // One record beyond the page says whether there is another one.

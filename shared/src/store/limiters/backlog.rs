@@ -5,7 +5,7 @@ use super::super::keys::{self, Key};
 use super::super::single::send_at_most_once;
 use super::super::{Store, contended, number, record};
 use super::{ATTEMPTS, BACKLOG_KEPT, told, updated, with_record};
-use crate::error::ApiError;
+use crate::error::{ApiError, chain};
 use crate::ids::OrgId;
 use crate::model::job::{BacklogPlace, JobRecord};
 use crate::model::limiter::{Provider, Rate};
@@ -193,10 +193,9 @@ fn rescaled(time: Duration, interval_ms: u64, to: Rate) -> Duration {
 }
 
 impl Store {
-    /// Adds a job to those of its organization that wait for a provider with a rate, which counts it for `units`: its place if the provider serves
-    /// nobody else, or `None` if none waits before it. It is then taken to have the provider's `next` call, and others come after that.
-    /// So it is with one whose turn has come, where none of them has had a call ahead for its `patience`. Where the others got their places by another
-    /// rate, what is left of these takes as long as it does by this one.
+    /// Adds a job to its organization's backlog at a provider with a rate, which counts it for `units`. Returns its place, as if the provider
+    /// served nobody else. `None`: it has the provider's `next` call, because no job of its organization waits before it, or none has had a call
+    /// ahead for its `patience`; others come after that call. Places that were given by another rate are rescaled to this one.
     ///
     /// # Errors
     /// When the database is away.
@@ -262,7 +261,7 @@ impl Store {
     /// them has ahead. It is given back once or, where that fails, not at all: then it passes like one that was used.
     pub async fn leave_backlog(&self, job: &JobRecord, place: BacklogPlace) {
         if let Err(error) = timed(Part::Db, self.try_to_leave(job, place)).await {
-            tracing::warn!(%error, "a place in a backlog could not be given back");
+            tracing::warn!(cause = chain(&error), "a place in a backlog could not be given back");
         }
     }
 

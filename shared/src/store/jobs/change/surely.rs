@@ -1,7 +1,7 @@
 //! A transaction whose replies are lost: whether it was made is asked until it is known, or its time is over.
 
-use super::super::super::{Attempt, CONFLICT_ATTEMPTS, Store, Transaction, backoff, contended, request_token};
-use crate::error::ApiError;
+use super::super::super::{Attempt, CONFLICT_ATTEMPTS, Store, Transaction, contended, request_token, wait_before};
+use crate::error::{ApiError, chain};
 use crate::model::time::Moment;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use std::time::Duration;
@@ -19,10 +19,10 @@ impl Store {
         until: Option<Moment>,
     ) -> Result<Transaction, ApiError> {
         for attempt in 0..CONFLICT_ATTEMPTS {
+            wait_before(attempt).await;
             if let Some(ended) = self.transact_once_until(writes, until).await? {
                 return Ok(ended);
             }
-            tokio::time::sleep(backoff(attempt)).await;
         }
         Err(contended())
     }
@@ -47,7 +47,7 @@ impl Store {
                 (Ok(_), Some(error)) | (Err(error @ ApiError::Unavailable(_)), _) if !is_over => error,
                 (Ok(_), Some(error)) | (Err(error), _) => return Err(error),
             };
-            tracing::warn!(%error, "no reply says whether a job is written: it is asked again");
+            tracing::warn!(cause = chain(&error), "no reply says whether a job is written: it is asked again");
             unsure = Some(error);
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
