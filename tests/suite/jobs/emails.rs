@@ -149,10 +149,14 @@ async fn the_providers_events_settle_what_is_unknown() {
         assert_eq!(rig.deliver().await.deleted.len(), 1);
         let job = rig.job(&owner, &id).await;
         assert_eq!(job["state"], state, "{kind}: {job}");
-        // What is settled stays so.
-        happened(&rig, &owner, &id, if state == "failed" { "Send" } else { "Reject" }, json!({}));
-        rig.deliver().await;
-        assert_eq!(rig.job(&owner, &id).await["state"], state, "{kind}");
+        // The service looks into an e-mail after it took it. What it threw away stays so.
+        for later in ["Reject", "Send", "Delivery"] {
+            happened(&rig, &owner, &id, later, json!({}));
+            rig.deliver().await;
+            let job = rig.job(&owner, &id).await;
+            let (state, code) = (job["state"].as_str(), job["error"]["code"].as_str());
+            assert_eq!((state, code), (Some("failed"), Some("email_rejected")), "{kind}, {later}: {job}");
+        }
     }
     let foreign = rig.owner("free").await;
     let id = unknown(&rig, &providers, &owner).await;

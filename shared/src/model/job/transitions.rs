@@ -244,8 +244,8 @@ impl JobRecord {
     /// The job after somebody who knows said what became of its e-mail; `None` if that is no open question. It is one while the
     /// outcome is unknown, and while a run hands the e-mail over: what the provider says is what happened. The provider's report
     /// that it took the e-mail also settles a job that waits for another run, which would send the e-mail again, and one that failed, as a
-    /// retry would. What it took and threw away stays so, whenever it reports that it took that, and a job that failed for something else says
-    /// so then.
+    /// retry would. What it took and threw away stays so, whenever it reports that it took that: a job that succeeded with that e-mail has failed
+    /// then, and one that failed for something else says so.
     #[must_use]
     pub fn settled(&self, outcome: EmailOutcome, now: Moment) -> Option<(Self, UsageDelta)> {
         let is_email = self.kind != JobKind::Analyze;
@@ -259,7 +259,9 @@ impl JobRecord {
             JobState::Running => self.sending || is_proof,
             JobState::Queued => is_proof,
             JobState::Failed => (is_proof || is_thrown_away) && !is_of_before,
-            JobState::Succeeded | JobState::Cancelled => false,
+            // The provider looks into an e-mail after it took it.
+            JobState::Succeeded => matches!(&outcome, EmailOutcome::ThrownAway { message_id } if self.sent(message_id)),
+            JobState::Cancelled => false,
         };
         let mut thrown_away = self.thrown_away.clone();
         let (state, ended) = match outcome {
@@ -287,6 +289,11 @@ impl JobRecord {
         // It sends another one. The report that the one before was taken may come later.
         let is_noted = is_thrown_away && !self.state.has_ended();
         is_noted.then(|| (Self { thrown_away, version: self.version + 1, ..self.clone() }, UsageDelta::default()))
+    }
+
+    /// Whether its result is the e-mail that has this id at the provider.
+    fn sent(&self, message_id: &str) -> bool {
+        matches!(self.result(), Some(JobResult::Email { message_id: sent }) if sent == message_id)
     }
 
     /// The same job, to be looked at later.

@@ -411,8 +411,11 @@ fn a_report_that_it_was_thrown_away() {
     for old in [reported("m"), thrown_away("m")] {
         assert_eq!(failed(EMAIL_REJECTED).settled(old, at(1)), None);
     }
-    let succeeded = mail(JobRecord { state: JobState::Succeeded, ..busy() });
-    assert_eq!(succeeded.settled(thrown_away("m"), at(1)), None);
+    let (succeeded, _) = mail(busy()).settled(reported("m"), at(1)).expect("it is under way");
+    assert_eq!(succeeded.settled(thrown_away("another"), at(2)), None);
+    let (ended, delta) = succeeded.settled(thrown_away("m"), at(2)).expect("it was not sent");
+    assert_eq!((ended.state, ended.result.is_none(), delta), (JobState::Failed, true, UsageDelta::default()));
+    assert_eq!((ended.error.expect("why").code, ended.thrown_away), (EMAIL_REJECTED.to_owned(), vec!["m".to_owned()]));
 }
 
 #[test]
