@@ -99,6 +99,13 @@ impl ApiError {
         Self::Internal(cause.into())
     }
 
+    /// Something stored that cannot be read: why, without the value that stands there, which may be a caller's text.
+    pub fn unreadable(error: impl std::fmt::Display) -> Self {
+        let said = error.to_string();
+        let why = said.split('"').next().unwrap_or_default();
+        Self::internal(format!("what is stored cannot be read: {why}"))
+    }
+
     /// Of two refusals by a rate the one that lasts longer; what is ours to mend before either.
     pub(crate) fn longer(one: Option<Self>, other: Self) -> Self {
         let seconds = |error: &Self| match error {
@@ -282,6 +289,13 @@ impl From<ApiError> for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_unreadable_is_not_told_with_its_value() {
+        let wrong = serde_json::from_str::<Vec<u8>>(r#"["ada@example.com"]"#).expect_err("no number");
+        let ApiError::Internal(cause) = ApiError::unreadable(wrong) else { panic!("another error") };
+        assert_eq!(chain(&*cause), "what is stored cannot be read: invalid type: string ");
+    }
 
     #[test]
     fn causes_stay_inside() {

@@ -331,7 +331,7 @@ where
 
 /// A record from its attributes.
 pub(crate) fn record<T: DeserializeOwned>(attributes: Attributes) -> Result<T, ApiError> {
-    serde_dynamo::from_item(attributes).map_err(ApiError::internal)
+    serde_dynamo::from_item(attributes).map_err(ApiError::unreadable)
 }
 
 /// A record's attributes under its key.

@@ -360,7 +360,7 @@ async fn what_a_job_took_when_it_was_accepted_again_comes_back() {
     }
 }
 
-/// A job that is read before midnight and accepted again after it takes of the day that is then, and what it does not cost goes back there.
+/// A job that is read before midnight and accepted again after it takes from the cap of the new day, and what it does not cost goes back there.
 #[tokio::test]
 async fn what_is_accepted_again_across_midnight_comes_back() {
     let providers = Providers::start().await;

@@ -95,7 +95,7 @@ impl AccountMails {
     async fn due(&self, context: &Context, job: &JobRecord) -> Result<Result<Letter, RunOutcome>, ApiError> {
         let mail: AccountMail = match context.store().job_input(job).await {
             Err(ApiError::NotFound) => return Ok(Err(RunOutcome::expired())),
-            text => serde_json::from_str(&text?).map_err(ApiError::internal)?,
+            text => serde_json::from_str(&text?).map_err(ApiError::unreadable)?,
         };
         let is_late = job.created_at.plus(mail.useful_for()) < context.now();
         let letter = if is_late { None } else { wanted(context, &mail, job.job_id).await? };

@@ -52,7 +52,7 @@ impl Work for Emails {
         let store = context.store();
         let message: Message = match store.job_input(&job).await {
             Err(ApiError::NotFound) => return Ok(Some((job, RunOutcome::expired()))),
-            text => serde_json::from_str(&text?).map_err(ApiError::internal)?,
+            text => serde_json::from_str(&text?).map_err(ApiError::unreadable)?,
         };
         if !store.suppressed(message.to.as_slice()).await?.is_empty() {
             let refused = RunOutcome::failed("recipient_suppressed", "A recipient is on the suppression list.");

@@ -149,7 +149,7 @@ async fn again(
             return Err(ApiError::PlanForbids("The text is longer than your plan allows."));
         }
         JobKind::SendEmail => {
-            let message: Message = serde_json::from_str(&input).map_err(ApiError::internal)?;
+            let message: Message = serde_json::from_str(&input).map_err(ApiError::unreadable)?;
             if let Some(user) = asks {
                 check_sender(user, org.plan, &message)?;
             }

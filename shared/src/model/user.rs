@@ -16,7 +16,8 @@ pub struct UserRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email_verified_at: Option<Moment>,
     pub created_at: Moment,
-    /// Until when its user may prove that, if it has not; then the account ends. Accounts from before do not.
+    /// Until when its address may be proven, if it is not yet: then the account ends. Accounts from before this was kept have none, and keep
+    /// their profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unproven_until: Option<Moment>,
     pub version: u64,

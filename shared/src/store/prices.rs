@@ -84,7 +84,7 @@ impl Store {
             let mut data: Vec<ModelPrice> = Vec::new();
             for item in chunks {
                 let chunk: Chunk = record(item)?;
-                data.extend(serde_json::from_str::<Vec<_>>(&chunk.models).map_err(ApiError::internal)?);
+                data.extend(serde_json::from_str::<Vec<_>>(&chunk.models).map_err(ApiError::unreadable)?);
             }
             Ok(Some(Catalogue { as_of: manifest.as_of, unit: manifest.unit, data }))
         })

@@ -149,6 +149,11 @@ async fn the_providers_events_settle_what_is_unknown() {
         assert_eq!(rig.deliver().await.deleted.len(), 1);
         let job = rig.job(&owner, &id).await;
         assert_eq!(job["state"], state, "{kind}: {job}");
+        // That it was taken is no news twice, and another e-mail is not this one.
+        happened(&rig, &owner, &id, "Send", json!({}));
+        reported(&rig, (owner.org_id.as_str(), &id), "another", "Reject", json!({}));
+        rig.deliver().await;
+        assert_eq!(rig.job(&owner, &id).await["state"], state, "{kind}");
         // The service looks into an e-mail after it took it. What it threw away stays so.
         for later in ["Reject", "Send", "Delivery"] {
             happened(&rig, &owner, &id, later, json!({}));

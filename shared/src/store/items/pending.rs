@@ -61,7 +61,7 @@ impl BatchWork {
     }
 
     fn read(text: Option<&str>) -> Result<Self, ApiError> {
-        serde_json::from_str(text.unwrap_or_default()).map_err(ApiError::internal)
+        serde_json::from_str(text.unwrap_or_default()).map_err(ApiError::unreadable)
     }
 
     /// What a key notes of a batch that is gone on with.
