@@ -17,7 +17,7 @@ pub struct RetryTerms {
 
 impl JobRecord {
     /// A failed job in the queue again, with all its runs and its whole time before it, in the month of now; `None` if it did not fail.
-    /// What it holds is to be taken in that month, and what it may cost of a day's cap ([`Self::taking_of_cap`]).
+    /// What it holds is to be taken in that month, and what it may cost of a day's cap (`taking_of_cap`).
     #[must_use]
     pub fn accepted_again(&self, terms: RetryTerms, now: Moment) -> Option<Self> {
         let RetryTerms { budget_nanos, budget_version, takes_unit } = terms;
