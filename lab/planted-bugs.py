@@ -46,7 +46,7 @@ class Bug:
         self.files = set(re.findall(r"^\+\+\+ b/(\S+)", text, re.M)) | set(re.findall(r"^--- a/(\S+)", text, re.M))
         # By file, from which line to which.
         self.places = {}
-        for of_file in re.split(r"^--- (?=a/)", text, flags=re.M)[1:]:
+        for of_file in re.split(r"^--- (?=a/|/dev/null)", text, flags=re.M)[1:]:
             file = of_file.split()[0].removeprefix("a/")
             for begin, hunk in re.findall(r"^@@ -(\d+).*\n((?:[ +-].*\n?|\n)*)", of_file, re.M):
                 self.places.setdefault(file, []).append(place(file, int(begin), [line[1:] for line in hunk.rstrip("\n").split("\n") if line[:1] != "+"]))

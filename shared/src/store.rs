@@ -295,7 +295,7 @@ pub(crate) fn backoff(attempt: u32) -> Duration {
     Duration::from_micros(random % ceiling_us)
 }
 
-/// Waits before another attempt. The first one begins at once, and none is waited for that does not come.
+/// Waits before an attempt, but for the first. Loops call it at their head, so that nobody waits after the last one.
 pub(crate) async fn wait_before(attempt: u32) {
     if attempt > 0 {
         tokio::time::sleep(backoff(attempt - 1)).await;

@@ -146,7 +146,7 @@ async fn head_and_slashes_work_on_every_path() {
         send(api.request(Method::POST, "//items//").bearer_auth(&actor.token).json(&json!({"name": "x"}))).await;
     let found = api.get(&actor, &created.location()).await;
     assert_eq!((found.status, &found.body), (200, &created.body), "{}", created.header("location"));
-    // A reply grows with none that anybody adds.
+    // However many slashes a caller adds, the reply does not grow.
     let path = format!("/items{}", "/".repeat(8));
     let most = send(api.request(Method::POST, &path).bearer_auth(&actor.token).json(&json!({"name": "x"}))).await;
     assert_eq!(api.get(&actor, &most.location()).await.body, most.body, "{}", most.header("location"));

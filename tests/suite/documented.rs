@@ -61,7 +61,7 @@ fn resolved(node: &'static Value) -> &'static Value {
     }
 }
 
-/// The operation of a request, if the document has one. More than eight slashes behind it are no part of a path.
+/// The operation of a request, if the document has one. A path with more than eight slashes behind it is that of none.
 fn operation(method: &Method, path: &str) -> Option<&'static Value> {
     if path.ends_with(&"/".repeat(9)) {
         return None;

@@ -115,18 +115,18 @@ impl JobRecord {
         }
     }
 
-    /// Today, for whoever takes what a run may cost of the operator's cap; none if it costs nothing.
-    pub(super) fn takes_of_cap_at(&self, now: Moment) -> Option<String> {
-        (self.reserved_nanos > 0).then(|| now.day())
-    }
-
     /// The same job, for which what it may cost was taken of a day's cap: what it does not cost goes back there.
     pub(crate) fn taking_of_cap(self, day: &str) -> Self {
-        Self { cap_day: (self.reserved_nanos > 0).then(|| day.to_owned()), ..self }
+        Self { cap_day: self.cap_day_of(day.to_owned()), ..self }
+    }
+
+    /// A day, if a run takes of its cap what it may cost; none if it costs nothing.
+    fn cap_day_of(&self, day: String) -> Option<String> {
+        Some(day).filter(|_| self.reserved_nanos > 0)
     }
 
     fn cap_day_after(&self, takes: bool, now: Moment) -> Option<String> {
-        if takes { self.takes_of_cap_at(now) } else { self.cap_day.clone() }
+        if takes { self.cap_day_of(now.day()) } else { self.cap_day.clone() }
     }
 
     /// What the takeover of a dead run adds to what is held: the dead run may have cost its whole reservation.
