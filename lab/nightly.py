@@ -6,9 +6,8 @@ A step that has passed for the present commit is not run again, so that a night 
 it is. Results stay in target/nightly/<commit>: a log for each step, and its seconds once it has passed. With uncommitted changes
 nothing is kept.
 
-Most steps are builds, which take every processor for a while, programs that take one, or scripts that mostly wait. Each kind is a lane of
-its own beside the others: CHANGES plants bugs in a copy, TESTS runs what is compiled optimized, SCRIPTS the functions of `quick`. The
-release builds wait for SCRIPTS, whose functions they overwrite. What judges time runs at the end, by itself.
+Most steps are builds, which take every processor for a while, programs that take one, or scripts that mostly wait. So several run side by
+side, in the order below, each once what it needs has ended. What judges time runs at the end, by itself.
 """
 import argparse, concurrent.futures, json, os, pathlib, shutil, subprocess, sys, time
 
@@ -20,66 +19,64 @@ MEASURED = ["get-user", "get-org-plan", "list-items", "create-item", "analyze"]
 RATIO = ["just", "bench", "--no-build", "--only", "get-user", "--local", "target/debug/local"]
 
 SUITE = ["cargo", "test", "--workspace", "--locked", "--test", "suite", "--"]
-# What runs for minutes is compiled so: a third of the time, with all checks of a debug build.
-OPTIMIZED = {"CARGO_PROFILE_DEV_OPT_LEVEL": "1"}
-# By name: what it guards, its command, and variables. In each lane they run in this order: `sam-local` and `procedures` take the functions
-# of `quick`, what is measured those of `release`; those of `untrained` lie apart.
+# A name for each: what it guards, its command, and variables.
 STEPS = {
-    "build": ("all tests compile", ["cargo", "test", "--workspace", "--locked", "--no-run"], {}),
-    "optimized": ("what runs for minutes or for hours of virtual time compiles, optimized",
-                  ["cargo", "build", "--workspace", "--locked", "--bin", "local", "--bin", "load", "--test", "suite", "--test", "kill",
-                   "--test", "unkind", "--test", "hot-tenant", "--test", "growth"], OPTIMIZED),
+    "build": ("all functions, the local system and what tries it compile",
+              ["cargo", "build", "--workspace", "--locked", "--bins", "--test", "suite", "--test", "kill", "--test", "unkind", "--test", "hot-tenant",
+               "--test", "growth"], {}),
+    "discovery": ("the cache's tests compile, with what finds it by its name",
+                  ["cargo", "test", "--workspace", "--features", "shared/discovery", "--locked", "--no-run", "--test", "redis"], {}),
     "planted": ("cargo's tests find each planted bug that is theirs to find, many in one build", ["lab/planted-bugs.py", "--together"], {}),
-    "planted-scripts": ("scripts find each planted bug that is theirs to find", ["lab/planted-bugs.py", "--scripts"],
-                        {"CARGO_TARGET_DIR": "target/planted-scripts"}),
-    "racers": ("1,000 racers for the last unit of a limit", [*SUITE, "hot::room::of_many_racers"],
-               OPTIMIZED | {"CITIZEN_RACERS": "1000", "CITIZEN_LIKE_AWS": "rigs"}),
-    "kill": ("nothing is lost or done twice while processes are killed",
-             ["cargo", "test", "--workspace", "--locked", "--test", "kill", "--", "--jobs", "2000", "--kills", "400", "--outage", "10000", "--unkind"],
-             OPTIMIZED),
-    "keys": ("10,000 idempotency keys with eight callers each", [*SUITE, "jobs::idempotency::of_eight_racing"], OPTIMIZED | {"CITIZEN_KEYS": "10000"}),
-    "shards": ("2,000 live jobs are swept when the index of what is due has twice the shards",
-               [*SUITE, "jobs::sweeping::when_the_shards"], OPTIMIZED | {"CITIZEN_DUE_JOBS": "2000"}),
-    "unkind": ("jobs under providers and a database on bad days, for hours of virtual time", ["just", "unkind"], OPTIMIZED),
-    "history": ("no stale read in a million cache operations",
-                ["cargo", "test", "--workspace", "--locked", "--features", "shared/discovery", "--test", "redis", "consistency"],
-                {"CACHE_OPERATIONS": "1000000"}),
-    "redis": ("the whole suite over a real Redis, its own system in the like-aws world", [".ci/test-redis.sh", "--all"], {"CITIZEN_LIKE_AWS": "1"}),
-    "queue-features": ("the embedded queues are like MiniStack's", [".ci/test-ministack-sqs.sh"], {}),
-    "clients": ("clients generated from the document compile strictly and make a walk", [".ci/with-local.sh", "lab/clients/run.sh"], OPTIMIZED),
-    "browser": ("a real browser keeps the session's cookie, and /docs works as it stands", ["lab/browser/run.sh"], OPTIMIZED),
-    "stranger": ("nothing gets through that a stranger tries who knows the address and the documents, in the like-aws world",
-                 [".ci/with-local.sh", "sh", "-c", "lab/stranger.py $URL --seconds 120 --environments 16"], OPTIMIZED | {"LOCAL_OPTIONS": "--like-aws"}),
-    "schemathesis": ("generated requests, five times as many", [".ci/schemathesis.sh", "1000"], OPTIMIZED),
-    "growth": ("no endpoint's cost grows with what is stored", ["just", "growth"], {}),
-    "like-aws-kill": ("nothing is lost or done twice in the like-aws world",
-                      ["cargo", "test", "--workspace", "--locked", "--test", "kill", "--", "--jobs", "400", "--kills", "80", "--outage", "0", "--unkind"],
-                      OPTIMIZED | {"CITIZEN_LIKE_AWS": "1"}),
-    "load": ("the truth holds under load", ["just", "load"], OPTIMIZED),
-    "hot-tenant": ("one organization bears 5,500 requests a second in the like-aws world and its time", ["just", "hot-tenant"], {}),
     "quick": ("all functions as the tests have them, for the three steps below", ["deploy/build-functions.py", "--quick", "--quiet", "--locked"], {}),
-    "readme": ("the README's Deploy, pasted, on MiniStack", ["deploy/readme-local.py"], {}),
     "procedures": ("going back, restoring, rotating, raising limits and another region, on MiniStack", ["deploy/procedures-local.py"], {}),
-    "sam-local": ("each function by `sam local invoke` in a container", [".ci/with-local.sh", "deploy/sam-local.sh"], OPTIMIZED),
-    "plain": ("a function as `just build` makes it", ["deploy/build-functions.py", "--quiet", "--locked", "--bin", "get-user"], {}),
+    "readme": ("the README's Deploy, pasted, on MiniStack", ["deploy/readme-local.py"], {}),
+    "sam-local": ("each function by `sam local invoke` in a container", [".ci/with-local.sh", "deploy/sam-local.sh"], {}),
     "release": ("the release build: link-time optimization and training",
                 ["deploy/build-functions.py", "--release", "--quiet", "--locked", *(word for name in MEASURED for word in ("--bin", name))], {}),
-    "yardstick": ("the hand-written function as a release", ["cargo", "build", "--release", "--locked", "--package", "yardstick"], {}),
-    "instructions": ("instruction counts of the release build", ["lab/bench/instructions.py"], {}),
-    "ratio": ("at most 0.70 of the hand-written function's CPU, by turns", [*RATIO, "--at-most", "0.70"], {}),
     "untrained": ("the release build of get-user without training",
                   ["deploy/build-functions.py", "--release", "--untrained", "--quiet", "--locked", "--bin", "get-user", "--bin", "analyze",
                    "--lambda-dir", "target/untrained"], {}),
+    "yardstick": ("the hand-written function as a release", ["cargo", "build", "--release", "--locked", "--package", "yardstick"], {}),
+    "plain": ("a function as `just build` makes it", ["deploy/build-functions.py", "--quiet", "--locked", "--bin", "get-user",
+                                                      "--lambda-dir", "target/plain-functions"], {}),
+    "planted-scripts": ("scripts find each planted bug that is theirs to find", ["lab/planted-bugs.py", "--scripts"],
+                        {"CARGO_TARGET_DIR": "target/planted-scripts"}),
+    "unkind": ("jobs under providers and a database on bad days, for hours of virtual time", ["just", "unkind"], {}),
+    "growth": ("no endpoint's cost grows with what is stored", ["just", "growth"], {}),
+    "schemathesis": ("generated requests, three times as many", [".ci/schemathesis.sh", "300"], {}),
+    "redis": ("the whole suite over a real Redis, its own system in the like-aws world", [".ci/test-redis.sh", "--all"], {"CITIZEN_LIKE_AWS": "1"}),
+    "kill": ("nothing is lost or done twice while processes are killed",
+             ["cargo", "test", "--workspace", "--locked", "--test", "kill", "--", "--jobs", "2000", "--kills", "400", "--outage", "10000", "--unkind"], {}),
+    "shards": ("2,000 live jobs are swept when the index of what is due has twice the shards",
+               [*SUITE, "jobs::sweeping::when_the_shards"], {"CITIZEN_DUE_JOBS": "2000"}),
+    "keys": ("10,000 idempotency keys with eight callers each", [*SUITE, "jobs::idempotency::of_eight_racing"], {"CITIZEN_KEYS": "10000"}),
+    "history": ("no stale read in a million cache operations",
+                ["cargo", "test", "--workspace", "--locked", "--features", "shared/discovery", "--test", "redis", "consistency"],
+                {"CACHE_OPERATIONS": "1000000"}),
+    "clients": ("clients generated from the document compile strictly and make a walk", [".ci/with-local.sh", "lab/clients/run.sh"], {}),
+    "browser": ("a real browser keeps the session's cookie, and /docs works as it stands", ["lab/browser/run.sh"], {}),
+    "queue-features": ("the embedded queues are like MiniStack's", [".ci/test-ministack-sqs.sh"], {}),
+    "racers": ("1,000 racers for the last unit of a limit", [*SUITE, "hot::room::of_many_racers"],
+               {"CITIZEN_RACERS": "1000", "CITIZEN_LIKE_AWS": "rigs"}),
+    "like-aws-kill": ("nothing is lost or done twice in the like-aws world",
+                      ["cargo", "test", "--workspace", "--locked", "--test", "kill", "--", "--jobs", "400", "--kills", "80", "--outage", "0", "--unkind"],
+                      {"CITIZEN_LIKE_AWS": "1"}),
+    "stranger": ("nothing gets through that a stranger tries who knows the address and the documents, in the like-aws world",
+                 [".ci/with-local.sh", "sh", "-c", "lab/stranger.py $URL --seconds 120 --environments 16"], {"LOCAL_OPTIONS": "--like-aws"}),
+    "load": ("the truth holds under load", ["just", "load"], {}),
+    "hot-tenant": ("one organization bears 5,500 requests a second in the like-aws world and its time", ["just", "hot-tenant"], {}),
+    "instructions": ("instruction counts of the release build", ["lab/bench/instructions.py"], {}),
+    "ratio": ("at most 0.70 of the hand-written function's CPU, by turns", [*RATIO, "--at-most", "0.70"], {}),
     "ratio-untrained": ("at most 0.95 of it without training", [*RATIO, "--binaries", "target/untrained", "--at-most", "0.95"], {}),
 }
-
-FIRST = {"build"}
-CHANGES = {"planted"}
-TESTS = {"optimized", "racers", "keys", "shards", "history", "redis", "queue-features", "kill", "unkind", "growth", "like-aws-kill", "stranger",
-         "schemathesis", "load", "hot-tenant"}
-SCRIPTS = {"quick", "readme", "procedures", "sam-local", "clients", "browser", "planted-scripts"}
-ALONE = {"instructions", "ratio", "ratio-untrained"}
-RELEASES = set(STEPS) - FIRST - CHANGES - TESTS - SCRIPTS - ALONE
+# What runs for minutes is compiled so: a third of the time, with all checks of a debug build. The same for all, so that nothing is twice.
+OPTIMIZED = {"CARGO_PROFILE_DEV_OPT_LEVEL": "1"}
+# By themselves, before all others and after them. What takes longest, and what much waits for, stands first of the others.
+FIRST, ALONE = ["build", "discovery"], ["instructions", "ratio", "ratio-untrained"]
+AT_ONCE = 3
+# What a step waits for: functions that it takes, functions of others that it overwrites, and who builds into the same folder.
+AFTER = {"procedures": ["quick"], "readme": ["quick"], "sam-local": ["quick"], "release": ["procedures", "readme", "sam-local"],
+         "untrained": ["release"], "yardstick": ["untrained"]}
 
 
 def say(*words):
@@ -87,21 +84,38 @@ def say(*words):
 
 
 def run(name, folder, environment):
-    """Runs a step; its seconds, or None when it failed. Its log is kept."""
+    """Runs a step; whether it passed. Its log is kept, and how long it took when it passed: seconds, and those of all processors together."""
     purpose, command, variables = STEPS[name]
     print(f"::: {name}: {purpose}", flush=True)
     start = time.monotonic()
     log = folder / f"{name}.log"
     with log.open("w") as file:
-        done = subprocess.run(command, cwd=ROOT, env=environment | variables, stdout=file, stderr=subprocess.STDOUT)
-    seconds = round(time.monotonic() - start)
-    if done.returncode:
+        begun = subprocess.Popen(command, cwd=ROOT, env=environment | variables, stdout=file, stderr=subprocess.STDOUT)
+        _, status, used = os.wait4(begun.pid, 0)
+        begun.returncode = os.waitstatus_to_exitcode(status)
+    seconds, processors = round(time.monotonic() - start), round(used.ru_utime + used.ru_stime)
+    if begun.returncode:
         print(log.read_text()[-6000:])
         print(f"::: {name} FAILED after {seconds} s, log in {log}", flush=True)
-        return None
-    print(f"::: {name} took {seconds} s", flush=True)
-    (folder / f"{name}.json").write_text(json.dumps({"seconds": seconds, "ended": time.strftime("%FT%TZ", time.gmtime())}))
-    return seconds
+        return False
+    print(f"::: {name} took {seconds} s, {processors} s of processors", flush=True)
+    (folder / f"{name}.json").write_text(json.dumps({"seconds": seconds, "processors": processors, "ended": time.strftime("%FT%TZ", time.gmtime())}))
+    return True
+
+
+def side_by_side(names, folder, environment):
+    """Runs steps, some at once; those that failed."""
+    left, running, failed = list(names), {}, []
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        while left or running:
+            for name in list(left):
+                if len(running) < AT_ONCE and not {*left, *running.values()} & {*AFTER.get(name, [])}:
+                    left.remove(name)
+                    running[pool.submit(run, name, folder, environment)] = name
+            for ended in concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED).done:
+                name = running.pop(ended)
+                failed += [name] * (not ended.result())
+    return failed
 
 
 def main():
@@ -112,7 +126,7 @@ def main():
     if options.list:
         print("\n".join(f"{name:<15} {purpose}" for name, (purpose, _, _) in STEPS.items()))
         return
-    environment = os.environ | {"PATH": f"{TOOLS}/venv/bin:{TOOLS}/cargo/bin:{os.environ['PATH']}", "CARGO_INCREMENTAL": "0",
+    environment = os.environ | OPTIMIZED | {"PATH": f"{TOOLS}/venv/bin:{TOOLS}/cargo/bin:{os.environ['PATH']}", "CARGO_INCREMENTAL": "0",
                                 "CARGO_TERM_COLOR": "never"}
     commit = say("git", "rev-parse", "--short=12", "HEAD")
     changed = bool(say("git", "status", "--porcelain"))
@@ -129,12 +143,10 @@ def main():
         kept.unlink(missing_ok=True)
         todo.append(name)
     begun = time.monotonic()
-    lane = lambda names: [name for name in todo if name in names and run(name, folder, environment) is None]
-    failed = lane(FIRST)
-    with concurrent.futures.ThreadPoolExecutor() as lanes:
-        tests, scripts = lanes.submit(lane, TESTS), lanes.submit(lane, SCRIPTS)
-        failed += lane(CHANGES) + scripts.result() + lane(RELEASES) + tests.result()
-    failed += lane(ALONE)
+    one_by_one = lambda names: [name for name in names if name in todo and not run(name, folder, environment)]
+    failed = one_by_one(FIRST)
+    failed += side_by_side([name for name in todo if name not in FIRST + ALONE], folder, environment)
+    failed += one_by_one(ALONE)
     passed = len(list(folder.glob("*.json")))
     print(f"::: {commit}: {passed} of {len(STEPS)} steps have passed; {len(todo)} ran, in {time.monotonic() - begun:.0f} s")
     if failed:

@@ -11,12 +11,13 @@ alone. A test could also fail for a neighbour's bug and hide that its own is not
 those near them, or are found by the same test, and no three by the same module; and who is whose neighbour depends on the commit: what one
 night hides, another one shows.
 """
-import argparse, collections, os, pathlib, random, re, shlex, shutil, signal, subprocess, sys, tempfile, time
+import argparse, collections, json, os, pathlib, random, re, shlex, shutil, signal, subprocess, sys, tempfile, time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUGS = ROOT / "lab/planted-bugs"
 TOOLS = pathlib.Path(os.environ.get("CITIZEN_TOOLS", pathlib.Path.home() / ".cache/citizen-tools"))
 AT_ONCE = 62
+DISCOVERY = " --features shared/discovery"
 OF_A_MODULE = 2
 # Lines between two bugs of one file.
 APART = 25
@@ -40,9 +41,12 @@ class Bug:
         text = path.read_text()
         self.path, self.name = path, f"{path.parent.name}/{path.stem}"
         self.test = re.search(r"^Test: (.+)$", text, re.M)[1].strip().replace("--package ", "-p ")
-        # With the suite's package beside it: the features of all dependencies are those of the workspace's tests then, and nothing is
-        # compiled anew for them.
-        self.test = re.sub(r"^(-p \S+)", r"\1 -p tests", self.test)
+        self.is_script = self.test.startswith(("deploy/", "lab/", ".ci/"))
+        if not self.is_script:
+            # With the suite's package and with what finds the cache by its name: the features are the same for the tests of all bugs then,
+            # so that one build has them.
+            self.test = re.sub(r"^(-p \S+)", r"\1 -p tests", self.test.replace(DISCOVERY, ""))
+            self.test = re.sub(r"^(--workspace|-p \S+ -p tests)", rf"\1{DISCOVERY}", self.test)
         self.files = set(re.findall(r"^\+\+\+ b/(\S+)", text, re.M)) | set(re.findall(r"^--- a/(\S+)", text, re.M))
         # By file, from which line to which.
         self.places = {}
@@ -50,17 +54,11 @@ class Bug:
             file = of_file.split()[0].removeprefix("a/")
             for begin, hunk in re.findall(r"^@@ -(\d+).*\n((?:[ +-].*\n?|\n)*)", of_file, re.M):
                 self.places.setdefault(file, []).append(place(file, int(begin), [line[1:] for line in hunk.rstrip("\n").split("\n") if line[:1] != "+"]))
-        self.is_script = self.test.startswith(("deploy/", "lab/", ".ci/"))
         self.program = self.test.split(" -- ")[0] if " -- " in self.test else self.test.rpartition(" ")[0]
         self.wanted = self.test.split()[-1]
         self.is_exact = "--exact" in self.test.split()
         # Of one program. A test that is in no module has nothing in common with the others.
         self.module = self.program, self.wanted.rpartition("::")[0] or self.wanted
-
-    @property
-    def kind(self):
-        """What is compiled for it: with other features it has builds of its own, and the suite needs no crate's own tests beside it."""
-        return "--features" in self.program, self.program.endswith("--test suite")
 
     def is_near(self, other):
         """Whether the same test finds it, or it touches lines that another one touches, or lines near those."""
@@ -73,9 +71,14 @@ class Copy:
     """A copy of the sources, with a folder of its own for what is built."""
 
     def __init__(self, folder):
-        self.folder = folder
+        self.folder = folder / "sources"
+        self.folder.mkdir()
         target = ROOT / os.environ.get("CARGO_TARGET_DIR", "target/planted-bugs")
-        take_over(target)
+        packages = own_packages()
+        take_over(target, packages)
+        # However dependencies are compiled (CARGO_PROFILE_DEV_OPT_LEVEL): what each bug has compiled anew is not optimized.
+        (folder / ".cargo").mkdir()
+        (folder / ".cargo/config.toml").write_text("\n".join(f"[profile.dev.package.{name}]\nopt-level = 0" for name in sorted(packages)))
         # A bug changes one function, so what was compiled before is of use. Nobody looks for lines.
         self.environment = os.environ | {
             "CARGO_TARGET_DIR": str(target), "CARGO_INCREMENTAL": "1", "CARGO_PROFILE_DEV_DEBUG": "false", "RUST_BACKTRACE": "0",
@@ -83,7 +86,7 @@ class Copy:
         # With new times: what an earlier run built, with a bug or in another folder, is not taken for what these sources give.
         files = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True)
         packed = subprocess.run(["tar", "--null", "--files-from=-", "-c"], cwd=ROOT, input=files.stdout, capture_output=True, check=True)
-        subprocess.run(["tar", "-x", "-m", "-C", folder], input=packed.stdout, check=True)
+        subprocess.run(["tar", "-x", "-m", "-C", self.folder], input=packed.stdout, check=True)
 
     def apply(self, bug, *options):
         subprocess.run(["git", "apply", "--recount", *options, bug.path], cwd=self.folder, check=True)
@@ -128,13 +131,18 @@ class Copy:
         return self.run(bug.test if bug.is_script else ["cargo", "test", "--quiet", *shlex.split(bug.test)], TIMEOUT_S)
 
 
-def take_over(target):
+def own_packages():
+    """The packages of the workspace, with the names of what is compiled of each."""
+    metadata = subprocess.run(["cargo", "metadata", "--no-deps", "--offline", "--format-version", "1"], cwd=ROOT, capture_output=True, check=True)
+    return {package["name"]: {target["name"] for target in package["targets"]} for package in json.loads(metadata.stdout)["packages"]}
+
+
+def take_over(target, packages):
     """Dependencies are the same: what the workspace's own tests have compiled of them is taken over."""
     built = ROOT / "target/debug"
     if (target / "debug").exists() or not (built / "deps").is_dir():
         return
-    metadata = subprocess.run(["cargo", "metadata", "--no-deps", "--offline", "--format-version", "1"], cwd=ROOT, capture_output=True, check=True, text=True)
-    own = {name.replace("-", "_") for name in re.findall(r'"name":"([^"]*)","version":"[^"]*","id":"path', metadata.stdout)} | {"suite"}
+    own = {name.replace("-", "_") for package, targets in packages.items() for name in [package, *targets]}
     # What says that a crate is compiled comes first: others may compile meanwhile.
     for part in (".fingerprint", "build", "deps"):
         (target / "debug" / part).mkdir(parents=True)
@@ -199,7 +207,7 @@ def plant(copy, bugs):
 
 
 def neighbours(bugs):
-    """Bugs of one kind in batches."""
+    """Bugs in batches."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
     bugs = sorted(bugs, key=lambda bug: bug.name)
     random.Random(commit).shuffle(bugs)
@@ -227,8 +235,7 @@ def main():
     options = parser.parse_args()
     bugs = [Bug(path) for path in sorted(BUGS.glob("*/*.patch"))]
     if options.together:
-        compiled = [bug for bug in bugs if not bug.is_script]
-        batches = [batch for kind in sorted({bug.kind for bug in compiled}) for batch in neighbours([bug for bug in compiled if bug.kind == kind])]
+        batches = neighbours([bug for bug in bugs if not bug.is_script])
     elif options.scripts:
         batches = [[bug] for bug in bugs if bug.is_script]
     else:
@@ -236,7 +243,7 @@ def main():
     if not batches:
         parser.error(f"no such bugs: {BUGS}/{options.group}/*{options.part}*.patch")
     with tempfile.TemporaryDirectory() as folder:
-        copy = Copy(folder)
+        copy = Copy(pathlib.Path(folder))
         begun = time.monotonic()
         pass_without(copy, [bug for batch in batches for bug in batch])
         print(f"without a bug all tests pass, {time.monotonic() - begun:.0f} s", flush=True)

@@ -61,7 +61,7 @@ const MODIFYING: &str = "<DescribeServerlessCachesResponse xmlns=\"http://elasti
     </DescribeServerlessCachesResponse>";
 
 #[tokio::test]
-#[ignore = "needs a build with shared/discovery: just test-redis"]
+#[ignore = "needs a build with shared/discovery: just planted-bugs cache 134"]
 async fn the_control_plane_is_named_with_what_it_says() {
     let system = System::start(Options::ephemeral()).await.unwrap();
     let well = control_plane(StatusCode::OK, MODIFYING).await;
