@@ -72,7 +72,7 @@ async fn count(rig: &Rig, owner: &Actor, state: &str) -> usize {
     }
 }
 
-/// Messages of a job that has ended ask for no call and take no place in the backlog, however busy the provider is.
+/// Messages of a job that has ended ask for no call and take no place in the backlog, whether the provider is busy or free.
 #[tokio::test]
 async fn late_messages_of_an_ended_job_take_no_turn() {
     let providers = Providers::start().await;
@@ -85,15 +85,25 @@ async fn late_messages_of_an_ended_job_take_no_turn() {
     let jobs = join_all(ids.iter().map(|id| record(id))).await;
     let last = jobs.iter().filter_map(|job| job.not_before).max().expect("the rate is used up");
     let ended = jobs.into_iter().find(|job| job.state.has_ended()).unwrap();
-    for _ in 0..10 {
-        rig.system.context().queue(JobKind::Analyze).unwrap().send(&JobMessage::of(&ended)).await.unwrap();
-    }
-    rig.deliver_all().await;
-    assert_eq!(record(&ended.job_id.to_string()).await, ended);
+    let late_messages = async || {
+        for _ in 0..10 {
+            rig.system.context().queue(JobKind::Analyze).unwrap().send(&JobMessage::of(&ended)).await.unwrap();
+        }
+        rig.deliver_all().await;
+        assert_eq!(record(&ended.job_id.to_string()).await, ended);
+    };
+    late_messages().await;
     let next = analyses(&rig, &owner, 1).await.remove(0);
     rig.deliver_all().await;
     let turn = record(&next).await.not_before.unwrap();
     assert!(turn <= last.plus(2 * MINUTE), "{turn:?} is not the turn after {last:?}");
+
+    pass(&rig, MINUTE, 20 * MINUTE, async || record(&next).await.state.has_ended()).await;
+    rig.system.clock().jump(2 * MINUTE);
+    late_messages().await;
+    let next = analyses(&rig, &owner, 1).await.remove(0);
+    rig.deliver_all().await;
+    assert_eq!(rig.job(&owner, &next).await["state"], "succeeded", "messages of an ended job took the free call");
 }
 
 /// A message that came to another kind's queue is nobody's there: the job's own entry brings it where it belongs.
