@@ -68,11 +68,12 @@ STEPS = {
     "instructions": ("instruction counts of the release build", ["lab/bench/instructions.py"], {}),
     "ratio": ("at most 0.70 of the hand-written function's CPU, by turns", [*RATIO, "--at-most", "0.70"], {}),
     "ratio-untrained": ("at most 0.95 of it without training", [*RATIO, "--binaries", "target/untrained", "--at-most", "0.95"], {}),
+    "sizes": ("zip and memory of get-user", [*RATIO, "--rounds", "1"], {}),
 }
 # What runs for minutes is compiled so: a third of the time, with all checks of a debug build. The same for all, so that nothing is twice.
 OPTIMIZED = {"CARGO_PROFILE_DEV_OPT_LEVEL": "1"}
 # By themselves, before all others and after them. What takes longest, and what much waits for, stands first of the others.
-FIRST, ALONE = ["build", "discovery"], ["instructions", "ratio", "ratio-untrained"]
+FIRST, ALONE = ["build", "discovery"], ["instructions", "ratio", "ratio-untrained", "sizes"]
 AT_ONCE = 3
 # What a step waits for: functions that it takes, functions of others that it overwrites, and who builds into the same folder.
 AFTER = {"procedures": ["quick"], "readme": ["quick"], "sam-local": ["quick"], "release": ["procedures", "readme", "sam-local"],

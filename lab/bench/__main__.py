@@ -114,7 +114,7 @@ def arguments():
     parser.add_argument("--only", nargs="+", metavar="FUNCTION")
     parser.add_argument("--no-build", action="store_true", help="measure what is built already")
     parser.add_argument("--untrained", action="store_true", help="build without training")
-    parser.add_argument("--at-most", type=float, metavar="RATIO", help="fail where get-user takes more than this of the yardstick's CPU")
+    parser.add_argument("--at-most", type=float, metavar="RATIO", help="fail where get-user takes more than this of the yardstick's CPU; without, where its zip or memory is too large")
     parser.add_argument("--binaries", type=pathlib.Path, default=ROOT / "target/lambda", help="as `just build` makes them")
     parser.add_argument("--local", type=pathlib.Path, default=ROOT / "target/release/local")
     parser.add_argument("--yardstick", type=pathlib.Path, default=ROOT / "target/release/yardstick")
