@@ -47,8 +47,9 @@ class Deployment:
         self.folder, self.children = folder, []
         self.port, redis_port = free_port(), free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
-        kept = ("PATH", "HOME", "LANG", "TMPDIR", "RUSTUP_HOME", "CARGO_HOME", "CARGO_INCREMENTAL", "CARGO_TARGET_DIR", "CITIZEN_TOOLS")
-        self.environment = {name: os.environ[name] for name in kept if name in os.environ} | {
+        # With all of cargo's: what is built already is not compiled again with another profile.
+        kept = ("PATH", "HOME", "LANG", "TMPDIR", "RUSTUP_HOME", "CITIZEN_TOOLS")
+        self.environment = {name: value for name, value in os.environ.items() if name in kept or name.startswith("CARGO_")} | {
             "AWS_ENDPOINT_URL": self.endpoint, "AWS_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "SAM_CLI_TELEMETRY": "0",
             "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(self.port), "LAMBDA_EXECUTOR": "local", "IOT_MTLS_ENABLED": "0",
