@@ -128,7 +128,7 @@ def push(deployment):
     said = deployment.run("push.py", "health")
     print("  " + said.strip())
     whole, build = map(float, re.search(r"after ([\d.]+) s, ([\d.]+) of them", said).groups())
-    assert 0.5 < build < whole < 60, said
+    assert 0 < build < whole, said
     again = deployment.run("deploy.py", "dev", "--yes", *deployment.parameters, "AllowedOrigins=https://a.example", "AppUrl=https://a.example")
     assert f"{name}: its alias named another version" in again and deployment.versions() == before, again[-2000:]
     deployment.look()
