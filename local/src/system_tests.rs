@@ -77,9 +77,15 @@ async fn nothing_answers_to_a_foreign_name() {
         ["/", "/docs", "/health", "/auth/me", "/_local/endpoints", "/_local/figures", "/_local/program", "/nowhere"];
     for (address, path) in paths.map(local).into_iter().chain(engines) {
         let (_, port) = address.rsplit_once(':').expect("a port");
-        for own in
-            ["localhost".to_owned(), format!("LOCALHOST:{port}"), "127.0.0.9:1".to_owned(), format!("[::1]:{port}")]
-        {
+        for own in [
+            "localhost".to_owned(),
+            format!("LOCALHOST:{port}"),
+            "127.0.0.9:1".to_owned(),
+            format!("[::1]:{port}"),
+            // As a container's functions ask.
+            format!("172.29.77.1:{port}"),
+            format!("host.docker.internal:{port}"),
+        ] {
             let reply = call_at(&address, &format!("Host: {own}"), "GET", path, "").await;
             assert!(!reply.starts_with("HTTP/1.1 421 ") && reply.starts_with("HTTP/1.1 "), "{own}{path}: {reply}");
         }
@@ -89,6 +95,7 @@ async fn nothing_answers_to_a_foreign_name() {
             format!("Host: localhost.evil.example:{port}"),
             format!("Host: localhost:{port}\r\nHost: evil.example:{port}"),
             "Host: 0.0.0.0".to_owned(),
+            "Host: 203.0.113.1".to_owned(),
             "Host:".to_owned(),
             "Accept: */*".to_owned(),
         ] {
