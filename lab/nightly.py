@@ -37,8 +37,6 @@ STEPS = {
                   ["deploy/build-functions.py", "--release", "--untrained", "--quiet", "--locked", "--bin", "get-user", "--bin", "analyze",
                    "--lambda-dir", "target/untrained"], {}),
     "yardstick": ("the hand-written function as a release", ["cargo", "build", "--release", "--locked", "--package", "yardstick"], {}),
-    "plain": ("a function as `just build` makes it", ["deploy/build-functions.py", "--quiet", "--locked", "--bin", "get-user",
-                                                      "--lambda-dir", "target/plain-functions"], {}),
     "planted-scripts": ("scripts find each planted bug that is theirs to find", ["lab/planted-bugs.py", "--scripts"],
                         {"CARGO_TARGET_DIR": "target/planted-scripts"}),
     "unkind": ("jobs under providers and a database on bad days, for hours of virtual time", ["just", "unkind"], {}),
