@@ -1,6 +1,7 @@
 //! What the world does, and what must come of the jobs meanwhile.
 
 use crate::world::{HOUR, Kind, MINUTE, SECOND, World};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use testkit::providers::{Manner, Scene};
 
@@ -132,13 +133,23 @@ async fn outage(world: &World, scene: Option<Scene>, span: Duration, a_minute: u
 
 /// Nothing failed, and nothing was done twice.
 async fn ended(world: &World, owners: &[&crate::ask::Actor], report: &mut Report) {
-    let mut failed = 0;
+    let (mut failed, mut how) = (0, BTreeMap::<String, (usize, String)>::new());
     for owner in owners {
         for state in ["failed", "unknown", "queued", "running"] {
-            failed += world.count(owner, state).await;
+            for job in world.jobs(owner, state).await {
+                failed += 1;
+                let what = format!("{} {state} {} {}", job["kind"], job["waiting_for"]["code"], job["error"]["code"]);
+                how.entry(what).or_insert((0, job.to_string())).0 += 1;
+            }
         }
     }
     report.hold(format!("{failed} did not succeed"), failed == 0);
+    for (what, (count, one)) in how {
+        println!("{count} are {what}, such as {one}");
+    }
+    if failed > 0 {
+        println!("{}", world.limiters().await);
+    }
     let again = |kind| world.taken(kind).values().map(|times| times.len() - 1).sum::<usize>();
     let (analyses, emails) = (again(Kind::Analysis), again(Kind::Email));
     report.hold(format!("{analyses} analyses and {emails} e-mails done twice"), analyses + emails == 0);

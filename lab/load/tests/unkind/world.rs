@@ -6,6 +6,7 @@ use lambda_http::http::Method;
 use local::like_aws::{Capacity, Errors, Lambda, LikeAws};
 use local::{Options, System, operator};
 use serde_json::{Value, json};
+use shared::model::limiter::Provider;
 use shared::model::org::Plan;
 use shared::store::items::SPREAD_BY_OPERATOR_AFTER;
 use std::collections::{BTreeMap, HashMap};
@@ -166,9 +167,9 @@ impl World {
         self.accepted.lock().unwrap()[text]
     }
 
-    /// How many jobs of an organization are in a state.
-    pub(crate) async fn count(&self, actor: &Actor, state: &str) -> usize {
-        let (mut count, mut cursor) = (0, String::new());
+    /// The jobs of an organization that are in a state.
+    pub(crate) async fn jobs(&self, actor: &Actor, state: &str) -> Vec<Value> {
+        let (mut jobs, mut cursor) = (Vec::new(), String::new());
         loop {
             let path = format!("/jobs?state={state}&limit=100{cursor}");
             let ask = Ask::new(Method::GET, &path, Some(actor), None);
@@ -177,10 +178,18 @@ impl World {
                 tokio::time::sleep(SECOND).await;
                 continue;
             }
-            count += page["data"].as_array().unwrap().len();
-            let Some(next) = page["next_cursor"].as_str() else { return count };
+            jobs.extend(page["data"].as_array().unwrap().iter().cloned());
+            let Some(next) = page["next_cursor"].as_str() else { return jobs };
             cursor = format!("&cursor={next}");
         }
+    }
+
+    /// The buckets and breakers of both providers, and the time.
+    pub(crate) async fn limiters(&self) -> String {
+        let context = self.system.context();
+        let (model, mail) = (Provider::of_model(MODEL), Provider::Mail);
+        let (model, mail) = (context.store().limiter_record(&model).await, context.store().limiter_record(&mail).await);
+        format!("now {:?}, model {model:?}, mail {mail:?}", context.now())
     }
 }
 
