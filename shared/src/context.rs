@@ -111,9 +111,18 @@ impl Context {
         let _late = tokio::time::timeout(SETTLE_WITHIN, all).await;
     }
 
-    /// The key of the security log's hashes, read once; if there is none, it is made where that is allowed.
-    pub(crate) async fn log_key(&self, may_make_it: bool) -> Option<&LogKey> {
-        match self.log_key.get_or_try_init(|| self.store().log_key(may_make_it)).await {
+    /// The key of the security log's hashes, read once, if there is one.
+    pub(crate) async fn log_key(&self) -> Option<&LogKey> {
+        self.log_key_from(self.store().log_key()).await
+    }
+
+    /// The same; if there is none, it is made.
+    pub(crate) async fn log_key_or_new(&self) -> Option<&LogKey> {
+        self.log_key_from(self.store().log_key_or_new()).await
+    }
+
+    async fn log_key_from(&self, source: impl Future<Output = Result<LogKey, ApiError>>) -> Option<&LogKey> {
+        match self.log_key.get_or_try_init(|| source).await {
             Ok(key) => Some(key),
             Err(ApiError::NotFound) => None,
             Err(error) => {

@@ -284,28 +284,40 @@ impl<'a> SecurityEvent<'a> {
 /// Writes the line of what a request has brought about. Nothing fails because of it: where the key cannot be read, the line
 /// has no hashes.
 pub async fn record(context: &Context, request: &Request, event: SecurityEvent<'_>) {
-    write(context, Network::of(request), event).await;
+    brought_about(context, Network::of(request), event).await;
+}
+
+/// The same for what no request has brought about.
+pub async fn note(context: &Context, event: SecurityEvent<'_>) {
+    brought_about(context, None, event).await;
 }
 
 /// The same for what a reply refuses.
 pub(crate) async fn denied(context: &Context, code: &'static str, source: Option<SourceIp>) {
     let by = telemetry::actor().map(Actor::of_parts);
-    write(context, source.map(|source| source.0.into()), SecurityEvent::Denied { code, by }).await;
+    let source = source.map(|source| source.0.into());
+    let key = known_key(context, source).await;
+    write(source, SecurityEvent::Denied { code, by }.parts(), key);
 }
 
-/// The same for what no request has brought about.
-pub async fn note(context: &Context, event: SecurityEvent<'_>) {
-    write(context, None, event).await;
-}
-
-async fn write(context: &Context, source: Option<Network>, event: SecurityEvent<'_>) {
+async fn brought_about(context: &Context, source: Option<Network>, event: SecurityEvent<'_>) {
     let (name, fields) = event.parts();
     // Whoever logs in, registers or invites may also write a key; the other functions' roles need not.
-    let may_make_it = fields.email.is_some();
-    let key = match source {
-        None if !may_make_it => None,
-        _ => tokio::time::timeout(KEY_PATIENCE, context.log_key(may_make_it)).await.ok().flatten(),
+    let key = match fields.email {
+        // Boxed: few events are the first.
+        Some(_) => tokio::time::timeout(KEY_PATIENCE, Box::pin(context.log_key_or_new())).await.ok().flatten(),
+        None => known_key(context, source).await,
     };
+    write(source, (name, fields), key);
+}
+
+/// The key, where there is something to hash and it can be read.
+async fn known_key(context: &Context, source: Option<Network>) -> Option<&LogKey> {
+    source?;
+    tokio::time::timeout(KEY_PATIENCE, context.log_key()).await.ok().flatten()
+}
+
+fn write(source: Option<Network>, (name, fields): (&'static str, Fields<'_>), key: Option<&LogKey>) {
     let org = fields.by.map(|by| by.org_id).filter(|org| *org != OrgId::NONE).or(fields.org);
     let user_id = fields.by.map(|by| by.user_id).or(fields.user);
     tracing::info!(

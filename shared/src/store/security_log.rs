@@ -13,17 +13,19 @@ struct LogKeyRecord {
 }
 
 impl Store {
-    /// The key; if there is none, makes it where that is allowed.
+    /// The key.
     ///
     /// # Errors
-    /// [`ApiError::NotFound`] if there is none and it may not be made.
-    pub(crate) async fn log_key(&self, may_make_it: bool) -> Result<LogKey, ApiError> {
+    /// [`ApiError::NotFound`] if there is none.
+    pub(crate) async fn log_key(&self) -> Result<LogKey, ApiError> {
+        timed(Part::Db, self.read_log_key()).await?.ok_or(ApiError::NotFound)
+    }
+
+    /// The key; if there is none, it is made. Apart from [`Self::log_key`], since each function reads the key, and most have no code to write it.
+    pub(crate) async fn log_key_or_new(&self) -> Result<LogKey, ApiError> {
         timed(Part::Db, async {
             if let Some(key) = self.read_log_key().await? {
                 return Ok(key);
-            }
-            if !may_make_it {
-                return Err(ApiError::NotFound);
             }
             let new = LogKeyRecord { key: LogKey::generate().map_err(ApiError::internal)? };
             // Of several that make one at once, the first counts for all.
