@@ -304,7 +304,7 @@ async fn brought_about(context: &Context, source: Option<Network>, event: Securi
     let (name, fields) = event.parts();
     // Whoever logs in, registers or invites may also write a key; the other functions' roles need not.
     let key = match fields.email {
-        // Boxed: few events are the first.
+        // Boxed: with the transaction that makes a key in it, a handler's future is too deep for the compiler.
         Some(_) => tokio::time::timeout(KEY_PATIENCE, Box::pin(context.log_key_or_new())).await.ok().flatten(),
         None => known_key(context, source).await,
     };
